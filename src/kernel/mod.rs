@@ -1,0 +1,254 @@
+//! Perturbation kernels: the law of `u_t` given the data, for denoising (DSM) and hybrid (HSM) score matching,
+//! with everything that is read off it: Cholesky factors, `ell_t`, log-density, score.
+
+mod any;
+mod density;
+mod perturb;
+
+pub use any::{KernelValues, kernel_values};
+pub use perturb::{Real, perturb_batch};
+
+use crate::dd::Dd;
+use crate::error::{Error, Result, check};
+use crate::process::{LinearSde, Moments};
+use crate::schedule::Schedule;
+use crate::small::Mat;
+
+/// What the kernel conditions on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Objective {
+    gamma: Option<f64>,
+}
+
+impl Objective {
+    /// Denoising score matching: given `u_0` in full. Initial covariance 0.
+    pub const DSM: Objective = Objective { gamma: None };
+
+    /// Hybrid score matching: given `x_0`, with `v_0 ~ N(0, gamma M)` integrated out. The mean is that of v_0 = 0,
+    /// the initial covariance diag(0, gamma M). Source: CLD sec. 3.2.
+    ///
+    /// # Errors
+    /// Unless `0 <= gamma <= 1e6`.
+    pub fn hsm(gamma: f64) -> Result<Objective> {
+        check("gamma", gamma, (0.0..=1e6).contains(&gamma), "0 <= gamma <= 1e6")?;
+        Ok(Objective { gamma: Some(gamma) })
+    }
+
+    /// HSM's gamma; 0 for DSM.
+    #[inline(always)]
+    pub fn gamma(&self) -> f64 {
+        self.gamma.unwrap_or(0.0)
+    }
+
+    /// `"dsm"` or `"hsm"`.
+    pub fn name(&self) -> &'static str {
+        if self.gamma.is_some() { "hsm" } else { "dsm" }
+    }
+}
+
+/// A perturbation kernel `N(mean u0, cov)` at one time t > 0, per data coordinate.
+///
+/// Built once, then total: no method fails or returns a value that is not finite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Kernel<const K: usize> {
+    moments: Moments<K>,
+    lower: Mat<K>,
+}
+
+impl<const K: usize> Kernel<K> {
+    /// The kernel of `process` under `schedule` at time `t`.
+    ///
+    /// # Errors
+    /// `t` outside (0, 1]; HSM for a process without velocity; a covariance whose determinant or inverse is not a
+    /// normal f64 (rates below about 1e-60).
+    #[inline]
+    pub fn new(process: &impl LinearSde<K>, schedule: &Schedule, objective: Objective, t: f64) -> Result<Self> {
+        if !(t > 0.0 && t <= 1.0) {
+            return Err(Error::time("t", t, "0 < t <= 1 (at t = 0 the kernel is a point)"));
+        }
+        if K == 1 && objective.gamma.is_some() {
+            return Err(no_velocity(process.name()));
+        }
+        let on = crate::schedule::Span { start: Dd::ZERO, tau: schedule.integral_from_zero(t) };
+        Self::from_moments(process.moments(on, objective.gamma()))
+    }
+
+    /// From mean, covariance and determinant; adds the Cholesky factor.
+    ///
+    /// # Errors
+    /// [`Error::Degenerate`] where determinant or inverse is not a normal f64.
+    #[inline(always)]
+    pub fn from_moments(moments: Moments<K>) -> Result<Self> {
+        let c = &moments.cov;
+        let mut lower = Mat::<K>::ZERO;
+        if K <= 2 {
+            let l = c[(0, 0)].sqrt();
+            lower[(0, 0)] = l;
+            if K == 2 {
+                let s = moments.det.sqrt();
+                lower[(K - 1, 0)] = c[(K - 1, 0)] / l;
+                lower[(K - 1, K - 1)] = s / l;
+            }
+            // the inverse's largest entry, and the determinant itself, must be normal numbers
+            if !(moments.det >= 1e-290 && c[(K - 1, K - 1)] / moments.det <= 1e290) {
+                return Err(degenerate(moments.det));
+            }
+        } else {
+            let Some(l) = moments.cov_dd().cholesky() else { return Err(degenerate(moments.det)) };
+            lower = l.round();
+            if !(0..K).all(|i| lower[(i, i)] > 1e-140) {
+                return Err(degenerate(moments.det));
+            }
+        }
+        Ok(Kernel { moments, lower })
+    }
+
+    /// Mean matrix Phi: the mean of `u_t` is `Phi u_0` (HSM: the first column times x_0). Formula: kernel.mean.
+    pub fn mean(&self) -> &Mat<K> {
+        &self.moments.mean
+    }
+
+    /// Covariance. Formula: kernel.cov.
+    pub fn cov(&self) -> &Mat<K> {
+        &self.moments.cov
+    }
+
+    /// Lower Cholesky factor, `L L^T = cov`. Formula: kernel.chol_lower. Source: CLD App. B.1.
+    pub fn lower(&self) -> &Mat<K> {
+        &self.lower
+    }
+
+    /// Upper Cholesky factor, `U U^T = cov`. Formula: kernel.chol_upper.
+    pub fn upper(&self) -> Mat<K> {
+        let m = &self.moments;
+        let mut u = Mat::<K>::ZERO;
+        if K <= 2 {
+            let last = m.cov[(K - 1, K - 1)].sqrt();
+            u[(K - 1, K - 1)] = last;
+            if K == 2 {
+                u[(0, K - 1)] = m.cov[(0, K - 1)] / last;
+                u[(0, 0)] = m.det.sqrt() / last;
+            }
+            u
+        } else {
+            // The lower factor of the matrix with rows and columns reversed, reversed again. It exists: the lower
+            // factor of the same matrix did.
+            m.cov_dd().flip().cholesky().map_or(u, |l| l.flip().round())
+        }
+    }
+
+    /// Inverse covariance. Formula: kernel.inverse.
+    pub fn inverse(&self) -> Mat<K> {
+        let m = &self.moments;
+        if K == 1 {
+            return Mat::build(|_, _| 1.0 / m.cov[(0, 0)]);
+        }
+        if K == 2 {
+            let (l, d) = (K - 1, m.det);
+            return Mat::build(|i, j| if i == j { m.cov[(l - i, l - i)] / d } else { -m.cov[(0, l)] / d });
+        }
+        let li = self.lower_dd().lower_inverse();
+        li.transpose().matmul(&li).round()
+    }
+
+    /// Inverse transpose of the lower factor: the kernel's score is `-L^-T eps`. Formula: kernel.inverse_transpose.
+    pub fn inverse_transpose_lower(&self) -> Mat<K> {
+        if K <= 2 {
+            return transpose_inverse_2(&self.lower, 0);
+        }
+        self.lower_dd().lower_inverse().transpose().round()
+    }
+
+    /// Inverse transpose of the upper factor: where the noise was multiplied by U, the score is `-U^-T eps`.
+    pub fn inverse_transpose_upper(&self) -> Mat<K> {
+        if K <= 2 {
+            return transpose_inverse_2(&self.upper(), 1);
+        }
+        let m = self.moments.cov_dd().flip();
+        m.cholesky().map_or(Mat::ZERO, |l| l.lower_inverse().transpose().flip().round())
+    }
+
+    /// `ell_t = 1 / L_KK`: the inverse standard deviation of the last channel given the others; for CLD
+    /// `sqrt(S_xx / det)`, and the score of v is `-ell_t eps_v`. Formula: kernel.ell. Source: CLD sec. 3.2.
+    #[inline(always)]
+    pub fn ell(&self) -> f64 {
+        if K == 2 {
+            // one rounding less than 1 / (sqrt(det) / L_xx)
+            return self.lower[(0, 0)] / self.moments.det.sqrt();
+        }
+        1.0 / self.lower[(K - 1, K - 1)]
+    }
+
+    /// Determinant of the covariance. Formula: kernel.det.
+    pub fn det(&self) -> f64 {
+        self.moments.det
+    }
+
+    /// Logarithm of the determinant, within 8 ulp of `max(1, |log det|)`. Formula: kernel.logdet.
+    pub fn log_det(&self) -> f64 {
+        if K <= 2 { self.moments.det.ln() } else { 2.0 * (0..K).map(|i| self.lower[(i, i)].ln()).sum::<f64>() }
+    }
+
+    /// Signal-to-noise ratio of x alone, for data of variance 1: `Phi_xx^2 / S_xx`. Formula: kernel.snr.
+    pub fn snr(&self) -> f64 {
+        let m = self.moments.mean[(0, 0)];
+        m * m / self.moments.cov[(0, 0)]
+    }
+
+    /// Signal-to-noise ratio of all channels together: `phi^T S^-1 phi`, phi the first column of Phi; the Fisher
+    /// information on x_0 in u_t. Formula: kernel.snr_joint.
+    pub fn snr_joint(&self) -> f64 {
+        let w = self.whiten(std::array::from_fn(|i| self.moments.mean[(i, 0)]));
+        w.iter().map(|x| x * x).sum()
+    }
+
+    /// `L^-1 r`, by forward substitution.
+    #[inline(always)]
+    pub(crate) fn whiten(&self, r: [f64; K]) -> [f64; K] {
+        let mut w = [0.0; K];
+        for i in 0..K {
+            let mut s = r[i];
+            for j in 0..i {
+                s -= self.lower[(i, j)] * w[j];
+            }
+            w[i] = s / self.lower[(i, i)];
+        }
+        w
+    }
+
+    fn lower_dd(&self) -> Mat<K, Dd> {
+        self.moments.cov_dd().cholesky().unwrap_or(self.lower.to_dd())
+    }
+}
+
+/// Inverse transpose of a triangular matrix with K <= 2, whose off-diagonal entry is at (1 - i, i).
+fn transpose_inverse_2<const K: usize>(l: &Mat<K>, i: usize) -> Mat<K> {
+    Mat::build(|r, c| {
+        if r == c {
+            1.0 / l[(r, r)]
+        } else if r == i {
+            -l[(1 - i, i)] / (l[(0, 0)] * l[(K - 1, K - 1)])
+        } else {
+            0.0
+        }
+    })
+}
+
+impl<const K: usize> Moments<K> {
+    pub(crate) fn cov_dd(&self) -> Mat<K, Dd> {
+        Mat::build(|i, j| Dd::new(self.cov[(i, j)], self.cov_lo[(i, j)]))
+    }
+}
+
+#[cold]
+fn degenerate(det: f64) -> Error {
+    Error::Degenerate {
+        what: "the perturbation kernel".into(),
+        why: format!("the covariance's determinant {det:e} or its inverse is not a normal f64; the time or the rate is too small"),
+    }
+}
+
+#[cold]
+fn no_velocity(name: &str) -> Error {
+    Error::parameter("objective", format!("hsm for process `{name}`"), "dsm (HSM integrates out a velocity, which this process has not)")
+}

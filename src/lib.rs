@@ -1,0 +1,9 @@
+#![deny(unsafe_code)]
+pub mod dd;
+pub mod error;
+pub mod kernel;
+pub mod process;
+pub mod schedule;
+pub mod small;
+pub mod special;
+pub use error::{Error, Result};

@@ -1,0 +1,217 @@
+//! The object-safe face of a process, and the registry: one line per diffusion.
+
+use super::{Cld, CldDamped, CldPosition, Langevin, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp};
+use crate::dd::Dd;
+use crate::error::{Error, Result};
+use crate::schedule::Span;
+use crate::small::Mat;
+use std::collections::BTreeMap;
+
+/// Moments with the number of channels known at run time; matrices row-major.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // as in `Moments`
+pub struct AnyMoments {
+    pub mean: Vec<f64>,
+    pub cov: Vec<f64>,
+    pub cov_lo: Vec<f64>,
+    pub det: f64,
+}
+
+impl AnyMoments {
+    /// With K known again. `K * K` must be the length of the vectors.
+    pub fn fixed<const K: usize>(&self) -> Moments<K> {
+        let m = |v: &[f64]| Mat::build(|i, j| v[i * K + j]);
+        Moments { mean: m(&self.mean), cov: m(&self.cov), cov_lo: m(&self.cov_lo), det: self.det }
+    }
+}
+
+/// Mean and covariance in double words, row-major, by the generic route.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // as in `Law`
+pub struct AnyLaw {
+    pub mean: Vec<Dd>,
+    pub cov: Vec<Dd>,
+}
+
+/// A process chosen at run time. Methods as in [`LinearSde`], matrices row-major.
+#[allow(missing_docs)]
+pub trait AnyProcess: Send + Sync {
+    fn name(&self) -> &'static str;
+    /// K, the number of channels: 1 to 4.
+    fn channels(&self) -> usize;
+    fn drift(&self) -> Vec<f64>;
+    fn noise_at(&self, start: f64) -> Vec<f64>;
+    fn stationary(&self) -> Option<Vec<f64>>;
+    fn prior(&self, horizon: f64) -> Vec<f64>;
+    fn mass(&self) -> f64;
+    fn moments(&self, on: Span, gamma: f64) -> AnyMoments;
+    fn law(&self, on: Span, gamma: f64) -> AnyLaw;
+}
+
+struct Erased<P, const K: usize>(P);
+
+impl<P: LinearSde<K> + Send + Sync, const K: usize> AnyProcess for Erased<P, K> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+    fn channels(&self) -> usize {
+        K
+    }
+    fn drift(&self) -> Vec<f64> {
+        self.0.drift().0.concat()
+    }
+    fn noise_at(&self, start: f64) -> Vec<f64> {
+        self.0.noise_at(start).0.concat()
+    }
+    fn stationary(&self) -> Option<Vec<f64>> {
+        self.0.stationary().map(|m| m.0.concat())
+    }
+    fn prior(&self, horizon: f64) -> Vec<f64> {
+        self.0.prior(horizon).0.concat()
+    }
+    fn mass(&self) -> f64 {
+        self.0.mass()
+    }
+    fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
+        let m = self.0.moments(on, gamma);
+        AnyMoments { mean: m.mean.0.concat(), cov: m.cov.0.concat(), cov_lo: m.cov_lo.0.concat(), det: m.det }
+    }
+    fn law(&self, on: Span, gamma: f64) -> AnyLaw {
+        let l = self.0.law(on, gamma);
+        AnyLaw { mean: l.mean.0.concat(), cov: l.cov.0.concat() }
+    }
+}
+
+fn erase<const K: usize>(p: impl LinearSde<K> + Send + Sync + 'static) -> Result<Box<dyn AnyProcess>> {
+    Ok(Box::new(Erased::<_, K>(p)))
+}
+
+/// A parameter's value as a file or a flag gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// A word, such as `critical`.
+    Word(String),
+}
+
+/// Parameters by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Params(pub BTreeMap<String, Value>);
+
+impl Params {
+    /// With one more number.
+    pub fn with(mut self, name: &str, value: f64) -> Params {
+        self.0.insert(name.to_string(), Value::Number(value));
+        self
+    }
+
+    /// The number called `name`.
+    ///
+    /// # Errors
+    /// Missing, or a word.
+    pub fn number(&self, name: &str) -> Result<f64> {
+        match self.0.get(name) {
+            Some(Value::Number(x)) => Ok(*x),
+            Some(Value::Word(w)) => Err(Error::parameter(name.to_string(), format!("`{w}`"), "a number")),
+            None => Err(Error::parameter(name.to_string(), "missing", "a number; this process needs it")),
+        }
+    }
+
+    fn word(&self, name: &str) -> Option<&str> {
+        match self.0.get(name) {
+            Some(Value::Word(w)) => Some(w),
+            _ => None,
+        }
+    }
+}
+
+/// A diffusion in the registry.
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// One line about it, with its source.
+    pub about: &'static str,
+    /// The parameters it reads.
+    pub params: &'static [&'static str],
+    /// The parameter that is HSM's `gamma` (in units of the process's mass), if it has a velocity.
+    pub gamma: Option<&'static str>,
+    build: fn(&Params) -> Result<Box<dyn AnyProcess>>,
+}
+
+fn cld(p: &Params) -> Result<Box<dyn AnyProcess>> {
+    let mass = p.number("mass")?;
+    let general = match p.word("damping") {
+        None => p.0.contains_key("Gamma"),
+        Some("critical") => false,
+        Some("general") => true,
+        Some(w) => return Err(Error::parameter("damping", format!("`{w}`"), "critical or general")),
+    };
+    if general {
+        return erase(CldDamped::new(mass, p.number("Gamma")?)?);
+    }
+    if p.0.contains_key("Gamma") {
+        return Err(Error::parameter("Gamma", p.number("Gamma")?, "absent with critical damping (it is 2 sqrt(mass))"));
+    }
+    erase(Cld::new(mass)?)
+}
+
+fn sscs(p: &Params) -> Result<Box<dyn AnyProcess>> {
+    let mass = p.number("mass")?;
+    if p.0.contains_key("Gamma") {
+        return erase(Reversed::new(CldDamped::new(mass, p.number("Gamma")?)?)?);
+    }
+    erase(Reversed::new(Cld::new(mass)?)?)
+}
+
+fn langevin(p: &Params) -> Result<Box<dyn AnyProcess>> {
+    if let Some(w) = p.word("damping").filter(|&w| w != "critical") {
+        return Err(Error::parameter("damping", format!("`{w}`"), "critical"));
+    }
+    match p.number("order")? {
+        2.0 => erase(Langevin::<2>::critical()?),
+        3.0 => erase(Langevin::<3>::critical()?),
+        4.0 => erase(Langevin::<4>::critical()?),
+        n => Err(Error::parameter("order", n, "2, 3 or 4")),
+    }
+}
+
+/// Every diffusion of the crate.
+#[rustfmt::skip]
+pub const REGISTRY: &[Entry] = &[
+    Entry { name: "cld", about: "critically damped Langevin (Dockhorn et al. 2022); any damping with Gamma", params: &["mass", "Gamma", "damping", "gamma"], gamma: Some("gamma"), build: cld },
+    Entry { name: "sscs-analytic", about: "reversed analytic part of SSCS (Dockhorn et al. 2022)", params: &["mass", "Gamma", "damping", "gamma"], gamma: Some("gamma"), build: sscs },
+    Entry { name: "psld", about: "phase-space Langevin (Pandey and Mandt 2023)", params: &["Gamma", "nu", "gamma"], gamma: Some("gamma"), build: |p| erase(Psld::new(p.number("Gamma")?, p.number("nu")?)?) },
+    Entry { name: "cld-position-noise", about: "CLD with position noise (Strasman et al. 2025)", params: &["a", "epsilon", "sigma", "v0_var"], gamma: Some("v0_var"), build: |p| erase(CldPosition::new(p.number("a")?, p.number("epsilon")?, p.number("sigma")?)?) },
+    Entry { name: "langevin-order-n", about: "Langevin chain of order 2, 3 or 4, critically damped", params: &["order", "damping", "velocity_var"], gamma: Some("velocity_var"), build: langevin },
+    Entry { name: "vp", about: "variance preserving (Song et al. 2021)", params: &[], gamma: None, build: |_| erase(Vp) },
+    Entry { name: "ve", about: "variance exploding (Song et al. 2021)", params: &[], gamma: None, build: |_| erase(Ve) },
+    Entry { name: "sub-vp", about: "sub-variance preserving (Song et al. 2021)", params: &[], gamma: None, build: |_| erase(SubVp) },
+];
+
+/// The registry's entry called `name`.
+///
+/// # Errors
+/// No such process; the message lists those there are.
+pub fn entry(name: &str) -> Result<&'static Entry> {
+    REGISTRY.iter().find(|e| e.name == name).ok_or_else(|| {
+        let all: Vec<_> = REGISTRY.iter().map(|e| e.name).collect();
+        Error::parameter("process", format!("`{name}`"), all.join(", "))
+    })
+}
+
+impl Entry {
+    /// Builds the process.
+    ///
+    /// # Errors
+    /// A parameter missing, unknown or out of range.
+    pub fn build(&self, params: &Params) -> Result<Box<dyn AnyProcess>> {
+        for name in params.0.keys() {
+            if !self.params.contains(&name.as_str()) {
+                let allowed = if self.params.is_empty() { "none".to_string() } else { self.params.join(", ") };
+                return Err(Error::parameter(name.clone(), "unknown", format!("parameters of {}: {allowed}", self.name)));
+            }
+        }
+        (self.build)(params)
+    }
+}

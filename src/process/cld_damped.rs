@@ -1,0 +1,170 @@
+//! CLD at any damping: under, critical, over, smooth through the critical point.
+
+use super::{LinearSde, Moments};
+use crate::dd::Dd;
+use crate::error::{Result, check};
+use crate::schedule::Span;
+use crate::small::Mat;
+use crate::special::{exp_neg, one_minus_exp_neg};
+
+/// Langevin diffusion with any friction `Gamma > 0`:
+///
+/// ```text
+/// dx = v/M b dt,   dv = (-x - Gamma/M v) b dt + sqrt(2 Gamma b) dW
+/// ```
+///
+/// With `a = Gamma/(2M)`, `delta = a^2 - 1/M`, `C = cosh(sqrt(delta) tau)`, `S = sinh(sqrt(delta) tau)/sqrt(delta)`
+/// (cosine and sine for delta < 0, 1 and tau at delta = 0), both times `e^(-a tau)`:
+///
+/// ```text
+/// Phi  = [[C + a S, S/M], [-S, C - a S]]
+/// Q_xx = X,   Q_xv = 2 a S^2,   Q_vv = M (X + 4 a C S)
+/// X    = (4a/M) integral of S^2 over [0, tau] = 1 - e^(-2 a tau) - 2 a S (C + a S)
+/// ```
+///
+/// X is the one quantity that could cancel; it is computed by three routes, each where it does not:
+/// 1. `2 (a + |sqrt(delta)|) tau < 2`: the Taylor series of `e^(2 a tau) X`, positive for delta >= 0;
+/// 2. overdamped with slow mode: the integral as a second difference of `(1 - e^-q)/q`;
+/// 3. else the closed form above.
+///
+/// Formula: cld_damped.kernel. Source: CLD App. A (damping regimes); the forms are ours.
+/// Accuracy: 1e-13 relative, entry by entry; entries that cross zero against their largest term.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CldDamped {
+    mass: f64,
+    friction: f64,
+    /// a = Gamma / (2 M)
+    a: Dd,
+    /// a^2 - 1/M
+    delta: Dd,
+    /// sqrt |delta|
+    d: Dd,
+    /// a - d for delta > 0, from (1/M) / (a + d); else a
+    slow: Dd,
+}
+
+impl CldDamped {
+    /// Langevin diffusion with mass `M` and friction `Gamma`.
+    ///
+    /// # Errors
+    /// Unless `1e-12 <= mass <= 1e12` and `1e-12 <= Gamma <= 1e12`.
+    pub fn new(mass: f64, friction: f64) -> Result<CldDamped> {
+        check("mass", mass, (1e-12..=1e12).contains(&mass), "1e-12 <= mass <= 1e12")?;
+        check("Gamma", friction, (1e-12..=1e12).contains(&friction), "1e-12 <= Gamma <= 1e12")?;
+        let m = Dd::from(mass);
+        let a = Dd::from(friction) / m.scale(2.0);
+        // (Gamma^2 - 4 M) / (4 M^2): the numerator is exact up to one rounding of double words
+        let delta = (Dd::prod(friction, friction) - m.scale(4.0)) / (m * m).scale(4.0);
+        let d = delta.abs().sqrt();
+        let slow = if delta.hi > 0.0 { m.recip() / (a + d) } else { a };
+        Ok(CldDamped { mass, friction, a, delta, d, slow })
+    }
+
+    /// The friction Gamma.
+    pub fn friction(&self) -> f64 {
+        self.friction
+    }
+
+    /// `(e^(-a tau) C, e^(-a tau) S)`.
+    fn cosh_sinh(&self, tau: Dd) -> (f64, f64) {
+        let (d, x) = (self.d.hi, self.d * tau);
+        let decay = self.slow * tau;
+        let e = if decay.hi < 700.0 { exp_neg(decay).to_f64() } else { 0.0 };
+        if self.delta.hi > 0.0 {
+            // e is e^(-(a - d) tau); C = (1 + q)/2, S = (1 - q)/(2d) with q = e^(-2 d tau)
+            let m = one_minus_exp_neg(x.scale(2.0));
+            let s = if x.hi < 1e-8 { tau.hi } else { 0.5 * m / d }; // sinh x / x = 1 + x^2/6, less than half an ulp
+            (e * (1.0 - 0.5 * m), e * s)
+        } else {
+            let (sin, cos) = x.hi.sin_cos();
+            let s = if x.hi < 1e-8 { tau.hi } else { (sin + x.lo * cos) / d };
+            (e * (cos - x.lo * sin), e * s)
+        }
+    }
+
+    /// X, the x-variance of the transition.
+    fn variance_x(&self, tau: Dd, c: f64, s: f64) -> f64 {
+        let (a, d, t) = (self.a.hi, self.d.hi, tau.hi);
+        if 2.0 * (a + d) * t < 2.0 {
+            // e^(2 a tau) X = (4a/M) sum over n >= 3 of c_n tau^n / n!,  c_3 = 2,
+            // c_(n+1) = 2 a c_n + [n even] (4 delta)^(n/2) / (2 delta)
+            let d4 = 4.0 * self.delta.hi * t * t; // |d4| < 4
+            let a2 = 2.0 * a * t;
+            let mut coefficient = 2.0;
+            let mut power = 2.0; // (4 delta tau^2)^(k-1) * 2 at k = 1
+            let mut factorial = 6.0;
+            let mut sum = coefficient / factorial;
+            for n in 3..32 {
+                coefficient *= a2;
+                if n % 2 == 0 {
+                    power *= d4;
+                    coefficient += power;
+                }
+                factorial *= (n + 1) as f64;
+                sum += coefficient / factorial;
+            }
+            let e2 = exp_neg((self.a * tau).scale(2.0)).to_f64();
+            return e2 * sum * (4.0 * a * t) * (t * t / self.mass);
+        }
+        if self.delta.hi > 0.0 && d * t >= 0.5 && d >= 0.5 * a {
+            // integral of S^2 = (E(p) + E(q) - 2 E(r)) / (4 delta), E(x) = (1 - e^(-x tau))/x; then times 4a/M,
+            // with slow * (a + d) = 1/M in the first term
+            let e = |rate: Dd| one_minus_exp_neg(rate * tau) / rate.hi;
+            let (p, q, r) = (self.slow.scale(2.0), (self.a + self.d).scale(2.0), self.a.scale(2.0));
+            return (e(p) + (e(q) - 2.0 * e(r))) * (a / (self.delta.hi * self.mass));
+        }
+        one_minus_exp_neg((self.a * tau).scale(2.0)) - 2.0 * a * s * (c + a * s)
+    }
+}
+
+impl LinearSde<2> for CldDamped {
+    fn name(&self) -> &'static str {
+        "cld"
+    }
+
+    fn drift(&self) -> Mat<2> {
+        self.drift_dd().round()
+    }
+
+    fn noise(&self) -> Mat<2> {
+        Mat::diagonal([0.0, 2.0 * self.friction])
+    }
+
+    fn stationary(&self) -> Option<Mat<2>> {
+        Some(Mat::diagonal([1.0, self.mass]))
+    }
+
+    fn mass(&self) -> f64 {
+        self.mass
+    }
+
+    fn drift_dd(&self) -> Mat<2, Dd> {
+        Mat([[Dd::ZERO, Dd::from(self.mass).recip()], [-Dd::ONE, -self.a.scale(2.0)]])
+    }
+
+    fn parity(&self) -> Option<[f64; 2]> {
+        Some([1.0, -1.0])
+    }
+
+    fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
+        let (m, a) = (self.mass, self.a.hi);
+        let (c, s) = self.cosh_sinh(on.tau);
+        let x = self.variance_x(on.tau, c, s);
+        // second column of Phi over sqrt(M): f = S/sqrt(M) (first entry times sqrt M), w = C - a S
+        let w = c - a * s;
+        let f2 = s * s / m;
+        let vv = x + 4.0 * a * c * s;
+        let cov_xx = x + gamma * f2;
+        let cov_xv = s * (2.0 * a * s + gamma * w);
+        let cov_vv = vv + gamma * (w * w);
+        // det / M of the transition, then what the initial velocity adds: gamma phi^T adj(Q) phi
+        let base = x * vv - 4.0 * a * a * s * s * f2;
+        let det = base + gamma * (vv * f2 - 4.0 * a * s * f2 * w + x * (w * w));
+        Moments {
+            mean: Mat([[c + a * s, s / m], [-s, w]]),
+            cov: Mat([[cov_xx, cov_xv], [cov_xv, cov_vv * m]]),
+            cov_lo: Mat::ZERO,
+            det: det * m,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Diffusions: each is a small linear SDE per data coordinate under a change of time,
+//! `du = F u b(t) dt + G sqrt(b(t)) dW`, with an exact Gaussian transition.
+//!
+//! One file per diffusion. A file that gives only `drift`, `noise` and `stationary` works at once: the transition
+//! then comes from [`doubling`]. A closed form, where there is one, is an optimisation that the same doubling checks.
+
+mod any;
+mod cld;
+mod cld_damped;
+mod cld_position;
+mod doubling;
+mod langevin;
+#[cfg(test)]
+mod proof;
+mod psld;
+mod reversed;
+mod sub_vp;
+mod ve;
+mod vp;
+
+pub use any::{AnyLaw, AnyMoments, AnyProcess, Entry, Params, REGISTRY, Value, entry};
+pub use cld::Cld;
+pub use cld_damped::CldDamped;
+pub use cld_position::CldPosition;
+pub use doubling::{Law, doubling};
+pub use langevin::Langevin;
+pub use psld::Psld;
+pub use reversed::Reversed;
+pub use sub_vp::SubVp;
+pub use ve::Ve;
+pub use vp::Vp;
+
+use crate::dd::Dd;
+use crate::schedule::Span;
+use crate::small::Mat;
+
+/// A transition `u_t | u_s ~ N(mean u_s, cov)`, or a perturbation kernel where `cov` includes the initial variance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moments<const K: usize> {
+    /// Mean matrix Phi.
+    pub mean: Mat<K>,
+    /// Covariance `Phi Sigma0 Phi^T + Q`.
+    pub cov: Mat<K>,
+    /// What rounding `cov` left over, where the route knows it (the generic one does); else 0.
+    pub cov_lo: Mat<K>,
+    /// Determinant of the covariance, from a form that does not cancel.
+    pub det: f64,
+}
+
+/// A linear SDE `du = F u b dt + G sqrt(b) dW` on K channels, in the clock `tau = integral of b`.
+///
+/// Channels come in the order x, v (then further auxiliary ones).
+pub trait LinearSde<const K: usize> {
+    /// Name in files and on the command line.
+    fn name(&self) -> &'static str;
+
+    /// The drift matrix F. Formula: process.drift.
+    fn drift(&self) -> Mat<K>;
+
+    /// The noise matrix `G G^T`. Formula: process.noise.
+    fn noise(&self) -> Mat<K>;
+
+    /// The stationary covariance, solution of `F S + S F^T + G G^T = 0`; `None` where there is none (VE).
+    /// Formula: process.stationary.
+    fn stationary(&self) -> Option<Mat<K>>;
+
+    /// Covariance of the prior, the law from which sampling starts; `horizon` is `B(0,1)`.
+    /// The stationary one where it exists, else the noise gathered over [0,1]. Formula: process.prior.
+    fn prior(&self, horizon: f64) -> Mat<K> {
+        self.stationary().unwrap_or_else(|| self.noise().times(horizon))
+    }
+
+    /// The mass M: HSM's initial velocity variance is `gamma M`. One where a process has no mass.
+    fn mass(&self) -> f64 {
+        1.0
+    }
+
+    /// The drift in double words. The default takes the entries of [`drift`](Self::drift) as exact; a process whose
+    /// entries are irrational gives more digits here.
+    fn drift_dd(&self) -> Mat<K, Dd> {
+        self.drift().to_dd()
+    }
+
+    /// The noise in double words; see [`drift_dd`](Self::drift_dd).
+    fn noise_dd(&self) -> Mat<K, Dd> {
+        self.noise().to_dd()
+    }
+
+    /// The mass in double words; see [`drift_dd`](Self::drift_dd).
+    fn mass_dd(&self) -> Dd {
+        Dd::from(self.mass())
+    }
+
+    /// The noise `G G^T` at `B(0,t) = start`, for the one process (sub-VP) whose noise is not constant in its clock.
+    fn noise_at(&self, start: f64) -> Mat<K> {
+        let _ = start;
+        self.noise()
+    }
+
+    /// The initial covariance under HSM: `gamma M` for v and every further channel, 0 for x. Formula: kernel.initial.
+    fn initial(&self, gamma: f64) -> Mat<K, Dd> {
+        let var = Dd::from(gamma) * self.mass_dd();
+        Mat::build(|i, j| if i == j && i > 0 { var } else { Dd::ZERO })
+    }
+
+    /// Mean matrix and covariance of u_t over the interval, started from [`initial`](Self::initial)`(gamma)`.
+    /// `gamma = 0` gives the transition itself (and the DSM kernel).
+    ///
+    /// The default is [`doubling`] in double words: correct to the last bit but slow (microseconds).
+    fn moments(&self, on: Span, gamma: f64) -> Moments<K> {
+        self.law(on, gamma).moments()
+    }
+
+    /// The same in double words, by [`doubling`]: the oracle for every closed form.
+    fn law(&self, on: Span, gamma: f64) -> Law<K> {
+        doubling(&self.drift_dd(), &self.noise_dd(), on.tau).started_from(&self.initial(gamma))
+    }
+
+    /// Parities under time reversal, if the stationary law is diagonal and reversing time amounts to flipping the
+    /// sign of some channels (velocities): then the SSCS part is the forward one with those signs flipped.
+    fn parity(&self) -> Option<[f64; K]> {
+        None
+    }
+}
