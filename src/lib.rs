@@ -6,4 +6,6 @@ pub mod process;
 pub mod schedule;
 pub mod small;
 pub mod special;
+#[cfg(feature = "cli")]
+pub mod vectors;
 pub use error::{Error, Result};

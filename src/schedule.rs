@@ -3,7 +3,7 @@
 //! The integral is the only thing a transition needs to know of a schedule. It is computed in double words
 //! ([`Dd`]), because one ulp of error in it is `y` ulp of error in `e^-y`.
 
-use crate::dd::Dd;
+use crate::dd::{Dd, fast_two_sum, two_prod, two_sum};
 use crate::error::{Error, Result, check};
 
 /// `pi / 2` as a double word.
@@ -158,7 +158,11 @@ impl Schedule {
                 if b1 == 0.0 {
                     return Dd::prod(b0, t);
                 }
-                Dd::from(t) * (Dd::from(b0) + Dd::prod(0.5 * b1, t))
+                let (p, e) = two_prod(0.5 * b1, t);
+                let (h, l) = two_sum(b0, p);
+                let (hi, lo) = two_prod(t, h);
+                let (hi, lo) = fast_two_sum(hi, lo + t * (l + e));
+                Dd { hi, lo }
             }
             _ => self.integral_dd(0.0, t),
         }

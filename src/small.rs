@@ -147,11 +147,6 @@ impl<const K: usize> Mat<K, Dd> {
         Some(l)
     }
 
-    /// Rows and columns in reverse order.
-    pub(crate) fn flip(&self) -> Self {
-        Self::build(|i, j| self[(K - 1 - i, K - 1 - j)])
-    }
-
     /// Inverse of a lower triangular matrix with non-zero diagonal.
     pub(crate) fn lower_inverse(&self) -> Self {
         let mut x = Mat([[Dd::ZERO; K]; K]);

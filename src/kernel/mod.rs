@@ -49,7 +49,7 @@ impl Objective {
 /// A perturbation kernel `N(mean u0, cov)` at one time t > 0, per data coordinate.
 ///
 /// Built once, then total: no method fails or returns a value that is not finite.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Kernel<const K: usize> {
     moments: Moments<K>,
     lower: Mat<K>,
@@ -81,24 +81,19 @@ impl<const K: usize> Kernel<K> {
     pub fn from_moments(moments: Moments<K>) -> Result<Self> {
         let c = &moments.cov;
         let mut lower = Mat::<K>::ZERO;
-        if K <= 2 {
+        if let Some(f) = &moments.factors {
+            lower = f.lower;
+        } else if K <= 2 {
             let l = c[(0, 0)].sqrt();
             lower[(0, 0)] = l;
             if K == 2 {
-                let s = moments.det.sqrt();
                 lower[(K - 1, 0)] = c[(K - 1, 0)] / l;
-                lower[(K - 1, K - 1)] = s / l;
+                lower[(K - 1, K - 1)] = moments.det.sqrt() / l;
             }
-            // the inverse's largest entry, and the determinant itself, must be normal numbers
-            if !(moments.det >= 1e-290 && c[(K - 1, K - 1)] / moments.det <= 1e290) {
-                return Err(degenerate(moments.det));
-            }
-        } else {
-            let Some(l) = moments.cov_dd().cholesky() else { return Err(degenerate(moments.det)) };
-            lower = l.round();
-            if !(0..K).all(|i| lower[(i, i)] > 1e-140) {
-                return Err(degenerate(moments.det));
-            }
+        }
+        // The determinant and the inverse's largest entries must be normal numbers.
+        if !(moments.det >= 1e-290 && c[(K - 1, K - 1)] / moments.det <= 1e290) || (K > 2 && moments.factors.is_none()) {
+            return Err(degenerate(moments.det));
         }
         Ok(Kernel { moments, lower })
     }
@@ -121,51 +116,47 @@ impl<const K: usize> Kernel<K> {
     /// Upper Cholesky factor, `U U^T = cov`. Formula: kernel.chol_upper.
     pub fn upper(&self) -> Mat<K> {
         let m = &self.moments;
-        let mut u = Mat::<K>::ZERO;
-        if K <= 2 {
-            let last = m.cov[(K - 1, K - 1)].sqrt();
-            u[(K - 1, K - 1)] = last;
-            if K == 2 {
-                u[(0, K - 1)] = m.cov[(0, K - 1)] / last;
-                u[(0, 0)] = m.det.sqrt() / last;
-            }
-            u
-        } else {
-            // The lower factor of the matrix with rows and columns reversed, reversed again. It exists: the lower
-            // factor of the same matrix did.
-            m.cov_dd().flip().cholesky().map_or(u, |l| l.flip().round())
+        if let Some(f) = &m.factors {
+            return f.upper;
         }
+        let mut u = Mat::<K>::ZERO;
+        let last = m.cov[(K - 1, K - 1)].sqrt();
+        u[(K - 1, K - 1)] = last;
+        if K == 2 {
+            u[(0, K - 1)] = m.cov[(0, K - 1)] / last;
+            u[(0, 0)] = m.det.sqrt() / last;
+        }
+        u
     }
 
     /// Inverse covariance. Formula: kernel.inverse.
     pub fn inverse(&self) -> Mat<K> {
         let m = &self.moments;
-        if K == 1 {
-            return Mat::build(|_, _| 1.0 / m.cov[(0, 0)]);
+        if let Some(f) = &m.factors {
+            return f.inverse;
         }
-        if K == 2 {
-            let (l, d) = (K - 1, m.det);
-            return Mat::build(|i, j| if i == j { m.cov[(l - i, l - i)] / d } else { -m.cov[(0, l)] / d });
-        }
-        let li = self.lower_dd().lower_inverse();
-        li.transpose().matmul(&li).round()
+        let (l, d) = (K - 1, m.det);
+        Mat::build(|i, j| match (K, i == j) {
+            (1, _) => 1.0 / d,
+            (_, true) => m.cov[(l - i, l - i)] / d,
+            (_, false) => -m.cov[(0, l)] / d,
+        })
     }
 
     /// Inverse transpose of the lower factor: the kernel's score is `-L^-T eps`. Formula: kernel.inverse_transpose.
     pub fn inverse_transpose_lower(&self) -> Mat<K> {
-        if K <= 2 {
-            return transpose_inverse_2(&self.lower, 0);
+        match &self.moments.factors {
+            Some(f) => f.inverse_transpose_lower,
+            None => transpose_inverse_2(&self.lower, 0),
         }
-        self.lower_dd().lower_inverse().transpose().round()
     }
 
     /// Inverse transpose of the upper factor: where the noise was multiplied by U, the score is `-U^-T eps`.
     pub fn inverse_transpose_upper(&self) -> Mat<K> {
-        if K <= 2 {
-            return transpose_inverse_2(&self.upper(), 1);
+        match &self.moments.factors {
+            Some(f) => f.inverse_transpose_upper,
+            None => transpose_inverse_2(&self.upper(), 1),
         }
-        let m = self.moments.cov_dd().flip();
-        m.cholesky().map_or(Mat::ZERO, |l| l.lower_inverse().transpose().flip().round())
     }
 
     /// `ell_t = 1 / L_KK`: the inverse standard deviation of the last channel given the others; for CLD
@@ -186,7 +177,10 @@ impl<const K: usize> Kernel<K> {
 
     /// Logarithm of the determinant, within 8 ulp of `max(1, |log det|)`. Formula: kernel.logdet.
     pub fn log_det(&self) -> f64 {
-        if K <= 2 { self.moments.det.ln() } else { 2.0 * (0..K).map(|i| self.lower[(i, i)].ln()).sum::<f64>() }
+        match &self.moments.factors {
+            Some(f) => f.log_det,
+            None => self.moments.det.ln(),
+        }
     }
 
     /// Signal-to-noise ratio of x alone, for data of variance 1: `Phi_xx^2 / S_xx`. Formula: kernel.snr.
@@ -215,10 +209,6 @@ impl<const K: usize> Kernel<K> {
         }
         w
     }
-
-    fn lower_dd(&self) -> Mat<K, Dd> {
-        self.moments.cov_dd().cholesky().unwrap_or(self.lower.to_dd())
-    }
 }
 
 /// Inverse transpose of a triangular matrix with K <= 2, whose off-diagonal entry is at (1 - i, i).
@@ -232,12 +222,6 @@ fn transpose_inverse_2<const K: usize>(l: &Mat<K>, i: usize) -> Mat<K> {
             0.0
         }
     })
-}
-
-impl<const K: usize> Moments<K> {
-    pub(crate) fn cov_dd(&self) -> Mat<K, Dd> {
-        Mat::build(|i, j| Dd::new(self.cov[(i, j)], self.cov_lo[(i, j)]))
-    }
 }
 
 #[cold]

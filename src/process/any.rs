@@ -1,6 +1,6 @@
 //! The object-safe face of a process, and the registry: one line per diffusion.
 
-use super::{Cld, CldDamped, CldPosition, Langevin, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp};
+use super::{Cld, CldDamped, CldPosition, Factors, Langevin, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::schedule::Span;
@@ -13,15 +13,20 @@ use std::collections::BTreeMap;
 pub struct AnyMoments {
     pub mean: Vec<f64>,
     pub cov: Vec<f64>,
-    pub cov_lo: Vec<f64>,
     pub det: f64,
+    /// `[lower, upper, inverse, inverse transpose of lower, of upper]` and log-determinant, as in `Factors`.
+    pub factors: Option<([Vec<f64>; 5], f64)>,
 }
 
 impl AnyMoments {
     /// With K known again. `K * K` must be the length of the vectors.
     pub fn fixed<const K: usize>(&self) -> Moments<K> {
         let m = |v: &[f64]| Mat::build(|i, j| v[i * K + j]);
-        Moments { mean: m(&self.mean), cov: m(&self.cov), cov_lo: m(&self.cov_lo), det: self.det }
+        let factors = self.factors.as_ref().map(|(f, log_det)| {
+            let [lower, upper, inverse, inverse_transpose_lower, inverse_transpose_upper] = f.each_ref().map(|v| m(v));
+            Box::new(Factors { lower, upper, inverse, inverse_transpose_lower, inverse_transpose_upper, log_det: *log_det })
+        });
+        Moments { mean: m(&self.mean), cov: m(&self.cov), det: self.det, factors }
     }
 }
 
@@ -74,7 +79,11 @@ impl<P: LinearSde<K> + Send + Sync, const K: usize> AnyProcess for Erased<P, K> 
     }
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
         let m = self.0.moments(on, gamma);
-        AnyMoments { mean: m.mean.0.concat(), cov: m.cov.0.concat(), cov_lo: m.cov_lo.0.concat(), det: m.det }
+        let factors = m.factors.map(|f| {
+            let all = [f.lower, f.upper, f.inverse, f.inverse_transpose_lower, f.inverse_transpose_upper];
+            (all.map(|a| a.0.concat()), f.log_det)
+        });
+        AnyMoments { mean: m.mean.0.concat(), cov: m.cov.0.concat(), det: m.det, factors }
     }
     fn law(&self, on: Span, gamma: f64) -> AnyLaw {
         let l = self.0.law(on, gamma);

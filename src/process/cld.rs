@@ -1,7 +1,7 @@
 //! Critically damped Langevin diffusion: the closed form that the paper is about, without cancellation.
 
 use super::{LinearSde, Moments};
-use crate::dd::{Dd, two_prod};
+use crate::dd::Dd;
 use crate::error::{Result, check};
 use crate::schedule::Span;
 use crate::small::{Mat, Scalar};
@@ -64,8 +64,8 @@ impl Cld {
         Moments {
             mean: Mat([[e(1.0 + z.hi), e(z.hi * self.inv_sqrt_mass.hi)], [-e(tau.hi), e(1.0 - z.hi)]]),
             cov: Mat([[1.0, xv], [xv, self.mass]]),
-            cov_lo: Mat::ZERO,
             det: self.mass,
+            factors: None,
         }
     }
 }
@@ -133,9 +133,8 @@ impl LinearSde<2> for Cld {
             return self.far(tau, z, gamma);
         }
         let e = exp_neg(z);
-        let (sq, err) = two_prod(e.hi, e.hi);
-        let e2 = sq + (err + 2.0 * e.hi * e.lo);
-        let (p3, g) = p3_g(z.hi, e2);
+        let e2 = e.hi * e.hi + 2.0 * e.hi * e.lo; // within 1 ulp
+        let (p3, g) = p3_g(z, e2);
         let one_minus_z = (1.0 - z.hi) - z.lo;
         let [xx, xv, vv, det] = covariance(z.hi, one_minus_z, e2, p3, g, gamma);
         let [mxx, mxv, mvx, mvv] = mean(z.hi, one_minus_z, tau.hi, e.hi, self.inv_sqrt_mass.hi);
@@ -143,8 +142,8 @@ impl LinearSde<2> for Cld {
         Moments {
             mean: Mat([[mxx, mxv], [mvx, mvv]]),
             cov: Mat([[xx, xv], [xv, vv * self.mass]]),
-            cov_lo: Mat::ZERO,
             det: det * self.mass,
+            factors: None,
         }
     }
 }

@@ -65,20 +65,25 @@ impl CldDamped {
         self.friction
     }
 
-    /// `(e^(-a tau) C, e^(-a tau) S)`.
-    fn cosh_sinh(&self, tau: Dd) -> (f64, f64) {
+    /// `(C, S, C - a S)`, each times `e^(-a tau)`.
+    fn cosh_sinh(&self, tau: Dd) -> (f64, f64, f64) {
         let (d, x) = (self.d.hi, self.d * tau);
         let decay = self.slow * tau;
         let e = if decay.hi < 700.0 { exp_neg(decay).to_f64() } else { 0.0 };
         if self.delta.hi > 0.0 {
             // e is e^(-(a - d) tau); C = (1 + q)/2, S = (1 - q)/(2d) with q = e^(-2 d tau)
             let m = one_minus_exp_neg(x.scale(2.0));
-            let s = if x.hi < 1e-8 { tau.hi } else { 0.5 * m / d }; // sinh x / x = 1 + x^2/6, less than half an ulp
-            (e * (1.0 - 0.5 * m), e * s)
+            let (c, s) = (e * (1.0 - 0.5 * m), e * (0.5 * m / d));
+            if d < 0.5 * self.a.hi {
+                return (c, s, c - self.a.hi * s);
+            }
+            // C - a S = (e^(-2 d tau) (a + d) - (a - d)) e^(-(a - d) tau) / 2d keeps the slow mode's digits
+            (c, s, e * ((1.0 - m) * (self.a.hi + d) - self.slow.hi) / (2.0 * d))
         } else {
             let (sin, cos) = x.hi.sin_cos();
-            let s = if x.hi < 1e-8 { tau.hi } else { (sin + x.lo * cos) / d };
-            (e * (cos - x.lo * sin), e * s)
+            let s = if x.hi < 1e-8 { tau.hi } else { (sin + x.lo * cos) / d }; // sin x / x = 1 - x^2/6 there
+            let (c, s) = (e * (cos - x.lo * sin), e * s);
+            (c, s, c - self.a.hi * s)
         }
     }
 
@@ -148,10 +153,9 @@ impl LinearSde<2> for CldDamped {
 
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
         let (m, a) = (self.mass, self.a.hi);
-        let (c, s) = self.cosh_sinh(on.tau);
+        let (c, s, w) = self.cosh_sinh(on.tau);
         let x = self.variance_x(on.tau, c, s);
         // second column of Phi over sqrt(M): f = S/sqrt(M) (first entry times sqrt M), w = C - a S
-        let w = c - a * s;
         let f2 = s * s / m;
         let vv = x + 4.0 * a * c * s;
         let cov_xx = x + gamma * f2;
@@ -163,8 +167,8 @@ impl LinearSde<2> for CldDamped {
         Moments {
             mean: Mat([[c + a * s, s / m], [-s, w]]),
             cov: Mat([[cov_xx, cov_xv], [cov_xv, cov_vv * m]]),
-            cov_lo: Mat::ZERO,
             det: det * m,
+            factors: None,
         }
     }
 }

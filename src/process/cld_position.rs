@@ -25,7 +25,8 @@ use crate::special::{exp_neg, p3_g};
 /// ```
 ///
 /// The stationary law, here also the prior, is the limit P2 = P3 = 1, e^-y = 0; x and v are correlated in it.
-/// The determinant is S_xx S_vv - S_xv^2 with the products in double words; it loses at most a factor 5.
+/// The determinant is that of Q (its products in double words; it loses at most a factor 5) plus the quadratic form
+/// `gamma phi^T adj(Q) phi`, phi the second column of Phi.
 /// epsilon = 0, a = 1/sqrt(M), sigma^2 = 4 sqrt(M) is CLD.
 ///
 /// Formula: cld_position.kernel. Source: Strasman et al. 2025 (the SDE); the forms are ours.
@@ -103,17 +104,19 @@ impl LinearSde<2> for CldPosition {
         } else {
             let e = exp_neg(z);
             let e2 = (e * e).hi;
-            (e.hi, e2, p3_g(z.hi, e2).0)
+            (e.hi, e2, p3_g(z, e2).0)
         };
         let a = self.a;
         let (x2, s2) = (self.epsilon * self.epsilon, (a * self.sigma) * (a * self.sigma));
         let [qxx, qxv, qvv] = covariance(z.hi, x2, s2, e2, p3);
         let mean = [e * (1.0 + z.hi), e * (a * z.hi), -e * tau.hi, e * ((1.0 - z.hi) - z.lo)];
         let four_a = 4.0 * a;
-        let xx = qxx / four_a + gamma * (mean[1] * mean[1]);
-        let xv = qxv / (four_a * a) + gamma * (mean[1] * mean[3]);
-        let vv = qvv / (four_a * a * a) + gamma * (mean[3] * mean[3]);
-        let det = (Dd::prod(xx, vv) - Dd::prod(xv, xv)).to_f64();
-        Moments { mean: Mat([[mean[0], mean[1]], [mean[2], mean[3]]]), cov: Mat([[xx, xv], [xv, vv]]), cov_lo: Mat::ZERO, det }
+        // det Q, then what the initial velocity adds: gamma phi^T adj(Q) phi, a positive quadratic form
+        let (pxx, pxv, pvv) = (qxx / four_a, qxv / (four_a * a), qvv / (four_a * a * a));
+        let base = (Dd::prod(pxx, pvv) - Dd::prod(pxv, pxv)).to_f64();
+        let (f, g) = (mean[1], mean[3]);
+        let (xx, xv, vv) = (pxx + gamma * (f * f), pxv + gamma * (f * g), pvv + gamma * (g * g));
+        let det = base + gamma * ((pvv * f * f - 2.0 * (pxv * f * g)) + pxx * g * g);
+        Moments { mean: Mat([[mean[0], mean[1]], [mean[2], mean[3]]]), cov: Mat([[xx, xv], [xv, vv]]), det, factors: None }
     }
 }

@@ -10,8 +10,6 @@ mod cld_damped;
 mod cld_position;
 mod doubling;
 mod langevin;
-#[cfg(test)]
-mod proof;
 mod psld;
 mod reversed;
 mod sub_vp;
@@ -22,7 +20,7 @@ pub use any::{AnyLaw, AnyMoments, AnyProcess, Entry, Params, REGISTRY, Value, en
 pub use cld::Cld;
 pub use cld_damped::CldDamped;
 pub use cld_position::CldPosition;
-pub use doubling::{Law, doubling};
+pub use doubling::{Factors, Law, doubling};
 pub use langevin::Langevin;
 pub use psld::Psld;
 pub use reversed::Reversed;
@@ -35,16 +33,25 @@ use crate::schedule::Span;
 use crate::small::Mat;
 
 /// A transition `u_t | u_s ~ N(mean u_s, cov)`, or a perturbation kernel where `cov` includes the initial variance.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Moments<const K: usize> {
     /// Mean matrix Phi.
     pub mean: Mat<K>,
     /// Covariance `Phi Sigma0 Phi^T + Q`.
     pub cov: Mat<K>,
-    /// What rounding `cov` left over, where the route knows it (the generic one does); else 0.
-    pub cov_lo: Mat<K>,
-    /// Determinant of the covariance, from a form that does not cancel.
+    /// Determinant of the covariance, from a form that does not cancel; 0 where there is none.
     pub det: f64,
+    /// Cholesky factors and inverse, where the route computes them in double words (the generic one does). Closed
+    /// forms with one or two channels leave them out: there they follow from `cov` and `det` without loss.
+    pub factors: Option<Box<Factors<K>>>,
+}
+
+impl<const K: usize> Moments<K> {
+    /// The same law after the channels' signs are flipped by `p` (entries +1 or -1).
+    fn flip_signs(self, p: [f64; K]) -> Self {
+        let flip = |a: &Mat<K>| Mat::build(|i, j| a[(i, j)] * (p[i] * p[j]));
+        Moments { mean: flip(&self.mean), cov: flip(&self.cov), det: self.det, factors: self.factors.map(|f| Box::new(f.map(flip))) }
+    }
 }
 
 /// A linear SDE `du = F u b dt + G sqrt(b) dW` on K channels, in the clock `tau = integral of b`.
@@ -97,10 +104,9 @@ pub trait LinearSde<const K: usize> {
         self.noise()
     }
 
-    /// The initial covariance under HSM: `gamma M` for v and every further channel, 0 for x. Formula: kernel.initial.
-    fn initial(&self, gamma: f64) -> Mat<K, Dd> {
-        let var = Dd::from(gamma) * self.mass_dd();
-        Mat::build(|i, j| if i == j && i > 0 { var } else { Dd::ZERO })
+    /// The diagonal of the initial covariance under HSM: `gamma M` for v and every further channel, 0 for x. Formula: kernel.initial.
+    fn initial(&self, gamma: f64) -> [Dd; K] {
+        std::array::from_fn(|i| if i > 0 { Dd::from(gamma) * self.mass_dd() } else { Dd::ZERO })
     }
 
     /// Mean matrix and covariance of u_t over the interval, started from [`initial`](Self::initial)`(gamma)`.

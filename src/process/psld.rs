@@ -128,18 +128,18 @@ impl LinearSde<2> for Psld {
             // e^-y has underflowed: the stationary law, whatever the interval
             let e = if z.hi < 700.0 { exp_neg(z).to_f64() } else { 0.0 };
             let mean = Mat([[e * (1.0 + w.hi), e * (self.c.hi * w.hi)], [-e * 0.5 * tau.hi, e * (1.0 - w.hi)]]);
-            return Moments { mean, cov: Mat::diagonal([1.0, self.mass.hi]), cov_lo: Mat::ZERO, det: self.mass.hi };
+            return Moments { mean, cov: Mat::diagonal([1.0, self.mass.hi]), det: self.mass.hi, factors: None };
         }
         let e = exp_neg(z);
         let e2 = (e * e).hi;
-        let (p3, g) = p3_g(z.hi, e2);
+        let (p3, g) = p3_g(z, e2);
         let [xx, xv, vv, det] = covariance(tau.hi, z.hi, w.hi, self.gamma_x, self.nu, e2, p3, g, gamma);
         let m = self.mass.hi;
         Moments {
             mean: Mat([[e.hi * (1.0 + w.hi), e.hi * (self.c.hi * w.hi)], [-e.hi * 0.5 * tau.hi, e.hi * ((1.0 - w.hi) - w.lo)]]),
             cov: Mat([[xx, xv], [xv, vv * m]]),
-            cov_lo: Mat::ZERO,
             det: det * m,
+            factors: None,
         }
     }
 }

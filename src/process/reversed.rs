@@ -81,9 +81,7 @@ impl<P: LinearSde<K>, const K: usize> LinearSde<K> for Reversed<P, K> {
 
     fn moments(&self, on: Span, gamma: f64) -> Moments<K> {
         let Some(p) = self.forward.parity() else { return self.law(on, gamma).moments() };
-        let m = self.forward.moments(on, gamma);
-        let flip = |a: &Mat<K>| Mat::build(|i, j| a[(i, j)] * (p[i] * p[j]));
-        Moments { mean: flip(&m.mean), cov: flip(&m.cov), cov_lo: flip(&m.cov_lo), det: m.det }
+        self.forward.moments(on, gamma).flip_signs(p)
     }
 
     fn law(&self, on: Span, gamma: f64) -> Law<K> {

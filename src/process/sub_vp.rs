@@ -43,7 +43,7 @@ impl LinearSde<1> for SubVp {
         let q = one_minus_exp_neg(on.tau) * one_minus_exp_neg(on.start + on.start + on.tau);
         let half = on.tau.scale(0.5);
         let m = (-half.hi).exp();
-        Moments { mean: Mat([[m - m * half.lo]]), cov: Mat([[q]]), cov_lo: Mat::ZERO, det: q }
+        Moments { mean: Mat([[m - m * half.lo]]), cov: Mat([[q]]), det: q, factors: None }
     }
 
     /// The closed form in double words: the noise is not constant in the clock, so doubling does not apply.
@@ -53,6 +53,6 @@ impl LinearSde<1> for SubVp {
             m1 / (m1 + Dd::ONE)
         };
         let cov = one_minus_exp(on.tau) * one_minus_exp(on.start + on.start + on.tau);
-        Law { mean: Mat([[(-on.tau.scale(0.5)).exp()]]), cov: Mat([[cov]]) }
+        Law { mean: Mat([[(-on.tau.scale(0.5)).exp()]]), cov: Mat([[cov]]), noise_factor: Mat([[cov.sqrt()]]), initial_factor: Mat([[Dd::ZERO]]) }
     }
 }

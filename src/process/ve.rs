@@ -30,6 +30,6 @@ impl LinearSde<1> for Ve {
 
     fn moments(&self, on: Span, _gamma: f64) -> Moments<1> {
         let q = on.tau.hi;
-        Moments { mean: Mat([[1.0]]), cov: Mat([[q]]), cov_lo: Mat([[on.tau.lo]]), det: q }
+        Moments { mean: Mat([[1.0]]), cov: Mat([[q]]), det: q, factors: None }
     }
 }

@@ -37,6 +37,6 @@ impl LinearSde<1> for Vp {
         let half = on.tau.scale(0.5);
         let m = (-half.hi).exp();
         let mean = m - m * half.lo;
-        Moments { mean: Mat([[mean]]), cov: Mat([[q]]), cov_lo: Mat::ZERO, det: q }
+        Moments { mean: Mat([[mean]]), cov: Mat([[q]]), det: q, factors: None }
     }
 }

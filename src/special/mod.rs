@@ -8,7 +8,7 @@
 
 mod tables;
 
-use crate::dd::{Dd, fast_two_sum, two_sum};
+use crate::dd::{Dd, fast_two_sum, two_prod, two_sum};
 use tables::{INV_LN2_64, LN2_64_A, LN2_64_B, POW2, S4};
 
 /// `e^-x` for a double-word `x` in [0, 700], as a double word with relative error below 2^-58.
@@ -67,8 +67,13 @@ fn s4(y: f64) -> f64 {
 /// For y < 3 the equal forms `P4 = e^-y (y^4/24) S4(y)`, `P3 = P4 + e^-y y^3/6` and `G = 2 P4 + e^-y y^3/12`, which
 /// only add positive terms. From y = 3 on, P3 > 0.57, G > 0.81, and the printed forms lose less than 1 bit.
 #[inline(always)]
-pub fn p3_g(z: f64, e2: f64) -> (f64, f64) {
-    let c = e2 * (z * z * z) * (4.0 / 3.0); // e^-y y^3 / 6
+pub fn p3_g(z: Dd, e2: f64) -> (f64, f64) {
+    // z^3 in double words, so that no rounding is tripled: c = e^-y y^3 / 6 within 2 ulp
+    let (sq, err) = two_prod(z.hi, z.hi);
+    let (cube, err3) = two_prod(sq, z.hi);
+    let cube = cube + (err3 + (err * z.hi + 3.0 * (sq * z.lo)));
+    let c = e2 * (cube * 4.0 / 3.0); // the division does not wait for e^-y
+    let z = z.hi;
     if z < 1.5 {
         let p4 = c * (0.5 * z) * s4(2.0 * z);
         (c + p4, 2.0 * p4 + 0.5 * c)
@@ -124,7 +129,7 @@ mod tests {
                 }
                 s
             };
-            let (p3, g) = p3_g(z, e2.hi);
+            let (p3, g) = p3_g(Dd::from(z), e2.hi);
             let ulp = |got: f64, t: Dd| ((Dd::from(got) - t).to_f64() / (t.hi.next_up() - t.hi)).abs();
             w3 = w3.max(ulp(p3, tail(3)));
             let c = e2 * y * y * y / Dd::from(12.0);
