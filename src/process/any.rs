@@ -30,12 +30,25 @@ impl AnyMoments {
     }
 }
 
+impl<const K: usize> From<Moments<K>> for AnyMoments {
+    fn from(m: Moments<K>) -> Self {
+        let factors = m.factors.map(|f| {
+            let all = [f.lower, f.upper, f.inverse, f.inverse_transpose_lower, f.inverse_transpose_upper];
+            (all.map(|a| a.0.concat()), f.log_det)
+        });
+        AnyMoments { mean: m.mean.0.concat(), cov: m.cov.0.concat(), det: m.det, factors }
+    }
+}
+
 /// Mean and covariance in double words, row-major, by the generic route.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)] // as in `Law`
 pub struct AnyLaw {
+    /// Mean matrix.
     pub mean: Vec<Dd>,
+    /// Covariance.
     pub cov: Vec<Dd>,
+    /// Rounded, with factors.
+    pub moments: AnyMoments,
 }
 
 /// A process chosen at run time. Methods as in [`LinearSde`], matrices row-major.
@@ -50,7 +63,8 @@ pub trait AnyProcess: Send + Sync {
     fn prior(&self, horizon: f64) -> Vec<f64>;
     fn mass(&self) -> f64;
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments;
-    fn law(&self, on: Span, gamma: f64) -> AnyLaw;
+    /// By the generic route, with `epsilon` added to every variance: what published code does against cancellation.
+    fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw;
 }
 
 struct Erased<P, const K: usize>(P);
@@ -78,16 +92,11 @@ impl<P: LinearSde<K> + Send + Sync, const K: usize> AnyProcess for Erased<P, K> 
         self.0.mass()
     }
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
-        let m = self.0.moments(on, gamma);
-        let factors = m.factors.map(|f| {
-            let all = [f.lower, f.upper, f.inverse, f.inverse_transpose_lower, f.inverse_transpose_upper];
-            (all.map(|a| a.0.concat()), f.log_det)
-        });
-        AnyMoments { mean: m.mean.0.concat(), cov: m.cov.0.concat(), det: m.det, factors }
+        self.0.moments(on, gamma).into()
     }
-    fn law(&self, on: Span, gamma: f64) -> AnyLaw {
-        let l = self.0.law(on, gamma);
-        AnyLaw { mean: l.mean.0.concat(), cov: l.cov.0.concat() }
+    fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
+        let l = self.0.law(on, gamma).with_variance_added(epsilon);
+        AnyLaw { mean: l.mean.0.concat(), cov: l.cov.0.concat(), moments: l.moments().into() }
     }
 }
 

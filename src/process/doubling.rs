@@ -23,6 +23,8 @@ pub struct Law<const K: usize> {
     pub noise_factor: Mat<K, Dd>,
     /// Phi times the root of the initial covariance.
     pub initial_factor: Mat<K, Dd>,
+    /// A standard deviation added to every channel, independent of all else; 0 unless asked for.
+    pub added: Dd,
 }
 
 /// What is read off a covariance, rounded to f64.
@@ -58,9 +60,16 @@ impl<const K: usize> Law<K> {
         Law { cov: self.cov.plus(&self.mean.sandwich(&start)), initial_factor, ..*self }
     }
 
+    /// With `epsilon` added to every variance, as some published code does.
+    pub fn with_variance_added(&self, epsilon: f64) -> Law<K> {
+        let cov = Mat::build(|i, j| if i == j { self.cov[(i, j)] + Dd::from(epsilon) } else { self.cov[(i, j)] });
+        Law { cov, added: Dd::from(epsilon).sqrt(), ..*self }
+    }
+
     /// Rounded, with factors and determinant (`det = 0` and no factors where the covariance is singular).
     pub fn moments(&self) -> Moments<K> {
-        let columns: Vec<[Dd; K]> = [&self.noise_factor, &self.initial_factor]
+        let added = Mat::build(|i, j| if i == j { self.added } else { Dd::ZERO });
+        let columns: Vec<[Dd; K]> = [&self.noise_factor, &self.initial_factor, &added]
             .into_iter()
             .flat_map(|m| (0..K).map(|j| std::array::from_fn(|i| m[(i, j)])))
             .filter(|c: &[Dd; K]| c.iter().any(|x| x.hi != 0.0))
@@ -216,5 +225,5 @@ pub fn doubling<const K: usize>(drift: &Mat<K, Dd>, noise: &Mat<K, Dd>, tau: Dd)
         q = q.plus(&identity.plus(&psi).sandwich(&q));
         psi = psi.plus(&psi).plus(&psi.matmul(&psi));
     }
-    Law { mean: identity.plus(&psi), cov: q, noise_factor: q.cholesky().unwrap_or(zero), initial_factor: zero }
+    Law { mean: identity.plus(&psi), cov: q, noise_factor: q.cholesky().unwrap_or(zero), initial_factor: zero, added: Dd::ZERO }
 }

@@ -53,6 +53,7 @@ impl LinearSde<1> for SubVp {
             m1 / (m1 + Dd::ONE)
         };
         let cov = one_minus_exp(on.tau) * one_minus_exp(on.start + on.start + on.tau);
-        Law { mean: Mat([[(-on.tau.scale(0.5)).exp()]]), cov: Mat([[cov]]), noise_factor: Mat([[cov.sqrt()]]), initial_factor: Mat([[Dd::ZERO]]) }
+        let zero = Mat([[Dd::ZERO]]);
+        Law { mean: Mat([[(-on.tau.scale(0.5)).exp()]]), cov: Mat([[cov]]), noise_factor: Mat([[cov.sqrt()]]), initial_factor: zero, added: Dd::ZERO }
     }
 }
