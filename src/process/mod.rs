@@ -10,6 +10,8 @@ mod cld_damped;
 mod cld_position;
 mod doubling;
 mod langevin;
+#[cfg(test)]
+mod proof;
 mod psld;
 mod reversed;
 mod sub_vp;
