@@ -119,8 +119,13 @@ pub struct Params(pub BTreeMap<String, Value>);
 
 impl Params {
     /// With one more number.
-    pub fn with(mut self, name: &str, value: f64) -> Params {
-        self.0.insert(name.to_string(), Value::Number(value));
+    pub fn with(self, name: &str, value: f64) -> Params {
+        self.with_value(name, Value::Number(value))
+    }
+
+    /// With one more value.
+    pub fn with_value(mut self, name: &str, value: Value) -> Params {
+        self.0.insert(name.to_string(), value);
         self
     }
 

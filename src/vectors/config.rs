@@ -1,0 +1,197 @@
+//! What a file says of a process, its schedule and objective, as objects that compute.
+
+use crate::error::{Error, Result};
+use crate::kernel::Objective;
+use crate::process::{AnyProcess, Entry, Params, Value, entry};
+use crate::schedule::Schedule;
+use serde_json::Value as Json;
+
+/// A process with parameters, schedule and objective, as files describe them.
+#[derive(Clone)]
+pub struct Config {
+    /// The registry's entry.
+    pub entry: &'static Entry,
+    /// The process's parameters, without HSM's gamma.
+    pub params: Params,
+    /// The schedule.
+    pub schedule: Schedule,
+    /// DSM or HSM.
+    pub objective: Objective,
+    /// The initial velocity's gamma, where the file gives one, even under DSM.
+    pub gamma: Option<f64>,
+    /// What the user's code says it adds to the variances.
+    pub epsilon_added: f64,
+    /// Upper factor instead of lower.
+    pub upper: bool,
+}
+
+/// Keys of a process object that are not parameters.
+const OTHER_KEYS: &[&str] = &["kind", "schedule", "objective", "epsilon_added", "decomposition"];
+
+/// Reads a number, or one of the strings that stand for what JSON cannot say.
+pub fn number(v: &Json) -> Option<f64> {
+    match v {
+        Json::Number(n) => n.as_f64(),
+        Json::String(s) => match s.as_str() {
+            "NaN" | "nan" => Some(f64::NAN),
+            "Infinity" | "inf" => Some(f64::INFINITY),
+            "-Infinity" | "-inf" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The field `name` of `object` as a finite number.
+fn field(object: &Json, name: &'static str) -> Result<f64> {
+    match object.get(name) {
+        Some(Json::Number(n)) => n.as_f64().ok_or_else(|| Error::parameter(name, n, "a number")),
+        Some(other) => Err(Error::parameter(name, other, "a number")),
+        None => Err(Error::parameter(name, "missing", "a number")),
+    }
+}
+
+/// Reads a schedule such as `{"kind": "linear", "b0": 0.1, "b1": 19.9}`.
+///
+/// # Errors
+/// An unknown kind or field, a parameter missing or out of range.
+pub fn schedule(v: &Json) -> Result<Schedule> {
+    let Some(object) = v.as_object() else { return Err(Error::parameter("schedule", v, "an object with `kind` and its parameters")) };
+    let kind = object.get("kind").and_then(Json::as_str).unwrap_or("");
+    let names: &[&str] = match kind {
+        "constant" => &["b"],
+        "linear" => &["b0", "b1"],
+        "cosine" => &["s0", "t_max"],
+        "geometric-sigma" => &["sigma_min", "sigma_max"],
+        _ => return Err(Error::parameter("schedule.kind", format!("`{kind}`"), "constant, linear, cosine, geometric-sigma")),
+    };
+    if let Some(extra) = object.keys().find(|k| *k != "kind" && !names.contains(&k.as_str())) {
+        return Err(Error::parameter(format!("schedule.{extra}"), "unknown", format!("kind, {}", names.join(", "))));
+    }
+    match kind {
+        "constant" => Schedule::constant(field(v, "b")?),
+        "linear" => Schedule::linear(field(v, "b0")?, field(v, "b1")?),
+        "cosine" => Schedule::cosine(field(v, "s0")?, field(v, "t_max")?),
+        _ => Schedule::geometric(field(v, "sigma_min")?, field(v, "sigma_max")?),
+    }
+}
+
+impl Config {
+    /// From its parts: name, parameters (an object of numbers and words), schedule, objective.
+    ///
+    /// `transition` as objective means: the transition itself, no initial variance.
+    ///
+    /// # Errors
+    /// Anything unknown, missing or out of range, by name.
+    pub fn new(name: &str, params: &serde_json::Map<String, Json>, schedule_json: &Json, objective: &str) -> Result<Config> {
+        let entry = entry(name)?;
+        let mut given = Params::default();
+        let mut gamma = None;
+        for (key, v) in params {
+            let value = match v {
+                Json::Number(n) => Value::Number(n.as_f64().unwrap_or(f64::NAN)),
+                Json::String(s) => Value::Word(s.clone()),
+                other => return Err(Error::parameter(key.clone(), other, "a number or a word")),
+            };
+            if Some(key.as_str()) == entry.gamma {
+                gamma = Some(Params::default().with_value(key, value).number(key)?);
+            } else {
+                given = given.with_value(key, value);
+            }
+        }
+        let objective = match objective {
+            "dsm" | "transition" => Objective::DSM,
+            "hsm" => {
+                let name = entry.gamma.ok_or_else(|| Error::parameter("objective", "hsm", format!("dsm ({name} has no velocity)")))?;
+                Objective::hsm(gamma.ok_or_else(|| Error::parameter(name, "missing", "a number >= 0; hsm needs it"))?)?
+            }
+            other => return Err(Error::parameter("objective", format!("`{other}`"), "dsm, hsm or transition")),
+        };
+        let config = Config { entry, params: given, schedule: schedule(schedule_json)?, objective, gamma, epsilon_added: 0.0, upper: false };
+        config.process()?;
+        Ok(config)
+    }
+
+    /// From a `process` object of an answers file: kind and parameters side by side.
+    ///
+    /// # Errors
+    /// As [`Config::new`].
+    pub fn from_answers(v: &Json) -> Result<Config> {
+        let Some(object) = v.as_object() else { return Err(Error::parameter("process", v, "an object with `kind` and parameters")) };
+        let text = |key: &'static str, default: &'static str| match object.get(key) {
+            None => Ok(default),
+            Some(Json::String(s)) => Ok(s.as_str()),
+            Some(other) => Err(Error::parameter(key, other, "a word")),
+        };
+        let params = object.iter().filter(|(k, _)| !OTHER_KEYS.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let Some(schedule) = object.get("schedule") else { return Err(Error::parameter("schedule", "missing", "an object with `kind`")) };
+        let mut config = Config::new(text("kind", "")?, &params, schedule, text("objective", "dsm")?)?;
+        if object.contains_key("epsilon_added") {
+            let e = field(v, "epsilon_added")?;
+            if !(0.0..=1.0).contains(&e) {
+                return Err(Error::parameter("epsilon_added", e, "0 to 1"));
+            }
+            config.epsilon_added = e;
+        }
+        config.upper = match text("decomposition", "lower")? {
+            "lower" => false,
+            "upper" => true,
+            other => return Err(Error::parameter("decomposition", format!("`{other}`"), "lower or upper")),
+        };
+        Ok(config)
+    }
+
+    /// As an answers file has it: the inverse of [`Config::from_answers`].
+    pub fn to_answers(&self) -> Json {
+        let mut o = serde_json::Map::new();
+        o.insert("kind".into(), self.entry.name.into());
+        for (k, v) in &self.params.0 {
+            let v = match v {
+                Value::Number(x) => Json::from(*x),
+                Value::Word(w) => Json::from(w.as_str()),
+            };
+            o.insert(k.clone(), v);
+        }
+        if let (Some(name), Some(g)) = (self.entry.gamma, self.gamma) {
+            o.insert(name.into(), g.into());
+        }
+        let mut s = serde_json::Map::new();
+        s.insert("kind".into(), if self.schedule.name() == "constant" { "linear".into() } else { self.schedule.name().into() });
+        for (k, v) in self.schedule.params() {
+            s.insert(k.into(), v.into());
+        }
+        o.insert("schedule".into(), Json::Object(s));
+        o.insert("objective".into(), self.objective.name().into());
+        if self.upper {
+            o.insert("decomposition".into(), "upper".into());
+        }
+        Json::Object(o)
+    }
+
+    /// The process itself.
+    ///
+    /// # Errors
+    /// A parameter missing, unknown or out of range.
+    pub fn process(&self) -> Result<Box<dyn AnyProcess>> {
+        self.entry.build(&self.params)
+    }
+
+    /// In one line, for tables.
+    pub fn describe(&self) -> String {
+        let mut parts: Vec<String> = self
+            .params
+            .0
+            .iter()
+            .filter(|(k, _)| *k != "damping")
+            .map(|(k, v)| match v {
+                Value::Number(x) => format!("{k}={x}"),
+                Value::Word(w) => format!("{k}={w}"),
+            })
+            .collect();
+        if let (Some(name), true) = (self.entry.gamma, self.objective.name() == "hsm") {
+            parts.push(format!("{name}={}", self.objective.gamma()));
+        }
+        let schedule: Vec<String> = self.schedule.params().iter().map(|(k, v)| format!("{k}={v}")).collect();
+        format!("{} {} [{}] {}({})", self.entry.name, self.objective.name(), parts.join(", "), self.schedule.name(), schedule.join(", "))
+    }
+}

@@ -1,0 +1,571 @@
+//! What each quantity should be: the truth side of every comparison, by the generic route in double words.
+//!
+//! Nothing here uses the closed forms: a user's answers, and our own closed forms too, are judged by
+//! [`doubling`](crate::process::doubling) from drift and noise alone, which the high-precision tables hold to account.
+
+use super::arrays::Array;
+use super::config::Config;
+use crate::dd::Dd;
+use crate::error::{Error, Result};
+use crate::process::{AnyLaw, AnyProcess};
+use crate::schedule::{Schedule, Span};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+/// The channels' letters, in order.
+pub const CHANNELS: [&str; 4] = ["x", "v", "a", "j"];
+
+/// A quantity that can be judged.
+pub struct Quantity {
+    /// Its name.
+    pub name: &'static str,
+    /// The arrays it needs.
+    pub inputs: &'static [&'static str],
+    /// What it is.
+    pub about: &'static str,
+}
+
+const fn q(name: &'static str, inputs: &'static [&'static str], about: &'static str) -> Quantity {
+    Quantity { name, inputs, about }
+}
+
+/// Every quantity that can be judged. `s`, where given, makes a kernel the transition over [s,t].
+pub const QUANTITIES: &[Quantity] = &[
+    q("schedule.rate", &["t"], "rate b(t)"),
+    q("schedule.integral", &["t"], "integral of b over [0,t], or [s,t]"),
+    q("process.drift_diffusion", &["t", "u"], "drift b F u and diffusion sqrt(b G G^T), diagonal"),
+    q("prior.log_density", &["u"], "log-density of the prior, per channel and in all"),
+    q("kernel.mean", &["t"], "mean matrix Phi, and Phi u0"),
+    q("kernel.cov", &["t"], "covariance"),
+    q("kernel.factor", &["t"], "Cholesky factor, lower or upper"),
+    q("kernel.inverse_transpose_factor", &["t"], "inverse transpose of the factor"),
+    q("kernel.inverse", &["t"], "inverse covariance"),
+    q("kernel.det", &["t"], "determinant"),
+    q("kernel.logdet", &["t"], "log-determinant"),
+    q("kernel.ell", &["t"], "ell_t, inverse standard deviation of v given x"),
+    q("kernel.snr", &["t"], "signal-to-noise ratio of x"),
+    q("kernel.snr_joint", &["t"], "signal-to-noise ratio of all channels"),
+    q("kernel.perturb", &["t", "u0", "noise"], "Phi u0 + L noise"),
+    q("kernel.log_density", &["t", "u", "u0"], "log-density of u given u0"),
+    q("kernel.score", &["t", "u", "u0"], "gradient of the log-density"),
+    q("kernel.score_from_eps", &["t", "eps"], "-L^-T eps"),
+    q("kernel.eps_from_score", &["t", "score"], "-L^T score"),
+    q("kernel.x0_from_eps", &["t", "u", "eps"], "(x - L_xx eps_x) / Phi_xx"),
+];
+
+/// Quantities that later versions will judge: named in reports, never silently skipped.
+pub const NOT_YET: &[&str] = &["sampler.", "loss.", "score.", "likelihood."];
+
+/// A process with what a hypothesis changes about it.
+pub struct Model {
+    process: Box<dyn AnyProcess>,
+    schedule: Schedule,
+    /// Initial variance in units of the mass.
+    pub gamma: f64,
+    /// Added to every variance.
+    pub epsilon: f64,
+    /// Multiplies every integral and rate.
+    pub rate_factor: f64,
+    /// 1 - t for t.
+    pub one_minus_t: bool,
+    /// Sign of every entry between an even and an odd channel.
+    pub flip: bool,
+    /// Upper Cholesky factor.
+    pub upper: bool,
+    /// The covariance where its Cholesky factor belongs.
+    pub variance_for_factor: bool,
+    rows: RefCell<HashMap<(u64, u64), Rc<Row>>>,
+}
+
+/// One value to be compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    /// What it should be.
+    pub truth: Dd,
+    /// The size of its largest term: what an error is measured against where the value crosses zero.
+    pub scale: f64,
+    /// How much the value moves if every covariance entry moves by 2^-53 of its stationary size: what cancellation in
+    /// the printed formulas does.
+    pub cancellation: f64,
+    /// The row's time.
+    pub t: f64,
+}
+
+struct Row {
+    law: AnyLaw,
+    mean_scale: Vec<f64>,
+    cov_scale: Vec<f64>,
+    /// 2^-53 times the stationary size of each covariance entry.
+    rounding: Vec<f64>,
+}
+
+impl Row {
+    fn factors(&self) -> Result<&([Vec<f64>; 5], f64)> {
+        self.law.moments.factors.as_ref().ok_or_else(|| Error::Degenerate { what: "the kernel's factor".into(), why: "the covariance is singular".into() })
+    }
+}
+
+impl Model {
+    /// The model a file describes.
+    ///
+    /// # Errors
+    /// As the process's constructor.
+    pub fn new(c: &Config) -> Result<Model> {
+        Ok(Model {
+            process: c.process()?,
+            schedule: c.schedule,
+            gamma: c.objective.gamma(),
+            epsilon: 0.0,
+            rate_factor: 1.0,
+            one_minus_t: false,
+            flip: false,
+            upper: c.upper,
+            variance_for_factor: false,
+            rows: RefCell::default(),
+        })
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.process.channels()
+    }
+
+    /// The process.
+    pub fn process(&self) -> &dyn AnyProcess {
+        &*self.process
+    }
+
+    /// The interval of the process's clock for [s,t].
+    fn span(&self, s: f64, t: f64) -> Result<Span> {
+        let (s, t) = if self.one_minus_t && s == 0.0 { (0.0, 1.0 - t) } else { (s, t) };
+        let on = self.schedule.span(s, t)?;
+        let c = Dd::from(self.rate_factor);
+        Ok(Span { start: on.start * c, tau: on.tau * c })
+    }
+
+    fn row(&self, s: f64, t: f64) -> Result<Rc<Row>> {
+        let key = (s.to_bits(), t.to_bits());
+        if let Some(row) = self.rows.borrow().get(&key) {
+            return Ok(row.clone());
+        }
+        let on = self.span(s, t)?;
+        let mut law = self.process.law(on, self.gamma, self.epsilon);
+        let k = self.channels();
+        let odd = |i: usize| (i / k + i % k) % 2 == 1;
+        if self.flip {
+            let flip = |v: &mut Vec<Dd>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
+            let flip64 = |v: &mut Vec<f64>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
+            flip(&mut law.mean);
+            flip(&mut law.cov);
+            if let Some((f, _)) = &mut law.moments.factors {
+                f.iter_mut().for_each(flip64);
+            }
+        }
+        // Largest term of an entry: its size and its change under a relative change of tau, |tau d/dtau|, by the
+        // moment equations. Where an entry crosses zero, the second is the size of the terms that cancel.
+        let (f, g) = (self.process.drift(), self.process.noise_at((on.start + on.tau).to_f64()));
+        let tau = on.tau.hi;
+        let at = |v: &[Dd], i: usize, j: usize| v[i * k + j].hi;
+        let product = |v: &[Dd], i: usize, j: usize| (0..k).map(|l| f[i * k + l] * at(v, l, j)).sum::<f64>();
+        let grid = |h: &dyn Fn(usize, usize) -> f64| -> Vec<f64> { (0..k * k).map(|n| h(n / k, n % k)).collect() };
+        let mean_scale = grid(&|i, j| at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs());
+        let cov_scale = grid(&|i, j| {
+            let change = product(&law.cov, i, j) + product(&law.cov, j, i) + g[i * k + j];
+            at(&law.cov, i, j).abs() + (tau * change).abs()
+        });
+        let size = self.process.stationary().map_or(vec![1.0; k * k], |s| s);
+        let sd: Vec<f64> = (0..k).map(|i| size[i * k + i].max(law.cov[i * k + i].hi).sqrt()).collect();
+        let rounding = grid(&|i, j| 2f64.powi(-53) * sd[i] * sd[j]);
+        let row = Rc::new(Row { law, mean_scale, cov_scale, rounding });
+        self.rows.borrow_mut().insert(key, row.clone());
+        Ok(row)
+    }
+}
+
+/// The arrays a quantity reads.
+pub type Inputs<'a> = BTreeMap<String, &'a Array>;
+
+struct Reader<'a> {
+    inputs: &'a Inputs<'a>,
+    n: usize,
+}
+
+impl Reader<'_> {
+    fn get(&self, name: &'static str) -> Result<&Array> {
+        self.inputs.get(name).copied().ok_or_else(|| Error::parameter(name, "missing", "an input array; this quantity needs it"))
+    }
+
+    fn times(&self, name: &'static str) -> Result<Vec<f64>> {
+        let a = self.get(name)?;
+        if a.data.len() != self.n {
+            return Err(Error::shape(name, &a.shape, format!("({},)", self.n)));
+        }
+        Ok(a.data.clone())
+    }
+
+    /// A (n, K d) array, all finite, and d.
+    fn block(&self, name: &'static str, k: usize) -> Result<(&[f64], usize)> {
+        let a = self.get(name)?;
+        if a.shape.len() != 2 || a.shape[0] != self.n || a.shape[1] == 0 || a.shape[1] % k != 0 {
+            return Err(Error::shape(name, &a.shape, format!("({}, {k} d): the d coordinates of each of the {k} channels", self.n)));
+        }
+        finite(name, &a.data)?;
+        Ok((&a.data, a.shape[1] / k))
+    }
+}
+
+fn finite(name: &str, data: &[f64]) -> Result<()> {
+    match data.iter().position(|x| !x.is_finite()) {
+        Some(i) => Err(Error::parameter(name.to_string(), data[i], format!("finite inputs (at flat index {i})"))),
+        None => Ok(()),
+    }
+}
+
+/// A pair of channel letters as a flat index.
+fn pair(name: &str, k: usize) -> Option<usize> {
+    let find = |c: &str| CHANNELS[..k].iter().position(|x| *x == c);
+    if name.len() != 2 {
+        return None;
+    }
+    Some(find(&name[..1])? * k + find(&name[1..])?)
+}
+
+/// `l21` and the like as a flat index.
+fn digits(name: &str, k: usize) -> Option<usize> {
+    let b = name.strip_prefix('l')?.as_bytes();
+    if b.len() != 2 {
+        return None;
+    }
+    let (i, j) = ((b[0] as usize).wrapping_sub(b'1' as usize), (b[1] as usize).wrapping_sub(b'1' as usize));
+    (i < k && j < k).then_some(i * k + j)
+}
+
+/// Standard names of a quantity's outputs for `k` channels, as `cld vectors` writes them.
+pub fn outputs(quantity: &str, k: usize) -> Vec<String> {
+    let pairs = || (0..k).flat_map(|i| (i..k).map(move |j| format!("{}{}", CHANNELS[i], CHANNELS[j]))).collect();
+    let one = |s: &str| vec![s.to_string()];
+    match quantity {
+        "kernel.cov" | "kernel.inverse" => pairs(),
+        "kernel.factor" | "kernel.inverse_transpose_factor" => one("factor"),
+        "kernel.mean" => vec!["matrix".into(), "mean".into()],
+        "kernel.perturb" => one("u_t"),
+        "kernel.score" | "kernel.score_from_eps" => one("score"),
+        "kernel.eps_from_score" => one("eps"),
+        "kernel.x0_from_eps" => one("x0"),
+        "process.drift_diffusion" => vec!["drift".into(), "diffusion".into()],
+        "prior.log_density" => one("log_density"),
+        other => one(other.rsplit('.').next().unwrap_or(other)),
+    }
+}
+
+/// The truth for one output of a quantity, row-major over (rows, columns), and the number of columns.
+///
+/// # Errors
+/// Inputs missing, of the wrong shape or not finite; times outside [0,1]; an output the quantity has not.
+pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str) -> Result<(Vec<Cell>, usize)> {
+    let k = model.channels();
+    let first = if quantity == "prior.log_density" { "u" } else { "t" };
+    let n = inputs.get(first).map_or(0, |a| a.shape.first().copied().unwrap_or(a.data.len()));
+    let read = Reader { inputs, n };
+    let unknown = || Error::parameter(format!("outputs.{output}"), "unknown", format!("outputs of {quantity}: {}", outputs(quantity, k).join(", ")));
+    if quantity == "prior.log_density" {
+        let (u, d) = read.block("u", k)?;
+        return Ok((prior(model, u, n, d, output).ok_or_else(unknown)??, 1));
+    }
+    let t = read.times("t")?;
+    let s = if inputs.contains_key("s") { read.times("s")? } else { vec![0.0; n] };
+    for (name, list) in [("t", &t), ("s", &s)] {
+        if let Some(bad) = list.iter().find(|x| !(0.0..=1.0).contains(*x)) {
+            return Err(Error::time(name, *bad, "0 <= t <= 1"));
+        }
+    }
+    let scalar = |v: f64, t: f64| Cell { truth: Dd::from(v), scale: v.abs(), cancellation: 0.0, t };
+    match quantity {
+        "schedule.rate" | "schedule.integral" => {
+            let cells = (0..n).map(|r| {
+                let v = if quantity == "schedule.rate" {
+                    let at = if model.one_minus_t { 1.0 - t[r] } else { t[r] };
+                    Dd::from(model.schedule.rate(at)) * Dd::from(model.rate_factor)
+                } else {
+                    model.span(s[r], t[r])?.tau
+                };
+                Ok(Cell { truth: v, scale: v.hi.abs(), cancellation: 0.0, t: t[r] })
+            });
+            if output != quantity.rsplit('.').next().unwrap_or("") {
+                return Err(unknown());
+            }
+            return Ok((cells.collect::<Result<_>>()?, 1));
+        }
+        "process.drift_diffusion" => {
+            let (u, d) = read.block("u", k)?;
+            let f = model.process.drift();
+            let mut cells = Vec::with_capacity(u.len());
+            for r in 0..n {
+                let b = model.schedule.rate(if model.one_minus_t { 1.0 - t[r] } else { t[r] }) * model.rate_factor;
+                let start = model.span(0.0, t[r])?.start.to_f64() + model.span(0.0, t[r])?.tau.to_f64();
+                let g = model.process.noise_at(start);
+                for i in 0..k {
+                    for c in 0..d {
+                        let terms = (0..k).map(|j| Dd::prod(f[i * k + j], u[r * k * d + j * d + c]) * Dd::from(b));
+                        let (sum, scale) = terms.fold((Dd::ZERO, 0.0), |(a, m), x| (a + x, m + x.hi.abs()));
+                        cells.push(match output {
+                            "drift" => Cell { truth: sum, scale, cancellation: 0.0, t: t[r] },
+                            "diffusion" => scalar((g[i * k + i] * b).sqrt(), t[r]),
+                            _ => return Err(unknown()),
+                        });
+                    }
+                }
+            }
+            return Ok((cells, k * d));
+        }
+        _ => {}
+    }
+    let mut cells = Vec::new();
+    let mut columns = 1;
+    for r in 0..n {
+        let row = model.row(s[r], t[r])?;
+        let (more, width) = kernel_row(quantity, model, &row, &read, r, t[r], output)?.ok_or_else(unknown)?;
+        columns = width;
+        cells.extend(more);
+    }
+    Ok((cells, columns))
+}
+
+/// Log-density of the prior, per channel (`log_density_x`) or in all; `None` for an unknown output.
+fn prior(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<Result<Vec<Cell>>> {
+    let k = model.channels();
+    let horizon = model.span(0.0, 1.0).map(|s| s.tau.to_f64()).unwrap_or(1.0);
+    let cov = model.process.prior(horizon);
+    let diagonal = (0..k * k).all(|i| i / k == i % k || cov[i] == 0.0);
+    let channel = match output {
+        "log_density" => None,
+        name => Some(CHANNELS[..k].iter().position(|c| name.strip_prefix("log_density_") == Some(c))?),
+    };
+    let half_log_tau = 0.5 * std::f64::consts::TAU.ln();
+    let cells = (0..n).map(|r| {
+        let at = |i: usize, c: usize| u[r * k * d + i * d + c];
+        let (mut sum, mut scale) = (Dd::ZERO, 0.0);
+        let mut add = |x: Dd| {
+            sum = sum + x;
+            scale += x.hi.abs();
+        };
+        if diagonal {
+            for i in (0..k).filter(|i| channel.is_none_or(|c| c == *i)) {
+                let var = Dd::from(cov[i * k + i]);
+                add((var.ln().scale(-0.5) - Dd::from(half_log_tau)) * Dd::from(d as f64));
+                (0..d).for_each(|c| add((Dd::prod(at(i, c), at(i, c)) / var).scale(-0.5)));
+            }
+        } else if channel.is_none() && k == 2 {
+            let det = Dd::prod(cov[0], cov[3]) - Dd::prod(cov[1], cov[1]);
+            add((det.ln().scale(-0.5) - Dd::from(2.0 * half_log_tau)) * Dd::from(d as f64));
+            for c in 0..d {
+                let (x, v) = (at(0, c), at(1, c));
+                let square = Dd::from(cov[3]) * Dd::prod(x, x) - Dd::from(2.0 * cov[1]) * Dd::prod(x, v) + Dd::from(cov[0]) * Dd::prod(v, v);
+                add((square / det).scale(-0.5));
+            }
+        } else {
+            return Err(Error::parameter(format!("outputs.{output}"), "undefined", "log_density (the prior's channels are correlated)"));
+        }
+        Ok(Cell { truth: sum, scale, cancellation: 0.0, t: f64::NAN })
+    });
+    Some(cells.collect())
+}
+
+/// One row of a kernel quantity; `None` for an unknown output.
+fn kernel_row(quantity: &str, model: &Model, row: &Row, read: &Reader<'_>, r: usize, t: f64, output: &str) -> Result<Option<(Vec<Cell>, usize)>> {
+    let k = model.channels();
+    let (mean, cov) = (&row.law.mean, &row.law.cov);
+    let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.abs().max(truth.hi.abs()), cancellation, t };
+    let whole = |f: &dyn Fn(usize) -> Cell| Some(((0..k * k).map(f).collect::<Vec<_>>(), k * k));
+    let single = |c: Cell| Some((vec![c], 1));
+    let entry = |index: Option<usize>, f: &dyn Fn(usize) -> Cell| index.and_then(|i| single(f(i)));
+    let det = row.law.moments.det;
+    // a relative change of the determinant by rounding of the covariance's entries, for two channels
+    let det_moves = if k == 2 { (row.rounding[0] * cov[3].hi + row.rounding[3] * cov[0].hi + 2.0 * row.rounding[1] * cov[1].hi.abs()) / det } else { row.rounding[0] / cov[0].hi };
+    let diag_moves = |i: usize| row.rounding[i * k + i] / cov[i * k + i].hi;
+    let lower_cell = |i: usize| -> Result<Cell> {
+        let (f, _) = row.factors()?;
+        let (a, b) = (i / k, i % k);
+        if model.variance_for_factor {
+            return Ok(cell(cov[i], row.cov_scale[i], row.rounding[i]));
+        }
+        let l = &f[usize::from(model.upper)];
+        let lead = l[b * k + b];
+        let off = a != b && l[i] != 0.0;
+        let scale = if off { row.cov_scale[i] / lead } else { l[i] };
+        let first = b == if model.upper { k - 1 } else { 0 };
+        let moves = if first { diag_moves(b) } else { det_moves };
+        Ok(cell(Dd::from(l[i]), scale, l[i].abs() * moves + if off { row.rounding[i] / lead } else { 0.0 }))
+    };
+    Ok(match quantity {
+        "kernel.mean" => {
+            let m = |i: usize| cell(mean[i], row.mean_scale[i], 0.0);
+            match output {
+                "matrix" => whole(&m),
+                "mean" => {
+                    let (u0, d) = read.block("u0", k)?;
+                    Some((product(&m, u0, r, k, d), k * d))
+                }
+                name => entry(pair(name, k), &m),
+            }
+        }
+        "kernel.cov" => {
+            let c = |i: usize| cell(cov[i], row.cov_scale[i], row.rounding[i]);
+            if output == "cov" { whole(&c) } else { entry(pair(output, k), &c) }
+        }
+        "kernel.factor" => {
+            let cells = (0..k * k).map(lower_cell).collect::<Result<Vec<_>>>()?;
+            if output == "factor" { whole(&|i| cells[i]) } else { entry(digits(output, k), &|i| cells[i]) }
+        }
+        "kernel.inverse_transpose_factor" => {
+            let (f, _) = row.factors()?;
+            let (l, it) = (&f[usize::from(model.upper)], &f[3 + usize::from(model.upper)]);
+            let c = |i: usize| {
+                let (a, b) = (i / k, i % k);
+                let scale = if a != b && it[i] != 0.0 { row.cov_scale[b * k + a] / (l[a * k + a].powi(2) * l[b * k + b]) } else { it[i] };
+                cell(Dd::from(it[i]), scale, it[i].abs() * (det_moves + diag_moves(0)))
+            };
+            if output == "factor" { whole(&c) } else { entry(digits(output, k), &c) }
+        }
+        "kernel.inverse" => {
+            let (f, _) = row.factors()?;
+            let c = |i: usize| {
+                let scale = if k == 2 && i / k != i % k { row.cov_scale[i] / det } else { f[2][i] };
+                cell(Dd::from(f[2][i]), scale, f[2][i].abs() * det_moves)
+            };
+            if output == "inverse" { whole(&c) } else { entry(pair(output, k), &c) }
+        }
+        "kernel.det" if output == "det" => {
+            row.factors()?;
+            single(cell(Dd::from(det), det, det * det_moves))
+        }
+        "kernel.logdet" if output == "logdet" => {
+            let (_, l) = row.factors()?;
+            single(cell(Dd::from(*l), l.abs().max(1.0), det_moves))
+        }
+        "kernel.ell" => {
+            let (f, _) = row.factors()?;
+            let mut ell = 1.0 / f[0][k * k - 1];
+            if model.upper {
+                ell = 1.0 / f[1][0];
+            }
+            if model.variance_for_factor {
+                ell *= ell;
+            }
+            let c = cell(Dd::from(ell), ell, ell * (det_moves + diag_moves(0)));
+            match output {
+                "ell" => single(c),
+                "minus_ell" => single(Cell { truth: -c.truth, ..c }),
+                _ => None,
+            }
+        }
+        "kernel.snr" if output == "snr" => {
+            let v = mean[0] * mean[0] / cov[0];
+            single(cell(v, v.hi + 2.0 * row.mean_scale[0] * mean[0].hi.abs() / cov[0].hi, v.hi * diag_moves(0)))
+        }
+        "kernel.snr_joint" if output == "snr_joint" => {
+            let (f, _) = row.factors()?;
+            let inv = &f[2];
+            let pairs = (0..k * k).map(|i| mean[i / k * k] * mean[i % k * k] * Dd::from(inv[i]));
+            let (v, scale) = pairs.fold((Dd::ZERO, 0.0), |(a, m), x| (a + x, m + x.hi.abs()));
+            single(cell(v, scale, scale * det_moves))
+        }
+        "kernel.perturb" if output == "u_t" => {
+            let (u0, d) = read.block("u0", k)?;
+            let (noise, e) = read.block("noise", k)?;
+            if e != d {
+                return Err(Error::shape("noise", &[read.n, k * e], format!("({}, {}), as u0", read.n, k * d)));
+            }
+            let m = |i: usize| cell(mean[i], row.mean_scale[i], 0.0);
+            let l = (0..k * k).map(lower_cell).collect::<Result<Vec<_>>>()?;
+            let drawn = product(&|i| l[i], noise, r, k, d);
+            let cells = product(&m, u0, r, k, d).into_iter().zip(drawn);
+            let sum = |(a, b): (Cell, Cell)| Cell { truth: a.truth + b.truth, scale: a.scale + b.scale, cancellation: a.cancellation + b.cancellation, t };
+            Some((cells.map(sum).collect(), k * d))
+        }
+        "kernel.score_from_eps" | "kernel.eps_from_score" if output == if quantity == "kernel.eps_from_score" { "eps" } else { "score" } => {
+            let (f, _) = row.factors()?;
+            let back = quantity == "kernel.eps_from_score";
+            let (v, d) = read.block(if back { "score" } else { "eps" }, k)?;
+            let a = &f[(if back { 0 } else { 3 }) + usize::from(model.upper)];
+            let m = |i: usize| {
+                let x = if back { a[i % k * k + i / k] } else { a[i] };
+                cell(Dd::from(-x), x, x.abs() * det_moves)
+            };
+            Some((product(&m, v, r, k, d), k * d))
+        }
+        "kernel.x0_from_eps" if output == "x0" => {
+            let (u, d) = read.block("u", k)?;
+            let (eps, _) = read.block("eps", k)?;
+            let (f, _) = row.factors()?;
+            let at = |v: &[f64], c: usize| v[r * k * d + c];
+            let cells = (0..d).map(|c| {
+                let x = (Dd::from(at(u, c)) - Dd::prod(f[0][0], at(eps, c))) / mean[0];
+                cell(x, (at(u, c).abs() + f[0][0] * at(eps, c).abs()) / mean[0].hi.abs(), f[0][0] * diag_moves(0) * at(eps, c).abs())
+            });
+            Some((cells.collect(), d))
+        }
+        "kernel.log_density" | "kernel.score" => {
+            let (u, d) = read.block("u", k)?;
+            let (u0, _) = read.block("u0", k)?;
+            let (f, logdet) = row.factors()?;
+            let it = &f[3];
+            let m = |i: usize| cell(mean[i], row.mean_scale[i], 0.0);
+            let centre = product(&m, u0, r, k, d);
+            let residual: Vec<(Dd, f64)> =
+                (0..k * d).map(|c| (Dd::from(u[r * k * d + c]) - centre[c].truth, u[r * k * d + c].abs() + centre[c].scale)).collect();
+            // w = L^-1 r, and the size of its terms
+            let w: Vec<(Dd, f64)> = (0..k * d)
+                .map(|n| {
+                    let (i, c) = (n / d, n % d);
+                    (0..=i).fold((Dd::ZERO, 0.0), |(s, m), j| {
+                        let (a, (x, size)) = (it[j * k + i], residual[j * d + c]);
+                        (s + Dd::from(a) * x, m + a.abs() * size)
+                    })
+                })
+                .collect();
+            match (quantity, output) {
+                ("kernel.log_density", "log_density") => {
+                    let constant = Dd::from(-0.5 * d as f64) * (Dd::from(k as f64 * std::f64::consts::TAU.ln()) + Dd::from(*logdet));
+                    let (sum, scale) =
+                        w.iter().fold((constant, constant.hi.abs()), |(s, m), (x, size)| (s - (*x * *x).scale(0.5), m + x.hi.abs() * size));
+                    single(cell(sum, scale, scale * det_moves))
+                }
+                ("kernel.score", "score") => {
+                    let cells = (0..k * d).map(|n| {
+                        let (i, c) = (n / d, n % d);
+                        let (s, m) = (i..k).fold((Dd::ZERO, 0.0), |(s, m), j| {
+                            let (a, (x, size)) = (it[i * k + j], w[j * d + c]);
+                            (s - Dd::from(a) * x, m + a.abs() * size)
+                        });
+                        cell(s, m, m * det_moves)
+                    });
+                    Some((cells.collect(), k * d))
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    })
+}
+
+/// A matrix of cells times the vectors of row `r`, one per coordinate.
+fn product(matrix: &dyn Fn(usize) -> Cell, v: &[f64], r: usize, k: usize, d: usize) -> Vec<Cell> {
+    let mut out = Vec::with_capacity(k * d);
+    for i in 0..k {
+        for c in 0..d {
+            let zero = Cell { truth: Dd::ZERO, scale: 0.0, cancellation: 0.0, t: matrix(0).t };
+            out.push((0..k).fold(zero, |s, j| {
+                let (m, x) = (matrix(i * k + j), v[r * k * d + j * d + c]);
+                Cell {
+                    truth: s.truth + m.truth * Dd::from(x),
+                    scale: s.scale + m.scale * x.abs(),
+                    cancellation: s.cancellation + m.cancellation * x.abs(),
+                    t: s.t,
+                }
+            }));
+        }
+    }
+    out
+}
