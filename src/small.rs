@@ -177,7 +177,12 @@ mod tests {
         let li = l.lower_inverse();
         let inv = li.transpose().matmul(&li).round();
         // The inverse of the 4 x 4 Hilbert matrix (any textbook).
-        let known = [[16.0, -120.0, 240.0, -140.0], [-120.0, 1200.0, -2700.0, 1680.0], [240.0, -2700.0, 6480.0, -4200.0], [-140.0, 1680.0, -4200.0, 2800.0]];
+        let known = [
+            [16.0, -120.0, 240.0, -140.0],
+            [-120.0, 1200.0, -2700.0, 1680.0],
+            [240.0, -2700.0, 6480.0, -4200.0],
+            [-140.0, 1680.0, -4200.0, 2800.0],
+        ];
         for i in 0..4 {
             for j in 0..4 {
                 assert!((back[(i, j)] - h[(i, j)]).abs().hi < 1e-31);

@@ -100,7 +100,11 @@ impl<P: LinearSde<K> + Send + Sync, const K: usize> AnyProcess for Erased<P, K> 
     }
 }
 
-fn erase<const K: usize>(p: impl LinearSde<K> + Send + Sync + 'static) -> Result<Box<dyn AnyProcess>> {
+/// Any process behind the object-safe face.
+///
+/// # Errors
+/// None; the type is that of the registry's builders.
+pub fn erase<const K: usize>(p: impl LinearSde<K> + Send + Sync + 'static) -> Result<Box<dyn AnyProcess>> {
     Ok(Box::new(Erased::<_, K>(p)))
 }
 

@@ -139,11 +139,6 @@ impl LinearSde<2> for Cld {
         let [xx, xv, vv, det] = covariance(z.hi, one_minus_z, e2, p3, g, gamma);
         let [mxx, mxv, mvx, mvv] = mean(z.hi, one_minus_z, tau.hi, e.hi, self.inv_sqrt_mass.hi);
         let xv = xv * self.sqrt_mass.hi;
-        Moments {
-            mean: Mat([[mxx, mxv], [mvx, mvv]]),
-            cov: Mat([[xx, xv], [xv, vv * self.mass]]),
-            det: det * self.mass,
-            factors: None,
-        }
+        Moments { mean: Mat([[mxx, mxv], [mvx, mvv]]), cov: Mat([[xx, xv], [xv, vv * self.mass]]), det: det * self.mass, factors: None }
     }
 }

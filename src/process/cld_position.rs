@@ -60,11 +60,7 @@ pub(super) fn covariance<T: Scalar + Copy>(z: T, x2: T, s2: T, e2: T, p3: T) -> 
     let (y, total) = (two * z, x2 + s2);
     let ey = e2 * y;
     let ey2 = two * (e2 * (z * z)); // e^-y y^2 / 2
-    [
-        (T::of(4.0) * x2 + total) * p3 + two * (x2 * (ey * (T::of(1.0) + y))),
-        s2 * ey2 - x2 * (two * p3 + ey2),
-        two * (s2 * ey) + total * p3,
-    ]
+    [(T::of(4.0) * x2 + total) * p3 + two * (x2 * (ey * (T::of(1.0) + y))), s2 * ey2 - x2 * (two * p3 + ey2), two * (s2 * ey) + total * p3]
 }
 
 impl LinearSde<2> for CldPosition {

@@ -8,6 +8,7 @@ mod any;
 mod cld;
 mod cld_damped;
 mod cld_position;
+mod custom;
 mod doubling;
 mod langevin;
 #[cfg(test)]
@@ -18,10 +19,11 @@ mod sub_vp;
 mod ve;
 mod vp;
 
-pub use any::{AnyLaw, AnyMoments, AnyProcess, Entry, Params, REGISTRY, Value, entry};
+pub use any::{AnyLaw, AnyMoments, AnyProcess, Entry, Params, REGISTRY, Value, entry, erase};
 pub use cld::Cld;
 pub use cld_damped::CldDamped;
 pub use cld_position::CldPosition;
+pub use custom::Custom;
 pub use doubling::{Factors, Law, doubling};
 pub use langevin::Langevin;
 pub use psld::Psld;

@@ -54,6 +54,12 @@ impl LinearSde<1> for SubVp {
         };
         let cov = one_minus_exp(on.tau) * one_minus_exp(on.start + on.start + on.tau);
         let zero = Mat([[Dd::ZERO]]);
-        Law { mean: Mat([[(-on.tau.scale(0.5)).exp()]]), cov: Mat([[cov]]), noise_factor: Mat([[cov.sqrt()]]), initial_factor: zero, added: Dd::ZERO }
+        Law {
+            mean: Mat([[(-on.tau.scale(0.5)).exp()]]),
+            cov: Mat([[cov]]),
+            noise_factor: Mat([[cov.sqrt()]]),
+            initial_factor: zero,
+            added: Dd::ZERO,
+        }
     }
 }

@@ -70,7 +70,11 @@ pub fn read_npz(path: &Path) -> Result<BTreeMap<String, Array>> {
     }
     let declared = count_entries(path, &name)?;
     if declared != arrays.len() && declared != 0xffff {
-        return Err(broken(&name, "", format!("{declared} entries but {} names: an array is there twice; names must be unique", arrays.len())));
+        return Err(broken(
+            &name,
+            "",
+            format!("{declared} entries but {} names: an array is there twice; names must be unique", arrays.len()),
+        ));
     }
     Ok(arrays)
 }
@@ -78,7 +82,8 @@ pub fn read_npz(path: &Path) -> Result<BTreeMap<String, Array>> {
 /// Counts the local file headers that the archive's central directory points to: the `zip` crate keeps one entry per
 /// name, so a duplicate would pass unseen.
 fn count_entries(path: &Path, name: &str) -> Result<usize> {
-    let mut file = std::fs::File::open(path).map_err(|e| Error::Io { path: name.to_string(), problem: format!("cannot be opened: {e}") })?;
+    let mut file =
+        std::fs::File::open(path).map_err(|e| Error::Io { path: name.to_string(), problem: format!("cannot be opened: {e}") })?;
     let length = file.seek(std::io::SeekFrom::End(0)).map_err(|e| broken(name, "", e))?;
     let tail = length.min(66_000);
     file.seek(std::io::SeekFrom::Start(length - tail)).map_err(|e| broken(name, "", e))?;
@@ -92,8 +97,8 @@ fn count_entries(path: &Path, name: &str) -> Result<usize> {
 }
 
 fn read_npy(mut reader: impl Read, file: &str, array: &str) -> Result<Array> {
-    let header =
-        npyz::NpyHeader::from_reader(&mut reader).map_err(|e| broken(file, array, format!("its .npy header is cut short or damaged: {e}")))?;
+    let header = npyz::NpyHeader::from_reader(&mut reader)
+        .map_err(|e| broken(file, array, format!("its .npy header is cut short or damaged: {e}")))?;
     let kind = header.dtype().descr();
     let kind = kind.trim_matches('\'').to_string();
     let (order, code) = kind.split_at(kind.len().min(1));

@@ -107,7 +107,8 @@ impl Config {
             }
             other => return Err(Error::parameter("objective", format!("`{other}`"), "dsm, hsm or transition")),
         };
-        let config = Config { entry, params: given, schedule: schedule(schedule_json)?, objective, gamma, epsilon_added: 0.0, upper: false };
+        let config =
+            Config { entry, params: given, schedule: schedule(schedule_json)?, objective, gamma, epsilon_added: 0.0, upper: false };
         config.process()?;
         Ok(config)
     }

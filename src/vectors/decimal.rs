@@ -59,7 +59,16 @@ mod tests {
     /// the rest what is left of an exactly representable sum.
     #[test]
     fn reads_what_the_standard_library_reads_and_more() {
-        for s in ["1", "-0.5", "3.14159265358979323846264338327950288", "6.40000000000802120910918545080932626e-29", "1e-300", "123456789.125", "9.99e+2", "1.0e-4"] {
+        for s in [
+            "1",
+            "-0.5",
+            "3.14159265358979323846264338327950288",
+            "6.40000000000802120910918545080932626e-29",
+            "1e-300",
+            "123456789.125",
+            "9.99e+2",
+            "1.0e-4",
+        ] {
             let d = parse(s).expect(s);
             assert_eq!(d.hi, s.parse::<f64>().unwrap(), "{s}");
         }

@@ -1,6 +1,23 @@
 //! Test vectors and cross-checks: other people's numbers against ours.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`arrays`] | `.npz` in and out, with limits |
+//! | [`config`] | a process as files describe it |
+//! | [`decimal`] | decimal strings to double words: high-precision tables |
+//! | [`predict`] | what each quantity should be, by the generic route |
+//! | [`answers`] | reading a manifest and its arrays |
+//! | [`compare`] | the verdict, by tolerance class |
+//! | [`diagnose`] | the likely mistakes |
+//! | [`generate`] | inputs and expected outputs |
+//! | [`eval`] | the calculator |
 
+pub mod answers;
 pub mod arrays;
+pub mod compare;
 pub mod config;
 pub mod decimal;
+pub mod diagnose;
+pub mod eval;
+pub mod generate;
 pub mod predict;

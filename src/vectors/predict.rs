@@ -69,12 +69,16 @@ pub struct Model {
     pub rate_factor: f64,
     /// 1 - t for t.
     pub one_minus_t: bool,
-    /// Sign of every entry between an even and an odd channel.
-    pub flip: bool,
+    /// Sign of every covariance entry between an even and an odd channel.
+    pub flip_cov: bool,
+    /// The same for the mean matrix and the drift.
+    pub flip_mean: bool,
     /// Upper Cholesky factor.
     pub upper: bool,
     /// The covariance where its Cholesky factor belongs.
     pub variance_for_factor: bool,
+    /// The square root of a variance where the variance belongs.
+    pub deviation_for_variance: bool,
     rows: RefCell<HashMap<(u64, u64), Rc<Row>>>,
 }
 
@@ -102,7 +106,11 @@ struct Row {
 
 impl Row {
     fn factors(&self) -> Result<&([Vec<f64>; 5], f64)> {
-        self.law.moments.factors.as_ref().ok_or_else(|| Error::Degenerate { what: "the kernel's factor".into(), why: "the covariance is singular".into() })
+        self.law
+            .moments
+            .factors
+            .as_ref()
+            .ok_or_else(|| Error::Degenerate { what: "the kernel's factor".into(), why: "the covariance is singular".into() })
     }
 }
 
@@ -119,11 +127,18 @@ impl Model {
             epsilon: 0.0,
             rate_factor: 1.0,
             one_minus_t: false,
-            flip: false,
+            flip_cov: false,
+            flip_mean: false,
             upper: c.upper,
             variance_for_factor: false,
+            deviation_for_variance: false,
             rows: RefCell::default(),
         })
+    }
+
+    /// Another process in its place.
+    pub fn replace(&mut self, process: Box<dyn AnyProcess>) {
+        self.process = process;
     }
 
     /// Number of channels.
@@ -153,10 +168,12 @@ impl Model {
         let mut law = self.process.law(on, self.gamma, self.epsilon);
         let k = self.channels();
         let odd = |i: usize| (i / k + i % k) % 2 == 1;
-        if self.flip {
-            let flip = |v: &mut Vec<Dd>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
-            let flip64 = |v: &mut Vec<f64>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
+        let flip = |v: &mut Vec<Dd>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
+        let flip64 = |v: &mut Vec<f64>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
+        if self.flip_mean {
             flip(&mut law.mean);
+        }
+        if self.flip_cov {
             flip(&mut law.cov);
             if let Some((f, _)) = &mut law.moments.factors {
                 f.iter_mut().for_each(flip64);
@@ -268,7 +285,8 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
     let first = if quantity == "prior.log_density" { "u" } else { "t" };
     let n = inputs.get(first).map_or(0, |a| a.shape.first().copied().unwrap_or(a.data.len()));
     let read = Reader { inputs, n };
-    let unknown = || Error::parameter(format!("outputs.{output}"), "unknown", format!("outputs of {quantity}: {}", outputs(quantity, k).join(", ")));
+    let unknown =
+        || Error::parameter(format!("outputs.{output}"), "unknown", format!("outputs of {quantity}: {}", outputs(quantity, k).join(", ")));
     if quantity == "prior.log_density" {
         let (u, d) = read.block("u", k)?;
         return Ok((prior(model, u, n, d, output).ok_or_else(unknown)??, 1));
@@ -299,7 +317,10 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
         }
         "process.drift_diffusion" => {
             let (u, d) = read.block("u", k)?;
-            let f = model.process.drift();
+            let mut f = model.process.drift();
+            if model.flip_mean {
+                f.iter_mut().enumerate().filter(|(i, _)| (i / k + i % k) % 2 == 1).for_each(|(_, x)| *x = -*x);
+            }
             let mut cells = Vec::with_capacity(u.len());
             for r in 0..n {
                 let b = model.schedule.rate(if model.one_minus_t { 1.0 - t[r] } else { t[r] }) * model.rate_factor;
@@ -361,7 +382,8 @@ fn prior(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<R
             add((det.ln().scale(-0.5) - Dd::from(2.0 * half_log_tau)) * Dd::from(d as f64));
             for c in 0..d {
                 let (x, v) = (at(0, c), at(1, c));
-                let square = Dd::from(cov[3]) * Dd::prod(x, x) - Dd::from(2.0 * cov[1]) * Dd::prod(x, v) + Dd::from(cov[0]) * Dd::prod(v, v);
+                let square =
+                    Dd::from(cov[3]) * Dd::prod(x, x) - Dd::from(2.0 * cov[1]) * Dd::prod(x, v) + Dd::from(cov[0]) * Dd::prod(v, v);
                 add((square / det).scale(-0.5));
             }
         } else {
@@ -373,7 +395,15 @@ fn prior(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<R
 }
 
 /// One row of a kernel quantity; `None` for an unknown output.
-fn kernel_row(quantity: &str, model: &Model, row: &Row, read: &Reader<'_>, r: usize, t: f64, output: &str) -> Result<Option<(Vec<Cell>, usize)>> {
+fn kernel_row(
+    quantity: &str,
+    model: &Model,
+    row: &Row,
+    read: &Reader<'_>,
+    r: usize,
+    t: f64,
+    output: &str,
+) -> Result<Option<(Vec<Cell>, usize)>> {
     let k = model.channels();
     let (mean, cov) = (&row.law.mean, &row.law.cov);
     let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.abs().max(truth.hi.abs()), cancellation, t };
@@ -382,7 +412,11 @@ fn kernel_row(quantity: &str, model: &Model, row: &Row, read: &Reader<'_>, r: us
     let entry = |index: Option<usize>, f: &dyn Fn(usize) -> Cell| index.and_then(|i| single(f(i)));
     let det = row.law.moments.det;
     // a relative change of the determinant by rounding of the covariance's entries, for two channels
-    let det_moves = if k == 2 { (row.rounding[0] * cov[3].hi + row.rounding[3] * cov[0].hi + 2.0 * row.rounding[1] * cov[1].hi.abs()) / det } else { row.rounding[0] / cov[0].hi };
+    let det_moves = if k == 2 {
+        (row.rounding[0] * cov[3].hi + row.rounding[3] * cov[0].hi + 2.0 * row.rounding[1] * cov[1].hi.abs()) / det
+    } else {
+        row.rounding[0] / cov[0].hi
+    };
     let diag_moves = |i: usize| row.rounding[i * k + i] / cov[i * k + i].hi;
     let lower_cell = |i: usize| -> Result<Cell> {
         let (f, _) = row.factors()?;
@@ -411,7 +445,13 @@ fn kernel_row(quantity: &str, model: &Model, row: &Row, read: &Reader<'_>, r: us
             }
         }
         "kernel.cov" => {
-            let c = |i: usize| cell(cov[i], row.cov_scale[i], row.rounding[i]);
+            let c = |i: usize| {
+                if model.deviation_for_variance && i / k == i % k {
+                    let root = cov[i].sqrt();
+                    return cell(root, 0.5 * row.cov_scale[i] / root.hi, row.rounding[i] / root.hi);
+                }
+                cell(cov[i], row.cov_scale[i], row.rounding[i])
+            };
             if output == "cov" { whole(&c) } else { entry(pair(output, k), &c) }
         }
         "kernel.factor" => {
@@ -481,10 +521,17 @@ fn kernel_row(quantity: &str, model: &Model, row: &Row, read: &Reader<'_>, r: us
             let l = (0..k * k).map(lower_cell).collect::<Result<Vec<_>>>()?;
             let drawn = product(&|i| l[i], noise, r, k, d);
             let cells = product(&m, u0, r, k, d).into_iter().zip(drawn);
-            let sum = |(a, b): (Cell, Cell)| Cell { truth: a.truth + b.truth, scale: a.scale + b.scale, cancellation: a.cancellation + b.cancellation, t };
+            let sum = |(a, b): (Cell, Cell)| Cell {
+                truth: a.truth + b.truth,
+                scale: a.scale + b.scale,
+                cancellation: a.cancellation + b.cancellation,
+                t,
+            };
             Some((cells.map(sum).collect(), k * d))
         }
-        "kernel.score_from_eps" | "kernel.eps_from_score" if output == if quantity == "kernel.eps_from_score" { "eps" } else { "score" } => {
+        "kernel.score_from_eps" | "kernel.eps_from_score"
+            if output == if quantity == "kernel.eps_from_score" { "eps" } else { "score" } =>
+        {
             let (f, _) = row.factors()?;
             let back = quantity == "kernel.eps_from_score";
             let (v, d) = read.block(if back { "score" } else { "eps" }, k)?;

@@ -1,1 +1,58 @@
-fn main(){}
+//! The command `cld`: parse, call, print; no mathematics here.
+
+mod accuracy;
+mod check;
+mod eval;
+mod show;
+mod vectors;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Exact transition kernels of Critically-Damped Langevin Diffusion and its relatives, and the cross-check of other
+/// implementations.
+///
+/// Exit codes: 0 all is well, 1 something is off, 2 unusable input.
+#[derive(Parser)]
+#[command(name = "cld", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Args),
+    Vectors(vectors::Args),
+    Eval(eval::Args),
+    Accuracy(accuracy::Args),
+}
+
+/// What a subcommand found.
+enum Outcome {
+    /// All is well: exit code 0.
+    Fine,
+    /// Something is off: exit code 1.
+    Off,
+}
+
+type Result<T> = std::result::Result<T, cld_sgm::Error>;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Check(args) => check::run(&args),
+        Command::Vectors(args) => vectors::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Accuracy(args) => accuracy::run(&args),
+    };
+    match outcome {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Off) => ExitCode::from(1),
+        Err(error) => {
+            // one sentence, whatever the words of the operating system or of a library
+            let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            eprintln!("cld: {text}");
+            ExitCode::from(2)
+        }
+    }
+}

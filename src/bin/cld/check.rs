@@ -1,0 +1,150 @@
+//! `cld check`: the verdict on someone else's numbers.
+
+use crate::show::{BAD, BOLD, Bar, GOOD, WARN, print, short, styled, table};
+use crate::{Outcome, Result};
+use cld_sgm::Error;
+use cld_sgm::vectors::answers::read_answers;
+use cld_sgm::vectors::compare::{Class, F32_TOLERANCE, F64_TOLERANCE, Line, Report, judge, time};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Judge answers: what is right, what is off, where, and the likely mistake.
+///
+/// ANSWERS is a folder that `cld vectors` wrote, with your answers.npz in it; or a manifest of your own (schema
+/// cld-answers/1, see docs/cross-check.md), with or without its .json ending.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder or manifest.
+    answers_path: PathBuf,
+    /// Your answers to vectors, if not FOLDER/answers.npz.
+    #[arg(long, value_name = "FILE.npz")]
+    answers: Option<PathBuf>,
+    /// Also accept this class: f32 (errors up to 1e-5 in f64 arrays), eps (right once the declared epsilon_added is
+    /// on the variances). Arrays stored in f32 are always held to f32.
+    #[arg(long, value_name = "CLASS", value_parser = ["f64", "f32", "eps"])]
+    accept: Vec<String>,
+    /// Fail (exit 1) if entries of the vectors have no answer.
+    #[arg(long)]
+    require_all: bool,
+    /// The report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<Outcome> {
+    let answers = read_answers(&args.answers_path, args.answers.as_deref())?;
+    let accept: Vec<Class> = args
+        .accept
+        .iter()
+        .map(|c| match c.as_str() {
+            "f32" => Class::F32,
+            "eps" => Class::Eps,
+            _ => Class::F64,
+        })
+        .collect();
+    let mut bar = Bar::new("judging");
+    let report = judge(&answers, &accept, &mut |done, total| bar.set(done, total))?;
+    drop(bar);
+    if report.judged == 0 && report.raised.is_empty() {
+        let found =
+            if report.unanswered.is_empty() { format!("quantities not yet covered: {}", list(&report)) } else { "no answers".into() };
+        return Err(Error::Format { file: report.file, place: "entries".into(), problem: format!("nothing to judge ({found})") });
+    }
+    if args.json {
+        let text =
+            serde_json::to_string_pretty(&report).map_err(|e| Error::Io { path: "standard output".into(), problem: e.to_string() })?;
+        print(&(text + "\n"))?;
+    } else {
+        print(&text(&report))?;
+    }
+    let complete = !args.require_all || report.unanswered.is_empty();
+    Ok(if report.ok && complete { Outcome::Fine } else { Outcome::Off })
+}
+
+fn list(report: &Report) -> String {
+    report.not_yet.iter().map(|(q, n)| format!("{q} ({n})")).collect::<Vec<_>>().join(", ")
+}
+
+fn verdict(l: &Line) -> String {
+    match (l.class, l.accepted) {
+        (Class::Off, _) => styled(BAD, "OFF"),
+        (class, true) => styled(GOOD, &format!("ok {}", class.name())),
+        (Class::Eps, false) => styled(WARN, "OFF: right only with the declared epsilon"),
+        (_, false) => styled(WARN, "OFF: right only to f32"),
+    }
+}
+
+fn text(r: &Report) -> String {
+    let mut out = String::new();
+    let name = if r.implementation.is_empty() { String::new() } else { format!(" ({})", r.implementation) };
+    let _ = writeln!(out, "{}{name}\n", styled(BOLD, &r.file));
+    let rows: Vec<Vec<String>> = r
+        .lines
+        .iter()
+        .map(|l| {
+            let at = match l.worst.t {
+                Some(t) => format!("t={}", time(t)),
+                None => format!("row {}", l.worst.row),
+            };
+            let trend = match l.trend {
+                None => "-".into(),
+                Some(p) if p.abs() < 0.1 => "flat".into(),
+                Some(p) => format!("t^{p:.1}"),
+            };
+            vec![
+                format!("{}.{}", l.quantity, l.output),
+                l.process.clone(),
+                l.entries.to_string(),
+                short(l.worst.relative),
+                short(l.worst.ulp),
+                at,
+                l.worst.entry.clone(),
+                trend,
+                if l.off_at.is_empty() { "-".into() } else { l.off_at.clone() },
+                verdict(l),
+            ]
+        })
+        .collect();
+    out += &table(&["quantity", "process", "entries", "worst rel", "worst ulp", "at", "in", "t->0", "off at", "verdict"], &rows);
+    let _ = writeln!(
+        out,
+        "\nClasses: f64 {F64_TOLERANCE:e}, f32 {F32_TOLERANCE:e} relative; eps: right with the declared epsilon_added on every variance."
+    );
+    if !r.diagnoses.is_empty() {
+        let _ = writeln!(out, "\n{}", styled(BOLD, "Likely mistakes"));
+        for (i, d) in r.diagnoses.iter().enumerate() {
+            let _ = writeln!(out, "{:3}. {} [{}]", i + 1, styled(WARN, &d.text), d.id);
+            let what: Vec<String> = d.outputs.iter().map(|(q, n)| format!("{q} ({n})")).collect();
+            let loose = if d.cancellation && d.id != "cancellation" { "; some only after allowing for cancellation" } else { "" };
+            let _ = writeln!(out, "     explains {} outputs in {} entries: {}{loose}", d.explains, d.entries.len(), what.join(", "));
+        }
+    }
+    if !r.unexplained.is_empty() {
+        let shown: Vec<&str> = r.unexplained.iter().take(8).map(String::as_str).collect();
+        let more =
+            if r.unexplained.len() > 8 { format!(" and {} more (--json lists all)", r.unexplained.len() - 8) } else { String::new() };
+        let _ = writeln!(out, "\n{} no known mistake explains: {}{more}", styled(BAD, "Unexplained:"), shown.join(", "));
+    }
+    if !r.raised.is_empty() {
+        let _ = writeln!(out, "\n{}", styled(BOLD, "Raised an error instead of an answer"));
+        for x in &r.raised {
+            let _ = writeln!(out, "     {} x{}: {:?} ({})", x.quantity, x.entries.len(), x.message, x.entries.join(", "));
+        }
+    }
+    if !r.not_yet.is_empty() {
+        let _ = writeln!(out, "\n{} {}", styled(BOLD, "Not yet covered, not judged:"), list(r));
+    }
+    if !r.unanswered.is_empty() {
+        let _ = writeln!(out, "\n{} {} of {} entries", styled(BOLD, "Not answered:"), r.unanswered.len(), r.unanswered.len() + r.judged);
+    }
+    let lines = r.lines.iter().filter(|l| !l.accepted).count();
+    let raised: usize = r.raised.iter().map(|x| x.entries.len()).sum();
+    let sum = if r.ok {
+        styled(GOOD, &format!("all within tolerance: {} entries, {} outputs", r.judged, r.lines.iter().map(|l| l.entries).sum::<usize>()))
+    } else {
+        let raised = if raised > 0 { format!(", {raised} entries raised an error") } else { String::new() };
+        styled(BAD, &format!("{lines} of {} lines off{raised}", r.lines.len()))
+    };
+    let _ = writeln!(out, "\n{sum}");
+    out
+}

@@ -1,0 +1,98 @@
+//! Printing: tables, colours on a terminal only, a progress bar for what takes longer than a second.
+
+use crate::Result;
+use anstyle::{AnsiColor, Style};
+use cld_sgm::Error;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+pub const GOOD: Style = AnsiColor::Green.on_default();
+pub const WARN: Style = AnsiColor::Yellow.on_default();
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const BOLD: Style = Style::new().bold();
+
+/// `text` in a style; the printer removes it where the output is no terminal.
+pub fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Writes to standard output, colours only if that is a terminal. A closed pipe (`cld ... | head`) is no error.
+///
+/// # Errors
+/// Standard output that cannot be written to, such as a full disk.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Io { path: "standard output".into(), problem: format!("cannot be written: {e}") })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A plain table: columns aligned, no frame, two spaces between. Cells may hold styles.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut t = comfy_table::Table::new();
+    t.load_style(comfy_table::presets::NOTHING);
+    t.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+    t.set_header(head.iter().map(|h| (*h).to_string()).collect::<Vec<_>>());
+    rows.iter().for_each(|r| {
+        t.add_row(r.clone());
+    });
+    t.column_iter_mut().for_each(|c| {
+        c.set_padding((0, 2));
+    });
+    t.lines().map(|l| l.trim_end().to_string() + "\n").collect()
+}
+
+/// A small number in few characters: `1.2e-16`, `0.35`, `0`.
+pub fn short(x: f64) -> String {
+    if x == 0.0 {
+        return "0".into();
+    }
+    if !x.is_finite() {
+        return x.to_string();
+    }
+    if (0.01..1e4).contains(&x.abs()) {
+        format!("{x:.3}").trim_end_matches('0').trim_end_matches('.').to_string()
+    } else {
+        format!("{x:.1e}")
+    }
+}
+
+/// A progress bar on standard error that appears after one second, if that is a terminal.
+pub struct Bar {
+    bar: ProgressBar,
+    since: Instant,
+    shown: bool,
+    what: &'static str,
+}
+
+impl Bar {
+    pub fn new(what: &'static str) -> Bar {
+        Bar { bar: ProgressBar::hidden(), since: Instant::now(), shown: false, what }
+    }
+
+    pub fn set(&mut self, done: usize, total: usize) {
+        if !self.shown {
+            if self.since.elapsed() < Duration::from_secs(1) {
+                return;
+            }
+            self.shown = true;
+            self.bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+            let style =
+                ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bar.set_style(style);
+            self.bar.set_message(self.what);
+        }
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

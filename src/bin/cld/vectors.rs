@@ -1,0 +1,38 @@
+//! `cld vectors`: inputs and expected outputs for other implementations.
+
+use crate::show::{Bar, print};
+use crate::{Outcome, Result};
+use cld_sgm::vectors::generate::{Request, generate};
+use std::path::PathBuf;
+
+/// Write test vectors: manifest.json, inputs.npz and expected.npz.
+///
+/// Put your own results, under the names that the manifest's `outputs` give, into FOLDER/answers.npz, and run
+/// `cld check FOLDER`. The schema is docs/cld-vectors-1.schema.json.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder to write to; made if it is not there.
+    folder: PathBuf,
+    /// Only this process: cld, sscs-analytic, psld, cld-position-noise, langevin-order-n, vp, ve, sub-vp.
+    #[arg(long)]
+    process: Option<String>,
+    /// Only this suite (may be repeated): schedule, process, kernel, transition, perturb, density, conversion.
+    #[arg(long)]
+    suite: Vec<String>,
+    /// Seed of the random inputs; the same seed gives the same files.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+pub fn run(args: &Args) -> Result<Outcome> {
+    let mut bar = Bar::new("writing");
+    let request = Request { process: args.process.clone(), suites: args.suite.clone(), seed: args.seed };
+    let written = generate(&args.folder, &request, &mut |done, total| bar.set(done, total))?;
+    drop(bar);
+    let folder = args.folder.display();
+    print(&format!(
+        "{folder}: manifest.json, inputs.npz, expected.npz ({} entries, {} expected values).\nWrite {folder}/answers.npz, then: cld check {folder}\n",
+        written.entries, written.values
+    ))?;
+    Ok(Outcome::Fine)
+}

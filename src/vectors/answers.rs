@@ -1,0 +1,340 @@
+//! Reading what is to be judged: a manifest (`cld-answers/1`, or one of our own `cld-vectors/1`) with its arrays.
+
+use super::arrays::{Array, Precision, read_npz, read_text};
+use super::config::{Config, number};
+use super::predict::{NOT_YET, QUANTITIES};
+use crate::error::{Error, Result};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What the user's code did with an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Arrays by output name.
+    Given(BTreeMap<String, Array>),
+    /// It raised an error instead; its words.
+    Raised(String),
+    /// Nothing (only possible for our vectors).
+    Missing,
+}
+
+/// One entry of a manifest.
+#[derive(Clone)]
+pub struct Entry {
+    /// Its id, unique in the file.
+    pub id: String,
+    /// The quantity, as in [`QUANTITIES`].
+    pub quantity: String,
+    /// Process, schedule, objective.
+    pub config: Config,
+    /// Input arrays by name.
+    pub inputs: BTreeMap<String, Array>,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// A file's entries.
+#[derive(Clone)]
+pub struct Answers {
+    /// The file that was read.
+    pub file: PathBuf,
+    /// What made the numbers, in its own words.
+    pub implementation: String,
+    /// Entries that can be judged.
+    pub entries: Vec<Entry>,
+    /// Quantities of later versions, with the number of entries of each.
+    pub not_yet: BTreeMap<String, usize>,
+}
+
+/// The file that `path` means: itself, itself with `.json` added, or for a folder its `manifest.json` or only `.json`.
+///
+/// # Errors
+/// No such file; a folder with several manifests or none.
+pub fn find_manifest(path: &Path) -> Result<PathBuf> {
+    let io = |problem: &str| Error::Io { path: path.display().to_string(), problem: problem.to_string() };
+    if path.is_dir() {
+        let own = path.join("manifest.json");
+        if own.is_file() {
+            return Ok(own);
+        }
+        let list = std::fs::read_dir(path).map_err(|e| io(&format!("cannot be read: {e}")))?;
+        let mut found: Vec<PathBuf> =
+            list.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| p.extension().is_some_and(|x| x == "json")).collect();
+        found.sort();
+        return match found.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => Err(io("is a folder without manifest.json; allowed: a folder that `cld vectors` wrote, or with one .json manifest")),
+            _ => Err(io("is a folder with several .json files and no manifest.json; name the file")),
+        };
+    }
+    if path.is_file() {
+        return Ok(path.to_path_buf());
+    }
+    let mut longer = path.as_os_str().to_os_string();
+    longer.push(".json");
+    let longer = PathBuf::from(longer);
+    if longer.is_file() { Ok(longer) } else { Err(io("no such file or folder (nor with .json added)")) }
+}
+
+/// Text to JSON, refusing an object that has a key twice (the last would win in silence).
+///
+/// # Errors
+/// Not JSON (the message says line and column), or a key twice.
+pub fn parse_json(text: &str, file: &str) -> Result<Json> {
+    let failed = |e: serde_json::Error| Error::Format {
+        file: file.to_string(),
+        place: format!("line {}, column {}", e.line(), e.column()),
+        problem: e.to_string(),
+    };
+    let unique: Unique = serde_json::from_str(text).map_err(failed)?;
+    Ok(unique.0)
+}
+
+/// JSON whose objects have no key twice.
+struct Unique(Json);
+
+impl<'de> serde::Deserialize<'de> for Unique {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Unique;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("JSON")
+            }
+            fn visit_bool<E>(self, v: bool) -> std::result::Result<Unique, E> {
+                Ok(Unique(v.into()))
+            }
+            fn visit_i64<E>(self, v: i64) -> std::result::Result<Unique, E> {
+                Ok(Unique(v.into()))
+            }
+            fn visit_u64<E>(self, v: u64) -> std::result::Result<Unique, E> {
+                Ok(Unique(v.into()))
+            }
+            fn visit_f64<E>(self, v: f64) -> std::result::Result<Unique, E> {
+                Ok(Unique(v.into()))
+            }
+            fn visit_str<E>(self, v: &str) -> std::result::Result<Unique, E> {
+                Ok(Unique(v.into()))
+            }
+            fn visit_unit<E>(self) -> std::result::Result<Unique, E> {
+                Ok(Unique(Json::Null))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut a: A) -> std::result::Result<Unique, A::Error> {
+                let mut list = Vec::new();
+                while let Some(Unique(v)) = a.next_element()? {
+                    list.push(v);
+                }
+                Ok(Unique(list.into()))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut a: A) -> std::result::Result<Unique, A::Error> {
+                let mut map = serde_json::Map::new();
+                while let Some(key) = a.next_key::<String>()? {
+                    let Unique(v) = a.next_value()?;
+                    if map.contains_key(&key) {
+                        return Err(serde::de::Error::custom(format!("the name `{key}` twice in one object; names must be unique")));
+                    }
+                    map.insert(key, v);
+                }
+                Ok(Unique(map.into()))
+            }
+        }
+        d.deserialize_any(Visitor)
+    }
+}
+
+/// Keys an entry of a covered quantity may have; any other could change what the numbers mean.
+const ENTRY_KEYS: &[&str] = &["id", "quantity", "process", "inputs", "outputs", "raised", "note", "flags", "catches"];
+
+/// A JSON array of numbers of any depth, or one number.
+fn inline(v: &Json, place: &dyn Fn(String) -> Error) -> Result<Array> {
+    fn fill(v: &Json, depth: usize, shape: &mut Vec<usize>, data: &mut Vec<f64>) -> std::result::Result<(), String> {
+        if let Json::Array(list) = v {
+            if shape.len() == depth {
+                if !data.is_empty() {
+                    return Err("is ragged; allowed: nested lists of equal lengths".into());
+                }
+                shape.push(list.len());
+            } else if shape[depth] != list.len() {
+                return Err("is ragged; allowed: nested lists of equal lengths".into());
+            }
+            return list.iter().try_for_each(|x| fill(x, depth + 1, shape, data));
+        }
+        if shape.len() != depth {
+            return Err("is ragged; allowed: nested lists of equal lengths".into());
+        }
+        data.push(number(v).ok_or_else(|| format!("holds {v}; allowed: numbers, or the strings NaN, Infinity, -Infinity"))?);
+        Ok(())
+    }
+    let (mut shape, mut data) = (Vec::new(), Vec::new());
+    fill(v, 0, &mut shape, &mut data).map_err(place)?;
+    Ok(Array { shape, data, precision: Precision::F64 })
+}
+
+/// Where an entry's arrays come from.
+struct Source<'a> {
+    arrays: &'a BTreeMap<String, Array>,
+    file: String,
+}
+
+impl Source<'_> {
+    /// The array that a manifest's value means: a name, or the numbers themselves. `None`: no array of that name.
+    fn get(&self, v: &Json, place: &dyn Fn(String) -> Error) -> Result<Option<Array>> {
+        match v {
+            Json::String(name) => Ok(self.arrays.get(name).cloned()),
+            other => inline(other, place).map(Some),
+        }
+    }
+}
+
+/// Reads a manifest and its arrays. `answers` names the file with the answers to vectors, if not the usual one.
+///
+/// # Errors
+/// Anything missing, damaged, unknown or twice; the message names file, entry and field.
+pub fn read_answers(path: &Path, answers: Option<&Path>) -> Result<Answers> {
+    let manifest = find_manifest(path)?;
+    let file = manifest.display().to_string();
+    let bad = |place: &str, problem: String| Error::Format { file: file.clone(), place: place.to_string(), problem };
+    let json = parse_json(&read_text(&manifest)?, &file)?;
+    let schema = json.get("schema").and_then(Json::as_str).unwrap_or("");
+    let folder = manifest.parent().unwrap_or(Path::new("."));
+    let ours = match schema {
+        "cld-answers/1" => false,
+        "cld-vectors/1" => true,
+        "" => return Err(bad("schema", "missing; allowed: cld-answers/1 or cld-vectors/1".into())),
+        other => return Err(bad("schema", format!("`{other}`; allowed: cld-answers/1 or cld-vectors/1"))),
+    };
+    let top: &[&str] = if ours { super::generate::MANIFEST_KEYS } else { &["schema", "implementation", "arrays", "entries", "note"] };
+    if let Some(key) = json.as_object().and_then(|o| o.keys().find(|k| !top.contains(&k.as_str()))) {
+        return Err(bad(key, format!("unknown field; allowed: {}", top.join(", "))));
+    }
+    let name_of = |v: Option<&Json>, what: &str| match v {
+        Some(Json::String(s)) if Path::new(s).components().all(|c| matches!(c, std::path::Component::Normal(_))) => Ok(folder.join(s)),
+        Some(other) => Err(bad(what, format!("is {other}; allowed: the name of an .npz file beside the manifest"))),
+        None => Err(bad(what, "missing; allowed: the name of an .npz file".into())),
+    };
+    let (inputs, outputs, outputs_file);
+    if ours {
+        let arrays = json.get("arrays");
+        inputs = read_npz(&name_of(arrays.and_then(|a| a.get("inputs")), "arrays.inputs")?)?;
+        outputs_file = match answers {
+            Some(path) => path.to_path_buf(),
+            None => name_of(arrays.and_then(|a| a.get("answers")), "arrays.answers")?,
+        };
+        if !outputs_file.exists() {
+            return Err(Error::Io {
+                path: outputs_file.display().to_string(),
+                problem: "no such file; put your answers there, or name their file with --answers".into(),
+            });
+        }
+        outputs = read_npz(&outputs_file)?;
+    } else {
+        inputs = match json.get("arrays") {
+            None => BTreeMap::new(),
+            v => read_npz(&name_of(v, "arrays")?)?,
+        };
+        outputs_file = manifest.clone();
+        outputs = BTreeMap::new();
+        if answers.is_some() {
+            return Err(bad("schema", "cld-answers/1 holds its answers itself; --answers is for vectors (cld-vectors/1)".into()));
+        }
+    }
+    let implementation = match json.get("implementation") {
+        Some(Json::String(s)) => s.clone(),
+        Some(Json::Object(o)) => {
+            let text = |k: &str| o.get(k).and_then(Json::as_str);
+            [text("name").map(String::from), text("commit").map(|c| format!("commit {c}"))]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
+        _ => String::new(),
+    };
+    let Some(Json::Array(list)) = json.get("entries") else { return Err(bad("entries", "missing; allowed: a list of entries".into())) };
+    let mut ids = BTreeSet::new();
+    let (mut entries, mut not_yet) = (Vec::new(), BTreeMap::new());
+    let mut used = BTreeSet::new();
+    for (i, e) in list.iter().enumerate() {
+        let text = |key: &str| {
+            e.get(key).and_then(Json::as_str).ok_or_else(|| bad(&format!("entries[{i}].{key}"), "missing; allowed: a string".into()))
+        };
+        let id = text("id")?.to_string();
+        let quantity = text("quantity")?.to_string();
+        let here = |what: &str| format!("entry {id}: {what}");
+        if !ids.insert(id.clone()) {
+            return Err(bad(&here("id"), "two entries of this id; ids must be unique".into()));
+        }
+        let Some(known) = QUANTITIES.iter().find(|q| q.name == quantity) else {
+            if NOT_YET.iter().any(|p| quantity.starts_with(p)) {
+                *not_yet.entry(quantity).or_insert(0) += 1;
+                continue;
+            }
+            let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
+            return Err(bad(&here("quantity"), format!("`{quantity}`; allowed: {}", all.join(", "))));
+        };
+        if let Some(key) = e.as_object().and_then(|o| o.keys().find(|k| !ENTRY_KEYS.contains(&k.as_str()))) {
+            return Err(bad(&here(key), format!("unknown field; allowed: {}", ENTRY_KEYS.join(", "))));
+        }
+        let Some(process) = e.get("process") else { return Err(bad(&here("process"), "missing".into())) };
+        let config = Config::from_answers(process).map_err(|e| bad(&here("process"), e.to_string()))?;
+        let object = |key: &str| match e.get(key) {
+            Some(Json::Object(o)) => Ok(o.clone()),
+            _ => Err(bad(&here(key), "missing; allowed: an object from names to arrays".into())),
+        };
+        let source = Source { arrays: &inputs, file: file.clone() };
+        let read_all = |key: &str, source: &Source<'_>| -> Result<BTreeMap<String, Option<Array>>> {
+            let mut map = BTreeMap::new();
+            for (name, v) in object(key)? {
+                let place = |problem: String| bad(&here(&format!("{key}.{name}")), problem);
+                map.insert(name.clone(), source.get(&v, &place)?);
+            }
+            Ok(map)
+        };
+        let all_there = |key: &str, map: BTreeMap<String, Option<Array>>, source: &Source<'_>| -> Result<BTreeMap<String, Array>> {
+            let names = object(key)?;
+            map.into_iter()
+                .map(|(k, v)| {
+                    let array = names.get(&k).map(|v| v.to_string()).unwrap_or_default();
+                    v.map(|v| (k.clone(), v))
+                        .ok_or_else(|| bad(&here(&format!("{key}.{k}")), format!("the array {array} is missing in {}", source.file)))
+                })
+                .collect()
+        };
+        let raised = e.get("raised").map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
+        let in_map = if raised.is_some() && e.get("inputs").is_none() {
+            BTreeMap::new()
+        } else {
+            all_there("inputs", read_all("inputs", &source)?, &source)?
+        };
+        let answer = if let Some(words) = raised {
+            Answer::Raised(words)
+        } else {
+            let out_source = if ours { Source { arrays: &outputs, file: outputs_file.display().to_string() } } else { source };
+            let map = read_all("outputs", &out_source)?;
+            if map.is_empty() {
+                return Err(bad(&here("outputs"), "empty; allowed: at least one output".into()));
+            }
+            if ours {
+                used.extend(object("outputs")?.values().filter_map(Json::as_str).map(str::to_string));
+            }
+            if ours && map.values().all(Option::is_none) { Answer::Missing } else { Answer::Given(all_there("outputs", map, &out_source)?) }
+        };
+        if !matches!(answer, Answer::Raised(_)) {
+            for name in known.inputs {
+                if !in_map.contains_key(*name) {
+                    return Err(bad(&here("inputs"), format!("`{name}` is missing; {quantity} needs {}", known.inputs.join(", "))));
+                }
+            }
+        }
+        entries.push(Entry { id, quantity, config, inputs: in_map, answer });
+    }
+    if let Some(extra) = outputs.keys().find(|k| !used.contains(*k)) {
+        return Err(Error::Format {
+            file: outputs_file.display().to_string(),
+            place: extra.clone(),
+            problem: "no entry of the manifest has an output of this name".into(),
+        });
+    }
+    Ok(Answers { file: manifest, implementation, entries, not_yet })
+}

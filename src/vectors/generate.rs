@@ -1,0 +1,368 @@
+//! Test vectors: inputs and expected outputs for every quantity, over the whole range of time and parameters.
+//!
+//! Expected values come from the generic route in double words, rounded once; not from the closed forms.
+
+use super::arrays::{Array, write_npz, write_whole};
+use super::config::Config;
+use super::predict::{Inputs, Model, QUANTITIES, outputs, predict};
+use crate::error::{Error, Result};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Fields of a vectors manifest.
+pub(super) const MANIFEST_KEYS: &[&str] = &["schema", "version", "seed", "about", "arrays", "notes", "entries"];
+
+/// Groups of quantities that can be asked for: name and quantities. `transition` is the kernel over [s,t], s > 0.
+pub const SUITES: &[(&str, &[&str])] = &[
+    ("schedule", &["schedule.rate", "schedule.integral"]),
+    ("process", &["process.drift_diffusion", "prior.log_density"]),
+    (
+        "kernel",
+        &[
+            "kernel.mean",
+            "kernel.cov",
+            "kernel.factor",
+            "kernel.inverse_transpose_factor",
+            "kernel.inverse",
+            "kernel.det",
+            "kernel.logdet",
+            "kernel.ell",
+            "kernel.snr",
+            "kernel.snr_joint",
+        ],
+    ),
+    ("transition", &["schedule.integral", "kernel.mean", "kernel.cov", "kernel.factor"]),
+    ("perturb", &["kernel.perturb"]),
+    ("density", &["kernel.log_density", "kernel.score"]),
+    ("conversion", &["kernel.score_from_eps", "kernel.eps_from_score", "kernel.x0_from_eps"]),
+];
+
+/// The mistakes that corner cases are there to catch: flag, bug, effect.
+pub const NOTES: &[(&str, &str, &str)] = &[
+    ("PaperDefault", "-", "the paper's own setting; the first to pass"),
+    (
+        "TimeDependentBeta",
+        "the rate at t taken for its integral, or the integral off by a factor",
+        "invisible, or a mere factor of time, while beta is constant",
+    ),
+    ("MassNotOne", "M and 1/M swapped, gamma for gamma M", "invisible at M = 1"),
+    ("ExtremeMass", "overflow, underflow, a lost low word of tau / sqrt(M)", "wrong digits or NaN long before t = 1"),
+    ("GammaZero", "division by gamma", "HSM with gamma = 0 is DSM"),
+    ("GammaAboveTwo", "a sign assumed for the xv covariance", "for gamma > 2 it is negative from some time on"),
+    ("Underdamped", "formulas of critical damping, or a square root of a negative number", "oscillating mean and covariance"),
+    ("Overdamped", "formulas of critical damping", "two real rates; sinh overflows"),
+    ("NearCritical", "division by Gamma^2 - 4 M", "loses all digits near critical damping"),
+    ("PositionNoise", "noise in v only", "variance of x of order t instead of t^3"),
+    ("HigherOrder", "a 2 x 2 formula", "three or four channels"),
+    ("ReversedPart", "the forward sign of the coupling", "SSCS's analytic step has the opposite one"),
+    ("SmallTime", "cancellation, or a constant added to hide it", "rows down to t = 1e-12: the variance of x is 1e-36"),
+    ("CloseTimes", "B(0,t) - B(0,s) computed by subtraction", "rows with t - s down to 1e-12"),
+];
+
+/// What an entry of a quantity is there to catch.
+fn catches(quantity: &str) -> &'static str {
+    match quantity {
+        "schedule.rate" => "beta/2 conventions; 1 - t for t",
+        "schedule.integral" => "the rate at t taken for its integral; subtraction of nearly equal integrals",
+        "process.drift_diffusion" => {
+            "M and 1/M swapped; a missing factor beta; the sign of the coupling; variance for standard deviation in the noise"
+        }
+        "prior.log_density" => "a prior with variance 1 in v (it is M); a missing normalising constant",
+        "kernel.mean" => "M and 1/M swapped; the sign of the coupling; Gamma not critical; beta's integral off by a factor",
+        "kernel.cov" => "a constant added to the variances; cancellation; DSM for HSM; gamma for gamma M",
+        "kernel.factor" => "upper for lower; the covariance itself for its factor",
+        "kernel.inverse_transpose_factor" => "the inverse for its transpose; upper for lower",
+        "kernel.inverse" => "a determinant that cancels",
+        "kernel.det" => "S_xx S_vv - S_xv^2 by subtraction",
+        "kernel.logdet" => "the logarithm of a determinant that cancels; one half of it",
+        "kernel.ell" => "1/sqrt(S_vv) for sqrt(S_xx / det); a constant added to the variances",
+        "kernel.snr" => "variance for standard deviation",
+        "kernel.snr_joint" => "velocities left out",
+        "kernel.perturb" => "variances for standard deviations; upper for lower factor; the mean without Phi_vx",
+        "kernel.log_density" => "a missing factor d, or half of the log-determinant",
+        "kernel.score" => "the sign; the inverse of the factor for that of the covariance",
+        "kernel.score_from_eps" => "L^-1 for L^-T; -ell for its inverse",
+        "kernel.eps_from_score" => "L for L^T",
+        "kernel.x0_from_eps" => "the variance for the standard deviation",
+        _ => "",
+    }
+}
+
+/// What to write.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Only this process.
+    pub process: Option<String>,
+    /// Only these suites; empty: all.
+    pub suites: Vec<String>,
+    /// Seed of the random inputs.
+    pub seed: u64,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Number of entries.
+    pub entries: usize,
+    /// Number of expected values.
+    pub values: usize,
+}
+
+/// The configurations: process object (as in `cld-answers/1`) and flags.
+fn configurations() -> Vec<(Json, Vec<&'static str>)> {
+    let constant = json!({"kind": "linear", "b0": 4.0, "b1": 0.0});
+    let linear = json!({"kind": "linear", "b0": 0.1, "b1": 19.9});
+    let cosine = json!({"kind": "cosine", "s0": 0.008, "t_max": 0.999});
+    let mut list = Vec::new();
+    let mut add = |mut o: Json, schedule: &Json, objective: &str, flags: &[&'static str]| {
+        o["schedule"] = schedule.clone();
+        o["objective"] = objective.into();
+        list.push((o, flags.to_vec()));
+    };
+    let cld = |mass: f64, gamma: f64| json!({"kind": "cld", "mass": mass, "damping": "critical", "gamma": gamma});
+    add(cld(0.25, 0.04), &constant, "hsm", &["PaperDefault", "MassNotOne"]);
+    add(cld(0.25, 0.04), &constant, "dsm", &["PaperDefault", "MassNotOne"]);
+    for objective in ["hsm", "dsm"] {
+        add(cld(0.25, 0.04), &linear, objective, &["TimeDependentBeta", "MassNotOne"]);
+        add(cld(4.0, 0.5), &constant, objective, &["MassNotOne"]);
+        add(cld(1e-4, 0.04), &linear, objective, &["ExtremeMass", "TimeDependentBeta"]);
+        add(cld(1e4, 0.04), &linear, objective, &["ExtremeMass", "TimeDependentBeta"]);
+        for (gamma, flag) in [(0.5, "Underdamped"), (2.0, "Overdamped"), (1.000_000_1, "NearCritical")] {
+            add(json!({"kind": "cld", "mass": 0.25, "Gamma": gamma, "gamma": 0.04}), &linear, objective, &[flag, "TimeDependentBeta"]);
+        }
+        for (g, nu) in [(0.0, 4.0), (0.01, 4.01), (0.25, 4.25)] {
+            let flags: &[&'static str] = if g > 0.0 { &["PositionNoise", "MassNotOne"] } else { &["MassNotOne"] };
+            add(
+                json!({"kind": "psld", "Gamma": g, "nu": nu, "gamma": 0.04}),
+                &json!({"kind": "linear", "b0": 8.0, "b1": 0.0}),
+                objective,
+                flags,
+            );
+        }
+        for (a, e) in [(2.0, 0.0), (2.0, 0.5), (1.0, 1.0)] {
+            let flags: &[&'static str] = if e > 0.0 { &["PositionNoise", "TimeDependentBeta"] } else { &["TimeDependentBeta"] };
+            add(json!({"kind": "cld-position-noise", "a": a, "epsilon": e, "sigma": 2.0, "v0_var": 0.01}), &linear, objective, flags);
+        }
+        for order in [3.0, 4.0] {
+            add(
+                json!({"kind": "langevin-order-n", "order": order, "damping": "critical", "velocity_var": 0.04}),
+                &linear,
+                objective,
+                &["HigherOrder", "TimeDependentBeta"],
+            );
+        }
+    }
+    add(cld(0.25, 0.0), &constant, "hsm", &["GammaZero"]);
+    add(cld(0.25, 3.0), &constant, "hsm", &["GammaAboveTwo", "MassNotOne"]);
+    add(cld(0.25, 0.04), &cosine, "hsm", &["TimeDependentBeta", "MassNotOne"]);
+    add(json!({"kind": "sscs-analytic", "mass": 0.25, "damping": "critical"}), &linear, "dsm", &["ReversedPart", "TimeDependentBeta"]);
+    for kind in ["vp", "sub-vp"] {
+        add(json!({"kind": kind}), &linear, "dsm", &["TimeDependentBeta"]);
+    }
+    add(json!({"kind": "ve"}), &json!({"kind": "geometric-sigma", "sigma_min": 0.01, "sigma_max": 50.0}), "dsm", &["TimeDependentBeta"]);
+    list
+}
+
+/// Times from 1e-12 to 1: half decades, the paper's 1e-5 and 1e-3 among them, and tenths.
+fn times() -> Vec<f64> {
+    let mut t: Vec<f64> = Vec::new();
+    for decade in -12..0 {
+        t.extend([1.0, 3.0].map(|m: f64| format!("{m}e{decade}").parse::<f64>().expect("a number")));
+    }
+    t.extend((2..10).map(|i| f64::from(i) / 10.0).filter(|x| *x != 0.3));
+    t.extend([0.99, 1.0]);
+    t.sort_by(f64::total_cmp);
+    t
+}
+
+/// Pairs s < t: far apart, close, and early.
+fn spans() -> (Vec<f64>, Vec<f64>) {
+    let pairs = [
+        (0.1, 0.9),
+        (0.25, 0.75),
+        (0.5, 1.0),
+        (0.999, 1.0),
+        (1e-3, 2e-3),
+        (1e-6, 1e-5),
+        (1e-9, 1.5e-9),
+        (1e-12, 1.0),
+        (0.5, 0.5 + 1e-4),
+        (0.5, 0.5 + 1e-7),
+        (0.5, 0.5 + 1e-10),
+        (0.7, 0.7 + 1e-12),
+        (0.3, 0.301),
+        (0.9, 0.91),
+    ];
+    pairs.into_iter().unzip()
+}
+
+/// FNV-1a: the seed of an entry's inputs does not depend on which other entries are written.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Coordinates per channel in vector inputs.
+const DIM: usize = 2;
+
+/// The inputs of one entry, and its flags.
+fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: u64, id: &str) -> Result<BTreeMap<String, Array>> {
+    let k = model.channels();
+    let mut rng = StdRng::seed_from_u64(seed ^ hash(id));
+    let needs = QUANTITIES.iter().find(|q| q.name == quantity).map_or(&[][..], |q| q.inputs);
+    let mut map = BTreeMap::new();
+    let (s, t) = if suite == "transition" { spans() } else { (vec![], times()) };
+    let n = t.len();
+    if suite == "transition" {
+        map.insert("s".to_string(), Array::new(vec![n], s)?);
+    }
+    if needs.contains(&"t") {
+        map.insert("t".to_string(), Array::new(vec![n], t)?);
+    }
+    let mut normals = || (0..n * k * DIM).map(|_| rng.sample::<f64, _>(StandardNormal)).collect::<Vec<f64>>();
+    let mut block = |name: &str, data: Vec<f64>| {
+        map.insert(name.to_string(), Array { shape: vec![n, k * DIM], data, precision: super::arrays::Precision::F64 })
+    };
+    let mut u0 = normals();
+    if config.objective.name() == "hsm" {
+        // HSM conditions on x_0 alone: the kernel's mean is that of v_0 = 0
+        u0.iter_mut().enumerate().filter(|(i, _)| i % (k * DIM) >= DIM).for_each(|(_, x)| *x = 0.0);
+    }
+    let noise = normals();
+    for name in needs {
+        match *name {
+            "u0" => block("u0", u0.clone()),
+            "noise" => block("noise", noise.clone()),
+            "eps" => block("eps", normals()),
+            "score" => block("score", normals()),
+            _ => None,
+        };
+    }
+    if quantity == "kernel.mean" {
+        block("u0", u0.clone());
+    }
+    if needs.contains(&"u") {
+        if needs.contains(&"u0") {
+            // a sample of the kernel itself: other points have densities that say little
+            let t = Array::new(vec![n], times())?;
+            let at = |data: &Vec<f64>| Array { shape: vec![n, k * DIM], data: data.clone(), precision: super::arrays::Precision::F64 };
+            let (u0, noise) = (at(&u0), at(&noise));
+            let given: Inputs<'_> = [("t", &t), ("u0", &u0), ("noise", &noise)].into_iter().map(|(k, v)| (k.to_string(), v)).collect();
+            let (cells, _) = predict("kernel.perturb", model, &given, "u_t")?;
+            block("u", cells.iter().map(|c| c.truth.to_f64()).collect());
+        } else {
+            block("u", normals());
+        }
+    }
+    Ok(map)
+}
+
+/// Writes `manifest.json`, `inputs.npz` and `expected.npz` into `folder`, which is made if it is not there.
+///
+/// # Errors
+/// A process or suite that does not exist; a folder that holds someone else's files of these names, or cannot be
+/// written to. Then nothing is written.
+pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize, usize)) -> Result<Written> {
+    if let Some(name) = &request.process {
+        crate::process::entry(name)?;
+    }
+    for suite in &request.suites {
+        if !SUITES.iter().any(|(name, _)| name == suite) {
+            let all: Vec<_> = SUITES.iter().map(|(n, _)| *n).collect();
+            return Err(Error::parameter("suite", format!("`{suite}`"), all.join(", ")));
+        }
+    }
+    let io = |problem: String| Error::Io { path: folder.display().to_string(), problem };
+    let manifest_file = folder.join("manifest.json");
+    let ours = std::fs::read_to_string(&manifest_file).is_ok_and(|t| t.contains("\"cld-vectors/1\""));
+    if let Some(taken) = ["manifest.json", "inputs.npz", "expected.npz"].iter().find(|f| !ours && folder.join(f).exists()) {
+        return Err(io(format!("holds another {taken}; allowed: a new folder, or one that `cld vectors` wrote")));
+    }
+    let (mut inputs, mut expected, mut entries) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    let mut values = 0;
+    let mut written_once = std::collections::BTreeSet::new();
+    let list = configurations();
+    let total = list.len();
+    for (i, (object, flags)) in list.into_iter().enumerate() {
+        progress(i, total);
+        let config = Config::from_answers(&object)?;
+        if request.process.as_deref().is_some_and(|p| p != config.entry.name) {
+            continue;
+        }
+        let model = Model::new(&config)?;
+        let hsm = config.objective.name() == "hsm";
+        for (suite, quantities) in SUITES {
+            if !request.suites.is_empty() && !request.suites.iter().any(|s| s == suite) {
+                continue;
+            }
+            for quantity in *quantities {
+                // what does not depend on the objective or gamma is written once; intervals start without initial variance
+                if *suite == "transition" && hsm {
+                    continue;
+                }
+                if !quantity.starts_with("kernel.") || *suite == "transition" {
+                    let key = format!("{suite} {quantity} {} {:?} {:?}", config.entry.name, config.params, config.schedule);
+                    if !written_once.insert(key) {
+                        continue;
+                    }
+                }
+                let id = format!("{suite}.{}.{i:02}", quantity.replace('.', "-"));
+                let arrays = inputs_of(quantity, suite, &config, &model, request.seed, &id)?;
+                let given: Inputs<'_> = arrays.iter().map(|(k, v)| (k.clone(), v)).collect();
+                let mut flags: Vec<&str> = flags.clone();
+                flags.push(if *suite == "transition" { "CloseTimes" } else { "SmallTime" });
+                if !quantity.starts_with("kernel.") && *suite != "transition" {
+                    flags.retain(|f| !matches!(*f, "SmallTime" | "GammaZero" | "GammaAboveTwo"));
+                }
+                let mut outs = serde_json::Map::new();
+                for output in outputs(quantity, model.channels()) {
+                    let (cells, columns) = predict(quantity, &model, &given, &output)?;
+                    let n = cells.len() / columns;
+                    let k = model.channels();
+                    let shape = match (output.as_str(), columns) {
+                        (_, 1) => vec![n],
+                        ("matrix" | "factor", _) => vec![n, k, k],
+                        _ => vec![n, columns],
+                    };
+                    values += cells.len();
+                    let name = format!("{id}.{output}");
+                    expected.insert(name.clone(), Array::new(shape, cells.iter().map(|c| c.truth.to_f64()).collect())?);
+                    outs.insert(output, name.into());
+                }
+                let ins: serde_json::Map<String, Json> = arrays.keys().map(|k| (k.clone(), format!("{id}.{k}").into())).collect();
+                entries.push(json!({
+                    "id": id, "quantity": quantity, "process": object, "inputs": ins, "outputs": outs,
+                    "flags": flags, "catches": catches(quantity),
+                }));
+                inputs.extend(arrays.into_iter().map(|(k, v)| (format!("{id}.{k}"), v)));
+            }
+        }
+    }
+    progress(total, total);
+    let notes: serde_json::Map<String, Json> =
+        NOTES.iter().map(|(f, bug, effect)| ((*f).to_string(), json!({"bug": bug, "effect": effect}))).collect();
+    let manifest = json!({
+        "schema": "cld-vectors/1",
+        "version": env!("CARGO_PKG_VERSION"),
+        "seed": request.seed,
+        "about": "Write answers.npz with the arrays that `outputs` names, then: cld check FOLDER. Arrays (n, K d) hold the d coordinates of x first, then those of v, and so on; (n, K, K) are matrices. expected.npz has the right values.",
+        "arrays": {"inputs": "inputs.npz", "expected": "expected.npz", "answers": "answers.npz"},
+        "notes": notes,
+        "entries": entries,
+    });
+    let count = manifest["entries"].as_array().map_or(0, Vec::len);
+    if count == 0 {
+        return Err(Error::parameter("process and suite", "no entries", "a combination that exists"));
+    }
+    let mut text = serde_json::to_string_pretty(&manifest).map_err(|e| io(e.to_string()))?;
+    text.push('\n');
+    std::fs::create_dir_all(folder).map_err(|e| io(format!("cannot be made: {e}")))?;
+    write_npz(&folder.join("inputs.npz"), &inputs)?;
+    write_npz(&folder.join("expected.npz"), &expected)?;
+    // last: a folder with a manifest is whole
+    write_whole(&manifest_file, text.as_bytes())?;
+    Ok(Written { entries: count, values })
+}
