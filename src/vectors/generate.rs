@@ -309,7 +309,7 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                         continue;
                     }
                 }
-                let id = format!("{suite}.{}.{i:02}", quantity.replace('.', "-"));
+                let id = format!("{quantity}{}/{i:02}", if *suite == "transition" { ".interval" } else { "" });
                 let arrays = inputs_of(quantity, suite, &config, &model, request.seed, &id)?;
                 let given: Inputs<'_> = arrays.iter().map(|(k, v)| (k.clone(), v)).collect();
                 let mut flags: Vec<&str> = flags.clone();

@@ -26,6 +26,9 @@ pub struct Args {
     /// Fail (exit 1) if entries of the vectors have no answer.
     #[arg(long)]
     require_all: bool,
+    /// Every output and process on a line of its own, also where all is well.
+    #[arg(long)]
+    full: bool,
     /// The report as JSON.
     #[arg(long)]
     json: bool,
@@ -55,7 +58,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             serde_json::to_string_pretty(&report).map_err(|e| Error::Io { path: "standard output".into(), problem: e.to_string() })?;
         print(&(text + "\n"))?;
     } else {
-        print(&text(&report))?;
+        print(&text(&report, args.full))?;
     }
     let complete = !args.require_all || report.unanswered.is_empty();
     Ok(if report.ok && complete { Outcome::Fine } else { Outcome::Off })
@@ -74,12 +77,46 @@ fn verdict(l: &Line) -> String {
     }
 }
 
-fn text(r: &Report) -> String {
+/// The lines to show: what is accepted is folded into one line per quantity, unless `full`.
+fn fold(lines: &[Line], full: bool) -> Vec<Line> {
+    let mut out: Vec<Line> = Vec::new();
+    for l in lines {
+        let known = out.iter_mut().find(|o| !full && l.accepted && o.accepted && o.quantity == l.quantity && o.class == l.class);
+        let Some(o) = known else {
+            out.push(l.clone());
+            continue;
+        };
+        if !o.output.split(',').any(|x| x == l.output) {
+            o.output = format!("{},{}", o.output, l.output);
+        }
+        if !o.process.split(", ").any(|x| x == l.process) {
+            o.process = format!("{}, {}", o.process, l.process);
+        }
+        o.entries += l.entries;
+        o.values += l.values;
+        if l.worst.relative > o.worst.relative {
+            o.worst = l.worst.clone();
+            o.trend = l.trend;
+        }
+    }
+    for o in &mut out {
+        let outputs = o.output.split(',').count();
+        if outputs > 3 {
+            o.output = format!("({outputs} outputs)");
+        }
+        let processes = o.process.split(", ").count();
+        if processes > 2 {
+            o.process = format!("{processes} processes");
+        }
+    }
+    out
+}
+
+fn text(r: &Report, full: bool) -> String {
     let mut out = String::new();
     let name = if r.implementation.is_empty() { String::new() } else { format!(" ({})", r.implementation) };
     let _ = writeln!(out, "{}{name}\n", styled(BOLD, &r.file));
-    let rows: Vec<Vec<String>> = r
-        .lines
+    let rows: Vec<Vec<String>> = fold(&r.lines, full)
         .iter()
         .map(|l| {
             let at = match l.worst.t {
@@ -94,7 +131,7 @@ fn text(r: &Report) -> String {
             vec![
                 format!("{}.{}", l.quantity, l.output),
                 l.process.clone(),
-                l.entries.to_string(),
+                l.values.to_string(),
                 short(l.worst.relative),
                 short(l.worst.ulp),
                 at,
@@ -105,7 +142,7 @@ fn text(r: &Report) -> String {
             ]
         })
         .collect();
-    out += &table(&["quantity", "process", "entries", "worst rel", "worst ulp", "at", "in", "t->0", "off at", "verdict"], &rows);
+    out += &table(&["quantity", "process", "values", "worst rel", "worst ulp", "at", "in", "t->0", "off at", "verdict"], &rows);
     let _ = writeln!(
         out,
         "\nClasses: f64 {F64_TOLERANCE:e}, f32 {F32_TOLERANCE:e} relative; eps: right with the declared epsilon_added on every variance."
@@ -143,7 +180,7 @@ fn text(r: &Report) -> String {
         styled(GOOD, &format!("all within tolerance: {} entries, {} outputs", r.judged, r.lines.iter().map(|l| l.entries).sum::<usize>()))
     } else {
         let raised = if raised > 0 { format!(", {raised} entries raised an error") } else { String::new() };
-        styled(BAD, &format!("{lines} of {} lines off{raised}", r.lines.len()))
+        styled(BAD, &format!("{lines} of {} outputs off{raised}", r.lines.len()))
     };
     let _ = writeln!(out, "\n{sum}");
     out
