@@ -77,10 +77,16 @@ impl LinearSde<2> for CldPosition {
     }
 
     fn stationary(&self) -> Option<Mat<2>> {
-        let a = self.a;
-        let (x2, s2) = (self.epsilon * self.epsilon, a * a * self.sigma * self.sigma);
-        let xv = -x2 / (2.0 * a * a);
-        Some(Mat([[(5.0 * x2 + s2) / (4.0 * a), xv], [xv, (x2 + s2) / (4.0 * a * a * a)]]))
+        self.stationary_dd().map(|s| s.round())
+    }
+
+    fn stationary_dd(&self) -> Option<Mat<2, Dd>> {
+        let a = Dd::from(self.a);
+        let x2 = Dd::prod(self.epsilon, self.epsilon);
+        let s2 = Dd::prod(self.a, self.sigma) * Dd::prod(self.a, self.sigma);
+        let xv = -x2 / (a * a).scale(2.0);
+        let xx = (x2 * Dd::from(5.0) + s2) / a.scale(4.0);
+        Some(Mat([[xx, xv], [xv, (x2 + s2) / (a * a * a).scale(4.0)]]))
     }
 
     fn drift_dd(&self) -> Mat<2, Dd> {

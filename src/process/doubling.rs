@@ -4,9 +4,10 @@
 //! Phi(2h) = Phi(h)^2,   Q(2h) = Q(h) + Phi(h) Q(h) Phi(h)^T
 //! ```
 //!
-//! The covariance only ever gains positive semidefinite terms. What is doubled is `Psi = Phi - I`
-//! (`Psi(2h) = 2 Psi + Psi^2`), so that small times keep their relative accuracy. Everything runs in double words:
-//! the relative error of each entry stays near `1e-31 * |F| tau`, which after rounding is none at all.
+//! The covariance only ever gains positive semidefinite terms. Everything runs in double words: the relative error of
+//! each entry stays near `1e-31 * |F| tau`, which after rounding is none at all. One thing is beyond the rule: at late
+//! times an off-diagonal entry of the covariance may vanish exponentially, and then it is what is left of a sum of
+//! large terms. There [`Law::near_stationary`] takes over, for a process whose stationary law is known.
 
 use super::Moments;
 use crate::dd::Dd;
@@ -58,6 +59,18 @@ impl<const K: usize> Law<K> {
         let initial_factor = Mat::build(|i, j| self.mean[(i, j)] * initial[j].sqrt());
         let start = Mat::build(|i, j| if i == j { initial[i] } else { Dd::ZERO });
         Law { cov: self.cov.plus(&self.mean.sandwich(&start)), initial_factor, ..*self }
+    }
+
+    /// The same transition, its covariance as `S - Phi S Phi^T` where Phi has become small: every entry then keeps its
+    /// relative accuracy, also one that vanishes exponentially. `S` is the stationary covariance.
+    pub fn near_stationary(self, s: &Mat<K, Dd>) -> Law<K> {
+        let back = self.mean.sandwich(s);
+        let small = (0..K).all(|i| back[(i, i)].hi <= 0.25 * s[(i, i)].hi);
+        if !small {
+            return self;
+        }
+        let cov = Mat::build(|i, j| s[(i, j)] - back[(i, j)]);
+        Law { cov, noise_factor: cov.cholesky().unwrap_or(self.noise_factor), ..self }
     }
 
     /// With `epsilon` added to every variance, as some published code does.
@@ -206,10 +219,10 @@ pub fn doubling<const K: usize>(drift: &Mat<K, Dd>, noise: &Mat<K, Dd>, tau: Dd)
     let steps = if size > 0.25 { (size * 4.0).log2().ceil() as i32 } else { 0 };
     let h = tau.scale(2f64.powi(-steps));
 
-    let mut psi = zero;
+    let mut phi = Mat::<K>::identity().to_dd();
     let mut term = drift.times(h);
     for n in 2..32 {
-        psi = psi.plus(&term);
+        phi = phi.plus(&term);
         term = term.matmul(drift).times(h / Dd::from(n as f64));
     }
     // Q = sum over n >= 1 of h^n/n! L^(n-1)(G G^T), L(D) = F D + D F^T
@@ -220,10 +233,9 @@ pub fn doubling<const K: usize>(drift: &Mat<K, Dd>, noise: &Mat<K, Dd>, tau: Dd)
         let fd = drift.matmul(&term);
         term = fd.plus(&fd.transpose()).times(h / Dd::from(n as f64));
     }
-    let identity = Mat::<K>::identity().to_dd();
     for _ in 0..steps {
-        q = q.plus(&identity.plus(&psi).sandwich(&q));
-        psi = psi.plus(&psi).plus(&psi.matmul(&psi));
+        q = q.plus(&phi.sandwich(&q));
+        phi = phi.matmul(&phi);
     }
-    Law { mean: identity.plus(&psi), cov: q, noise_factor: q.cholesky().unwrap_or(zero), initial_factor: zero, added: Dd::ZERO }
+    Law { mean: phi, cov: q, noise_factor: q.cholesky().unwrap_or(zero), initial_factor: zero, added: Dd::ZERO }
 }

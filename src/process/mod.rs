@@ -97,6 +97,11 @@ pub trait LinearSde<const K: usize> {
         self.noise().to_dd()
     }
 
+    /// The stationary covariance in double words; see [`drift_dd`](Self::drift_dd).
+    fn stationary_dd(&self) -> Option<Mat<K, Dd>> {
+        self.stationary().map(Mat::to_dd)
+    }
+
     /// The mass in double words; see [`drift_dd`](Self::drift_dd).
     fn mass_dd(&self) -> Dd {
         Dd::from(self.mass())
@@ -123,7 +128,12 @@ pub trait LinearSde<const K: usize> {
 
     /// The same in double words, by [`doubling`]: the oracle for every closed form.
     fn law(&self, on: Span, gamma: f64) -> Law<K> {
-        doubling(&self.drift_dd(), &self.noise_dd(), on.tau).started_from(&self.initial(gamma))
+        let law = doubling(&self.drift_dd(), &self.noise_dd(), on.tau);
+        let law = match self.stationary_dd() {
+            Some(s) => law.near_stationary(&s),
+            None => law,
+        };
+        law.started_from(&self.initial(gamma))
     }
 
     /// Parities under time reversal, if the stationary law is diagonal and reversing time amounts to flipping the

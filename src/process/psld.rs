@@ -99,6 +99,10 @@ impl LinearSde<2> for Psld {
         Some(Mat::diagonal([1.0, self.mass.hi]))
     }
 
+    fn stationary_dd(&self) -> Option<Mat<2, Dd>> {
+        Some(Mat([[Dd::ONE, Dd::ZERO], [Dd::ZERO, self.mass]]))
+    }
+
     fn mass(&self) -> f64 {
         self.mass.hi
     }

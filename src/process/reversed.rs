@@ -1,6 +1,6 @@
 //! The analytic part of SSCS: the reversed Hamiltonian and Ornstein-Uhlenbeck flow.
 
-use super::{Law, LinearSde, Moments, doubling};
+use super::{LinearSde, Moments};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::schedule::Span;
@@ -63,6 +63,10 @@ impl<P: LinearSde<K>, const K: usize> LinearSde<K> for Reversed<P, K> {
         self.forward.stationary()
     }
 
+    fn stationary_dd(&self) -> Option<Mat<K, Dd>> {
+        self.forward.stationary_dd()
+    }
+
     fn mass(&self) -> f64 {
         self.forward.mass()
     }
@@ -82,9 +86,5 @@ impl<P: LinearSde<K>, const K: usize> LinearSde<K> for Reversed<P, K> {
     fn moments(&self, on: Span, gamma: f64) -> Moments<K> {
         let Some(p) = self.forward.parity() else { return self.law(on, gamma).moments() };
         self.forward.moments(on, gamma).flip_signs(p)
-    }
-
-    fn law(&self, on: Span, gamma: f64) -> Law<K> {
-        doubling(&self.drift, &self.noise_dd(), on.tau).started_from(&self.initial(gamma))
     }
 }

@@ -187,8 +187,18 @@ impl Model {
         let product = |v: &[Dd], i: usize, j: usize| (0..k).map(|l| f[i * k + l] * at(v, l, j)).sum::<f64>();
         let grid = |h: &dyn Fn(usize, usize) -> f64| -> Vec<f64> { (0..k * k).map(|n| h(n / k, n % k)).collect() };
         let mean_scale = grid(&|i, j| at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs());
+        // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0 Phi^T.
+        let variance = self.gamma * self.process.mass();
+        let initial: Vec<Dd> = (0..k * k)
+            .map(|n| (1..k).fold(Dd::ZERO, |s, l| s + law.mean[n / k * k + l] * law.mean[n % k * k + l] * Dd::from(variance)))
+            .collect();
         let cov_scale = grid(&|i, j| {
-            let change = product(&law.cov, i, j) + product(&law.cov, j, i) + g[i * k + j];
+            let noise: f64 = (0..k * k).map(|n| at(&law.mean, i, n / k) * g[n] * at(&law.mean, j, n % k)).sum();
+            let change = if k == 1 {
+                2.0 * product(&law.cov, i, j) + g[0] // holds also where G depends on the clock (sub-VP)
+            } else {
+                noise + product(&initial, i, j) + product(&initial, j, i)
+            };
             at(&law.cov, i, j).abs() + (tau * change).abs()
         });
         let size = self.process.stationary().map_or(vec![1.0; k * k], |s| s);
