@@ -307,8 +307,9 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
             let Some((cells, got)) = values(u, &model, &rows) else {
                 break;
             };
-            if m.changes_the_model() && epsilon_of(m).is_none() {
+            if m.changes_the_model() {
                 // A mistake that leaves this output as it should be explains nothing about it.
+                let epsilon = if epsilon_of(m).is_some() { 0.0 } else { epsilon };
                 let plain = models.get(Epsilon(epsilon), &u.entry.config, epsilon).and_then(|plain| values(u, &plain, &rows));
                 let same = |(right, _): &(Vec<Cell>, Vec<f64>)| {
                     cells.iter().zip(right).all(|(a, b)| relative_distance(a, b) <= tolerance.max(FIT))

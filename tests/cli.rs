@@ -1,0 +1,439 @@
+//! The command as a user runs it: what it prints, its exit codes, and what it does with bad input.
+#![cfg(feature = "cli")]
+
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn cld(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cld")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn path(p: &Path) -> &str {
+    p.to_str().unwrap()
+}
+
+/// The command must refuse: exit code 2, nothing on standard output, one line on standard error with these words.
+fn assert_refused(args: &[&str], words: &[&str]) {
+    let out = cld(args);
+    let err = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{args:?}: {err}");
+    assert!(out.stdout.is_empty(), "{args:?} printed {}", text(&out.stdout));
+    assert_eq!(err.trim_end().lines().count(), 1, "{args:?}: one sentence, not {err}");
+    for w in words {
+        assert!(err.contains(w), "{args:?}: `{w}` is not in {err}");
+    }
+}
+
+/// A numeric array, row-major, as the bytes of an .npy file: written here by hand, after numpy's format description, so that
+/// the reader is not tested against our own writer.
+fn npy(descr: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
+    let dims: Vec<String> = shape.iter().map(usize::to_string).collect();
+    let shape = if shape.len() == 1 { format!("({},)", dims[0]) } else { format!("({})", dims.join(", ")) };
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    while (header.len() + 11) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    out.extend((header.len() as u16).to_le_bytes());
+    out.extend(header.as_bytes());
+    out.extend(data);
+    out
+}
+
+fn f64s(shape: &[usize], data: &[f64]) -> Vec<u8> {
+    npy("<f8", shape, &data.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>())
+}
+
+fn npz(file: &Path, arrays: &[(&str, Vec<u8>)]) {
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(file).unwrap());
+    for (name, bytes) in arrays {
+        zip.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+/// A small answers manifest: VP with constant rate 1, where the right numbers are elementary.
+fn manifest() -> Value {
+    json!({
+        "schema": "cld-answers/1", "implementation": "by hand", "arrays": "a.npz",
+        "entries": [{
+            "id": "one", "quantity": "kernel.cov",
+            "process": {"kind": "vp", "schedule": {"kind": "constant", "b": 1.0}},
+            "inputs": {"t": "t"}, "outputs": {"xx": "xx"}
+        }]
+    })
+}
+
+const T: [f64; 4] = [1e-9, 1e-3, 0.5, 1.0];
+
+fn right() -> Vec<f64> {
+    T.iter().map(|t| -(-t).exp_m1()).collect()
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new(manifest: &Value) -> Folder {
+        let f = Folder(tempfile::tempdir().unwrap());
+        std::fs::write(f.file("m.json"), manifest.to_string()).unwrap();
+        npz(&f.file("a.npz"), &[("t", f64s(&[4], &T)), ("xx", f64s(&[4], &right()))]);
+        f
+    }
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+    fn check(&self) -> Output {
+        cld(&["check", path(&self.file("m.json"))])
+    }
+    fn refused(&self, words: &[&str]) {
+        assert_refused(&["check", path(&self.file("m.json"))], words);
+    }
+}
+
+fn edited(f: impl Fn(&mut Value)) -> Folder {
+    let mut m = manifest();
+    f(&mut m);
+    Folder::new(&m)
+}
+
+/// Exit codes 0 and 1, and no colour in a pipe. Catches a verdict that does not reach the shell.
+#[test]
+fn check_exit_codes() {
+    let f = Folder::new(&manifest());
+    let out = f.check();
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("all within tolerance") && !text(&out.stdout).contains('\x1b'));
+    let mut wrong = right();
+    wrong[3] += 1e-9;
+    npz(&f.file("a.npz"), &[("t", f64s(&[4], &T)), ("xx", f64s(&[4], &wrong))]);
+    let out = f.check();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stdout).contains("OFF") && text(&out.stdout).contains("t=1"), "{}", text(&out.stdout));
+    // within f32, if that is asked for
+    let out = cld(&["check", path(&f.file("m.json")), "--accept", "f32"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stdout));
+    // the folder and the name without .json mean the same file
+    for p in [f.0.path().to_path_buf(), f.file("m")] {
+        assert_eq!(cld(&["check", path(&p)]).status.code(), Some(1));
+    }
+}
+
+/// `--json` is one JSON document with the same verdict. Catches text mixed into it.
+#[test]
+fn check_json() {
+    let out = cld(&["check", "fixtures/peers/psld", "--json"]);
+    assert_eq!(out.status.code(), Some(1));
+    let v: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(v["schema"], "cld-report/1");
+    assert_eq!(v["ok"], false);
+    assert_eq!(v["diagnoses"][0]["id"], "epsilon-added");
+    assert_eq!(v["diagnoses"][0]["value"], 1e-9);
+}
+
+/// Arrays as numpy stores them: float32, float16, big-endian, Fortran order, integers; numbers inline. Catches a reader that
+/// takes bytes for what they are not.
+#[test]
+fn arrays_of_all_kinds() {
+    let f = Folder::new(&manifest());
+    let single: Vec<u8> = right().iter().flat_map(|x| (*x as f32).to_le_bytes()).collect();
+    let big: Vec<u8> = T.iter().flat_map(|x| x.to_be_bytes()).collect();
+    npz(&f.file("a.npz"), &[("t", npy(">f8", &[4], &big)), ("xx", npy("<f4", &[4], &single))]);
+    let out = f.check();
+    // f32 arrays are held to f32
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stdout));
+    assert!(text(&out.stdout).contains("ok f32"));
+    npz(&f.file("a.npz"), &[("t", npy("<i8", &[1], &1i64.to_le_bytes())), ("xx", f64s(&[1], &right()[3..]))]);
+    assert_eq!(f.check().status.code(), Some(0));
+    let f = edited(|m| {
+        m["entries"][0]["inputs"]["t"] = json!(T);
+        m["entries"][0]["outputs"]["xx"] = json!(right());
+        m.as_object_mut().unwrap().remove("arrays");
+    });
+    assert_eq!(f.check().status.code(), Some(0));
+}
+
+/// Answers that are not finite get a verdict, also as strings in JSON, where there is no NaN.
+#[test]
+fn not_a_number_is_a_verdict() {
+    let f = edited(|m| {
+        m["entries"][0]["inputs"]["t"] = json!(T);
+        m["entries"][0]["outputs"]["xx"] = json!([1e-9, "NaN", "Infinity", "-Infinity"]);
+    });
+    let out = f.check();
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("OFF"));
+}
+
+/// Every kind of unusable input is refused in one sentence that names the place.
+#[test]
+fn bad_manifests() {
+    type Edit = fn(&mut Value);
+    let cases: &[(Edit, &[&str])] = &[
+        (|m| m["schema"] = json!("cld-answers/9"), &["schema", "cld-answers/9", "cld-answers/1"]),
+        (|m| m["entries"][0]["process"]["kind"] = json!("cdl"), &["entry one", "cdl", "cld, sscs-analytic"]),
+        (|m| m["entries"][0]["process"]["mass"] = json!(0.25), &["entry one", "mass", "unknown"]),
+        (|m| m["entries"][0]["quantity"] = json!("kernel.variance"), &["kernel.variance", "kernel.cov"]),
+        (|m| m["entries"][0]["extra"] = json!(1), &["entry one", "extra", "unknown field"]),
+        (|m| m["unit"] = json!("s"), &["unit", "unknown field"]),
+        (|m| m["entries"][0]["outputs"] = json!({"xx": "yy"}), &["outputs.xx", "yy", "missing"]),
+        (|m| m["entries"][0]["outputs"] = json!({"ww": "xx"}), &["ww", "unknown", "xx"]),
+        (|m| m["entries"][0]["outputs"] = json!({}), &["outputs", "empty"]),
+        (|m| m["entries"][0]["inputs"] = json!({}), &["inputs", "`t` is missing"]),
+        (|m| m["entries"][0]["inputs"]["t"] = json!([0.1, "NaN", 0.3, 0.4]), &["NaN", "0 <= t <= 1"]),
+        (|m| m["entries"][0]["inputs"]["t"] = json!([0.1, 0.2, 0.3, 1.5]), &["1.5", "0 <= t <= 1"]),
+        (|m| m["entries"][0]["inputs"]["t"] = json!([[0.1, 0.2], [0.3]]), &["inputs.t", "ragged"]),
+        (|m| m["entries"][0]["inputs"]["t"] = json!([0.1, null, 0.3, 0.4]), &["inputs.t", "null", "NaN"]),
+        (|m| m["entries"][0]["inputs"]["t"] = json!([0.1, 0.2]), &["entry one", "outputs.xx", "[4]", "(2,)"]),
+        (|m| m["entries"][0]["process"]["schedule"] = json!({"kind": "sigmoid"}), &["schedule.kind", "sigmoid", "constant, linear"]),
+        (|m| m["entries"][0]["process"]["schedule"] = json!({"kind": "constant", "b": -1.0}), &["entry one", "`b`", "-1"]),
+        (|m| m["entries"][0]["process"]["objective"] = json!("hsm"), &["objective", "hsm", "no velocity"]),
+        (|m| m["entries"][0]["process"]["epsilon_added"] = json!(-1e-9), &["epsilon_added", "-0.000000001", "0 to 1"]),
+        (|m| m["arrays"] = json!("../a.npz"), &["arrays", "../a.npz", "beside the manifest"]),
+        (|m| m["arrays"] = json!("b.npz"), &["b.npz", "cannot be opened"]),
+        (|m| m["entries"] = json!([]), &["nothing to judge"]),
+        (|m| m["entries"] = json!({}), &["entries", "missing"]),
+        (
+            |m| {
+                let e = m["entries"][0].clone();
+                m["entries"].as_array_mut().unwrap().push(e);
+            },
+            &["entry one", "two entries of this id"],
+        ),
+    ];
+    for (edit, words) in cases {
+        edited(edit).refused(words);
+    }
+}
+
+/// Damaged text: not JSON, a name twice, not UTF-8, cut short.
+#[test]
+fn bad_json_text() {
+    let f = Folder::new(&manifest());
+    let m = f.file("m.json");
+    let whole = manifest().to_string();
+    for (bytes, words) in [
+        (b"{".to_vec(), vec!["line 1, column 1"]),
+        (whole[..whole.len() / 2].into(), vec!["line 1, column"]),
+        (whole.replace("\"id\":\"one\"", "\"id\":\"one\",\"id\":\"two\"").into(), vec!["the name `id` twice"]),
+        ([whole.as_bytes(), b"\xff"].concat(), vec!["not UTF-8"]),
+        (whole.replace("by hand", "\u{fffd}").replace('\u{fffd}', "\\ud800").into(), vec!["m.json"]),
+    ] {
+        std::fs::write(&m, bytes).unwrap();
+        f.refused(&words);
+    }
+}
+
+/// Damaged arrays: cut short at any point, not a zip, wrong kind, a shape that claims more than is there or more than
+/// memory holds, a name twice.
+#[test]
+fn bad_arrays() {
+    let f = Folder::new(&manifest());
+    let a = f.file("a.npz");
+    let whole = std::fs::read(&a).unwrap();
+    for cut in [0, 1, whole.len() / 4, whole.len() / 2, whole.len() - 30, whole.len() - 1] {
+        std::fs::write(&a, &whole[..cut]).unwrap();
+        f.refused(&["a.npz"]);
+    }
+    std::fs::write(&a, b"not a zip archive at all, but long enough to be one .....................").unwrap();
+    f.refused(&["a.npz", "not a readable .npz archive"]);
+    let t = || ("t", f64s(&[4], &T));
+    for (bytes, words) in [
+        (npy("<f8", &[1 << 40], &[0; 32]), vec!["xx", "declares the shape [1099511627776]", "GiB"]),
+        (npy("<f8", &[usize::MAX, usize::MAX], &[0; 32]), vec!["xx", "GiB"]),
+        (npy("<f8", &[1 << 20], &[0; 32]), vec!["xx", "declares the shape [1048576]", "holds 32"]),
+        (npy("<f8", &[2], &[0; 32]), vec!["xx", "declares the shape [2]", "holds more"]),
+        (npy("<c16", &[2], &[0; 32]), vec!["xx", "c16", "real numbers"]),
+        (npy("|O", &[4], &[0; 32]), vec!["xx"]),
+        (f64s(&[2, 2], &right()), vec!["outputs.xx", "[2, 2]", "(4,)"]),
+        (b"\x93NUMPY".to_vec(), vec!["xx"]),
+        (b"hello".to_vec(), vec!["xx"]),
+    ] {
+        npz(&a, &[t(), ("xx", bytes)]);
+        f.refused(&words);
+    }
+    // Two entries of one name: the writer refuses to make them, so rename one in the bytes (local and central header).
+    npz(&a, &[t(), ("xx", f64s(&[4], &right())), ("xy", f64s(&[4], &right()))]);
+    let mut bytes = std::fs::read(&a).unwrap();
+    for i in 0..bytes.len() - 6 {
+        if &bytes[i..i + 6] == b"xy.npy" {
+            bytes[i + 1] = b'x';
+        }
+    }
+    std::fs::write(&a, bytes).unwrap();
+    f.refused(&["a.npz", "twice"]);
+}
+
+/// A damaged byte anywhere is refused or changes nothing: never a crash, never a verdict about other numbers than those
+/// stored. Catches a panic in a reader.
+#[test]
+fn flipped_bytes() {
+    let f = Folder::new(&manifest());
+    let a = f.file("a.npz");
+    let whole = std::fs::read(&a).unwrap();
+    for i in (0..whole.len()).step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[i] ^= 0x55;
+        std::fs::write(&a, bytes).unwrap();
+        let out = f.check();
+        let code = out.status.code();
+        assert!(matches!(code, Some(0) | Some(2)), "byte {i}: {code:?} {} {}", text(&out.stdout), text(&out.stderr));
+    }
+}
+
+/// A path that is not there, a folder without a manifest, and one with too many.
+#[test]
+fn bad_paths() {
+    assert_refused(&["check", "no/such/file"], &["no/such/file", "no such file"]);
+    let f = Folder(tempfile::tempdir().unwrap());
+    assert_refused(&["check", path(f.0.path())], &["without manifest.json"]);
+    std::fs::write(f.file("a.json"), "{}").unwrap();
+    std::fs::write(f.file("b.json"), "{}").unwrap();
+    assert_refused(&["check", path(f.0.path())], &["several .json files"]);
+}
+
+/// `cld vectors`, answered with its own expected values, passes; without answers it is refused; a partial answer is judged,
+/// and fails only if all were asked for. Catches names that do not match, and files that are not whole.
+#[test]
+fn vectors_round_trip() {
+    let f = Folder(tempfile::tempdir().unwrap());
+    let dir = f.file("v");
+    let out = cld(&["vectors", path(&dir), "--process", "psld", "--suite", "kernel", "--suite", "transition"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let mut names: Vec<String> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["expected.npz", "inputs.npz", "manifest.json"]);
+    assert_refused(&["check", path(&dir)], &["answers.npz", "no such file"]);
+    std::fs::copy(dir.join("expected.npz"), dir.join("answers.npz")).unwrap();
+    let out = cld(&["check", path(&dir), "--require-all"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stdout));
+    // the same seed gives the same bytes, another seed others
+    let before = std::fs::read(dir.join("inputs.npz")).unwrap();
+    let again = |seed: &str| cld(&["vectors", path(&dir), "--process", "psld", "--suite", "kernel", "--suite", "transition", "--seed", seed]);
+    assert_eq!(again("0").status.code(), Some(0));
+    assert_eq!(std::fs::read(dir.join("inputs.npz")).unwrap(), before);
+    assert_eq!(again("1").status.code(), Some(0));
+    assert_ne!(std::fs::read(dir.join("inputs.npz")).unwrap(), before);
+    assert_eq!(again("0").status.code(), Some(0));
+    // one entry answered, the others not
+    let m: Value = serde_json::from_slice(&std::fs::read(dir.join("manifest.json")).unwrap()).unwrap();
+    let entry = m["entries"].as_array().unwrap().iter().find(|e| e["quantity"] == "kernel.det").unwrap();
+    let name = entry["outputs"]["det"].as_str().unwrap();
+    let expected = cld_sgm::vectors::arrays::read_npz(&dir.join("expected.npz")).unwrap();
+    let det = &expected[name];
+    npz(&dir.join("answers.npz"), &[(name, f64s(&det.shape, &det.data))]);
+    let out = cld(&["check", path(&dir)]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("Not answered:"));
+    assert_eq!(cld(&["check", path(&dir), "--require-all"]).status.code(), Some(1));
+    // a misspelt name is no silent omission
+    npz(&dir.join("answers.npz"), &[(name, f64s(&det.shape, &det.data)), ("kernel.dett", f64s(&det.shape, &det.data))]);
+    assert_refused(&["check", path(&dir)], &["kernel.dett", "no entry"]);
+}
+
+/// Folders that must not be written to stay as they were.
+#[test]
+fn vectors_refuse() {
+    let f = Folder(tempfile::tempdir().unwrap());
+    let dir = path(f.0.path());
+    assert_refused(&["vectors", dir, "--process", "cdl"], &["process", "cdl", "cld"]);
+    assert_refused(&["vectors", dir, "--suite", "kernels"], &["suite", "kernels", "kernel"]);
+    assert_eq!(std::fs::read_dir(f.0.path()).unwrap().count(), 0);
+    std::fs::write(f.file("manifest.json"), "mine").unwrap();
+    assert_refused(&["vectors", dir, "--process", "vp"], &["another manifest.json"]);
+    assert_eq!(std::fs::read(f.file("manifest.json")).unwrap(), b"mine");
+    std::fs::write(f.file("file"), "").unwrap();
+    assert_refused(&["vectors", path(&f.file("file").join("sub")), "--process", "vp"], &["cannot be made"]);
+    // a folder that nobody, not even root, can write to
+    if Path::new("/proc/self").exists() {
+        assert_refused(&["vectors", "/proc/self/vectors", "--process", "vp"], &["/proc/self/vectors", "cannot be made"]);
+    }
+}
+
+/// The calculator: a request like the truth tables', with numbers that read back to the same f64.
+#[test]
+fn eval_request() {
+    let request = json!({"comment": "ignored", "cases": [
+        {"process": "cld", "params": {"mass": 0.25, "damping": "critical", "gamma": 0.04}, "objective": "hsm",
+         "schedule": {"kind": "linear", "b0": 4.0, "b1": 0.0}, "F": "ignored", "rows": [{"t": 1e-12}, {"t": 0.3, "cov": "ignored"}]},
+        {"process": "vp", "params": {}, "objective": "dsm", "schedule": {"kind": "constant", "b": 1.0}, "rows": [{"s": 0.25, "t": 1.0}]}
+    ]});
+    let mut child =
+        Command::new(env!("CARGO_BIN_EXE_cld")).args(["eval", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(request.to_string().as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(0));
+    let v: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(v["cases"].as_array().unwrap().len(), 2);
+    assert_eq!(v["cases"][0]["process"], "cld");
+    let row = &v["cases"][0]["rows"][1];
+    let process = cld_sgm::process::Cld::new(0.25).unwrap();
+    let schedule = cld_sgm::schedule::Schedule::constant(4.0).unwrap();
+    let kernel = cld_sgm::kernel::Kernel::new(&process, &schedule, cld_sgm::kernel::Objective::hsm(0.04).unwrap(), 0.3).unwrap();
+    let at = |name: &str, i: usize, j: usize| row[name][i][j].as_f64().unwrap().to_bits();
+    for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        assert_eq!(at("mean", i, j), kernel.mean()[(i, j)].to_bits());
+        assert_eq!(at("cov", i, j), kernel.cov()[(i, j)].to_bits());
+        assert_eq!(at("chol_lower", i, j), kernel.lower()[(i, j)].to_bits());
+        assert_eq!(at("chol_upper", i, j), kernel.upper()[(i, j)].to_bits());
+        assert_eq!(at("inv", i, j), kernel.inverse()[(i, j)].to_bits());
+    }
+    for (name, x) in [("det", kernel.det()), ("logdet", kernel.log_det()), ("ell", kernel.ell())] {
+        assert_eq!(row[name].as_f64().unwrap().to_bits(), x.to_bits(), "{name}");
+    }
+    let vp = &v["cases"][1]["rows"][0];
+    assert!((vp["cov"][0][0].as_f64().unwrap() + (-0.75f64).exp_m1()).abs() < 1e-15);
+}
+
+/// One point by flags, and what is refused.
+#[test]
+fn eval_point() {
+    let base = ["eval", "--process", "cld", "--mass", "0.25", "--objective", "hsm", "--gamma", "0.04"];
+    let with = |more: &[&'static str]| [&base[..], more].concat();
+    let out = cld(&with(&["--t", "1e-5"]));
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let printed = text(&out.stdout);
+    for what in ["mean x", "cov v", "chol_lower x", "inv v", "logdet", "ell", "t = 1e-5"] {
+        assert!(printed.contains(what), "{what}: {printed}");
+    }
+    let out = cld(&with(&["--t", "1e-5", "--json"]));
+    let v: Value = serde_json::from_slice(&out.stdout).unwrap();
+    // against the table of the paper's setting (fixtures/truth), to 1e-15
+    assert!((v["ell"].as_f64().unwrap() / 193.717_454_314_018_4 - 1.0).abs() < 1e-15);
+    assert_refused(&with(&["--t", "0"]), &["`t`", "0", "0 < t <= 1"]);
+    assert_refused(&with(&["--t", "NaN"]), &["`t`", "NaN"]);
+    assert_refused(&with(&["--t", "1.5"]), &["`t`", "1.5"]);
+    assert_refused(&with(&["--t", "0.5", "--s", "0.6"]), &["0.6"]);
+    assert_refused(&["eval", "--process", "cld", "--mass=-1", "--t", "0.5"], &["mass", "-1"]);
+    assert_refused(&["eval", "--process", "cld", "--mass", "inf", "--t", "0.5"], &["mass", "inf"]);
+    assert_refused(&["eval", "--process", "cdl", "--t", "0.5"], &["cdl", "cld, sscs-analytic"]);
+    assert_refused(&["eval", "--process", "cld", "--t", "0.5"], &["mass", "missing"]);
+    assert_refused(&["eval", "--process", "vp", "--gamma", "0.04", "--t", "0.5"], &["hsm", "no velocity"]);
+    assert_refused(&["eval", "--process", "langevin-order-n", "--param", "order=5", "--t", "0.5"], &["order", "5", "2, 3 or 4"]);
+    assert_refused(&["eval", "no-such-request.json"], &["no-such-request.json"]);
+    assert_eq!(cld(&["eval"]).status.code(), Some(2));
+}
+
+/// A closed pipe is no error, a full disk is one.
+#[test]
+fn output_that_cannot_be_written() {
+    if Path::new("/dev/full").exists() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let out = Command::new(env!("CARGO_BIN_EXE_cld"))
+            .args(["check", "fixtures/peers/psld"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(out.status.code(), Some(2));
+        assert!(text(&out.stderr).contains("standard output"), "{}", text(&out.stderr));
+    }
+}

@@ -1,0 +1,122 @@
+//! The recorded outputs of three public implementations, judged: what is right is confirmed, what is off is named.
+//!
+//! The expectations were worked out apart from this crate, with 140-digit arithmetic on the recorded arrays (see
+//! `fixtures/peers/README.md`): means, drifts, priors and integrals are right; variances are right plus the declared
+//! constant plus cancellation of at most 4 units of 2^-53; nothing else is off. A false alarm fails as a miss does.
+#![cfg(feature = "cli")]
+
+use cld_sgm::vectors::answers::read_answers;
+use cld_sgm::vectors::compare::{Class, Report, judge};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn report(name: &str, accept: &[Class]) -> Report {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/peers").join(name);
+    judge(&read_answers(&path, None).unwrap(), accept, &mut |_, _| {}).unwrap()
+}
+
+/// `quantity.output process class -> entries`.
+fn verdicts(r: &Report) -> BTreeMap<String, usize> {
+    r.lines.iter().map(|l| (format!("{}.{} {} {}", l.quantity, l.output, l.process, l.class.name()), l.entries)).collect()
+}
+
+fn assert_verdicts(r: &Report, expected: &[(&str, usize)]) {
+    let expected: BTreeMap<String, usize> = expected.iter().map(|(k, v)| ((*k).to_string(), *v)).collect();
+    assert_eq!(verdicts(r), expected);
+}
+
+/// Diagnoses as (id, value, outputs explained).
+fn diagnoses(r: &Report) -> Vec<(&str, Option<f64>, usize)> {
+    r.diagnoses.iter().map(|d| (d.id, d.value, d.explains)).collect()
+}
+
+/// The paper's own code. 24 covariances: 16 with the constants 1e-9 and 1e-6, 8 with none, where only cancellation is left
+/// (in x always, in v for DSM: HSM's variance of v does not cancel). The VP covariance cancels, too.
+#[test]
+fn cld_sgm() {
+    let r = report("cld-sgm", &[]);
+    assert_verdicts(
+        &r,
+        &[
+            ("kernel.cov.vv cld eps", 16),
+            ("kernel.cov.vv cld f32", 2),
+            ("kernel.cov.vv cld f64", 4),
+            ("kernel.cov.vv cld off", 2),
+            ("kernel.cov.xv cld f64", 24),
+            ("kernel.cov.xx cld eps", 16),
+            ("kernel.cov.xx cld off", 8),
+            ("kernel.cov.xx vp off", 1),
+            ("kernel.ell.minus_ell cld eps", 16),
+            ("kernel.ell.minus_ell cld off", 4),
+            ("kernel.mean.mean cld f64", 8),
+            ("kernel.mean.mean vp f64", 1),
+            ("kernel.perturb.u_t cld eps", 16),
+            ("prior.log_density.log_density_v cld f64", 4),
+            ("prior.log_density.log_density_x cld f64", 4),
+            ("process.drift_diffusion.diffusion cld f64", 8),
+            ("process.drift_diffusion.drift cld f64", 8),
+        ],
+    );
+    assert_eq!(diagnoses(&r), [("epsilon-added", Some(1e-9), 32), ("epsilon-added", Some(1e-6), 32), ("cancellation", None, 17)]);
+    assert!(r.unexplained.is_empty() && !r.ok);
+    // without the constant the public code raises where its covariance is no longer positive definite
+    let raised: Vec<(&str, usize)> = r.raised.iter().map(|x| (x.quantity.as_str(), x.entries.len())).collect();
+    assert_eq!(raised, [("kernel.ell", 4), ("kernel.perturb", 8)]);
+    let later: usize = r.not_yet.values().sum();
+    assert_eq!((later, r.judged + 12 + later), (117, 211), "every entry is judged, raised or listed");
+    // the error of S_xx grows as t^-3 (its true value is t^3), HSM's as t^-2
+    let worst = r.lines.iter().find(|l| l.output == "xx" && l.class == Class::Eps).unwrap();
+    assert!((worst.trend.unwrap() + 3.0).abs() < 0.05, "{:?}", worst.trend);
+    assert_eq!(worst.worst.t, Some(1e-12));
+}
+
+/// Phase-space Langevin: everything that contains a variance has 1e-9 added, and nothing else is wrong.
+#[test]
+fn psld() {
+    let r = report("psld", &[]);
+    assert_eq!(diagnoses(&r), [("epsilon-added", Some(1e-9), 90)]);
+    assert!(r.unexplained.is_empty() && r.raised.is_empty() && r.not_yet.is_empty() && !r.ok);
+    let right = ["kernel.mean.mean psld f64", "kernel.cov.xv psld f64", "process.drift_diffusion.drift psld f64", "process.drift_diffusion.diffusion psld f64"];
+    let found = verdicts(&r);
+    assert!(right.iter().all(|k| found.contains_key(*k)), "{found:?}");
+    assert!(r.lines.iter().all(|l| matches!(l.class, Class::F64 | Class::Eps)), "{found:?}");
+    assert_eq!(r.judged, 55);
+    // with the constant accepted, this implementation passes
+    assert!(report("psld", &[Class::Eps]).ok);
+}
+
+/// Position noise: 1e-6 added to the variances; the xv entry has none, but cancels where epsilon > 0.
+#[test]
+fn cld_position_noise() {
+    let r = report("cld-position-noise", &[]);
+    assert_verdicts(
+        &r,
+        &[
+            ("kernel.cov.vv cld-position-noise eps", 12),
+            ("kernel.cov.xv cld-position-noise f64", 4),
+            ("kernel.cov.xv cld-position-noise f32", 1), // off by 4e-8: cancellation, too, but within f32's tolerance
+            ("kernel.cov.xv cld-position-noise off", 7),
+            ("kernel.cov.xx cld-position-noise eps", 12),
+            ("kernel.mean.mean cld-position-noise f64", 12),
+            ("kernel.perturb.u_t cld-position-noise eps", 6),
+            ("schedule.integral.integral cld-position-noise f64", 6),
+        ],
+    );
+    assert_eq!(diagnoses(&r), [("epsilon-added", Some(1e-6), 30), ("cancellation", None, 8)]);
+    assert!(r.unexplained.is_empty() && r.raised.is_empty());
+    assert_eq!(r.not_yet, BTreeMap::from([("sampler.step.em".to_string(), 12)]));
+}
+
+/// Catches files that are no longer those that were recorded: the constants are declared, and undeclared they are found
+/// all the same, with their values.
+#[test]
+fn undeclared_constants_are_found() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/peers/psld");
+    let mut answers = read_answers(&path, None).unwrap();
+    answers.entries.iter_mut().for_each(|e| e.config.epsilon_added = 0.0);
+    let r = judge(&answers, &[], &mut |_, _| {}).unwrap();
+    assert_eq!(r.diagnoses[0].id, "epsilon-added");
+    assert_eq!(r.diagnoses[0].value, Some(1e-9));
+    assert_eq!(diagnoses(&r).len(), 1, "{:?}", diagnoses(&r));
+    assert!(r.unexplained.is_empty(), "{:?}", r.unexplained);
+}
