@@ -316,7 +316,8 @@ fn vectors_round_trip() {
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stdout));
     // the same seed gives the same bytes, another seed others
     let before = std::fs::read(dir.join("inputs.npz")).unwrap();
-    let again = |seed: &str| cld(&["vectors", path(&dir), "--process", "psld", "--suite", "kernel", "--suite", "transition", "--seed", seed]);
+    let again =
+        |seed: &str| cld(&["vectors", path(&dir), "--process", "psld", "--suite", "kernel", "--suite", "transition", "--seed", seed]);
     assert_eq!(again("0").status.code(), Some(0));
     assert_eq!(std::fs::read(dir.join("inputs.npz")).unwrap(), before);
     assert_eq!(again("1").status.code(), Some(0));

@@ -1,6 +1,6 @@
 //! The recorded outputs of three public implementations, judged: what is right is confirmed, what is off is named.
 //!
-//! The expectations were worked out apart from this crate, with 140-digit arithmetic on the recorded arrays (see
+//! The expectations were worked out apart from this crate, with 200-digit arithmetic on the recorded arrays (see
 //! `fixtures/peers/README.md`): means, drifts, priors and integrals are right; variances are right plus the declared
 //! constant plus cancellation of at most 4 units of 2^-53; nothing else is off. A false alarm fails as a miss does.
 #![cfg(feature = "cli")]
@@ -76,7 +76,12 @@ fn psld() {
     let r = report("psld", &[]);
     assert_eq!(diagnoses(&r), [("epsilon-added", Some(1e-9), 90)]);
     assert!(r.unexplained.is_empty() && r.raised.is_empty() && r.not_yet.is_empty() && !r.ok);
-    let right = ["kernel.mean.mean psld f64", "kernel.cov.xv psld f64", "process.drift_diffusion.drift psld f64", "process.drift_diffusion.diffusion psld f64"];
+    let right = [
+        "kernel.mean.mean psld f64",
+        "kernel.cov.xv psld f64",
+        "process.drift_diffusion.drift psld f64",
+        "process.drift_diffusion.diffusion psld f64",
+    ];
     let found = verdicts(&r);
     assert!(right.iter().all(|k| found.contains_key(*k)), "{found:?}");
     assert!(r.lines.iter().all(|l| matches!(l.class, Class::F64 | Class::Eps)), "{found:?}");
@@ -119,4 +124,41 @@ fn undeclared_constants_are_found() {
     assert_eq!(r.diagnoses[0].value, Some(1e-9));
     assert_eq!(diagnoses(&r).len(), 1, "{:?}", diagnoses(&r));
     assert!(r.unexplained.is_empty(), "{:?}", r.unexplained);
+}
+
+/// Catches a verdict that the recorded numbers do not deserve: holds every line against `fixtures/peers/analysis.txt`,
+/// which was computed in 200-digit arithmetic without this crate. "right" must be f64, "right + eps" eps, and what
+/// cancels must be off (or within f32's tolerance, where the loss is small).
+#[test]
+fn verdicts_agree_with_the_independent_analysis() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/peers/analysis.txt");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (mut name, mut outputs) = (String::new(), 0);
+    let mut analysis: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    for line in text.lines().filter(|l| !l.starts_with('#') && !l.starts_with("quantity.output") && !l.is_empty()) {
+        let Some(row) = line.strip_prefix("  ") else {
+            name = line.into();
+            continue;
+        };
+        let (head, figures) = row.split_once(": ").unwrap();
+        let count: usize = figures.split(';').next().unwrap().parse().unwrap();
+        let mut words = head.split(' ');
+        let (output, process) = (words.next().unwrap(), words.next().unwrap());
+        let verdict = words.collect::<Vec<_>>().join(" ");
+        outputs += count;
+        *analysis.entry(name.clone()).or_default().entry(format!("{output} {process} {verdict}")).or_default() += count;
+    }
+    assert_eq!(outputs, 389, "the analysis covers every judged output");
+    for (name, expected) in analysis {
+        let mut found: BTreeMap<String, usize> = BTreeMap::new();
+        for l in &report(&name, &[]).lines {
+            let verdict = match l.class {
+                Class::F64 => "right",
+                Class::Eps => "right + eps",
+                _ => "cancels",
+            };
+            *found.entry(format!("{}.{} {} {verdict}", l.quantity, l.output, l.process)).or_default() += l.entries;
+        }
+        assert_eq!(found, expected, "{name}");
+    }
 }

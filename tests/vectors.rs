@@ -64,8 +64,12 @@ fn closed_forms_pass_the_vectors() {
         let zero = Array::new(t.shape.clone(), vec![0.0; t.data.len()]).unwrap();
         let s = e.inputs.get("s").unwrap_or(&zero);
         let process = e.config.process().unwrap();
-        let values: Vec<KernelValues> =
-            s.data.iter().zip(&t.data).map(|(s, t)| kernel_values(&*process, &e.config.schedule, e.config.objective, *s, *t).unwrap()).collect();
+        let values: Vec<KernelValues> = s
+            .data
+            .iter()
+            .zip(&t.data)
+            .map(|(s, t)| kernel_values(&*process, &e.config.schedule, e.config.objective, *s, *t).unwrap())
+            .collect();
         for (name, array) in outputs.iter_mut() {
             if let Some(data) = closed(&values, &e.quantity, name) {
                 assert_eq!(data.len(), array.data.len());
@@ -78,8 +82,12 @@ fn closed_forms_pass_the_vectors() {
     assert_eq!(seen, QUANTITIES.iter().map(|q| q.name.to_string()).collect(), "every quantity has entries");
     assert_eq!(kinds, REGISTRY.iter().map(|e| e.name.to_string()).collect(), "every process has entries");
     let report = judge(&answers, &[], &mut |_, _| {}).unwrap();
-    let worst: Vec<String> =
-        report.lines.iter().filter(|l| !l.accepted).map(|l| format!("{}.{} {} {:e} at {:?}", l.quantity, l.output, l.process, l.worst.relative, l.worst)).collect();
+    let worst: Vec<String> = report
+        .lines
+        .iter()
+        .filter(|l| !l.accepted)
+        .map(|l| format!("{}.{} {} {:e} at {:?}", l.quantity, l.output, l.process, l.worst.relative, l.worst))
+        .collect();
     assert!(report.ok, "{worst:#?}");
     // 1e-13: the bound for everything but critical CLD, whose own (8 ulp) is in tests/truth.rs; ten times better than f64's class
     for l in &report.lines {
@@ -138,7 +146,8 @@ fn schemas_agree_with_the_code() {
             assert!(cld_sgm::vectors::config::schedule(&Value::Object(example.clone())).is_ok(), "{example:?}");
         }
     }
-    let pattern = schema("cld-answers-1.schema.json")["$defs"]["entry"]["else"]["properties"]["quantity"]["pattern"].as_str().unwrap().to_string();
+    let pattern =
+        schema("cld-answers-1.schema.json")["$defs"]["entry"]["else"]["properties"]["quantity"]["pattern"].as_str().unwrap().to_string();
     for prefix in NOT_YET {
         assert!(pattern.contains(prefix.trim_end_matches('.')), "{prefix} is not in {pattern}");
     }
