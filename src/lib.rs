@@ -1,4 +1,56 @@
+//! The reference for **Critically-Damped Langevin Diffusion** (CLD; Dockhorn, Vahdat, Kreis, ICLR 2022, arXiv 2112.07068)
+//! and its relatives: exact transition kernels that do not cancel, test vectors, and cross-checks of other implementations.
+//!
+//! # One idea
+//! Every diffusion here acts on each data coordinate alone, as a small linear SDE under a scalar change of time,
+//!
+//! ```text
+//! du = F u b(t) dt + G sqrt(b(t)) dW,   u in R^K,   B(s,t) = integral of b over [s,t]
+//! u_t | u_s ~ N(Phi(tau) u_s, Q(tau)),  tau = B(s,t)
+//! ```
+//!
+//! K = 1 for VP, VE and sub-VP, 2 for CLD and PSLD, n for order-n Langevin. `Phi` and `Q` are written once per process, as
+//! accurately as f64 allows; kernels, Cholesky factors, `ell_t`, densities, scores and SSCS's analytic step are read off them.
+//!
+//! ```
+//! use cld_sgm::{Cld, Kernel, Objective, Schedule};
+//!
+//! // the paper's setting at t = 1e-5, where the printed formulas have no correct digit
+//! let kernel = Kernel::new(&Cld::new(0.25)?, &Schedule::constant(4.0)?, Objective::hsm(0.04)?, 1e-5)?;
+//! assert_eq!(kernel.cov()[(0, 0)], 2.566416280285346e-10);
+//! let score = kernel.score([0.3, -0.1], [0.3, 0.0]); // of u_t = (x, v), given x_0
+//! assert!(score.iter().all(|s| s.is_finite()));
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
+//!
+//! # Conventions
+//! | what | here |
+//! |---|---|
+//! | time | t = 0 data, t = 1 prior; samplers run backward |
+//! | channels | x, v, then further ones; v is the momentum-like variable: `dx = v/M b dt`, prior `v ~ N(0, M)` |
+//! | names | `mass` M, `friction` Gamma, `gamma` (initial velocity variance is `gamma M`), `beta` is `b`, `tau` an integral of it |
+//! | paper's defaults | M = 1/4, Gamma = 1, beta = 4, gamma = 0.04 |
+//! | score | gradient of the log-density; eps-prediction: score = -`ell_t` eps |
+//! | arrays | row-major (batch, dim), one per channel; in files (batch, K dim) |
+//!
+//! # Floors
+//! A file imports only from floors above its own line (`tests/trace.rs` checks it).
+//!
+//! | floor | what |
+//! |---|---|
+//! | [`error`] | the one error type: field, value, what is allowed |
+//! | [`small`] | matrices on the stack, K <= 4 |
+//! | [`dd`] | double-word arithmetic, 106 bits |
+//! | [`special`] | `e^-x`, incomplete gammas, without cancellation |
+//! | [`schedule`] | rates b(t) and their integrals |
+//! | [`process`] | one file per diffusion; the generic route by doubling |
+//! | [`kernel`] | perturbation kernels, densities, scores, batches |
+//! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
+//!
+//! `docs/formulas.md` traces each equation to its function and tests; `docs/accuracy.md` has the measured errors.
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod dd;
 pub mod error;
 pub mod kernel;
@@ -8,4 +60,20 @@ pub mod small;
 pub mod special;
 #[cfg(feature = "cli")]
 pub mod vectors;
+
 pub use error::{Error, Result};
+pub use kernel::{Kernel, Objective, perturb_batch};
+pub use process::{Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp};
+pub use schedule::{Schedule, Span};
+pub use small::Mat;
+
+/// The examples of the README and of `docs/`, compiled and run as tests.
+#[cfg(doctest)]
+mod examples {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/extending.md")]
+    mod extending {}
+    #[doc = include_str!("../docs/cross-check.md")]
+    mod cross_check {}
+}
