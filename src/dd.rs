@@ -9,7 +9,6 @@
 //! by Veltkamp's method, not by fused multiply-add: without a compile-time FMA target the latter is a library
 //! call, and the result would be the same. Operands must stay below 2^995 in size.
 
-use crate::small::Scalar;
 use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -233,12 +232,6 @@ impl PartialOrd for Dd {
             Ordering::Equal => self.lo.partial_cmp(&o.lo),
             c => Some(c),
         }
-    }
-}
-
-impl Scalar for Dd {
-    fn of(x: f64) -> Dd {
-        Dd::from(x)
     }
 }
 

@@ -20,6 +20,12 @@ impl Scalar for f64 {
     }
 }
 
+impl Scalar for Dd {
+    fn of(x: f64) -> Dd {
+        Dd::from(x)
+    }
+}
+
 /// A K x K matrix, row-major.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mat<const K: usize, T = f64>(pub [[T; K]; K]);

@@ -1,0 +1,196 @@
+//! The thread from paper to test, and the floors: what the documents say is what the sources hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Every `.rs` file under `folder`, with its path from there.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = vec![];
+    let mut todo = vec![root().join(folder)];
+    while let Some(dir) = todo.pop() {
+        for e in std::fs::read_dir(&dir).unwrap() {
+            let path = e.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else if path.extension().is_some_and(|x| x == "rs") {
+                let name = path.strip_prefix(root().join(folder)).unwrap().display().to_string();
+                found.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "{folder}");
+    found
+}
+
+/// Ids such as `kernel.cov` after `Formula:` in doc comments: dotted words, several to a line.
+fn tags() -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::new();
+    for (file, text) in sources("src") {
+        for line in text.lines().filter(|l| l.trim_start().starts_with("//")) {
+            let Some((_, after)) = line.split_once("Formula: ") else { continue };
+            let after = after.split(" Source").next().unwrap().split(" Accuracy").next().unwrap();
+            // `id, id` or `id = right-hand side, id = right-hand side`
+            for part in after.split(", ") {
+                let id = part.split_whitespace().next().unwrap_or("").trim_end_matches('.');
+                if is_id(id) {
+                    tags.insert(id.to_string(), file.clone());
+                }
+            }
+        }
+    }
+    tags
+}
+
+fn is_id(word: &str) -> bool {
+    let dotted = word.split_once('.').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+    dotted && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.')
+}
+
+/// Rows of the tables in a document: their cells.
+fn rows(doc: &str) -> Vec<Vec<String>> {
+    let cells = |l: &str| l.trim_matches('|').split('|').map(|c| c.trim().to_string()).collect::<Vec<_>>();
+    doc.lines().filter(|l| l.starts_with('|') && !l.starts_with("|--")).map(cells).collect()
+}
+
+/// What stands in backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+fn formula_rows() -> Vec<(String, Vec<String>)> {
+    rows(&read("docs/formulas.md")).into_iter().filter(|r| r[0].starts_with('`')).map(|r| (r[0].trim_matches('`').to_string(), r)).collect()
+}
+
+/// Catches a formula that is in the code but not in the document, or the other way round, or there twice.
+#[test]
+fn formulas_are_those_of_the_sources() {
+    let mut ids = BTreeSet::new();
+    for (id, row) in formula_rows() {
+        assert!(is_id(&id), "`{id}` is not an id");
+        assert!(ids.insert(id.clone()), "{id} has two rows");
+        assert!(row.len() == 5 && row.iter().all(|c| !c.is_empty()), "{id}: a cell is empty");
+    }
+    let tags: BTreeSet<String> = tags().into_keys().collect();
+    assert_eq!(ids, tags, "docs/formulas.md (left) and the tags in src/ (right)");
+}
+
+/// Names of the test functions, as `file::name`, where the file is a test or a module's last part.
+fn tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (file, text) in sources("src").into_iter().chain(sources("tests")) {
+        let stem = Path::new(&file);
+        let last = stem.file_stem().unwrap().to_str().unwrap();
+        let module = if last == "mod" { stem.parent().unwrap().file_name().unwrap().to_str().unwrap() } else { last };
+        let mut marked = false;
+        for line in text.lines().map(str::trim) {
+            if line == "#[test]" {
+                marked = true;
+            } else if let Some(name) = line.strip_prefix("fn ").filter(|_| marked) {
+                names.insert(format!("{module}::{}", name.split('(').next().unwrap()));
+                marked = false;
+            }
+        }
+    }
+    names
+}
+
+/// Catches a formula without a test, and a test that is named in a document but does not exist (any more).
+#[test]
+fn tests_named_in_the_documents_exist() {
+    let tests = tests();
+    for (id, row) in formula_rows() {
+        let named = quoted(&row[4]);
+        assert!(!named.is_empty(), "{id} names no test");
+        for name in named {
+            assert!(tests.contains(name), "{id}: there is no test {name}");
+        }
+    }
+}
+
+/// Catches a quantity that `cld check` judges but the document does not trace, and one the cross-check page forgets.
+#[test]
+#[cfg(feature = "cli")]
+fn quantities_are_documented() {
+    let formulas = read("docs/formulas.md");
+    let page = read("docs/cross-check.md");
+    for q in cld_sgm::vectors::predict::QUANTITIES {
+        let name = format!("`{}`", q.name);
+        assert!(formulas.contains(&name), "{name} is not in docs/formulas.md");
+        assert!(page.contains(&name), "{name} is not in docs/cross-check.md");
+    }
+}
+
+/// Catches a diagnosis without a row on the page, and a row for one that is gone.
+#[test]
+fn diagnoses_are_documented() {
+    let source = read("src/vectors/diagnose.rs");
+    let body = source.split("fn id(self)").nth(1).unwrap().split("\n    }\n").next().unwrap();
+    let ids: BTreeSet<&str> = body.split('"').skip(1).step_by(2).collect();
+    assert!(ids.len() >= 16, "{ids:?}");
+    let page = read("docs/cross-check.md");
+    let table = page.split("### The likely mistakes").nth(1).unwrap();
+    let listed: BTreeSet<String> =
+        rows(table).into_iter().filter(|r| r[0].starts_with('`')).map(|r| r[0].trim_matches('`').to_string()).collect();
+    assert_eq!(listed.iter().map(String::as_str).collect::<BTreeSet<_>>(), ids);
+}
+
+/// Catches a page whose script is no longer the one that CI runs.
+#[test]
+fn the_page_has_the_script_that_is_run() {
+    assert!(read("docs/cross-check.md").contains(&format!("```python\n{}```", read("docs/cross_check.py"))));
+}
+
+/// The floors, from the ground up: a file imports only from floors above its own line in this list.
+const FLOORS: &[&str] = &["error", "dd", "small", "special", "schedule", "process", "kernel", "vectors"];
+
+/// Catches an import from a later floor (and so every cycle), and a module that is on no floor.
+#[test]
+fn floors_have_no_cycles() {
+    let floor = |name: &str| FLOORS.iter().position(|f| *f == name);
+    for (file, text) in sources("src") {
+        if file.starts_with("bin") || file == "lib.rs" {
+            assert!(file == "lib.rs" || !text.contains("use crate::vectors"), "{file}: the command uses the library by its name");
+            continue;
+        }
+        let own = file.split(['/', '.']).next().unwrap();
+        let own_floor = floor(own).unwrap_or_else(|| panic!("{file} is on no floor"));
+        // tests may look anywhere below or beside, so only what is compiled into the library counts
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for (n, line) in code.lines().enumerate() {
+            for (_, after) in line.match_indices("crate::").map(|(i, m)| line.split_at(i + m.len())) {
+                let name: String = after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let Some(imported) = floor(&name) else {
+                    let root_item = name.is_empty() || after.starts_with('{');
+                    assert!(!root_item, "{file}:{}: import by floor, not from the root", n + 1);
+                    continue;
+                };
+                assert!(imported <= own_floor, "{file}:{}: `{own}` may not use `{name}`, a later floor", n + 1);
+            }
+        }
+    }
+}
+
+/// Catches mathematics that reaches for files, networks or the command line's crates.
+#[test]
+fn the_light_library_uses_no_heavy_crates() {
+    for (file, text) in sources("src") {
+        if file.starts_with("bin") || file.starts_with("vectors") || file == "lib.rs" {
+            continue;
+        }
+        for heavy in ["std::fs", "std::net", "serde", "zip::", "clap", "indicatif", "std::thread", "unsafe "] {
+            let simd = file.starts_with("simd") && heavy == "unsafe ";
+            let prose = |l: &&str| !l.trim_start().starts_with("//");
+            assert!(simd || !text.lines().filter(prose).any(|l| l.contains(heavy)), "{file} uses {heavy}");
+        }
+    }
+}
