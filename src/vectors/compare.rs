@@ -244,10 +244,10 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
         let inputs = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
         for epsilon in if e.config.epsilon_added > 0.0 { vec![0.0, e.config.epsilon_added] } else { vec![0.0] } {
             let key = format!("{} {epsilon}", e.config.to_answers());
-            if !models.contains_key(&key) {
+            if let std::collections::btree_map::Entry::Vacant(place) = models.entry(key) {
                 let mut model = Model::new(&e.config).map_err(within(e, &file))?;
                 model.epsilon = epsilon;
-                models.insert(key, model);
+                place.insert(model);
             }
         }
         for (name, got) in outputs {
