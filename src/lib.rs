@@ -56,6 +56,9 @@ pub mod error;
 pub mod kernel;
 pub mod process;
 pub mod schedule;
+pub mod simd;
+#[cfg(feature = "cli")]
+pub mod simulate;
 pub mod small;
 pub mod special;
 #[cfg(feature = "cli")]

@@ -1,0 +1,152 @@
+//! Paths of a linear SDE: `u' = A u + C xi`, the same matrices for all paths, noise drawn on the way.
+
+use super::lane::{Lane, Scalar};
+use super::normal::{normal_lanes, threefry_lanes};
+use super::{Loop, Set, run};
+use crate::small::Mat;
+
+/// A step with only those columns of C that are not zero: each is one draw.
+#[derive(Clone, Copy, Debug)]
+struct Step<const K: usize> {
+    state: Mat<K>,
+    columns: [[f64; K]; 8],
+}
+
+/// Steps between two records.
+#[derive(Clone, Debug)]
+pub struct Steps<const K: usize> {
+    steps: Vec<Step<K>>,
+    /// Draws per step.
+    per_step: usize,
+    /// Number of the first draw.
+    first: usize,
+}
+
+impl<const K: usize> Steps<K> {
+    /// From the matrices A and C (one C per draw of every channel, at most two). Columns that are zero in all steps cost
+    /// no draw. `first` is the number of the first draw.
+    pub fn new(steps: impl Iterator<Item = (Mat<K>, [Mat<K>; 2])>, first: usize) -> Self {
+        let all: Vec<(Mat<K>, [Mat<K>; 2])> = steps.collect();
+        let used: Vec<(usize, usize)> = (0..2)
+            .flat_map(|d| (0..K).map(move |j| (d, j)))
+            .filter(|&(d, j)| all.iter().any(|(_, c)| (0..K).any(|i| c[d][(i, j)] != 0.0)))
+            .collect();
+        let steps = all.iter().map(|(state, c)| {
+            let mut columns = [[0.0; K]; 8];
+            used.iter().zip(&mut columns).for_each(|(&(d, j), column)| *column = std::array::from_fn(|i| c[d][(i, j)]));
+            Step { state: *state, columns }
+        });
+        Steps { steps: steps.collect(), per_step: used.len(), first }
+    }
+
+    /// Number of steps.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Number of draws per path.
+    pub fn draws(&self) -> usize {
+        self.steps.len() * self.per_step
+    }
+}
+
+struct Affine<'a, const K: usize> {
+    steps: &'a Steps<K>,
+    key: [u64; 2],
+    first: u64,
+    u: [&'a mut [f64]; K],
+}
+
+/// One group of paths through all steps; R draws per step, known to the compiler for the common 1 and 2.
+#[inline(always)]
+fn group<L: Lane, const K: usize, const R: usize>(steps: &Steps<K>, key: [u64; 2], path: L::Bits, u: &mut [L; K]) {
+    let per_step = if R == 0 { steps.per_step } else { R };
+    let mut draw = steps.first;
+    // a pair's second normal waits here
+    let mut spare = L::splat(0.0);
+    if draw % 2 == 1 && per_step > 0 {
+        spare = normal_lanes::<L>(threefry_lanes::<L>(path, (draw / 2) as u64, key))[1];
+    }
+    for s in &steps.steps {
+        let mut next: [L; K] = *u;
+        for (i, y) in next.iter_mut().enumerate() {
+            let mut sum = L::splat(s.state[(i, 0)]).mul(u[0]);
+            for j in 1..K {
+                sum = L::splat(s.state[(i, j)]).fma(u[j], sum);
+            }
+            *y = sum;
+        }
+        for column in &s.columns[..per_step] {
+            let xi = if draw % 2 == 0 {
+                let [a, b] = normal_lanes::<L>(threefry_lanes::<L>(path, (draw / 2) as u64, key));
+                spare = b;
+                a
+            } else {
+                spare
+            };
+            draw += 1;
+            for i in 0..K {
+                next[i] = L::splat(column[i]).fma(xi, next[i]);
+            }
+        }
+        *u = next;
+    }
+}
+
+impl<const K: usize> Loop for Affine<'_, K> {
+    #[inline(always)]
+    fn run<L: Lane>(self) {
+        let n = self.u.iter().map(|s| s.len()).min().unwrap_or(0);
+        let whole = n / L::N * L::N;
+        let [mut path, stride] = [L::add_bits(L::iota(), L::splat_bits(self.first)), L::splat_bits(L::N as u64)];
+        let mut slices = self.u;
+        for at in (0..whole).step_by(L::N) {
+            let mut u: [L; K] = std::array::from_fn(|i| L::load(&slices[i][at..]));
+            match self.steps.per_step {
+                1 => group::<L, K, 1>(self.steps, self.key, path, &mut u),
+                2 => group::<L, K, 2>(self.steps, self.key, path, &mut u),
+                _ => group::<L, K, 0>(self.steps, self.key, path, &mut u),
+            }
+            for (x, s) in u.into_iter().zip(&mut slices) {
+                x.store(&mut s[at..]);
+            }
+            path = L::add_bits(path, stride);
+        }
+        if whole < n {
+            let u = slices.map(|s| &mut s[whole..n]);
+            Affine { steps: self.steps, key: self.key, first: self.first + whole as u64, u }.run::<Scalar>();
+        }
+    }
+}
+
+/// Moves the paths `first ..` (slices of equal length, one per channel) through all steps.
+pub fn affine_paths<const K: usize>(steps: &Steps<K>, key: [u64; 2], first: u64, u: [&mut [f64]; K]) {
+    affine_paths_on(Set::current(), steps, key, first, u);
+}
+
+/// [`affine_paths`] on a given set: for tests.
+pub fn affine_paths_on<const K: usize>(set: Set, steps: &Steps<K>, key: [u64; 2], first: u64, u: [&mut [f64]; K]) {
+    run(set, Affine { steps, key, first, u });
+}
+
+/// Independent normal initial values, from draws 0 to K - 1.
+pub fn initial_paths<const K: usize>(mean: [f64; K], deviation: [f64; K], key: [u64; 2], first: u64, mut u: [&mut [f64]; K]) {
+    for (i, s) in u.iter_mut().enumerate() {
+        if deviation[i] == 0.0 {
+            s.fill(mean[i]);
+            continue;
+        }
+        let mut other = vec![0.0; s.len()];
+        if i % 2 == 0 {
+            super::normal::normals(key, first, (i / 2) as u64, [s, &mut other]);
+        } else {
+            super::normal::normals(key, first, (i / 2) as u64, [&mut other, s]);
+        }
+        s.iter_mut().for_each(|x| *x = mean[i] + deviation[i] * *x);
+    }
+}

@@ -1,0 +1,119 @@
+//! Batches of paths of a linear SDE, on all cores: the same bits for any number of threads.
+//!
+//! A step of any scheme on a linear SDE is `u' = A u + C xi` with matrices that all paths share
+//! ([`affine_step`](super::affine_step) reads them off the scheme's own step), so one loop runs every scheme: it is
+//! [`simd::affine_paths`](crate::simd), which keeps a group of paths in registers from record to record. Paths are worked
+//! off in blocks of [`BLOCK`]; each block's moments are merged in the order of the blocks, whoever computed them.
+
+use super::law::affine_step;
+use super::moments::Moments;
+use super::schemes::{Scheme, Sde};
+use super::streams::Stream;
+use crate::error::{Error, Result};
+use crate::simd::{self, Steps};
+use rayon::prelude::*;
+
+/// Paths of a block: what one thread works on at a time. Its state (K times 16 kB) stays in the first-level cache.
+pub const BLOCK: u64 = 2048;
+
+/// A simulation, planned: everything that all paths share.
+#[derive(Clone, Debug)]
+pub struct Plan<const K: usize> {
+    /// The steps between one record and the next.
+    segments: Vec<Steps<K>>,
+    mean: [f64; K],
+    deviation: [f64; K],
+    stream: Stream,
+}
+
+impl<const K: usize> Plan<K> {
+    /// Paths of `sde` by `scheme` over `grid`, whose moments are recorded at the grid's points `records` (increasing,
+    /// not 0). They start from independent normals with the given mean and standard deviation per channel.
+    ///
+    /// # Errors
+    /// A scheme that is not defined for the SDE; a grid that does not increase within [0, 1]; records that are not
+    /// increasing indices of the grid.
+    pub fn new(
+        scheme: Scheme,
+        sde: &impl Sde<K>,
+        grid: &[f64],
+        records: &[usize],
+        (mean, deviation): ([f64; K], [f64; K]),
+        stream: Stream,
+    ) -> Result<Self> {
+        scheme.check(sde)?;
+        if grid.len() < 2 || grid.windows(2).any(|w| !(w[0] < w[1])) || !(grid[0] >= 0.0 && grid[grid.len() - 1] <= 1.0) {
+            return Err(Error::parameter("grid", format!("{} points", grid.len()), "at least two, increasing, within [0, 1]"));
+        }
+        let ordered = records.windows(2).all(|w| w[0] < w[1]) && records.iter().all(|&r| r > 0 && r < grid.len());
+        if records.is_empty() || !ordered {
+            return Err(Error::parameter("records", format!("{records:?}"), format!("increasing indices from 1 to {}", grid.len() - 1)));
+        }
+        let mut from = 0;
+        let mut draws = K;
+        let mut segments = vec![];
+        for &to in records {
+            let steps = (from..to).map(|n| affine_step(scheme, sde, grid[n], grid[n + 1]));
+            let segment = Steps::new(steps.map(|s| (s.state, s.noise)), draws);
+            draws += segment.draws();
+            segments.push(segment);
+            from = to;
+        }
+        Ok(Plan { segments, mean, deviation, stream })
+    }
+
+    /// Steps of one path.
+    pub fn steps(&self) -> usize {
+        self.segments.iter().map(Steps::len).sum()
+    }
+
+    /// Normal draws of one path, the initial ones included.
+    pub fn draws(&self) -> usize {
+        K + self.segments.iter().map(Steps::draws).sum::<usize>()
+    }
+
+    /// Runs paths `first ..` of number `u[0].len()` and hands the states over at each record.
+    pub fn run(&self, first: u64, u: &mut [Vec<f64>; K], mut at: impl FnMut(usize, &[Vec<f64>; K])) {
+        let key = self.stream.key();
+        simd::initial_paths(self.mean, self.deviation, key, first, u.each_mut().map(Vec::as_mut_slice));
+        for (r, steps) in self.segments.iter().enumerate() {
+            simd::affine_paths(steps, key, first, u.each_mut().map(Vec::as_mut_slice));
+            at(r, u);
+        }
+    }
+
+    /// Moments at each record of paths `from .. to`, by blocks in order. One thread.
+    pub fn moments(&self, from: u64, to: u64) -> Vec<Moments<K>> {
+        let mut sums = vec![Moments::EMPTY; self.segments.len()];
+        let mut first = from;
+        while first < to {
+            let n = BLOCK.min(to - first) as usize;
+            let mut u: [Vec<f64>; K] = std::array::from_fn(|_| vec![0.0; n]);
+            self.run(first, &mut u, |r, u| {
+                let slices: [&[f64]; K] = std::array::from_fn(|i| u[i].as_slice());
+                sums[r] = sums[r].merge(&Moments::of(slices));
+            });
+            first += n as u64;
+        }
+        sums
+    }
+
+    /// Moments at each record of `paths` paths, on all threads of the current pool. The work is cut into portions of
+    /// fixed size, whose sums are merged in order; memory does not grow with `paths`.
+    pub fn simulate(&self, paths: u64) -> Vec<Moments<K>> {
+        const PORTION: u64 = 16 * BLOCK;
+        const WAVE: u64 = 64;
+        let portions = paths.div_ceil(PORTION);
+        let mut total = vec![Moments::EMPTY; self.segments.len()];
+        for wave in (0..portions).step_by(WAVE as usize) {
+            let parts: Vec<Vec<Moments<K>>> = (wave..portions.min(wave + WAVE))
+                .into_par_iter()
+                .map(|p| self.moments(p * PORTION, paths.min((p + 1) * PORTION)))
+                .collect();
+            for part in parts {
+                total.iter_mut().zip(&part).for_each(|(t, p)| *t = t.merge(p));
+            }
+        }
+        total
+    }
+}

@@ -1,0 +1,100 @@
+//! Every available vector loop against the scalar one (same bits), and that against readable definitions.
+
+use cld_sgm::simd::normal::{normal_pair, normals_on, threefry};
+use cld_sgm::simd::{Set, Steps, sde};
+use cld_sgm::small::Mat;
+
+fn sets() -> Vec<Set> {
+    let all: Vec<Set> = Set::ALL.into_iter().filter(|s| s.available()).collect();
+    println!("sets of instructions reached: {} of {}", all.len(), Set::ALL.len());
+    all
+}
+
+/// Catches a vector operation that is not its scalar twin, and a loop's end that is handled wrongly: the same bits on every
+/// set, at lengths around each vector's width.
+#[test]
+fn normals_have_the_same_bits_on_every_set() {
+    for n in [0, 1, 3, 4, 5, 7, 8, 9, 31, 1000] {
+        let draw = |set| {
+            let (mut a, mut b) = (vec![0.0; n], vec![0.0; n]);
+            normals_on(set, [7, 1 << 60], u64::MAX - 3, 12, [&mut a, &mut b]); // the path's number wraps around
+            a.into_iter().chain(b).map(f64::to_bits).collect::<Vec<_>>()
+        };
+        let scalar = draw(Set::Scalar);
+        for set in sets() {
+            assert_eq!(draw(set), scalar, "{} at {n}", set.name());
+        }
+    }
+}
+
+/// Catches a wrong coefficient, a wrong use of bits, a lost sign: against the standard library's ln, sin and cos.
+#[test]
+fn normals_are_box_and_mullers() {
+    let (key, n) = ([3, 5], 200_000);
+    let (mut a, mut b) = (vec![0.0; n], vec![0.0; n]);
+    normals_on(Set::current(), key, 0, 9, [&mut a, &mut b]);
+    let mut worst: f64 = 0.0;
+    for i in 0..n {
+        let want = normal_pair(threefry([i as u64, 9], key));
+        for (got, want) in [(a[i], want[0]), (b[i], want[1])] {
+            worst = worst.max(((got - want) / want).abs());
+        }
+    }
+    // ln: s rounded 3 times, series 2; square root halves it; sine: 4 roundings; product 1. The angle near 0 is exact in both.
+    assert!(worst < 12.0 * f64::EPSILON / 2.0, "worst relative error {worst:e}");
+}
+
+/// Catches a wrong matrix product, draw number or pair: against a loop over plain numbers, for 1, 2 and 3 draws per step,
+/// an odd first draw, and lengths that are no multiple of a vector.
+#[test]
+fn affine_paths_are_plain_recursions() {
+    let a = |k: usize| Mat([[0.9, 0.1 + 0.01 * k as f64], [-0.2, 0.8]]);
+    let noises = [
+        [Mat([[0.0, 0.0], [0.0, 0.3]]), Mat::ZERO],
+        [Mat([[0.1, 0.0], [0.05, 0.3]]), Mat::ZERO],
+        [Mat([[0.1, 0.0], [0.05, 0.3]]), Mat([[0.0, 0.2], [0.0, 0.7]])],
+    ];
+    let (key, first) = ([11, 22], 1000);
+    for (draws, noise) in noises.iter().enumerate().map(|(i, n)| (i + 1, n)) {
+        for start in [2, 3] {
+            let steps = Steps::new((0..5).map(|k| (a(k), *noise)), start);
+            assert_eq!(steps.draws(), 5 * draws);
+            let n = 21;
+            let begin = |i: usize, c: f64| 0.1 * i as f64 - c;
+            let run = |set| {
+                let mut u: [Vec<f64>; 2] = [(0..n).map(|i| begin(i, 1.0)).collect(), (0..n).map(|i| begin(i, 0.3)).collect()];
+                let [x, v] = &mut u;
+                sde::affine_paths_on(set, &steps, key, first, [x, v]);
+                u
+            };
+            let scalar = run(Set::Scalar);
+            for set in sets() {
+                assert_eq!(run(set), scalar, "{}", set.name());
+            }
+            for i in 0..n {
+                let mut u = [begin(i, 1.0), begin(i, 0.3)];
+                let mut draw = start;
+                for k in 0..5 {
+                    let m = a(k);
+                    let mut y = [m[(0, 0)] * u[0] + m[(0, 1)] * u[1], m[(1, 0)] * u[0] + m[(1, 1)] * u[1]];
+                    for c in noise {
+                        for j in 0..2 {
+                            if c[(0, j)] == 0.0 && c[(1, j)] == 0.0 {
+                                continue;
+                            }
+                            let xi = normal_pair(threefry([first + i as u64, draw as u64 / 2], key))[draw % 2];
+                            y[0] += c[(0, j)] * xi;
+                            y[1] += c[(1, j)] * xi;
+                            draw += 1;
+                        }
+                    }
+                    u = y;
+                }
+                for c in 0..2 {
+                    // 5 steps of 4 fused operations on numbers below 4, each within an ulp or two
+                    assert!((scalar[c][i] - u[c]).abs() < 1e-14, "{draws} draws, path {i}: {} {}", scalar[c][i], u[c]);
+                }
+            }
+        }
+    }
+}
