@@ -51,6 +51,8 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "cli")]
+pub mod audit;
 pub mod dd;
 pub mod error;
 pub mod kernel;

@@ -143,6 +143,12 @@ impl Scheme {
         }
     }
 
+    /// The strong order on linear SDEs, where it may be higher: what keeps SRA1 at 1.5 is the fluctuation of `f'' W^2`, and
+    /// a linear drift has none; the next term, of order h^2.5 in a step and of mean 0, gives 2.
+    pub fn strong_order_linear(self) -> f64 {
+        if self == Scheme::Sra1 { 2.0 } else { self.order().strong }
+    }
+
     /// Standard normals per channel and step.
     pub fn draws(self) -> usize {
         if self == Scheme::Sra1 { 2 } else { 1 }

@@ -1,0 +1,23 @@
+//! The audit: claims, each with independent evidence, a tolerance with its reason, and known power.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`claim`] | a claim, its method, its evidence |
+//! | [`cases`] | every process, schedule, damping and objective |
+//! | [`stats`] | laws of the statistics, Bonferroni's bound, power |
+//! | [`noise_free`] | claims by doubling, by tables, by integrating the moment equations |
+//! | [`orders`] | convergence orders of the schemes, from their exact laws |
+//! | [`simulation`] | claims by simulating the SDE |
+//! | [`run`] | runs claims, whole or in shards |
+
+pub mod cases;
+pub mod claim;
+pub mod noise_free;
+pub mod orders;
+// REPORT
+pub mod run;
+pub mod simulation;
+pub mod stats;
+
+pub use claim::{Claim, Evidence, Method, Plant};
+pub use run::{Audit, Options, Shard};

@@ -1,0 +1,323 @@
+//! Runs the audit: whole, or one shard of its simulation.
+
+use super::cases::{Case, cases};
+use super::claim::{Evidence, Method, Plant};
+use super::simulation::{Group, Sums};
+use super::stats::{p_kolmogorov, uniform_distance};
+use super::{noise_free, orders};
+use crate::error::{Error, Result};
+use crate::simulate::Scheme;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Portions into which each group's paths are cut: what shards and threads share out. Sums are merged in their order.
+pub const PORTIONS: u64 = 16;
+
+/// What to audit, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    /// Paths of each group.
+    pub paths: u64,
+    /// Every scheme on every case; else Euler-Maruyama and the exact one, and splitting and SRA1 by turns.
+    pub full: bool,
+    /// Seed.
+    pub seed: u64,
+    /// Only claims whose id contains this.
+    pub only: Option<String>,
+    /// An error planted on purpose.
+    pub plant: Option<Plant>,
+}
+
+impl Options {
+    /// The default: 2^21 paths, enough to catch an error of 1% in any covariance entry.
+    pub fn quick() -> Options {
+        Options { paths: 1 << 21, full: false, seed: 0, only: None, plant: None }
+    }
+
+    /// Every scheme on every case, with four times as many paths.
+    pub fn full() -> Options {
+        Options { paths: 1 << 23, full: true, ..Options::quick() }
+    }
+}
+
+/// The result: evidence for every claim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Schema of the file.
+    pub schema: String,
+    /// Version of the crate.
+    pub version: String,
+    /// What was asked for.
+    pub options: Options,
+    /// Tests that share the false-alarm probability: those of the whole registry, whatever was asked for.
+    pub tests: usize,
+    /// The evidence.
+    pub evidence: Vec<Evidence>,
+    /// Kolmogorov's test of all p-values against the uniform law: its p-value, if there are any.
+    pub uniform: Option<f64>,
+    /// Whether every claim holds.
+    pub holds: bool,
+}
+
+/// Part of the simulation, for merging.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Schema of the file.
+    pub schema: String,
+    /// Version of the crate.
+    pub version: String,
+    /// What was asked for.
+    pub options: Options,
+    /// Which shard, from 1.
+    pub shard: u64,
+    /// Of how many.
+    pub of: u64,
+    /// Sums by group, portion and record.
+    pub sums: BTreeMap<String, BTreeMap<u64, Vec<Sums>>>,
+}
+
+/// Schema of audits.
+pub const AUDIT_SCHEMA: &str = "cld-audit/1";
+/// Schema of shards.
+pub const SHARD_SCHEMA: &str = "cld-audit-shard/1";
+
+/// Every group of the audit.
+fn groups(cases: &[Case], o: &Options) -> Result<Vec<Group>> {
+    let mut all = vec![];
+    for (i, case) in cases.iter().enumerate() {
+        let by_turns = if i % 2 == 0 { Scheme::Splitting } else { Scheme::Sra1 };
+        for scheme in [Scheme::Exact, Scheme::EulerMaruyama, Scheme::Splitting, Scheme::Sra1] {
+            let always = matches!(scheme, Scheme::Exact | Scheme::EulerMaruyama);
+            if o.full || always || scheme == by_turns {
+                all.extend(Group::new(case, scheme, o.seed)?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn wanted(o: &Options, id: &str) -> bool {
+    o.only.as_ref().is_none_or(|p| id.contains(p.as_str()))
+}
+
+/// Whether a group has a claim that is asked for. Its ids are `case/.../simulation.scheme`.
+fn group_wanted(o: &Options, g: &Group) -> bool {
+    g.evidence(&[], 1, None).iter().any(|e| wanted(o, &e.claim.id))
+}
+
+/// The path numbers of a portion.
+fn portion(paths: u64, p: u64) -> (u64, u64) {
+    (paths * p / PORTIONS, paths * (p + 1) / PORTIONS)
+}
+
+/// Progress: how much is done of how much.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+/// Sums of the portions that `mine` chooses, of every group that is asked for.
+fn simulate(
+    groups: &[Group],
+    o: &Options,
+    mine: impl Fn(u64) -> bool,
+    progress: Progress<'_>,
+) -> BTreeMap<String, BTreeMap<u64, Vec<Sums>>> {
+    let tasks: Vec<(&Group, u64)> =
+        groups.iter().filter(|g| group_wanted(o, g)).flat_map(|g| (0..PORTIONS).map(move |p| (g, p))).filter(|(_, p)| mine(*p)).collect();
+    let (total, done) = (tasks.iter().map(|(g, _)| g.steps).sum::<usize>(), AtomicUsize::new(0));
+    let parts: Vec<(String, u64, Vec<Sums>)> = tasks
+        .into_par_iter()
+        .map(|(g, p)| {
+            let (from, to) = portion(o.paths, p);
+            let sums = g.sums(from, to);
+            progress(done.fetch_add(g.steps, Ordering::Relaxed) + g.steps, total);
+            (g.name.clone(), p, sums)
+        })
+        .collect();
+    let mut all: BTreeMap<String, BTreeMap<u64, Vec<Sums>>> = BTreeMap::new();
+    for (name, p, sums) in parts {
+        all.entry(name).or_default().insert(p, sums);
+    }
+    all
+}
+
+/// Simulated sums of a whole audit: they do not depend on what is planted.
+pub struct Simulated {
+    groups: Vec<Group>,
+    cases: Vec<Case>,
+    sums: BTreeMap<String, Vec<Sums>>,
+    tests: usize,
+}
+
+impl Simulated {
+    /// Simulates.
+    ///
+    /// # Errors
+    /// Fewer than 16000 paths.
+    pub fn new(o: &Options, progress: Progress<'_>) -> Result<Simulated> {
+        let (cases, groups, tests) = prepare(o)?;
+        let parts = simulate(&groups, o, |_| true, progress);
+        Ok(Simulated { groups, cases, sums: merged(&parts), tests })
+    }
+
+    /// Judges, with or without a planted error.
+    ///
+    /// # Errors
+    /// A plant whose id is no claim's.
+    pub fn judge(&self, o: &Options) -> Result<Audit> {
+        let plant = o.plant.as_ref();
+        let free: Vec<Result<Vec<Evidence>>> = self
+            .cases
+            .par_iter()
+            .map(|case| {
+                let mut all = vec![];
+                let any =
+                    |m: Method| o.only.as_ref().is_none_or(|p| p.contains(m.name()) || !Method::ALL.iter().any(|x| p.contains(x.name())));
+                if any(Method::Doubling) {
+                    all.extend(noise_free::doubling(case, plant)?);
+                }
+                if any(Method::Moments) {
+                    all.extend(noise_free::moments(case, plant)?);
+                }
+                if any(Method::Order) {
+                    all.extend(orders::orders(case, plant)?);
+                }
+                Ok(all)
+            })
+            .collect();
+        let mut evidence = vec![];
+        for part in free {
+            evidence.extend(part?);
+        }
+        for g in &self.groups {
+            if let Some(sums) = self.sums.get(&g.name) {
+                evidence.extend(g.evidence(sums, self.tests, plant));
+            }
+        }
+        evidence.retain(|e| wanted(o, &e.claim.id));
+        evidence.sort_by(|a, b| a.claim.id.cmp(&b.claim.id));
+        if let Some(p) = plant {
+            if !evidence.iter().any(|e| e.claim.id == p.id) {
+                return Err(Error::parameter(
+                    "plant",
+                    format!("`{}`", p.id),
+                    "the id of a claim that is run (`cld audit --list` prints them)",
+                ));
+            }
+        }
+        if evidence.is_empty() {
+            let only = o.only.clone().unwrap_or_default();
+            return Err(Error::parameter("only", format!("`{only}`"), "a part of a claim's id (`cld audit --list` prints them)"));
+        }
+        let p: Vec<f64> = evidence.iter().flat_map(|e| e.p.iter().copied()).collect();
+        let uniform = (!p.is_empty()).then(|| p_kolmogorov(uniform_distance(&p), p.len()));
+        let holds = evidence.iter().all(|e| e.holds);
+        Ok(Audit {
+            schema: AUDIT_SCHEMA.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            options: o.clone(),
+            tests: self.tests,
+            evidence,
+            uniform,
+            holds,
+        })
+    }
+}
+
+fn prepare(o: &Options) -> Result<(Vec<Case>, Vec<Group>, usize)> {
+    if !(16_000..=1 << 40).contains(&o.paths) {
+        return Err(Error::parameter("paths", o.paths, "16000 to 2^40 (the laws of the statistics need some)"));
+    }
+    let cases = cases()?;
+    let groups = groups(&cases, o)?;
+    let tests = groups.iter().map(Group::tests).sum();
+    Ok((cases, groups, tests))
+}
+
+/// Sums of all portions, merged in their order.
+fn merged(parts: &BTreeMap<String, BTreeMap<u64, Vec<Sums>>>) -> BTreeMap<String, Vec<Sums>> {
+    let merge = |portions: &BTreeMap<u64, Vec<Sums>>| {
+        let mut all = portions.values();
+        let mut total = all.next().cloned().unwrap_or_default();
+        for part in all {
+            total.iter_mut().zip(part).for_each(|(t, p)| *t = t.merge(p));
+        }
+        total
+    };
+    parts.iter().map(|(name, portions)| (name.clone(), merge(portions))).collect()
+}
+
+/// The whole audit.
+///
+/// # Errors
+/// Options out of range, an id or pattern that fits no claim.
+pub fn audit(o: &Options, progress: Progress<'_>) -> Result<Audit> {
+    Simulated::new(o, progress)?.judge(o)
+}
+
+/// Ids of all claims that `o` asks for, without running anything but the noise-free ones.
+///
+/// # Errors
+/// As [`audit`].
+pub fn list(o: &Options) -> Result<Vec<String>> {
+    let (cases, groups, _) = prepare(o)?;
+    let mut ids: Vec<String> = groups.iter().flat_map(|g| g.evidence(&[], 1, None)).map(|e| e.claim.id).collect();
+    for case in &cases {
+        for part in [noise_free::doubling(case, None)?, noise_free::moments(case, None)?, orders::orders(case, None)?] {
+            ids.extend(part.into_iter().map(|e| e.claim.id));
+        }
+    }
+    ids.retain(|id| wanted(o, id));
+    ids.sort();
+    Ok(ids)
+}
+
+/// Shard `shard` (from 1) of `of`: its portions of the simulation.
+///
+/// # Errors
+/// A shard that is not in 1..=of, or more shards than portions.
+pub fn shard(o: &Options, shard: u64, of: u64, progress: Progress<'_>) -> Result<Shard> {
+    if !(1..=PORTIONS).contains(&of) || !(1..=of).contains(&shard) {
+        return Err(Error::parameter("shard", format!("{shard}/{of}"), format!("I/N with 1 <= I <= N <= {PORTIONS}")));
+    }
+    let (_, groups, _) = prepare(o)?;
+    let sums = simulate(&groups, o, |p| p % of == shard - 1, progress);
+    Ok(Shard { schema: SHARD_SCHEMA.into(), version: env!("CARGO_PKG_VERSION").into(), options: o.clone(), shard, of, sums })
+}
+
+/// The audit that the shards make together: bit for bit that of [`audit`] with the same options.
+///
+/// # Errors
+/// Shards of different runs, a shard twice, or one missing.
+pub fn merge(shards: &[Shard]) -> Result<Audit> {
+    let bad = |found: String, allowed: &'static str| Err(Error::parameter("shards", found, allowed));
+    let Some(first) = shards.first() else { return bad("none".into(), "at least one file") };
+    let mut parts: BTreeMap<String, BTreeMap<u64, Vec<Sums>>> = BTreeMap::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for s in shards {
+        if s.schema != SHARD_SCHEMA || s.version != first.version || s.options != first.options || s.of != first.of {
+            return bad(
+                format!("shard {}/{} of another run", s.shard, s.of),
+                "shards of one run: the same version, options and number of shards",
+            );
+        }
+        if !seen.insert(s.shard) {
+            return bad(format!("shard {}/{} twice", s.shard, s.of), "each shard once");
+        }
+        for (name, portions) in &s.sums {
+            parts.entry(name.clone()).or_default().extend(portions.iter().map(|(p, v)| (*p, v.clone())));
+        }
+    }
+    if let Some(missing) = (1..=first.of).find(|i| !seen.contains(i)) {
+        return bad(format!("shard {missing}/{} is missing", first.of), "all shards of the run");
+    }
+    let o = &first.options;
+    let (cases, groups, tests) = prepare(o)?;
+    for g in groups.iter().filter(|g| group_wanted(o, g)) {
+        let complete = parts.get(&g.name).is_some_and(|p| (0..PORTIONS).all(|i| p.contains_key(&i)));
+        if !complete {
+            return bad(format!("{} is incomplete", g.name), "shards whose sums are whole");
+        }
+    }
+    Simulated { groups, cases, sums: merged(&parts), tests }.judge(o)
+}
