@@ -152,10 +152,10 @@ fn measure<const K: usize>(case: &Case, plant: Option<&Plant>) -> Result<Vec<Evi
         let candidates = ends.map(|to| law(to).map(|exact| (exact, laws(to))));
         let candidates = candidates.into_iter().collect::<Result<Vec<_>>>()?;
         let largest = |part: &dyn Fn(&SchemeLaw<K>) -> Mat<K>| {
-            let mut best = ((0, 0), vec![0.0; STEPS.len()], 1.0);
+            let mut best = ((0, 0), vec![0.0f64; STEPS.len()], 1.0f64);
             for (exact, laws) in &candidates {
                 let truth = part(exact);
-                let size = truth.0.iter().flatten().fold(0.0, |a: f64, x| a.max(x.abs()));
+                let size: f64 = truth.0.iter().flatten().fold(0.0, |a: f64, x| a.max(x.abs()));
                 for i in 0..K {
                     for j in 0..K {
                         let errors: Vec<f64> = laws.iter().map(|l| part(l)[(i, j)] - truth[(i, j)]).collect();
