@@ -118,7 +118,9 @@ fn closed_form_is_doubling() {
     println!("{n} kernels");
 }
 
-/// Phi, S and B as functions of `theta`, t = s + (t_end - s) theta; each unknown over its size at the end.
+/// Phi, S, B and t as functions of `theta`, t = s + (t_end - s) theta; each unknown over its size at the end. Time is one
+/// of the unknowns because ode_solvers 0.6 has 0 for 1 as the node of Dop853's twelfth stage: right for autonomous
+/// systems only.
 struct Moments<'a> {
     p: &'a dyn AnyProcess,
     schedule: &'a Schedule,
@@ -127,11 +129,11 @@ struct Moments<'a> {
 }
 
 impl System<f64, DVector<f64>> for Moments<'_> {
-    fn system(&self, theta: f64, y: &DVector<f64>, dy: &mut DVector<f64>) {
+    fn system(&self, _: f64, y: &DVector<f64>, dy: &mut DVector<f64>) {
         let k = self.p.channels();
         let n = k * k;
         let (s, t) = self.on;
-        let now = (s + (t - s) * theta).clamp(0.0, 1.0);
+        let now = (s + (t - s) * y[2 * n + 1]).clamp(0.0, 1.0);
         let b = self.schedule.rate(now) * (t - s);
         let raw: Vec<f64> = y.iter().zip(&self.size).map(|(y, s)| y * s).collect();
         let f = self.p.drift();
@@ -143,6 +145,7 @@ impl System<f64, DVector<f64>> for Moments<'_> {
             dy[n + e] = b * (fs[e] + back[e] + noise[e]) / self.size[n + e];
         }
         dy[2 * n] = b / self.size[2 * n];
+        dy[2 * n + 1] = 1.0;
     }
 }
 
@@ -164,8 +167,8 @@ fn closed_form_solves_the_moment_equations() {
         // The sizes only steer the steps: an error in them would cost accuracy, not hide a wrong entry.
         let mut size = mean_scale(p, &m.mean, on.tau.to_f64());
         size.extend(spread(&m.cov, k));
-        size.push(schedule.integral(0.0, t).unwrap());
-        let raw = [diagonal(&vec![1.0; k]), start, vec![before]].concat();
+        size.extend([schedule.integral(0.0, t).unwrap(), 1.0]);
+        let raw = [diagonal(&vec![1.0; k]), start, vec![before, 0.0]].concat();
         let y0 = DVector::from_iterator(raw.len(), raw.iter().zip(&size).map(|(x, s)| x / s));
         let sde = Moments { p, schedule, on: (s, t), size: size.clone() };
         let mut solver = Dop853::from_param(sde, 0.0, 1.0, 1.0, y0, 1e-14, 1e-15, 0.9, 0.0, 0.333, 6.0, 1.0, 1e-3, 20_000, 1_000_000, OutputType::Sparse);
