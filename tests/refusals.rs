@@ -250,6 +250,12 @@ fn allowed_ends_give_finite_moments() {
     for (g, nu) in [(0.0, 1e-6), (1e-6, 0.0), (0.0, 1e6), (1e6, 0.0), (1e6, 1e6 - 1.0)] {
         finite("psld", &Psld::new(g, nu).unwrap());
     }
+    finite("chain", &Langevin::<4>::critical().unwrap());
+    for (g, xi) in [(1e-6, 1e-6), (1e-6, 1e6), (1e6, 1e-6), (1e6, 1e6)] {
+        finite("chain", &Langevin::<2>::new(&[g], xi).unwrap());
+        finite("chain", &Langevin::<4>::new(&[g; 3], xi).unwrap());
+    }
+    finite("reversed", &Reversed::new(CldPosition::new(1.0, 1e6, 1e6).unwrap()).unwrap());
     finite("vp", &Vp);
     finite("ve", &Ve);
     finite("sub-vp", &SubVp);
