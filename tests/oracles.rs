@@ -171,7 +171,24 @@ fn closed_form_solves_the_moment_equations() {
         let raw = [diagonal(&vec![1.0; k]), start, vec![before, 0.0]].concat();
         let y0 = DVector::from_iterator(raw.len(), raw.iter().zip(&size).map(|(x, s)| x / s));
         let sde = Moments { p, schedule, on: (s, t), size: size.clone() };
-        let mut solver = Dop853::from_param(sde, 0.0, 1.0, 1.0, y0, 1e-14, 1e-15, 0.9, 0.0, 0.333, 6.0, 1.0, 1e-3, 20_000, 1_000_000, OutputType::Sparse);
+        let mut solver = Dop853::from_param(
+            sde,
+            0.0,
+            1.0,
+            1.0,
+            y0,
+            1e-14,
+            1e-15,
+            0.9,
+            0.0,
+            0.333,
+            6.0,
+            1.0,
+            1e-3,
+            20_000,
+            1_000_000,
+            OutputType::Sparse,
+        );
         solver.integrate().unwrap_or_else(|e| panic!("{name}, {schedule:?}, [{s}, {t}], gamma {gamma}, x {x}: {e}"));
         let y = solver.y_out().last().unwrap();
         let got: Vec<f64> = [&m.mean[..], &m.cov[..]].concat();

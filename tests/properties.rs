@@ -1,9 +1,55 @@
+//! Properties of every process of the registry, of chains with any couplings and of `Custom`: random parameters, schedules
+//! and times from fixed seeds (the stream of a property is fixed by its name).
+//!
+//! What each property sees. Every row of `PLANTED` is planted anew in each run (`each_property_reports_the_mistakes_it_names`)
+//! and has to be reported; below are examples, with the assertion that reports them.
+//!
+//! | property | planted mistake | reported by |
+//! |---|---|---|
+//! | chapman-kolmogorov | sign of S_xv; any entry of Phi or S off by 1e-6; sub-VP started from 0, or composed in the wrong order | mean, covariance of the composition |
+//! | factors | S_22 of a chain, a determinant, an inverse factor off by 1e-6; 15 mistakes in single factors (`wrong_factors_are_reported`) | lower factor times its transpose, and the others |
+//! | stationary | noise Gamma for 2 Gamma; gamma for gamma M; Phi transposed | Lyapunov equation; S - Phi (S - Sigma0) Phi^T |
+//! | limit | noise Gamma for 2 Gamma; S_xx off by 1e-6; NaN for late times | mean, covariance at infinity |
+//! | small-time | 1e-9 added to the variances; VP in half its clock; sub-VP with VP's noise | leading term, order of the entry |
+//! | scaling-in-mass | S_xv without sqrt(M); Phi_xv without 1/M | covariance, mean against mass 1 |
+//! | smooth-at-critical | a jump of 1e-6 above critical; abs(delta) for delta | just above critical; a kink at critical |
+//! | reduces-to-cld | PSLD at full speed; sigma for sigma^2 | mean, covariance against CLD |
+//! | hsm-is-dsm-plus-initial | gamma over x as well; the first column of Phi; gamma for gamma M | HSM covariance |
+//! | reversed | forward signs in the reversed part; S_xv alone with its forward sign; Phi^T for S Phi^T S^-1 | reversed mean; reversed covariance by doubling |
+//! | conversions | determinant without M; an inverse that is not its factor's | score against the inverse |
+//!
+//! What Chapman-Kolmogorov cannot see: a factor on the whole covariance, and another but consistent start (gamma for
+//! gamma M). The others do.
+//!
+//! Planted once each in the source, and seen to fail in this file and in `tests/oracles.rs`:
+//!
+//! | mistake | properties that failed | oracles that failed |
+//! |---|---|---|
+//! | cld: minus S_xv | chapman-kolmogorov, stationary, small-time, hsm-is-dsm-plus-initial, smooth-at-critical, reduces-to-cld, reversed | doubling, moment equations |
+//! | cld: gamma along the first column of Phi in S_xx | small-time, factors, hsm-is-dsm-plus-initial, stationary, conversions and four more | doubling, moment equations |
+//! | cld: Phi transposed | chapman-kolmogorov, stationary, scaling-in-mass, hsm-is-dsm-plus-initial, reversed, smooth-at-critical, reduces-to-cld | doubling, moment equations, late times |
+//! | cld: S_xv times M for sqrt(M) | scaling-in-mass, small-time, factors and eight more | doubling, moment equations, late times |
+//! | cld, any damping: noise Gamma for 2 Gamma | Lyapunov equation, small-time, reversed | doubling, moment equations, late times |
+//! | cld, any damping: abs(delta) in the series | a kink at critical, chapman-kolmogorov, stationary, reversed, reduces-to-cld | doubling, moment equations |
+//! | psld: Phi_vx at full speed | chapman-kolmogorov, stationary, reduces-to-cld, reversed | doubling, moment equations, late times |
+//! | position noise: epsilon for epsilon^2 | small-time, stationary, limit | doubling, moment equations, late times |
+//! | doubling: Phi^T for Phi at the start's covariance | chapman-kolmogorov, factors, small-time, hsm-is-dsm-plus-initial and four more | doubling, moment equations, late times |
+//! | doubling composed in the wrong order, Q + Phi^T Q Phi | chapman-kolmogorov, stationary, reversed, reduces-to-cld | doubling, moment equations, late times |
+//! | reversed part with the forward signs | reversed, small-time | doubling, moment equations, late times |
+//! | sub-VP started from 0 | chapman-kolmogorov | doubling, moment equations |
+//! | ell from the marginal variance | factors, conversions | - |
+//! | score by L for L^-T | conversions: eps from score | - |
+//! | integral of the linear schedule without its half | chapman-kolmogorov | moment equations |
+//! | couplings of a chain swapped | Lyapunov equation, chapman-kolmogorov, small-time, reversed | moment equations |
+//! | log-density with the whole log-determinant | conversions: mode | - |
+
 mod support;
 
 use cld_sgm::dd::Dd;
 use cld_sgm::kernel::{Kernel, KernelValues, Objective, kernel_values};
 use cld_sgm::process::{
-    AnyLaw, AnyMoments, AnyProcess, Cld, CldDamped, CldPosition, Custom, Langevin, Params, Psld, REGISTRY, Reversed, Vp, doubling, entry, erase,
+    AnyLaw, AnyMoments, AnyProcess, Cld, CldDamped, CldPosition, Custom, Langevin, Params, Psld, REGISTRY, Reversed, Vp, doubling, entry,
+    erase,
 };
 use cld_sgm::schedule::{Schedule, Span};
 use cld_sgm::small::Mat;
@@ -221,10 +267,7 @@ fn chapman_kolmogorov(p: &dyn AnyProcess, c: &Case) -> Check {
     let phi_scale = mean_scale(p, &second.mean, st.tau.to_f64());
     for gamma in [0.0, c.gamma] {
         let (first, whole) = (p.moments(rs, gamma), p.moments(rt, gamma));
-        let scale = add(
-            &mul(&phi_scale, &mean_scale(p, &first.mean, rs.tau.to_f64()), k),
-            &mean_scale(p, &whole.mean, rt.tau.to_f64()),
-        );
+        let scale = add(&mul(&phi_scale, &mean_scale(p, &first.mean, rs.tau.to_f64()), k), &mean_scale(p, &whole.mean, rt.tau.to_f64()));
         close("mean of the composition", &mul(&second.mean, &first.mean, k), &whole.mean, &scale, tolerance)?;
         let scale = add(&add(&sandwich(&phi_scale, &spread(&first.cov, k), k), &spread(&second.cov, k)), &spread(&whole.cov, k));
         let cov = add(&sandwich(&second.mean, &first.cov, k), &second.cov);
@@ -553,9 +596,7 @@ fn reversal(c: &Case) -> Option<Box<dyn AnyProcess>> {
             None => erase(Reversed::new(Cld::new(g("mass")).unwrap()).unwrap()).unwrap(),
         },
         ("psld", _) => erase(Reversed::new(Psld::new(g("Gamma"), g("nu")).unwrap()).unwrap()).unwrap(),
-        ("cld-position-noise", _) => {
-            erase(Reversed::new(CldPosition::new(g("a"), g("epsilon"), g("sigma")).unwrap()).unwrap()).unwrap()
-        }
+        ("cld-position-noise", _) => erase(Reversed::new(CldPosition::new(g("a"), g("epsilon"), g("sigma")).unwrap()).unwrap()).unwrap(),
         ("chain", 2) => erase(Reversed::new(Langevin::<2>::new(&c.raw[1..], c.raw[0]).unwrap()).unwrap()).unwrap(),
         ("chain", 3) => erase(Reversed::new(Langevin::<3>::new(&c.raw[1..], c.raw[0]).unwrap()).unwrap()).unwrap(),
         ("chain", _) => erase(Reversed::new(Langevin::<4>::new(&c.raw[1..], c.raw[0]).unwrap()).unwrap()).unwrap(),
