@@ -16,7 +16,7 @@ use cld_sgm::process::{AnyProcess, Custom, Langevin, Params, entry, erase};
 use cld_sgm::schedule::{Schedule, Span};
 use cld_sgm::small::Mat;
 use ode_solvers::{DVector, Dop853, OutputType, System};
-use support::{close, diagonal, mean_scale, mul, rate, spread, transpose};
+use support::{close, diagonal, keeps_sign, mean_scale, mul, rate, spread, transpose};
 
 fn processes() -> Vec<(String, Box<dyn AnyProcess>)> {
     let mut out: Vec<(String, Box<dyn AnyProcess>)> = vec![];
@@ -110,6 +110,16 @@ fn closed_form_is_doubling() {
             // the claim of every closed form
             close("mean", &m.mean, &mean, &mean_scale(p, &mean, on.tau.to_f64()), 1e-13)?;
             close("covariance", &m.cov, &cov, &spread(&cov, p.channels()), 1e-13)?;
+            if p.channels() == 2 {
+                let (phi, s) = keeps_sign(p, gamma);
+                for e in 0..4 {
+                    for (what, keeps, got, want) in [("mean", phi, &m.mean, &mean), ("covariance", s, &m.cov, &cov)] {
+                        if keeps[e] {
+                            close(&format!("{what} relative to itself, entry {e}"), &[got[e]], &[want[e]], &[want[e].abs()], 1e-13)?;
+                        }
+                    }
+                }
+            }
             close("determinant", &[m.det], &[law.moments.det], &[law.moments.det], 1e-12)
         };
         run().unwrap_or_else(|e| panic!("{what}: {e}"));

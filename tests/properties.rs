@@ -16,6 +16,7 @@
 //! | reduces-to-cld | PSLD at full speed; sigma for sigma^2 | mean, covariance against CLD |
 //! | hsm-is-dsm-plus-initial | gamma over x as well; the first column of Phi; gamma for gamma M | HSM covariance |
 //! | reversed | forward signs in the reversed part; S_xv alone with its forward sign; Phi^T for S Phi^T S^-1 | reversed mean; reversed covariance by doubling |
+//! | closed-form-is-doubling | S_xx, Phi_xv, Phi_vv off by 1e-6; 1e-9 added to the variances | covariance, mean by doubling |
 //! | conversions | determinant without M; an inverse that is not its factor's | score against the inverse |
 //!
 //! What Chapman-Kolmogorov cannot see: a factor on the whole covariance, and another but consistent start (gamma for
@@ -56,7 +57,7 @@ use cld_sgm::small::Mat;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::cell::Cell;
-use support::{abs, add, close, diagonal, mean_scale, mul, rate, sandwich, spread, transpose};
+use support::{abs, add, close, diagonal, keeps_sign, mean_scale, mul, rate, sandwich, spread, transpose};
 
 const ULP: f64 = f64::EPSILON;
 
@@ -740,6 +741,40 @@ fn conversions_of<const K: usize>(m: &AnyMoments, c: &Case) -> Check {
     Ok(true)
 }
 
+/// The closed form is what doubling makes of F and GG^T alone. Catches: any wrong entry at any parameters; entries that
+/// never cross zero are held to themselves.
+fn closed_form_is_doubling(p: &dyn AnyProcess, c: &Case) -> Check {
+    if matches!(c.name, "custom" | "chain" | "langevin-order-n" | "sub-vp") {
+        return Ok(false); // there doubling (sub-VP: the closed form) is all there is
+    }
+    let (k, on) = (p.channels(), c.span(1, 2));
+    for gamma in [0.0, c.gamma] {
+        let (m, law) = (p.moments(on, gamma), p.law(on, gamma, 0.0));
+        let f = |v: &[Dd]| v.iter().map(|x| x.to_f64()).collect::<Vec<_>>();
+        let (mean, cov) = (f(&law.mean), f(&law.cov));
+        close("mean by doubling", &m.mean, &mean, &mean_scale(p, &mean, on.tau.to_f64()), c.accuracy())?;
+        close("covariance by doubling", &m.cov, &cov, &spread(&cov, k), c.accuracy())?;
+        if k == 2 {
+            let (phi, s) = keeps_sign(p, gamma);
+            for e in 0..4 {
+                for (what, keeps, got, want) in [("mean", phi, &m.mean, &mean), ("covariance", s, &m.cov, &cov)] {
+                    // below 1e-290 relative accuracy ends
+                    if keeps[e] && want[e].abs() > 1e-270 {
+                        close(
+                            &format!("{what} by doubling, relative to itself, entry {e}"),
+                            &[got[e]],
+                            &[want[e]],
+                            &[want[e].abs()],
+                            c.accuracy(),
+                        )?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(true)
+}
+
 // ---------------------------------------------------------------------------------------------------------------
 // Running them.
 
@@ -757,6 +792,7 @@ const PROPERTIES: &[Property] = &[
     ("hsm-is-dsm-plus-initial", hsm_is_dsm_plus_initial),
     ("reversed", reversed_is_backward_in_time),
     ("conversions", conversions),
+    ("closed-form-is-doubling", closed_form_is_doubling),
 ];
 
 /// Runs a property on `count` cases, the stream fixed by the property's name. The first failure, if any.
@@ -842,6 +878,11 @@ fn analytic_part_of_sscs_runs_backward() {
 }
 
 #[test]
+fn closed_forms_are_doubling() {
+    holds("closed-form-is-doubling", 5000);
+}
+
+#[test]
 fn noise_score_data_and_density_agree() {
     holds("conversions", 7000);
 }
@@ -877,16 +918,16 @@ type Row = (&'static str, &'static str, Spoil, &'static [&'static str]);
 #[rustfmt::skip]
 const PLANTED: &[Row] = &[
     ("sign of S_xv", "cld", |p, on, g| scale_cov(p.moments(on, g), 0, 1, -1.0), &["chapman-kolmogorov", "stationary", "small-time", "hsm-is-dsm-plus-initial"]),
-    ("S_xx off by 1e-6", "cld", |p, on, g| scale_cov(p.moments(on, g), 0, 0, NUDGE), &["chapman-kolmogorov", "factors", "stationary", "limit", "small-time"]),
+    ("S_xx off by 1e-6", "cld", |p, on, g| scale_cov(p.moments(on, g), 0, 0, NUDGE), &["closed-form-is-doubling", "chapman-kolmogorov", "factors", "stationary", "limit", "small-time"]),
     ("S_xv off by 1e-6", "cld", |p, on, g| scale_cov(p.moments(on, g), 0, 1, NUDGE), &["chapman-kolmogorov", "factors", "stationary", "small-time"]),
     ("S_vv off by 1e-6", "cld", |p, on, g| scale_cov(p.moments(on, g), 1, 1, NUDGE), &["chapman-kolmogorov", "factors", "stationary", "limit", "small-time"]),
     ("S_22 of a chain off by 1e-6", "langevin-order-n", |p, on, g| scale_cov(p.moments(on, g), 1, 1, NUDGE), &["chapman-kolmogorov", "factors", "small-time"]),
-    ("S_xv of PSLD off by 1e-6", "psld", |p, on, g| scale_cov(p.moments(on, g), 0, 1, NUDGE), &["chapman-kolmogorov", "factors", "stationary", "small-time", "reduces-to-cld"]),
-    ("S_xv of position noise off by 1e-6", "cld-position-noise", |p, on, g| scale_cov(p.moments(on, g), 0, 1, NUDGE), &["chapman-kolmogorov", "factors", "stationary", "limit", "small-time"]),
+    ("S_xv of PSLD off by 1e-6", "psld", |p, on, g| scale_cov(p.moments(on, g), 0, 1, NUDGE), &["closed-form-is-doubling", "chapman-kolmogorov", "factors", "stationary", "small-time", "reduces-to-cld"]),
+    ("S_xv of position noise off by 1e-6", "cld-position-noise", |p, on, g| scale_cov(p.moments(on, g), 0, 1, NUDGE), &["closed-form-is-doubling", "chapman-kolmogorov", "factors", "stationary", "limit", "small-time"]),
     ("Phi_xx off by 1e-6", "cld", |p, on, g| scale_mean(p.moments(on, g), 0, NUDGE), &["chapman-kolmogorov", "stationary", "reversed"]),
-    ("Phi_xv off by 1e-6", "cld", |p, on, g| scale_mean(p.moments(on, g), 1, NUDGE), &["chapman-kolmogorov", "stationary", "reversed", "hsm-is-dsm-plus-initial"]),
+    ("Phi_xv off by 1e-6", "cld", |p, on, g| scale_mean(p.moments(on, g), 1, NUDGE), &["closed-form-is-doubling", "chapman-kolmogorov", "stationary", "reversed", "hsm-is-dsm-plus-initial"]),
     ("Phi_vx off by 1e-6", "cld", |p, on, g| scale_mean(p.moments(on, g), 2, NUDGE), &["chapman-kolmogorov", "stationary", "reversed"]),
-    ("Phi_vv off by 1e-6", "cld", |p, on, g| scale_mean(p.moments(on, g), 3, NUDGE), &["chapman-kolmogorov", "stationary", "reversed", "hsm-is-dsm-plus-initial"]),
+    ("Phi_vv off by 1e-6", "cld", |p, on, g| scale_mean(p.moments(on, g), 3, NUDGE), &["closed-form-is-doubling", "chapman-kolmogorov", "stationary", "reversed", "hsm-is-dsm-plus-initial"]),
     ("Phi of PSLD at full speed", "psld", |p, on, g| AnyMoments { mean: p.moments(Span { tau: on.tau.scale(2.0), ..on }, g).mean, ..p.moments(on, g) }, &["chapman-kolmogorov", "stationary", "reduces-to-cld"]),
     ("the whole of PSLD at full speed", "psld", |p, on, g| p.moments(Span { tau: on.tau.scale(2.0), ..on }, g), &["small-time", "reduces-to-cld", "reversed"]),
     ("Phi transposed", "cld", |p, on, g| { let m = p.moments(on, g); AnyMoments { mean: transpose(&m.mean, 2), ..m } }, &["chapman-kolmogorov", "stationary", "hsm-is-dsm-plus-initial", "scaling-in-mass"]),
@@ -907,13 +948,13 @@ const PLANTED: &[Row] = &[
     ("mean of HSM keeps a share of v0", "cld", |p, on, g| scale_mean(p.moments(on, g), 1, 1.0 + 1e-9 * g), &["hsm-is-dsm-plus-initial", "chapman-kolmogorov"]),
     ("S_xv lacks sqrt(M)", "cld", |p, on, g| scale_cov(p.moments(on, g), 0, 1, 1.0 / p.mass().sqrt()), &["scaling-in-mass", "chapman-kolmogorov", "stationary", "small-time"]),
     ("Phi_xv without 1/M", "cld", |p, on, g| scale_mean(p.moments(on, g), 1, p.mass()), &["scaling-in-mass", "chapman-kolmogorov", "stationary"]),
-    ("1e-9 added to the variances", "cld", |p, on, g| add_cov(p.moments(on, g), &[1e-9, 0.0, 0.0, 1e-9]), &["small-time", "chapman-kolmogorov", "factors", "scaling-in-mass"]),
+    ("1e-9 added to the variances", "cld", |p, on, g| add_cov(p.moments(on, g), &[1e-9, 0.0, 0.0, 1e-9]), &["closed-form-is-doubling", "small-time", "chapman-kolmogorov", "factors", "scaling-in-mass"]),
     ("started from 0 whatever s", "sub-vp", |p, on, g| p.moments(Span { start: Dd::ZERO, ..on }, g), &["chapman-kolmogorov"]),
     ("sub-VP with the noise of VP", "sub-vp", |_, on, g| erase(Vp).unwrap().moments(on, g), &["small-time"]),
     ("composition in the wrong order", "sub-vp", |p, on, g| p.moments(Span { start: on.start + on.tau, ..on }, g), &["chapman-kolmogorov"]),
     ("VP in half its clock", "vp", |p, on, g| p.moments(Span { tau: on.tau.scale(0.5), ..on }, g), &["small-time"]),
     ("VP's mean e^-tau", "vp", |p, on, g| { let m = p.moments(on, g); scale_mean(m.clone(), 0, m.mean[0]) }, &["stationary", "reversed"]),
-    ("VE's variance to the power 1.000001", "ve", |p, on, g| { let m = p.moments(on, g); AnyMoments { cov: vec![m.cov[0].powf(NUDGE)], ..m } }, &["chapman-kolmogorov", "small-time"]),
+    ("VE's variance to the power 1.000001", "ve", |p, on, g| { let m = p.moments(on, g); AnyMoments { cov: vec![m.cov[0].powf(NUDGE)], ..m } }, &["closed-form-is-doubling", "chapman-kolmogorov", "small-time"]),
     ("a jump of 1e-6 above critical damping", "cld", |p, on, g| {
         let m = p.moments(on, g);
         let over = p.drift()[3].powi(2) > 4.0 * p.drift()[1] * (1.0 + 1e-12);

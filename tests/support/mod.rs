@@ -67,3 +67,13 @@ pub fn close(what: &str, got: &[f64], want: &[f64], scale: &[f64], tolerance: f6
     }
     Ok(())
 }
+
+/// Entries of Phi and S that never cross zero, as flags: for these "relative" means relative to the entry itself.
+/// Two channels, real eigenvalues: Phi_xv, Phi_vx, Phi_xx (but for PSLD with Gamma > nu, where it is 1 - |c| tau/2) and
+/// the variances; S_xv of a transition where noise is in v alone or friction balances it.
+pub fn keeps_sign(p: &dyn AnyProcess, gamma: f64) -> ([bool; 4], [bool; 4]) {
+    let f = p.drift();
+    let overdamped = (f[0] - f[3]).powi(2) >= -4.0 * f[1] * f[2] * (1.0 - 1e-14);
+    let cov = gamma == 0.0 && overdamped && matches!(p.name(), "cld" | "sscs-analytic");
+    ([overdamped && f[0] >= f[3], overdamped, overdamped, false], [true, cov, cov, true])
+}
