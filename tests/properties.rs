@@ -326,7 +326,12 @@ fn factors_of(v: &KernelValues, accuracy: f64) -> Check {
     close("ell is the precision's root", &[v.ell * v.ell], &[v.inv[last]], &[v.inv[last]], tolerance)?;
     close("snr", &[v.snr], &[v.mean[0] * v.mean[0] / v.cov[0]], &[v.snr], 4.0 * ULP)?;
     let joint = |a: &dyn Fn(f64) -> f64| (0..k * k).map(|e| a(v.mean[e / k * k]) * a(v.inv[e]) * a(v.mean[e % k * k])).sum::<f64>();
-    close("joint snr", &[v.snr_joint], &[joint(&|x| x)], &[joint(&f64::abs)], tolerance)?;
+    // w = L^-1 phi by forward substitution: off by k ulp of |L^-1| |L| |w|, and w^2 by twice that
+    let inverse = abs(&t(&v.inverse_transpose_lower));
+    let w: Vec<f64> = (0..k).map(|i| (0..k).map(|j| v.inverse_transpose_lower[j * k + i] * v.mean[j * k]).sum::<f64>().abs()).collect();
+    let moves = mul(&inverse, &abs(&v.chol_lower), k);
+    let substitution: f64 = (0..k * k).map(|e| 2.0 * w[e / k] * moves[e] * w[e % k]).sum();
+    close("joint snr", &[v.snr_joint], &[joint(&|x| x)], &[joint(&f64::abs) + substitution], tolerance)?;
     Ok(true)
 }
 
