@@ -145,10 +145,12 @@ impl Params {
         }
     }
 
-    fn word(&self, name: &str) -> Option<&str> {
+    /// The word called `name`, if there is one.
+    fn word(&self, name: &str) -> Result<Option<&str>> {
         match self.0.get(name) {
-            Some(Value::Word(w)) => Some(w),
-            _ => None,
+            Some(Value::Word(w)) => Ok(Some(w)),
+            Some(Value::Number(x)) => Err(Error::parameter(name.to_string(), x, "a word")),
+            None => Ok(None),
         }
     }
 }
@@ -166,33 +168,41 @@ pub struct Entry {
     build: fn(&Params) -> Result<Box<dyn AnyProcess>>,
 }
 
-fn cld(p: &Params) -> Result<Box<dyn AnyProcess>> {
-    let mass = p.number("mass")?;
-    let general = match p.word("damping") {
+/// The friction of CLD in `p`, or `None` for the critical one: `Gamma` where it is given or where `damping` is `general`.
+fn friction(p: &Params) -> Result<Option<f64>> {
+    let general = match p.word("damping")? {
         None => p.0.contains_key("Gamma"),
         Some("critical") => false,
         Some("general") => true,
         Some(w) => return Err(Error::parameter("damping", format!("`{w}`"), "critical or general")),
     };
     if general {
-        return erase(CldDamped::new(mass, p.number("Gamma")?)?);
+        return p.number("Gamma").map(Some);
     }
     if p.0.contains_key("Gamma") {
         return Err(Error::parameter("Gamma", p.number("Gamma")?, "absent with critical damping (it is 2 sqrt(mass))"));
     }
-    erase(Cld::new(mass)?)
+    Ok(None)
+}
+
+fn cld(p: &Params) -> Result<Box<dyn AnyProcess>> {
+    let mass = p.number("mass")?;
+    match friction(p)? {
+        Some(g) => erase(CldDamped::new(mass, g)?),
+        None => erase(Cld::new(mass)?),
+    }
 }
 
 fn sscs(p: &Params) -> Result<Box<dyn AnyProcess>> {
     let mass = p.number("mass")?;
-    if p.0.contains_key("Gamma") {
-        return erase(Reversed::new(CldDamped::new(mass, p.number("Gamma")?)?)?);
+    match friction(p)? {
+        Some(g) => erase(Reversed::new(CldDamped::new(mass, g)?)?),
+        None => erase(Reversed::new(Cld::new(mass)?)?),
     }
-    erase(Reversed::new(Cld::new(mass)?)?)
 }
 
 fn langevin(p: &Params) -> Result<Box<dyn AnyProcess>> {
-    if let Some(w) = p.word("damping").filter(|&w| w != "critical") {
+    if let Some(w) = p.word("damping")?.filter(|&w| w != "critical") {
         return Err(Error::parameter("damping", format!("`{w}`"), "critical"));
     }
     match p.number("order")? {

@@ -1,0 +1,79 @@
+//! Row-major matrices as vectors, and the scales in which errors of kernels are counted.
+#![allow(dead_code)] // each test file uses its part
+
+use cld_sgm::process::AnyProcess;
+
+/// Matrix product.
+pub fn mul(a: &[f64], b: &[f64], k: usize) -> Vec<f64> {
+    (0..k * k).map(|e| (0..k).map(|l| a[e / k * k + l] * b[l * k + e % k]).sum()).collect()
+}
+
+pub fn transpose(a: &[f64], k: usize) -> Vec<f64> {
+    (0..k * k).map(|e| a[e % k * k + e / k]).collect()
+}
+
+pub fn abs(a: &[f64]) -> Vec<f64> {
+    a.iter().map(|x| x.abs()).collect()
+}
+
+pub fn add(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(x, y)| x + y).collect()
+}
+
+/// `A S A^T`.
+pub fn sandwich(a: &[f64], s: &[f64], k: usize) -> Vec<f64> {
+    mul(&mul(a, s, k), &transpose(a, k), k)
+}
+
+pub fn diagonal(d: &[f64]) -> Vec<f64> {
+    let k = d.len();
+    (0..k * k).map(|e| if e / k == e % k { d[e / k] } else { 0.0 }).collect()
+}
+
+/// `sqrt(S_ii S_jj)`: bounds the entry, and has its order in t as t -> 0.
+pub fn spread(s: &[f64], k: usize) -> Vec<f64> {
+    (0..k * k).map(|e| s[e / k * (k + 1)].sqrt() * s[e % k * (k + 1)].sqrt()).collect()
+}
+
+/// Largest row sum of the drift in units of the stationary deviations: the fastest rate, within a factor.
+pub fn rate(p: &dyn AnyProcess) -> f64 {
+    let (k, f) = (p.channels(), p.drift());
+    let d = deviations(p);
+    (0..k).map(|i| (0..k).map(|j| f[i * k + j].abs() * d[j] / d[i]).sum::<f64>()).fold(0.0, f64::max)
+}
+
+/// Stationary standard deviations; ones where there is no stationary law.
+pub fn deviations(p: &dyn AnyProcess) -> Vec<f64> {
+    let k = p.channels();
+    p.stationary().map_or(vec![1.0; k], |s| (0..k).map(|i| s[i * (k + 1)].sqrt()).collect())
+}
+
+/// The size of the largest term of each entry of Phi: the entry, or, where that crosses zero, the size of its
+/// neighbours in units of the stationary deviations, times (rate tau)^|i-j| while that is below 1.
+pub fn mean_scale(p: &dyn AnyProcess, phi: &[f64], tau: f64) -> Vec<f64> {
+    let (k, d, x) = (p.channels(), deviations(p), (rate(p) * tau).min(1.0));
+    let unit = |e: usize| d[e / k] / d[e % k];
+    let most = (0..k * k).map(|e| phi[e].abs() / unit(e)).fold(0.0, f64::max);
+    (0..k * k).map(|e| phi[e].abs().max(most * x.powi((e / k).abs_diff(e % k) as i32) * unit(e))).collect()
+}
+
+/// `got` = `want` to `tolerance`, entry by entry, in units of `scale`. The floor is where products underflow.
+pub fn close(what: &str, got: &[f64], want: &[f64], scale: &[f64], tolerance: f64) -> Result<(), String> {
+    assert!(got.len() == want.len() && got.len() == scale.len());
+    for (i, ((g, w), s)) in got.iter().zip(want).zip(scale).enumerate() {
+        if !((g - w).abs() <= tolerance * s + 1e-290) {
+            return Err(format!("{what}: entry {i}: {g:e} for {w:e}, off by {:.2e} of {s:e}, allowed {tolerance:.2e}", (g - w).abs() / s));
+        }
+    }
+    Ok(())
+}
+
+/// Entries of Phi and S that never cross zero, as flags: for these "relative" means relative to the entry itself.
+/// Two channels, real eigenvalues: Phi_xv, Phi_vx, Phi_xx (but for PSLD with Gamma > nu, where it is 1 - |c| tau/2) and
+/// the variances; S_xv of a transition where noise is in v alone or friction balances it.
+pub fn keeps_sign(p: &dyn AnyProcess, gamma: f64) -> ([bool; 4], [bool; 4]) {
+    let f = p.drift();
+    let overdamped = (f[0] - f[3]).powi(2) >= -4.0 * f[1] * f[2] * (1.0 - 1e-14);
+    let cov = gamma == 0.0 && overdamped && matches!(p.name(), "cld" | "sscs-analytic");
+    ([overdamped && f[0] >= f[3], overdamped, overdamped, false], [true, cov, cov, true])
+}
