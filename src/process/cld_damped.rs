@@ -77,8 +77,10 @@ impl CldDamped {
             if d < 0.5 * self.a.hi {
                 return (c, s, c - self.a.hi * s);
             }
-            // C - a S = (e^(-2 d tau) (a + d) - (a - d)) e^(-(a - d) tau) / 2d keeps the slow mode's digits
-            (c, s, e * ((1.0 - m) * (self.a.hi + d) - self.slow.hi) / (2.0 * d))
+            // C - a S = (e^(-2 d tau) (a + d) - (a - d)) e^(-(a - d) tau) / 2d keeps the slow mode's digits; the
+            // exponential must be its own, not 1 - m, as a - d may be as small as 1e-16 (a + d)
+            let fast = if x.hi < 350.0 { exp_neg(x.scale(2.0)).to_f64() } else { 0.0 };
+            (c, s, e * (fast * (self.a.hi + d) - self.slow.hi) / (2.0 * d))
         } else {
             let (sin, cos) = x.hi.sin_cos();
             let s = if x.hi < 1e-8 { tau.hi } else { (sin + x.lo * cos) / d }; // sin x / x = 1 - x^2/6 there
