@@ -172,6 +172,7 @@ fn critical_cld_agrees_with_doubling_everywhere() {
         check("ell", kernel.ell(), Dd::from(1.0 / f.lower[(1, 1)]), 0.0);
         check("logdet", kernel.log_det(), Dd::from(f.log_det), 1.0);
     }
+    println!("{:.2} ulp: {}; {compared} values, {crossed} near a zero", worst.0, worst.1);
     // the oracle's own factors are rounded once: 8.5
     assert!(worst.0 <= 8.5, "{} ulp: {}", worst.0, worst.1);
     assert!(compared > 300_000 && crossed > 100, "{compared} {crossed}");
@@ -245,6 +246,7 @@ fn other_closed_forms_agree_with_doubling_everywhere() {
             }
         }
     }
+    println!("{worst:#?}");
     assert!(worst.iter().all(|w| w.0 <= 1e-13), "{worst:#?}");
 }
 
@@ -259,7 +261,7 @@ fn every_kernel_that_exists_is_finite() {
         let mut draw = |low: f64, high: f64| log_uniform(&mut rng, low, high);
         let (mass, t, gamma) = (draw(1e-12, 1e12), draw(1e-12, 1.0), draw(1e-6, 1e3));
         let schedule = match n % 4 {
-            0 => Schedule::constant(draw(1e-6, 1e6)),
+            0 => Schedule::constant(draw(1e-90, 1e6)),
             1 => Schedule::linear(0.1, draw(1e-3, 1e6)),
             2 => Schedule::cosine(0.008, 0.9999),
             _ => Schedule::linear(20.0, -20.0),
@@ -284,7 +286,9 @@ fn every_kernel_that_exists_is_finite() {
         assert!(all.iter().flat_map(|m| m.iter()).chain(&scalars).all(|x| x.is_finite()), "{} M={mass:e} t={t:e} {v:?}", process.name());
         assert!(v.det > 0.0 && (0..v.k).all(|i| chol_lower[i * (v.k + 1)] > 0.0 && chol_upper[i * (v.k + 1)] > 0.0), "{v:?}");
     }
-    assert!(built > 15_000 && refused < 2_000, "{built} {refused}");
+    println!("{built} built, {refused} refused");
+    // one in four has rates down to 1e-90, of which the lower third has no determinant in f64
+    assert!(built > 15_000 && refused > 500, "{built} {refused}");
 }
 
 /// Distance in ulp of f32.
@@ -347,6 +351,7 @@ fn f32_batches_are_within_4_ulp_of_f32() {
         }
     }
     // the same inputs in f64 are rounded nowhere: f32's result is its rounding, and the worst is near one half
+    println!("{worst:.3} ulp of f32");
     assert!(worst > 0.4 && worst < 1.0, "{worst}");
 }
 

@@ -113,7 +113,8 @@ impl CldDamped {
             let e2 = exp_neg((self.a * tau).scale(2.0)).to_f64();
             return e2 * sum * (4.0 * a * t) * (t * t / self.mass);
         }
-        if self.delta.hi > 0.0 && d * t >= 0.5 && d >= 0.5 * a {
+        // not d t >= 1/2: (a + d) t >= 1 holds a little below that, and the last form loses 1/(M a^2) there
+        if self.delta.hi > 0.0 && d * t >= 0.4 && d >= 0.5 * a {
             // integral of S^2 = (E(p) + E(q) - 2 E(r)) / (4 delta), E(x) = (1 - e^(-x tau))/x; then times 4a/M,
             // with slow * (a + d) = 1/M in the first term
             let e = |rate: Dd| one_minus_exp_neg(rate * tau) / rate.hi;
