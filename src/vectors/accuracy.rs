@@ -167,8 +167,12 @@ impl Corrections {
         for (i, row) in list(&json, "corrections", file)?.iter().enumerate() {
             let place = format!("{file}: corrections[{i}]");
             let index = missing(row, "index", &place)?.as_u64().unwrap_or(0) as usize;
-            let key =
-                (word(row, "case", &place)?.to_string(), time(row, "t", &place)?.to_bits(), word(row, "quantity", &place)?.to_string(), index);
+            let key = (
+                word(row, "case", &place)?.to_string(),
+                time(row, "t", &place)?.to_bits(),
+                word(row, "quantity", &place)?.to_string(),
+                index,
+            );
             c.right.insert(key, word(row, "correct", &place)?.to_string());
         }
         Ok(c)
@@ -280,9 +284,7 @@ impl Table {
                 self.add_kernels(case, &place, id, corrections)?;
             }
         }
-        let order = |l: &Line| {
-            (FAMILIES.iter().position(|f| f.0 == l.family), MEASURED.iter().position(|q| *q == l.quantity))
-        };
+        let order = |l: &Line| (FAMILIES.iter().position(|f| f.0 == l.family), MEASURED.iter().position(|q| *q == l.quantity));
         self.lines.sort_by_key(order);
         Ok(())
     }
@@ -306,7 +308,8 @@ impl Table {
     fn add_kernels(&mut self, case: &Json, place: &str, id: &str, corrections: Option<&Corrections>) -> Result<()> {
         let empty = serde_json::Map::new();
         let params = case.get("params").and_then(Json::as_object).unwrap_or(&empty);
-        let config = Config::new(word(case, "process", place)?, params, missing(case, "schedule", place)?, word(case, "objective", place)?)?;
+        let config =
+            Config::new(word(case, "process", place)?, params, missing(case, "schedule", place)?, word(case, "objective", place)?)?;
         let process = config.process()?;
         let name = match (config.entry.name, config.params.0.contains_key("Gamma")) {
             (n @ ("cld" | "sscs-analytic"), true) => format!("{n}, any damping"),

@@ -58,9 +58,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let text = if args.markdown {
         measured.to_markdown()
     } else if args.json {
-        serde_json::to_string_pretty(&measured)
-            .map_err(|e| Error::Io { path: "standard output".into(), problem: e.to_string() })?
-            + "\n"
+        serde_json::to_string_pretty(&measured).map_err(|e| Error::Io { path: "standard output".into(), problem: e.to_string() })? + "\n"
     } else {
         readable(&measured)
     };
