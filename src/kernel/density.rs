@@ -44,9 +44,14 @@ impl<const K: usize> Kernel<K> {
     }
 
     /// Data from noise, for an initial velocity of mean 0 (HSM): `x0 = (x - L_xx eps_x) / Phi_xx`.
-    /// Exact where `eps` is the noise that made `u`. Formula: kernel.x0_from_eps.
+    /// Exact where `eps` is the noise that made `u`. At late times Phi_xx underflows, as the sample forgets its data: what
+    /// is beyond f64 then comes back as the largest f64 of its sign, and 0/0 as 0. Formula: kernel.x0_from_eps.
     pub fn x0_from_eps(&self, u: [f64; K], eps: [f64; K]) -> f64 {
-        (u[0] - self.lower()[(0, 0)] * eps[0]) / self.mean()[(0, 0)]
+        let rest = u[0] - self.lower()[(0, 0)] * eps[0];
+        if rest == 0.0 {
+            return 0.0;
+        }
+        (rest / self.mean()[(0, 0)]).clamp(-f64::MAX, f64::MAX)
     }
 
     /// `u - Phi u0`.

@@ -1,11 +1,11 @@
 //! Critically damped Langevin diffusion: the closed form that the paper is about, without cancellation.
 
 use super::{LinearSde, Moments};
-use crate::dd::Dd;
+use crate::dd::{Dd, two_prod};
 use crate::error::{Result, check};
 use crate::schedule::Span;
 use crate::small::{Mat, Scalar};
-use crate::special::{exp_neg, p3_g};
+use crate::special::{exp_neg, p3_g, scaled_exp_neg};
 
 /// CLD at critical damping, `Gamma = 2 sqrt(M)`:
 ///
@@ -56,11 +56,8 @@ impl Cld {
     /// Moments where `e^-y` has underflowed, or is about to: z > 350.
     #[cold]
     fn far(&self, tau: Dd, z: Dd, gamma: f64) -> Moments<2> {
-        // e^-z = half^2, each half a normal number up to z = 1400.
-        let half = if z.hi < 1400.0 { exp_neg(z.scale(0.5)) } else { Dd::ZERO };
-        let h2 = half.hi + 2.0 * half.lo; // so that half.hi * h2 = e^-z to first order
-        let e = |c: f64| (c * half.hi) * h2;
-        let xv = (z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi * half.hi * h2) * half.hi * h2;
+        let e = |c: f64| scaled_exp_neg(c, z);
+        let xv = scaled_exp_neg(z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi, z.scale(2.0));
         Moments {
             mean: Mat([[e(1.0 + z.hi), e(z.hi * self.inv_sqrt_mass.hi)], [-e(tau.hi), e(1.0 - z.hi)]]),
             cov: Mat([[1.0, xv], [xv, self.mass]]),
@@ -71,17 +68,18 @@ impl Cld {
 }
 
 /// The algebra of the closed form in units of M: `[S_xx, S_xv / sqrt(M), S_vv / M, det / M]` from `z`, `1 - z`,
-/// `e2 = e^-2z`, P3, G and gamma. Generic so that the proof (`process::proof`) runs this very code on polynomials.
+/// `e2 = e^-2z`, `z e2` and `z^2 e2`, P3, G and gamma. Generic so that the proof (`process::proof`) runs this very code on polynomials.
 #[inline(always)]
-pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, p3: T, g: T, gamma: T) -> [T; 4] {
-    let a = e2 * z;
+pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, [a, az]: [T; 2], p3: T, g: T, gamma: T) -> [T; 4] {
     let w2 = one_minus_z * one_minus_z;
     let z2 = z * z;
+    // 1 - z^2 - (1-z)^2: at small z two roundings less in det than by the sum; at most 1/2, so little is lost
+    let shrink = T::of(2.0) * (z * one_minus_z);
     [
-        p3 + gamma * (a * z),
+        p3 + gamma * az,
         a * (gamma + (T::of(2.0) - gamma) * z),
         p3 + T::of(4.0) * a + gamma * (e2 * w2),
-        p3 * p3 + T::of(2.0) * a * g + gamma * (e2 * (p3 * (z2 + w2) + T::of(4.0) * (e2 * (z2 * z2)))),
+        p3 * p3 + T::of(2.0) * a * g + gamma * (e2 * ((p3 - p3 * shrink) + T::of(4.0) * (e2 * (z2 * z2)))),
     ]
 }
 
@@ -133,10 +131,14 @@ impl LinearSde<2> for Cld {
             return self.far(tau, z, gamma);
         }
         let e = exp_neg(z);
-        let e2 = e.hi * e.hi + 2.0 * e.hi * e.lo; // within 1 ulp
+        let e2 = e * e;
         let (p3, g) = p3_g(z, e2);
         let one_minus_z = (1.0 - z.hi) - z.lo;
-        let [xx, xv, vv, det] = covariance(z.hi, one_minus_z, e2, p3, g, gamma);
+        // with the low words: det is of second order in them
+        let a = e2.hi * z.hi + (e2.lo * z.hi + e2.hi * z.lo);
+        let (sq, err) = two_prod(z.hi, z.hi);
+        let az = e2.hi * sq + (e2.lo * sq + e2.hi * (err + 2.0 * (z.hi * z.lo)));
+        let [xx, xv, vv, det] = covariance(z.hi, one_minus_z, e2.hi, [a, az], p3, g, gamma);
         let [mxx, mxv, mvx, mvv] = mean(z.hi, one_minus_z, tau.hi, e.hi, self.inv_sqrt_mass.hi);
         let xv = xv * self.sqrt_mass.hi;
         Moments { mean: Mat([[mxx, mxv], [mvx, mvv]]), cov: Mat([[xx, xv], [xv, vv * self.mass]]), det: det * self.mass, factors: None }

@@ -5,7 +5,7 @@ use crate::dd::Dd;
 use crate::error::{Result, check};
 use crate::schedule::Span;
 use crate::small::Mat;
-use crate::special::{exp_neg, one_minus_exp_neg};
+use crate::special::{exp_neg, one_minus_exp_neg, scaled_exp_neg};
 
 /// Langevin diffusion with any friction `Gamma > 0`:
 ///
@@ -65,24 +65,24 @@ impl CldDamped {
         self.friction
     }
 
-    /// `(C, S, C - a S)`, each times `e^(-a tau)`.
+    /// `(C, S, C - a S)`, each times `e^(-d tau)` for delta > 0: what is left to multiply is `e^(-slow tau)`.
     fn cosh_sinh(&self, tau: Dd) -> (f64, f64, f64) {
         let (d, x) = (self.d.hi, self.d * tau);
-        let decay = self.slow * tau;
-        let e = if decay.hi < 700.0 { exp_neg(decay).to_f64() } else { 0.0 };
         if self.delta.hi > 0.0 {
-            // e is e^(-(a - d) tau); C = (1 + q)/2, S = (1 - q)/(2d) with q = e^(-2 d tau)
+            // C = (1 + q)/2, S = (1 - q)/(2d) with q = e^(-2 d tau)
             let m = one_minus_exp_neg(x.scale(2.0));
-            let (c, s) = (e * (1.0 - 0.5 * m), e * (0.5 * m / d));
+            let (c, s) = (1.0 - 0.5 * m, 0.5 * m / d);
             if d < 0.5 * self.a.hi {
                 return (c, s, c - self.a.hi * s);
             }
-            // C - a S = (e^(-2 d tau) (a + d) - (a - d)) e^(-(a - d) tau) / 2d keeps the slow mode's digits
-            (c, s, e * ((1.0 - m) * (self.a.hi + d) - self.slow.hi) / (2.0 * d))
+            // C - a S = (e^(-2 d tau) (a + d) - (a - d)) e^(-(a - d) tau) / 2d keeps the slow mode's digits; the
+            // exponential must be its own, not 1 - m, as a - d may be as small as 1e-16 (a + d)
+            let fast = if x.hi < 350.0 { exp_neg(x.scale(2.0)).to_f64() } else { 0.0 };
+            (c, s, (fast * (self.a.hi + d) - self.slow.hi) / (2.0 * d))
         } else {
             let (sin, cos) = x.hi.sin_cos();
             let s = if x.hi < 1e-8 { tau.hi } else { (sin + x.lo * cos) / d }; // sin x / x = 1 - x^2/6 there
-            let (c, s) = (e * (cos - x.lo * sin), e * s);
+            let c = cos - x.lo * sin;
             (c, s, c - self.a.hi * s)
         }
     }
@@ -111,7 +111,8 @@ impl CldDamped {
             let e2 = exp_neg((self.a * tau).scale(2.0)).to_f64();
             return e2 * sum * (4.0 * a * t) * (t * t / self.mass);
         }
-        if self.delta.hi > 0.0 && d * t >= 0.5 && d >= 0.5 * a {
+        // not d t >= 1/2: (a + d) t >= 1 holds a little below that, and the last form loses 1/(M a^2) there
+        if self.delta.hi > 0.0 && d * t >= 0.4 && d >= 0.5 * a {
             // integral of S^2 = (E(p) + E(q) - 2 E(r)) / (4 delta), E(x) = (1 - e^(-x tau))/x; then times 4a/M,
             // with slow * (a + d) = 1/M in the first term
             let e = |rate: Dd| one_minus_exp_neg(rate * tau) / rate.hi;
@@ -154,6 +155,15 @@ impl LinearSde<2> for CldDamped {
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
         let (m, a) = (self.mass, self.a.hi);
         let (c, s, w) = self.cosh_sinh(on.tau);
+        let decay = self.slow * on.tau;
+        if decay.hi > 350.0 {
+            // the stationary law, but for the entries that vanish
+            let e = |v: f64| scaled_exp_neg(v, decay);
+            let xv = scaled_exp_neg(s * (2.0 * a * s + gamma * w), decay.scale(2.0));
+            return Moments { mean: Mat([[e(c + a * s), e(s / m)], [-e(s), e(w)]]), cov: Mat([[1.0, xv], [xv, m]]), det: m, factors: None };
+        }
+        let e = exp_neg(decay).to_f64();
+        let (c, s, w) = (e * c, e * s, e * w);
         let x = self.variance_x(on.tau, c, s);
         // second column of Phi over sqrt(M): f = S/sqrt(M) (first entry times sqrt M), w = C - a S
         let f2 = s * s / m;

@@ -5,7 +5,7 @@ use crate::dd::Dd;
 use crate::error::{Result, check};
 use crate::schedule::Span;
 use crate::small::{Mat, Scalar};
-use crate::special::{exp_neg, p3_g};
+use crate::special::{exp_neg, p3_g, scaled_exp_neg};
 
 /// Critically damped Langevin diffusion with position noise (Strasman et al. 2025):
 ///
@@ -101,15 +101,22 @@ impl LinearSde<2> for CldPosition {
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
         let tau = on.tau;
         let z = Dd::from(self.a) * tau;
-        let (e, e2, p3) = if z.hi > 350.0 {
-            (if z.hi < 700.0 { exp_neg(z).to_f64() } else { 0.0 }, 0.0, 1.0)
-        } else {
-            let e = exp_neg(z);
-            let e2 = (e * e).hi;
-            (e.hi, e2, p3_g(z, e2).0)
-        };
         let a = self.a;
         let (x2, s2) = (self.epsilon * self.epsilon, (a * self.sigma) * (a * self.sigma));
+        if z.hi > 350.0 {
+            // e^-y is about to underflow: the stationary law, but for the entries that vanish (S_xv too, where epsilon is 0)
+            let e = |c: f64| scaled_exp_neg(c, z);
+            let mean = Mat([[e(1.0 + z.hi), e(a * z.hi)], [-e(tau.hi), e(1.0 - z.hi)]]);
+            let fading = (s2 - x2) * (z.hi * z.hi) / (2.0 * a * a) + gamma * (a * z.hi) * (1.0 - z.hi);
+            let xv = scaled_exp_neg(fading, z.scale(2.0)) - x2 / (2.0 * a * a);
+            let (xx, vv) = ((5.0 * x2 + s2) / (4.0 * a), (x2 + s2) / (4.0 * a * a * a));
+            let det = (Dd::prod(xx, vv) - Dd::prod(xv, xv)).to_f64();
+            return Moments { mean, cov: Mat([[xx, xv], [xv, vv]]), det, factors: None };
+        }
+        let e = exp_neg(z);
+        let e2 = e * e;
+        let p3 = p3_g(z, e2).0;
+        let (e, e2) = (e.hi, e2.hi);
         let [qxx, qxv, qvv] = covariance(z.hi, x2, s2, e2, p3);
         let mean = [e * (1.0 + z.hi), e * (a * z.hi), -e * tau.hi, e * ((1.0 - z.hi) - z.lo)];
         let four_a = 4.0 * a;

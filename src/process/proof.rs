@@ -330,7 +330,7 @@ fn critical() -> Closed {
     let mass = r * r;
     let z = tau / r;
     let (p3, g) = p3_and_g(two * z, e * e);
-    let [xx, xv, vv, det] = cld::covariance(z, one - z, e * e, p3, g, gamma);
+    let [xx, xv, vv, det] = cld::covariance(z, one - z, e * e, [e * e * z, e * e * z * z], p3, g, gamma);
     let [mxx, mxv, mvx, mvv] = cld::mean(z, one - z, tau, e, one / r);
     Closed {
         drift: mat([[Poly::zero(), one / mass], [-one, -two / r]]),
@@ -493,7 +493,7 @@ fn without_w(powers: &Powers, c: &BigRational) -> Poly {
 
 /// Proves that the forms used for small y, which only add, are those used for large y, and that the incomplete gammas
 /// are what the series says: `P(n, y)' = e^-y y^(n-1) / (n-1)!`, `P(n, 0) = 0`.
-/// (The coefficients of S4 in f64 and the switch at y = 3 are `special`'s own tests.)
+/// (The coefficients of S4 in f64 and the switch at y = 2.5 are `special`'s own tests.)
 /// Seen to fail with `y^3/6` for `y^3/12` in G, and with `y^2` for `y^2/2` in the definition of P3.
 #[test]
 fn small_and_large_forms_of_p3_and_g_agree() {

@@ -5,7 +5,7 @@ use crate::dd::Dd;
 use crate::error::{Error, Result, check};
 use crate::schedule::Span;
 use crate::small::{Mat, Scalar};
-use crate::special::{exp_neg, p3_g};
+use crate::special::{exp_neg, p3_g, scaled_exp_neg};
 
 /// PSLD (Pandey and Mandt 2023):
 ///
@@ -129,15 +129,16 @@ impl LinearSde<2> for Psld {
         let z = self.kappa * tau;
         let w = (self.c * tau).scale(0.5);
         if z.hi > 350.0 {
-            // e^-y has underflowed: the stationary law, whatever the interval
-            let e = if z.hi < 700.0 { exp_neg(z).to_f64() } else { 0.0 };
-            let mean = Mat([[e * (1.0 + w.hi), e * (self.c.hi * w.hi)], [-e * 0.5 * tau.hi, e * (1.0 - w.hi)]]);
-            return Moments { mean, cov: Mat::diagonal([1.0, self.mass.hi]), det: self.mass.hi, factors: None };
+            // e^-y is about to underflow: the stationary law, but for the entries that vanish
+            let e = |c: f64| scaled_exp_neg(c, z);
+            let mean = Mat([[e(1.0 + w.hi), e(self.c.hi * w.hi)], [-e(0.5 * tau.hi), e(1.0 - w.hi)]]);
+            let xv = scaled_exp_neg(0.5 * tau.hi * (gamma + (2.0 - gamma) * w.hi), z.scale(2.0));
+            return Moments { mean, cov: Mat([[1.0, xv], [xv, self.mass.hi]]), det: self.mass.hi, factors: None };
         }
         let e = exp_neg(z);
-        let e2 = (e * e).hi;
+        let e2 = e * e;
         let (p3, g) = p3_g(z, e2);
-        let [xx, xv, vv, det] = covariance(tau.hi, z.hi, w.hi, self.gamma_x, self.nu, e2, p3, g, gamma);
+        let [xx, xv, vv, det] = covariance(tau.hi, z.hi, w.hi, self.gamma_x, self.nu, e2.hi, p3, g, gamma);
         let m = self.mass.hi;
         Moments {
             mean: Mat([[e.hi * (1.0 + w.hi), e.hi * (self.c.hi * w.hi)], [-e.hi * 0.5 * tau.hi, e.hi * ((1.0 - w.hi) - w.lo)]]),

@@ -3,7 +3,7 @@
 //! | function | domain | accuracy | method |
 //! |---|---|---|---|
 //! | [`exp_neg`] | 0 <= x <= 700 | 2^-58 relative | table of 2^(-i/64) in double words, degree-6 polynomial |
-//! | [`p3_g`] | y >= 0 | 4 ulp (P3 and G) | y < 3: e^-y times an all-positive series; else 1 - e^-y(...) |
+//! | [`p3_g`] | y >= 0 | 4 ulp (P3 and G) | y < 2.5: e^-y times an all-positive series; else 1 - e^-y(...) |
 //! | [`one_minus_exp_neg`] | x >= 0 | 1 ulp | `expm1` with first-order correction for the low word |
 
 mod tables;
@@ -36,6 +36,15 @@ pub fn exp_neg(x: Dd) -> Dd {
     Dd { hi: hi * p, lo: lo * p }
 }
 
+/// `c e^-x` for a double-word `x >= 0`, also where `e^-x` has underflowed and the product has not; 2 ulp.
+pub fn scaled_exp_neg(c: f64, x: Dd) -> f64 {
+    if x.hi >= 1400.0 {
+        return 0.0;
+    }
+    let half = exp_neg(x.scale(0.5));
+    (c * half.hi) * (half.hi + 2.0 * half.lo) // half.hi (half.hi + 2 half.lo) = e^-x to first order
+}
+
 /// `1 - e^-x` for a double-word `x >= 0`, without cancellation; error below 1.5 ulp.
 ///
 /// The variance of the variance-preserving process.
@@ -64,21 +73,29 @@ fn s4(y: f64) -> f64 {
 /// ```
 ///
 /// G is what is left of the determinant after its cancelling parts are taken out (see `process::cld`).
-/// For y < 3 the equal forms `P4 = e^-y (y^4/24) S4(y)`, `P3 = P4 + e^-y y^3/6` and `G = 2 P4 + e^-y y^3/12`, which
-/// only add positive terms. From y = 3 on, P3 > 0.57, G > 0.81, and the printed forms lose less than 1 bit.
+/// For y < 2.5 the equal forms `P4 = e^-y (y^4/24) S4(y)`, `P3 = P4 + e^-y y^3/6` and `G = 2 P4 + e^-y y^3/12`, which
+/// only add positive terms. From y = 2.5 on, P3 > 0.45, G > 0.59, and the printed forms lose little more than 1 bit.
+///
+/// `e^-y` comes with its low word, and the powers of z with theirs: the determinant is of second order in P3 and G,
+/// and what is lost here counts twice there.
 #[inline(always)]
-pub fn p3_g(z: Dd, e2: f64) -> (f64, f64) {
-    // z^3 in double words, so that no rounding is tripled: c = e^-y y^3 / 6 within 2 ulp
+pub fn p3_g(z: Dd, e2: Dd) -> (f64, f64) {
+    // z^3 in double words; c = e^-y y^3 / 6 within 1.5 ulp
     let (sq, err) = two_prod(z.hi, z.hi);
     let (cube, err3) = two_prod(sq, z.hi);
-    let cube = cube + (err3 + (err * z.hi + 3.0 * (sq * z.lo)));
-    let c = e2 * (cube * 4.0 / 3.0); // the division does not wait for e^-y
-    let z = z.hi;
-    if z < 1.5 {
-        let p4 = c * (0.5 * z) * s4(2.0 * z);
-        (c + p4, 2.0 * p4 + 0.5 * c)
+    let rest = err3 + (err * z.hi + 3.0 * (sq * z.lo));
+    let third = cube * 4.0 / 3.0; // the division does not wait for e^-y
+    let (lead, more) = (e2.hi * third, e2.lo * third + e2.hi * (rest * (4.0 / 3.0)));
+    let c = lead + more;
+    if z.hi < 1.25 {
+        let p4 = c * (0.5 * z.hi) * s4(2.0 * z.hi);
+        (lead + (p4 + more), 0.5 * lead + (2.0 * p4 + 0.5 * more)) // one rounding less than from c
     } else {
-        let p3 = 1.0 - e2 * (1.0 + 2.0 * z * (1.0 + z));
+        // 1 + y + y^2/2 = 1 + 2 (z + z^2) as q + low; z > 1, so that every sum is of sizes in order
+        let (h, l) = fast_two_sum(sq, z.hi);
+        let (q, l1) = fast_two_sum(2.0 * h, 1.0);
+        let low = l1 + 2.0 * (l + (err + z.lo * (1.0 + 2.0 * z.hi)));
+        let p3 = 1.0 - e2.hi * q - (e2.lo * q + e2.hi * low);
         (p3, 2.0 * p3 - 1.5 * c)
     }
 }
@@ -107,7 +124,7 @@ mod tests {
         assert!(worst < 2f64.powi(-58), "worst {worst:e} = 2^{}", worst.log2());
     }
 
-    /// Catches cancellation and a gap at the switch y = 3: against the series in 106-bit arithmetic.
+    /// Catches cancellation and a gap at the switch y = 2.5: against the series in 106-bit arithmetic.
     #[test]
     fn p3_and_g_in_ulp() {
         let (mut w3, mut wg): (f64, f64) = (0.0, 0.0);
@@ -129,13 +146,13 @@ mod tests {
                 }
                 s
             };
-            let (p3, g) = p3_g(Dd::from(z), e2.hi);
+            let (p3, g) = p3_g(Dd::from(z), e2);
             let ulp = |got: f64, t: Dd| ((Dd::from(got) - t).to_f64() / (t.hi.next_up() - t.hi)).abs();
             w3 = w3.max(ulp(p3, tail(3)));
             let c = e2 * y * y * y / Dd::from(12.0);
             wg = wg.max(ulp(g, tail(4).scale(2.0) + c));
             z *= 1.003;
         }
-        assert!(w3 < 4.0 && wg < 4.0, "P3 {w3} ulp, G {wg} ulp"); // bound: 3 roundings in z^3, 4 in products, 1 bit lost at y = 3
+        assert!(w3 < 4.0 && wg < 4.0, "P3 {w3} ulp, G {wg} ulp"); // bound: 3 roundings in z^3, 4 in products, 1 bit lost at the switch
     }
 }

@@ -8,7 +8,8 @@
 //! | `off` | - | anything else |
 //!
 //! The error is relative to the true value, or to an eighth of its largest terms where these cancel: an entry that
-//! crosses zero has no relative error worth the name. Below the smallest normal number, errors do not count.
+//! crosses zero has no relative error worth the name. Below the smallest normal number, errors do not count; where the
+//! true value is beyond f64, nothing does.
 
 use super::answers::{Answer, Answers, Entry};
 use super::arrays::{Array, Precision};
@@ -159,8 +160,12 @@ pub(super) fn size(c: &Cell) -> f64 {
     c.truth.hi.abs().max(c.scale / 8.0)
 }
 
-/// Distance of `got` from `truth`, 0 where it is below the smallest normal number of its type.
+/// Distance of `got` from `truth`, 0 where it is below the smallest normal number of its type, or where the true value
+/// is beyond f64 (no answer is right or wrong there).
 pub(super) fn distance(got: f64, truth: Dd, precision: Precision) -> f64 {
+    if truth.hi.is_infinite() {
+        return 0.0;
+    }
     if !got.is_finite() {
         return f64::INFINITY;
     }

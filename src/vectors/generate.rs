@@ -214,7 +214,13 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
     let mut rng = StdRng::seed_from_u64(seed ^ hash(id));
     let needs = QUANTITIES.iter().find(|q| q.name == quantity).map_or(&[][..], |q| q.inputs);
     let mut map = BTreeMap::new();
-    let (s, t) = if suite == "transition" { spans() } else { (vec![], times()) };
+    let (s, mut t) = if suite == "transition" { spans() } else { (vec![], times()) };
+    if quantity == "kernel.x0_from_eps" {
+        // x0 = (x - L_xx eps_x) / Phi_xx: with Phi_xx far below 1, nothing but overflow is left to check
+        let all = Array::new(vec![t.len()], t.clone())?;
+        let (weight, _) = predict("kernel.mean", model, &[("t".to_string(), &all)].into(), "xx")?;
+        t = t.into_iter().zip(weight).filter(|(_, w)| w.truth.hi.abs() > 1e-290).map(|(t, _)| t).collect();
+    }
     let n = t.len();
     if suite == "transition" {
         map.insert("s".to_string(), Array::new(vec![n], s)?);

@@ -11,7 +11,9 @@
 //! | [`diagnose`] | the likely mistakes |
 //! | [`generate`] | inputs and expected outputs |
 //! | [`eval`] | the calculator |
+//! | [`accuracy`] | our own values against high-precision tables |
 
+pub mod accuracy;
 pub mod answers;
 pub mod arrays;
 pub mod compare;

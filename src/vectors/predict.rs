@@ -558,7 +558,10 @@ fn kernel_row(
             let (f, _) = row.factors()?;
             let at = |v: &[f64], c: usize| v[r * k * d + c];
             let cells = (0..d).map(|c| {
-                let x = (Dd::from(at(u, c)) - Dd::prod(f[0][0], at(eps, c))) / mean[0];
+                let rest = Dd::from(at(u, c)) - Dd::prod(f[0][0], at(eps, c));
+                // at late times Phi_xx underflows, and x0 is beyond f64: infinite, which is judged by nothing
+                let x = rest / mean[0];
+                let x = if x.to_f64().is_finite() { x } else { Dd::from(f64::INFINITY.copysign(rest.hi)) };
                 cell(x, (at(u, c).abs() + f[0][0] * at(eps, c).abs()) / mean[0].hi.abs(), f[0][0] * diag_moves(0) * at(eps, c).abs())
             });
             Some((cells.collect(), d))

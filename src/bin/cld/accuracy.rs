@@ -1,8 +1,102 @@
-//! `cld accuracy`: placeholder until merged.
+//! `cld accuracy`: the measured accuracy of the crate itself.
+
+use crate::show::{BAD, print, styled, table};
 use crate::{Outcome, Result};
-/// Measure the closed forms.
+use cld_sgm::Error;
+use cld_sgm::vectors::accuracy::{Bound, Corrections, Table};
+use cld_sgm::vectors::arrays::read_text;
+use std::path::{Path, PathBuf};
+
+/// Measure this program's own kernels and schedules against high-precision tables.
+///
+/// Tables are files of schema cld-truth/1; a file of schema cld-truth-corrections/1 corrects the table that it names. Without
+/// FILE: those in fixtures/truth of the current folder, as in a clone of the repository.
 #[derive(clap::Args)]
-pub struct Args {}
-pub fn run(_: &Args) -> Result<Outcome> {
-    Ok(Outcome::Fine)
+pub struct Args {
+    /// Tables, and corrections to them.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The page docs/accuracy.md.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The tables of the repository.
+const DEFAULT: [&str; 4] = ["kernels.json", "extra.json", "schedules.json", "corrections.json"];
+
+pub fn run(args: &Args) -> Result<Outcome> {
+    let mut files = args.files.clone();
+    if files.is_empty() {
+        let folder = Path::new("fixtures").join("truth");
+        files = DEFAULT.iter().map(|f| folder.join(f)).collect();
+        if !files[0].is_file() {
+            return Err(Error::Parameter {
+                name: "FILE".into(),
+                value: "missing, and the current folder has no fixtures/truth/kernels.json".into(),
+                allowed: "tables of schema cld-truth/1, or none in a clone of the repository".into(),
+            });
+        }
+    }
+    let (mut tables, mut corrections) = (Vec::new(), Vec::new());
+    for path in &files {
+        let (text, name) = (read_text(path)?, path.display().to_string());
+        // the schema is among the first fields; a wrong one is named by whichever reader gets the file
+        if text.chars().take(200).collect::<String>().contains("cld-truth-corrections/") {
+            corrections.push(Corrections::new(&text, &name)?);
+        } else {
+            tables.push((text, path.clone()));
+        }
+    }
+    let mut measured = Table::default();
+    for (text, path) in &tables {
+        let own = corrections.iter().find(|c| path.file_name().is_some_and(|f| f == c.of()));
+        measured.add(text, &path.display().to_string(), own)?;
+    }
+    let text = if args.markdown {
+        measured.to_markdown()
+    } else if args.json {
+        serde_json::to_string_pretty(&measured).map_err(|e| Error::Io { path: "standard output".into(), problem: e.to_string() })? + "\n"
+    } else {
+        readable(&measured)
+    };
+    print(&text)?;
+    Ok(if measured.kept() { Outcome::Fine } else { Outcome::Off })
+}
+
+fn readable(t: &Table) -> String {
+    let rows: Vec<Vec<String>> = t
+        .lines
+        .iter()
+        .map(|l| {
+            let bound = match l.bound {
+                Bound::Ulp(b) => format!("{b} ulp"),
+                Bound::Relative(b) => format!("{b:e}"),
+            };
+            let figures = format!("{:.2}", l.ulp);
+            vec![
+                l.family.into(),
+                l.quantity.into(),
+                bound,
+                l.values.to_string(),
+                l.left_out.to_string(),
+                if l.kept() { figures } else { styled(BAD, &figures) },
+                format!("{:.1e}", l.relative),
+                l.at.clone(),
+            ]
+        })
+        .collect();
+    let mut text = table(&["family", "quantity", "promised", "values", "left out", "worst ulp", "relative", "where"], &rows);
+    let off = t.lines.iter().filter(|l| !l.kept()).count();
+    text += &format!(
+        "\n{} rows, {} values compared, {} corrected, {} kernels refused. {}\n",
+        t.rows,
+        t.values(),
+        t.corrected,
+        t.refused,
+        if off == 0 { "Every promise is kept.".into() } else { styled(BAD, &format!("{off} lines are off.")) }
+    );
+    text
 }

@@ -1,0 +1,507 @@
+//! How accurate the crate is: its kernels and schedules against high-precision tables (schema `cld-truth/1`).
+//!
+//! An error is measured in units in the last place (ulp) of the true value, fractional, and relative to it. The tables
+//! hold 36 digits, read as double words, so that the measure itself is good to about 1e-14 ulp.
+//!
+//! **Entries that cross zero** are measured against their largest term ([`largest_terms`]): near the zero even the
+//! best f64 code has no relative accuracy, as one rounding of `z` moves `1 - z` by an ulp of 1.
+//!
+//! | entry | its terms |
+//! |---|---|
+//! | mean, one rate `l` (critical damping, order n) | of `e^(F tau) = e^(-l tau) sum of N^k tau^k / k!`, N = F + l: for CLD's vv entry `e^-z` and `z e^-z` |
+//! | mean, two rates | the smaller of: `cosh` and `sinh` terms (`cos`, `sin`); the two modes `e^(-r tau)` |
+//! | covariance, off the diagonal | the smaller of: what each channel's noise and each initial variance adds (by terms of the mean); the entries of S and the terms of `Phi S Phi^T` in `S - Phi S Phi^T`, S stationary |
+//! | off-diagonal factor, inverse | that of the covariance entry, divided by what the entry is divided by |
+//! | log-determinant | `max(1, |log det|)`: it crosses zero where det = 1 |
+//!
+//! An entry that is a sum of terms of one sign is no smaller than its largest term: there the rule changes nothing.
+//!
+//! **Left out** is what f64 cannot hold: true values below the smallest normal number, or beyond the largest. There the
+//! crate's value must still be finite, and no larger than twice the smallest normal number.
+
+use super::answers::parse_json;
+use super::config::Config;
+use super::{config, decimal};
+use crate::dd::Dd;
+use crate::error::{Error, Result};
+use crate::kernel::kernel_values;
+use crate::process::doubling;
+use crate::small::Mat;
+use serde::Serialize;
+use serde_json::Value as Json;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// What is promised of a family of values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bound {
+    /// So many units in the last place.
+    Ulp(f64),
+    /// So much relative error.
+    Relative(f64),
+}
+
+/// The families that are told apart, and what is promised of each.
+pub const FAMILIES: &[(&str, Bound)] = &[
+    ("cld, critical", Bound::Ulp(8.0)),
+    ("sscs-analytic, critical", Bound::Ulp(8.0)),
+    ("vp", Bound::Ulp(8.0)),
+    ("ve", Bound::Ulp(8.0)),
+    ("sub-vp", Bound::Ulp(8.0)),
+    ("cld, any damping", Bound::Relative(1e-13)),
+    ("sscs-analytic, any damping", Bound::Relative(1e-13)),
+    ("psld", Bound::Relative(1e-13)),
+    ("cld-position-noise", Bound::Relative(1e-13)),
+    ("langevin-order-n", Bound::Relative(1e-13)),
+    ("schedule", Bound::Ulp(8.0)),
+];
+
+/// Names of the measured quantities, in the order of the table.
+pub const MEASURED: &[&str] = &["mean", "cov", "chol_lower", "chol_upper", "inv", "det", "logdet", "ell", "rate", "integral"];
+
+/// One quantity of one family.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
+    /// One of [`FAMILIES`].
+    pub family: &'static str,
+    /// One of [`MEASURED`].
+    pub quantity: &'static str,
+    /// What is promised.
+    pub bound: Bound,
+    /// Number of values compared.
+    pub values: usize,
+    /// Number of values that f64 cannot hold, not compared.
+    pub left_out: usize,
+    /// Largest error, in ulp.
+    pub ulp: f64,
+    /// Largest relative error.
+    pub relative: f64,
+    /// Largest error relative to the value itself, whatever its terms (true zeros left out).
+    pub own: f64,
+    /// Where the largest error in ulp is.
+    pub at: String,
+}
+
+impl Line {
+    /// Whether the promise is kept.
+    pub fn kept(&self) -> bool {
+        match self.bound {
+            Bound::Ulp(b) => self.ulp <= b,
+            Bound::Relative(b) => self.relative <= b,
+        }
+    }
+}
+
+/// The measured accuracy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Table {
+    /// One line per family and quantity.
+    pub lines: Vec<Line>,
+    /// Rows of the tables for which the kernel was refused (its determinant or inverse is not a normal f64).
+    pub refused: usize,
+    /// Rows read.
+    pub rows: usize,
+    /// Values of the tables that were replaced by corrections.
+    pub corrected: usize,
+}
+
+/// Corrections to a table (schema `cld-truth-corrections/1`).
+#[derive(Clone, Debug, Default)]
+pub struct Corrections {
+    of: String,
+    right: HashMap<(String, u64, String, usize), String>,
+}
+
+fn missing<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a Json> {
+    v.get(key).ok_or_else(|| Error::parameter(format!("{place}.{key}"), "missing", "schema cld-truth/1"))
+}
+
+fn word<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a str> {
+    missing(v, key, place)?.as_str().ok_or_else(|| Error::parameter(format!("{place}.{key}"), "not a string", "a string"))
+}
+
+fn time(v: &Json, key: &str, place: &str) -> Result<f64> {
+    missing(v, key, place)?.as_f64().ok_or_else(|| Error::parameter(format!("{place}.{key}"), "not a number", "a number"))
+}
+
+fn list<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a Vec<Json>> {
+    missing(v, key, place)?.as_array().ok_or_else(|| Error::parameter(format!("{place}.{key}"), "not a list", "a list"))
+}
+
+/// The decimal strings of a number or a nested list, row-major.
+fn flat<'a>(v: &'a Json, place: &str, out: &mut Vec<&'a str>) -> Result<()> {
+    match v {
+        Json::Array(a) => a.iter().try_for_each(|x| flat(x, place, out)),
+        Json::String(s) => {
+            out.push(s);
+            Ok(())
+        }
+        other => Err(Error::parameter(place.to_string(), other, "decimal strings")),
+    }
+}
+
+fn strings<'a>(v: &'a Json, place: &str) -> Result<Vec<&'a str>> {
+    let mut out = Vec::new();
+    flat(v, place, &mut out)?;
+    Ok(out)
+}
+
+/// A decimal string as a double word.
+fn read(text: &str, place: &str) -> Result<Dd> {
+    decimal::parse(text).ok_or_else(|| Error::parameter(place.to_string(), format!("`{text}`"), "a decimal number below 1e400"))
+}
+
+impl Corrections {
+    /// From the text of a file of schema `cld-truth-corrections/1`.
+    ///
+    /// # Errors
+    /// Another schema, or anything missing.
+    pub fn new(text: &str, file: &str) -> Result<Corrections> {
+        let json = parse_json(text, file)?;
+        let schema = word(&json, "schema", file)?;
+        if schema != "cld-truth-corrections/1" {
+            return Err(Error::parameter(format!("{file}: schema"), schema, "cld-truth-corrections/1"));
+        }
+        let mut c = Corrections { of: word(&json, "of", file)?.to_string(), right: HashMap::new() };
+        for (i, row) in list(&json, "corrections", file)?.iter().enumerate() {
+            let place = format!("{file}: corrections[{i}]");
+            let index = missing(row, "index", &place)?.as_u64().unwrap_or(0) as usize;
+            let key = (
+                word(row, "case", &place)?.to_string(),
+                time(row, "t", &place)?.to_bits(),
+                word(row, "quantity", &place)?.to_string(),
+                index,
+            );
+            c.right.insert(key, word(row, "correct", &place)?.to_string());
+        }
+        Ok(c)
+    }
+
+    /// The file name of the table they correct.
+    pub fn of(&self) -> &str {
+        &self.of
+    }
+
+    /// Number of corrected entries.
+    pub fn len(&self) -> usize {
+        self.right.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.right.is_empty()
+    }
+}
+
+/// One unit in the last place of `x`, also between powers of two.
+fn ulp(x: f64) -> f64 {
+    let x = x.abs();
+    (x.next_up() - x).max(f64::MIN_POSITIVE * f64::EPSILON)
+}
+
+/// The sizes of the largest terms of mean and covariance, row-major: see the module's table. `f`, `g` and `initial` are
+/// F, G G^T and the initial covariance, `stationary` S; G G^T and the initial covariance must be diagonal. K * K numbers each.
+pub fn largest_terms<const K: usize>(f: &[Dd], g: &[Dd], initial: &[Dd], stationary: Option<&[f64]>, tau: Dd) -> (Vec<f64>, Vec<f64>) {
+    let drift = Mat::<K, Dd>::build(|i, j| f[i * K + j]);
+    let zero = Mat::<K>::ZERO.to_dd();
+    let rate = -(0..K).fold(Dd::ZERO, |s, i| s + drift[(i, i)]) / Dd::from(K as f64);
+    let n = Mat::<K, Dd>::build(|i, j| if i == j { drift[(i, j)] + rate } else { drift[(i, j)] });
+    let t = tau.hi;
+    let mean = if K == 2 {
+        // N^2 = delta: e^(N tau) = cosh(d tau) + N sinh(d tau) / d, d = sqrt(delta)
+        let delta = n[(0, 0)] * n[(0, 0)] + n[(0, 1)] * n[(1, 0)];
+        let d = delta.abs().sqrt();
+        let x = (d * tau).hi;
+        let over = delta.hi > 0.0;
+        let slow = if over { ((drift[(0, 0)] * drift[(1, 1)] - drift[(0, 1)] * drift[(1, 0)]) / (rate + d)).hi } else { rate.hi };
+        let (cosh, sinh) = if over { (0.5 + 0.5 * (-2.0 * x).exp(), -0.5 * (-2.0 * x).exp_m1()) } else { (x.cos(), x.sin()) };
+        let (e, sinh) = ((-slow * t).exp(), if x < 1e-8 { t } else { sinh / d.hi });
+        Mat::<K>::build(|i, j| {
+            let unit = if i == j { Dd::ONE } else { Dd::ZERO };
+            let parts = e * (cosh * unit.hi).abs().max((sinh * n[(i, j)].hi).abs());
+            if !over {
+                return parts;
+            }
+            let mode = |sign: f64| ((d * unit + n[(i, j)].scale(sign)) / d.scale(2.0)).hi.abs();
+            parts.min(e * mode(1.0).max(mode(-1.0) * (-2.0 * x).exp()))
+        })
+    } else {
+        let mut power = Mat::<K>::identity().to_dd();
+        let mut most = Mat::<K>::identity();
+        for k in 1..K {
+            power = power.matmul(&n).times(tau / Dd::from(k as f64));
+            most = Mat::build(|i, j| most[(i, j)].max(power[(i, j)].hi.abs()));
+        }
+        most.times((-rate.hi * t).exp())
+    };
+    let start = Mat::<K>::build(|i, j| (0..K).map(|k| initial[k * K + k].hi * mean[(i, k)] * mean[(j, k)]).fold(0.0, f64::max));
+    let mut by_source = start;
+    for k in (0..K).filter(|k| g[k * K + k].hi != 0.0) {
+        let mut one = zero;
+        one[(k, k)] = g[k * K + k];
+        let q = doubling(&drift, &one, tau).cov;
+        by_source = Mat::build(|i, j| by_source[(i, j)].max(q[(i, j)].hi.abs()));
+    }
+    let cov = match stationary {
+        None => by_source,
+        Some(s) => Mat::build(|i, j| {
+            let back = (0..K * K).map(|n| s[n].abs() * mean[(i, n / K)] * mean[(j, n % K)]).fold(start[(i, j)], f64::max);
+            by_source[(i, j)].min(back.max(s[i * K + j].abs()))
+        }),
+    };
+    (mean.0.concat(), cov.0.concat())
+}
+
+/// A value in hand: what it is, what it should be, and the size of its largest term.
+struct Found<'a> {
+    family: &'static str,
+    quantity: &'static str,
+    got: f64,
+    text: &'a str,
+    truth: Dd,
+    term: f64,
+}
+
+impl Table {
+    /// Adds what the crate makes of every row of a table.
+    ///
+    /// # Errors
+    /// A text that is no table of schema `cld-truth/1`, or describes a process that does not exist.
+    pub fn add(&mut self, text: &str, file: &str, corrections: Option<&Corrections>) -> Result<()> {
+        let json = parse_json(text, file)?;
+        let schema = word(&json, "schema", file)?;
+        if schema != "cld-truth/1" {
+            return Err(Error::parameter(format!("{file}: schema"), schema, "cld-truth/1"));
+        }
+        let schedules = json.get("kind").and_then(Json::as_str) == Some("schedules");
+        for case in list(&json, "cases", file)? {
+            let id = word(case, "id", file)?;
+            let place = format!("{file}: {id}");
+            if schedules {
+                self.add_schedule(case, &place)?;
+            } else {
+                self.add_kernels(case, &place, id, corrections)?;
+            }
+        }
+        let order = |l: &Line| (FAMILIES.iter().position(|f| f.0 == l.family), MEASURED.iter().position(|q| *q == l.quantity));
+        self.lines.sort_by_key(order);
+        Ok(())
+    }
+
+    fn add_schedule(&mut self, case: &Json, place: &str) -> Result<()> {
+        let schedule = config::schedule(missing(case, "schedule", place)?)?;
+        for row in list(case, "rows", place)? {
+            let (s, t) = (time(row, "s", place)?, time(row, "t", place)?);
+            self.rows += 1;
+            for (quantity, key, got) in [("rate", "rate_t", schedule.rate(t)), ("integral", "integral", schedule.integral(s, t)?)] {
+                let text = word(row, key, place)?;
+                let truth = read(text, place)?;
+                self.record(&Found { family: "schedule", quantity, got, text, truth, term: 0.0 }, &|| {
+                    format!("{} s={s:.3e} t={t:.3e}", schedule.name())
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_kernels(&mut self, case: &Json, place: &str, id: &str, corrections: Option<&Corrections>) -> Result<()> {
+        let empty = serde_json::Map::new();
+        let params = case.get("params").and_then(Json::as_object).unwrap_or(&empty);
+        let config =
+            Config::new(word(case, "process", place)?, params, missing(case, "schedule", place)?, word(case, "objective", place)?)?;
+        let process = config.process()?;
+        let name = match (config.entry.name, config.params.0.contains_key("Gamma")) {
+            (n @ ("cld" | "sscs-analytic"), true) => format!("{n}, any damping"),
+            (n @ ("cld" | "sscs-analytic"), false) => format!("{n}, critical"),
+            (n, _) => n.to_string(),
+        };
+        let Some((family, _)) = FAMILIES.iter().find(|f| f.0 == name) else {
+            return Err(Error::parameter(place.to_string(), name, "a process of the list of families"));
+        };
+        let k = process.channels();
+        let matrix = |key: &str| -> Result<Option<Vec<Dd>>> {
+            let Some(v) = case.get(key) else { return Ok(None) };
+            let m = strings(v, place)?.into_iter().map(|s| read(s, place)).collect::<Result<Vec<_>>>()?;
+            if m.len() != k * k {
+                return Err(Error::shape(format!("{place}.{key}"), &[m.len()], format!("{}", k * k)));
+            }
+            Ok(Some(m))
+        };
+        let matrices = match (matrix("F")?, matrix("GGt")?, matrix("initial_cov")?) {
+            (Some(f), Some(g), Some(i)) => Some((f, g, i)),
+            _ => None,
+        };
+        let stationary = process.stationary();
+        for row in list(case, "rows", place)? {
+            let t = time(row, "t", place)?;
+            let s = row.get("s").and_then(Json::as_f64).unwrap_or(0.0);
+            self.rows += 1;
+            let values = kernel_values(&*process, &config.schedule, config.objective, s, t);
+            let integral = [config.schedule.integral(s, t)?];
+            let kernel = values.as_ref().ok();
+            self.refused += usize::from(kernel.is_none());
+            let tau = read(word(row, "B", place)?, place)?;
+            let none = (vec![0.0; k * k], vec![0.0; k * k]);
+            let (mean_terms, cov_terms) = match &matrices {
+                Some((f, g, i)) if k > 1 => {
+                    let s = stationary.as_deref();
+                    match k {
+                        2 => largest_terms::<2>(f, g, i, s, tau),
+                        3 => largest_terms::<3>(f, g, i, s, tau),
+                        _ => largest_terms::<4>(f, g, i, s, tau),
+                    }
+                }
+                _ => none,
+            };
+            // what the off-diagonal entries of factors and inverse are divided by
+            let divisor = |quantity: &str, i: usize| match (quantity, kernel) {
+                ("chol_lower", Some(v)) => v.chol_lower[(i % k) * (k + 1)],
+                ("chol_upper", Some(v)) => v.chol_upper[(i % k) * (k + 1)],
+                ("inv", Some(v)) if k == 2 => v.det,
+                _ => f64::INFINITY,
+            };
+            for quantity in MEASURED {
+                let Some(stated) = row.get(if *quantity == "integral" { "B" } else { quantity }) else { continue };
+                let stated = strings(stated, place)?;
+                let one = |x: f64| vec![x];
+                let got: Vec<f64> = match (*quantity, kernel) {
+                    ("integral", _) => integral.to_vec(),
+                    (_, None) => {
+                        self.line(family, quantity).left_out += stated.len();
+                        continue;
+                    }
+                    ("mean", Some(v)) => v.mean.clone(),
+                    ("cov", Some(v)) => v.cov.clone(),
+                    ("chol_lower", Some(v)) => v.chol_lower.clone(),
+                    ("chol_upper", Some(v)) => v.chol_upper.clone(),
+                    ("inv", Some(v)) => v.inv.clone(),
+                    ("det", Some(v)) => one(v.det),
+                    ("logdet", Some(v)) => one(v.logdet),
+                    ("ell", Some(v)) => one(v.ell),
+                    _ => continue,
+                };
+                if got.len() != stated.len() {
+                    return Err(Error::shape(format!("{place}: {quantity}"), &[stated.len()], format!("{}", got.len())));
+                }
+                for (i, (&got, &text)) in got.iter().zip(&stated).enumerate() {
+                    let right = corrections.and_then(|c| c.right.get(&(id.to_string(), t.to_bits(), (*quantity).to_string(), i)));
+                    self.corrected += usize::from(right.is_some());
+                    let text = right.map_or(text, String::as_str);
+                    let truth = read(text, place)?;
+                    let off = i / k != i % k;
+                    let term = match *quantity {
+                        "mean" => mean_terms[i],
+                        "cov" if off => cov_terms[i],
+                        "chol_lower" | "chol_upper" | "inv" if off && truth.hi != 0.0 => cov_terms[i] / divisor(quantity, i),
+                        "logdet" => 1.0,
+                        _ => 0.0,
+                    };
+                    let entry = if stated.len() > 1 { format!("[{}][{}] ", i / k, i % k) } else { String::new() };
+                    self.record(&Found { family, quantity, got, text, truth, term }, &|| {
+                        let from = if s > 0.0 { format!("s={s:.3e} ") } else { String::new() };
+                        format!("{entry}{from}t={t:.3e} {}", config.describe())
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, family: &'static str, quantity: &'static str) -> &mut Line {
+        let at = self.lines.iter().position(|l| l.family == family && l.quantity == quantity).unwrap_or_else(|| {
+            let bound = FAMILIES.iter().find(|f| f.0 == family).map_or(Bound::Ulp(8.0), |f| f.1);
+            let (values, left_out, ulp, relative, own) = (0, 0, 0.0, 0.0, 0.0);
+            self.lines.push(Line { family, quantity, bound, values, left_out, ulp, relative, own, at: String::new() });
+            self.lines.len() - 1
+        });
+        &mut self.lines[at]
+    }
+
+    fn record(&mut self, v: &Found<'_>, place: &dyn Fn() -> String) {
+        let line = self.line(v.family, v.quantity);
+        let size = v.truth.hi.abs();
+        let is_zero = v.truth.hi == 0.0 && !v.text.split(['e', 'E']).next().unwrap_or("").bytes().any(|b| (b'1'..=b'9').contains(&b));
+        let mut error = (Dd::from(v.got) - v.truth).to_f64().abs();
+        if !is_zero && !(f64::MIN_POSITIVE..=f64::MAX).contains(&size) {
+            line.left_out += 1;
+            if v.got.abs() <= 2.0 * f64::MIN_POSITIVE || (size > 1.0 && v.got.is_finite()) {
+                return;
+            }
+            error = f64::INFINITY;
+        } else {
+            line.values += 1;
+        }
+        if !error.is_finite() {
+            error = f64::INFINITY; // NaN too
+        }
+        let against = size.max(v.term);
+        let (ulps, relative) = if error == 0.0 { (0.0, 0.0) } else { (error / ulp(against), error / against) };
+        if size > 0.0 && error > 0.0 {
+            line.own = line.own.max(error / size);
+        }
+        line.relative = line.relative.max(relative);
+        if ulps > line.ulp {
+            line.ulp = ulps;
+            line.at = place();
+        }
+    }
+
+    /// Whether every promise is kept.
+    pub fn kept(&self) -> bool {
+        self.lines.iter().all(Line::kept)
+    }
+
+    /// Number of values compared.
+    pub fn values(&self) -> usize {
+        self.lines.iter().map(|l| l.values).sum()
+    }
+
+    /// The page `docs/accuracy.md`: what is measured, how, and the table.
+    pub fn to_markdown(&self) -> String {
+        let mut out = String::from(INTRODUCTION);
+        let _ = write!(
+            out,
+            "Read: {} rows. Compared: {} values. Replaced by a correction: {}. Kernels refused: {}.\n\n\
+             | family | quantity | promised | values | left out | worst, ulp | worst, relative | against the value itself | where |\n\
+             |---|---|---|---:|---:|---:|---:|---:|---|\n",
+            self.rows,
+            self.values(),
+            self.corrected,
+            self.refused,
+        );
+        for l in &self.lines {
+            let bound = match l.bound {
+                Bound::Ulp(b) => format!("{b} ulp"),
+                Bound::Relative(b) => format!("{b:e}"),
+            };
+            let _ = writeln!(
+                out,
+                "| {} | {} | {bound} | {} | {} | {:.2} | {:.1e} | {:.1e} | {} |",
+                l.family, l.quantity, l.values, l.left_out, l.ulp, l.relative, l.own, l.at
+            );
+        }
+        out
+    }
+}
+
+/// What stands above the table in `docs/accuracy.md`.
+const INTRODUCTION: &str = "# Accuracy
+
+This page is the output of `cld accuracy --markdown`, run in the repository: every kernel of the high-precision tables in
+`fixtures/truth/` (36 digits; their README says how they were made), computed by the crate in f64 and compared entry by
+entry. Times from 1e-12 to 1, masses from 1e-4 to 1e4, both objectives, several schedules. A test holds page and command
+together. The last digits of the figures depend on the system's `exp`, `sin` and `ln`.
+
+- An ulp is the unit in the last place of the true value; errors are fractional.
+- Entries that cross zero are measured against their largest term: `1 - z` in CLD's mean against `max(1, z)`; an
+  off-diagonal covariance, and factor and inverse with it, against the largest of what each noise and each initial variance
+  adds; the log-determinant, zero where the determinant is one, against `max(1, |log det|)`. The exact rule for every
+  process is in the documentation of `vectors::accuracy`. The column *against the value itself* is the worst relative
+  error without this rule.
+- Left out: true values that are no normal f64 (entries that vanish exponentially at M = 1e-4). The crate gives a finite
+  number there too, below twice the smallest normal one.
+- `integral` is the integral of the rate under each process's own schedules; `inv` the inverse covariance; `ell` the inverse
+  standard deviation of v given x.
+
+";
