@@ -153,7 +153,7 @@ fn critical_cld_agrees_with_doubling_everywhere() {
             compared += 1;
             crossed += usize::from(term > 4.0 * truth.hi.abs());
             let u = ulps(got, truth, term);
-            if !(u <= worst.0) {
+            if u > worst.0 || u.is_nan() {
                 worst = (u, format!("{what} t={t:e} M={mass:e} gamma={gamma} {} {got:e} {truth:?}", schedule.name()));
             }
         };
@@ -202,7 +202,7 @@ fn compare<P: LinearSde<2> + Copy + Send + Sync + 'static>(p: P, gamma: f64, sch
             return;
         }
         let relative = (Dd::from(got) - truth).to_f64().abs() / truth.hi.abs().max(term);
-        if !(relative <= worst.0) {
+        if relative > worst.0 || relative.is_nan() {
             worst = (relative, format!("{what} t={t:e} {say} gamma={gamma} {} {got:e} {truth:?}", schedule.name()));
         }
     };
@@ -247,7 +247,7 @@ fn other_closed_forms_agree_with_doubling_everywhere() {
             compare(CldPosition::new(position.0, position.1, position.2).unwrap(), gamma, schedule, t, &format!("{position:?}")),
         ];
         for (w, f) in worst.iter_mut().zip(found) {
-            if !(f.0 <= w.0) {
+            if f.0 > w.0 || f.0.is_nan() {
                 *w = f;
             }
         }
@@ -276,7 +276,7 @@ fn entries_that_vanish_stay_right() {
             ];
             for f in found {
                 all += 1;
-                if !(f.0 <= worst.0) {
+                if f.0 > worst.0 || f.0.is_nan() {
                     worst = f;
                 }
             }

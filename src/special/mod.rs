@@ -3,6 +3,7 @@
 //! | function | domain | accuracy | method |
 //! |---|---|---|---|
 //! | [`exp_neg`] | 0 <= x <= 700 | 2^-58 relative | table of 2^(-i/64) in double words, degree-6 polynomial |
+//! | [`scaled_exp_neg`] | x >= 0 | 2 ulp, while the product is a normal number | square of `exp_neg(x/2)` |
 //! | [`p3_g`] | y >= 0 | 4 ulp (P3 and G) | y < 2.5: e^-y times an all-positive series; else 1 - e^-y(...) |
 //! | [`one_minus_exp_neg`] | x >= 0 | 1 ulp | `expm1` with first-order correction for the low word |
 
