@@ -5,7 +5,7 @@
 //! Every diffusion here acts on each data coordinate alone, as a small linear SDE under a scalar change of time,
 //!
 //! ```text
-//! du = F u b(t) dt + G sqrt(b(t)) dW,   u in R^K,   B(s,t) = integral of b over [s,t]
+//! du = F u b(t) dt + G sqrt(b(t)) dW,   u in R^K,   B(s,t) = integral of b over `[s, t]`
 //! u_t | u_s ~ N(Phi(tau) u_s, Q(tau)),  tau = B(s,t)
 //! ```
 //!

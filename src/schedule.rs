@@ -41,7 +41,7 @@ enum Kind {
 
 /// A rate `b(t)` on [0, 1].
 ///
-/// | kind | rate b(t) | integral over [s,t] |
+/// | kind | rate b(t) | integral over `[s, t]` |
 /// |---|---|---|
 /// | constant | `b` | `b (t - s)` |
 /// | linear | `b0 + b1 t` | `(t - s) (b0 + b1 (s + t) / 2)` |
@@ -187,7 +187,7 @@ impl Schedule {
         }
     }
 
-    /// The interval [s,t] in the schedule's own clock.
+    /// The interval `[s, t]` in the schedule's own clock.
     ///
     /// # Errors
     /// Unless `0 <= s <= t <= 1`.
@@ -204,7 +204,7 @@ impl Schedule {
         Ok(Span { start: self.integral_from_zero(s), tau: self.integral_dd(s, t) })
     }
 
-    /// The integral `B(s,t)` of the rate over [s,t], correctly rounded but for about one case in a million.
+    /// The integral `B(s,t)` of the rate over `[s, t]`, correctly rounded but for about one case in a million.
     ///
     /// # Errors
     /// Unless `0 <= s <= t <= 1`.

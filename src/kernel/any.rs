@@ -52,7 +52,7 @@ fn values<const K: usize>(m: &AnyMoments) -> Result<KernelValues> {
     })
 }
 
-/// The kernel of `process` at `t`, or its transition over [s,t] where `s` is given.
+/// The kernel of `process` at `t`, or its transition over `[s, t]` where `s` is given.
 ///
 /// # Errors
 /// As [`Kernel::new`].

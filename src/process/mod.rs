@@ -76,7 +76,7 @@ pub trait LinearSde<const K: usize> {
     fn stationary(&self) -> Option<Mat<K>>;
 
     /// Covariance of the prior, the law from which sampling starts; `horizon` is `B(0,1)`.
-    /// The stationary one where it exists, else the noise gathered over [0,1]. Formula: process.prior.
+    /// The stationary one where it exists, else the noise gathered over `[0, 1]`. Formula: process.prior.
     fn prior(&self, horizon: f64) -> Mat<K> {
         self.stationary().unwrap_or_else(|| self.noise().times(horizon))
     }

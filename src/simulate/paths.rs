@@ -1,8 +1,8 @@
 //! Batches of paths of a linear SDE, on all cores: the same bits for any number of threads.
 //!
 //! A step of any scheme on a linear SDE is `u' = A u + C xi` with matrices that all paths share
-//! ([`affine_step`](super::affine_step) reads them off the scheme's own step), so one loop runs every scheme: it is
-//! [`simd::affine_paths`](crate::simd), which keeps a group of paths in registers from record to record. Paths are worked
+//! ([`affine_step`] reads them off the scheme's own step), so one loop runs every scheme: it is
+//! [`simd::affine_paths`], which keeps a group of paths in registers from record to record. Paths are worked
 //! off in blocks of [`BLOCK`]; each block's moments are merged in the order of the blocks, whoever computed them.
 
 use super::law::affine_step;

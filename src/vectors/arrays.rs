@@ -96,9 +96,43 @@ fn count_entries(path: &Path, name: &str) -> Result<usize> {
     }
 }
 
+/// The header of an .npy file: magic, version, length, and a Python dictionary as text.
+fn header_bytes(reader: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 10];
+    reader.read_exact(&mut bytes)?;
+    let mut length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    if bytes[6] >= 2 {
+        let mut more = [0; 2];
+        reader.read_exact(&mut more)?;
+        length |= usize::from(u16::from_le_bytes(more)) << 16;
+        bytes.extend(more);
+    }
+    reader.take(length as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether the product of the declared shape leaves u64. `npyz` multiplies it unchecked, so this comes first.
+fn enormous(header: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(header);
+    let Some(shape) = text.split("'shape'").nth(1).and_then(|s| s.split('(').nth(1)).and_then(|s| s.split(')').next()) else {
+        return false; // npyz says what is wrong
+    };
+    let mut sizes = shape.split(',').map(str::trim).filter(|d| !d.is_empty());
+    let product = |n: u64, d: &str| match d.parse::<u64>() {
+        Ok(d) => n.checked_mul(d),
+        Err(e) if *e.kind() == std::num::IntErrorKind::PosOverflow => None,
+        Err(_) => Some(n), // npyz says what is wrong
+    };
+    sizes.try_fold(1, product).is_none()
+}
+
 fn read_npy(mut reader: impl Read, file: &str, array: &str) -> Result<Array> {
-    let header = npyz::NpyHeader::from_reader(&mut reader)
-        .map_err(|e| broken(file, array, format!("its .npy header is cut short or damaged: {e}")))?;
+    let damaged = |e: std::io::Error| broken(file, array, format!("its .npy header is cut short or damaged: {e}"));
+    let bytes = header_bytes(&mut reader).map_err(damaged)?;
+    if enormous(&bytes) {
+        return Err(broken(file, array, format!("declares an enormous shape, more than {} GiB; allowed: less", LARGEST >> 30)));
+    }
+    let header = npyz::NpyHeader::from_reader(&mut bytes.as_slice()).map_err(damaged)?;
     let kind = header.dtype().descr();
     let kind = kind.trim_matches('\'').to_string();
     let (order, code) = kind.split_at(kind.len().min(1));

@@ -222,7 +222,7 @@ fn as_rows(e: &Entry) -> Entry {
 /// `progress` is called with (done, total).
 ///
 /// # Errors
-/// Inputs or outputs of the wrong shape, inputs that are not finite, times outside [0,1], unknown outputs.
+/// Inputs or outputs of the wrong shape, inputs that are not finite, times outside `[0, 1]`, unknown outputs.
 /// Outputs that are not finite are answers, and get the verdict `off`.
 pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize, usize)) -> Result<Report> {
     let file = answers.file.display().to_string();

@@ -25,7 +25,7 @@ pub fn reply_row(v: &KernelValues) -> Map<String, Json> {
 }
 
 /// Answers a request: `cases[]` with `process`, `params`, `schedule`, `objective` and `rows[]` with `t` (and `s`, for the
-/// transition over [s,t]). Other fields are ignored. The reply has the same cases and rows, with the values of
+/// transition over `[s, t]`). Other fields are ignored. The reply has the same cases and rows, with the values of
 /// [`reply_row`] as JSON numbers that read back to the same f64.
 ///
 /// # Errors

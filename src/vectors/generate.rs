@@ -16,7 +16,7 @@ use std::path::Path;
 /// Fields of a vectors manifest.
 pub(super) const MANIFEST_KEYS: &[&str] = &["schema", "version", "seed", "about", "arrays", "notes", "entries"];
 
-/// Groups of quantities that can be asked for: name and quantities. `transition` is the kernel over [s,t], s > 0.
+/// Groups of quantities that can be asked for: name and quantities. `transition` is the kernel over `[s, t]`, s > 0.
 pub const SUITES: &[(&str, &[&str])] = &[
     ("schedule", &["schedule.rate", "schedule.integral"]),
     ("process", &["process.drift_diffusion", "prior.log_density"]),

@@ -30,7 +30,7 @@ const fn q(name: &'static str, inputs: &'static [&'static str], about: &'static 
     Quantity { name, inputs, about }
 }
 
-/// Every quantity that can be judged. `s`, where given, makes a kernel the transition over [s,t].
+/// Every quantity that can be judged. `s`, where given, makes a kernel the transition over `[s, t]`.
 pub const QUANTITIES: &[Quantity] = &[
     q("schedule.rate", &["t"], "rate b(t)"),
     q("schedule.integral", &["t"], "integral of b over [0,t], or [s,t]"),
@@ -151,7 +151,7 @@ impl Model {
         &*self.process
     }
 
-    /// The interval of the process's clock for [s,t].
+    /// The interval of the process's clock for `[s, t]`.
     fn span(&self, s: f64, t: f64) -> Result<Span> {
         let (s, t) = if self.one_minus_t && s == 0.0 { (0.0, 1.0 - t) } else { (s, t) };
         let on = self.schedule.span(s, t)?;
@@ -289,7 +289,7 @@ pub fn outputs(quantity: &str, k: usize) -> Vec<String> {
 /// The truth for one output of a quantity, row-major over (rows, columns), and the number of columns.
 ///
 /// # Errors
-/// Inputs missing, of the wrong shape or not finite; times outside [0,1]; an output the quantity has not.
+/// Inputs missing, of the wrong shape or not finite; times outside `[0, 1]`; an output the quantity has not.
 pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str) -> Result<(Vec<Cell>, usize)> {
     let k = model.channels();
     let first = if quantity == "prior.log_density" { "u" } else { "t" };

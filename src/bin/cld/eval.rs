@@ -46,7 +46,7 @@ pub struct Args {
     /// Schedule as JSON, such as '{"kind":"linear","b0":0.1,"b1":19.9}'.
     #[arg(long, value_name = "JSON")]
     schedule: Option<String>,
-    /// Start of the interval, for the transition over [s,t].
+    /// Start of the interval, for the transition over `[s, t]`.
     #[arg(long)]
     s: Option<f64>,
     /// Time in (0, 1].
