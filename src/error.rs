@@ -71,7 +71,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     #[cold]
-    pub(crate) fn parameter(name: impl Into<Cow<'static, str>>, value: impl fmt::Display, allowed: impl Into<Cow<'static, str>>) -> Self {
+    /// A parameter that is refused: its name, its value, and what is allowed.
+    pub fn parameter(name: impl Into<Cow<'static, str>>, value: impl fmt::Display, allowed: impl Into<Cow<'static, str>>) -> Self {
         Error::Parameter { name: name.into(), value: value.to_string(), allowed: allowed.into() }
     }
 

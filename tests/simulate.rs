@@ -7,7 +7,7 @@ use cld_sgm::simd::normal::normals;
 use cld_sgm::simulate::streams::Stream;
 use cld_sgm::simulate::{Forward, Plan, Scheme, Sde, scheme_law};
 use cld_sgm::{Cld, CldPosition, Mat, Schedule, SubVp};
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use statrs::distribution::{ContinuousCDF, Normal};
 

@@ -9,12 +9,13 @@
 //! | [`orders`] | convergence orders of the schemes, from their exact laws |
 //! | [`simulation`] | claims by simulating the SDE |
 //! | [`run`] | runs claims, whole or in shards |
+//! | [`report`] | text, JSON, HTML |
 
 pub mod cases;
 pub mod claim;
 pub mod noise_free;
 pub mod orders;
-// REPORT
+pub mod report;
 pub mod run;
 pub mod simulation;
 pub mod stats;

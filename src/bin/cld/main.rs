@@ -1,6 +1,7 @@
 //! The command `cld`: parse, call, print; no mathematics here.
 
 mod accuracy;
+mod audit;
 mod check;
 mod eval;
 mod show;
@@ -26,6 +27,7 @@ enum Command {
     Vectors(vectors::Args),
     Eval(eval::Args),
     Accuracy(accuracy::Args),
+    Audit(audit::Args),
 }
 
 /// What a subcommand found.
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Vectors(args) => vectors::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Accuracy(args) => accuracy::run(&args),
+        Command::Audit(args) => audit::run(&args),
     };
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

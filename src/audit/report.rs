@@ -1,0 +1,420 @@
+//! The audit for people: one line per family, and a page of HTML that needs nothing but a browser.
+
+use super::claim::{Evidence, Method};
+use super::run::Audit;
+use crate::vectors::predict::CHANNELS;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Claims of one process by one method.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// Process, by the name that its claims' ids begin with.
+    pub process: String,
+    /// Method, with the scheme for simulations.
+    pub method: String,
+    /// Number of claims.
+    pub claims: usize,
+    /// Claims that do not hold.
+    pub off: Vec<String>,
+    /// The largest deviation, in units of the tolerance.
+    pub worst: f64,
+    /// The largest power limit among variances, covariances and what follows from them (not means): a relative error of
+    /// this size in any of them is caught at any audited time.
+    pub power: f64,
+}
+
+/// Families, in the order of their claims.
+pub fn families(a: &Audit) -> Vec<Family> {
+    let mut all: Vec<Family> = vec![];
+    for e in &a.evidence {
+        let process = e.claim.id.split(['.', '/']).next().unwrap_or("").to_string();
+        let method = e.claim.id.rsplit('/').next().unwrap_or("").to_string();
+        let i = all.iter().position(|f| f.process == process && f.method == method).unwrap_or_else(|| {
+            all.push(Family { process, method, claims: 0, off: vec![], worst: 0.0, power: 0.0 });
+            all.len() - 1
+        });
+        let f = &mut all[i];
+        f.claims += 1;
+        f.worst = f.worst.max(e.worst);
+        if !e.claim.id.contains("/mean.") {
+            f.power = f.power.max(e.power);
+        }
+        if !e.holds {
+            f.off.push(e.claim.id.clone());
+        }
+    }
+    all
+}
+
+/// Formula ids with their source and printed form, from the document that traces them.
+fn sources() -> BTreeMap<&'static str, (&'static str, &'static str)> {
+    let rows = include_str!("../../docs/formulas.md").lines().filter(|l| l.starts_with("| `"));
+    let cells = |l: &'static str| l.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
+    rows.map(cells).filter(|c| c.len() >= 4).map(|c| (c[0].trim_matches('`'), (c[1], c[3]))).collect()
+}
+
+fn escape(s: &str) -> String {
+    s.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// A number in few characters.
+fn short(x: f64) -> String {
+    if x == 0.0 || !x.is_finite() || (0.01..1e4).contains(&x.abs()) { format!("{x:.3}") } else { format!("{x:.1e}") }
+}
+
+/// Colour of text and axes: replaced by the page's own, so that dark mode works.
+const INK: RGBColor = RGBColor(1, 2, 3);
+/// Grid lines: a colour that reads on light and dark.
+const GRID: RGBColor = RGBColor(128, 128, 128);
+/// Colours that tell apart on light and dark, also for the colour-blind (Okabe and Ito's palette).
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(148, 103, 189),
+];
+
+/// One plot: axes, then what `draw` adds.
+struct Plot<'a> {
+    x: (&'a str, f64, f64),
+    y: (&'a str, f64, f64),
+    log: (bool, bool),
+}
+
+type Points = Vec<(f64, f64)>;
+
+/// What is drawn: points or lines with a name, and horizontal bands.
+struct Series {
+    name: String,
+    points: Points,
+    line: bool,
+}
+
+const SIZE: (u32, u32) = (720, 400);
+
+/// Draws on coordinates that are already logarithms where an axis is logarithmic; labels turn them back.
+fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<String> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let to = |log: bool, v: f64| if log { v.log10() } else { v };
+        let (x0, x1) = (to(p.log.0, p.x.1), to(p.log.0, p.x.2));
+        let (y0, y1) = (to(p.log.1, p.y.1), to(p.log.1, p.y.2));
+        let mut chart =
+            ChartBuilder::on(&root).margin(12).x_label_area_size(46).y_label_area_size(74).build_cartesian_2d(x0..x1, y0..y1).ok()?;
+        let label = |log: bool| move |v: &f64| if log { format!("1e{v:.0}") } else { format!("{}", (v * 1e6).round() / 1e6) };
+        let text = |size: u32| ("sans-serif", size).into_font().color(&INK);
+        let ticks = |log: bool, a: f64, b: f64| if log { ((b - a).round() as usize + 1).min(13) } else { 6 };
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID.mix(0.35))
+            .axis_style(INK)
+            .x_labels(ticks(p.log.0, x0, x1))
+            .y_labels(ticks(p.log.1, y0, y1))
+            .x_label_formatter(&label(p.log.0))
+            .y_label_formatter(&label(p.log.1))
+            .x_desc(p.x.0)
+            .y_desc(p.y.0)
+            .axis_desc_style(text(15))
+            .label_style(text(14))
+            .draw()
+            .ok()?;
+        if let Some((low, high)) = band {
+            let (low, high) = (to(p.log.1, low), to(p.log.1, high));
+            chart.draw_series(std::iter::once(Rectangle::new([(x0, low), (x1, high)], GREEN.mix(0.12).filled()))).ok()?;
+        }
+        for (i, s) in series.iter().enumerate() {
+            let colour = COLOURS[i % COLOURS.len()];
+            let points: Points = s.points.iter().map(|(x, y)| (to(p.log.0, *x), to(p.log.1, *y))).collect();
+            let drawn = if s.line {
+                chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2))).ok()?
+            } else {
+                chart.draw_series(points.iter().map(|c| Circle::new(*c, 3, colour.mix(0.75).filled()))).ok()?
+            };
+            if !s.name.is_empty() {
+                drawn.label(s.name.clone()).legend(move |(x, y)| Circle::new((x + 8, y), 5, colour.filled()));
+            }
+        }
+        if series.iter().any(|s| !s.name.is_empty()) {
+            let place = if p.log.1 { SeriesLabelPosition::UpperRight } else { SeriesLabelPosition::LowerRight };
+            chart.configure_series_labels().position(place).label_font(text(14).pos(Pos::new(HPos::Left, VPos::Center))).draw().ok()?;
+        }
+        root.present().ok()?;
+    }
+    // the page's own ink, and its width
+    let size = format!("width=\"{}\" height=\"{}\"", SIZE.0, SIZE.1);
+    Some(svg.replace("#010203", "currentColor").replacen(&size, "width=\"100%\" role=\"img\"", 1))
+}
+
+/// Error of the closed forms against doubling over time, the worst of each process.
+fn errors_over_time(a: &Audit) -> Option<String> {
+    let mut by: BTreeMap<&str, BTreeMap<u64, f64>> = BTreeMap::new();
+    for e in a.evidence.iter().filter(|e| e.claim.method == Method::Doubling) {
+        let process = e.claim.id.split(['.', '/']).next().unwrap_or("");
+        for f in &e.figures {
+            let worst = by.entry(process).or_default().entry(f.at.to_bits()).or_insert(0.0);
+            *worst = worst.max(f.deviation * 1e-13);
+        }
+    }
+    let chosen = ["cld", "cld-over", "psld", "position-noise", "order-4", "vp"];
+    let series: Vec<Series> = chosen
+        .iter()
+        .filter_map(|p| by.get(p).map(|v| (p, v)))
+        .map(|(p, v)| Series {
+            name: (*p).to_string(),
+            points: v.iter().map(|(t, e)| (f64::from_bits(*t), e.max(1e-18))).collect(),
+            line: true,
+        })
+        .collect();
+    let plot = Plot { x: ("time t", 1e-12, 1.0), y: ("relative error", 1e-18, 1e-12), log: (true, true) };
+    if series.is_empty() { None } else { draw(&plot, &series, Some((1e-18, 1e-13))) }
+}
+
+/// Errors of the schemes' laws against the number of steps.
+fn convergence(a: &Audit) -> Option<String> {
+    let mut series = vec![];
+    for e in a.evidence.iter().filter(|e| e.claim.method == Method::Order && e.claim.id.starts_with("cld.dsm.linear/")) {
+        let name = e.claim.id.split('/').nth(1).unwrap_or("");
+        if name.starts_with("mean") {
+            continue;
+        }
+        let order = e.claim.statement.split("order ").last().unwrap_or("").to_string();
+        series.push(Series { name: format!("{name}: {order}"), points: e.figures.iter().map(|f| (f.at, f.found)).collect(), line: true });
+    }
+    let all: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).collect();
+    let low = all.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
+    let high = all.iter().copied().fold(0.0, f64::max).log10().ceil() + 2.0;
+    let plot = Plot { x: ("steps n", 200.0, 1200.0), y: ("error", 10f64.powf(low), 10f64.powf(high)), log: (false, true) };
+    if series.is_empty() { None } else { draw(&plot, &series, None) }
+}
+
+/// Simulated moments over exact ones, in standard errors, with the band of the tests.
+fn simulated(a: &Audit) -> Option<String> {
+    let mut series: Vec<Series> = vec![];
+    let mut band: f64 = 0.0;
+    for scheme in ["exact", "em", "splitting", "sra1"] {
+        let mut points = vec![];
+        for e in a.evidence.iter().filter(|e| e.claim.id.ends_with(&format!("/simulation.{scheme}"))) {
+            points.extend(e.figures.iter().map(|f| (f.at.max(1e-8), f.deviation.clamp(-9.0, 9.0))));
+            band = e.claim.tolerance.split(' ').next().and_then(|z| z.parse().ok()).unwrap_or(band);
+        }
+        if !points.is_empty() {
+            series.push(Series { name: scheme.into(), points, line: false });
+        }
+    }
+    let plot = Plot { x: ("time t", 1e-8, 1.0), y: ("deviation in standard errors", -9.0, 9.0), log: (true, false) };
+    if series.is_empty() { None } else { draw(&plot, &series, Some((-band, band))) }
+}
+
+/// Simulated against exact covariance of the paper's process, with confidence bars.
+fn moments(a: &Audit) -> Option<String> {
+    let mut series = vec![];
+    for entry in ["cov.xx", "cov.vv", "cov.xv"] {
+        let id = format!("cld.hsm.linear/{entry}/simulation.exact");
+        let Some(e) = a.evidence.iter().find(|e| e.claim.id == id) else { continue };
+        series.push(Series { name: format!("{entry}, exact"), points: e.figures.iter().map(|f| (f.at, f.expected)).collect(), line: true });
+        series.push(Series {
+            name: format!("{entry}, simulated"),
+            points: e.figures.iter().map(|f| (f.at, f.found)).collect(),
+            line: false,
+        });
+    }
+    let values: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).filter(|v| *v > 0.0).collect();
+    let low = values.iter().copied().fold(1.0, f64::min).log10().floor();
+    let plot = Plot { x: ("time t", 1e-6, 1.0), y: ("covariance", 10f64.powf(low), 10.0), log: (true, true) };
+    series.iter_mut().for_each(|s| s.points.retain(|p| p.1 > 0.0 && p.0 >= 1e-6));
+    if series.is_empty() { None } else { draw(&plot, &series, None) }
+}
+
+/// All p-values in order against the uniform law.
+fn quantiles(a: &Audit) -> Option<String> {
+    let mut p: Vec<f64> = a.evidence.iter().flat_map(|e| e.p.iter().copied()).collect();
+    if p.is_empty() {
+        return None;
+    }
+    p.sort_by(f64::total_cmp);
+    let n = p.len() as f64;
+    let points: Points = p.iter().enumerate().map(|(i, x)| ((i as f64 + 0.5) / n, x.max(1e-12))).collect();
+    let low = 0.5 / n;
+    let series = [
+        Series { name: "uniform law".into(), points: vec![(low, low), (1.0, 1.0)], line: true },
+        Series { name: format!("{} p-values", p.len()), points, line: false },
+    ];
+    let floor = 10f64.powf((p[0].max(1e-12).min(low)).log10().floor());
+    let plot = Plot { x: ("expected", 10f64.powf(low.log10().floor()), 1.0), y: ("found", floor, 10.0), log: (true, true) };
+    draw(&plot, &series, None)
+}
+
+const STYLE: &str = "
+:root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--page:#fff;--card:#f6f8fa;--line:#d0d7de;--good:#1a7f37;--bad:#cf222e}
+@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--page:#0d1117;--card:#161b22;--line:#30363d;--good:#3fb950;--bad:#ff7b72}}
+*{box-sizing:border-box}
+body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page)}
+main{max-width:70rem;margin:0 auto;padding:1rem}
+h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem}
+.verdict{font-size:1.15rem;font-weight:600}.good{color:var(--good)}.bad{color:var(--bad)}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.6rem;margin:1rem 0}
+.card{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem}
+.card b{display:block;font-size:1.25rem}.card span{color:var(--soft);font-size:.85rem}
+figure{margin:1rem 0;background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.6rem;color:var(--ink)}
+figure svg{display:block;height:auto}figcaption{color:var(--soft);font-size:.9rem;margin-top:.4rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,30rem),1fr));gap:1rem}.plots figure{margin:0}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:.85rem}
+th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+code{font-size:.85em;overflow-wrap:anywhere}
+details{border:1px solid var(--line);border-radius:.5rem;margin:.5rem 0;padding:.3rem .8rem}
+summary{cursor:pointer;padding:.3rem 0}
+";
+
+/// The page.
+pub fn html(a: &Audit) -> String {
+    let mut h = String::new();
+    let off: Vec<&Evidence> = a.evidence.iter().filter(|e| !e.holds).collect();
+    let (class, verdict) =
+        if a.holds { ("good", "All claims hold.".to_string()) } else { ("bad", format!("{} claims do not hold.", off.len())) };
+    let _ = write!(
+        h,
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
+         <title>cld audit: {}</title><style>{STYLE}</style><main><h1>Audit of cld-sgm {}</h1><p class=\"verdict {class}\">{verdict}</p>",
+        if a.holds { "holds" } else { "off" },
+        escape(&a.version)
+    );
+    if let Some(p) = &a.options.plant {
+        let _ = write!(h, "<p class=bad>An error was planted on purpose: {} in <code>{}</code>.</p>", short(p.size), escape(&p.id));
+    }
+    let simulated_claims = a.evidence.iter().filter(|e| e.claim.method == Method::Simulation).count();
+    let power =
+        |m: Method| a.evidence.iter().filter(|e| e.claim.method == m && e.claim.id.contains("/cov.")).map(|e| e.power).fold(0.0, f64::max);
+    let _ = write!(h, "<div class=cards>");
+    for (value, what) in [
+        (a.evidence.len().to_string(), "claims"),
+        ((a.evidence.len() - simulated_claims).to_string(), "of them without noise"),
+        (format!("{:.2} million", a.options.paths as f64 / 1e6), "paths per simulation"),
+        (format!("{:.1e}", power(Method::Doubling)), "caught in any covariance entry, without noise"),
+        (format!("{:.2}%", 100.0 * power(Method::Simulation)), "caught in any covariance entry by simulation alone"),
+        ("1e-6".to_string(), "chance of a false alarm in the whole run"),
+        (a.uniform.map_or("-".into(), |p| format!("{p:.2}")), "p-value: are all p-values uniform?"),
+        (a.options.seed.to_string(), "seed"),
+    ] {
+        let _ = write!(h, "<div class=card><b>{}</b><span>{what}</span></div>", escape(&value));
+    }
+    let _ = write!(h, "</div>");
+    if !off.is_empty() {
+        let _ = write!(h, "<h2>What does not hold</h2><div class=scroll><table><tr><th>claim<th class=n>deviation<th>statement");
+        for e in &off {
+            let _ = write!(
+                h,
+                "<tr><td><code>{}</code><td class=\"n bad\">{} &times; tolerance<td>{}",
+                escape(&e.claim.id),
+                short(e.worst),
+                escape(&e.claim.statement)
+            );
+        }
+        let _ = write!(h, "</table></div>");
+    }
+    let _ = write!(
+        h,
+        "<h2>How to read this</h2><p>A formula is believed when independent evidence supports it. Each claim below compares one number of the crate with one that was found another way:</p><ul>"
+    );
+    for m in Method::ALL {
+        if a.evidence.iter().any(|e| e.claim.method == m) {
+            let _ = write!(h, "<li><b>{}</b>: {}.", m.name(), escape(m.about()));
+        }
+    }
+    let _ = write!(
+        h,
+        "</ul><p>The deviation is in units of the tolerance: a claim holds if it is at most 1. The power is the smallest relative error that \
+         would be caught (by simulation: with probability 0.999; off-diagonal entries relative to the root of the product of the variances). \
+         {} tests of simulated paths share a false-alarm probability of 1e-6 by Bonferroni's bound, whatever the seed.</p>",
+        a.tests
+    );
+    let _ = write!(h, "<div class=plots>");
+    for (svg, caption) in [
+        (
+            errors_over_time(a),
+            "Error of the closed forms against 106-bit doubling, the worst entry of mean, covariance, factors, inverse, determinant and ell at each time. The band is the tolerance, 1e-13.",
+        ),
+        (
+            convergence(a),
+            "The schemes' exact laws against the closed form (cld, linear rate): measured orders and theory. No noise is in these lines.",
+        ),
+        (
+            moments(a),
+            "Covariance of the paper's process (HSM, linear rate): simulated points on exact lines. At this number of paths the error bars are thinner than the dots; the next plot shows them magnified.",
+        ),
+        (simulated(a), "Every simulated moment, as its deviation from the exact law in standard errors. The band is the tests' tolerance."),
+        (quantiles(a), "All p-values in order: if nothing is wrong they follow the uniform law."),
+    ] {
+        if let Some(svg) = svg {
+            let _ = write!(h, "<figure>{svg}<figcaption>{caption}</figcaption></figure>");
+        }
+    }
+    let _ = write!(
+        h,
+        "</div><h2>Families</h2><div class=scroll><table><tr><th>process<th>method<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict"
+    );
+    for f in families(a) {
+        let (class, verdict) = if f.off.is_empty() { ("good", "holds".to_string()) } else { ("bad", format!("{} off", f.off.len())) };
+        let _ = write!(
+            h,
+            "<tr><td>{}<td>{}<td class=n>{}<td class=n>{}<td class=n>{}<td class={class}>{verdict}",
+            escape(&f.process),
+            f.method,
+            f.claims,
+            short(f.worst),
+            short(f.power)
+        );
+    }
+    let _ = write!(h, "</table></div><h2>Every claim</h2>");
+    let sources = sources();
+    let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
+    for e in &a.evidence {
+        by.entry(e.claim.id.split('/').next().unwrap_or("")).or_default().push(e);
+    }
+    for (case, list) in by {
+        let off = list.iter().filter(|e| !e.holds).count();
+        let mark = if off == 0 { "<span class=good>all hold</span>".to_string() } else { format!("<span class=bad>{off} off</span>") };
+        let _ = write!(
+            h,
+            "<details{}><summary><code>{}</code>: {} claims, {mark}</summary><div class=scroll><table>\
+             <tr><th>claim<th>formula<th>source<th>method<th class=n>figures<th class=n>worst deviation<th>tolerance, and its reason<th class=n>power<th>verdict",
+            if off > 0 { " open" } else { "" },
+            escape(case),
+            list.len()
+        );
+        for e in list {
+            let (source, form) = sources.get(e.claim.formula.as_str()).copied().unwrap_or(("", ""));
+            let worst = e.figures.iter().max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()));
+            let figures = worst.map_or(String::new(), |f| format!("{} for {} at {}", short(f.found), short(f.expected), short(f.at)));
+            let (class, verdict) = if e.holds { ("good", "holds") } else { ("bad", "off") };
+            let _ = write!(
+                h,
+                "<tr><td><code>{}</code><td title=\"{}\"><code>{}</code><td>{}<td>{}<td class=n>{figures}<td class=n>{}<td>{}<td class=n>{}<td class={class}>{verdict}",
+                escape(e.claim.id.split_once('/').map_or("", |x| x.1)),
+                escape(form).replace('"', "&quot;"),
+                escape(&e.claim.formula),
+                escape(source),
+                e.claim.method.name(),
+                short(e.worst),
+                escape(&e.claim.tolerance),
+                short(e.power)
+            );
+        }
+        let _ = write!(h, "</table></div></details>");
+    }
+    let _ = write!(
+        h,
+        "<p>Channels: {}. Formula ids are those of <code>docs/formulas.md</code>. The same seed gives the same page, whatever the number of threads.</p></main></html>\n",
+        CHANNELS.join(", ")
+    );
+    h
+}
