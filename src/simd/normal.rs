@@ -136,7 +136,12 @@ impl super::Loop for Fill<'_> {
             path = L::add_bits(path, L::splat_bits(L::N as u64));
         }
         if whole < n {
-            let rest = Fill { key: self.key, first: self.first + whole as u64, pair: self.pair, out: [&mut a[whole..n], &mut b[whole..n]] };
+            let rest = Fill {
+                key: self.key,
+                first: self.first.wrapping_add(whole as u64),
+                pair: self.pair,
+                out: [&mut a[whole..n], &mut b[whole..n]],
+            };
             rest.run::<super::lane::Scalar>();
         }
     }

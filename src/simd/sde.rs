@@ -119,7 +119,7 @@ impl<const K: usize> Loop for Affine<'_, K> {
         }
         if whole < n {
             let u = slices.map(|s| &mut s[whole..n]);
-            Affine { steps: self.steps, key: self.key, first: self.first + whole as u64, u }.run::<Scalar>();
+            Affine { steps: self.steps, key: self.key, first: self.first.wrapping_add(whole as u64), u }.run::<Scalar>();
         }
     }
 }
