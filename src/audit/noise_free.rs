@@ -36,10 +36,25 @@ struct Entry {
     pairs: Vec<Pair>,
 }
 
-/// Judges entries with a relative tolerance.
-fn judge(case: &Case, entries: Vec<Entry>, method: Method, tolerance: f64, reason: &str, plant: Option<&Plant>) -> Vec<Evidence> {
-    let of = |e: Entry| {
-        let id = format!("{}/{}/{}", case.name, e.name, method.name());
+/// What was computed for the claims of one case by one method; judged with or without a planted error.
+pub struct Prepared {
+    case: String,
+    about: String,
+    entries: Vec<Entry>,
+    method: Method,
+    tolerance: f64,
+    reason: &'static str,
+}
+
+impl Prepared {
+    /// The claims, judged.
+    pub fn evidence(&self, plant: Option<&Plant>) -> Vec<Evidence> {
+        self.entries.iter().map(|e| self.judge(e, plant)).collect()
+    }
+
+    fn judge(&self, e: &Entry, plant: Option<&Plant>) -> Evidence {
+        let (tolerance, method) = (self.tolerance, self.method);
+        let id = format!("{}/{}/{}", self.case, e.name, method.name());
         let (mut worst, mut power): (f64, f64) = (0.0, 0.0);
         let mut figures = vec![];
         for p in &e.pairs {
@@ -55,17 +70,21 @@ fn judge(case: &Case, entries: Vec<Entry>, method: Method, tolerance: f64, reaso
             }
             figures.push(Figure { at: p.t, found, expected: p.truth.hi, deviation });
         }
-        let statement = format!("{} of {} is {}, at {} times", e.name, case.config.describe(), method.about(), e.pairs.len());
         Evidence {
-            claim: Claim { id, formula: e.formula.into(), statement, method, tolerance: format!("{tolerance:e} relative: {reason}") },
+            claim: Claim {
+                id,
+                formula: e.formula.into(),
+                statement: format!("{} of {} at {} times: {}", e.name, self.about, e.pairs.len(), method.about()),
+                method,
+                tolerance: format!("{tolerance:e} relative: {}", self.reason),
+            },
             figures,
             p: vec![],
             worst,
             power,
             holds: worst <= 1.0,
         }
-    };
-    entries.into_iter().map(of).collect()
+    }
 }
 
 fn label(i: usize, j: usize) -> String {
@@ -106,7 +125,7 @@ impl Truth {
 ///
 /// # Errors
 /// None for the registry's own cases.
-pub fn doubling(case: &Case, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
+pub fn doubling(case: &Case) -> Result<Prepared> {
     let process = case.config.process()?;
     let k = process.channels();
     let gamma = case.config.objective.gamma();
@@ -157,7 +176,7 @@ pub fn doubling(case: &Case, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
         add("logdet".into(), "kernel.logdet", Pair { t, found: values.logdet, truth: rounded(*log_det), scale: log_det.abs().max(1.0) });
     }
     let reason = "what general damping and higher orders are built to; critical CLD is held to 8 ulp by tests/truth.rs";
-    Ok(judge(case, entries, Method::Doubling, 1e-13, reason, plant))
+    Ok(Prepared { case: case.name.clone(), about: case.config.describe(), entries, method: Method::Doubling, tolerance: 1e-13, reason })
 }
 
 /// The moment equations in time `t = h s`, s in [0, 1]: mean matrix, covariance, and the integral of b.
@@ -259,7 +278,7 @@ fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> 
 ///
 /// # Errors
 /// None for the registry's own cases.
-pub fn moments(case: &Case, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
+pub fn moments(case: &Case) -> Result<Prepared> {
     let process = case.config.process()?;
     let k = process.channels();
     let times: Vec<f64> = times().into_iter().step_by(2).collect();
@@ -286,5 +305,5 @@ pub fn moments(case: &Case, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
         add("integral".into(), "schedule.integral", Pair { t, found: b, truth: Dd::from(y[2 * k * k]), scale: b });
     }
     let reason = "the integrator's 1e-13 per step, over some hundred steps, relative to the size of the entry's terms";
-    Ok(judge(case, entries, Method::Moments, 1e-11, reason, plant))
+    Ok(Prepared { case: case.name.clone(), about: case.config.describe(), entries, method: Method::Moments, tolerance: 1e-11, reason })
 }

@@ -76,7 +76,9 @@ fn strong_distance<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, to: f64, n
 }
 
 /// One order: errors by number of steps, the theoretical order, and the claim's words.
-struct Measured {
+pub struct Measured {
+    case: String,
+    about: String,
     name: String,
     errors: Vec<f64>,
     /// Size of the quantity whose error it is.
@@ -86,8 +88,9 @@ struct Measured {
     what: String,
 }
 
-fn evidence(case: &Case, m: Measured, plant: Option<&Plant>) -> Evidence {
-    let id = format!("{}/{}/order", case.name, m.name);
+/// The claim, judged with or without a planted error.
+pub fn evidence(m: &Measured, plant: Option<&Plant>) -> Evidence {
+    let id = format!("{}/{}/order", m.case, m.name);
     let slope = |shift: f64| {
         let e: Vec<f64> = m.errors.iter().map(|e| (e + shift).abs()).collect();
         (e[e.len() - 2] / e[e.len() - 1]).log2()
@@ -116,7 +119,7 @@ fn evidence(case: &Case, m: Measured, plant: Option<&Plant>) -> Evidence {
         claim: Claim {
             id,
             formula: m.formula.into(),
-            statement: format!("{} for {}: order {:.3}, theory {}", m.what, case.config.describe(), order, m.theory),
+            statement: format!("{} for {}: order {:.3}, theory {}", m.what, m.about, order, m.theory),
             method: Method::Order,
             tolerance: format!("{TOLERANCE}: the next term of the expansion, h^(order + 1), at {} steps", STEPS[2]),
         },
@@ -128,7 +131,7 @@ fn evidence(case: &Case, m: Measured, plant: Option<&Plant>) -> Evidence {
     }
 }
 
-fn measure<const K: usize>(case: &Case, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
+fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
     let process = case.config.process()?;
     let typed = Typed::<K>(&*process);
     let sde = Forward::new(&typed, case.config.schedule);
@@ -175,33 +178,29 @@ fn measure<const K: usize>(case: &Case, plant: Option<&Plant>) -> Result<Vec<Evi
             if errors[2].abs() < 1e-13 * size {
                 continue; // no error to measure (VE's mean)
             }
-            all.push(evidence(
-                case,
-                Measured {
-                    name: format!("{part}.{}", scheme.name()),
-                    errors,
-                    size,
-                    theory: weak,
-                    formula,
-                    what: format!("weak order of {} ({part}, entry {}{})", scheme.name(), CHANNELS[i], CHANNELS[j]),
-                },
-                plant,
-            ));
+            all.push(Measured {
+                case: case.name.clone(),
+                about: case.config.describe(),
+                name: format!("{part}.{}", scheme.name()),
+                errors,
+                size,
+                theory: weak,
+                formula,
+                what: format!("weak order of {} ({part}, entry {}{})", scheme.name(), CHANNELS[i], CHANNELS[j]),
+            });
         }
         let strong: Vec<f64> = STEPS.iter().map(|&n| strong_distance(scheme, &sde, last, n / 4)).collect();
         let size = (0..K).map(|i| candidates[0].0.cov[(i, i)]).sum::<f64>().sqrt();
-        all.push(evidence(
-            case,
-            Measured {
-                name: format!("strong.{}", scheme.name()),
-                errors: strong,
-                size,
-                theory: scheme.strong_order_linear(),
-                formula: "scheme.law",
-                what: format!("strong order of {} (root mean square distance of paths with n/4 and n/2 steps)", scheme.name()),
-            },
-            plant,
-        ));
+        all.push(Measured {
+            case: case.name.clone(),
+            about: case.config.describe(),
+            name: format!("strong.{}", scheme.name()),
+            errors: strong,
+            size,
+            theory: scheme.strong_order_linear(),
+            formula: "scheme.law",
+            what: format!("strong order of {} (root mean square distance of paths with n/4 and n/2 steps)", scheme.name()),
+        });
     }
     Ok(all)
 }
@@ -210,14 +209,14 @@ fn measure<const K: usize>(case: &Case, plant: Option<&Plant>) -> Result<Vec<Evi
 ///
 /// # Errors
 /// None for the registry's own cases.
-pub fn orders(case: &Case, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
+pub fn orders(case: &Case) -> Result<Vec<Measured>> {
     if case.config.objective.name() == "hsm" {
         return Ok(vec![]);
     }
     match case.config.process()?.channels() {
-        1 => measure::<1>(case, plant),
-        2 => measure::<2>(case, plant),
-        3 => measure::<3>(case, plant),
-        _ => measure::<4>(case, plant),
+        1 => measure::<1>(case),
+        2 => measure::<2>(case),
+        3 => measure::<3>(case),
+        _ => measure::<4>(case),
     }
 }

@@ -85,6 +85,7 @@ struct Plot<'a> {
     x: (&'a str, f64, f64),
     y: (&'a str, f64, f64),
     log: (bool, bool),
+    legend: SeriesLabelPosition,
 }
 
 type Points = Vec<(f64, f64)>;
@@ -94,9 +95,10 @@ struct Series {
     name: String,
     points: Points,
     line: bool,
+    colour: usize,
 }
 
-const SIZE: (u32, u32) = (720, 400);
+const SIZE: (u32, u32) = (640, 420);
 
 /// Draws on coordinates that are already logarithms where an axis is logarithmic; labels turn them back.
 fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<String> {
@@ -107,7 +109,7 @@ fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<Str
         let (x0, x1) = (to(p.log.0, p.x.1), to(p.log.0, p.x.2));
         let (y0, y1) = (to(p.log.1, p.y.1), to(p.log.1, p.y.2));
         let mut chart =
-            ChartBuilder::on(&root).margin(12).x_label_area_size(46).y_label_area_size(74).build_cartesian_2d(x0..x1, y0..y1).ok()?;
+            ChartBuilder::on(&root).margin(12).x_label_area_size(54).y_label_area_size(86).build_cartesian_2d(x0..x1, y0..y1).ok()?;
         let label = |log: bool| move |v: &f64| if log { format!("1e{v:.0}") } else { format!("{}", (v * 1e6).round() / 1e6) };
         let text = |size: u32| ("sans-serif", size).into_font().color(&INK);
         let ticks = |log: bool, a: f64, b: f64| if log { ((b - a).round() as usize + 1).min(13) } else { 6 };
@@ -122,16 +124,16 @@ fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<Str
             .y_label_formatter(&label(p.log.1))
             .x_desc(p.x.0)
             .y_desc(p.y.0)
-            .axis_desc_style(text(15))
-            .label_style(text(14))
+            .axis_desc_style(text(18))
+            .label_style(text(17))
             .draw()
             .ok()?;
         if let Some((low, high)) = band {
             let (low, high) = (to(p.log.1, low), to(p.log.1, high));
             chart.draw_series(std::iter::once(Rectangle::new([(x0, low), (x1, high)], GREEN.mix(0.12).filled()))).ok()?;
         }
-        for (i, s) in series.iter().enumerate() {
-            let colour = COLOURS[i % COLOURS.len()];
+        for s in series {
+            let colour = COLOURS[s.colour % COLOURS.len()];
             let points: Points = s.points.iter().map(|(x, y)| (to(p.log.0, *x), to(p.log.1, *y))).collect();
             let drawn = if s.line {
                 chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2))).ok()?
@@ -143,8 +145,12 @@ fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<Str
             }
         }
         if series.iter().any(|s| !s.name.is_empty()) {
-            let place = if p.log.1 { SeriesLabelPosition::UpperRight } else { SeriesLabelPosition::LowerRight };
-            chart.configure_series_labels().position(place).label_font(text(14).pos(Pos::new(HPos::Left, VPos::Center))).draw().ok()?;
+            chart
+                .configure_series_labels()
+                .position(p.legend.clone())
+                .label_font(text(17).pos(Pos::new(HPos::Left, VPos::Center)))
+                .draw()
+                .ok()?;
         }
         root.present().ok()?;
     }
@@ -166,14 +172,17 @@ fn errors_over_time(a: &Audit) -> Option<String> {
     let chosen = ["cld", "cld-over", "psld", "position-noise", "order-4", "vp"];
     let series: Vec<Series> = chosen
         .iter()
-        .filter_map(|p| by.get(p).map(|v| (p, v)))
-        .map(|(p, v)| Series {
+        .enumerate()
+        .filter_map(|(i, p)| by.get(p).map(|v| (i, p, v)))
+        .map(|(i, p, v)| Series {
+            colour: i,
             name: (*p).to_string(),
             points: v.iter().map(|(t, e)| (f64::from_bits(*t), e.max(1e-18))).collect(),
             line: true,
         })
         .collect();
-    let plot = Plot { x: ("time t", 1e-12, 1.0), y: ("relative error", 1e-18, 1e-12), log: (true, true) };
+    let plot =
+        Plot { x: ("time t", 1e-12, 1.0), y: ("relative error", 1e-18, 1e-11), log: (true, true), legend: SeriesLabelPosition::UpperRight };
     if series.is_empty() { None } else { draw(&plot, &series, Some((1e-18, 1e-13))) }
 }
 
@@ -186,12 +195,23 @@ fn convergence(a: &Audit) -> Option<String> {
             continue;
         }
         let order = e.claim.statement.split("order ").last().unwrap_or("").to_string();
-        series.push(Series { name: format!("{name}: {order}"), points: e.figures.iter().map(|f| (f.at, f.found)).collect(), line: true });
+        let colour = series.len();
+        series.push(Series {
+            colour,
+            name: format!("{name}: {order}"),
+            points: e.figures.iter().map(|f| (f.at, f.found)).collect(),
+            line: true,
+        });
     }
     let all: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).collect();
     let low = all.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
-    let high = all.iter().copied().fold(0.0, f64::max).log10().ceil() + 2.0;
-    let plot = Plot { x: ("steps n", 200.0, 1200.0), y: ("error", 10f64.powf(low), 10f64.powf(high)), log: (false, true) };
+    let high = all.iter().copied().fold(0.0, f64::max).log10().ceil() + 3.0;
+    let plot = Plot {
+        x: ("steps n", 200.0, 1200.0),
+        y: ("error", 10f64.powf(low), 10f64.powf(high)),
+        log: (false, true),
+        legend: SeriesLabelPosition::UpperRight,
+    };
     if series.is_empty() { None } else { draw(&plot, &series, None) }
 }
 
@@ -206,30 +226,36 @@ fn simulated(a: &Audit) -> Option<String> {
             band = e.claim.tolerance.split(' ').next().and_then(|z| z.parse().ok()).unwrap_or(band);
         }
         if !points.is_empty() {
-            series.push(Series { name: scheme.into(), points, line: false });
+            series.push(Series { colour: series.len(), name: scheme.into(), points, line: false });
         }
     }
-    let plot = Plot { x: ("time t", 1e-8, 1.0), y: ("deviation in standard errors", -9.0, 9.0), log: (true, false) };
+    let plot = Plot {
+        x: ("time t", 1e-8, 1.0),
+        y: ("deviation in standard errors", -9.0, 9.0),
+        log: (true, false),
+        legend: SeriesLabelPosition::UpperLeft,
+    };
     if series.is_empty() { None } else { draw(&plot, &series, Some((-band, band))) }
 }
 
 /// Simulated against exact covariance of the paper's process, with confidence bars.
 fn moments(a: &Audit) -> Option<String> {
     let mut series = vec![];
-    for entry in ["cov.xx", "cov.vv", "cov.xv"] {
+    for (colour, entry) in ["cov.xx", "cov.vv", "cov.xv"].into_iter().enumerate() {
         let id = format!("cld.hsm.linear/{entry}/simulation.exact");
         let Some(e) = a.evidence.iter().find(|e| e.claim.id == id) else { continue };
-        series.push(Series { name: format!("{entry}, exact"), points: e.figures.iter().map(|f| (f.at, f.expected)).collect(), line: true });
-        series.push(Series {
-            name: format!("{entry}, simulated"),
-            points: e.figures.iter().map(|f| (f.at, f.found)).collect(),
-            line: false,
-        });
+        series.push(Series { colour, name: entry.into(), points: e.figures.iter().map(|f| (f.at, f.expected)).collect(), line: true });
+        series.push(Series { colour, name: String::new(), points: e.figures.iter().map(|f| (f.at, f.found)).collect(), line: false });
     }
     let values: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).filter(|v| *v > 0.0).collect();
     let low = values.iter().copied().fold(1.0, f64::min).log10().floor();
-    let plot = Plot { x: ("time t", 1e-6, 1.0), y: ("covariance", 10f64.powf(low), 10.0), log: (true, true) };
-    series.iter_mut().for_each(|s| s.points.retain(|p| p.1 > 0.0 && p.0 >= 1e-6));
+    let plot = Plot {
+        x: ("time t", 1e-4, 1.0),
+        y: ("covariance", 10f64.powf(low), 10.0),
+        log: (true, true),
+        legend: SeriesLabelPosition::LowerRight,
+    };
+    series.iter_mut().for_each(|s| s.points.retain(|p| p.1 > 0.0 && p.0 >= 1e-4));
     if series.is_empty() { None } else { draw(&plot, &series, None) }
 }
 
@@ -244,11 +270,16 @@ fn quantiles(a: &Audit) -> Option<String> {
     let points: Points = p.iter().enumerate().map(|(i, x)| ((i as f64 + 0.5) / n, x.max(1e-12))).collect();
     let low = 0.5 / n;
     let series = [
-        Series { name: "uniform law".into(), points: vec![(low, low), (1.0, 1.0)], line: true },
-        Series { name: format!("{} p-values", p.len()), points, line: false },
+        Series { colour: 0, name: "uniform law".into(), points: vec![(low, low), (1.0, 1.0)], line: true },
+        Series { colour: 1, name: format!("{} p-values", p.len()), points, line: false },
     ];
     let floor = 10f64.powf((p[0].max(1e-12).min(low)).log10().floor());
-    let plot = Plot { x: ("expected", 10f64.powf(low.log10().floor()), 1.0), y: ("found", floor, 10.0), log: (true, true) };
+    let plot = Plot {
+        x: ("expected", 10f64.powf(low.log10().floor()), 1.0),
+        y: ("found", floor, 10.0),
+        log: (true, true),
+        legend: SeriesLabelPosition::UpperLeft,
+    };
     draw(&plot, &series, None)
 }
 
@@ -279,8 +310,11 @@ summary{cursor:pointer;padding:.3rem 0}
 pub fn html(a: &Audit) -> String {
     let mut h = String::new();
     let off: Vec<&Evidence> = a.evidence.iter().filter(|e| !e.holds).collect();
-    let (class, verdict) =
-        if a.holds { ("good", "All claims hold.".to_string()) } else { ("bad", format!("{} claims do not hold.", off.len())) };
+    let (class, verdict) = if a.holds {
+        ("good", "All claims hold.".to_string())
+    } else {
+        ("bad", format!("{} of {} claims do not hold.", off.len(), a.evidence.len()))
+    };
     let _ = write!(
         h,
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
@@ -349,7 +383,7 @@ pub fn html(a: &Audit) -> String {
         ),
         (
             moments(a),
-            "Covariance of the paper's process (HSM, linear rate): simulated points on exact lines. At this number of paths the error bars are thinner than the dots; the next plot shows them magnified.",
+            "Covariance of the paper's process (HSM, linear rate): simulated points, exact lines. At this number of paths the error bars are thinner than the dots; the next plot shows them magnified.",
         ),
         (simulated(a), "Every simulated moment, as its deviation from the exact law in standard errors. The band is the tests' tolerance."),
         (quantiles(a), "All p-values in order: if nothing is wrong they follow the uniform law."),

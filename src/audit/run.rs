@@ -144,9 +144,36 @@ fn simulate(
 /// Simulated sums of a whole audit: they do not depend on what is planted.
 pub struct Simulated {
     groups: Vec<Group>,
-    cases: Vec<Case>,
+    free: Vec<Free>,
     sums: BTreeMap<String, Vec<Sums>>,
     tests: usize,
+}
+
+/// What was computed for a case without noise.
+struct Free {
+    case: String,
+    prepared: Vec<noise_free::Prepared>,
+    orders: Vec<orders::Measured>,
+}
+
+/// Computes what is asked for without noise, on all threads.
+fn compute(cases: &[Case], o: &Options) -> Result<Vec<Free>> {
+    // a pattern that names one method needs no other
+    let asked = |m: Method| o.only.as_ref().is_none_or(|p| p.contains(m.name()) || !Method::ALL.iter().any(|x| p.contains(x.name())));
+    let one = |case: &Case| -> Result<Free> {
+        let mut prepared = vec![];
+        if asked(Method::Doubling) {
+            prepared.push(noise_free::doubling(case)?);
+        }
+        if asked(Method::Moments) {
+            prepared.push(noise_free::moments(case)?);
+        }
+        let orders = if asked(Method::Order) { orders::orders(case)? } else { vec![] };
+        Ok(Free { case: case.name.clone(), prepared, orders })
+    };
+    // what stands before a pattern's first slash must end a case's name
+    let before = o.only.as_deref().and_then(|p| p.split_once('/')).map_or("", |(case, _)| case);
+    cases.par_iter().filter(|c| c.name.ends_with(before)).map(one).collect()
 }
 
 impl Simulated {
@@ -157,7 +184,29 @@ impl Simulated {
     pub fn new(o: &Options, progress: Progress<'_>) -> Result<Simulated> {
         let (cases, groups, tests) = prepare(o)?;
         let parts = simulate(&groups, o, |_| true, progress);
-        Ok(Simulated { groups, cases, sums: merged(&parts), tests })
+        Ok(Simulated { groups, free: compute(&cases, o)?, sums: merged(&parts), tests })
+    }
+
+    /// Evidence for the claims of the cases that `choose` chooses.
+    fn evidence(&self, choose: impl Fn(&str) -> bool, plant: Option<&Plant>) -> Vec<Evidence> {
+        let mut all = vec![];
+        for f in self.free.iter().filter(|f| choose(&f.case)) {
+            all.extend(f.prepared.iter().flat_map(|p| p.evidence(plant)));
+            all.extend(f.orders.iter().map(|m| orders::evidence(m, plant)));
+        }
+        for g in self.groups.iter().filter(|g| choose(g.case())) {
+            if let Some(sums) = self.sums.get(&g.name) {
+                all.extend(g.evidence(sums, self.tests, plant));
+            }
+        }
+        all
+    }
+
+    /// Ids of the claims that do not hold with this error planted, among those of the same case: the planted claim, and
+    /// nothing else, if all is as it should be.
+    pub fn blamed(&self, plant: &Plant) -> Vec<String> {
+        let case = plant.id.split('/').next().unwrap_or("");
+        self.evidence(|c| c == case, Some(plant)).into_iter().filter(|e| !e.holds).map(|e| e.claim.id).collect()
     }
 
     /// Judges, with or without a planted error.
@@ -166,34 +215,7 @@ impl Simulated {
     /// A plant whose id is no claim's.
     pub fn judge(&self, o: &Options) -> Result<Audit> {
         let plant = o.plant.as_ref();
-        let free: Vec<Result<Vec<Evidence>>> = self
-            .cases
-            .par_iter()
-            .map(|case| {
-                let mut all = vec![];
-                let any =
-                    |m: Method| o.only.as_ref().is_none_or(|p| p.contains(m.name()) || !Method::ALL.iter().any(|x| p.contains(x.name())));
-                if any(Method::Doubling) {
-                    all.extend(noise_free::doubling(case, plant)?);
-                }
-                if any(Method::Moments) {
-                    all.extend(noise_free::moments(case, plant)?);
-                }
-                if any(Method::Order) {
-                    all.extend(orders::orders(case, plant)?);
-                }
-                Ok(all)
-            })
-            .collect();
-        let mut evidence = vec![];
-        for part in free {
-            evidence.extend(part?);
-        }
-        for g in &self.groups {
-            if let Some(sums) = self.sums.get(&g.name) {
-                evidence.extend(g.evidence(sums, self.tests, plant));
-            }
-        }
+        let mut evidence = self.evidence(|_| true, plant);
         evidence.retain(|e| wanted(o, &e.claim.id));
         evidence.sort_by(|a, b| a.claim.id.cmp(&b.claim.id));
         if let Some(p) = plant {
@@ -262,10 +284,9 @@ pub fn audit(o: &Options, progress: Progress<'_>) -> Result<Audit> {
 pub fn list(o: &Options) -> Result<Vec<String>> {
     let (cases, groups, _) = prepare(o)?;
     let mut ids: Vec<String> = groups.iter().flat_map(|g| g.evidence(&[], 1, None)).map(|e| e.claim.id).collect();
-    for case in &cases {
-        for part in [noise_free::doubling(case, None)?, noise_free::moments(case, None)?, orders::orders(case, None)?] {
-            ids.extend(part.into_iter().map(|e| e.claim.id));
-        }
+    for f in compute(&cases, o)? {
+        ids.extend(f.prepared.iter().flat_map(|p| p.evidence(None)).map(|e| e.claim.id));
+        ids.extend(f.orders.iter().map(|m| orders::evidence(m, None).claim.id));
     }
     ids.retain(|id| wanted(o, id));
     ids.sort();
@@ -319,5 +340,5 @@ pub fn merge(shards: &[Shard]) -> Result<Audit> {
             return bad(format!("{} is incomplete", g.name), "shards whose sums are whole");
         }
     }
-    Simulated { groups, cases, sums: merged(&parts), tests }.judge(o)
+    Simulated { groups, free: compute(&cases, o)?, sums: merged(&parts), tests }.judge(o)
 }

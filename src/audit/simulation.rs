@@ -169,6 +169,11 @@ impl Group {
         Ok(Some(Group { name, case: case.clone(), scheme, k: K, expected, steps, run }))
     }
 
+    /// Name of the case.
+    pub fn case(&self) -> &str {
+        &self.case.name
+    }
+
     /// Sums at every record of the paths `from .. to`. One thread.
     pub fn sums(&self, from: u64, to: u64) -> Vec<Sums> {
         (self.run)(from, to)
