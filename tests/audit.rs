@@ -10,6 +10,7 @@ use cld_sgm::audit::simulation::{Group, Sums};
 use cld_sgm::audit::stats::{p_kolmogorov, uniform_distance};
 use cld_sgm::audit::{Method, Plant, report};
 use cld_sgm::simulate::Scheme;
+use rayon::prelude::*;
 use std::sync::OnceLock;
 
 fn quick(paths: u64) -> Options {
@@ -47,13 +48,13 @@ fn every_claim_holds() {
 #[test]
 fn every_planted_error_is_caught_and_nothing_else_blamed() {
     let (s, a) = (simulated(), judged());
-    for e in &a.evidence {
+    a.evidence.par_iter().for_each(|e| {
         assert!(e.power.is_finite() && e.power > 0.0, "{}: power {}", e.claim.id, e.power);
         for sign in [1.0, -1.0] {
             let plant = Plant { id: e.claim.id.clone(), size: sign * 3.0 * e.power };
             assert_eq!(s.blamed(&plant), [e.claim.id.as_str()], "{plant:?}");
         }
-    }
+    });
 }
 
 /// At the default number of paths every covariance entry is tested to 1% by simulation alone, and to 1e-10 without noise.

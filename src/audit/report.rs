@@ -445,9 +445,9 @@ pub fn html(a: &Audit) -> String {
         }
         let _ = write!(h, "</table></div></details>");
     }
-    let _ = write!(
+    let _ = writeln!(
         h,
-        "<p>Channels: {}. Formula ids are those of <code>docs/formulas.md</code>. The same seed gives the same page, whatever the number of threads.</p></main></html>\n",
+        "<p>Channels: {}. Formula ids are those of <code>docs/formulas.md</code>. The same seed gives the same page, whatever the number of threads.</p></main></html>",
         CHANNELS.join(", ")
     );
     h

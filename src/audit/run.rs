@@ -218,14 +218,10 @@ impl Simulated {
         let mut evidence = self.evidence(|_| true, plant);
         evidence.retain(|e| wanted(o, &e.claim.id));
         evidence.sort_by(|a, b| a.claim.id.cmp(&b.claim.id));
-        if let Some(p) = plant {
-            if !evidence.iter().any(|e| e.claim.id == p.id) {
-                return Err(Error::parameter(
-                    "plant",
-                    format!("`{}`", p.id),
-                    "the id of a claim that is run (`cld audit --list` prints them)",
-                ));
-            }
+        if let Some(p) = plant
+            && !evidence.iter().any(|e| e.claim.id == p.id)
+        {
+            return Err(Error::parameter("plant", format!("`{}`", p.id), "the id of a claim that is run (`cld audit --list` prints them)"));
         }
         if evidence.is_empty() {
             let only = o.only.clone().unwrap_or_default();

@@ -82,7 +82,7 @@ fn group<L: Lane, const K: usize, const R: usize>(steps: &Steps<K>, key: [u64; 2
             *y = sum;
         }
         for column in &s.columns[..per_step] {
-            let xi = if draw % 2 == 0 {
+            let xi = if draw.is_multiple_of(2) {
                 let [a, b] = normal_lanes::<L>(threefry_lanes::<L>(path, (draw / 2) as u64, key));
                 spare = b;
                 a
