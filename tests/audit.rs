@@ -94,6 +94,36 @@ fn p_values_are_uniform() {
     }
 }
 
+/// The table of docs/audit.md: 1000 seeds, all statistics of four groups. Not part of the suite: half a minute.
+#[test]
+#[ignore = "prints the table of docs/audit.md"]
+fn calibration() {
+    let all = cases().unwrap();
+    println!("| statistic | Kolmogorov p | below 0.1 (100) | below 0.01 (10) | below 0.001 (1) |\n|---|---|---|---|---|");
+    let groups = [
+        ("cld.hsm.linear", Scheme::Exact),
+        ("cld.dsm.cosine", Scheme::EulerMaruyama),
+        ("psld.hsm.linear", Scheme::Splitting),
+        ("order-3.hsm.constant", Scheme::Sra1),
+    ];
+    for (case, scheme) in groups {
+        let case = all.iter().find(|c| c.name == case).unwrap();
+        let runs: Vec<_> = (0..1000u64)
+            .into_par_iter()
+            .map(|seed| {
+                let g = Group::new(case, scheme, seed).unwrap().unwrap();
+                g.evidence(&g.sums(0, 16_384), 1, None)
+            })
+            .collect();
+        for (i, claim) in runs[0].iter().map(|e| &e.claim.id).enumerate() {
+            let p: Vec<f64> = runs.iter().map(|r| r[i].p[3]).collect();
+            let below = |level: f64| p.iter().filter(|x| **x < level).count();
+            let k = p_kolmogorov(uniform_distance(&p), p.len());
+            println!("| `{claim}` | {k:.3} | {} | {} | {} |", below(0.1), below(0.01), below(0.001));
+        }
+    }
+}
+
 /// Bit for bit the same evidence for 1 and 2 threads, and for shards that are merged in any order.
 #[test]
 fn threads_and_shards_do_not_change_a_bit() {

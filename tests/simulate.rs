@@ -4,6 +4,7 @@
 use cld_sgm::audit::cases::cases;
 use cld_sgm::audit::orders;
 use cld_sgm::simd::normal::normals;
+use cld_sgm::simulate::multilevel::{Task, multilevel};
 use cld_sgm::simulate::streams::Stream;
 use cld_sgm::simulate::{Forward, Plan, Scheme, Sde, scheme_law};
 use cld_sgm::{Cld, CldPosition, Mat, Schedule, SubVp};
@@ -292,4 +293,35 @@ fn golden_values() {
     let angle = (f64::from_bits(0x3ff0_0000_0000_0000 | (0x6f81_ed42_f350_084du64 >> 12)) - 1.5) * std::f64::consts::FRAC_PI_2;
     let r = (-2.0 * u.ln()).sqrt(); // last bits 01: swapped, sign kept
     assert!((a[0] - r * angle.sin()).abs() < 1e-14 && (b[0] - r * angle.cos()).abs() < 1e-14, "{a:?} {b:?}");
+}
+
+/// The multilevel estimate of E[x v] against the exact law of the finest grid's scheme: no bias is left, so 5 standard errors
+/// (false alarm 6e-7) are all that is allowed; and the variances of the levels fall by 4 per level (strong order 1) for
+/// Euler-Maruyama, by 16 for SRA1 (2 on linear SDEs). Catches levels that are not coupled, or whose coarse path has another law.
+#[test]
+fn multilevel_is_unbiased() {
+    let p = Cld::new(0.25).unwrap();
+    let sde = Forward::new(&p, Schedule::linear(1.0, 3.0).unwrap());
+    let start = [1.0, 0.5];
+    for (scheme, fall) in [(Scheme::EulerMaruyama, 4.0), (Scheme::Sra1, 16.0)] {
+        let task = Task { start, from: 0.0, to: 0.5, steps: 8, levels: 5, standard_error: 1e-3, most_paths: 1 << 20 };
+        let e = multilevel(scheme, &sde, &task, 3, |u| u[0] * u[1]).unwrap();
+        let n = 8 << 4;
+        let grid: Vec<f64> = (0..=n).map(|i| 0.5 * i as f64 / n as f64).collect();
+        let law = scheme_law(scheme, &sde, &grid)[n];
+        let m: [f64; 2] = std::array::from_fn(|i| law.mean[(i, 0)] * start[0] + law.mean[(i, 1)] * start[1]);
+        let exact = law.cov[(0, 1)] + m[0] * m[1];
+        assert!((e.value - exact).abs() < 5.0 * e.standard_error, "{}: {} {exact} +- {}", scheme.name(), e.value, e.standard_error);
+        assert!(e.standard_error < 1.2e-3, "{}", e.standard_error);
+        // variances from at least 1000 paths: 20% each (kurtosis 10), and the rate is only asymptotic
+        let ratio = e.levels[2].variance / e.levels[3].variance;
+        assert!(ratio > 0.6 * fall && ratio < 1.7 * fall, "{}: variance falls by {ratio}", scheme.name());
+        // fewer paths on finer levels is the point of it
+        assert!(e.levels[0].paths > 10 * e.levels[4].paths, "{:?}", e.levels);
+    }
+    let task = Task { start, from: 0.5, to: 0.2, steps: 8, levels: 5, standard_error: 1e-3, most_paths: 1 << 20 };
+    let refused = |scheme, task: &Task<2>| multilevel(scheme, &sde, task, 0, |u| u[0]).unwrap_err().to_string();
+    assert!(refused(Scheme::EulerMaruyama, &task).contains("from, to"));
+    assert!(refused(Scheme::Exact, &task).contains("scheme"));
+    assert!(refused(Scheme::Sra1, &Task { from: 0.0, to: 1.0, levels: 0, ..task }).contains("levels"));
 }

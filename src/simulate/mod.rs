@@ -6,9 +6,11 @@
 //! | [`streams`] | counter-based random numbers: any draw of any path, at once |
 //! | [`moments`] | mergeable mean and covariance |
 //! | [`paths`] | batches of paths on all cores, the same bits for any number of threads |
+//! | [`multilevel`] | multilevel Monte Carlo |
 
 pub mod law;
 pub mod moments;
+pub mod multilevel;
 pub mod paths;
 pub mod schemes;
 pub mod streams;
