@@ -438,3 +438,62 @@ fn output_that_cannot_be_written() {
         assert!(text(&out.stderr).contains("standard output"), "{}", text(&out.stderr));
     }
 }
+
+/// The audit's exit codes, files and words. Catches a planted error that does not reach the shell, a report that is not
+/// written or written in part, and shards that do not merge to the same bytes.
+#[test]
+fn audit_reports_and_merges() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let (html, json) = (file("a.html"), file("a.json"));
+    let small = ["audit", "--paths", "16000", "--only", "ve.geometric/"];
+    let run = |more: &[&str]| cld(&[&small[..], more].concat());
+    let out = run(&["--html", path(&html), "--json", path(&json), "--threads", "1"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("All is well"));
+    assert!(std::fs::read_to_string(&html).unwrap().contains("</html>"));
+    // shards, merged in the other order, give the same bytes
+    for i in ["1/2", "2/2"] {
+        let shard = file(&format!("s{}.json", &i[..1]));
+        assert_eq!(run(&["--shard", i, "--json", path(&shard)]).status.code(), Some(0));
+    }
+    let merged = file("m.json");
+    let (one, two) = (file("s1.json"), file("s2.json"));
+    let out = cld(&["audit", "merge", path(&two), path(&one), "--html", path(&file("m.html")), "--json", path(&merged)]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_eq!(std::fs::read(&merged).unwrap(), std::fs::read(&json).unwrap());
+    // a planted error: exit code 1, and the claim is named
+    let out = run(&["--html", path(&html), "--plant", "ve.geometric/cov.xx/doubling:1e-9"]);
+    assert_eq!(out.status.code(), Some(1));
+    let said = text(&out.stdout);
+    assert!(said.contains("1 OFF") && said.contains("ve.geometric/cov.xx/doubling") && said.contains("Something is off"), "{said}");
+}
+
+/// Unusable input to the audit: one sentence, exit code 2, nothing written.
+#[test]
+fn audit_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let (torn, page) = (dir.path().join("torn.json"), dir.path().join("page.html"));
+    std::fs::write(&torn, "{\"schema\": \"cld-audit-shard/1\", ").unwrap();
+    let html = ["--html", path(&page)];
+    for (args, words) in [
+        (vec!["--paths", "10"], vec!["`paths`", "10", "16000"]),
+        (vec!["--only", "nonsense"], vec!["`only`", "nonsense"]),
+        (vec!["--plant", "nonsense"], vec!["`plant`", "ID:SIZE"]),
+        (vec!["--plant", "a/b/c:inf"], vec!["`plant`", "ID:SIZE"]),
+        (vec!["--only", "ve.geometric/", "--paths", "16000", "--plant", "a/b/c:1"], vec!["`plant`", "a/b/c"]),
+        (vec!["--threads", "0"], vec!["`threads`", "0"]),
+        (vec!["--shard", "3"], vec!["`shard`", "I/N"]),
+        (vec!["--shard", "3/2"], vec!["`shard`", "3/2"]),
+        (vec!["merge", path(&torn)], vec!["torn.json", "line 1", "shard"]),
+        (vec!["merge", "no-such-file.json"], vec!["no-such-file.json", "cannot be read"]),
+    ] {
+        let merge = args[0] == "merge";
+        let all: Vec<&str> = if merge { [&["audit"], &args[..], &html].concat() } else { [&["audit"], &html[..], &args].concat() };
+        assert_refused(&all, &words);
+    }
+    assert_refused(&["audit", "--html", "/no/such/folder/a.html"], &["/no/such/folder/a.html", "cannot be written"]);
+    assert_refused(&["audit", "--html", path(dir.path())], &["is a folder"]);
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["torn.json"]);
+}

@@ -33,12 +33,16 @@ pub trait Sde<const K: usize>: Sync {
 pub struct Forward<'a, P, const K: usize> {
     process: &'a P,
     schedule: Schedule,
+    drift: Mat<K>,
+    /// The noise's factor, where it is constant in the process's clock (all but sub-VP).
+    noise: Option<Mat<K>>,
 }
 
 impl<'a, P: LinearSde<K>, const K: usize> Forward<'a, P, K> {
     /// The SDE of `process` in the time of `schedule`.
     pub fn new(process: &'a P, schedule: Schedule) -> Self {
-        Forward { process, schedule }
+        let constant = process.noise_at(0.0) == process.noise();
+        Forward { process, schedule, drift: process.drift(), noise: constant.then(|| root(&process.noise())) }
     }
 }
 
@@ -60,13 +64,16 @@ pub(crate) fn root<const K: usize>(c: &Mat<K>) -> Mat<K> {
 
 impl<P: LinearSde<K> + Sync, const K: usize> Sde<K> for Forward<'_, P, K> {
     fn drift(&self, t: f64, u: [f64; K]) -> [f64; K] {
-        let (f, b) = (self.process.drift(), self.schedule.rate(t));
+        let (f, b) = (&self.drift, self.schedule.rate(t));
         std::array::from_fn(|i| b * (0..K).map(|j| f[(i, j)] * u[j]).sum::<f64>())
     }
 
     fn noise(&self, t: f64) -> Mat<K> {
-        let start = self.schedule.span(0.0, t).map_or(0.0, |s| s.tau.hi);
-        root(&self.process.noise_at(start)).times(self.schedule.rate(t).sqrt())
+        let root = self.noise.unwrap_or_else(|| {
+            let clock = self.schedule.span(0.0, t).map_or(0.0, |s| s.tau.hi);
+            root(&self.process.noise_at(clock))
+        });
+        root.times(self.schedule.rate(t).sqrt())
     }
 
     fn exact(&self, s: f64, t: f64) -> Option<(Mat<K>, Mat<K>)> {
@@ -87,11 +94,11 @@ impl<P: LinearSde<K> + Sync, const K: usize> Sde<K> for Forward<'_, P, K> {
     }
 
     fn split(&self, s: f64, t: f64) -> Option<(Mat<K>, Mat<K>, f64)> {
+        self.noise?;
         let g = self.process.noise();
         let diagonal = (0..K).all(|i| (0..K).all(|j| i == j || g[(i, j)] == 0.0));
-        let constant = self.process.noise_at(0.0) == g;
         let tau = self.schedule.span(s, t).ok()?.tau.hi;
-        (K == 2 && diagonal && constant).then(|| (self.process.drift(), g, tau))
+        (K == 2 && diagonal).then_some((self.drift, g, tau))
     }
 }
 
