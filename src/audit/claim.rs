@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Against decimal tables of 70 digits, made without this crate.
-    Table,
     /// Against doubling in double words, from drift and noise alone.
     Doubling,
     /// Against an adaptive integration of the moment equations.
@@ -20,12 +18,11 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 5] = [Method::Table, Method::Doubling, Method::Moments, Method::Order, Method::Simulation];
+    pub const ALL: [Method; 4] = [Method::Doubling, Method::Moments, Method::Order, Method::Simulation];
 
     /// The last part of a claim's id (simulation adds the scheme).
     pub fn name(self) -> &'static str {
         match self {
-            Method::Table => "table",
             Method::Doubling => "doubling",
             Method::Moments => "moments",
             Method::Order => "order",
@@ -36,7 +33,6 @@ impl Method {
     /// What it is, in a sentence.
     pub fn about(self) -> &'static str {
         match self {
-            Method::Table => "the value in f64 against decimal tables of 70 digits, made without this crate",
             Method::Doubling => "the closed form against Taylor series and doubling in 106-bit arithmetic, from drift and noise alone",
             Method::Moments => {
                 "the closed form against an adaptive Runge-Kutta integration (Dormand-Prince 8(5,3)) of the moment equations"

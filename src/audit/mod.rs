@@ -5,7 +5,7 @@
 //! | [`claim`] | a claim, its method, its evidence |
 //! | [`cases`] | every process, schedule, damping and objective |
 //! | [`stats`] | laws of the statistics, Bonferroni's bound, power |
-//! | [`noise_free`] | claims by doubling, by tables, by integrating the moment equations |
+//! | [`noise_free`] | claims by doubling, and by integrating the moment equations |
 //! | [`orders`] | convergence orders of the schemes, from their exact laws |
 //! | [`simulation`] | claims by simulating the SDE |
 //! | [`run`] | runs claims, whole or in shards |

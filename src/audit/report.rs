@@ -141,7 +141,7 @@ fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<Str
                 chart.draw_series(points.iter().map(|c| Circle::new(*c, 3, colour.mix(0.75).filled()))).ok()?
             };
             if !s.name.is_empty() {
-                drawn.label(s.name.clone()).legend(move |(x, y)| Circle::new((x + 8, y), 5, colour.filled()));
+                drawn.label(s.name.clone()).legend(move |(x, y)| Circle::new((x + 8, y - 6), 5, colour.filled()));
             }
         }
         if series.iter().any(|s| !s.name.is_empty()) {
