@@ -4,6 +4,7 @@ pub mod error;
 pub mod kernel;
 pub mod process;
 pub mod schedule;
+pub mod simd;
 pub mod small;
 pub mod special;
 #[cfg(feature = "cli")]

@@ -1,11 +1,15 @@
 //! Critically damped Langevin diffusion: the closed form that the paper is about, without cancellation.
 
-use super::{LinearSde, Moments};
+use super::{LinearSde, Moments, write_column};
 use crate::dd::Dd;
 use crate::error::{Result, check};
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span, linear_integral};
+use crate::simd::{self, Lane, Task};
 use crate::small::{Mat, Scalar};
 use crate::special::{exp_neg, p3_g};
+
+/// Beyond this z, `e^-2z` is no normal number, or soon none.
+const FAR: f64 = 350.0;
 
 /// CLD at critical damping, `Gamma = 2 sqrt(M)`:
 ///
@@ -53,14 +57,49 @@ impl Cld {
         2.0 * self.sqrt_mass.hi
     }
 
+    /// `z` as a double word from `tau` as one.
+    #[inline(always)]
+    fn z<L: Lane<Item = f64>>(&self, hi: L, lo: L) -> (L, L) {
+        let (s, sl) = (L::splat(self.inv_sqrt_mass.hi), L::splat(self.inv_sqrt_mass.lo));
+        let p = hi * s;
+        let e = hi.mul_add(sl, lo.mul_add(s, hi.mul_add(s, -p)));
+        let z = p + e;
+        (z, e - (z - p))
+    }
+
+    /// The closed form for z <= 350 with `z = zh + zl`: mean (4), S_xx, S_xv, S_vv, det.
+    #[inline(always)]
+    fn closed<L: Lane<Item = f64>>(&self, tau: L, zh: L, zl: L, gamma: f64) -> [L; 8] {
+        let c = L::splat;
+        let (e, tail) = exp_neg(zh, zl);
+        let e2 = (e + e).mul_add(tail, e * e); // within 1 ulp
+        let (p3, g) = p3_g(zh, zl, e2);
+        let one_minus_z = (c(1.0) - zh) - zl;
+        let [xx, xv, vv, det] = covariance(zh, one_minus_z, e2, p3, g, c(gamma));
+        let [mxx, mxv, mvx, mvv] = mean(zh, one_minus_z, tau, e, c(self.inv_sqrt_mass.hi));
+        let mass = c(self.mass);
+        [mxx, mxv, mvx, mvv, xx, xv * c(self.sqrt_mass.hi), vv * mass, det * mass]
+    }
+
+    /// Moments at one tau.
+    #[inline(always)]
+    fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
+        let (zh, zl) = self.z(tau.hi, tau.lo);
+        if zh > FAR {
+            return self.far(tau, Dd { hi: zh, lo: zl }, gamma);
+        }
+        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.closed(tau.hi, zh, zl, gamma);
+        Moments { mean: Mat([[mxx, mxv], [mvx, mvv]]), cov: Mat([[xx, xv], [xv, vv]]), det, factors: None }
+    }
+
     /// Moments where `e^-y` has underflowed, or is about to: z > 350.
     #[cold]
     fn far(&self, tau: Dd, z: Dd, gamma: f64) -> Moments<2> {
         // e^-z = half^2, each half a normal number up to z = 1400.
-        let half = if z.hi < 1400.0 { exp_neg(z.scale(0.5)) } else { Dd::ZERO };
-        let h2 = half.hi + 2.0 * half.lo; // so that half.hi * h2 = e^-z to first order
-        let e = |c: f64| (c * half.hi) * h2;
-        let xv = (z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi * half.hi * h2) * half.hi * h2;
+        let (half, tail) = if z.hi < 1400.0 { exp_neg(0.5 * z.hi, 0.5 * z.lo) } else { (0.0, 0.0) };
+        let h2 = half + 2.0 * tail; // so that half * h2 = e^-z to first order
+        let e = |c: f64| (c * half) * h2;
+        let xv = (z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi * half * h2) * half * h2;
         Moments {
             mean: Mat([[e(1.0 + z.hi), e(z.hi * self.inv_sqrt_mass.hi)], [-e(tau.hi), e(1.0 - z.hi)]]),
             cov: Mat([[1.0, xv], [xv, self.mass]]),
@@ -77,11 +116,13 @@ pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, p3: T, g
     let a = e2 * z;
     let w2 = one_minus_z * one_minus_z;
     let z2 = z * z;
+    let ge = gamma * e2;
+    let quadratic = p3.fma(z2 + w2, T::of(4.0) * e2 * (z2 * z2));
     [
-        p3 + gamma * (a * z),
-        a * (gamma + (T::of(2.0) - gamma) * z),
-        p3 + T::of(4.0) * a + gamma * (e2 * w2),
-        p3 * p3 + T::of(2.0) * a * g + gamma * (e2 * (p3 * (z2 + w2) + T::of(4.0) * (e2 * (z2 * z2)))),
+        ge.fma(z2, p3),
+        a * (T::of(2.0) - gamma).fma(z, gamma),
+        ge.fma(w2, T::of(4.0).fma(a, p3)),
+        ge.fma(quadratic, p3.fma(p3, (a + a) * g)),
     ]
 }
 
@@ -89,6 +130,67 @@ pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, p3: T, g
 #[inline(always)]
 pub(super) fn mean<T: Scalar + Copy>(z: T, one_minus_z: T, tau: T, e: T, inv_sqrt_mass: T) -> [T; 4] {
     [e * (T::of(1.0) + z), e * z * inv_sqrt_mass, -(e * tau), e * one_minus_z]
+}
+
+/// The kernels at many times under a linear rate.
+struct Batch<'a, 'b> {
+    cld: Cld,
+    schedule: &'a Schedule,
+    b: (f64, f64),
+    gamma: f64,
+    t: &'a [f64],
+    columns: &'a mut [&'b mut [f64]; 12],
+}
+
+impl Batch<'_, '_> {
+    /// The columns at one vector of times, and whether any of them is far.
+    #[inline(always)]
+    fn rows<L: Lane<Item = f64>>(&self, t: L) -> ([L; 12], bool) {
+        let (hi, lo) = linear_integral(self.b.0, self.b.1, t);
+        let (zh, zl) = self.cld.z(hi, lo);
+        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.cld.closed(hi, zh, zl, self.gamma);
+        // as `Moments::lower` and `Moments::ell`
+        let (l, root) = (xx.sqrt(), det.sqrt());
+        ([mxx, mxv, mvx, mvv, xx, xv, vv, l, xv / l, root / l, det, l / root], L::any(L::splat(FAR).lt(zh)))
+    }
+
+    /// Writes rows `at ..` again where they are far.
+    #[cold]
+    fn mend(&mut self, at: usize, n: usize) {
+        for r in at..at + n {
+            let m = self.cld.moments(Span::to(self.schedule, self.t[r]), self.gamma);
+            write_column(&m, r, self.columns.as_mut_slice());
+        }
+    }
+}
+
+impl Task for Batch<'_, '_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<D: Lane<Item = f64>, S: Lane<Item = f32>>(mut self) {
+        let n = self.t.len();
+        let mut at = 0;
+        while at + D::WIDTH <= n {
+            let (rows, far) = self.rows(D::load(&self.t[at..]));
+            for (c, x) in self.columns.iter_mut().zip(rows) {
+                x.store(&mut c[at..]);
+            }
+            if far {
+                self.mend(at, D::WIDTH);
+            }
+            at += D::WIDTH;
+        }
+        while at < n {
+            let (rows, far) = self.rows(self.t[at]);
+            for (c, x) in self.columns.iter_mut().zip(rows) {
+                c[at] = x;
+            }
+            if far {
+                self.mend(at, 1);
+            }
+            at += 1;
+        }
+    }
 }
 
 impl LinearSde<2> for Cld {
@@ -125,20 +227,19 @@ impl LinearSde<2> for Cld {
         Some([1.0, -1.0])
     }
 
-    #[inline(always)]
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
-        let tau = on.tau;
-        let z = tau * self.inv_sqrt_mass;
-        if z.hi > 350.0 {
-            return self.far(tau, z, gamma);
+        simd::single_call(|| self.moments_of(on.tau, gamma))
+    }
+
+    #[inline(always)]
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
+        self.moments_of(schedule.integral_from_zero(t), gamma)
+    }
+
+    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
+        match (schedule.as_linear(), <&mut [&mut [f64]; 12]>::try_from(&mut *columns)) {
+            (Some(b), Ok(columns)) => simd::wide(Batch { cld: *self, schedule, b, gamma, t, columns }),
+            _ => t.iter().enumerate().for_each(|(r, &t)| write_column(&self.moments(Span::to(schedule, t), gamma), r, columns)),
         }
-        let e = exp_neg(z);
-        let e2 = e.hi * e.hi + 2.0 * e.hi * e.lo; // within 1 ulp
-        let (p3, g) = p3_g(z, e2);
-        let one_minus_z = (1.0 - z.hi) - z.lo;
-        let [xx, xv, vv, det] = covariance(z.hi, one_minus_z, e2, p3, g, gamma);
-        let [mxx, mxv, mvx, mvv] = mean(z.hi, one_minus_z, tau.hi, e.hi, self.inv_sqrt_mass.hi);
-        let xv = xv * self.sqrt_mass.hi;
-        Moments { mean: Mat([[mxx, mxv], [mvx, mvv]]), cov: Mat([[xx, xv], [xv, vv * self.mass]]), det: det * self.mass, factors: None }
     }
 }

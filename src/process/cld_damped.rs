@@ -3,7 +3,8 @@
 use super::{LinearSde, Moments};
 use crate::dd::Dd;
 use crate::error::{Result, check};
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span};
+use crate::simd;
 use crate::small::Mat;
 use crate::special::{exp_neg, one_minus_exp_neg};
 
@@ -65,11 +66,12 @@ impl CldDamped {
         self.friction
     }
 
+    #[inline(always)]
     /// `(C, S, C - a S)`, each times `e^(-a tau)`.
     fn cosh_sinh(&self, tau: Dd) -> (f64, f64, f64) {
         let (d, x) = (self.d.hi, self.d * tau);
         let decay = self.slow * tau;
-        let e = if decay.hi < 700.0 { exp_neg(decay).to_f64() } else { 0.0 };
+        let e = if decay.hi < 700.0 { exp_neg(decay.hi, decay.lo).0 } else { 0.0 };
         if self.delta.hi > 0.0 {
             // e is e^(-(a - d) tau); C = (1 + q)/2, S = (1 - q)/(2d) with q = e^(-2 d tau)
             let m = one_minus_exp_neg(x.scale(2.0));
@@ -87,6 +89,7 @@ impl CldDamped {
         }
     }
 
+    #[inline(always)]
     /// X, the x-variance of the transition.
     fn variance_x(&self, tau: Dd, c: f64, s: f64) -> f64 {
         let (a, d, t) = (self.a.hi, self.d.hi, tau.hi);
@@ -108,7 +111,8 @@ impl CldDamped {
                 factorial *= (n + 1) as f64;
                 sum += coefficient / factorial;
             }
-            let e2 = exp_neg((self.a * tau).scale(2.0)).to_f64();
+            let y = (self.a * tau).scale(2.0);
+            let e2 = exp_neg(y.hi, y.lo).0;
             return e2 * sum * (4.0 * a * t) * (t * t / self.mass);
         }
         if self.delta.hi > 0.0 && d * t >= 0.5 && d >= 0.5 * a {
@@ -152,9 +156,21 @@ impl LinearSde<2> for CldDamped {
     }
 
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
+        simd::single_call(|| self.moments_of(on.tau, gamma))
+    }
+
+    #[inline(always)]
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
+        self.moments_of(schedule.integral_from_zero(t), gamma)
+    }
+}
+
+impl CldDamped {
+    #[inline(always)]
+    fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
         let (m, a) = (self.mass, self.a.hi);
-        let (c, s, w) = self.cosh_sinh(on.tau);
-        let x = self.variance_x(on.tau, c, s);
+        let (c, s, w) = self.cosh_sinh(tau);
+        let x = self.variance_x(tau, c, s);
         // second column of Phi over sqrt(M): f = S/sqrt(M) (first entry times sqrt M), w = C - a S
         let f2 = s * s / m;
         let vv = x + 4.0 * a * c * s;

@@ -3,7 +3,8 @@
 use super::{LinearSde, Moments};
 use crate::dd::Dd;
 use crate::error::{Result, check};
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span};
+use crate::simd;
 use crate::small::{Mat, Scalar};
 use crate::special::{exp_neg, p3_g};
 
@@ -99,14 +100,25 @@ impl LinearSde<2> for CldPosition {
     }
 
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
-        let tau = on.tau;
+        simd::single_call(|| self.moments_of(on.tau, gamma))
+    }
+
+    #[inline(always)]
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
+        self.moments_of(schedule.integral_from_zero(t), gamma)
+    }
+}
+
+impl CldPosition {
+    #[inline(always)]
+    fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
         let z = Dd::from(self.a) * tau;
         let (e, e2, p3) = if z.hi > 350.0 {
-            (if z.hi < 700.0 { exp_neg(z).to_f64() } else { 0.0 }, 0.0, 1.0)
+            (if z.hi < 700.0 { exp_neg(z.hi, z.lo).0 } else { 0.0 }, 0.0, 1.0)
         } else {
-            let e = exp_neg(z);
-            let e2 = (e * e).hi;
-            (e.hi, e2, p3_g(z, e2).0)
+            let (e, tail) = exp_neg(z.hi, z.lo);
+            let e2 = (e + e).mul_add(tail, e * e);
+            (e, e2, p3_g(z.hi, z.lo, e2).0)
         };
         let a = self.a;
         let (x2, s2) = (self.epsilon * self.epsilon, (a * self.sigma) * (a * self.sigma));

@@ -8,32 +8,47 @@
 
 mod tables;
 
-use crate::dd::{Dd, fast_two_sum, two_prod, two_sum};
+use crate::dd::Dd;
+use crate::simd::Lane;
 use tables::{INV_LN2_64, LN2_64_A, LN2_64_B, POW2, S4};
 
-/// `e^-x` for a double-word `x` in [0, 700], as a double word with relative error below 2^-58.
+static POW2_HI: [f64; 64] = column(true);
+static POW2_LO: [f64; 64] = column(false);
+
+const fn column(high: bool) -> [f64; 64] {
+    let mut c = [0.0; 64];
+    let mut i = 0;
+    while i < 64 {
+        c[i] = if high { POW2[i].0 } else { POW2[i].1 };
+        i += 1;
+    }
+    c
+}
+
+/// `e^-x` for a double-word `x = hi + lo` in [0, 700], as a double word with relative error below 2^-58.
 ///
-/// Method: k = round(64 x / ln 2), r = x - k ln2/64 in two doubles (the leading part of ln2/64 has 34 bits, so that
-/// its product with k is exact); e^-x = 2^(-k/64) e^-r with 2^(-i/64) from a table of double words and e^-r - 1 by
-/// Taylor's polynomial of degree 6 (|r| < 0.0055: remainder below 2^-65). The low word is rounded three times at
-/// the size of r, 2^-61 each.
+/// Method: k = round(64 x / ln 2), r = x - k ln2/64 (the leading part of ln2/64 has 34 bits, so that its product with
+/// k is exact); e^-x = 2^(-k/64) e^-r with 2^(-i/64) from a table of double words and e^-r - 1 by Taylor's polynomial
+/// of degree 6 (|r| < 0.0055: remainder below 2^-65). r and e^-r - 1 are rounded at the size of r: 2^-61 each.
+/// Compiled where a fused multiply-add is a library call this is slow: call it inside [`crate::simd::single`].
 #[inline(always)]
-pub fn exp_neg(x: Dd) -> Dd {
+pub fn exp_neg<L: Lane<Item = f64>>(hi: L, lo: L) -> (L, L) {
     const SHIFT: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52: adding it rounds to an integer in the low bits
-    let shifted = x.hi * INV_LN2_64 + SHIFT;
-    let k = shifted - SHIFT;
-    let ki = shifted.to_bits() as i64; // low bits hold k (two's complement)
-    let a = x.hi - k * LN2_64_A; // exact
-    let (rh, rl) = two_sum(a, x.lo - k * LN2_64_B);
-    // e^-r - 1 = -rh + q
-    let r = rh;
-    let q = r * r * (0.5 - r * (1.0 / 6.0 - r * (1.0 / 24.0 - r * (1.0 / 120.0 - r * (1.0 / 720.0))))) - rl;
-    let i = (ki & 63) as usize;
-    let (th, tl) = POW2[i];
-    let (hi, lo) = fast_two_sum(th, tl + th * (q - rh));
-    // 2^-(k div 64), k >= 0 and at most 1010
-    let p = f64::from_bits(((1023 - ((ki << 13) >> 19)) << 52) as u64);
-    Dd { hi: hi * p, lo: lo * p }
+    let c = L::splat;
+    let shifted = hi.mul_add(c(INV_LN2_64), c(SHIFT));
+    let k = shifted - c(SHIFT);
+    let r = k.mul_add(c(-LN2_64_A), hi) + k.mul_add(c(-LN2_64_B), lo); // the first is exact
+    let r2 = r * r;
+    let q = r2.mul_add(c(1.0 / 720.0), r.mul_add(c(-1.0 / 120.0), c(1.0 / 24.0)));
+    let q = r2.mul_add(q, r.mul_add(c(-1.0 / 6.0), c(0.5)));
+    let m1 = r2.mul_add(q, -r); // e^-r - 1
+    let th = shifted.lookup(&POW2_HI);
+    let rest = th.mul_add(m1, shifted.lookup(&POW2_LO));
+    let e = th + rest;
+    let tail = rest - (e - th);
+    // 2^-(k div 64): k >= 0 stands in the low bits, and only 12 of those above the lowest 6 survive the shift
+    let p = c(1.0).sub_bits(shifted.shr_bits::<6>().shl_bits::<52>());
+    (e * p, tail * p)
 }
 
 /// `1 - e^-x` for a double-word `x >= 0`, without cancellation; error below 1.5 ulp.
@@ -46,14 +61,15 @@ pub fn one_minus_exp_neg(x: Dd) -> f64 {
 
 /// `S4(y) = sum over j of 24 y^j / (j+4)!` for y in [0, 3], relative error below 1 ulp (all terms are positive).
 #[inline(always)]
-fn s4(y: f64) -> f64 {
+fn s4<L: Lane<Item = f64>>(y: L) -> L {
     // Estrin's scheme: short dependency chains; the largest term is the constant 1.
     let y2 = y * y;
     let y4 = y2 * y2;
-    let a = (S4[1] + y * S4[2]) + y2 * (S4[3] + y * S4[4]);
-    let b = (S4[5] + y * S4[6]) + y2 * (S4[7] + y * S4[8]);
-    let c = (S4[9] + y * S4[10]) + y2 * (S4[11] + y * S4[12]) + y4 * ((S4[13] + y * S4[14]) + y2 * S4[15]);
-    1.0 + y * (a + y4 * (b + y4 * c))
+    let pair = |i: usize| y.mul_add(L::splat(S4[i + 1]), L::splat(S4[i]));
+    let four = |i: usize| y2.mul_add(pair(i + 2), pair(i));
+    let c = y4.mul_add(y2.mul_add(L::splat(S4[15]), pair(13)), four(9));
+    let b = y4.mul_add(c, four(5));
+    y.mul_add(y4.mul_add(b, four(1)), L::splat(1.0))
 }
 
 /// The two functions that critical damping needs, at `y = 2 z`, given `e2 = e^-y`:
@@ -66,26 +82,34 @@ fn s4(y: f64) -> f64 {
 /// G is what is left of the determinant after its cancelling parts are taken out (see `process::cld`).
 /// For y < 3 the equal forms `P4 = e^-y (y^4/24) S4(y)`, `P3 = P4 + e^-y y^3/6` and `G = 2 P4 + e^-y y^3/12`, which
 /// only add positive terms. From y = 3 on, P3 > 0.57, G > 0.81, and the printed forms lose less than 1 bit.
+/// Both are computed and one is selected: times of a batch lie on either side.
 #[inline(always)]
-pub fn p3_g(z: Dd, e2: f64) -> (f64, f64) {
-    // z^3 in double words, so that no rounding is tripled: c = e^-y y^3 / 6 within 2 ulp
-    let (sq, err) = two_prod(z.hi, z.hi);
-    let (cube, err3) = two_prod(sq, z.hi);
-    let cube = cube + (err3 + (err * z.hi + 3.0 * (sq * z.lo)));
-    let c = e2 * (cube * 4.0 / 3.0); // the division does not wait for e^-y
-    let z = z.hi;
-    if z < 1.5 {
-        let p4 = c * (0.5 * z) * s4(2.0 * z);
-        (c + p4, 2.0 * p4 + 0.5 * c)
-    } else {
-        let p3 = 1.0 - e2 * (1.0 + 2.0 * z * (1.0 + z));
-        (p3, 2.0 * p3 - 1.5 * c)
-    }
+pub fn p3_g<L: Lane<Item = f64>>(z: L, low: L, e2: L) -> (L, L) {
+    let c = L::splat;
+    // z^3 in double words, so that no rounding is tripled: e^-y y^3 / 6 within 2 ulp
+    let sq = z * z;
+    let err = z.mul_add(z, -sq);
+    let cube = sq * z;
+    let err3 = sq.mul_add(z, -cube);
+    let cube = cube + err.mul_add(z, (c(3.0) * low).mul_add(sq, err3));
+    let t = e2 * (cube * c(4.0 / 3.0)); // the product in brackets does not wait for e^-y
+    let half = c(0.5) * t;
+    let p4 = t * (c(0.5) * z * s4(z + z));
+    let near = (t + p4, (p4 + p4) + half);
+    let p3 = (-e2).mul_add((z + z).mul_add(c(1.0) + z, c(1.0)), c(1.0));
+    let far = (p3, c(-1.5).mul_add(t, p3 + p3));
+    let m = z.lt(c(1.5));
+    (L::select(m, near.0, far.0), L::select(m, near.1, far.1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn exp_neg_dd(x: Dd) -> Dd {
+        let (hi, lo) = exp_neg(x.hi, x.lo);
+        Dd { hi, lo }
+    }
 
     /// Catches a wrong table entry, a bad reduction or a lost low word: against e^-x in 106-bit arithmetic.
     #[test]
@@ -95,14 +119,14 @@ mod tests {
         while x < 700.0 {
             let v = Dd::new(x, x * 7.3e-17 * (x * 1e3).sin());
             let truth = (-v).exp(); // relative error about 2^10 u^2 * 100
-            let got = exp_neg(v);
+            let got = exp_neg_dd(v);
             worst = worst.max(((got - truth) / truth).hi.abs());
             x *= 1.01;
         }
         for k in 0..2000 {
             let v = Dd::from(k as f64 * 0.010_830_424_696 * 0.5); // edges of the reduction
             let truth = (-v).exp();
-            worst = worst.max(((exp_neg(v) - truth) / truth).hi.abs());
+            worst = worst.max(((exp_neg_dd(v) - truth) / truth).hi.abs());
         }
         assert!(worst < 2f64.powi(-58), "worst {worst:e} = 2^{}", worst.log2());
     }
@@ -129,7 +153,7 @@ mod tests {
                 }
                 s
             };
-            let (p3, g) = p3_g(Dd::from(z), e2.hi);
+            let (p3, g) = p3_g(z, 0.0, e2.hi);
             let ulp = |got: f64, t: Dd| ((Dd::from(got) - t).to_f64() / (t.hi.next_up() - t.hi)).abs();
             w3 = w3.max(ulp(p3, tail(3)));
             let c = e2 * y * y * y / Dd::from(12.0);

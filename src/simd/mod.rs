@@ -1,0 +1,151 @@
+//! Vectors of floats, and the one place where the instruction set is chosen.
+//!
+//! A loop is written once, generic over [`Lane`], as a [`Task`]; [`wide`] runs it with the widest vectors the machine
+//! has, [`single`] with vectors of one. Every operation of a lane is correctly rounded (the multiply-add is fused on
+//! all of them), so all instruction sets give the same bits.
+//!
+//! The choice is made once, at the first call. The environment variable `CLD_SIMD` (`scalar`, `avx2`, `avx512`)
+//! overrides it; what the machine has not is refused with one line on standard error, and the best it has is taken.
+//!
+//! This module holds the crate's only `unsafe`: loads, stores, intrinsics, and the calls at dispatch.
+#![allow(unsafe_code)]
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+mod lane;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use lane::Lane;
+
+use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// An instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Level {
+    /// Whatever the crate was compiled for, one value at a time: the definition that the others are held against.
+    /// Without a fused multiply-add in that target each one is a library call.
+    Scalar = 1,
+    /// x86-64 with AVX2 and FMA: four doubles.
+    Avx2 = 2,
+    /// x86-64 with AVX-512 F and DQ as well: eight doubles.
+    Avx512 = 3,
+}
+
+/// 0: not chosen yet; else a `Level`.
+static CHOSEN: AtomicU8 = AtomicU8::new(0);
+
+impl Level {
+    /// All levels, narrowest first.
+    pub const ALL: [Level; 3] = [Level::Scalar, Level::Avx2, Level::Avx512];
+
+    /// Its name, as `CLD_SIMD` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether this machine has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Level::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Level::Avx2.is_available() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq"),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// The level in use.
+    #[inline(always)]
+    pub fn current() -> Level {
+        match CHOSEN.load(Ordering::Relaxed) {
+            3 => Level::Avx512,
+            2 => Level::Avx2,
+            1 => Level::Scalar,
+            _ => choose(),
+        }
+    }
+
+    /// Uses this level from now on, in the whole program. For tests and benches: results are the same on all levels.
+    ///
+    /// # Errors
+    /// The machine has not got it.
+    pub fn force(self) -> Result<()> {
+        if !self.is_available() {
+            return Err(Error::parameter("CLD_SIMD", self.name(), "an instruction set of this machine"));
+        }
+        CHOSEN.store(self as u8, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn choose() -> Level {
+    let mut level = Level::ALL.into_iter().rev().find(|l| l.is_available()).unwrap_or(Level::Scalar);
+    if let Ok(name) = std::env::var("CLD_SIMD") {
+        match Level::ALL.into_iter().find(|l| l.name() == name && l.is_available()) {
+            Some(forced) => level = forced,
+            None => eprintln!("CLD_SIMD={name} is not an instruction set of this machine; using {}", level.name()),
+        }
+    }
+    CHOSEN.store(level as u8, Ordering::Relaxed);
+    level
+}
+
+/// A computation written once for lanes of any width. `run` must be `#[inline(always)]`, and so must what it calls
+/// in its loop: only then is it compiled for the instruction set of the lanes.
+pub trait Task {
+    /// What it returns.
+    type Out;
+    /// Runs with lanes `D` of doubles and `S` of singles, of one instruction set.
+    fn run<D: Lane<Item = f64>, S: Lane<Item = f32>>(self) -> Self::Out;
+}
+
+/// Runs a task with the widest vectors.
+#[inline(always)]
+pub fn wide<T: Task>(task: T) -> T::Out {
+    match Level::current() {
+        // SAFETY: `current` is a level that `is_available` has found on this machine.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { x86::avx512(task) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { x86::avx2(task) },
+        _ => task.run::<f64, f32>(),
+    }
+}
+
+/// Runs a task with vectors of one, and a fused multiply-add in hardware where there is one.
+#[inline(always)]
+pub fn single<T: Task>(task: T) -> T::Out {
+    #[cfg(target_arch = "x86_64")]
+    if Level::current() >= Level::Avx2 {
+        // SAFETY: `current` is a level that `is_available` has found on this machine.
+        return unsafe { x86::fma(task) };
+    }
+    task.run::<f64, f32>()
+}
+
+struct Call<F>(F);
+
+impl<R, F: FnOnce() -> R> Task for Call<F> {
+    type Out = R;
+    #[inline(always)]
+    fn run<D: Lane<Item = f64>, S: Lane<Item = f32>>(self) -> R {
+        (self.0)()
+    }
+}
+
+/// [`single`] for a closure: its `f64::mul_add` is an instruction where the machine has one.
+#[inline(always)]
+pub fn single_call<R>(f: impl FnOnce() -> R) -> R {
+    single(Call(f))
+}
