@@ -3,9 +3,10 @@
 //! `cargo bench --bench kernel` runs criterion's groups and then prints the summary; `-- --summary` prints the
 //! summary alone (some seconds). What each line means: benches/README.md.
 
-use cld_sgm::kernel::{Kernel, Objective};
+use cld_sgm::kernel::{Kernel, KernelBatch, Objective};
 use cld_sgm::process::{Cld, CldDamped, CldPosition, Langevin, LinearSde, Psld, Reversed, SubVp, Ve, Vp};
 use cld_sgm::schedule::Schedule;
+use cld_sgm::simd::Level;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -34,16 +35,12 @@ fn fastest(calls: usize, mut round: impl FnMut()) -> f64 {
     best
 }
 
-fn evaluate<const K: usize>(p: &impl LinearSde<K>, s: &Schedule, o: Objective, t: f64) -> (Kernel<K>, f64) {
-    let k = Kernel::new(p, s, o, t).expect("valid");
-    let ell = k.ell();
-    (k, ell)
-}
-
 fn throughput<const K: usize>(p: &impl LinearSde<K>, s: &Schedule, o: Objective, ts: &[f64]) -> f64 {
     fastest(ts.len(), || {
         for &t in ts {
-            black_box(evaluate(p, black_box(s), o, black_box(t)));
+            let k = Kernel::new(p, black_box(s), o, black_box(t));
+            black_box(&k);
+            assert!(k.is_ok());
         }
     })
 }
@@ -52,8 +49,8 @@ fn latency<const K: usize>(p: &impl LinearSde<K>, s: &Schedule, o: Objective, ts
     fastest(ts.len(), || {
         let mut carry = 0.0;
         for &t in ts {
-            let (k, ell) = evaluate(p, s, o, t + carry);
-            carry = ell * 0.0 * k.mean()[(0, 0)];
+            let k = Kernel::new(p, s, o, t + carry).expect("valid");
+            carry = k.ell() * 0.0;
         }
         black_box(carry);
     })
@@ -82,6 +79,14 @@ fn main() {
         for o in [Objective::DSM, hsm] {
             let (a, b) = (throughput(&cld, s, o, &ts), latency(&cld, s, o, &ts));
             println!("cld {name} {}: {a:.2} ns = {:.2} exp; latency {b:.2} ns = {:.2} exp", o.name(), a / exp, b / exp_latency);
+        }
+    }
+    let mut batch = KernelBatch::new(&cld, &constant, hsm, &ts).expect("valid");
+    for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
+        level.force().expect("available");
+        for (name, s) in [("constant", &constant), ("linear", &linear)] {
+            let ns = fastest(N, || batch.fill(&cld, black_box(s), hsm, black_box(&ts)).expect("valid"));
+            println!("batch {name} {}: {ns:.2} ns = {:.2} exp", level.name(), ns / exp);
         }
     }
     let d = Objective::DSM;

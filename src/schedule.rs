@@ -3,7 +3,7 @@
 //! The integral is the only thing a transition needs to know of a schedule. It is computed in double words
 //! ([`Dd`]), because one ulp of error in it is `y` ulp of error in `e^-y`.
 
-use crate::dd::Dd;
+use crate::dd::{Dd, fast_two_sum};
 use crate::error::{Error, Result, check};
 use crate::simd::Lane;
 
@@ -78,7 +78,7 @@ fn ln_1p(x: Dd) -> Dd {
     sum.scale(2.0)
 }
 
-/// `t (b0 + b1 t / 2)` as a double word.
+/// `t (b0 + b1 t / 2)` as a sum of two doubles, the second at most 2 ulp of the first.
 #[inline(always)]
 pub(crate) fn linear_integral<L: Lane<Item = f64>>(b0: f64, b1: f64, t: L) -> (L, L) {
     let c = L::splat;
@@ -93,9 +93,7 @@ pub(crate) fn linear_integral<L: Lane<Item = f64>>(b0: f64, b1: f64, t: L) -> (L
     let pp = h - c(b0);
     let l = (c(b0) - (h - pp)) + (p - pp);
     let hi = t * h;
-    let lo = t.mul_add(l + e, t.mul_add(h, -hi));
-    let sum = hi + lo;
-    (sum, lo - (sum - hi))
+    (hi, t.mul_add(l + e, t.mul_add(h, -hi)))
 }
 
 impl Schedule {
@@ -180,6 +178,19 @@ impl Schedule {
     /// `B(0,t)`: the argument of every kernel. `t` must be in [0, 1].
     #[inline(always)]
     pub(crate) fn integral_from_zero(&self, t: f64) -> Dd {
+        match self.kind {
+            Kind::Linear { b0, b1 } => {
+                let (hi, lo) = linear_integral(b0, b1, t);
+                let (hi, lo) = fast_two_sum(hi, lo);
+                Dd { hi, lo }
+            }
+            _ => self.integral_dd(0.0, t),
+        }
+    }
+
+    /// The same, its low word up to 2 ulp of the high one: whoever adds the two in the end need not wait for the sum here.
+    #[inline(always)]
+    pub(crate) fn integral_unnormalised(&self, t: f64) -> Dd {
         match self.kind {
             Kind::Linear { b0, b1 } => {
                 let (hi, lo) = linear_integral(b0, b1, t);

@@ -55,6 +55,7 @@ impl Objective {
 pub struct Kernel<const K: usize> {
     moments: Moments<K>,
     lower: Mat<K>,
+    ell: f64,
 }
 
 /// Whether determinant and inverse are normal numbers; the inverse's largest entries are near `last / det`.
@@ -102,11 +103,11 @@ impl<const K: usize> Kernel<K> {
     /// [`Error::Degenerate`] where determinant or inverse is not a normal f64.
     #[inline(always)]
     pub fn from_moments(moments: Moments<K>) -> Result<Self> {
-        let lower = moments.lower();
+        let (lower, ell) = moments.lower();
         if !regular(moments.cov[(K - 1, K - 1)], moments.det) || (K > 2 && moments.factors.is_none()) {
             return Err(degenerate(moments.det));
         }
-        Ok(Kernel { moments, lower })
+        Ok(Kernel { moments, lower, ell })
     }
 
     /// Mean matrix Phi: the mean of `u_t` is `Phi u_0` (HSM: the first column times x_0). Formula: kernel.mean.
@@ -174,7 +175,7 @@ impl<const K: usize> Kernel<K> {
     /// `sqrt(S_xx / det)`, and the score of v is `-ell_t eps_v`. Formula: kernel.ell. Source: CLD sec. 3.2.
     #[inline(always)]
     pub fn ell(&self) -> f64 {
-        self.moments.ell(&self.lower)
+        self.ell
     }
 
     /// Determinant of the covariance. Formula: kernel.det.

@@ -57,22 +57,21 @@ impl Cld {
         2.0 * self.sqrt_mass.hi
     }
 
-    /// `z` as a double word from `tau` as one.
+    /// `z` as a sum of two doubles, the second some ulp of the first, from such a `tau`.
     #[inline(always)]
     fn z<L: Lane<Item = f64>>(&self, hi: L, lo: L) -> (L, L) {
         let (s, sl) = (L::splat(self.inv_sqrt_mass.hi), L::splat(self.inv_sqrt_mass.lo));
         let p = hi * s;
-        let e = hi.mul_add(sl, lo.mul_add(s, hi.mul_add(s, -p)));
-        let z = p + e;
-        (z, e - (z - p))
+        (p, hi.mul_add(sl, lo.mul_add(s, hi.mul_add(s, -p))))
     }
 
-    /// The closed form for z <= 350 with `z = zh + zl`: mean (4), S_xx, S_xv, S_vv, det.
+    /// The closed form for z <= 350: mean (4), S_xx, S_xv, S_vv, det.
     #[inline(always)]
-    fn closed<L: Lane<Item = f64>>(&self, tau: L, zh: L, zl: L, gamma: f64) -> [L; 8] {
+    fn closed<L: Lane<Item = f64>>(&self, tau: L, (p, q): (L, L), gamma: f64) -> [L; 8] {
         let c = L::splat;
-        let (e, tail) = exp_neg(zh, zl);
-        let e2 = (e + e).mul_add(tail, e * e); // within 1 ulp
+        let (e, e2) = exp_neg(p, q); // does not wait for the sum p + q
+        let zh = p + q;
+        let zl = q - (zh - p);
         let (p3, g) = p3_g(zh, zl, e2);
         let one_minus_z = (c(1.0) - zh) - zl;
         let [xx, xv, vv, det] = covariance(zh, one_minus_z, e2, p3, g, c(gamma));
@@ -84,11 +83,11 @@ impl Cld {
     /// Moments at one tau.
     #[inline(always)]
     fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
-        let (zh, zl) = self.z(tau.hi, tau.lo);
-        if zh > FAR {
-            return self.far(tau, Dd { hi: zh, lo: zl }, gamma);
+        let z = self.z(tau.hi, tau.lo);
+        if z.0 > FAR {
+            return self.far(tau, Dd::new(z.0, z.1), gamma);
         }
-        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.closed(tau.hi, zh, zl, gamma);
+        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.closed(tau.to_f64(), z, gamma);
         Moments { mean: Mat([[mxx, mxv], [mvx, mvv]]), cov: Mat([[xx, xv], [xv, vv]]), det, factors: None }
     }
 
@@ -96,10 +95,9 @@ impl Cld {
     #[cold]
     fn far(&self, tau: Dd, z: Dd, gamma: f64) -> Moments<2> {
         // e^-z = half^2, each half a normal number up to z = 1400.
-        let (half, tail) = if z.hi < 1400.0 { exp_neg(0.5 * z.hi, 0.5 * z.lo) } else { (0.0, 0.0) };
-        let h2 = half + 2.0 * tail; // so that half * h2 = e^-z to first order
-        let e = |c: f64| (c * half) * h2;
-        let xv = (z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi * half * h2) * half * h2;
+        let half = if z.hi < 1400.0 { exp_neg(0.5 * z.hi, 0.5 * z.lo).0 } else { 0.0 };
+        let e = |c: f64| (c * half) * half;
+        let xv = e(e(z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi));
         Moments {
             mean: Mat([[e(1.0 + z.hi), e(z.hi * self.inv_sqrt_mass.hi)], [-e(tau.hi), e(1.0 - z.hi)]]),
             cov: Mat([[1.0, xv], [xv, self.mass]]),
@@ -147,11 +145,11 @@ impl Batch<'_, '_> {
     #[inline(always)]
     fn rows<L: Lane<Item = f64>>(&self, t: L) -> ([L; 12], bool) {
         let (hi, lo) = linear_integral(self.b.0, self.b.1, t);
-        let (zh, zl) = self.cld.z(hi, lo);
-        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.cld.closed(hi, zh, zl, self.gamma);
+        let z = self.cld.z(hi, lo);
+        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.cld.closed(hi + lo, z, self.gamma);
         // as `Moments::lower` and `Moments::ell`
         let (l, root) = (xx.sqrt(), det.sqrt());
-        ([mxx, mxv, mvx, mvv, xx, xv, vv, l, xv / l, root / l, det, l / root], L::any(L::splat(FAR).lt(zh)))
+        ([mxx, mxv, mvx, mvv, xx, xv, vv, l, xv / l, root / l, det, l / root], L::any(L::splat(FAR).lt(z.0)))
     }
 
     /// Writes rows `at ..` again where they are far.
@@ -233,7 +231,7 @@ impl LinearSde<2> for Cld {
 
     #[inline(always)]
     fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
-        self.moments_of(schedule.integral_from_zero(t), gamma)
+        self.moments_of(schedule.integral_unnormalised(t), gamma)
     }
 
     fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {

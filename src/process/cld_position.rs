@@ -116,8 +116,7 @@ impl CldPosition {
         let (e, e2, p3) = if z.hi > 350.0 {
             (if z.hi < 700.0 { exp_neg(z.hi, z.lo).0 } else { 0.0 }, 0.0, 1.0)
         } else {
-            let (e, tail) = exp_neg(z.hi, z.lo);
-            let e2 = (e + e).mul_add(tail, e * e);
+            let (e, e2) = exp_neg(z.hi, z.lo);
             (e, e2, p3_g(z.hi, z.lo, e2).0)
         };
         let a = self.a;

@@ -51,32 +51,24 @@ pub struct Moments<const K: usize> {
 }
 
 impl<const K: usize> Moments<K> {
-    /// Lower Cholesky factor; meaningless where the determinant is 0 (or K > 2 and there are no factors).
+    /// Lower Cholesky factor L and `ell = 1 / L_KK`; meaningless where the determinant is 0 (or K > 2 and there are no
+    /// factors).
     #[inline(always)]
-    pub(crate) fn lower(&self) -> Mat<K> {
+    pub(crate) fn lower(&self) -> (Mat<K>, f64) {
         let c = &self.cov;
-        let mut lower = Mat::<K>::ZERO;
         if let Some(f) = &self.factors {
-            lower = f.lower;
-        } else if K <= 2 {
-            let l = c[(0, 0)].sqrt();
-            lower[(0, 0)] = l;
-            if K == 2 {
-                lower[(K - 1, 0)] = c[(K - 1, 0)] / l;
-                lower[(K - 1, K - 1)] = self.det.sqrt() / l;
-            }
+            return (f.lower, 1.0 / f.lower[(K - 1, K - 1)]);
         }
-        lower
-    }
-
-    /// `1 / L_KK`, given the lower factor.
-    #[inline(always)]
-    pub(crate) fn ell(&self, lower: &Mat<K>) -> f64 {
-        if K == 2 {
-            // one rounding less than 1 / (sqrt(det) / L_xx)
-            return lower[(0, 0)] / self.det.sqrt();
+        let mut lower = Mat::<K>::ZERO;
+        let l = c[(0, 0)].sqrt();
+        lower[(0, 0)] = l;
+        if K != 2 {
+            return (lower, 1.0 / l);
         }
-        1.0 / lower[(K - 1, K - 1)]
+        let root = self.det.sqrt();
+        lower[(K - 1, 0)] = c[(K - 1, 0)] / l;
+        lower[(K - 1, K - 1)] = root / l;
+        (lower, l / root) // one rounding less than 1 / L_vv
     }
 
     /// The same law after the channels' signs are flipped by `p` (entries +1 or -1).
@@ -88,7 +80,7 @@ impl<const K: usize> Moments<K> {
 
 /// One row of [`LinearSde::columns_at`].
 pub(crate) fn write_column<const K: usize>(m: &Moments<K>, r: usize, columns: &mut [&mut [f64]]) {
-    let l = m.lower();
+    let (l, ell) = m.lower();
     let mut columns = columns.iter_mut();
     let mut put = |x: f64| {
         if let Some(c) = columns.next() {
@@ -102,7 +94,7 @@ pub(crate) fn write_column<const K: usize>(m: &Moments<K>, r: usize, columns: &m
         }
     }
     put(m.det);
-    put(m.ell(&l));
+    put(ell);
 }
 
 /// A linear SDE `du = F u b dt + G sqrt(b) dW` on K channels, in the clock `tau = integral of b`.

@@ -146,8 +146,7 @@ impl Psld {
             let mean = Mat([[e * (1.0 + w.hi), e * (self.c.hi * w.hi)], [-e * 0.5 * tau.hi, e * (1.0 - w.hi)]]);
             return Moments { mean, cov: Mat::diagonal([1.0, self.mass.hi]), det: self.mass.hi, factors: None };
         }
-        let (e, tail) = exp_neg(z.hi, z.lo);
-        let e2 = (e + e).mul_add(tail, e * e);
+        let (e, e2) = exp_neg(z.hi, z.lo);
         let (p3, g) = p3_g(z.hi, z.lo, e2);
         let [xx, xv, vv, det] = covariance(tau.hi, z.hi, w.hi, self.gamma_x, self.nu, e2, p3, g, gamma);
         let m = self.mass.hi;
