@@ -84,26 +84,22 @@ impl Cld {
     #[inline(always)]
     fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
         let z = self.z(tau.hi, tau.lo);
-        if z.0 > FAR {
-            return self.far(tau, Dd::new(z.0, z.1), gamma);
-        }
-        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.closed(tau.to_f64(), z, gamma);
+        // Plain numbers from both branches: as `Moments` they would meet in memory and stall the loads that follow.
+        let m = if z.0 > FAR { self.far(tau, z, gamma) } else { self.closed(tau.to_f64(), z, gamma) };
+        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = m;
         Moments { mean: Mat([[mxx, mxv], [mvx, mvv]]), cov: Mat([[xx, xv], [xv, vv]]), det, factors: None }
     }
 
-    /// Moments where `e^-y` has underflowed, or is about to: z > 350.
+    /// As `closed`, where `e^-y` has underflowed, or is about to: z > 350.
     #[cold]
-    fn far(&self, tau: Dd, z: Dd, gamma: f64) -> Moments<2> {
+    #[inline(never)]
+    fn far(&self, tau: Dd, z: (f64, f64), gamma: f64) -> [f64; 8] {
         // e^-z = half^2, each half a normal number up to z = 1400.
-        let half = if z.hi < 1400.0 { exp_neg(0.5 * z.hi, 0.5 * z.lo).0 } else { 0.0 };
+        let half = if z.0 < 1400.0 { exp_neg(0.5 * z.0, 0.5 * z.1).0 } else { 0.0 };
         let e = |c: f64| (c * half) * half;
-        let xv = e(e(z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi));
-        Moments {
-            mean: Mat([[e(1.0 + z.hi), e(z.hi * self.inv_sqrt_mass.hi)], [-e(tau.hi), e(1.0 - z.hi)]]),
-            cov: Mat([[1.0, xv], [xv, self.mass]]),
-            det: self.mass,
-            factors: None,
-        }
+        let z = z.0 + z.1;
+        let xv = e(e(z * (gamma + (2.0 - gamma) * z) * self.sqrt_mass.hi));
+        [e(1.0 + z), e(z * self.inv_sqrt_mass.hi), -e(tau.to_f64()), e(1.0 - z), 1.0, xv, self.mass, self.mass]
     }
 }
 

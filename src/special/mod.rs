@@ -104,14 +104,14 @@ pub fn p3_g<L: Lane<Item = f64>>(z: L, low: L, e2: L) -> (L, L) {
 mod tests {
     use super::*;
 
-    /// Errors of e^-x and, up to 350, e^-2x in ulp of the truth.
+    /// Errors of e^-x and e^-2x in ulp of the truth, which double words have as long as 2^-1000 < e^-x.
     fn exp_ulp(x: Dd) -> f64 {
         let (e, e2) = exp_neg(x.hi, x.lo);
         let ulp = |got: f64, x: Dd| {
             let truth = (-x).exp(); // relative error about 2^10 u^2 * 100
             ((Dd::from(got) - truth).to_f64() / (truth.hi.next_up() - truth.hi)).abs()
         };
-        ulp(e, x).max(if x.hi <= 350.0 { ulp(e2, x.scale(2.0)) } else { 0.0 })
+        ulp(e, x).max(if x.hi <= 340.0 { ulp(e2, x.scale(2.0)) } else { 0.0 })
     }
 
     /// Catches a wrong table entry, a bad reduction or a lost low word: against e^-x in 106-bit arithmetic.
@@ -119,7 +119,7 @@ mod tests {
     fn exp_neg_against_double_word_taylor() {
         let mut worst: f64 = 0.0;
         let mut x = 1e-17;
-        while x < 700.0 {
+        while x < 680.0 {
             worst = worst.max(exp_ulp(Dd::new(x, x * 7.3e-17 * (x * 1e3).sin())));
             x *= 1.01;
         }
