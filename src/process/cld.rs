@@ -111,12 +111,12 @@ pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, p3: T, g
     let w2 = one_minus_z * one_minus_z;
     let z2 = z * z;
     let ge = gamma * e2;
-    let quadratic = p3.fma(z2 + w2, T::of(4.0) * e2 * (z2 * z2));
+    let rest = ge * (T::of(4.0) * e2 * (z2 * z2));
     [
         ge.fma(z2, p3),
         a * (T::of(2.0) - gamma).fma(z, gamma),
         ge.fma(w2, T::of(4.0).fma(a, p3)),
-        ge.fma(quadratic, p3.fma(p3, (a + a) * g)),
+        p3.fma(ge.fma(z2 + w2, p3), (a + a).fma(g, rest)), // P3 and G come late: few steps after them
     ]
 }
 

@@ -40,8 +40,8 @@ pub trait Lane:
     fn shr_bits<const N: u32>(self) -> Self;
     /// Difference of the bit patterns, as integers that wrap.
     fn sub_bits(self, o: Self) -> Self;
-    /// The table's entry at the lowest six bits of the pattern.
-    fn lookup(self, table: &[Self::Item; 64]) -> Self;
+    /// The table's entry at the lowest seven bits of the pattern.
+    fn lookup(self, table: &[Self::Item; 128]) -> Self;
 }
 
 macro_rules! one {
@@ -96,8 +96,8 @@ macro_rules! one {
                 $t::from_bits(self.to_bits().wrapping_sub(o.to_bits()))
             }
             #[inline(always)]
-            fn lookup(self, table: &[$t; 64]) -> $t {
-                table[(self.to_bits() & 63) as usize]
+            fn lookup(self, table: &[$t; 128]) -> $t {
+                table[(self.to_bits() & 127) as usize]
             }
         }
     };

@@ -131,6 +131,12 @@ pub fn single<T: Task>(task: T) -> T::Out {
         // SAFETY: `current` is a level that `is_available` has found on this machine.
         return unsafe { x86::fma(task) };
     }
+    portable(task)
+}
+
+/// Out of line, so that the way to [`single`] is a load, a comparison and a call.
+#[inline(never)]
+fn portable<T: Task>(task: T) -> T::Out {
     task.run::<f64, f32>()
 }
 

@@ -145,9 +145,9 @@ macro_rules! lanes {
                 unsafe { $name(std::mem::transmute::<_, $vec>($sub_bits(std::mem::transmute(self.0), std::mem::transmute(o.0)))) }
             }
             #[inline(always)]
-            fn lookup(self, table: &[$item; 64]) -> Self {
+            fn lookup(self, table: &[$item; 128]) -> Self {
                 let ($a, $t) = (self.0, table.as_ptr());
-                // SAFETY: module comment; the index is masked to 0..64, the length of the table.
+                // SAFETY: module comment; the index is masked to 0..128, the length of the table.
                 unsafe { $name($lookup) }
             }
         }
@@ -161,7 +161,7 @@ lanes!(
     |a, b, m, t| lt _mm256_cmp_pd::<_CMP_LT_OQ>(a, b),
     select _mm256_blendv_pd(b, a, m),
     any _mm256_movemask_pd(m) != 0,
-    lookup _mm256_i64gather_pd::<8>(t, _mm256_and_si256(_mm256_castpd_si256(a), _mm256_set1_epi64x(63))),
+    lookup _mm256_i64gather_pd::<8>(t, _mm256_and_si256(_mm256_castpd_si256(a), _mm256_set1_epi64x(127))),
     shl<n> _mm256_castsi256_pd(_mm256_sll_epi64(_mm256_castpd_si256(a), _mm_cvtsi64_si128(n))),
     shr _mm256_castsi256_pd(_mm256_srl_epi64(_mm256_castpd_si256(a), _mm_cvtsi64_si128(n)))
 );
@@ -172,7 +172,7 @@ lanes!(
     |a, b, m, t| lt _mm256_cmp_ps::<_CMP_LT_OQ>(a, b),
     select _mm256_blendv_ps(b, a, m),
     any _mm256_movemask_ps(m) != 0,
-    lookup _mm256_i32gather_ps::<4>(t, _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(63))),
+    lookup _mm256_i32gather_ps::<4>(t, _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(127))),
     shl<n> _mm256_castsi256_ps(_mm256_sll_epi32(_mm256_castps_si256(a), _mm_cvtsi64_si128(n))),
     shr _mm256_castsi256_ps(_mm256_srl_epi32(_mm256_castps_si256(a), _mm_cvtsi64_si128(n)))
 );
@@ -183,7 +183,7 @@ lanes!(
     |a, b, m, t| lt _mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b),
     select _mm512_mask_blend_pd(m, b, a),
     any m != 0,
-    lookup _mm512_i64gather_pd::<8>(_mm512_and_si512(_mm512_castpd_si512(a), _mm512_set1_epi64(63)), t),
+    lookup _mm512_i64gather_pd::<8>(_mm512_and_si512(_mm512_castpd_si512(a), _mm512_set1_epi64(127)), t),
     shl<n> _mm512_castsi512_pd(_mm512_sll_epi64(_mm512_castpd_si512(a), _mm_cvtsi64_si128(n))),
     shr _mm512_castsi512_pd(_mm512_srl_epi64(_mm512_castpd_si512(a), _mm_cvtsi64_si128(n)))
 );
@@ -194,7 +194,7 @@ lanes!(
     |a, b, m, t| lt _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b),
     select _mm512_mask_blend_ps(m, b, a),
     any m != 0,
-    lookup _mm512_i32gather_ps::<4>(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(63)), t),
+    lookup _mm512_i32gather_ps::<4>(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(127)), t),
     shl<n> _mm512_castsi512_ps(_mm512_sll_epi32(_mm512_castps_si512(a), _mm_cvtsi64_si128(n))),
     shr _mm512_castsi512_ps(_mm512_srl_epi32(_mm512_castps_si512(a), _mm_cvtsi64_si128(n)))
 );

@@ -2,7 +2,7 @@
 //!
 //! | function | domain | accuracy | method |
 //! |---|---|---|---|
-//! | [`exp_neg`] | 0 <= x <= 700 | 0.54 ulp | table of 2^(-i/64) in double words, degree-6 polynomial |
+//! | [`exp_neg`] | 0 <= x <= 700 | 0.54 ulp | table of 2^(-i/128) in double words, degree-5 polynomial |
 //! | [`p3_g`] | y >= 0 | 4 ulp (P3 and G) | y < 3: e^-y times an all-positive series; else 1 - e^-y(...) |
 //! | [`one_minus_exp_neg`] | x >= 0 | 1 ulp | `expm1` with first-order correction for the low word |
 
@@ -10,15 +10,15 @@ mod tables;
 
 use crate::dd::Dd;
 use crate::simd::Lane;
-use tables::{INV_LN2_64, LN2_64_A, LN2_64_B, POW2, S4};
+use tables::{INV_LN2_128, LN2_128_A, LN2_128_B, POW2, S4};
 
-static POW2_HI: [f64; 64] = column(true);
-static POW2_LO: [f64; 64] = column(false);
+static POW2_HI: [f64; 128] = column(true);
+static POW2_LO: [f64; 128] = column(false);
 
-const fn column(high: bool) -> [f64; 64] {
-    let mut c = [0.0; 64];
+const fn column(high: bool) -> [f64; 128] {
+    let mut c = [0.0; 128];
     let mut i = 0;
-    while i < 64 {
+    while i < 128 {
         c[i] = if high { POW2[i].0 } else { POW2[i].1 };
         i += 1;
     }
@@ -27,25 +27,25 @@ const fn column(high: bool) -> [f64; 64] {
 
 /// `(e^-x, e^-2x)` for `x = hi + lo` in [0, 350], each within 1 ulp; to 700 the first alone. `lo` may be some ulp of `hi`.
 ///
-/// Method: k = round(64 x / ln 2), r = x - k ln2/64 (the leading part of ln2/64 has 34 bits, so that its product with
-/// k is exact); e^-x = 2^(-k/64) e^-r with 2^(-i/64) from a table of double words and e^-r - 1 by Taylor's polynomial
-/// of degree 6 (|r| < 0.0055: remainder below 2^-65). r and e^-r - 1 are rounded at the size of r, 2^-61 each, so
+/// Method: k = round(128 x / ln 2), r = x - k ln2/128 (the leading part of ln2/128 has 34 bits, so that its product with
+/// k is exact); e^-x = 2^(-k/128) e^-r with 2^(-i/128) from a table of double words and e^-r - 1 by Taylor's polynomial
+/// of degree 5 (|r| < 0.0028: remainder below 2^-60). r and e^-r - 1 are rounded at the size of r, 2^-62 each, so
 /// that before its last rounding either result is good to 2^-58.
 /// Where a fused multiply-add is a library call this is slow: call it inside [`crate::simd::single`].
 #[inline(always)]
 pub fn exp_neg<L: Lane<Item = f64>>(hi: L, lo: L) -> (L, L) {
     const SHIFT: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52: adding it rounds to an integer in the low bits
     let c = L::splat;
-    let shifted = hi.mul_add(c(INV_LN2_64), c(SHIFT));
+    let shifted = hi.mul_add(c(INV_LN2_128), c(SHIFT));
     let k = shifted - c(SHIFT);
-    let r = k.mul_add(c(-LN2_64_A), hi) + k.mul_add(c(-LN2_64_B), lo); // the first is exact
-    // 2^-(k div 64): k >= 0 stands in the low bits, and only 12 of those above the lowest 6 survive the shift
-    let p = c(1.0).sub_bits(shifted.shr_bits::<6>().shl_bits::<52>());
+    let r = k.mul_add(c(-LN2_128_A), hi) + k.mul_add(c(-LN2_128_B), lo); // the first is exact
+    // 2^-(k div 128): k >= 0 stands in the low bits, and only 12 of those above the lowest 7 survive the shift
+    let p = c(1.0).sub_bits(shifted.shr_bits::<7>().shl_bits::<52>());
     let (th, tl) = (shifted.lookup(&POW2_HI) * p, shifted.lookup(&POW2_LO) * p);
     let (square, error) = (th * th, th + th);
     let error = th.mul_add(th, error * tl - square);
     let r2 = r * r;
-    let q = r2.mul_add(c(1.0 / 720.0), r.mul_add(c(-1.0 / 120.0), c(1.0 / 24.0)));
+    let q = r.mul_add(c(-1.0 / 120.0), c(1.0 / 24.0));
     let q = r2.mul_add(q, r.mul_add(c(-1.0 / 6.0), c(0.5)));
     let m1 = r2.mul_add(q, -r); // e^-r - 1
     // e^-2r - 1 = m1 (2 + m1)
