@@ -133,7 +133,7 @@ mod tests {
     /// Errors of e^-x and e^-2x in ulp of the truth, which double words have as long as 2^-1000 < e^-x.
     fn exp_ulp(x: Dd) -> f64 {
         let (e, [e2, rest]) = exp_neg(x.hi, x.lo);
-        assert!(rest.abs() <= e2 / 128.0, "rest of e^-2x: {rest:e}");
+        assert!(x.hi > 340.0 || rest.abs() <= e2 / 128.0, "rest of e^-2x: {rest:e}");
         let e2 = e2 + rest;
         let ulp = |got: f64, x: Dd| {
             let truth = (-x).exp(); // relative error about 2^10 u^2 * 100
