@@ -48,9 +48,7 @@ fn row(b: &KernelBatch<2>, r: usize) -> [f64; 12] {
 
 fn single(k: &Kernel<2>) -> [f64; 12] {
     let (m, c, l) = (k.mean(), k.cov(), k.lower());
-    [
-        m[(0, 0)], m[(0, 1)], m[(1, 0)], m[(1, 1)], c[(0, 0)], c[(1, 0)], c[(1, 1)], l[(0, 0)], l[(1, 0)], l[(1, 1)], k.det(), k.ell(),
-    ]
+    [m[(0, 0)], m[(0, 1)], m[(1, 0)], m[(1, 1)], c[(0, 0)], c[(1, 0)], c[(1, 1)], l[(0, 0)], l[(1, 0)], l[(1, 1)], k.det(), k.ell()]
 }
 
 /// Catches a column in the wrong place, a vector operation that is not its scalar twin, a wrong end of the loop, a far time
