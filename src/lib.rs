@@ -39,6 +39,7 @@
 //! | floor | what |
 //! |---|---|
 //! | [`error`] | the one error type: field, value, what is allowed |
+//! | [`simd`] | vectors of floats, instruction sets, normals and paths many at a time |
 //! | [`small`] | matrices on the stack, K <= 4 |
 //! | [`dd`] | double-word arithmetic, 106 bits |
 //! | [`special`] | `e^-x`, incomplete gammas, without cancellation |

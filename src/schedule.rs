@@ -3,8 +3,9 @@
 //! The integral is the only thing a transition needs to know of a schedule. It is computed in double words
 //! ([`Dd`]), because one ulp of error in it is `y` ulp of error in `e^-y`.
 
-use crate::dd::{Dd, fast_two_sum, two_prod, two_sum};
+use crate::dd::{Dd, fast_two_sum};
 use crate::error::{Error, Result, check};
+use crate::simd::Lane;
 
 /// `pi / 2` as a double word.
 const HALF_PI: Dd = Dd { hi: std::f64::consts::FRAC_PI_2, lo: 6.123_233_995_736_766e-17 };
@@ -19,6 +20,12 @@ pub struct Span {
 }
 
 impl Span {
+    /// From time 0 to `t`, which must be in [0, 1].
+    #[inline(always)]
+    pub(crate) fn to(schedule: &Schedule, t: f64) -> Span {
+        Span { start: Dd::ZERO, tau: schedule.integral_from_zero(t) }
+    }
+
     /// From 0, with a given integral `tau` of the rate.
     ///
     /// # Errors
@@ -69,6 +76,24 @@ fn ln_1p(x: Dd) -> Dd {
         sum = sum + power / Dd::from((2 * k + 1) as f64);
     }
     sum.scale(2.0)
+}
+
+/// `t (b0 + b1 t / 2)` as a sum of two doubles, the second at most 2 ulp of the first.
+#[inline(always)]
+pub(crate) fn linear_integral<L: Lane<Item = f64>>(b0: f64, b1: f64, t: L) -> (L, L) {
+    let c = L::splat;
+    if b1 == 0.0 {
+        let hi = c(b0) * t;
+        return (hi, c(b0).mul_add(t, -hi));
+    }
+    let p = c(0.5 * b1) * t;
+    let e = c(0.5 * b1).mul_add(t, -p);
+    // Knuth's sum of b0 and p: either may be the larger
+    let h = c(b0) + p;
+    let pp = h - c(b0);
+    let l = (c(b0) - (h - pp)) + (p - pp);
+    let hi = t * h;
+    (hi, t.mul_add(l + e, t.mul_add(h, -hi)))
 }
 
 impl Schedule {
@@ -155,16 +180,32 @@ impl Schedule {
     pub(crate) fn integral_from_zero(&self, t: f64) -> Dd {
         match self.kind {
             Kind::Linear { b0, b1 } => {
-                if b1 == 0.0 {
-                    return Dd::prod(b0, t);
-                }
-                let (p, e) = two_prod(0.5 * b1, t);
-                let (h, l) = two_sum(b0, p);
-                let (hi, lo) = two_prod(t, h);
-                let (hi, lo) = fast_two_sum(hi, lo + t * (l + e));
+                let (hi, lo) = linear_integral(b0, b1, t);
+                let (hi, lo) = fast_two_sum(hi, lo);
                 Dd { hi, lo }
             }
             _ => self.integral_dd(0.0, t),
+        }
+    }
+
+    /// The same, its low word up to 2 ulp of the high one: whoever adds the two in the end need not wait for the sum here.
+    #[inline(always)]
+    pub(crate) fn integral_unnormalised(&self, t: f64) -> Dd {
+        match self.kind {
+            Kind::Linear { b0, b1 } => {
+                let (hi, lo) = linear_integral(b0, b1, t);
+                Dd { hi, lo }
+            }
+            _ => self.integral_dd(0.0, t),
+        }
+    }
+
+    /// `b0` and `b1` of a linear (or constant) rate.
+    #[inline(always)]
+    pub(crate) fn as_linear(&self) -> Option<(f64, f64)> {
+        match self.kind {
+            Kind::Linear { b0, b1 } => Some((b0, b1)),
+            _ => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Small matrices on the stack: product, Cholesky, triangular solve. No heap, no `ndarray`.
 
 use crate::dd::Dd;
+use crate::simd::Lane;
 use std::fmt::Debug;
 use std::ops::{Add, Div, Index, IndexMut, Mul, Neg, Sub};
 
@@ -11,12 +12,21 @@ pub trait Scalar:
 {
     /// The number `x`.
     fn of(x: f64) -> Self;
+    /// `self * a + b`; lanes of floats round it once.
+    #[inline(always)]
+    fn fma(self, a: Self, b: Self) -> Self {
+        self * a + b
+    }
 }
 
-impl Scalar for f64 {
+impl<L: Lane<Item = f64>> Scalar for L {
     #[inline(always)]
-    fn of(x: f64) -> f64 {
-        x
+    fn of(x: f64) -> L {
+        L::splat(x)
+    }
+    #[inline(always)]
+    fn fma(self, a: L, b: L) -> L {
+        self.mul_add(a, b)
     }
 }
 

@@ -57,7 +57,7 @@ fn affine_paths_are_plain_recursions() {
     let (key, first) = ([11, 22], 1000);
     for (draws, noise) in noises.iter().enumerate().map(|(i, n)| (i + 1, n)) {
         for start in [2, 3] {
-            let steps = Steps::new((0..5).map(|k| (a(k), *noise)), start);
+            let steps = Steps::new((0..5).map(|k| (a(k).0, noise.map(|m| m.0))), start);
             assert_eq!(steps.draws(), 5 * draws);
             let n = 21;
             let begin = |i: usize, c: f64| 0.1 * i as f64 - c;

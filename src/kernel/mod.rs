@@ -2,16 +2,18 @@
 //! with everything that is read off it: Cholesky factors, `ell_t`, log-density, score.
 
 mod any;
+mod batch;
 mod density;
 mod perturb;
 
 pub use any::{KernelValues, kernel_values};
+pub use batch::KernelBatch;
 pub use perturb::{Real, perturb_batch};
 
-use crate::dd::Dd;
 use crate::error::{Error, Result, check};
 use crate::process::{LinearSde, Moments};
 use crate::schedule::Schedule;
+use crate::simd::{self, Lane, Task};
 use crate::small::Mat;
 
 /// What the kernel conditions on.
@@ -53,6 +55,29 @@ impl Objective {
 pub struct Kernel<const K: usize> {
     moments: Moments<K>,
     lower: Mat<K>,
+    ell: f64,
+}
+
+/// Whether determinant and inverse are normal numbers; the inverse's largest entries are near `last / det`.
+#[inline(always)]
+fn regular(last: f64, det: f64) -> bool {
+    det >= 1e-290 && last <= 1e290 * det
+}
+
+/// The work of [`Kernel::new`] after its checks.
+struct At<'a, P, const K: usize> {
+    process: &'a P,
+    schedule: &'a Schedule,
+    gamma: f64,
+    t: f64,
+}
+
+impl<P: LinearSde<K>, const K: usize> Task for At<'_, P, K> {
+    type Out = Result<Kernel<K>>;
+    #[inline(always)]
+    fn run<D: Lane<Item = f64>, S: Lane<Item = f32>>(self) -> Self::Out {
+        Kernel::from_moments(self.process.moments_at(self.schedule, self.gamma, self.t))
+    }
 }
 
 impl<const K: usize> Kernel<K> {
@@ -69,8 +94,7 @@ impl<const K: usize> Kernel<K> {
         if K == 1 && objective.gamma.is_some() {
             return Err(no_velocity(process.name()));
         }
-        let on = crate::schedule::Span { start: Dd::ZERO, tau: schedule.integral_from_zero(t) };
-        Self::from_moments(process.moments(on, objective.gamma()))
+        simd::single(At { process, schedule, gamma: objective.gamma(), t })
     }
 
     /// From mean, covariance and determinant; adds the Cholesky factor.
@@ -79,23 +103,11 @@ impl<const K: usize> Kernel<K> {
     /// [`Error::Degenerate`] where determinant or inverse is not a normal f64.
     #[inline(always)]
     pub fn from_moments(moments: Moments<K>) -> Result<Self> {
-        let c = &moments.cov;
-        let mut lower = Mat::<K>::ZERO;
-        if let Some(f) = &moments.factors {
-            lower = f.lower;
-        } else if K <= 2 {
-            let l = c[(0, 0)].sqrt();
-            lower[(0, 0)] = l;
-            if K == 2 {
-                lower[(K - 1, 0)] = c[(K - 1, 0)] / l;
-                lower[(K - 1, K - 1)] = moments.det.sqrt() / l;
-            }
-        }
-        // The determinant and the inverse's largest entries must be normal numbers.
-        if !(moments.det >= 1e-290 && c[(K - 1, K - 1)] / moments.det <= 1e290) || (K > 2 && moments.factors.is_none()) {
+        let (lower, ell) = moments.lower();
+        if !regular(moments.cov[(K - 1, K - 1)], moments.det) || (K > 2 && moments.factors.is_none()) {
             return Err(degenerate(moments.det));
         }
-        Ok(Kernel { moments, lower })
+        Ok(Kernel { moments, lower, ell })
     }
 
     /// Mean matrix Phi: the mean of `u_t` is `Phi u_0` (HSM: the first column times x_0). Formula: kernel.mean.
@@ -163,11 +175,7 @@ impl<const K: usize> Kernel<K> {
     /// `sqrt(S_xx / det)`, and the score of v is `-ell_t eps_v`. Formula: kernel.ell. Source: CLD sec. 3.2.
     #[inline(always)]
     pub fn ell(&self) -> f64 {
-        if K == 2 {
-            // one rounding less than 1 / (sqrt(det) / L_xx)
-            return self.lower[(0, 0)] / self.moments.det.sqrt();
-        }
-        1.0 / self.lower[(K - 1, K - 1)]
+        self.ell
     }
 
     /// Determinant of the covariance. Formula: kernel.det.

@@ -1,11 +1,15 @@
 //! Critically damped Langevin diffusion: the closed form that the paper is about, without cancellation.
 
-use super::{LinearSde, Moments};
-use crate::dd::{Dd, two_prod};
+use super::{LinearSde, Moments, write_column};
+use crate::dd::Dd;
 use crate::error::{Result, check};
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span, linear_integral};
+use crate::simd::{self, Lane, Task};
 use crate::small::{Mat, Scalar};
 use crate::special::{exp_neg, p3_g, scaled_exp_neg};
+
+/// Beyond this z, `e^-2z` is no normal number, or soon none.
+const FAR: f64 = 350.0;
 
 /// CLD at critical damping, `Gamma = 2 sqrt(M)`:
 ///
@@ -53,33 +57,69 @@ impl Cld {
         2.0 * self.sqrt_mass.hi
     }
 
-    /// Moments where `e^-y` has underflowed, or is about to: z > 350.
+    /// `z` as a sum of two doubles, the second some ulp of the first, from such a `tau`.
+    #[inline(always)]
+    fn z<L: Lane<Item = f64>>(&self, hi: L, lo: L) -> (L, L) {
+        let (s, sl) = (L::splat(self.inv_sqrt_mass.hi), L::splat(self.inv_sqrt_mass.lo));
+        let p = hi * s;
+        (p, hi.mul_add(sl, lo.mul_add(s, hi.mul_add(s, -p))))
+    }
+
+    /// The closed form for z <= 350: mean (4), S_xx, S_xv, S_vv, det.
+    #[inline(always)]
+    fn closed<L: Lane<Item = f64>>(&self, tau: L, (p, q): (L, L), gamma: f64) -> [L; 8] {
+        let c = L::splat;
+        let (e, e2) = exp_neg(p, q); // does not wait for the sum p + q
+        let zh = p + q;
+        let zl = q - (zh - p);
+        let (p3, g) = p3_g([zh, zl], e2);
+        let e2 = e2[0] + e2[1];
+        let one_minus_z = (c(1.0) - zh) - zl;
+        let [xx, xv, vv, det] = covariance(zh, one_minus_z, e2, p3, g, c(gamma));
+        let [mxx, mxv, mvx, mvv] = mean(zh, one_minus_z, tau, e, c(self.inv_sqrt_mass.hi));
+        let mass = c(self.mass);
+        [mxx, mxv, mvx, mvv, xx, xv * c(self.sqrt_mass.hi), vv * mass, det * mass]
+    }
+
+    /// Moments at one tau.
+    #[inline(always)]
+    fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
+        let z = self.z(tau.hi, tau.lo);
+        // Plain numbers from both branches: as `Moments` they would meet in memory and stall the loads that follow.
+        let m = if z.0 > FAR { self.far(tau, z, gamma) } else { self.closed(tau.to_f64(), z, gamma) };
+        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = m;
+        Moments { mean: Mat([[mxx, mxv], [mvx, mvv]]), cov: Mat([[xx, xv], [xv, vv]]), det, factors: None }
+    }
+
+    /// As `closed`, where `e^-y` has underflowed, or is about to: z > 350.
     #[cold]
-    fn far(&self, tau: Dd, z: Dd, gamma: f64) -> Moments<2> {
+    #[inline(never)]
+    fn far(&self, tau: Dd, z: (f64, f64), gamma: f64) -> [f64; 8] {
+        let z = Dd::new(z.0, z.1);
         let e = |c: f64| scaled_exp_neg(c, z);
         let xv = scaled_exp_neg(z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi, z.scale(2.0));
-        Moments {
-            mean: Mat([[e(1.0 + z.hi), e(z.hi * self.inv_sqrt_mass.hi)], [-e(tau.hi), e(1.0 - z.hi)]]),
-            cov: Mat([[1.0, xv], [xv, self.mass]]),
-            det: self.mass,
-            factors: None,
-        }
+        [e(1.0 + z.hi), e(z.hi * self.inv_sqrt_mass.hi), -e(tau.to_f64()), e(1.0 - z.hi), 1.0, xv, self.mass, self.mass]
     }
 }
 
 /// The algebra of the closed form in units of M: `[S_xx, S_xv / sqrt(M), S_vv / M, det / M]` from `z`, `1 - z`,
-/// `e2 = e^-2z`, `z e2` and `z^2 e2`, P3, G and gamma. Generic so that the proof (`process::proof`) runs this very code on polynomials.
+/// `e2 = e^-2z`, P3, G and gamma. Generic so that the proof (`process::proof`) runs this very code on polynomials.
 #[inline(always)]
-pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, [a, az]: [T; 2], p3: T, g: T, gamma: T) -> [T; 4] {
+pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, p3: T, g: T, gamma: T) -> [T; 4] {
+    let a = e2 * z;
     let w2 = one_minus_z * one_minus_z;
     let z2 = z * z;
-    // 1 - z^2 - (1-z)^2: at small z two roundings less in det than by the sum; at most 1/2, so little is lost
+    let ge = gamma * e2;
+    // e2 gamma (1 - shrink), with z^2 + (1-z)^2 = 1 - shrink: at small z two roundings less than by the sum; the difference is
+    // at least half of what it is taken from
     let shrink = T::of(2.0) * (z * one_minus_z);
+    let initial = (-ge).fma(shrink, ge);
+    let rest = ge * (T::of(4.0) * e2 * (z2 * z2));
     [
-        p3 + gamma * az,
-        a * (gamma + (T::of(2.0) - gamma) * z),
-        p3 + T::of(4.0) * a + gamma * (e2 * w2),
-        p3 * p3 + T::of(2.0) * a * g + gamma * (e2 * ((p3 - p3 * shrink) + T::of(4.0) * (e2 * (z2 * z2)))),
+        ge.fma(z2, p3),
+        a * (T::of(2.0) - gamma).fma(z, gamma),
+        ge.fma(w2, T::of(4.0).fma(a, p3)),
+        p3.fma(p3 + initial, (a + a).fma(g, rest)), // P3 and G come late: few steps after them
     ]
 }
 
@@ -87,6 +127,67 @@ pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, [a, az]:
 #[inline(always)]
 pub(super) fn mean<T: Scalar + Copy>(z: T, one_minus_z: T, tau: T, e: T, inv_sqrt_mass: T) -> [T; 4] {
     [e * (T::of(1.0) + z), e * z * inv_sqrt_mass, -(e * tau), e * one_minus_z]
+}
+
+/// The kernels at many times under a linear rate.
+struct Batch<'a, 'b> {
+    cld: Cld,
+    schedule: &'a Schedule,
+    b: (f64, f64),
+    gamma: f64,
+    t: &'a [f64],
+    columns: &'a mut [&'b mut [f64]; 12],
+}
+
+impl Batch<'_, '_> {
+    /// The columns at one vector of times, and whether any of them is far.
+    #[inline(always)]
+    fn rows<L: Lane<Item = f64>>(&self, t: L) -> ([L; 12], bool) {
+        let (hi, lo) = linear_integral(self.b.0, self.b.1, t);
+        let z = self.cld.z(hi, lo);
+        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.cld.closed(hi + lo, z, self.gamma);
+        // as `Moments::lower` and `Moments::ell`
+        let (l, root) = (xx.sqrt(), det.sqrt());
+        ([mxx, mxv, mvx, mvv, xx, xv, vv, l, xv / l, root / l, det, l / root], L::any(L::splat(FAR).lt(z.0)))
+    }
+
+    /// Writes rows `at ..` again where they are far.
+    #[cold]
+    fn mend(&mut self, at: usize, n: usize) {
+        for r in at..at + n {
+            let m = self.cld.moments(Span::to(self.schedule, self.t[r]), self.gamma);
+            write_column(&m, r, self.columns.as_mut_slice());
+        }
+    }
+}
+
+impl Task for Batch<'_, '_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<D: Lane<Item = f64>, S: Lane<Item = f32>>(mut self) {
+        let n = self.t.len();
+        let mut at = 0;
+        while at + D::WIDTH <= n {
+            let (rows, far) = self.rows(D::load(&self.t[at..]));
+            for (c, x) in self.columns.iter_mut().zip(rows) {
+                x.store(&mut c[at..]);
+            }
+            if far {
+                self.mend(at, D::WIDTH);
+            }
+            at += D::WIDTH;
+        }
+        while at < n {
+            let (rows, far) = self.rows(self.t[at]);
+            for (c, x) in self.columns.iter_mut().zip(rows) {
+                c[at] = x;
+            }
+            if far {
+                self.mend(at, 1);
+            }
+            at += 1;
+        }
+    }
 }
 
 impl LinearSde<2> for Cld {
@@ -123,24 +224,19 @@ impl LinearSde<2> for Cld {
         Some([1.0, -1.0])
     }
 
-    #[inline(always)]
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
-        let tau = on.tau;
-        let z = tau * self.inv_sqrt_mass;
-        if z.hi > 350.0 {
-            return self.far(tau, z, gamma);
+        simd::single_call(|| self.moments_of(on.tau, gamma))
+    }
+
+    #[inline(always)]
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
+        self.moments_of(schedule.integral_unnormalised(t), gamma)
+    }
+
+    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
+        match (schedule.as_linear(), <&mut [&mut [f64]; 12]>::try_from(&mut *columns)) {
+            (Some(b), Ok(columns)) => simd::wide(Batch { cld: *self, schedule, b, gamma, t, columns }),
+            _ => t.iter().enumerate().for_each(|(r, &t)| write_column(&self.moments(Span::to(schedule, t), gamma), r, columns)),
         }
-        let e = exp_neg(z);
-        let e2 = e * e;
-        let (p3, g) = p3_g(z, e2);
-        let one_minus_z = (1.0 - z.hi) - z.lo;
-        // with the low words: det is of second order in them
-        let a = e2.hi * z.hi + (e2.lo * z.hi + e2.hi * z.lo);
-        let (sq, err) = two_prod(z.hi, z.hi);
-        let az = e2.hi * sq + (e2.lo * sq + e2.hi * (err + 2.0 * (z.hi * z.lo)));
-        let [xx, xv, vv, det] = covariance(z.hi, one_minus_z, e2.hi, [a, az], p3, g, gamma);
-        let [mxx, mxv, mvx, mvv] = mean(z.hi, one_minus_z, tau.hi, e.hi, self.inv_sqrt_mass.hi);
-        let xv = xv * self.sqrt_mass.hi;
-        Moments { mean: Mat([[mxx, mxv], [mvx, mvv]]), cov: Mat([[xx, xv], [xv, vv * self.mass]]), det: det * self.mass, factors: None }
     }
 }

@@ -3,7 +3,8 @@
 use super::{LinearSde, Moments};
 use crate::dd::Dd;
 use crate::error::{Result, check};
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span};
+use crate::simd;
 use crate::small::Mat;
 use crate::special::{exp_neg, one_minus_exp_neg, scaled_exp_neg};
 
@@ -66,6 +67,7 @@ impl CldDamped {
     }
 
     /// `(C, S, C - a S)`, each times `e^(-d tau)` for delta > 0: what is left to multiply is `e^(-slow tau)`.
+    #[inline(always)]
     fn cosh_sinh(&self, tau: Dd) -> (f64, f64, f64) {
         let (d, x) = (self.d.hi, self.d * tau);
         if self.delta.hi > 0.0 {
@@ -77,7 +79,7 @@ impl CldDamped {
             }
             // C - a S = (e^(-2 d tau) (a + d) - (a - d)) e^(-(a - d) tau) / 2d keeps the slow mode's digits; the
             // exponential must be its own, not 1 - m, as a - d may be as small as 1e-16 (a + d)
-            let fast = if x.hi < 350.0 { exp_neg(x.scale(2.0)).to_f64() } else { 0.0 };
+            let fast = if x.hi < 350.0 { exp_neg(2.0 * x.hi, 2.0 * x.lo).0 } else { 0.0 };
             (c, s, (fast * (self.a.hi + d) - self.slow.hi) / (2.0 * d))
         } else {
             let (sin, cos) = x.hi.sin_cos();
@@ -88,6 +90,7 @@ impl CldDamped {
     }
 
     /// X, the x-variance of the transition.
+    #[inline(always)]
     fn variance_x(&self, tau: Dd, c: f64, s: f64) -> f64 {
         let (a, d, t) = (self.a.hi, self.d.hi, tau.hi);
         if 2.0 * (a + d) * t < 2.0 {
@@ -108,7 +111,8 @@ impl CldDamped {
                 factorial *= (n + 1) as f64;
                 sum += coefficient / factorial;
             }
-            let e2 = exp_neg((self.a * tau).scale(2.0)).to_f64();
+            let y = (self.a * tau).scale(2.0);
+            let e2 = exp_neg(y.hi, y.lo).0;
             return e2 * sum * (4.0 * a * t) * (t * t / self.mass);
         }
         // not d t >= 1/2: (a + d) t >= 1 holds a little below that, and the last form loses 1/(M a^2) there
@@ -153,18 +157,30 @@ impl LinearSde<2> for CldDamped {
     }
 
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
+        simd::single_call(|| self.moments_of(on.tau, gamma))
+    }
+
+    #[inline(always)]
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
+        self.moments_of(schedule.integral_from_zero(t), gamma)
+    }
+}
+
+impl CldDamped {
+    #[inline(always)]
+    fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
         let (m, a) = (self.mass, self.a.hi);
-        let (c, s, w) = self.cosh_sinh(on.tau);
-        let decay = self.slow * on.tau;
+        let (c, s, w) = self.cosh_sinh(tau);
+        let decay = self.slow * tau;
         if decay.hi > 350.0 {
             // the stationary law, but for the entries that vanish
             let e = |v: f64| scaled_exp_neg(v, decay);
             let xv = scaled_exp_neg(s * (2.0 * a * s + gamma * w), decay.scale(2.0));
             return Moments { mean: Mat([[e(c + a * s), e(s / m)], [-e(s), e(w)]]), cov: Mat([[1.0, xv], [xv, m]]), det: m, factors: None };
         }
-        let e = exp_neg(decay).to_f64();
+        let e = exp_neg(decay.hi, decay.lo).0;
         let (c, s, w) = (e * c, e * s, e * w);
-        let x = self.variance_x(on.tau, c, s);
+        let x = self.variance_x(tau, c, s);
         // second column of Phi over sqrt(M): f = S/sqrt(M) (first entry times sqrt M), w = C - a S
         let f2 = s * s / m;
         let vv = x + 4.0 * a * c * s;

@@ -3,7 +3,8 @@
 use super::{LinearSde, Moments};
 use crate::dd::Dd;
 use crate::error::{Result, check};
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span};
+use crate::simd;
 use crate::small::{Mat, Scalar};
 use crate::special::{exp_neg, p3_g, scaled_exp_neg};
 
@@ -99,7 +100,18 @@ impl LinearSde<2> for CldPosition {
     }
 
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
-        let tau = on.tau;
+        simd::single_call(|| self.moments_of(on.tau, gamma))
+    }
+
+    #[inline(always)]
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
+        self.moments_of(schedule.integral_from_zero(t), gamma)
+    }
+}
+
+impl CldPosition {
+    #[inline(always)]
+    fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
         let z = Dd::from(self.a) * tau;
         let a = self.a;
         let (x2, s2) = (self.epsilon * self.epsilon, (a * self.sigma) * (a * self.sigma));
@@ -113,10 +125,9 @@ impl LinearSde<2> for CldPosition {
             let det = (Dd::prod(xx, vv) - Dd::prod(xv, xv)).to_f64();
             return Moments { mean, cov: Mat([[xx, xv], [xv, vv]]), det, factors: None };
         }
-        let e = exp_neg(z);
-        let e2 = e * e;
-        let p3 = p3_g(z, e2).0;
-        let (e, e2) = (e.hi, e2.hi);
+        let (e, e2) = exp_neg(z.hi, z.lo);
+        let p3 = p3_g([z.hi, z.lo], e2).0;
+        let e2 = e2[0] + e2[1];
         let [qxx, qxv, qvv] = covariance(z.hi, x2, s2, e2, p3);
         let mean = [e * (1.0 + z.hi), e * (a * z.hi), -e * tau.hi, e * ((1.0 - z.hi) - z.lo)];
         let four_a = 4.0 * a;

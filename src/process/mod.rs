@@ -33,7 +33,7 @@ pub use ve::Ve;
 pub use vp::Vp;
 
 use crate::dd::Dd;
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span};
 use crate::small::Mat;
 
 /// A transition `u_t | u_s ~ N(mean u_s, cov)`, or a perturbation kernel where `cov` includes the initial variance.
@@ -51,11 +51,50 @@ pub struct Moments<const K: usize> {
 }
 
 impl<const K: usize> Moments<K> {
+    /// Lower Cholesky factor L and `ell = 1 / L_KK`; meaningless where the determinant is 0 (or K > 2 and there are no
+    /// factors).
+    #[inline(always)]
+    pub(crate) fn lower(&self) -> (Mat<K>, f64) {
+        let c = &self.cov;
+        if let Some(f) = &self.factors {
+            return (f.lower, 1.0 / f.lower[(K - 1, K - 1)]);
+        }
+        let mut lower = Mat::<K>::ZERO;
+        let l = c[(0, 0)].sqrt();
+        lower[(0, 0)] = l;
+        if K != 2 {
+            return (lower, 1.0 / l);
+        }
+        let root = self.det.sqrt();
+        lower[(K - 1, 0)] = c[(K - 1, 0)] / l;
+        lower[(K - 1, K - 1)] = root / l;
+        (lower, l / root) // one rounding less than 1 / L_vv
+    }
+
     /// The same law after the channels' signs are flipped by `p` (entries +1 or -1).
     fn flip_signs(self, p: [f64; K]) -> Self {
         let flip = |a: &Mat<K>| Mat::build(|i, j| a[(i, j)] * (p[i] * p[j]));
         Moments { mean: flip(&self.mean), cov: flip(&self.cov), det: self.det, factors: self.factors.map(|f| Box::new(f.map(flip))) }
     }
+}
+
+/// One row of [`LinearSde::columns_at`].
+pub(crate) fn write_column<const K: usize>(m: &Moments<K>, r: usize, columns: &mut [&mut [f64]]) {
+    let (l, ell) = m.lower();
+    let mut columns = columns.iter_mut();
+    let mut put = |x: f64| {
+        if let Some(c) = columns.next() {
+            c[r] = x;
+        }
+    };
+    m.mean.0.iter().flatten().for_each(|&x| put(x));
+    for a in [&m.cov, &l] {
+        for i in 0..K {
+            (0..=i).for_each(|j| put(a[(i, j)]));
+        }
+    }
+    put(m.det);
+    put(ell);
 }
 
 /// A linear SDE `du = F u b dt + G sqrt(b) dW` on K channels, in the clock `tau = integral of b`.
@@ -124,6 +163,21 @@ pub trait LinearSde<const K: usize> {
     /// The default is [`doubling`] in double words: correct to the last bit but slow (microseconds).
     fn moments(&self, on: Span, gamma: f64) -> Moments<K> {
         self.law(on, gamma).moments()
+    }
+
+    /// [`moments`](Self::moments) from time 0 to `t` in [0, 1]. A process may have a faster way to it than by way of
+    /// the integral; the caller has chosen the instruction set (see [`crate::simd::single`]).
+    #[inline(always)]
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<K> {
+        self.moments(Span::to(schedule, t), gamma)
+    }
+
+    /// The kernels at many times, into columns of the length of `t`: the mean matrix row by row, the lower triangles
+    /// of covariance and lower Cholesky factor row by row, the determinant, `ell`.
+    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
+        for (r, &t) in t.iter().enumerate() {
+            write_column(&self.moments_at(schedule, gamma, t), r, columns);
+        }
     }
 
     /// The same in double words, by [`doubling`]: the oracle for every closed form.

@@ -330,7 +330,7 @@ fn critical() -> Closed {
     let mass = r * r;
     let z = tau / r;
     let (p3, g) = p3_and_g(two * z, e * e);
-    let [xx, xv, vv, det] = cld::covariance(z, one - z, e * e, [e * e * z, e * e * z * z], p3, g, gamma);
+    let [xx, xv, vv, det] = cld::covariance(z, one - z, e * e, p3, g, gamma);
     let [mxx, mxv, mvx, mvv] = cld::mean(z, one - z, tau, e, one / r);
     Closed {
         drift: mat([[Poly::zero(), one / mass], [-one, -two / r]]),

@@ -3,7 +3,8 @@
 use super::{LinearSde, Moments};
 use crate::dd::Dd;
 use crate::error::{Error, Result, check};
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span};
+use crate::simd;
 use crate::small::{Mat, Scalar};
 use crate::special::{exp_neg, p3_g, scaled_exp_neg};
 
@@ -125,7 +126,18 @@ impl LinearSde<2> for Psld {
     }
 
     fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
-        let tau = on.tau;
+        simd::single_call(|| self.moments_of(on.tau, gamma))
+    }
+
+    #[inline(always)]
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
+        self.moments_of(schedule.integral_from_zero(t), gamma)
+    }
+}
+
+impl Psld {
+    #[inline(always)]
+    fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
         let z = self.kappa * tau;
         let w = (self.c * tau).scale(0.5);
         if z.hi > 350.0 {
@@ -135,13 +147,13 @@ impl LinearSde<2> for Psld {
             let xv = scaled_exp_neg(0.5 * tau.hi * (gamma + (2.0 - gamma) * w.hi), z.scale(2.0));
             return Moments { mean, cov: Mat([[1.0, xv], [xv, self.mass.hi]]), det: self.mass.hi, factors: None };
         }
-        let e = exp_neg(z);
-        let e2 = e * e;
-        let (p3, g) = p3_g(z, e2);
-        let [xx, xv, vv, det] = covariance(tau.hi, z.hi, w.hi, self.gamma_x, self.nu, e2.hi, p3, g, gamma);
+        let (e, e2) = exp_neg(z.hi, z.lo);
+        let (p3, g) = p3_g([z.hi, z.lo], e2);
+        let e2 = e2[0] + e2[1];
+        let [xx, xv, vv, det] = covariance(tau.hi, z.hi, w.hi, self.gamma_x, self.nu, e2, p3, g, gamma);
         let m = self.mass.hi;
         Moments {
-            mean: Mat([[e.hi * (1.0 + w.hi), e.hi * (self.c.hi * w.hi)], [-e.hi * 0.5 * tau.hi, e.hi * ((1.0 - w.hi) - w.lo)]]),
+            mean: Mat([[e * (1.0 + w.hi), e * (self.c.hi * w.hi)], [-e * 0.5 * tau.hi, e * ((1.0 - w.hi) - w.lo)]]),
             cov: Mat([[xx, xv], [xv, vv * m]]),
             det: det * m,
             factors: None,

@@ -3,7 +3,7 @@
 use super::{LinearSde, Moments};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span};
 use crate::small::Mat;
 
 /// The time reversal of a process in its stationary law: the part of the reverse SDE that needs no network.
@@ -81,6 +81,14 @@ impl<P: LinearSde<K>, const K: usize> LinearSde<K> for Reversed<P, K> {
 
     fn mass_dd(&self) -> Dd {
         self.forward.mass_dd()
+    }
+
+    #[inline(always)]
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<K> {
+        match self.forward.parity() {
+            Some(p) => self.forward.moments_at(schedule, gamma, t).flip_signs(p),
+            None => self.law(Span::to(schedule, t), gamma).moments(),
+        }
     }
 
     fn moments(&self, on: Span, gamma: f64) -> Moments<K> {

@@ -1,39 +1,56 @@
-//! What a loop may do: a vector of doubles, and the unsigned integers of the same width.
+//! What a loop may do: the trait of a vector of floats and of the integers of the same width, and its definition: one f64,
+//! one f32.
 
-/// A vector of [`N`](Lane::N) doubles. Every operation is that of IEEE 754 on each element, so results do not depend on N.
-pub trait Lane: Copy {
-    /// Number of elements.
-    const N: usize;
-    /// As many u64.
+use std::fmt::Debug;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+mod sealed {
+    pub trait Sealed {}
+}
+pub(super) use sealed::Sealed;
+
+/// `WIDTH` floats that one instruction works on. All operations are correctly rounded, element by element.
+pub trait Lane:
+    Copy + Debug + Sealed + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+{
+    /// f64 or f32.
+    type Item: Copy + 'static;
+    /// One truth value per element.
+    type Mask: Copy;
+    /// u64 or u32, as wide as an element.
+    type Word: Copy;
+    /// As many of them.
     type Bits: Copy;
-
+    /// Number of elements.
+    const WIDTH: usize;
     /// All elements `x`.
-    fn splat(x: f64) -> Self;
-    /// The first N of a slice that has at least N (checked).
-    fn load(x: &[f64]) -> Self;
-    /// Into the first N of a slice that has at least N (checked).
-    fn store(self, x: &mut [f64]);
-    /// Sum.
-    fn add(self, o: Self) -> Self;
-    /// Difference.
-    fn sub(self, o: Self) -> Self;
-    /// Product.
-    fn mul(self, o: Self) -> Self;
-    /// Quotient.
-    fn div(self, o: Self) -> Self;
-    /// `self * b + c`, rounded once.
-    fn fma(self, b: Self, c: Self) -> Self;
+    fn splat(x: Self::Item) -> Self;
+    /// The first `WIDTH` elements of `s`, which must have them.
+    fn load(s: &[Self::Item]) -> Self;
+    /// Into the first `WIDTH` elements of `s`, which must have them.
+    fn store(self, s: &mut [Self::Item]);
+    /// `self * a + b`, rounded once.
+    fn mul_add(self, a: Self, b: Self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
+    /// `self < o`.
+    fn lt(self, o: Self) -> Self::Mask;
+    /// `a` where the mask is true, else `b`.
+    fn select(m: Self::Mask, a: Self, b: Self) -> Self;
+    /// Whether the mask is true anywhere.
+    fn any(m: Self::Mask) -> bool;
     /// Bit patterns.
     fn bits(self) -> Self::Bits;
-
+    /// Floats with these bit patterns.
+    fn from_bits(a: Self::Bits) -> Self;
     /// All elements `x`.
-    fn splat_bits(x: u64) -> Self::Bits;
-    /// 0, 1, ..., N - 1.
+    fn splat_bits(x: Self::Word) -> Self::Bits;
+    /// 0, 1, ..., `WIDTH` - 1.
     fn iota() -> Self::Bits;
-    /// Sum modulo 2^64.
+    /// Sum that wraps.
     fn add_bits(a: Self::Bits, b: Self::Bits) -> Self::Bits;
+    /// Difference that wraps.
+    fn sub_bits(a: Self::Bits, b: Self::Bits) -> Self::Bits;
     /// Bitwise and.
     fn and(a: Self::Bits, b: Self::Bits) -> Self::Bits;
     /// Bitwise or.
@@ -42,106 +59,115 @@ pub trait Lane: Copy {
     fn xor(a: Self::Bits, b: Self::Bits) -> Self::Bits;
     /// Shift to the left by `C`.
     fn shl<const C: i32>(a: Self::Bits) -> Self::Bits;
-    /// Shift to the right by `C`, zeros in.
+    /// Shift to the right by `C`, zeros coming in.
     fn shr<const C: i32>(a: Self::Bits) -> Self::Bits;
-    /// Rotation to the left by `C`; `D` must be 64 - C.
-    fn rotate<const C: i32, const D: i32>(a: Self::Bits) -> Self::Bits;
-    /// Doubles with these bit patterns.
-    fn from_bits(a: Self::Bits) -> Self;
-    /// Per element: `a` where the top bit of `choose` is 0, else `b`.
-    fn select(choose: Self::Bits, a: Self, b: Self) -> Self;
+    /// Rotation to the left by `C`; `D` must be the word's width less C.
+    #[inline(always)]
+    fn rotate<const C: i32, const D: i32>(a: Self::Bits) -> Self::Bits {
+        Self::or(Self::shl::<C>(a), Self::shr::<D>(a))
+    }
+    /// Whether the top bit is 1.
+    fn top(a: Self::Bits) -> Self::Mask;
+    /// The table's entry at the lowest seven bits of the pattern.
+    fn lookup(self, table: &[Self::Item; 128]) -> Self;
 }
 
-/// The scalar set: one element, and the definition of what the others do.
-#[derive(Clone, Copy, Debug)]
-pub struct Scalar(f64);
-
-impl Lane for Scalar {
-    const N: usize = 1;
-    type Bits = u64;
-
-    #[inline(always)]
-    fn splat(x: f64) -> Self {
-        Scalar(x)
-    }
-    #[inline(always)]
-    fn load(x: &[f64]) -> Self {
-        Scalar(x[0])
-    }
-    #[inline(always)]
-    fn store(self, x: &mut [f64]) {
-        x[0] = self.0;
-    }
-    #[inline(always)]
-    fn add(self, o: Self) -> Self {
-        Scalar(self.0 + o.0)
-    }
-    #[inline(always)]
-    fn sub(self, o: Self) -> Self {
-        Scalar(self.0 - o.0)
-    }
-    #[inline(always)]
-    fn mul(self, o: Self) -> Self {
-        Scalar(self.0 * o.0)
-    }
-    #[inline(always)]
-    fn div(self, o: Self) -> Self {
-        Scalar(self.0 / o.0)
-    }
-    #[inline(always)]
-    fn fma(self, b: Self, c: Self) -> Self {
-        Scalar(self.0.mul_add(b.0, c.0))
-    }
-    #[inline(always)]
-    fn sqrt(self) -> Self {
-        Scalar(self.0.sqrt())
-    }
-    #[inline(always)]
-    fn bits(self) -> u64 {
-        self.0.to_bits()
-    }
-    #[inline(always)]
-    fn splat_bits(x: u64) -> u64 {
-        x
-    }
-    #[inline(always)]
-    fn iota() -> u64 {
-        0
-    }
-    #[inline(always)]
-    fn add_bits(a: u64, b: u64) -> u64 {
-        a.wrapping_add(b)
-    }
-    #[inline(always)]
-    fn and(a: u64, b: u64) -> u64 {
-        a & b
-    }
-    #[inline(always)]
-    fn or(a: u64, b: u64) -> u64 {
-        a | b
-    }
-    #[inline(always)]
-    fn xor(a: u64, b: u64) -> u64 {
-        a ^ b
-    }
-    #[inline(always)]
-    fn shl<const C: i32>(a: u64) -> u64 {
-        a << C
-    }
-    #[inline(always)]
-    fn shr<const C: i32>(a: u64) -> u64 {
-        a >> C
-    }
-    #[inline(always)]
-    fn rotate<const C: i32, const D: i32>(a: u64) -> u64 {
-        a.rotate_left(C as u32)
-    }
-    #[inline(always)]
-    fn from_bits(a: u64) -> Self {
-        Scalar(f64::from_bits(a))
-    }
-    #[inline(always)]
-    fn select(choose: u64, a: Self, b: Self) -> Self {
-        if choose >> 63 == 0 { a } else { b }
-    }
+macro_rules! one {
+    ($t:ident, $bits:ident) => {
+        impl Sealed for $t {}
+        impl Lane for $t {
+            type Item = $t;
+            type Mask = bool;
+            type Word = $bits;
+            type Bits = $bits;
+            const WIDTH: usize = 1;
+            #[inline(always)]
+            fn splat(x: $t) -> $t {
+                x
+            }
+            #[inline(always)]
+            fn load(s: &[$t]) -> $t {
+                s[0]
+            }
+            #[inline(always)]
+            fn store(self, s: &mut [$t]) {
+                s[0] = self;
+            }
+            #[inline(always)]
+            fn mul_add(self, a: $t, b: $t) -> $t {
+                $t::mul_add(self, a, b)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> $t {
+                $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn lt(self, o: $t) -> bool {
+                self < o
+            }
+            #[inline(always)]
+            fn select(m: bool, a: $t, b: $t) -> $t {
+                if m { a } else { b }
+            }
+            #[inline(always)]
+            fn any(m: bool) -> bool {
+                m
+            }
+            #[inline(always)]
+            fn bits(self) -> $bits {
+                self.to_bits()
+            }
+            #[inline(always)]
+            fn from_bits(a: $bits) -> $t {
+                $t::from_bits(a)
+            }
+            #[inline(always)]
+            fn splat_bits(x: $bits) -> $bits {
+                x
+            }
+            #[inline(always)]
+            fn iota() -> $bits {
+                0
+            }
+            #[inline(always)]
+            fn add_bits(a: $bits, b: $bits) -> $bits {
+                a.wrapping_add(b)
+            }
+            #[inline(always)]
+            fn sub_bits(a: $bits, b: $bits) -> $bits {
+                a.wrapping_sub(b)
+            }
+            #[inline(always)]
+            fn and(a: $bits, b: $bits) -> $bits {
+                a & b
+            }
+            #[inline(always)]
+            fn or(a: $bits, b: $bits) -> $bits {
+                a | b
+            }
+            #[inline(always)]
+            fn xor(a: $bits, b: $bits) -> $bits {
+                a ^ b
+            }
+            #[inline(always)]
+            fn shl<const C: i32>(a: $bits) -> $bits {
+                a << C
+            }
+            #[inline(always)]
+            fn shr<const C: i32>(a: $bits) -> $bits {
+                a >> C
+            }
+            #[inline(always)]
+            fn top(a: $bits) -> bool {
+                a.leading_zeros() == 0
+            }
+            #[inline(always)]
+            fn lookup(self, table: &[$t; 128]) -> $t {
+                table[(self.to_bits() & 127) as usize]
+            }
+        }
+    };
 }
+
+one!(f64, u64);
+one!(f32, u32);

@@ -1,37 +1,48 @@
-//! Vector loops: the one floor with `unsafe`, behind safe functions.
+//! Vectors of floats, the one place where the instruction set is chosen, and the loops that know no mathematics of the crate:
+//! random normals ([`normal`]) and paths of linear SDEs ([`sde`]). The kernels' loops are with the kernels.
 //!
-//! Each loop is one body over the small trait [`Lane`], compiled for AVX-512, AVX2 with FMA, and scalar code, and chosen
-//! once at start; `CLD_SIMD=scalar|avx2|avx512` forces a set. All sets use the same operations in the same order, fused
-//! multiply-adds included, so they give the same bits: `tests/simd.rs` holds each to the scalar one, and that to readable
-//! definitions with the standard library's functions.
+//! A loop is written once, generic over [`Lane`], as a [`Task`]; [`wide`] runs it with the widest vectors the machine
+//! has, [`single`] with vectors of one. Every operation of a lane is correctly rounded (the multiply-add is fused on
+//! all of them), so all instruction sets give the same bits.
+//!
+//! The choice is made once, at the first call. The environment variable `CLD_SIMD` (`scalar`, `avx2`, `avx512`)
+//! overrides it; what the machine has not is refused with one line on standard error, and the best it has is taken.
+//!
+//! This module holds the crate's only `unsafe`: loads, stores, intrinsics, and the calls at dispatch.
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
-pub mod lane;
+mod lane;
 pub mod normal;
 pub mod sde;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use std::sync::OnceLock;
-
 pub use lane::Lane;
 pub use sde::{Steps, affine_paths, initial_paths};
 
-/// A set of instructions.
+use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// An instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Set {
-    /// No vectors. Fused multiply-adds are a library call where the compiler's target has none: slow, but the same bits.
-    Scalar,
-    /// AVX2 with FMA: 4 doubles.
-    Avx2,
-    /// AVX-512F: 8 doubles.
-    Avx512,
+    /// Whatever the crate was compiled for, one value at a time: the definition that the others are held against.
+    /// Without a fused multiply-add in that target each one is a library call.
+    Scalar = 1,
+    /// x86-64 with AVX2 and FMA: four doubles.
+    Avx2 = 2,
+    /// x86-64 with AVX-512 F and DQ as well: eight doubles.
+    Avx512 = 3,
 }
 
+/// 0: not chosen yet; else a `Set`.
+static CHOSEN: AtomicU8 = AtomicU8::new(0);
+
 impl Set {
-    /// Every set.
+    /// All sets, narrowest first.
     pub const ALL: [Set; 3] = [Set::Scalar, Set::Avx2, Set::Avx512];
 
     /// Its name, as `CLD_SIMD` has it.
@@ -43,45 +54,122 @@ impl Set {
         }
     }
 
-    /// Whether this processor has exactly the instructions that the set's loops are compiled for.
+    /// Whether this machine has it.
     pub fn available(self) -> bool {
         match self {
             Set::Scalar => true,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"),
+            Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => std::arch::is_x86_feature_detected!("avx512f") && Set::Avx2.available(),
+            Set::Avx512 => Set::Avx2.available() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq"),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
     }
 
-    /// The set in use: the one that `CLD_SIMD` names if it is available, else the widest. Chosen once.
+    /// The set in use.
+    #[inline(always)]
     pub fn current() -> Set {
-        static CHOICE: OnceLock<Set> = OnceLock::new();
-        *CHOICE.get_or_init(|| {
-            let wanted = std::env::var("CLD_SIMD").ok();
-            let named = Set::ALL.into_iter().find(|s| wanted.as_deref() == Some(s.name()));
-            let widest = Set::ALL.into_iter().filter(|s| s.available()).max().unwrap_or(Set::Scalar);
-            named.filter(|s| s.available()).unwrap_or(widest)
-        })
+        match CHOSEN.load(Ordering::Relaxed) {
+            3 => Set::Avx512,
+            2 => Set::Avx2,
+            1 => Set::Scalar,
+            _ => choose(),
+        }
+    }
+
+    /// Uses this set from now on, in the whole program. For tests and benches: results are the same on all of them.
+    ///
+    /// # Errors
+    /// The machine has not got it.
+    pub fn force(self) -> Result<()> {
+        if !self.available() {
+            return Err(Error::parameter("CLD_SIMD", self.name(), "an instruction set of this machine"));
+        }
+        CHOSEN.store(self as u8, Ordering::Relaxed);
+        Ok(())
     }
 }
 
-/// A loop: a struct whose one method is generic over the vectors. [`run`] compiles it for every set.
-pub(crate) trait Loop {
-    fn run<L: Lane>(self);
+#[cold]
+#[inline(never)]
+fn choose() -> Set {
+    let mut set = Set::ALL.into_iter().rev().find(|s| s.available()).unwrap_or(Set::Scalar);
+    if let Ok(name) = std::env::var("CLD_SIMD") {
+        match Set::ALL.into_iter().find(|s| s.name() == name && s.available()) {
+            Some(forced) => set = forced,
+            None => eprintln!("CLD_SIMD={name} is not an instruction set of this machine; using {}", set.name()),
+        }
+    }
+    CHOSEN.store(set as u8, Ordering::Relaxed);
+    set
 }
 
-/// Runs a loop on a set, or on the scalar one where that set is not available.
-pub(crate) fn run(set: Set, body: impl Loop) {
+/// A computation written once for lanes of any width. `run` must be `#[inline(always)]`, and so must what it calls
+/// in its loop: only then is it compiled for the instruction set of the lanes.
+pub trait Task {
+    /// What it returns.
+    type Out;
+    /// Runs with lanes `D` of doubles and `S` of singles, of one instruction set.
+    fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32>>(self) -> Self::Out;
+}
+
+/// Runs a task with the widest vectors.
+#[inline(always)]
+pub fn wide<T: Task>(task: T) -> T::Out {
+    match Set::current() {
+        // SAFETY: `current` is a set that `available` has found on this machine.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 => unsafe { x86::avx512(task) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx2 => unsafe { x86::avx2(task) },
+        _ => task.run::<f64, f32>(),
+    }
+}
+
+/// Runs a task with the vectors of a given set, or with the scalar one where the machine has not got it: for tests.
+pub fn wide_on<T: Task>(set: Set, task: T) -> T::Out {
     match set {
+        // SAFETY: the machine has it.
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the set is available, so the processor has the instructions that the function is compiled for
-        Set::Avx512 if set.available() => unsafe { x86::avx512(body) },
+        Set::Avx512 if set.available() => unsafe { x86::avx512(task) },
+        // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above
-        Set::Avx2 if set.available() => unsafe { x86::avx2(body) },
-        _ => body.run::<lane::Scalar>(),
+        Set::Avx2 if set.available() => unsafe { x86::avx2(task) },
+        _ => task.run::<f64, f32>(),
     }
+}
+
+/// Runs a task with vectors of one, and a fused multiply-add in hardware where there is one.
+#[inline(always)]
+pub fn single<T: Task>(task: T) -> T::Out {
+    #[cfg(target_arch = "x86_64")]
+    if Set::current() >= Set::Avx2 {
+        // SAFETY: `current` is a set that `available` has found on this machine.
+        return unsafe { x86::fma(task) };
+    }
+    portable(task)
+}
+
+/// Out of line, so that the way to [`single`] is a load, a comparison and a call.
+#[inline(never)]
+fn portable<T: Task>(task: T) -> T::Out {
+    task.run::<f64, f32>()
+}
+
+struct Call<F>(F);
+
+impl<R, F: FnOnce() -> R> Task for Call<F> {
+    type Out = R;
+    #[inline(always)]
+    fn run<D: Lane<Item = f64>, S: Lane<Item = f32>>(self) -> R {
+        (self.0)()
+    }
+}
+
+/// [`single`] for a closure: its `f64::mul_add` is an instruction where the machine has one.
+#[inline(always)]
+pub fn single_call<R>(f: impl FnOnce() -> R) -> R {
+    single(Call(f))
 }

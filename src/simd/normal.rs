@@ -11,7 +11,7 @@
 //! `ln` by `2 atanh(s)`, s = (m - 1)/(m + 1), m in [0.7, 1.41]: series to s^21, remainder 2e-17; sine and cosine by Taylor's
 //! series to x^15 and x^16, remainder 5e-17 and 4e-18. Errors of a few ulp, 1e-9 of what any test of 1e12 draws could see.
 
-use super::lane::Lane;
+use super::{Lane, Set, Task};
 
 const ROTATIONS: [u32; 8] = [16, 42, 12, 31, 16, 32, 24, 21];
 const PARITY: u64 = 0x1BD1_1BDA_A9FC_1A22;
@@ -44,7 +44,7 @@ pub fn normal_pair(bits: [u64; 2]) -> [f64; 2] {
 
 /// The vector form of [`threefry`].
 #[inline(always)]
-pub(super) fn threefry_lanes<L: Lane>(path: L::Bits, pair: u64, key: [u64; 2]) -> [L::Bits; 2] {
+pub(super) fn threefry_lanes<L: Lane<Item = f64, Word = u64>>(path: L::Bits, pair: u64, key: [u64; 2]) -> [L::Bits; 2] {
     let keys = [key[0], key[1], PARITY ^ key[0] ^ key[1]];
     let mut a = L::add_bits(path, L::splat_bits(keys[0]));
     let mut b = L::splat_bits(pair.wrapping_add(keys[1]));
@@ -79,40 +79,40 @@ const TWO_52: u64 = 0x4330_0000_0000_0000;
 
 /// The vector form of [`normal_pair`].
 #[inline(always)]
-pub(super) fn normal_lanes<L: Lane>(bits: [L::Bits; 2]) -> [L; 2] {
+pub(super) fn normal_lanes<L: Lane<Item = f64, Word = u64>>(bits: [L::Bits; 2]) -> [L; 2] {
     let one = L::splat(1.0);
     let fraction = |b: L::Bits| L::from_bits(L::or(L::shr::<12>(b), L::splat_bits(ONE))); // in [1, 2)
-    let u = fraction(bits[0]).sub(L::splat(1.0 - f64::EPSILON / 2.0)); // exact: an odd multiple of 2^-53
+    let u = fraction(bits[0]) - L::splat(1.0 - f64::EPSILON / 2.0); // exact: an odd multiple of 2^-53
     // u = 2^e m, m in [sqrt(1/2), sqrt(2)); e + 1023 as an integer is turned into a double by way of 2^52
     let shifted = L::add_bits(u.bits(), L::splat_bits(ONE - ROOT_HALF));
-    let e = L::from_bits(L::or(L::shr::<52>(shifted), L::splat_bits(TWO_52))).sub(L::splat(4_503_599_627_370_496.0 + 1023.0));
+    let e = L::from_bits(L::or(L::shr::<52>(shifted), L::splat_bits(TWO_52))) - L::splat(4_503_599_627_370_496.0 + 1023.0);
     let m = L::from_bits(L::add_bits(L::and(shifted, L::splat_bits(MANTISSA)), L::splat_bits(ROOT_HALF)));
-    let s = m.sub(one).div(m.add(one));
-    let z = s.mul(s);
+    let s = (m - one) / (m + one);
+    let z = s * s;
     // ln m = 2 s (1 + z/3 + z^2/5 + ...); -2 ln u = -4 s (...) - 2 e ln 2
     let mut p = L::splat(1.0 / 21.0);
     for k in [19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0] {
-        p = p.fma(z, L::splat(1.0 / k));
+        p = p.mul_add(z, L::splat(1.0 / k));
     }
-    let p = p.fma(z, one);
-    let square = s.mul(L::splat(-4.0)).fma(p, e.mul(L::splat(-2.0 * std::f64::consts::LN_2)));
+    let p = p.mul_add(z, one);
+    let square = (s * L::splat(-4.0)).mul_add(p, e * L::splat(-2.0 * std::f64::consts::LN_2));
     let r = square.sqrt();
     // the second random bit is the sign
     let r = L::from_bits(L::or(r.bits(), L::shl::<63>(L::shr::<1>(bits[1]))));
-    let x = fraction(bits[1]).sub(L::splat(1.5)).mul(L::splat(std::f64::consts::FRAC_PI_2));
-    let y = x.mul(x);
+    let x = (fraction(bits[1]) - L::splat(1.5)) * L::splat(std::f64::consts::FRAC_PI_2);
+    let y = x * x;
     let mut sin = L::splat(-1.0 / 1_307_674_368_000.0); // 15!
     for c in [6_227_020_800.0, -39_916_800.0, 362_880.0, -5040.0, 120.0, -6.0] {
-        sin = sin.fma(y, L::splat(1.0 / c));
+        sin = sin.mul_add(y, L::splat(1.0 / c));
     }
-    let sin = sin.mul(y).fma(x, x);
+    let sin = (sin * y).mul_add(x, x);
     let mut cos = L::splat(1.0 / 20_922_789_888_000.0); // 16!
     for c in [-87_178_291_200.0, 479_001_600.0, -3_628_800.0, 40_320.0, -720.0, 24.0, -2.0] {
-        cos = cos.fma(y, L::splat(1.0 / c));
+        cos = cos.mul_add(y, L::splat(1.0 / c));
     }
-    let cos = cos.fma(y, one);
-    let swap = L::shl::<63>(bits[1]);
-    [r.mul(L::select(swap, cos, sin)), r.mul(L::select(swap, sin, cos))]
+    let cos = cos.mul_add(y, one);
+    let swap = L::top(L::shl::<63>(bits[1]));
+    [r * L::select(swap, sin, cos), r * L::select(swap, cos, sin)]
 }
 
 struct Fill<'a> {
@@ -122,18 +122,19 @@ struct Fill<'a> {
     out: [&'a mut [f64]; 2],
 }
 
-impl super::Loop for Fill<'_> {
+impl Task for Fill<'_> {
+    type Out = ();
     #[inline(always)]
-    fn run<L: Lane>(self) {
+    fn run<L: Lane<Item = f64, Word = u64>, S: Lane<Item = f32>>(self) {
         let [a, b] = self.out;
         let n = a.len().min(b.len());
-        let whole = n / L::N * L::N;
+        let whole = n / L::WIDTH * L::WIDTH;
         let mut path = L::add_bits(L::iota(), L::splat_bits(self.first));
-        for at in (0..whole).step_by(L::N) {
+        for at in (0..whole).step_by(L::WIDTH) {
             let [x, y] = normal_lanes::<L>(threefry_lanes::<L>(path, self.pair, self.key));
             x.store(&mut a[at..]);
             y.store(&mut b[at..]);
-            path = L::add_bits(path, L::splat_bits(L::N as u64));
+            path = L::add_bits(path, L::splat_bits(L::WIDTH as u64));
         }
         if whole < n {
             let rest = Fill {
@@ -142,17 +143,17 @@ impl super::Loop for Fill<'_> {
                 pair: self.pair,
                 out: [&mut a[whole..n], &mut b[whole..n]],
             };
-            rest.run::<super::lane::Scalar>();
+            rest.run::<f64, f32>();
         }
     }
 }
 
 /// Normals of pair `pair` for the paths `first ..`: the pair's two draws in two slices of equal length.
 pub fn normals(key: [u64; 2], first: u64, pair: u64, out: [&mut [f64]; 2]) {
-    normals_on(super::Set::current(), key, first, pair, out);
+    super::wide(Fill { key, first, pair, out });
 }
 
 /// [`normals`] on a given set: for tests.
-pub fn normals_on(set: super::Set, key: [u64; 2], first: u64, pair: u64, out: [&mut [f64]; 2]) {
-    super::run(set, Fill { key, first, pair, out });
+pub fn normals_on(set: Set, key: [u64; 2], first: u64, pair: u64, out: [&mut [f64]; 2]) {
+    super::wide_on(set, Fill { key, first, pair, out });
 }

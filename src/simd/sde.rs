@@ -1,14 +1,15 @@
 //! Paths of a linear SDE: `u' = A u + C xi`, the same matrices for all paths, noise drawn on the way.
 
-use super::lane::{Lane, Scalar};
 use super::normal::{normal_lanes, threefry_lanes};
-use super::{Loop, Set, run};
-use crate::small::Mat;
+use super::{Lane, Set, Task, wide, wide_on};
+
+/// A matrix, row by row.
+type Rows<const K: usize> = [[f64; K]; K];
 
 /// A step with only those columns of C that are not zero: each is one draw.
 #[derive(Clone, Copy, Debug)]
 struct Step<const K: usize> {
-    state: Mat<K>,
+    state: Rows<K>,
     columns: [[f64; K]; 8],
 }
 
@@ -25,15 +26,15 @@ pub struct Steps<const K: usize> {
 impl<const K: usize> Steps<K> {
     /// From the matrices A and C (one C per draw of every channel, at most two). Columns that are zero in all steps cost
     /// no draw. `first` is the number of the first draw.
-    pub fn new(steps: impl Iterator<Item = (Mat<K>, [Mat<K>; 2])>, first: usize) -> Self {
-        let all: Vec<(Mat<K>, [Mat<K>; 2])> = steps.collect();
+    pub fn new(steps: impl Iterator<Item = (Rows<K>, [Rows<K>; 2])>, first: usize) -> Self {
+        let all: Vec<(Rows<K>, [Rows<K>; 2])> = steps.collect();
         let used: Vec<(usize, usize)> = (0..2)
             .flat_map(|d| (0..K).map(move |j| (d, j)))
-            .filter(|&(d, j)| all.iter().any(|(_, c)| (0..K).any(|i| c[d][(i, j)] != 0.0)))
+            .filter(|&(d, j)| all.iter().any(|(_, c)| (0..K).any(|i| c[d][i][j] != 0.0)))
             .collect();
         let steps = all.iter().map(|(state, c)| {
             let mut columns = [[0.0; K]; 8];
-            used.iter().zip(&mut columns).for_each(|(&(d, j), column)| *column = std::array::from_fn(|i| c[d][(i, j)]));
+            used.iter().zip(&mut columns).for_each(|(&(d, j), column)| *column = std::array::from_fn(|i| c[d][i][j]));
             Step { state: *state, columns }
         });
         Steps { steps: steps.collect(), per_step: used.len(), first }
@@ -64,7 +65,7 @@ struct Affine<'a, const K: usize> {
 
 /// One group of paths through all steps; R draws per step, known to the compiler for the common 1 and 2.
 #[inline(always)]
-fn group<L: Lane, const K: usize, const R: usize>(steps: &Steps<K>, key: [u64; 2], path: L::Bits, u: &mut [L; K]) {
+fn group<L: Lane<Item = f64, Word = u64>, const K: usize, const R: usize>(steps: &Steps<K>, key: [u64; 2], path: L::Bits, u: &mut [L; K]) {
     let per_step = if R == 0 { steps.per_step } else { R };
     let mut draw = steps.first;
     // a pair's second normal waits here
@@ -75,9 +76,9 @@ fn group<L: Lane, const K: usize, const R: usize>(steps: &Steps<K>, key: [u64; 2
     for s in &steps.steps {
         let mut next: [L; K] = *u;
         for (i, y) in next.iter_mut().enumerate() {
-            let mut sum = L::splat(s.state[(i, 0)]).mul(u[0]);
+            let mut sum = L::splat(s.state[i][0]) * u[0];
             for j in 1..K {
-                sum = L::splat(s.state[(i, j)]).fma(u[j], sum);
+                sum = L::splat(s.state[i][j]).mul_add(u[j], sum);
             }
             *y = sum;
         }
@@ -91,21 +92,22 @@ fn group<L: Lane, const K: usize, const R: usize>(steps: &Steps<K>, key: [u64; 2
             };
             draw += 1;
             for i in 0..K {
-                next[i] = L::splat(column[i]).fma(xi, next[i]);
+                next[i] = L::splat(column[i]).mul_add(xi, next[i]);
             }
         }
         *u = next;
     }
 }
 
-impl<const K: usize> Loop for Affine<'_, K> {
+impl<const K: usize> Task for Affine<'_, K> {
+    type Out = ();
     #[inline(always)]
-    fn run<L: Lane>(self) {
+    fn run<L: Lane<Item = f64, Word = u64>, S: Lane<Item = f32>>(self) {
         let n = self.u.iter().map(|s| s.len()).min().unwrap_or(0);
-        let whole = n / L::N * L::N;
-        let [mut path, stride] = [L::add_bits(L::iota(), L::splat_bits(self.first)), L::splat_bits(L::N as u64)];
+        let whole = n / L::WIDTH * L::WIDTH;
+        let [mut path, stride] = [L::add_bits(L::iota(), L::splat_bits(self.first)), L::splat_bits(L::WIDTH as u64)];
         let mut slices = self.u;
-        for at in (0..whole).step_by(L::N) {
+        for at in (0..whole).step_by(L::WIDTH) {
             let mut u: [L; K] = std::array::from_fn(|i| L::load(&slices[i][at..]));
             match self.steps.per_step {
                 1 => group::<L, K, 1>(self.steps, self.key, path, &mut u),
@@ -119,19 +121,19 @@ impl<const K: usize> Loop for Affine<'_, K> {
         }
         if whole < n {
             let u = slices.map(|s| &mut s[whole..n]);
-            Affine { steps: self.steps, key: self.key, first: self.first.wrapping_add(whole as u64), u }.run::<Scalar>();
+            Affine { steps: self.steps, key: self.key, first: self.first.wrapping_add(whole as u64), u }.run::<f64, f32>();
         }
     }
 }
 
 /// Moves the paths `first ..` (slices of equal length, one per channel) through all steps.
 pub fn affine_paths<const K: usize>(steps: &Steps<K>, key: [u64; 2], first: u64, u: [&mut [f64]; K]) {
-    affine_paths_on(Set::current(), steps, key, first, u);
+    wide(Affine { steps, key, first, u });
 }
 
 /// [`affine_paths`] on a given set: for tests.
 pub fn affine_paths_on<const K: usize>(set: Set, steps: &Steps<K>, key: [u64; 2], first: u64, u: [&mut [f64]; K]) {
-    run(set, Affine { steps, key, first, u });
+    wide_on(set, Affine { steps, key, first, u });
 }
 
 /// Independent normal initial values, from draws 0 to K - 1.

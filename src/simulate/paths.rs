@@ -54,7 +54,7 @@ impl<const K: usize> Plan<K> {
         let mut segments = vec![];
         for &to in records {
             let steps = (from..to).map(|n| affine_step(scheme, sde, grid[n], grid[n + 1]));
-            let segment = Steps::new(steps.map(|s| (s.state, s.noise)), draws);
+            let segment = Steps::new(steps.map(|s| (s.state.0, s.noise.map(|m| m.0))), draws);
             draws += segment.draws();
             segments.push(segment);
             from = to;

@@ -2,39 +2,60 @@
 //!
 //! | function | domain | accuracy | method |
 //! |---|---|---|---|
-//! | [`exp_neg`] | 0 <= x <= 700 | 2^-58 relative | table of 2^(-i/64) in double words, degree-6 polynomial |
+//! | [`exp_neg`] | 0 <= x <= 700 | 0.54 ulp | table of 2^(-i/128) in double words, degree-5 polynomial |
 //! | [`scaled_exp_neg`] | x >= 0 | 2 ulp, while the product is a normal number | square of `exp_neg(x/2)` |
 //! | [`p3_g`] | y >= 0 | 4 ulp (P3 and G) | y < 2.5: e^-y times an all-positive series; else 1 - e^-y(...) |
 //! | [`one_minus_exp_neg`] | x >= 0 | 1 ulp | `expm1` with first-order correction for the low word |
 
 mod tables;
 
-use crate::dd::{Dd, fast_two_sum, two_prod, two_sum};
-use tables::{INV_LN2_64, LN2_64_A, LN2_64_B, POW2, S4};
+use crate::dd::Dd;
+use crate::simd::Lane;
+use tables::{INV_LN2_128, LN2_128_A, LN2_128_B, POW2, S4};
 
-/// `e^-x` for a double-word `x` in [0, 700], as a double word with relative error below 2^-58.
+const FOUR_THIRDS: f64 = 4.0 / 3.0;
+/// What the division left: 4/3 - 1.333... = 1/3 of the last bit's worth.
+const FOUR_THIRDS_LOW: f64 = f64::EPSILON / 3.0;
+
+static POW2_HI: [f64; 128] = column(true);
+static POW2_LO: [f64; 128] = column(false);
+
+const fn column(high: bool) -> [f64; 128] {
+    let mut c = [0.0; 128];
+    let mut i = 0;
+    while i < 128 {
+        c[i] = if high { POW2[i].0 } else { POW2[i].1 };
+        i += 1;
+    }
+    c
+}
+
+/// `e^-x` within 1 ulp, and `e^-2x` to 2^-58 as a sum of two doubles, the second below 2^-7 of the first, for `x = hi + lo` in
+/// [0, 350]; to 700 the first alone. `lo` may be some ulp of `hi`.
 ///
-/// Method: k = round(64 x / ln 2), r = x - k ln2/64 in two doubles (the leading part of ln2/64 has 34 bits, so that
-/// its product with k is exact); e^-x = 2^(-k/64) e^-r with 2^(-i/64) from a table of double words and e^-r - 1 by
-/// Taylor's polynomial of degree 6 (|r| < 0.0055: remainder below 2^-65). The low word is rounded three times at
-/// the size of r, 2^-61 each.
+/// Method: k = round(128 x / ln 2), r = x - k ln2/128 (the leading part of ln2/128 has 34 bits, so that its product with
+/// k is exact); e^-x = 2^(-k/128) e^-r with 2^(-i/128) from a table of double words and e^-r - 1 by Taylor's polynomial
+/// of degree 5 (|r| < 0.0028: remainder below 2^-60). r and e^-r - 1 are rounded at the size of r, 2^-62 each, so
+/// that before its last rounding either result is good to 2^-58.
+/// Where a fused multiply-add is a library call this is slow: call it inside [`crate::simd::single`].
 #[inline(always)]
-pub fn exp_neg(x: Dd) -> Dd {
+pub fn exp_neg<L: Lane<Item = f64>>(hi: L, lo: L) -> (L, [L; 2]) {
     const SHIFT: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52: adding it rounds to an integer in the low bits
-    let shifted = x.hi * INV_LN2_64 + SHIFT;
-    let k = shifted - SHIFT;
-    let ki = shifted.to_bits() as i64; // low bits hold k (two's complement)
-    let a = x.hi - k * LN2_64_A; // exact
-    let (rh, rl) = two_sum(a, x.lo - k * LN2_64_B);
-    // e^-r - 1 = -rh + q
-    let r = rh;
-    let q = r * r * (0.5 - r * (1.0 / 6.0 - r * (1.0 / 24.0 - r * (1.0 / 120.0 - r * (1.0 / 720.0))))) - rl;
-    let i = (ki & 63) as usize;
-    let (th, tl) = POW2[i];
-    let (hi, lo) = fast_two_sum(th, tl + th * (q - rh));
-    // 2^-(k div 64), k >= 0 and at most 1010
-    let p = f64::from_bits(((1023 - ((ki << 13) >> 19)) << 52) as u64);
-    Dd { hi: hi * p, lo: lo * p }
+    let c = L::splat;
+    let shifted = hi.mul_add(c(INV_LN2_128), c(SHIFT));
+    let k = shifted - c(SHIFT);
+    let r = k.mul_add(c(-LN2_128_A), hi) + k.mul_add(c(-LN2_128_B), lo); // the first is exact
+    // 2^-(k div 128): k >= 0 stands in the low bits, and only 12 of those above the lowest 7 survive the shift
+    let p = L::from_bits(L::sub_bits(c(1.0).bits(), L::shl::<52>(L::shr::<7>(shifted.bits()))));
+    let (th, tl) = (shifted.lookup(&POW2_HI) * p, shifted.lookup(&POW2_LO) * p);
+    let square = th * th;
+    let error = (th + th).mul_add(tl, th.mul_add(th, -square));
+    let r2 = r * r;
+    let q = r.mul_add(c(-1.0 / 120.0), c(1.0 / 24.0));
+    let q = r2.mul_add(q, r.mul_add(c(-1.0 / 6.0), c(0.5)));
+    let m1 = r2.mul_add(q, -r); // e^-r - 1
+    // e^-2r - 1 = m1 (2 + m1)
+    (th + th.mul_add(m1, tl), [square, square.mul_add(m1.mul_add(m1, m1 + m1), error)])
 }
 
 /// `c e^-x` for a double-word `x >= 0`, also where `e^-x` has underflowed and the product has not; 2 ulp.
@@ -42,8 +63,10 @@ pub fn scaled_exp_neg(c: f64, x: Dd) -> f64 {
     if x.hi >= 1400.0 {
         return 0.0;
     }
-    let half = exp_neg(x.scale(0.5));
-    (c * half.hi) * (half.hi + 2.0 * half.lo) // half.hi (half.hi + 2 half.lo) = e^-x to first order
+    let [a, b] = exp_neg(0.25 * x.hi, 0.25 * x.lo).1; // e^(-x/2), the square of which is wanted
+    let h = a + b;
+    let l = b - (h - a);
+    (c * h) * (h + 2.0 * l) // h (h + 2 l) = e^-x to first order
 }
 
 /// `1 - e^-x` for a double-word `x >= 0`, without cancellation; error below 1.5 ulp.
@@ -56,14 +79,15 @@ pub fn one_minus_exp_neg(x: Dd) -> f64 {
 
 /// `S4(y) = sum over j of 24 y^j / (j+4)!` for y in [0, 3], relative error below 1 ulp (all terms are positive).
 #[inline(always)]
-fn s4(y: f64) -> f64 {
+fn s4<L: Lane<Item = f64>>(y: L) -> L {
     // Estrin's scheme: short dependency chains; the largest term is the constant 1.
     let y2 = y * y;
     let y4 = y2 * y2;
-    let a = (S4[1] + y * S4[2]) + y2 * (S4[3] + y * S4[4]);
-    let b = (S4[5] + y * S4[6]) + y2 * (S4[7] + y * S4[8]);
-    let c = (S4[9] + y * S4[10]) + y2 * (S4[11] + y * S4[12]) + y4 * ((S4[13] + y * S4[14]) + y2 * S4[15]);
-    1.0 + y * (a + y4 * (b + y4 * c))
+    let pair = |i: usize| y.mul_add(L::splat(S4[i + 1]), L::splat(S4[i]));
+    let four = |i: usize| y2.mul_add(pair(i + 2), pair(i));
+    let c = y4.mul_add(y2.mul_add(L::splat(S4[15]), pair(13)), four(9));
+    let b = y4.mul_add(c, four(5));
+    y.mul_add(y4.mul_add(b, four(1)), L::splat(1.0))
 }
 
 /// The two functions that critical damping needs, at `y = 2 z`, given `e2 = e^-y`:
@@ -74,55 +98,64 @@ fn s4(y: f64) -> f64 {
 /// ```
 ///
 /// G is what is left of the determinant after its cancelling parts are taken out (see `process::cld`).
-/// For y < 2.5 the equal forms `P4 = e^-y (y^4/24) S4(y)`, `P3 = P4 + e^-y y^3/6` and `G = 2 P4 + e^-y y^3/12`, which
-/// only add positive terms. From y = 2.5 on, P3 > 0.45, G > 0.59, and the printed forms lose little more than 1 bit.
+/// From `P4 = P(4, y)` both are sums of positive terms, `P3 = P4 + e^-y y^3/6` and `G = 2 P4 + e^-y y^3/12`. For y < 2.5
+/// `P4 = e^-y (y^4/24) S4(y)`; from there on P3 > 0.45, its printed form loses little more than 1 bit, and P4 is what is left.
+/// Both are computed and one is selected: times of a batch lie on either side.
 ///
-/// `e^-y` comes with its low word, and the powers of z with theirs: the determinant is of second order in P3 and G,
-/// and what is lost here counts twice there.
+/// `e^-y` comes as the sum that `exp_neg` makes, and the powers of z with their low words: the determinant is of second order
+/// in P3 and G, and what is lost here counts twice there.
 #[inline(always)]
-pub fn p3_g(z: Dd, e2: Dd) -> (f64, f64) {
-    // z^3 in double words; c = e^-y y^3 / 6 within 1.5 ulp
-    let (sq, err) = two_prod(z.hi, z.hi);
-    let (cube, err3) = two_prod(sq, z.hi);
-    let rest = err3 + (err * z.hi + 3.0 * (sq * z.lo));
-    let third = cube * 4.0 / 3.0; // the division does not wait for e^-y
-    let (lead, more) = (e2.hi * third, e2.lo * third + e2.hi * (rest * (4.0 / 3.0)));
-    let c = lead + more;
-    if z.hi < 1.25 {
-        let p4 = c * (0.5 * z.hi) * s4(2.0 * z.hi);
-        (lead + (p4 + more), 0.5 * lead + (2.0 * p4 + 0.5 * more)) // one rounding less than from c
-    } else {
-        // 1 + y + y^2/2 = 1 + 2 (z + z^2) as q + low; z > 1, so that every sum is of sizes in order
-        let (h, l) = fast_two_sum(sq, z.hi);
-        let (q, l1) = fast_two_sum(2.0 * h, 1.0);
-        let low = l1 + 2.0 * (l + (err + z.lo * (1.0 + 2.0 * z.hi)));
-        let p3 = 1.0 - e2.hi * q - (e2.lo * q + e2.hi * low);
-        (p3, 2.0 * p3 - 1.5 * c)
-    }
+pub fn p3_g<L: Lane<Item = f64>>([z, low]: [L; 2], [e2, rest]: [L; 2]) -> (L, L) {
+    let c = L::splat;
+    // y^3 / 6 = 4 z^3 / 3 as k + k_low; t = e^-y y^3 / 6 is then rounded once at its own size
+    let sq = z * z;
+    let err = z.mul_add(z, -sq);
+    let cube = sq * z;
+    let cube_low = err.mul_add(z, (c(3.0) * low).mul_add(sq, sq.mul_add(z, -cube)));
+    let k = cube * c(FOUR_THIRDS);
+    let k_low = cube.mul_add(c(FOUR_THIRDS), -k) + cube.mul_add(c(FOUR_THIRDS_LOW), cube_low * c(FOUR_THIRDS));
+    let t = e2.mul_add(k, rest.mul_add(k, e2 * k_low));
+    let near = t * (c(0.5) * z * s4(z + z));
+    // q + q_low = 1 + y + y^2/2 = 1 + 2 (z + z^2); the low word is right for z > 1, and elsewhere not used
+    let h = sq + z;
+    let q = (h + h) + c(1.0);
+    let h_low = (z - (h - sq)) + low.mul_add(z + z + c(1.0), err);
+    let q_low = (c(1.0) - (q - (h + h))) + (h_low + h_low);
+    let p3 = (-e2).mul_add(q, c(1.0)) - rest.mul_add(q, e2 * q_low);
+    let p4 = L::select(z.lt(c(1.25)), near, p3 - t);
+    (t + p4, c(0.5).mul_add(t, p4 + p4))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Errors of e^-x and e^-2x in ulp of the truth, which double words have as long as 2^-1000 < e^-x.
+    fn exp_ulp(x: Dd) -> f64 {
+        let (e, [e2, rest]) = exp_neg(x.hi, x.lo);
+        assert!(x.hi > 340.0 || rest.abs() <= e2 / 128.0, "rest of e^-2x: {rest:e}");
+        let e2 = e2 + rest;
+        let ulp = |got: f64, x: Dd| {
+            let truth = (-x).exp(); // relative error about 2^10 u^2 * 100
+            ((Dd::from(got) - truth).to_f64() / (truth.hi.next_up() - truth.hi)).abs()
+        };
+        ulp(e, x).max(if x.hi <= 340.0 { ulp(e2, x.scale(2.0)) } else { 0.0 })
+    }
+
     /// Catches a wrong table entry, a bad reduction or a lost low word: against e^-x in 106-bit arithmetic.
     #[test]
     fn exp_neg_against_double_word_taylor() {
         let mut worst: f64 = 0.0;
         let mut x = 1e-17;
-        while x < 700.0 {
-            let v = Dd::new(x, x * 7.3e-17 * (x * 1e3).sin());
-            let truth = (-v).exp(); // relative error about 2^10 u^2 * 100
-            let got = exp_neg(v);
-            worst = worst.max(((got - truth) / truth).hi.abs());
+        while x < 680.0 {
+            worst = worst.max(exp_ulp(Dd::new(x, x * 7.3e-17 * (x * 1e3).sin())));
             x *= 1.01;
         }
         for k in 0..2000 {
-            let v = Dd::from(k as f64 * 0.010_830_424_696 * 0.5); // edges of the reduction
-            let truth = (-v).exp();
-            worst = worst.max(((exp_neg(v) - truth) / truth).hi.abs());
+            worst = worst.max(exp_ulp(Dd::from(k as f64 * 0.010_830_424_696 * 0.5))); // edges of the reduction
         }
-        assert!(worst < 2f64.powi(-58), "worst {worst:e} = 2^{}", worst.log2());
+        // half an ulp for the last rounding, 2^-58 = 2^-5 ulp before it
+        assert!(worst < 0.5 + 1.0 / 32.0, "worst {worst} ulp");
     }
 
     /// Catches cancellation and a gap at the switch y = 2.5: against the series in 106-bit arithmetic.
@@ -147,7 +180,7 @@ mod tests {
                 }
                 s
             };
-            let (p3, g) = p3_g(Dd::from(z), e2);
+            let (p3, g) = p3_g([z, 0.0], [e2.hi, e2.lo]);
             let ulp = |got: f64, t: Dd| ((Dd::from(got) - t).to_f64() / (t.hi.next_up() - t.hi)).abs();
             w3 = w3.max(ulp(p3, tail(3)));
             let c = e2 * y * y * y / Dd::from(12.0);
