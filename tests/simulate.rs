@@ -325,3 +325,33 @@ fn multilevel_is_unbiased() {
     assert!(refused(Scheme::Exact, &task).contains("scheme"));
     assert!(refused(Scheme::Sra1, &Task { from: 0.0, to: 1.0, levels: 0, ..task }).contains("levels"));
 }
+
+/// Single precision: moments of the normals to order 8, and simulated moments against the scheme's exact law, whose own error
+/// from rounding the matrices to f32 (1e-7) is far below a standard error. 5 standard errors each (6e-7), 11 of them.
+#[test]
+fn single_precision_has_the_same_law() {
+    let n = 1 << 19;
+    let mut four: [Vec<f32>; 4] = std::array::from_fn(|_| vec![0.0; n]);
+    cld_sgm::simd::normal::normals_f32([3, 1, 4, 1], 0, 5, four.each_mut().map(Vec::as_mut_slice));
+    let x: Vec<f64> = four.iter().flatten().map(|v| f64::from(*v)).collect();
+    for order in 1..=8u32 {
+        let factorial2 = |k: u32| (1..=k).rev().step_by(2).map(f64::from).product::<f64>();
+        let moment = |k: u32| if k % 2 == 1 { 0.0 } else { factorial2(k.saturating_sub(1)) };
+        let mean = x.iter().map(|v| v.powi(order as i32)).sum::<f64>() / x.len() as f64;
+        let error = ((moment(2 * order) - moment(order).powi(2)) / x.len() as f64).sqrt();
+        assert!((mean - moment(order)).abs() < 5.0 * error, "order {order}: {mean} {}", moment(order));
+    }
+    let p = Cld::new(0.25).unwrap();
+    let sde = Forward::new(&p, Schedule::constant(4.0).unwrap());
+    let grid: Vec<f64> = (0..=33).map(|i| f64::from(i) / 100.0).collect();
+    let plan = Plan::new(Scheme::EulerMaruyama, &sde, &grid, &[7, 33], ([0.0, 0.0], [0.0, 0.2]), Stream::new(8, 8)).unwrap();
+    let (law, m) = (scheme_law(Scheme::EulerMaruyama, &sde, &grid)[33], plan.simulate_f32(1 << 20)[1]);
+    let cov = law.started_from([0.0, 0.04]);
+    for (i, j) in [(0, 0), (0, 1), (1, 1)] {
+        let found = m.about([0.0; 2])[(i, j)] / m.n as f64;
+        let error = ((cov[(i, i)] * cov[(j, j)] + cov[(i, j)].powi(2)) / m.n as f64).sqrt();
+        assert!((found - cov[(i, j)]).abs() < 5.0 * error, "{i}{j}: {found} {}", cov[(i, j)]);
+    }
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(one.install(|| plan.simulate_f32(70_001)), plan.simulate_f32(70_001));
+}

@@ -75,7 +75,7 @@ struct At<'a, P, const K: usize> {
 impl<P: LinearSde<K>, const K: usize> Task for At<'_, P, K> {
     type Out = Result<Kernel<K>>;
     #[inline(always)]
-    fn run<D: Lane<Item = f64>, S: Lane<Item = f32>>(self) -> Self::Out {
+    fn run<D: Lane<Item = f64>, S: Lane<Item = f32, Word = u32>>(self) -> Self::Out {
         Kernel::from_moments(self.process.moments_at(self.schedule, self.gamma, self.t))
     }
 }

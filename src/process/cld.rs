@@ -164,7 +164,7 @@ impl Batch<'_, '_> {
 impl Task for Batch<'_, '_> {
     type Out = ();
     #[inline(always)]
-    fn run<D: Lane<Item = f64>, S: Lane<Item = f32>>(mut self) {
+    fn run<D: Lane<Item = f64>, S: Lane<Item = f32, Word = u32>>(mut self) {
         let n = self.t.len();
         let mut at = 0;
         while at + D::WIDTH <= n {

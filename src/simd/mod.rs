@@ -19,7 +19,7 @@ pub mod sde;
 mod x86;
 
 pub use lane::Lane;
-pub use sde::{Steps, affine_paths, initial_paths};
+pub use sde::{Steps, affine_paths, affine_paths_f32, initial_paths, initial_paths_f32};
 
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -111,7 +111,7 @@ pub trait Task {
     /// What it returns.
     type Out;
     /// Runs with lanes `D` of doubles and `S` of singles, of one instruction set.
-    fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32>>(self) -> Self::Out;
+    fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) -> Self::Out;
 }
 
 /// Runs a task with the widest vectors.
@@ -163,7 +163,7 @@ struct Call<F>(F);
 impl<R, F: FnOnce() -> R> Task for Call<F> {
     type Out = R;
     #[inline(always)]
-    fn run<D: Lane<Item = f64>, S: Lane<Item = f32>>(self) -> R {
+    fn run<D: Lane<Item = f64>, S: Lane<Item = f32, Word = u32>>(self) -> R {
         (self.0)()
     }
 }

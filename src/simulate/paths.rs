@@ -82,6 +82,33 @@ impl<const K: usize> Plan<K> {
         }
     }
 
+    /// [`run`](Self::run) in single precision, with noise of its own: twice as many paths per vector. The steps' matrices are
+    /// rounded to f32, so the law is that of the rounded matrices, 1e-7 relative from the exact one.
+    pub fn run_f32(&self, first: u64, u: &mut [Vec<f32>; K], mut at: impl FnMut(usize, &[Vec<f32>; K])) {
+        let key = self.stream.key_f32();
+        simd::initial_paths_f32(self.mean, self.deviation, key, first, u.each_mut().map(Vec::as_mut_slice));
+        for (r, steps) in self.segments.iter().enumerate() {
+            simd::affine_paths_f32(steps, key, first, u.each_mut().map(Vec::as_mut_slice));
+            at(r, u);
+        }
+    }
+
+    /// [`moments`](Self::moments) of paths in single precision; the sums are in f64.
+    pub fn moments_f32(&self, from: u64, to: u64) -> Vec<Moments<K>> {
+        let mut sums = vec![Moments::EMPTY; self.segments.len()];
+        let mut first = from;
+        while first < to {
+            let n = BLOCK.min(to - first) as usize;
+            let mut u: [Vec<f32>; K] = std::array::from_fn(|_| vec![0.0; n]);
+            self.run_f32(first, &mut u, |r, u| {
+                let wide: [Vec<f64>; K] = std::array::from_fn(|i| u[i].iter().map(|x| f64::from(*x)).collect());
+                sums[r] = sums[r].merge(&Moments::of(std::array::from_fn(|i| wide[i].as_slice())));
+            });
+            first += n as u64;
+        }
+        sums
+    }
+
     /// Moments at each record of paths `from .. to`, by blocks in order. One thread.
     pub fn moments(&self, from: u64, to: u64) -> Vec<Moments<K>> {
         let mut sums = vec![Moments::EMPTY; self.segments.len()];
@@ -101,15 +128,22 @@ impl<const K: usize> Plan<K> {
     /// Moments at each record of `paths` paths, on all threads of the current pool. The work is cut into portions of
     /// fixed size, whose sums are merged in order; memory does not grow with `paths`.
     pub fn simulate(&self, paths: u64) -> Vec<Moments<K>> {
+        self.simulate_by(paths, |from, to| self.moments(from, to))
+    }
+
+    /// [`simulate`](Self::simulate) in single precision.
+    pub fn simulate_f32(&self, paths: u64) -> Vec<Moments<K>> {
+        self.simulate_by(paths, |from, to| self.moments_f32(from, to))
+    }
+
+    fn simulate_by(&self, paths: u64, moments: impl Fn(u64, u64) -> Vec<Moments<K>> + Sync) -> Vec<Moments<K>> {
         const PORTION: u64 = 16 * BLOCK;
         const WAVE: u64 = 64;
         let portions = paths.div_ceil(PORTION);
         let mut total = vec![Moments::EMPTY; self.segments.len()];
         for wave in (0..portions).step_by(WAVE as usize) {
-            let parts: Vec<Vec<Moments<K>>> = (wave..portions.min(wave + WAVE))
-                .into_par_iter()
-                .map(|p| self.moments(p * PORTION, paths.min((p + 1) * PORTION)))
-                .collect();
+            let parts: Vec<Vec<Moments<K>>> =
+                (wave..portions.min(wave + WAVE)).into_par_iter().map(|p| moments(p * PORTION, paths.min((p + 1) * PORTION))).collect();
             for part in parts {
                 total.iter_mut().zip(&part).for_each(|(t, p)| *t = t.merge(p));
             }
