@@ -497,3 +497,23 @@ fn audit_refuses() {
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["torn.json"]);
 }
+
+/// Interrupted (Ctrl-C), the audit leaves nothing behind: no report, no half of one, no temporary file.
+#[test]
+#[cfg(unix)]
+fn audit_interrupted_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("a.html");
+    // far more paths than the test waits for
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cld"))
+        .args(["audit", "--paths", "10000000000", "--only", "vp.linear/", "--html", path(&page)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(child.try_wait().unwrap().is_none(), "still at work");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
