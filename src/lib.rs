@@ -40,13 +40,15 @@
 //! |---|---|
 //! | [`error`] | the one error type: field, value, what is allowed |
 //! | [`simd`] | vectors of floats, instruction sets, normals and paths many at a time |
-//! | [`small`] | matrices on the stack, K <= 4 |
 //! | [`dd`] | double-word arithmetic, 106 bits |
+//! | [`small`] | matrices on the stack, K <= 4 |
 //! | [`special`] | `e^-x`, incomplete gammas, without cancellation |
 //! | [`schedule`] | rates b(t) and their integrals |
 //! | [`process`] | one file per diffusion; the generic route by doubling |
 //! | [`kernel`] | perturbation kernels, densities, scores, batches |
+//! | `simulate` | schemes, their exact laws, paths on all cores (feature `cli`) |
 //! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
+//! | `audit` | claims and their evidence (feature `cli`) |
 //!
 //! `docs/formulas.md` traces each equation to its function and tests; `docs/accuracy.md` has the measured errors.
 #![deny(unsafe_code)]
