@@ -36,6 +36,14 @@ struct Entry {
     pairs: Vec<Pair>,
 }
 
+/// Adds a pair to the entry of this name.
+fn push(entries: &mut Vec<Entry>, name: String, formula: &'static str, pair: Pair) {
+    match entries.iter_mut().find(|e| e.name == name) {
+        Some(e) => e.pairs.push(pair),
+        None => entries.push(Entry { name, formula, pairs: vec![pair] }),
+    }
+}
+
 /// What was computed for the claims of one case by one method; judged with or without a planted error.
 pub struct Prepared {
     case: String,
@@ -130,10 +138,7 @@ pub fn doubling(case: &Case) -> Result<Prepared> {
     let k = process.channels();
     let gamma = case.config.objective.gamma();
     let mut entries: Vec<Entry> = vec![];
-    let mut add = |name: String, formula: &'static str, pair: Pair| match entries.iter_mut().find(|e| e.name == name) {
-        Some(e) => e.pairs.push(pair),
-        None => entries.push(Entry { name, formula, pairs: vec![pair] }),
-    };
+    let mut add = |name: String, formula: &'static str, pair: Pair| push(&mut entries, name, formula, pair);
     for t in times() {
         let Ok(values) = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, t) else { continue };
         let on = case.config.schedule.span(0.0, t)?;
@@ -283,10 +288,7 @@ pub fn moments(case: &Case) -> Result<Prepared> {
     let k = process.channels();
     let times: Vec<f64> = times().into_iter().step_by(2).collect();
     let mut entries: Vec<Entry> = vec![];
-    let mut add = |name: String, formula: &'static str, pair: Pair| match entries.iter_mut().find(|e| e.name == name) {
-        Some(e) => e.pairs.push(pair),
-        None => entries.push(Entry { name, formula, pairs: vec![pair] }),
-    };
+    let mut add = |name: String, formula: &'static str, pair: Pair| push(&mut entries, name, formula, pair);
     for (t, y, truth) in integrate(case, &times)? {
         let Ok(values) = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, t) else { continue };
         let (mean, cov) = (&y[..k * k], &y[k * k..2 * k * k]);

@@ -87,34 +87,30 @@ impl<const K: usize> Plan<K> {
         }
     }
 
-    /// [`moments`](Self::moments) of paths in single precision; the sums are in f64.
-    pub fn moments_f32(&self, from: u64, to: u64) -> Vec<Moments<K>> {
-        let mut sums = vec![Moments::EMPTY; self.segments.len()];
-        let mut first = from;
-        while first < to {
-            let n = BLOCK.min(to - first) as usize;
-            let mut u: [Vec<f32>; K] = std::array::from_fn(|_| vec![0.0; n]);
-            self.run_f32(first, &mut u, |r, u| {
-                let wide: [Vec<f64>; K] = std::array::from_fn(|i| u[i].iter().map(|x| f64::from(*x)).collect());
-                sums[r] = sums[r].merge(&Moments::of(std::array::from_fn(|i| wide[i].as_slice())));
-            });
-            first += n as u64;
-        }
-        sums
-    }
-
     /// Moments at each record of paths `from .. to`, by blocks in order. One thread.
     pub fn moments(&self, from: u64, to: u64) -> Vec<Moments<K>> {
-        let mut sums = vec![Moments::EMPTY; self.segments.len()];
-        let mut first = from;
-        while first < to {
-            let n = BLOCK.min(to - first) as usize;
+        self.by_blocks(from, to, |first, n, sums| {
             let mut u: [Vec<f64>; K] = std::array::from_fn(|_| vec![0.0; n]);
-            self.run(first, &mut u, |r, u| {
-                let slices: [&[f64]; K] = std::array::from_fn(|i| u[i].as_slice());
-                sums[r] = sums[r].merge(&Moments::of(slices));
+            self.run(first, &mut u, |r, u| sums[r] = sums[r].merge(&Moments::of(u.each_ref().map(Vec::as_slice))));
+        })
+    }
+
+    /// [`moments`](Self::moments) of paths in single precision; the sums are in f64.
+    pub fn moments_f32(&self, from: u64, to: u64) -> Vec<Moments<K>> {
+        self.by_blocks(from, to, |first, n, sums| {
+            let mut u: [Vec<f32>; K] = std::array::from_fn(|_| vec![0.0; n]);
+            self.run_f32(first, &mut u, |r, u| {
+                let wide = u.each_ref().map(|c| c.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>());
+                sums[r] = sums[r].merge(&Moments::of(wide.each_ref().map(Vec::as_slice)));
             });
-            first += n as u64;
+        })
+    }
+
+    /// `block` adds its `n` paths from `first` on to the sums, block after block.
+    fn by_blocks(&self, from: u64, to: u64, block: impl Fn(u64, usize, &mut [Moments<K>])) -> Vec<Moments<K>> {
+        let mut sums = vec![Moments::EMPTY; self.segments.len()];
+        for first in (from..to).step_by(BLOCK as usize) {
+            block(first, BLOCK.min(to - first) as usize, &mut sums);
         }
         sums
     }

@@ -78,18 +78,8 @@ impl<P: LinearSde<K> + Sync, const K: usize> Sde<K> for Forward<'_, P, K> {
 
     fn exact(&self, s: f64, t: f64) -> Option<(Mat<K>, Mat<K>)> {
         let m = self.process.moments(self.schedule.span(s, t).ok()?, 0.0);
-        let lower = match &m.factors {
-            Some(f) => f.lower,
-            // the closed forms' determinant does not cancel; the covariance's own would
-            None if K == 2 && m.det > 0.0 => {
-                let mut l = Mat::<K>::ZERO;
-                l[(0, 0)] = m.cov[(0, 0)].sqrt();
-                l[(K - 1, 0)] = m.cov[(K - 1, 0)] / l[(0, 0)];
-                l[(K - 1, K - 1)] = m.det.sqrt() / l[(0, 0)];
-                l
-            }
-            None => root(&m.cov),
-        };
+        // the determinant of the closed forms does not cancel; one read off the covariance would
+        let lower = if m.det > 0.0 { m.lower().0 } else { root(&m.cov) };
         Some((m.mean, lower))
     }
 
