@@ -46,7 +46,10 @@
 //! | [`schedule`] | rates b(t) and their integrals |
 //! | [`process`] | one file per diffusion; the generic route by doubling |
 //! | [`kernel`] | perturbation kernels, densities, scores, batches |
+//! | [`diffusion`] | a process under a schedule, as scores and samplers see it |
 //! | `simulate` | schemes, their exact laws, paths on all cores (feature `cli`) |
+//! | [`score`] | exact scores, parametrisations |
+//! | [`sampler`] | time grids, steppers, their exact laws, the driver |
 //! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
@@ -57,10 +60,13 @@
 #[cfg(feature = "cli")]
 pub mod audit;
 pub mod dd;
+pub mod diffusion;
 pub mod error;
 pub mod kernel;
 pub mod process;
+pub mod sampler;
 pub mod schedule;
+pub mod score;
 pub mod simd;
 #[cfg(feature = "cli")]
 pub mod simulate;
@@ -69,6 +75,7 @@ pub mod special;
 #[cfg(feature = "cli")]
 pub mod vectors;
 
+pub use diffusion::Diffusion;
 pub use error::{Error, Result};
 pub use kernel::{Kernel, Objective, perturb_batch};
 pub use process::{Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp};

@@ -112,6 +112,9 @@ impl AnyProcess for Planted {
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
         self.0.law(on, gamma, epsilon)
     }
+    fn reversed_moments(&self, on: Span) -> cld_sgm::Result<AnyMoments> {
+        self.0.reversed_moments(on)
+    }
 }
 
 impl Case {

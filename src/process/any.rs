@@ -65,11 +65,13 @@ pub trait AnyProcess: Send + Sync {
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments;
     /// By the generic route, with `epsilon` added to every variance: what published code does against cancellation.
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw;
+    /// The transition of the process's [`Reversed`]; refused where that is.
+    fn reversed_moments(&self, on: Span) -> Result<AnyMoments>;
 }
 
 struct Erased<P, const K: usize>(P);
 
-impl<P: LinearSde<K> + Send + Sync, const K: usize> AnyProcess for Erased<P, K> {
+impl<P: LinearSde<K> + Clone + Send + Sync, const K: usize> AnyProcess for Erased<P, K> {
     fn name(&self) -> &'static str {
         self.0.name()
     }
@@ -98,13 +100,16 @@ impl<P: LinearSde<K> + Send + Sync, const K: usize> AnyProcess for Erased<P, K> 
         let l = self.0.law(on, gamma).with_variance_added(epsilon);
         AnyLaw { mean: l.mean.0.concat(), cov: l.cov.0.concat(), moments: l.moments().into() }
     }
+    fn reversed_moments(&self, on: Span) -> Result<AnyMoments> {
+        Ok(Reversed::new(self.0.clone())?.moments(on, 0.0).into())
+    }
 }
 
 /// Any process behind the object-safe face.
 ///
 /// # Errors
 /// None; the type is that of the registry's builders.
-pub fn erase<const K: usize>(p: impl LinearSde<K> + Send + Sync + 'static) -> Result<Box<dyn AnyProcess>> {
+pub fn erase<const K: usize>(p: impl LinearSde<K> + Clone + Send + Sync + 'static) -> Result<Box<dyn AnyProcess>> {
     Ok(Box::new(Erased::<_, K>(p)))
 }
 

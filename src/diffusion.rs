@@ -1,0 +1,129 @@
+//! A diffusion as scores, losses and samplers see it: a process under a schedule, with the law of the initial velocities.
+
+use crate::error::{Result, check};
+use crate::kernel::{KernelValues, Objective, kernel_values};
+use crate::process::{AnyMoments, AnyProcess, Cld, LinearSde, erase};
+use crate::schedule::Schedule;
+use std::sync::Arc;
+
+/// A process, its schedule, and `gamma`: `u_0 = (x_0, v_0)` with `x_0` from the data and `v_0 ~ N(0, gamma M)`.
+///
+/// Matrices are row-major, `channels()` by `channels()`.
+#[derive(Clone)]
+pub struct Diffusion {
+    process: Arc<dyn AnyProcess>,
+    schedule: Schedule,
+    gamma: f64,
+    drift: Vec<f64>,
+    noised: Vec<usize>,
+}
+
+impl Diffusion {
+    /// From its parts; `gamma` is 0 for a process without velocity.
+    ///
+    /// # Errors
+    /// Unless `0 <= gamma <= 1e6`, and 0 where there is no velocity.
+    pub fn new(process: Box<dyn AnyProcess>, schedule: Schedule, gamma: f64) -> Result<Diffusion> {
+        check("gamma", gamma, (0.0..=1e6).contains(&gamma), "0 <= gamma <= 1e6")?;
+        check("gamma", gamma, gamma == 0.0 || process.channels() > 1, "0 (this process has no velocity)")?;
+        let (k, noise) = (process.channels(), process.noise_at(f64::MAX));
+        let noised = (0..k).filter(|i| noise[i * k + i] > 0.0).collect();
+        Ok(Diffusion { drift: process.drift(), process: process.into(), schedule, gamma, noised })
+    }
+
+    /// From a process known at compile time.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of<const K: usize>(
+        process: impl LinearSde<K> + Clone + Send + Sync + 'static,
+        schedule: Schedule,
+        gamma: f64,
+    ) -> Result<Diffusion> {
+        Diffusion::new(erase(process)?, schedule, gamma)
+    }
+
+    /// The paper's: M = 1/4, Gamma = 1, beta = 4, gamma = 0.04. Source: CLD sec. 5.
+    ///
+    /// # Errors
+    /// None.
+    pub fn paper() -> Result<Diffusion> {
+        Diffusion::of(Cld::new(0.25)?, Schedule::constant(4.0)?, 0.04)
+    }
+
+    /// The process.
+    pub fn process(&self) -> &dyn AnyProcess {
+        &*self.process
+    }
+
+    /// The schedule.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// `gamma`: the initial velocity's variance in units of the mass.
+    pub fn gamma(&self) -> f64 {
+        self.gamma
+    }
+
+    /// K, the number of channels.
+    pub fn channels(&self) -> usize {
+        self.process.channels()
+    }
+
+    /// The channels that carry noise, in order: those whose score a sampler needs. CLD: `[1]`, PSLD: `[0, 1]`, VP: `[0]`.
+    pub fn noised(&self) -> &[usize] {
+        &self.noised
+    }
+
+    /// The drift matrix F.
+    pub fn drift(&self) -> &[f64] {
+        &self.drift
+    }
+
+    /// The noise matrix `G G^T` per unit of the process's clock, at time `t`. Diagonal for every process of the registry.
+    pub fn noise(&self, t: f64) -> Vec<f64> {
+        self.process.noise_at(self.clock(t))
+    }
+
+    /// `b(t)`.
+    pub fn rate(&self, t: f64) -> f64 {
+        self.schedule.rate(t)
+    }
+
+    /// `B(0,t)`; `t` must be in [0, 1].
+    pub fn clock(&self, t: f64) -> f64 {
+        self.schedule.integral_from_zero(t).to_f64()
+    }
+
+    /// Covariance of the prior, from which samplers start.
+    pub fn prior(&self) -> Vec<f64> {
+        self.process.prior(self.clock(1.0))
+    }
+
+    /// The marginal kernel given `x_0`, velocities marginalised (HSM with this `gamma`): the law that exact scores need.
+    ///
+    /// # Errors
+    /// `t` outside (0, 1]; a covariance that is not a normal f64.
+    pub fn kernel(&self, t: f64) -> Result<KernelValues> {
+        let objective = if self.channels() == 1 { Objective::DSM } else { Objective::hsm(self.gamma)? };
+        kernel_values(&*self.process, &self.schedule, objective, 0.0, t)
+    }
+
+    /// The forward transition over `[s, t]`.
+    ///
+    /// # Errors
+    /// Unless `0 <= s <= t <= 1`.
+    pub fn transition(&self, s: f64, t: f64) -> Result<AnyMoments> {
+        Ok(self.process.moments(self.schedule.span(s, t)?, 0.0))
+    }
+
+    /// The transition of SSCS's analytic part over `[s, t]`, run backward: that of [`Reversed`](crate::process::Reversed).
+    ///
+    /// # Errors
+    /// As [`transition`](Self::transition); a process without a stationary law (VE), or whose noise is not constant in its
+    /// clock (sub-VP).
+    pub fn reversed(&self, s: f64, t: f64) -> Result<AnyMoments> {
+        self.process.reversed_moments(self.schedule.span(s, t)?)
+    }
+}

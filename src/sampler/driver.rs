@@ -1,0 +1,163 @@
+//! Runs of a sampler: batches cut into blocks of fixed size, shared out among the threads; the same bits for any number of them.
+
+use super::{Denoise, Grid, Memory, Stepper};
+use crate::diffusion::Diffusion;
+use crate::error::{Error, Result};
+use crate::score::Score;
+use crate::simd::normal::normals;
+use crate::simulate::schemes::root;
+use crate::simulate::streams::Stream;
+use crate::small::Mat;
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Rows of a block: its state and scratch stay in the second-level cache.
+pub const BLOCK: usize = 2048;
+
+/// A run: what to sample and how.
+pub struct Run<'a> {
+    /// The diffusion.
+    pub diffusion: &'a Diffusion,
+    /// The sampler, planned for `diffusion` and `grid`.
+    pub stepper: &'a dyn Stepper,
+    /// The grid.
+    pub grid: &'a Grid,
+    /// Ends with a noise-free Euler step from the grid's last time to 0.
+    pub denoise: bool,
+    /// The score.
+    pub score: &'a dyn Score,
+    /// Samples.
+    pub n: usize,
+    /// Coordinates of a sample.
+    pub dim: usize,
+    /// Seed of all noise, the prior's included.
+    pub seed: u64,
+}
+
+/// Fills `slices` with the standard normals number `first ..` of the values from `value` on.
+fn draw(key: [u64; 2], value: u64, first: u64, slices: &mut [Vec<f64>]) {
+    // draws come in pairs; an odd number of slices leaves the last pair's second unused
+    let mut pair = first;
+    for two in slices.chunks_mut(2) {
+        if let [a, b] = two {
+            normals(key, value, pair, [a, b]);
+        } else if let [a] = two {
+            let mut unused = vec![0.0; a.len()];
+            normals(key, value, pair, [a, &mut unused]);
+        }
+        pair += 1;
+    }
+}
+
+impl Run<'_> {
+    /// Pairs of draws in a step.
+    fn pairs(&self) -> u64 {
+        self.stepper.draws().div_ceil(2) as u64
+    }
+
+    /// Rows `from .. to` at the prior.
+    fn start(&self, from: usize, to: usize) -> Vec<Vec<f64>> {
+        let (k, n) = (self.diffusion.channels(), (to - from) * self.dim);
+        let mut xi = vec![vec![0.0; n]; k];
+        let value = (from * self.dim) as u64;
+        draw(Stream::named(self.seed, "prior").key(), value, 0, &mut xi);
+        let prior = self.diffusion.prior();
+        fn lower<const K: usize>(p: &[f64]) -> Vec<f64> {
+            root(&Mat::<K>::build(|i, j| p[i * K + j])).0.concat()
+        }
+        let l = match k {
+            1 => lower::<1>(&prior),
+            2 => lower::<2>(&prior),
+            3 => lower::<3>(&prior),
+            _ => lower::<4>(&prior),
+        };
+        let inputs: Vec<&[f64]> = xi.iter().map(Vec::as_slice).collect();
+        let mut u = vec![vec![0.0; n]; k];
+        let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
+        super::combine::update(&mut channels, &vec![0.0; k * k], &inputs, &l);
+        u
+    }
+
+    /// One block, step by step; `see` gets the state after each step (0: the start).
+    fn block(&self, from: usize, to: usize, see: &mut dyn FnMut(usize, &[Vec<f64>])) -> Result<Vec<Vec<f64>>> {
+        let mut u = self.start(from, to);
+        see(0, &u);
+        let n = u[0].len();
+        let key = Stream::named(self.seed, "steps").key();
+        let mut noise = vec![vec![0.0; n]; self.stepper.draws()];
+        let mut memory = Memory::new(self.stepper, n);
+        let steps = self.grid.steps();
+        for i in 0..steps {
+            draw(key, (from * self.dim) as u64, i as u64 * self.pairs(), &mut noise);
+            self.one(self.stepper, i, i, &mut u, &noise, &mut memory)?;
+            see(i + 1, &u);
+        }
+        if self.denoise {
+            let last = Denoise::new(self.diffusion, self.grid.times()[steps])?;
+            let mut memory = Memory::new(&last, n);
+            self.one(&last, 0, steps, &mut u, &[], &mut memory)?;
+            see(steps + 1, &u);
+        }
+        Ok(u)
+    }
+
+    /// Step `i` of `stepper`, number `number` of the run; refuses what is not finite.
+    fn one(
+        &self,
+        stepper: &dyn Stepper,
+        i: usize,
+        number: usize,
+        u: &mut [Vec<f64>],
+        noise: &[Vec<f64>],
+        memory: &mut Memory,
+    ) -> Result<()> {
+        let slices: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
+        let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
+        stepper.step(i, &mut channels, &slices, self.score, memory)?;
+        // x - x is 0 unless x is infinite or NaN, and then it is NaN: one sum finds all
+        let zero: f64 = channels.iter().map(|c| c.iter().map(|x| x - x).sum::<f64>()).sum();
+        if zero == 0.0 { Ok(()) } else { Err(Error::NonFinite { step: number, t: self.grid.times()[number] }) }
+    }
+
+    /// Runs. The result has one vector per channel, row-major (n, dim). `progress` is told the steps done and their number, over
+    /// all blocks.
+    ///
+    /// # Errors
+    /// The score's own; a value that is not finite, with step and time.
+    pub fn sample(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Vec<Vec<f64>>> {
+        if self.n == 0 || self.dim == 0 {
+            return Err(Error::parameter("n, dim", format!("{}, {}", self.n, self.dim), "at least 1 each"));
+        }
+        let blocks = self.n.div_ceil(BLOCK);
+        let (total, done) = (blocks * self.grid.steps(), AtomicUsize::new(0));
+        let parts = (0..blocks)
+            .into_par_iter()
+            .map(|b| {
+                let mut tell = |i: usize, _: &[Vec<f64>]| {
+                    if i > 0 && i <= self.grid.steps() {
+                        progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+                    }
+                };
+                self.block(b * BLOCK, self.n.min((b + 1) * BLOCK), &mut tell)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut all = vec![Vec::with_capacity(self.n * self.dim); self.diffusion.channels()];
+        for part in parts {
+            all.iter_mut().zip(part).for_each(|(a, p)| a.extend(p));
+        }
+        Ok(all)
+    }
+
+    /// The whole trajectory of the first `n` samples (at most one block): the state at the start and after each step.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample); more samples than a block.
+    pub fn trajectories(&self) -> Result<Vec<Vec<Vec<f64>>>> {
+        if !(1..=BLOCK).contains(&self.n) {
+            return Err(Error::parameter("n", self.n, format!("1 to {BLOCK} for trajectories")));
+        }
+        let mut all = vec![];
+        self.block(0, self.n, &mut |_, u| all.push(u.to_vec()))?;
+        Ok(all)
+    }
+}

@@ -1,0 +1,131 @@
+//! Samplers: steppers that take the prior at t = 1 backward to the data, each with its order, and the exact law of what runs.
+//!
+//! The reverse SDE, over `dt` of backward time with `s` the score of the noised channels at t (Source: CLD sec. 3.1; Anderson 1982):
+//!
+//! ```text
+//! du = (-F u + G G^T s(u, t)) b dt + sqrt(b) G dW        probability flow: half the score, no noise
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | [`grid`] | time grids, from the prior down to the data |
+//! | [`combine`] | the one elementwise loop that every stepper is made of |
+//! | [`law`] | the exact law of a run, read off the steppers' own steps |
+//! | `driver` | batches on all cores, the same bits for any number of threads (feature `cli`) |
+//! | [`denoise`] | the last step without noise |
+//! | the others | one stepper each; a new one is a file and a line in [`REGISTRY`] |
+
+pub mod combine;
+pub mod denoise;
+#[cfg(feature = "cli")]
+pub mod driver;
+mod em;
+pub mod grid;
+pub mod law;
+mod sscs;
+
+pub use combine::View;
+pub use denoise::Denoise;
+pub use grid::Grid;
+
+use crate::diffusion::Diffusion;
+use crate::error::{Error, Result};
+use crate::score::Score;
+
+/// Orders of convergence in the step size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Order {
+    /// Weak: the error of an expectation is O(h^weak).
+    pub weak: f64,
+    /// Strong, against the same Brownian path: the root mean square error is O(h^strong); `None` where the stepper's noise is
+    /// not made of increments of a Brownian path.
+    pub strong: Option<f64>,
+}
+
+/// A sampler planned for one diffusion and one grid: all coefficients are computed when it is built.
+///
+/// `step(i, ..)` goes from `grid.times()[i]` to `grid.times()[i + 1]`. Noise is an argument, never drawn inside: a step can be
+/// replayed, probed and coupled. No step allocates, but for the score's own needs.
+pub trait Stepper: Send + Sync {
+    /// Slices of standard normals that each step takes, each as long as a channel. Their order is said by each stepper.
+    fn draws(&self) -> usize;
+
+    /// Slices that live from step to step (multistep methods), each as long as a channel.
+    fn kept(&self) -> usize {
+        0
+    }
+
+    /// Slices of scratch, each as long as a channel; they may hold rubbish before each step.
+    fn scratch(&self) -> usize;
+
+    /// Step `i` of the plan. `u` has one slice per channel, `noise` has [`draws`](Self::draws) slices, `memory` is one made by
+    /// [`Memory::new`] and handed from step to step.
+    ///
+    /// # Errors
+    /// Those of the score.
+    fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()>;
+}
+
+/// What a stepper keeps between steps, and its scratch.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Kept from step to step.
+    pub kept: Vec<Vec<f64>>,
+    /// Free for each step.
+    pub scratch: Vec<Vec<f64>>,
+}
+
+impl Memory {
+    /// For batches of `n` values (batch times dim).
+    pub fn new(stepper: &dyn Stepper, n: usize) -> Memory {
+        Memory { kept: vec![vec![0.0; n]; stepper.kept()], scratch: vec![vec![0.0; n]; stepper.scratch()] }
+    }
+}
+
+/// A sampler in the registry.
+pub struct Entry {
+    /// Its name in files and on the command line.
+    pub name: &'static str,
+    /// One line about it, with its source.
+    pub about: &'static str,
+    /// Orders, for smooth scores and rates that change with time.
+    pub order: Order,
+    /// Evaluations of the score in a step.
+    pub evaluations: usize,
+    build: fn(&Diffusion, &Grid) -> Result<Box<dyn Stepper>>,
+}
+
+impl Entry {
+    /// Plans the sampler for a diffusion and a grid.
+    ///
+    /// # Errors
+    /// A diffusion for which the sampler is not defined.
+    pub fn build(&self, diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+        (self.build)(diffusion, grid)
+    }
+}
+
+/// Every sampler with a fixed grid.
+#[rustfmt::skip]
+pub const REGISTRY: &[Entry] = &[
+    Entry { name: "em", about: "Euler-Maruyama (Kloeden and Platen 1992)", order: Order { weak: 1.0, strong: Some(1.0) }, evaluations: 1, build: em::build },
+    Entry { name: "sscs", about: "symmetric splitting, score and beta frozen at the step's start (Dockhorn et al. 2022)", order: Order { weak: 1.0, strong: None }, evaluations: 1, build: sscs::build },
+    Entry { name: "sscs-first-half-twice", about: "sscs whose second analytic half step repeats the first one's interval, as some public code does", order: Order { weak: 1.0, strong: None }, evaluations: 1, build: sscs::build_first_half_twice },
+];
+
+/// The registry's entry called `name`.
+///
+/// # Errors
+/// No such sampler; the message lists those there are.
+pub fn entry(name: &str) -> Result<&'static Entry> {
+    REGISTRY.iter().find(|e| e.name == name).ok_or_else(|| {
+        let all: Vec<_> = REGISTRY.iter().map(|e| e.name).collect();
+        Error::parameter("sampler", format!("`{name}`"), all.join(", "))
+    })
+}
+
+/// The refusal of a diffusion by a sampler.
+#[allow(dead_code)]
+pub(crate) fn unfit(sampler: &str, diffusion: &Diffusion, needs: &str) -> Error {
+    Error::parameter("sampler", format!("`{sampler}` for process `{}`", diffusion.process().name()), format!("a process {needs}"))
+}

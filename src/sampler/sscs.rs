@@ -1,0 +1,110 @@
+//! The symmetric splitting CLD sampler (SSCS), as published.
+
+use super::combine::{View, update};
+use super::{Grid, Memory, Stepper};
+use crate::diffusion::Diffusion;
+use crate::error::Result;
+use crate::process::AnyMoments;
+use crate::score::Score;
+
+/// One exact transition: mean matrix and a lower factor of the covariance, row-major.
+pub(super) struct Exact {
+    pub mean: Vec<f64>,
+    pub lower: Vec<f64>,
+}
+
+/// A lower triangular root of the covariance of `m`, which may be singular.
+pub(super) fn exact(m: &AnyMoments) -> Exact {
+    fn of<const K: usize>(m: &AnyMoments) -> Exact {
+        let m = m.fixed::<K>();
+        // the determinant of the closed forms does not cancel; where it underflows, so does the noise
+        let lower = if m.det > 0.0 { m.lower().0.0.concat() } else { vec![0.0; K * K] };
+        Exact { mean: m.mean.0.concat(), lower }
+    }
+    match m.mean.len() {
+        1 => of::<1>(m),
+        4 => of::<2>(m),
+        9 => of::<3>(m),
+        _ => of::<4>(m),
+    }
+}
+
+/// The inverse of the stationary covariance, which is diagonal or small: solved in double words.
+pub(super) fn stationary_precision(diffusion: &Diffusion) -> Option<Vec<f64>> {
+    crate::score::gaussian::precision(&diffusion.process().stationary()?)
+}
+
+struct Step {
+    t: f64,
+    first: Exact,
+    /// The kick `u + h b(t) G G^T (s + S^-1 u)` as matrices of state and scores.
+    kick: Vec<f64>,
+    kick_scores: Vec<f64>,
+    second: Exact,
+}
+
+/// Half an exact step of the reversed linear part A, an Euler step of the rest of the score, half a step of A:
+///
+/// ```text
+/// A: the reverse SDE with the stationary law's score -S^-1 u      (exact: `sscs.analytic`)
+/// S: u + h b(t) G G^T (s(u, t) + S^-1 u)                           score and rate at the step's start
+/// ```
+///
+/// Draws: one per channel for each half. Formula: sampler.sscs. Source: CLD sec. 4 and app. on SSCS.
+struct Sscs {
+    channels: usize,
+    noised: usize,
+    steps: Vec<Step>,
+}
+
+fn plan(diffusion: &Diffusion, grid: &Grid, first_half_twice: bool) -> Result<Box<dyn Stepper>> {
+    let (k, noised) = (diffusion.channels(), diffusion.noised().len());
+    let precision = stationary_precision(diffusion).unwrap_or_default();
+    let mut steps = vec![];
+    for (t, s) in grid.intervals() {
+        let middle = 0.5 * (t + s);
+        let first = exact(&diffusion.reversed(middle, t)?);
+        let second = if first_half_twice { exact(&diffusion.reversed(middle, t)?) } else { exact(&diffusion.reversed(s, middle)?) };
+        let (g, tau) = (diffusion.noise(t), (t - s) * diffusion.rate(t));
+        let mut kick: Vec<f64> = (0..k * k).map(|n| if n % (k + 1) == 0 { 1.0 } else { 0.0 }).collect();
+        let mut kick_scores = vec![0.0; k * noised];
+        for (l, &i) in diffusion.noised().iter().enumerate() {
+            let gain = tau * g[i * k + i];
+            (0..k).for_each(|j| kick[i * k + j] += gain * precision[i * k + j]);
+            kick_scores[i * noised + l] = gain;
+        }
+        steps.push(Step { t, first, kick, kick_scores, second });
+    }
+    Ok(Box::new(Sscs { channels: k, noised, steps }))
+}
+
+pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    plan(diffusion, grid, false)
+}
+
+/// The variant whose second half step covers the first half's interval again: the same only where beta is constant.
+/// Formula: sampler.sscs_first_half_twice.
+pub(super) fn build_first_half_twice(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    plan(diffusion, grid, true)
+}
+
+impl Stepper for Sscs {
+    fn draws(&self) -> usize {
+        2 * self.channels
+    }
+
+    fn scratch(&self) -> usize {
+        self.noised
+    }
+
+    fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+        let at = &self.steps[i];
+        update(u, &at.first.mean, &noise[..self.channels], &at.first.lower);
+        let mut all: Vec<&mut [f64]> = memory.scratch.iter_mut().map(Vec::as_mut_slice).collect();
+        score.score(at.t, &View::of(u), &mut all)?;
+        let scores: Vec<&[f64]> = all.iter().map(|s| &**s).collect();
+        update(u, &at.kick, &scores, &at.kick_scores);
+        update(u, &at.second.mean, &noise[self.channels..], &at.second.lower);
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! Scores: gradients of log-densities, as samplers, losses and likelihoods see them.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`Score`], [`Counted`] | the one thing a sampler sees; a wrapper that counts evaluations |
+//! | [`gaussian`] | the exact score for Gaussian data: affine |
+
+pub mod gaussian;
+
+pub use gaussian::Gaussian;
+
+use crate::error::Result;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The score of the noised channels at a time: what samplers need of a model.
+///
+/// A batch has one slice per channel, row-major (batch, dim). `out` has one slice per *noised* channel of the diffusion, in
+/// order (CLD: v alone; PSLD: x and v; VP: x). All slices are of one length.
+pub trait Score: Sync {
+    /// Writes the score at time `t` for the batch `u`.
+    ///
+    /// # Errors
+    /// Of the model's own; a score that is not finite is found by the sampler's driver.
+    fn score(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()>;
+}
+
+impl<S: Score + ?Sized> Score for &S {
+    fn score(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
+        (**self).score(t, u, out)
+    }
+}
+
+/// Counts evaluations of values: `nfe` of a run over n values is [`values`](Self::values) divided by n.
+pub struct Counted<S> {
+    inner: S,
+    values: AtomicU64,
+}
+
+impl<S: Score> Counted<S> {
+    /// Around `inner`, from 0.
+    pub fn new(inner: S) -> Self {
+        Counted { inner, values: AtomicU64::new(0) }
+    }
+
+    /// Number of values (batch times dim) evaluated so far.
+    pub fn values(&self) -> u64 {
+        self.values.load(Ordering::Relaxed)
+    }
+}
+
+impl<S: Score> Score for Counted<S> {
+    fn score(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
+        self.values.fetch_add(u.first().map_or(0, |c| c.len() as u64), Ordering::Relaxed);
+        self.inner.score(t, u, out)
+    }
+}
