@@ -21,6 +21,15 @@ impl<'a> View<'a> {
         }
         View { slices, k: u.len().min(4) }
     }
+
+    /// Of vectors, at most four.
+    pub fn of_vecs(u: &'a [Vec<f64>]) -> View<'a> {
+        let mut slices: [&[f64]; 4] = [&[]; 4];
+        for (s, c) in slices.iter_mut().zip(u) {
+            *s = c;
+        }
+        View { slices, k: u.len().min(4) }
+    }
 }
 
 impl<'a> Deref for View<'a> {

@@ -20,6 +20,7 @@ pub mod denoise;
 #[cfg(feature = "cli")]
 pub mod driver;
 mod em;
+pub mod flow;
 pub mod grid;
 pub mod law;
 mod sscs;
@@ -90,8 +91,10 @@ pub struct Entry {
     pub about: &'static str,
     /// Orders, for smooth scores and rates that change with time.
     pub order: Order,
-    /// Evaluations of the score in a step.
+    /// Evaluations of the score in a step; 0 where the stepper chooses how many.
     pub evaluations: usize,
+    /// Takes steps of its own within each interval of the grid: its error follows its tolerance, not the grid.
+    pub adaptive: bool,
     build: fn(&Diffusion, &Grid) -> Result<Box<dyn Stepper>>,
 }
 
@@ -105,12 +108,15 @@ impl Entry {
     }
 }
 
-/// Every sampler with a fixed grid.
+/// Every sampler.
 #[rustfmt::skip]
 pub const REGISTRY: &[Entry] = &[
-    Entry { name: "em", about: "Euler-Maruyama (Kloeden and Platen 1992)", order: Order { weak: 1.0, strong: Some(1.0) }, evaluations: 1, build: em::build },
-    Entry { name: "sscs", about: "symmetric splitting, score and beta frozen at the step's start (Dockhorn et al. 2022)", order: Order { weak: 1.0, strong: None }, evaluations: 1, build: sscs::build },
-    Entry { name: "sscs-first-half-twice", about: "sscs whose second analytic half step repeats the first one's interval, as some public code does", order: Order { weak: 1.0, strong: None }, evaluations: 1, build: sscs::build_first_half_twice },
+    Entry { name: "em", about: "Euler-Maruyama (Kloeden and Platen 1992)", order: Order { weak: 1.0, strong: Some(1.0) }, evaluations: 1, adaptive: false, build: em::build },
+    Entry { name: "sscs", about: "symmetric splitting, score and beta frozen at the step's start (Dockhorn et al. 2022)", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: sscs::build },
+    Entry { name: "sscs-first-half-twice", about: "sscs whose second analytic half step repeats the first one's interval, as some public code does", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: sscs::build_first_half_twice },
+    Entry { name: "flow-heun", about: "probability flow, Heun's method (Karras et al. 2022)", order: Order { weak: 2.0, strong: None }, evaluations: 2, adaptive: false, build: flow::build_heun },
+    Entry { name: "flow-rk4", about: "probability flow, the classical Runge-Kutta method", order: Order { weak: 4.0, strong: None }, evaluations: 4, adaptive: false, build: flow::build_rk4 },
+    Entry { name: "flow-dp5", about: "probability flow, adaptive steps to 1e-6 (Dormand and Prince 1980)", order: Order { weak: 5.0, strong: None }, evaluations: 0, adaptive: true, build: flow::build_dp5 },
 ];
 
 /// The registry's entry called `name`.
@@ -122,6 +128,17 @@ pub fn entry(name: &str) -> Result<&'static Entry> {
         let all: Vec<_> = REGISTRY.iter().map(|e| e.name).collect();
         Error::parameter("sampler", format!("`{name}`"), all.join(", "))
     })
+}
+
+/// The score into one vector per noised channel, without allocation.
+pub(crate) fn evaluate(score: &dyn Score, t: f64, u: &[&[f64]], out: &mut [Vec<f64>]) -> Result<()> {
+    match out {
+        [a] => score.score(t, u, &mut [a]),
+        [a, b] => score.score(t, u, &mut [a, b]),
+        [a, b, c] => score.score(t, u, &mut [a, b, c]),
+        [a, b, c, d] => score.score(t, u, &mut [a, b, c, d]),
+        _ => Ok(()),
+    }
 }
 
 /// The refusal of a diffusion by a sampler.

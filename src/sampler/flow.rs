@@ -1,0 +1,364 @@
+//! The probability flow: fixed Runge-Kutta steps, and Dormand and Prince's pair with steps of its own.
+//!
+//! ```text
+//! du/dt = b (F u - 1/2 G G^T s(u, t))
+//! ```
+//!
+//! Run either way in time: down from the prior it samples, up from the data it gives likelihoods. Formula: sampler.flow.
+//! Source: CLD app. on likelihood; Song et al. 2021, sec. 4.3.
+
+use super::combine::{View, add_to, combine};
+use super::{Grid, Memory, Stepper, evaluate};
+use crate::diffusion::Diffusion;
+use crate::error::{Error, Result, check};
+use crate::score::Score;
+
+/// The flow's coefficients at one time.
+struct At {
+    t: f64,
+    /// `b F`, row-major.
+    drift: Vec<f64>,
+    /// `-b (G G^T)_ii / 2` of each noised channel.
+    gain: Vec<f64>,
+}
+
+impl At {
+    fn new(diffusion: &Diffusion, t: f64) -> At {
+        let (b, k, g) = (diffusion.rate(t), diffusion.channels(), diffusion.noise(t));
+        At {
+            t,
+            drift: diffusion.drift().iter().map(|f| b * f).collect(),
+            gain: diffusion.noised().iter().map(|i| -0.5 * b * g[i * k + i]).collect(),
+        }
+    }
+
+    /// `du/dt` at `u`, one slice per channel; `scores` is scratch, one slice per noised channel.
+    fn slope(
+        &self,
+        noised: &[usize],
+        u: &[&[f64]],
+        score: &dyn Score,
+        scores: &mut [Vec<f64>],
+        out: &mut [impl AsMut<[f64]>],
+    ) -> Result<()> {
+        evaluate(score, self.t, u, scores)?;
+        let k = u.len();
+        for (i, out) in out.iter_mut().enumerate() {
+            let mut terms: [(f64, &[f64]); 4] = [(0.0, &[]); 4];
+            for (j, term) in terms[..k].iter_mut().enumerate() {
+                *term = (self.drift[i * k + j], u[j]);
+            }
+            combine(out.as_mut(), &terms[..k]);
+        }
+        for (l, &i) in noised.iter().enumerate() {
+            add_to(out[i].as_mut(), self.gain[l], &scores[l]);
+        }
+        Ok(())
+    }
+}
+
+/// `du/dt` of the probability flow at time `t`, either way in time. `u` and `out` have one slice per channel, `scores` one
+/// vector per noised channel, all of one length; `scores` holds the score afterwards. Formula: sampler.flow.
+///
+/// # Errors
+/// Those of the score.
+pub fn slope(
+    diffusion: &Diffusion,
+    t: f64,
+    u: &[&[f64]],
+    score: &dyn Score,
+    scores: &mut [Vec<f64>],
+    out: &mut [&mut [f64]],
+) -> Result<()> {
+    At::new(diffusion, t).slope(diffusion.noised(), u, score, scores, out)
+}
+
+/// An explicit Runge-Kutta method: nodes, one row of weights per stage, and the weights of the step.
+struct Tableau {
+    nodes: &'static [f64],
+    rows: &'static [&'static [f64]],
+    weights: &'static [f64],
+}
+
+/// Heun's second-order method. Source: Karras et al. 2022, alg. 1.
+const HEUN: Tableau = Tableau { nodes: &[0.0, 1.0], rows: &[&[], &[1.0]], weights: &[0.5, 0.5] };
+
+/// The classical fourth-order method. Source: Hairer, Norsett, Wanner, sec. II.1.
+const RK4: Tableau = Tableau {
+    nodes: &[0.0, 0.5, 0.5, 1.0],
+    rows: &[&[], &[0.5], &[0.0, 0.5], &[0.0, 0.0, 1.0]],
+    weights: &[1.0 / 6.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0],
+};
+
+/// Fixed steps of the flow by an explicit Runge-Kutta method, rate and score at the stages' own times. No draws.
+/// Formula: sampler.flow_heun, sampler.flow_rk4.
+struct RungeKutta {
+    tableau: &'static Tableau,
+    noised: Vec<usize>,
+    channels: usize,
+    /// Signed length (negative: backward) and the stages.
+    steps: Vec<(f64, Vec<At>)>,
+}
+
+fn runge_kutta(tableau: &'static Tableau, diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    let steps = grid
+        .intervals()
+        .map(|(t, s)| {
+            // the last node is s itself, not t + (s - t)
+            let time = |c: f64| if c == 1.0 { s } else { t + c * (s - t) };
+            (s - t, tableau.nodes.iter().map(|&c| At::new(diffusion, time(c))).collect())
+        })
+        .collect();
+    Ok(Box::new(RungeKutta { tableau, noised: diffusion.noised().to_vec(), channels: diffusion.channels(), steps }))
+}
+
+pub(super) fn build_heun(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    runge_kutta(&HEUN, diffusion, grid)
+}
+
+pub(super) fn build_rk4(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    runge_kutta(&RK4, diffusion, grid)
+}
+
+impl Stepper for RungeKutta {
+    fn draws(&self) -> usize {
+        0
+    }
+
+    /// The scores, the state of a stage, the slopes of the stages.
+    fn scratch(&self) -> usize {
+        self.noised.len() + self.channels * (1 + self.tableau.nodes.len())
+    }
+
+    fn step(&self, i: usize, u: &mut [&mut [f64]], _: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+        let (k, (h, stages)) = (self.channels, &self.steps[i]);
+        let (scores, rest) = memory.scratch.split_at_mut(self.noised.len());
+        let (state, slopes) = rest.split_at_mut(k);
+        for (stage, at) in stages.iter().enumerate() {
+            let (done, new) = slopes.split_at_mut(k * stage);
+            let new = &mut new[..k];
+            if stage == 0 {
+                at.slope(&self.noised, &View::of(u), score, scores, new)?;
+                continue;
+            }
+            for c in 0..k {
+                state[c].copy_from_slice(u[c]);
+                for (j, a) in self.tableau.rows[stage].iter().enumerate() {
+                    add_to(&mut state[c], h * a, &done[j * k + c]);
+                }
+            }
+            at.slope(&self.noised, &View::of_vecs(state), score, scores, new)?;
+        }
+        for (c, u) in u.iter_mut().enumerate() {
+            for (j, w) in self.tableau.weights.iter().enumerate() {
+                add_to(u, h * w, &slopes[j * k + c]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an adaptive integration took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Steps taken.
+    pub accepted: usize,
+    /// Steps tried in vain.
+    pub rejected: usize,
+    /// Evaluations of the right-hand side.
+    pub evaluations: usize,
+}
+
+/// Dormand and Prince's nodes.
+const NODES: [f64; 7] = [0.0, 1.0 / 5.0, 3.0 / 10.0, 4.0 / 5.0, 8.0 / 9.0, 1.0, 1.0];
+
+/// Their weights; the last row is that of the step of order 5, so that the last slope is the next step's first.
+const ROWS: [&[f64]; 7] = [
+    &[],
+    &[1.0 / 5.0],
+    &[3.0 / 40.0, 9.0 / 40.0],
+    &[44.0 / 45.0, -56.0 / 15.0, 32.0 / 9.0],
+    &[19372.0 / 6561.0, -25360.0 / 2187.0, 64448.0 / 6561.0, -212.0 / 729.0],
+    &[9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0],
+    &[35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0],
+];
+
+/// The step of order 5 less that of order 4.
+const ERROR: [f64; 7] = [71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0];
+
+/// Integrates `dy/dt = f(t, y)` from `from` to `to`, either way, by the pair of order 5(4) of Dormand and Prince with local
+/// extrapolation; `f(t, y, out)` writes the slope.
+///
+/// The error of a step is the root mean square over the values of `error / (tolerance (1 + max(|y|, |y_new|)))`; a step is
+/// taken where it is at most 1, and the next is `0.9 error^(-1/5)` times as long, within 1/5 and 10. The evaluation points never
+/// leave the interval. Formula: sampler.dormand_prince. Source: Dormand and Prince 1980; Hairer, Norsett, Wanner, sec. II.4.
+///
+/// # Errors
+/// Those of `f`; a tolerance outside [1e-14, 1]; times that are not finite; steps that shrink to nothing (a slope that is not
+/// finite or not smooth), or a million of them.
+pub fn dormand_prince(
+    f: &mut dyn FnMut(f64, &[f64], &mut [f64]) -> Result<()>,
+    y: &mut [f64],
+    from: f64,
+    to: f64,
+    tolerance: f64,
+) -> Result<Counts> {
+    check("tolerance", tolerance, (1e-14..=1.0).contains(&tolerance), "1e-14 to 1")?;
+    check("from", from, true, "a finite number")?;
+    check("to", to, true, "a finite number")?;
+    let (n, span) = (y.len(), to - from);
+    let mut counts = Counts::default();
+    if n == 0 || span == 0.0 {
+        return Ok(counts);
+    }
+    let mut k: [Vec<f64>; 7] = std::array::from_fn(|_| vec![0.0; n]);
+    let mut stage = vec![0.0; n];
+    let rms = |sum: f64| (sum / n as f64).sqrt();
+    f(from, y, &mut k[0])?;
+    counts.evaluations += 1;
+    // a first step over which y changes by a twentieth
+    let scale = |y: f64| tolerance * (1.0 + y.abs());
+    let size = rms(y.iter().map(|y| (y / scale(*y)).powi(2)).sum());
+    let speed = rms(y.iter().zip(&k[0]).map(|(y, k)| (k / scale(*y)).powi(2)).sum());
+    // a state of zeros is taken for one of size 1
+    let guess = 0.05 * size.max(1e-2 / tolerance) / speed;
+    let mut h = if guess < span.abs() { guess.copysign(span) } else { span };
+    let mut t = from;
+    loop {
+        let last = (to - t).abs() <= h.abs() * (1.0 + 1e-9);
+        if last {
+            h = to - t;
+        }
+        for s in 1..7 {
+            let (done, new) = k.split_at_mut(s);
+            stage.copy_from_slice(y);
+            for (a, k) in ROWS[s].iter().zip(done) {
+                add_to(&mut stage, h * a, k);
+            }
+            f(if last && NODES[s] == 1.0 { to } else { t + NODES[s] * h }, &stage, &mut new[0])?;
+        }
+        counts.evaluations += 6;
+        // the last stage's state is the step of order 5
+        let sum: f64 = (0..n)
+            .map(|i| {
+                let e: f64 = ERROR.iter().zip(&k).map(|(e, k)| e * k[i]).sum();
+                (h * e / (tolerance * (1.0 + y[i].abs().max(stage[i].abs())))).powi(2)
+            })
+            .sum();
+        let error = rms(sum);
+        if error <= 1.0 {
+            counts.accepted += 1;
+            y.copy_from_slice(&stage);
+            if last {
+                return Ok(counts);
+            }
+            t += h;
+            k.swap(0, 6);
+        } else {
+            counts.rejected += 1;
+        }
+        // NaN: the slope overflowed or is not defined there, so nearer
+        h *= if error.is_nan() { 0.2 } else { (0.9 * error.powf(-0.2)).clamp(0.2, 10.0) };
+        if t + 1e-3 * h == t || counts.accepted + counts.rejected >= 1_000_000 {
+            let why = format!("steps of {h:e} at t = {t:e}, after {} steps, do not reach the tolerance {tolerance:e}", counts.accepted);
+            return Err(Error::Degenerate { what: "the adaptive integration".into(), why });
+        }
+    }
+}
+
+/// Each interval of the grid by [`dormand_prince`], for the whole batch at once. No draws. A step allocates.
+struct Dp5 {
+    diffusion: Diffusion,
+    tolerance: f64,
+    intervals: Vec<(f64, f64)>,
+}
+
+/// The probability flow by Dormand and Prince's adaptive pair, to `tolerance` per step of its own within each interval of the
+/// grid. Formula: sampler.flow_dp5. Source: Dormand and Prince 1980.
+///
+/// # Errors
+/// Unless `1e-14 <= tolerance <= 1`.
+pub fn dp5(diffusion: &Diffusion, grid: &Grid, tolerance: f64) -> Result<Box<dyn Stepper>> {
+    check("tolerance", tolerance, (1e-14..=1.0).contains(&tolerance), "1e-14 to 1")?;
+    Ok(Box::new(Dp5 { diffusion: diffusion.clone(), tolerance, intervals: grid.intervals().collect() }))
+}
+
+pub(super) fn build_dp5(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    dp5(diffusion, grid, 1e-6)
+}
+
+impl Stepper for Dp5 {
+    fn draws(&self) -> usize {
+        0
+    }
+
+    fn scratch(&self) -> usize {
+        self.diffusion.noised().len()
+    }
+
+    fn step(&self, i: usize, u: &mut [&mut [f64]], _: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+        let (from, to) = self.intervals[i];
+        let n = u.first().map_or(0, |c| c.len());
+        if n == 0 {
+            return Ok(());
+        }
+        let mut y = u.concat();
+        let mut f = |t: f64, y: &[f64], out: &mut [f64]| {
+            let channels: Vec<&[f64]> = y.chunks(n).collect();
+            let mut out: Vec<&mut [f64]> = out.chunks_mut(n).collect();
+            slope(&self.diffusion, t, &channels, score, &mut memory.scratch, &mut out)
+        };
+        dormand_prince(&mut f, &mut y, from, to, self.tolerance)?;
+        u.iter_mut().zip(y.chunks(n)).for_each(|(u, y)| u.copy_from_slice(y));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn harmonic(t: f64, y: &[f64], out: &mut [f64]) {
+        // y' = 2 t (y2, -y1): the circle at angle t^2
+        out[0] = 2.0 * t * y[1];
+        out[1] = -2.0 * t * y[0];
+    }
+
+    /// Catches a wrong coefficient of the pair: the error falls with the tolerance, and a step of order 5 that is taken for one of
+    /// order 4 would need far more steps. Forward, then backward to the start.
+    #[test]
+    fn circles_close() {
+        let mut steps = vec![];
+        for tolerance in [1e-6, 1e-11] {
+            let mut y = [1.0, 0.0];
+            let mut f = |t: f64, y: &[f64], out: &mut [f64]| {
+                assert!((0.0..=2.0).contains(&t));
+                harmonic(t, y, out);
+                Ok(())
+            };
+            let there = dormand_prince(&mut f, &mut y, 0.0, 2.0, tolerance).unwrap();
+            // local errors of at most the tolerance each; they do not grow on a circle
+            let allowed = tolerance * there.accepted as f64 * 3.0;
+            assert!((y[0] - 4f64.cos()).abs() < allowed && (y[1] + 4f64.sin()).abs() < allowed, "{y:?} {there:?}");
+            let back = dormand_prince(&mut f, &mut y, 2.0, 0.0, tolerance).unwrap();
+            assert!((y[0] - 1.0).abs() < 2.0 * allowed && y[1].abs() < 2.0 * allowed, "{y:?} {back:?}");
+            assert_eq!(there.evaluations, 1 + 6 * (there.accepted + there.rejected));
+            steps.push(there.accepted as f64);
+        }
+        // 1e5 times the tolerance: 10 times the steps at local order 5, and 17.8 at local order 4
+        assert!((8.0..14.0).contains(&(steps[1] / steps[0])), "{steps:?}");
+    }
+
+    /// Catches a tolerance that is let in, and a singularity that is stepped over.
+    #[test]
+    fn refusals_name_the_reason() {
+        let mut pole = |t: f64, _: &[f64], out: &mut [f64]| {
+            out[0] = 1.0 / (t - 0.3).powi(2);
+            Ok(())
+        };
+        let e = dormand_prince(&mut pole, &mut [0.0], 0.0, 1.0, 1e-9).unwrap_err().to_string();
+        assert!(e.contains("do not reach"), "{e}");
+        let e = dormand_prince(&mut pole, &mut [0.0], 0.0, 1.0, 0.0).unwrap_err().to_string();
+        assert!(e.contains("`tolerance` is 0"), "{e}");
+    }
+}
