@@ -22,8 +22,11 @@ pub mod driver;
 mod em;
 pub mod flow;
 pub mod grid;
+mod kick;
 pub mod law;
+mod splitting;
 mod sscs;
+mod sscs2;
 
 pub use combine::View;
 pub use denoise::Denoise;
@@ -114,6 +117,12 @@ pub const REGISTRY: &[Entry] = &[
     Entry { name: "em", about: "Euler-Maruyama (Kloeden and Platen 1992)", order: Order { weak: 1.0, strong: Some(1.0) }, evaluations: 1, adaptive: false, build: em::build },
     Entry { name: "sscs", about: "symmetric splitting, score and beta frozen at the step's start (Dockhorn et al. 2022)", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: sscs::build },
     Entry { name: "sscs-first-half-twice", about: "sscs whose second analytic half step repeats the first one's interval, as some public code does", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: sscs::build_first_half_twice },
+    Entry { name: "sscs-centred", about: "sscs with score and rate at the step's middle", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: sscs2::build_centred },
+    Entry { name: "sscs2", about: "sscs of order 2: the kick at a middle predicted with the last kick", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: sscs2::build },
+    Entry { name: "sscs2-midpoint", about: "sscs of order 2: the kick by the explicit midpoint rule", order: Order { weak: 2.0, strong: None }, evaluations: 2, adaptive: false, build: sscs2::build_midpoint },
+    Entry { name: "oba", about: "Ornstein-Uhlenbeck, kick, shear (after Pandey and Mandt 2023)", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: splitting::build_oba },
+    Entry { name: "aoboa", about: "symmetric splitting into shears, Ornstein-Uhlenbeck and kick (after Pandey and Mandt 2023)", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: splitting::build_aoboa },
+    Entry { name: "leapfrog", about: "probability flow, shear, kick, shear (leapfrog in the stationary law's Hamiltonian)", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: splitting::build_leapfrog },
     Entry { name: "flow-heun", about: "probability flow, Heun's method (Karras et al. 2022)", order: Order { weak: 2.0, strong: None }, evaluations: 2, adaptive: false, build: flow::build_heun },
     Entry { name: "flow-rk4", about: "probability flow, the classical Runge-Kutta method", order: Order { weak: 4.0, strong: None }, evaluations: 4, adaptive: false, build: flow::build_rk4 },
     Entry { name: "flow-dp5", about: "probability flow, adaptive steps to 1e-6 (Dormand and Prince 1980)", order: Order { weak: 5.0, strong: None }, evaluations: 0, adaptive: true, build: flow::build_dp5 },
@@ -142,7 +151,6 @@ pub(crate) fn evaluate(score: &dyn Score, t: f64, u: &[&[f64]], out: &mut [Vec<f
 }
 
 /// The refusal of a diffusion by a sampler.
-#[allow(dead_code)]
 pub(crate) fn unfit(sampler: &str, diffusion: &Diffusion, needs: &str) -> Error {
     Error::parameter("sampler", format!("`{sampler}` for process `{}`", diffusion.process().name()), format!("a process {needs}"))
 }

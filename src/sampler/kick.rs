@@ -1,0 +1,139 @@
+//! The kick that splitting samplers share: the part of the reverse process that needs the score, over one step.
+//!
+//! ```text
+//! du/dtau = C u + w G G^T r(u, t),   r = s + S^-1 u   (the score beyond the stationary law's; 0 at the prior)
+//! ```
+//!
+//! with `tau` the process's clock, run backward, and w = 1 (SDE) or 1/2 (flow). r depends on the channels that the kick moves, so
+//! that Euler's step for it is of order 1 only, whatever the rest of the splitting does.
+
+use super::combine::{View, add_to, combine};
+use super::evaluate;
+use crate::diffusion::Diffusion;
+use crate::error::Result;
+use crate::score::Score;
+
+/// Where in the kick r is taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Predictor {
+    /// At its start (Euler): order 1.
+    Start,
+    /// At its middle, as predicted with the r of the step before (0 in the first): one evaluation. That r is old by a step and its
+    /// noise, which costs `O(h^2.5)` in a step and leaves order 2 in law; see `docs/samplers.md`.
+    Lagged,
+    /// At its middle, as predicted with r at its start: two evaluations (explicit midpoint).
+    Midpoint,
+}
+
+impl Predictor {
+    pub(super) fn kept(self, noised: usize) -> usize {
+        if self == Predictor::Lagged { noised } else { 0 }
+    }
+
+    /// Scores, r where it is not kept, the predicted state.
+    pub(super) fn scratch(self, noised: usize, channels: usize) -> usize {
+        match self {
+            Predictor::Start => 2 * noised + channels,
+            Predictor::Lagged => noised + channels,
+            Predictor::Midpoint => 2 * noised + channels,
+        }
+    }
+}
+
+/// What every kick of a plan has in common.
+pub(super) struct Kicks {
+    pub predictor: Predictor,
+    pub channels: usize,
+    pub noised: Vec<usize>,
+    /// C, row-major.
+    linear: Vec<f64>,
+    /// `S^-1`, row-major.
+    precision: Vec<f64>,
+}
+
+/// One kick: the score's time, the step in the clock, `w (G G^T)_ii` of each noised channel.
+pub(super) struct Kick {
+    t: f64,
+    tau: f64,
+    gain: Vec<f64>,
+}
+
+impl Kicks {
+    /// `linear` is C, `precision` is `S^-1`, both row-major.
+    pub fn new(diffusion: &Diffusion, predictor: Predictor, linear: Vec<f64>, precision: Vec<f64>) -> Kicks {
+        Kicks { predictor, channels: diffusion.channels(), noised: diffusion.noised().to_vec(), linear, precision }
+    }
+
+    /// The kick of the step from `t` to `s` with the score at time `at`; `weight` is w.
+    pub fn kick(&self, diffusion: &Diffusion, t: f64, s: f64, at: f64, weight: f64) -> Result<Kick> {
+        let g = diffusion.noise(at);
+        let gain = self.noised.iter().map(|i| weight * g[i * (self.channels + 1)]).collect();
+        Ok(Kick { t: at, tau: diffusion.schedule().integral(s, t)?, gain })
+    }
+
+    /// Kicks `u`. `kept` and `scratch` are as [`Predictor`] says; `first` in the first step of a run.
+    pub fn apply(
+        &self,
+        kick: &Kick,
+        first: bool,
+        u: &mut [&mut [f64]],
+        score: &dyn Score,
+        kept: &mut [Vec<f64>],
+        scratch: &mut [Vec<f64>],
+    ) -> Result<()> {
+        let (k, m) = (self.channels, self.noised.len());
+        let (scores, rest) = scratch.split_at_mut(m);
+        let (r, state) = if self.predictor == Predictor::Lagged { (kept, rest) } else { rest.split_at_mut(m) };
+        let half = match self.predictor {
+            Predictor::Start => 0.0,
+            Predictor::Lagged => {
+                if first {
+                    r.iter_mut().for_each(|r| r.fill(0.0));
+                }
+                0.5 * kick.tau
+            }
+            Predictor::Midpoint => {
+                self.rest(kick, &View::of(u), score, scores, r)?;
+                0.5 * kick.tau
+            }
+        };
+        for i in 0..k {
+            let mut terms: [(f64, &[f64]); 5] = [(0.0, &[]); 5];
+            for j in 0..k {
+                terms[j] = (if i == j { 1.0 } else { 0.0 } + half * self.linear[i * k + j], &*u[j]);
+            }
+            if half != 0.0
+                && let Some(l) = self.noised.iter().position(|n| *n == i)
+            {
+                terms[k] = (half * kick.gain[l], &r[l]);
+                combine(&mut state[i], &terms[..=k]);
+            } else {
+                combine(&mut state[i], &terms[..k]);
+            }
+        }
+        self.rest(kick, &View::of_vecs(state), score, scores, r)?;
+        for (i, u) in u.iter_mut().enumerate() {
+            for (j, state) in state.iter().enumerate() {
+                add_to(u, kick.tau * self.linear[i * k + j], state);
+            }
+        }
+        for (l, &i) in self.noised.iter().enumerate() {
+            add_to(u[i], kick.tau * kick.gain[l], &r[l]);
+        }
+        Ok(())
+    }
+
+    /// r at `u`.
+    fn rest(&self, kick: &Kick, u: &[&[f64]], score: &dyn Score, scores: &mut [Vec<f64>], r: &mut [Vec<f64>]) -> Result<()> {
+        evaluate(score, kick.t, u, scores)?;
+        let k = self.channels;
+        for (l, &i) in self.noised.iter().enumerate() {
+            let mut terms: [(f64, &[f64]); 5] = [(1.0, &scores[l]); 5];
+            for (j, u) in u.iter().enumerate() {
+                terms[1 + j] = (self.precision[i * k + j], u);
+            }
+            combine(&mut r[l], &terms[..=k]);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! Splittings into steps that are exact one by one: shears, Ornstein-Uhlenbeck, kick. For the SDE and for the flow.
+//!
+//! The linear part of the reverse process, `F' = S F^T S^-1` (SDE) or `-F - G G^T S^-1 / 2` (flow), is cut into its diagonal, which is
+//! an Ornstein-Uhlenbeck process with the noise (O; nothing for the flow), x's coupling to v (A, a shear), and v's coupling to x,
+//! which goes with the score's rest into the kick (B). Source: Pandey and Mandt 2023 (Efficient Integrators for Diffusion Generative
+//! Models) for the idea; Leimkuhler and Matthews 2013 for the letters.
+
+use super::combine::{add_to, update};
+use super::kick::{Kick, Kicks, Predictor};
+use super::sscs::stationary_precision;
+use super::{Grid, Memory, Stepper, unfit};
+use crate::diffusion::Diffusion;
+use crate::error::Result;
+use crate::score::Score;
+
+/// One Ornstein-Uhlenbeck step of the diagonal: matrices for [`update`].
+struct Damp {
+    decay: Vec<f64>,
+    noise: Vec<f64>,
+}
+
+struct Step {
+    /// Gain of x from v over the first and the second half.
+    shear: [f64; 2],
+    damp: [Damp; 2],
+    kick: Kick,
+}
+
+/// The letters, in their order.
+#[derive(Clone, Copy, PartialEq)]
+enum Pattern {
+    /// O, B, A, each over the whole step; score at the step's start, Euler's kick.
+    Oba,
+    /// A, O, B, O, A, halves around the kick at the middle.
+    Aoboa,
+    /// A, B, A without noise.
+    Leapfrog,
+}
+
+/// `oba` (order 1; one draw per noised channel), `aoboa` (order 2; two), `leapfrog` (the flow; order 2; none), each with one
+/// evaluation. B's midpoint is that of [`Predictor::Lagged`] in the latter two. Formula: sampler.oba, sampler.aoboa, sampler.leapfrog.
+struct Splitting {
+    pattern: Pattern,
+    kicks: Kicks,
+    steps: Vec<Step>,
+}
+
+fn plan(name: &str, pattern: Pattern, diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    let refuse = || unfit(name, diffusion, "with position and velocity, a stationary law, and noise constant in its clock");
+    let precision = stationary_precision(diffusion).ok_or_else(refuse)?;
+    let g = diffusion.noise(1.0);
+    if diffusion.channels() != 2 || g != diffusion.noise(0.0) || g[1] != 0.0 {
+        return Err(refuse());
+    }
+    let weight = if pattern == Pattern::Leapfrog { 0.5 } else { 1.0 };
+    let f: Vec<f64> =
+        (0..4).map(|n| -diffusion.drift()[n] - weight * (0..2).map(|l| g[n / 2 * 2 + l] * precision[l * 2 + n % 2]).sum::<f64>()).collect();
+    // the flow's linear part conserves the stationary law; a diagonal left over is rounding for a diagonal law
+    let size = f.iter().fold(0.0, |a: f64, x| a.max(x.abs()));
+    if pattern == Pattern::Leapfrog && (f[0].abs() > 1e-12 * size || f[3].abs() > 1e-12 * size) {
+        return Err(unfit(name, diffusion, "whose flow in the stationary law is Hamiltonian"));
+    }
+    let predictor = if pattern == Pattern::Oba { Predictor::Start } else { Predictor::Lagged };
+    let kicks = Kicks::new(diffusion, predictor, vec![0.0, 0.0, f[2], 0.0], precision);
+    let damp = |tau: f64| {
+        let (mut decay, mut noise) = (vec![0.0; 4], vec![0.0; 2 * kicks.noised.len()]);
+        for i in 0..2 {
+            decay[3 * i] = (f[3 * i] * tau).exp();
+        }
+        for (l, &i) in kicks.noised.iter().enumerate() {
+            let r = 2.0 * f[3 * i];
+            let variance = g[3 * i] * if r == 0.0 { tau } else { (r * tau).exp_m1() / r };
+            noise[i * kicks.noised.len() + l] = variance.sqrt();
+        }
+        Damp { decay, noise }
+    };
+    let mut steps = vec![];
+    for (t, s) in grid.intervals() {
+        let middle = 0.5 * (t + s);
+        let tau = |s, t| diffusion.schedule().integral(s, t);
+        let (first, second, at) = match pattern {
+            Pattern::Oba => (tau(s, t)?, 0.0, t),
+            _ => (tau(middle, t)?, tau(s, middle)?, middle),
+        };
+        let kick = kicks.kick(diffusion, t, s, at, weight)?;
+        steps.push(Step { shear: [first * f[1], second * f[1]], damp: [damp(first), damp(second)], kick });
+    }
+    Ok(Box::new(Splitting { pattern, kicks, steps }))
+}
+
+pub(super) fn build_oba(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    plan("oba", Pattern::Oba, diffusion, grid)
+}
+
+pub(super) fn build_aoboa(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    plan("aoboa", Pattern::Aoboa, diffusion, grid)
+}
+
+pub(super) fn build_leapfrog(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    plan("leapfrog", Pattern::Leapfrog, diffusion, grid)
+}
+
+fn shear(u: &mut [&mut [f64]], gain: f64) {
+    if let [x, v] = u {
+        add_to(x, gain, v);
+    }
+}
+
+impl Stepper for Splitting {
+    fn draws(&self) -> usize {
+        let noised = self.kicks.noised.len();
+        match self.pattern {
+            Pattern::Oba => noised,
+            Pattern::Aoboa => 2 * noised,
+            Pattern::Leapfrog => 0,
+        }
+    }
+
+    fn kept(&self) -> usize {
+        self.kicks.predictor.kept(self.kicks.noised.len())
+    }
+
+    fn scratch(&self) -> usize {
+        self.kicks.predictor.scratch(self.kicks.noised.len(), self.kicks.channels)
+    }
+
+    fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+        let at = &self.steps[i];
+        let m = self.kicks.noised.len();
+        let damp = |half: usize, u: &mut [&mut [f64]]| {
+            if self.pattern != Pattern::Leapfrog {
+                update(u, &at.damp[half].decay, &noise[half * m..][..m], &at.damp[half].noise);
+            }
+        };
+        if self.pattern != Pattern::Oba {
+            shear(u, at.shear[0]);
+        }
+        damp(0, u);
+        self.kicks.apply(&at.kick, i == 0, u, score, &mut memory.kept, &mut memory.scratch)?;
+        match self.pattern {
+            Pattern::Oba => shear(u, at.shear[0]),
+            _ => {
+                damp(1, u);
+                shear(u, at.shear[1]);
+            }
+        }
+        Ok(())
+    }
+}

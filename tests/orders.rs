@@ -1,0 +1,139 @@
+//! Orders of convergence of every sampler, from the exact laws of what runs: no noise, so that the order is read off to two digits.
+
+use cld_sgm::process::{LinearSde, Psld};
+use cld_sgm::sampler::flow::dp5;
+use cld_sgm::sampler::law::{RunLaw, run_law};
+use cld_sgm::sampler::{Entry, Grid, REGISTRY, Stepper, entry};
+use cld_sgm::score::Gaussian;
+use cld_sgm::{Cld, CldDamped, Diffusion, Schedule, Vp};
+
+/// The end of the runs.
+const END: f64 = 0.05;
+
+fn grid(steps: usize) -> Grid {
+    Grid::new((0..=steps).map(|i| 1.0 - (1.0 - END) * i as f64 / steps as f64).collect()).unwrap()
+}
+
+fn data(d: &Diffusion) -> Gaussian {
+    Gaussian::new(d.clone(), 0.7, 0.5).unwrap()
+}
+
+/// A rate that changes sixfold.
+fn changing() -> Schedule {
+    Schedule::linear(1.0, 6.0).unwrap()
+}
+
+fn constant() -> Schedule {
+    Schedule::constant(3.5).unwrap()
+}
+
+fn cases(schedule: Schedule) -> Vec<Diffusion> {
+    fn of<const K: usize>(p: impl LinearSde<K> + Clone + Send + Sync + 'static, schedule: Schedule, gamma: f64) -> Diffusion {
+        Diffusion::of(p, schedule, gamma).unwrap()
+    }
+    vec![
+        of(Cld::new(0.25).unwrap(), schedule, 0.04),
+        of(CldDamped::new(0.25, 1.4).unwrap(), schedule, 0.04),
+        of(Psld::new(0.5, 2.5).unwrap(), schedule, 0.04),
+        of(Vp, schedule, 0.0),
+    ]
+}
+
+fn law(stepper: &dyn Stepper, d: &Diffusion, steps: usize) -> RunLaw {
+    run_law(&[(stepper, steps)], d.channels(), &data(d)).unwrap()
+}
+
+/// Distance of the run's law at the end from the true one, started from the true one at t = 1: all entries of mean and covariance, in
+/// units of the true deviations.
+fn error(stepper: &dyn Stepper, d: &Diffusion, steps: usize) -> f64 {
+    let (m1, c1) = data(d).law(1.0).unwrap();
+    let (m, c) = law(stepper, d, steps).moments(&m1, &c1);
+    let (m0, c0) = data(d).law(END).unwrap();
+    let k = m.len();
+    let scale = |i: usize| c0[i * k + i].sqrt();
+    let mean: f64 = (0..k).map(|i| ((m[i] - m0[i]) / scale(i)).powi(2)).sum();
+    let cov: f64 = (0..k * k).map(|n| ((c[n] - c0[n]) / (scale(n / k) * scale(n % k))).powi(2)).sum();
+    (mean + cov).sqrt()
+}
+
+/// Slope of the error at the finest steps whose error is far above rounding.
+fn order(entry: &Entry, d: &Diffusion) -> (f64, Vec<f64>) {
+    let mut errors = vec![];
+    for n in [64, 128, 256, 512, 1024] {
+        let e = error(&*entry.build(d, &grid(n)).unwrap(), d, n);
+        if e < 1e-10 && errors.len() >= 2 {
+            break;
+        }
+        errors.push(e);
+    }
+    let n = errors.len();
+    ((errors[n - 2] / errors[n - 1]).log2(), errors)
+}
+
+/// Catches a score or a rate taken at the wrong time of a step or stage, a wrong coefficient, an order that is stated too high or too
+/// low: every sampler of the registry, for every process that it accepts, with a rate that changes and with a constant one.
+/// The tolerance is the next term of the expansion at 1024 steps.
+#[test]
+fn orders_are_those_stated() {
+    let mut wrong = vec![];
+    for (name, schedule) in [("changing", changing()), ("constant", constant())] {
+        for d in cases(schedule) {
+            for entry in REGISTRY.iter().filter(|e| !e.adaptive) {
+                if entry.build(&d, &grid(2)).is_err() {
+                    continue;
+                }
+                let (order, errors) = order(entry, &d);
+                let line = format!("{:22} {:12} {name:8} {order:6.3}", entry.name, d.process().name())
+                    + &errors.iter().map(|e| format!(" {e:.1e}")).collect::<String>();
+                println!("{line}");
+                if !((order - entry.order.weak).abs() < 0.1) {
+                    wrong.push(format!("{line} stated {}", entry.order.weak));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Catches an adaptive sampler whose error does not follow its tolerance: within 100 tolerances of the truth, over 10 intervals.
+#[test]
+fn adaptive_steps_reach_their_tolerance() {
+    for d in cases(changing()) {
+        for tolerance in [1e-5, 1e-7, 1e-9] {
+            let e = error(&*dp5(&d, &grid(10), tolerance).unwrap(), &d, 10);
+            println!("{} {tolerance:e}: {e:e}", d.process().name());
+            assert!(e < 100.0 * tolerance, "{} {tolerance:e}: {e:e}", d.process().name());
+        }
+    }
+    assert!(REGISTRY.iter().filter(|e| e.adaptive).all(|e| e.order.weak >= 1.0));
+}
+
+/// Root mean square distance of runs with n and 2n steps on the same Brownian path: a coarse draw is the sum of two fine ones over the
+/// root of 2. Exact, from the two runs' laws.
+fn strong_distance(e: &Entry, d: &Diffusion, n: usize) -> f64 {
+    let (m, cov) = data(d).law(1.0).unwrap();
+    let (coarse, fine) = (law(&*e.build(d, &grid(n)).unwrap(), d, n), law(&*e.build(d, &grid(2 * n)).unwrap(), d, 2 * n));
+    let (k, draws) = (m.len(), e.build(d, &grid(n)).unwrap().draws());
+    let mut sum = 0.0;
+    for i in 0..k {
+        let a: Vec<f64> = (0..k).map(|j| coarse.state[i * k + j] - fine.state[i * k + j]).collect();
+        let mean = coarse.constant[i] - fine.constant[i] + (0..k).map(|j| a[j] * m[j]).sum::<f64>();
+        sum += mean * mean + (0..k * k).map(|n| a[n / k] * cov[n] * a[n % k]).sum::<f64>();
+        for (l, f) in fine.noise[i].iter().enumerate() {
+            let (step, draw) = (l / draws / 2, l % draws);
+            sum += (coarse.noise[i][step * draws + draw] / 2f64.sqrt() - f).powi(2);
+        }
+    }
+    sum.sqrt()
+}
+
+/// Catches noise that is not the increment of one Brownian path, and a strong order that is stated wrong.
+#[test]
+fn strong_orders_are_those_stated() {
+    let e = entry("em").unwrap();
+    for d in cases(changing()) {
+        let order = (strong_distance(e, &d, 256) / strong_distance(e, &d, 512)).log2();
+        println!("{} {order}", d.process().name());
+        assert!((order - e.order.strong.unwrap()).abs() < 0.1, "{}: {order}", d.process().name());
+    }
+}
