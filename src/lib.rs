@@ -48,6 +48,7 @@
 //! | [`kernel`] | perturbation kernels, densities, scores, batches |
 //! | [`diffusion`] | a process under a schedule, as scores and samplers see it |
 //! | `simulate` | schemes, their exact laws, paths on all cores (feature `cli`) |
+//! | [`metrics`] | Wasserstein, Bures, energy, MMD, modes: distances with standard errors |
 //! | [`score`] | exact scores, parametrisations |
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
 //! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
@@ -63,6 +64,7 @@ pub mod dd;
 pub mod diffusion;
 pub mod error;
 pub mod kernel;
+pub mod metrics;
 pub mod process;
 pub mod sampler;
 pub mod schedule;

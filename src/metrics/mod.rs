@@ -1,0 +1,59 @@
+//! Distances between samples and laws, with standard errors: what tells one sampler's output from another's.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`wasserstein`] | exact in one dimension, sliced in more |
+//! | [`bures`] | exact W2 between Gaussians |
+//! | [`energy`] | energy distance and MMD, quadratic or in blocks |
+//! | [`modes`] | coverage of modes |
+//!
+//! Samples are row-major (n, dim). Everything is deterministic: what is random takes a seed. Nothing is parallel.
+
+pub mod bures;
+pub mod energy;
+pub mod modes;
+pub mod wasserstein;
+
+pub use bures::{bures, frechet, moments};
+pub use energy::{Pairwise, median_distance};
+pub use modes::{Coverage, Modes};
+pub use wasserstein::{sliced, w1, w2};
+
+use crate::error::{Error, Result};
+
+/// An estimate and its standard error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The estimate.
+    pub value: f64,
+    /// Its standard error; of what, each function says.
+    pub error: f64,
+}
+
+impl Estimate {
+    /// Mean of independent values, and its standard error (0 for a single value: there is nothing to tell it from).
+    pub fn of(values: &[f64]) -> Estimate {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        Estimate { value: mean, error: if n > 1.0 { (variance(values) / n).sqrt() } else { 0.0 } }
+    }
+}
+
+/// Unbiased variance.
+pub(crate) fn variance(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / (n - 1.0)
+}
+
+/// Rows of a sample of at least `least` rows, all finite.
+fn rows(name: &'static str, a: &[f64], dim: usize, least: usize) -> Result<usize> {
+    if dim == 0 || a.len() % dim != 0 || a.len() / dim < least {
+        let allowed = format!("(n, {dim}) row-major, dim >= 1, n >= {least}");
+        return Err(Error::shape(name, &[a.len()], allowed));
+    }
+    match a.iter().find(|x| !x.is_finite()) {
+        Some(x) => Err(Error::parameter(name, x, "finite values")),
+        None => Ok(a.len() / dim),
+    }
+}
