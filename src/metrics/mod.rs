@@ -48,7 +48,7 @@ pub(crate) fn variance(values: &[f64]) -> f64 {
 
 /// Rows of a sample of at least `least` rows, all finite.
 fn rows(name: &'static str, a: &[f64], dim: usize, least: usize) -> Result<usize> {
-    if dim == 0 || a.len() % dim != 0 || a.len() / dim < least {
+    if dim == 0 || !a.len().is_multiple_of(dim) || a.len() / dim < least {
         let allowed = format!("(n, {dim}) row-major, dim >= 1, n >= {least}");
         return Err(Error::shape(name, &[a.len()], allowed));
     }
