@@ -48,6 +48,7 @@
 //! | [`kernel`] | perturbation kernels, densities, scores, batches |
 //! | [`diffusion`] | a process under a schedule, as scores and samplers see it |
 //! | `simulate` | schemes, their exact laws, paths on all cores (feature `cli`) |
+//! | [`data`] | Gaussian mixtures, toys |
 //! | [`metrics`] | Wasserstein, Bures, energy, MMD, modes: distances with standard errors |
 //! | [`score`] | exact scores, parametrisations |
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
@@ -60,6 +61,7 @@
 
 #[cfg(feature = "cli")]
 pub mod audit;
+pub mod data;
 pub mod dd;
 pub mod diffusion;
 pub mod error;

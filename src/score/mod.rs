@@ -4,10 +4,13 @@
 //! |---|---|
 //! | [`Score`], [`Counted`] | the one thing a sampler sees; a wrapper that counts evaluations |
 //! | [`gaussian`] | the exact score for Gaussian data: affine |
+//! | [`mixture`] | exact scores, log-densities and second derivatives of Gaussian mixtures |
 
 pub mod gaussian;
+pub mod mixture;
 
 pub use gaussian::Gaussian;
+pub use mixture::MixtureScore;
 
 use crate::error::Result;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`exp_neg`] | 0 <= x <= 700 | 0.54 ulp | table of 2^(-i/128) in double words, degree-5 polynomial |
 //! | [`scaled_exp_neg`] | x >= 0 | 2 ulp, while the product is a normal number | square of `exp_neg(x/2)` |
+//! | [`exp_neg_single`] | x >= 0 | 1 ulp to x = 700, e^-700 beyond | polynomial of degree 13, no table |
 //! | [`p3_g`] | y >= 0 | 4 ulp (P3 and G) | y < 2.5: e^-y times an all-positive series; else 1 - e^-y(...) |
 //! | [`one_minus_exp_neg`] | x >= 0 | 1 ulp | `expm1` with first-order correction for the low word |
 
@@ -56,6 +57,43 @@ pub fn exp_neg<L: Lane<Item = f64>>(hi: L, lo: L) -> (L, [L; 2]) {
     let m1 = r2.mul_add(q, -r); // e^-r - 1
     // e^-2r - 1 = m1 (2 + m1)
     (th + th.mul_add(m1, tl), [square, square.mul_add(m1.mul_add(m1, m1 + m1), error)])
+}
+
+/// `e^-x` for `x >= 0` in one double, within 1 ulp up to x = 700; beyond, `e^-700`. NaN stays NaN.
+///
+/// Method: k = round(x / ln 2), r = k ln 2 - x in two fused steps (the first rounds once, ln 2's low word follows), |r| < 0.347; e^r
+/// by Taylor's polynomial of degree 13 (remainder 5e-18). No table: a gather costs more than the longer polynomial.
+#[inline(always)]
+pub fn exp_neg_single<L: Lane<Item = f64>>(x: L) -> L {
+    const SHIFT: f64 = 6_755_399_441_055_744.0;
+    const INVERSE_FACTORIALS: [f64; 12] = inverse_factorials();
+    let c = L::splat;
+    let x = L::select(c(700.0).lt(x), c(700.0), x);
+    let shifted = x.mul_add(c(std::f64::consts::LOG2_E), c(SHIFT));
+    let k = shifted - c(SHIFT);
+    let r = k.mul_add(c(LN_2_LOW), k.mul_add(c(std::f64::consts::LN_2), -x));
+    let p = L::from_bits(L::sub_bits(c(1.0).bits(), L::shl::<52>(shifted.bits())));
+    // Estrin's scheme on sum r^n / (n + 2)!
+    let r2 = r * r;
+    let r4 = r2 * r2;
+    let pair = |i: usize| r.mul_add(c(INVERSE_FACTORIALS[i + 1]), c(INVERSE_FACTORIALS[i]));
+    let four = |i: usize| r2.mul_add(pair(i + 2), pair(i));
+    let q = r4.mul_add(r4.mul_add(four(8), four(4)), four(0));
+    p * (r2.mul_add(q, r) + c(1.0))
+}
+
+/// ln 2 less its double.
+const LN_2_LOW: f64 = 2.319_046_813_846_299_6e-17;
+
+/// 1/2!, 1/3!, ..., 1/13!.
+const fn inverse_factorials() -> [f64; 12] {
+    let (mut all, mut factorial, mut n) = ([0.0; 12], 1.0, 0);
+    while n < 12 {
+        factorial *= (n + 2) as f64;
+        all[n] = 1.0 / factorial;
+        n += 1;
+    }
+    all
 }
 
 /// `c e^-x` for a double-word `x >= 0`, also where `e^-x` has underflowed and the product has not; 2 ulp.
@@ -156,6 +194,21 @@ mod tests {
         }
         // half an ulp for the last rounding, 2^-58 = 2^-5 ulp before it
         assert!(worst < 0.5 + 1.0 / 32.0, "worst {worst} ulp");
+    }
+
+    /// Catches a wrong coefficient, reduction or scale: against e^-x in 106-bit arithmetic; NaN and the far end.
+    #[test]
+    fn exp_neg_single_against_double_words() {
+        let mut worst: f64 = 0.0;
+        for n in 0..40_000 {
+            let x = f64::from(n) * 0.017_3 + 1e-3 * f64::from(n % 7);
+            let truth = (-Dd::from(x)).exp();
+            worst = worst.max(((Dd::from(exp_neg_single(x)) - truth).to_f64() / (truth.hi.next_up() - truth.hi)).abs());
+        }
+        // half an ulp for the sum with 1, up to half an ulp of the next power below for the polynomial
+        assert!(worst < 1.0, "worst {worst} ulp");
+        assert_eq!(exp_neg_single(0.0), 1.0);
+        assert!(exp_neg_single(f64::NAN).is_nan() && exp_neg_single(f64::INFINITY) < 1e-300);
     }
 
     /// Catches cancellation and a gap at the switch y = 2.5: against the series in 106-bit arithmetic.
