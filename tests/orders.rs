@@ -1,11 +1,11 @@
 //! Orders of convergence of every sampler, from the exact laws of what runs: no noise, so that the order is read off to two digits.
 
-use cld_sgm::process::{LinearSde, Psld};
+use cld_sgm::process::{LinearSde, Psld, erase};
 use cld_sgm::sampler::flow::dp5;
 use cld_sgm::sampler::law::{RunLaw, run_law};
 use cld_sgm::sampler::{Entry, Grid, REGISTRY, Stepper, entry};
-use cld_sgm::score::Gaussian;
-use cld_sgm::{Cld, CldDamped, Diffusion, Schedule, Vp};
+use cld_sgm::score::{Counted, Gaussian};
+use cld_sgm::{Cld, CldDamped, Diffusion, Schedule, SubVp, Ve, Vp};
 
 /// The end of the runs.
 const END: f64 = 0.05;
@@ -93,6 +93,39 @@ fn orders_are_those_stated() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Catches a stated number of evaluations that is not what runs (an extra one at a run's start is allowed), and a step that reads
+/// memory of another run.
+#[test]
+fn evaluations_are_those_stated() {
+    for d in cases(changing()) {
+        for entry in REGISTRY.iter().filter(|e| !e.adaptive) {
+            let Ok(stepper) = entry.build(&d, &grid(8)) else { continue };
+            let score = Counted::new(data(&d));
+            run_law(&[(&*stepper, 8)], d.channels(), &score).unwrap();
+            let rows = (1 + d.channels() + 8 * stepper.draws()) as u64;
+            let extra = score.values() - 8 * rows * entry.evaluations as u64;
+            assert!(extra == 0 || extra == rows, "{}: {extra} values too many for {rows} rows", entry.name);
+        }
+    }
+}
+
+/// Catches a sampler that is let near a process for which it is not defined, or refused without a word why.
+#[test]
+fn unfit_processes_are_refused() {
+    let of = |p: Box<dyn cld_sgm::process::AnyProcess>| Diffusion::new(p, changing(), 0.0).unwrap();
+    let (ve, sub_vp, vp) = (of(erase(Ve).unwrap()), of(erase(SubVp).unwrap()), of(erase(Vp).unwrap()));
+    for name in ["sscs", "sscs-centred", "sscs2", "sscs2-midpoint", "oba", "aoboa", "leapfrog"] {
+        for d in [&ve, &sub_vp] {
+            let e = entry(name).unwrap().build(d, &grid(2)).map(|_| ()).unwrap_err().to_string();
+            assert!(e.contains("stationary"), "{name}: {e}");
+        }
+    }
+    for name in ["oba", "aoboa", "leapfrog"] {
+        let e = entry(name).unwrap().build(&vp, &grid(2)).map(|_| ()).unwrap_err().to_string();
+        assert!(e.contains(name) && e.contains("velocity"), "{name}: {e}");
+    }
 }
 
 /// Catches an adaptive sampler whose error does not follow its tolerance: within 100 tolerances of the truth, over 10 intervals.

@@ -16,6 +16,7 @@
 //! | the others | one stepper each; a new one is a file and a line in [`REGISTRY`] |
 
 pub mod combine;
+pub mod conjugate;
 pub mod denoise;
 #[cfg(feature = "cli")]
 pub mod driver;
@@ -123,6 +124,9 @@ pub const REGISTRY: &[Entry] = &[
     Entry { name: "oba", about: "Ornstein-Uhlenbeck, kick, shear (after Pandey and Mandt 2023)", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: splitting::build_oba },
     Entry { name: "aoboa", about: "symmetric splitting into shears, Ornstein-Uhlenbeck and kick (after Pandey and Mandt 2023)", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: splitting::build_aoboa },
     Entry { name: "leapfrog", about: "probability flow, shear, kick, shear (leapfrog in the stationary law's Hamiltonian)", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: splitting::build_leapfrog },
+    Entry { name: "conjugate", about: "probability flow, exact for standard normal data (conjugate integrator, after Pandey and Mandt 2023)", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: conjugate::build },
+    Entry { name: "conjugate2", about: "conjugate with the line through the last two values", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: conjugate::build2 },
+    Entry { name: "conjugate-lambda", about: "lambda-DDIM with lambda = 0.1 (Pandey and Mandt 2023)", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: conjugate::build_lambda },
     Entry { name: "flow-heun", about: "probability flow, Heun's method (Karras et al. 2022)", order: Order { weak: 2.0, strong: None }, evaluations: 2, adaptive: false, build: flow::build_heun },
     Entry { name: "flow-rk4", about: "probability flow, the classical Runge-Kutta method", order: Order { weak: 4.0, strong: None }, evaluations: 4, adaptive: false, build: flow::build_rk4 },
     Entry { name: "flow-dp5", about: "probability flow, adaptive steps to 1e-6 (Dormand and Prince 1980)", order: Order { weak: 5.0, strong: None }, evaluations: 0, adaptive: true, build: flow::build_dp5 },
