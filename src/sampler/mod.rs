@@ -22,16 +22,20 @@ pub mod denoise;
 pub mod driver;
 mod em;
 pub mod flow;
+mod gddim;
 pub mod grid;
 mod kick;
 pub mod law;
 mod splitting;
+mod pc;
+mod plan;
 mod sscs;
 mod sscs2;
 
 pub use combine::View;
 pub use denoise::Denoise;
 pub use grid::Grid;
+pub use pc::PredictorCorrector;
 
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
@@ -130,6 +134,10 @@ pub const REGISTRY: &[Entry] = &[
     Entry { name: "flow-heun", about: "probability flow, Heun's method (Karras et al. 2022)", order: Order { weak: 2.0, strong: None }, evaluations: 2, adaptive: false, build: flow::build_heun },
     Entry { name: "flow-rk4", about: "probability flow, the classical Runge-Kutta method", order: Order { weak: 4.0, strong: None }, evaluations: 4, adaptive: false, build: flow::build_rk4 },
     Entry { name: "flow-dp5", about: "probability flow, adaptive steps to 1e-6 (Dormand and Prince 1980)", order: Order { weak: 5.0, strong: None }, evaluations: 0, adaptive: true, build: flow::build_dp5 },
+    Entry { name: "gddim1", about: "probability flow, exponential multistep (Zhang, Tao, Chen 2022); DDIM for vp", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: gddim::build1 },
+    Entry { name: "gddim2", about: "gddim1 with the last two scores", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: gddim::build2 },
+    Entry { name: "gddim3", about: "gddim1 with the last three scores; the first step evaluates twice", order: Order { weak: 3.0, strong: None }, evaluations: 1, adaptive: false, build: gddim::build3 },
+    Entry { name: "pc", about: "predictor-corrector: Euler-Maruyama, then a Langevin step (Song et al. 2021)", order: Order { weak: 1.0, strong: None }, evaluations: 2, adaptive: false, build: pc::build },
 ];
 
 /// The registry's entry called `name`.
