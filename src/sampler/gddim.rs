@@ -164,7 +164,9 @@ mod tests {
     use super::super::entry;
     use super::super::plan::tests::{cld, others, weak_error, weak_order};
     use super::*;
-    use crate::{Diffusion, Schedule, Vp};
+    use crate::diffusion::Diffusion;
+    use crate::process::Vp;
+    use crate::schedule::Schedule;
 
     /// Catches a rate or scale at the wrong time, a weight in the wrong slot of the history, a start of too low an order: the error of
     /// mean and covariance falls with the order, rate growing tenfold. Slopes at finite steps are within 0.15 of the limit.

@@ -26,9 +26,9 @@ mod gddim;
 pub mod grid;
 mod kick;
 pub mod law;
-mod splitting;
 mod pc;
 mod plan;
+mod splitting;
 mod sscs;
 mod sscs2;
 

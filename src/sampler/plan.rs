@@ -66,10 +66,11 @@ pub(super) fn score_scale(diffusion: &Diffusion, t: f64) -> Result<Vec<f64>> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::process::{Cld, CldDamped, Psld, Ve, Vp};
     use crate::sampler::law::run_law;
     use crate::sampler::{Grid, Stepper, entry};
+    use crate::schedule::Schedule;
     use crate::score::Gaussian;
-    use crate::{Cld, CldDamped, Psld, Schedule, Ve, Vp};
 
     /// CLD, with a rate that grows tenfold.
     pub fn cld() -> Diffusion {
