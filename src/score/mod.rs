@@ -5,12 +5,15 @@
 //! | [`Score`], [`Counted`] | the one thing a sampler sees; a wrapper that counts evaluations |
 //! | [`gaussian`] | the exact score for Gaussian data: affine |
 //! | [`mixture`] | exact scores, log-densities and second derivatives of Gaussian mixtures |
+//! | [`param`] | what networks put out instead: eps, mixed scores, x0; conversions |
 
 pub mod gaussian;
 pub mod mixture;
+pub mod param;
 
 pub use gaussian::Gaussian;
 pub use mixture::MixtureScore;
+pub use param::{Conversion, Network, Parametrisation, Parametrised};
 
 use crate::error::Result;
 use std::sync::atomic::{AtomicU64, Ordering};
