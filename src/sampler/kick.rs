@@ -10,8 +10,9 @@
 use super::combine::{View, add_to, combine};
 use super::evaluate;
 use crate::diffusion::Diffusion;
-use crate::error::Result;
-use crate::score::Score;
+use crate::error::{Error, Result};
+use crate::score::gaussian::precision;
+use crate::score::{Gaussian, Score};
 
 /// Where in the kick r is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,30 +46,53 @@ pub(super) struct Kicks {
     pub predictor: Predictor,
     pub channels: usize,
     pub noised: Vec<usize>,
+    /// Deviation of the normal data whose score's slope is solved exactly, if any.
+    normal: Option<f64>,
     /// C, row-major.
     linear: Vec<f64>,
     /// `S^-1`, row-major.
     precision: Vec<f64>,
 }
 
-/// One kick: the score's time, the step in the clock, `w (G G^T)_ii` of each noised channel.
+/// One kick: the score's time, the step in the clock, and of each noised channel the gain `w (G G^T)_ii` and the slope q of
+/// its score that is solved exactly: `r = rho - q u_i`, with rho the part that is evaluated.
 pub(super) struct Kick {
     t: f64,
     tau: f64,
     gain: Vec<f64>,
+    slope: Vec<f64>,
+}
+
+impl Kick {
+    /// `e^-z` and `tau (1 - e^-z) / z` for noised channel `l` over `tau`, `z = gain q tau`.
+    fn decay(&self, l: usize, tau: f64) -> (f64, f64) {
+        let z = self.gain[l] * self.slope[l] * tau;
+        if z == 0.0 { (1.0, tau) } else { ((-z).exp(), -tau * (-z).exp_m1() / z) }
+    }
 }
 
 impl Kicks {
     /// `linear` is C, `precision` is `S^-1`, both row-major.
-    pub fn new(diffusion: &Diffusion, predictor: Predictor, linear: Vec<f64>, precision: Vec<f64>) -> Kicks {
-        Kicks { predictor, channels: diffusion.channels(), noised: diffusion.noised().to_vec(), linear, precision }
+    pub fn new(diffusion: &Diffusion, predictor: Predictor, linear: Vec<f64>, precision: Vec<f64>, normal: Option<f64>) -> Kicks {
+        Kicks { predictor, channels: diffusion.channels(), noised: diffusion.noised().to_vec(), normal, linear, precision }
     }
 
     /// The kick of the step from `t` to `s` with the score at time `at`; `weight` is w.
     pub fn kick(&self, diffusion: &Diffusion, t: f64, s: f64, at: f64, weight: f64) -> Result<Kick> {
         let g = diffusion.noise(at);
         let gain = self.noised.iter().map(|i| weight * g[i * (self.channels + 1)]).collect();
-        Ok(Kick { t: at, tau: diffusion.schedule().integral(s, t)?, gain })
+        let slope = match self.normal {
+            None => vec![0.0; self.noised.len()],
+            Some(deviation) => {
+                let (_, cov) = Gaussian::new(diffusion.clone(), 0.0, deviation)?.law(at)?;
+                let inverse = precision(&cov).ok_or_else(|| Error::Degenerate {
+                    what: "the kick's slope".into(),
+                    why: format!("the covariance at t = {at:e} is singular"),
+                })?;
+                self.noised.iter().map(|i| inverse[i * (self.channels + 1)] - self.precision[i * (self.channels + 1)]).collect()
+            }
+        };
+        Ok(Kick { t: at, tau: diffusion.schedule().integral(s, t)?, gain, slope })
     }
 
     /// Kicks `u`. `kept` and `scratch` are as [`Predictor`] says; `first` in the first step of a run.
@@ -98,39 +122,45 @@ impl Kicks {
             }
         };
         for i in 0..k {
+            let noised = self.noised.iter().position(|n| *n == i);
+            let (decay, tau) = noised.map_or((1.0, half), |l| kick.decay(l, half));
             let mut terms: [(f64, &[f64]); 5] = [(0.0, &[]); 5];
             for j in 0..k {
-                terms[j] = (if i == j { 1.0 } else { 0.0 } + half * self.linear[i * k + j], &*u[j]);
+                terms[j] = (if i == j { decay } else { 0.0 } + tau * self.linear[i * k + j], &*u[j]);
             }
-            if half != 0.0
-                && let Some(l) = self.noised.iter().position(|n| *n == i)
-            {
-                terms[k] = (half * kick.gain[l], &r[l]);
-                combine(&mut state[i], &terms[..=k]);
-            } else {
-                combine(&mut state[i], &terms[..k]);
+            match noised {
+                Some(l) if half != 0.0 => {
+                    terms[k] = (tau * kick.gain[l], &r[l]);
+                    combine(&mut state[i], &terms[..=k]);
+                }
+                _ => combine(&mut state[i], &terms[..k]),
             }
         }
         self.rest(kick, &View::of_vecs(state), score, scores, r)?;
         for (i, u) in u.iter_mut().enumerate() {
-            for (j, state) in state.iter().enumerate() {
-                add_to(u, kick.tau * self.linear[i * k + j], state);
+            let noised = self.noised.iter().position(|n| *n == i);
+            let (decay, tau) = noised.map_or((1.0, kick.tau), |l| kick.decay(l, kick.tau));
+            if decay != 1.0 {
+                u.iter_mut().for_each(|u| *u *= decay);
             }
-        }
-        for (l, &i) in self.noised.iter().enumerate() {
-            add_to(u[i], kick.tau * kick.gain[l], &r[l]);
+            for (j, state) in state.iter().enumerate() {
+                add_to(u, tau * self.linear[i * k + j], state);
+            }
+            if let Some(l) = noised {
+                add_to(u, tau * kick.gain[l], &r[l]);
+            }
         }
         Ok(())
     }
 
-    /// r at `u`.
+    /// rho at `u`.
     fn rest(&self, kick: &Kick, u: &[&[f64]], score: &dyn Score, scores: &mut [Vec<f64>], r: &mut [Vec<f64>]) -> Result<()> {
         evaluate(score, kick.t, u, scores)?;
         let k = self.channels;
         for (l, &i) in self.noised.iter().enumerate() {
             let mut terms: [(f64, &[f64]); 5] = [(1.0, &scores[l]); 5];
             for (j, u) in u.iter().enumerate() {
-                terms[1 + j] = (self.precision[i * k + j], u);
+                terms[1 + j] = (self.precision[i * k + j] + if i == j { kick.slope[l] } else { 0.0 }, u);
             }
             combine(&mut r[l], &terms[..=k]);
         }

@@ -61,7 +61,7 @@ fn plan(name: &str, pattern: Pattern, diffusion: &Diffusion, grid: &Grid) -> Res
         return Err(unfit(name, diffusion, "whose flow in the stationary law is Hamiltonian"));
     }
     let predictor = if pattern == Pattern::Oba { Predictor::Start } else { Predictor::Lagged };
-    let kicks = Kicks::new(diffusion, predictor, vec![0.0, 0.0, f[2], 0.0], precision);
+    let kicks = Kicks::new(diffusion, predictor, vec![0.0, 0.0, f[2], 0.0], precision, None);
     let damp = |tau: f64| {
         let (mut decay, mut noise) = (vec![0.0; 4], vec![0.0; 2 * kicks.noised.len()]);
         for i in 0..2 {
