@@ -122,7 +122,7 @@ fn unfit_processes_are_refused() {
             assert!(e.contains("stationary"), "{name}: {e}");
         }
     }
-    for name in ["oba", "aoboa", "leapfrog"] {
+    for name in ["oba", "aoboa", "leapfrog", "ubu", "ubu2", "quicsort"] {
         let e = entry(name).unwrap().build(&vp, &grid(2)).map(|_| ()).unwrap_err().to_string();
         assert!(e.contains(name) && e.contains("velocity"), "{name}: {e}");
     }

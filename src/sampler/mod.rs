@@ -28,9 +28,11 @@ mod kick;
 pub mod law;
 mod pc;
 mod plan;
+mod quicsort;
 mod splitting;
 mod sscs;
 pub mod sscs2;
+mod ubu;
 
 pub use combine::View;
 pub use denoise::Denoise;
@@ -139,6 +141,10 @@ pub const REGISTRY: &[Entry] = &[
     Entry { name: "gddim2", about: "gddim1 with the last two scores", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: gddim::build2 },
     Entry { name: "gddim3", about: "gddim1 with the last three scores; the first step evaluates twice", order: Order { weak: 3.0, strong: None }, evaluations: 1, adaptive: false, build: gddim::build3 },
     Entry { name: "pc", about: "predictor-corrector: Euler-Maruyama, then a Langevin step (Song et al. 2021)", order: Order { weak: 1.0, strong: None }, evaluations: 2, adaptive: false, build: pc::build },
+    Entry { name: "ubu", about: "UBU in reverse (Sanz-Serna and Zygalakis 2021); order 1, as the force depends on v", order: Order { weak: 1.0, strong: None }, evaluations: 1, adaptive: false, build: ubu::build },
+    Entry { name: "ubu2", about: "ubu of order 2: the kick at a middle predicted with the last kick", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: ubu::build2 },
+    Entry { name: "quicsort", about: "QUICSORT in reverse (Foster and others 2024); order 1, as the force depends on v", order: Order { weak: 1.0, strong: None }, evaluations: 2, adaptive: false, build: quicsort::build },
+    Entry { name: "shifted-rk3", about: "Runge-Kutta on the shifted ODE (after Foster and others 2021): order 3 for affine scores, 2 for others", order: Order { weak: 3.0, strong: None }, evaluations: 3, adaptive: false, build: quicsort::build_shifted },
 ];
 
 /// The registry's entry called `name`.

@@ -45,7 +45,6 @@ pub(super) fn gauss(n: usize) -> Vec<(f64, f64)> {
 }
 
 /// The time in `[s, t]` at which the clock has run a share `r` of `B(s, t)` backward from t.
-#[allow(dead_code)] // for steppers in the clock
 pub(super) fn time_at(diffusion: &Diffusion, t: f64, s: f64, r: f64) -> Result<f64> {
     let aim = r * diffusion.schedule().integral(s, t)?;
     let (mut low, mut high) = (s, t);

@@ -45,16 +45,28 @@ struct Splitting {
     steps: Vec<Step>,
 }
 
-fn plan(name: &str, pattern: Pattern, diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+/// `F' = -F - G G^T S^-1` of the reverse SDE, and `S^-1`, for a process with position and velocity.
+pub(super) fn linear_part(name: &str, diffusion: &Diffusion) -> Result<(Vec<f64>, Vec<f64>)> {
+    weighted_part(name, diffusion, 1.0)
+}
+
+/// The same for the SDE (`weight` 1) or the flow (1/2).
+fn weighted_part(name: &str, diffusion: &Diffusion, weight: f64) -> Result<(Vec<f64>, Vec<f64>)> {
     let refuse = || unfit(name, diffusion, "with position and velocity, a stationary law, and noise constant in its clock");
     let precision = stationary_precision(diffusion).ok_or_else(refuse)?;
     let g = diffusion.noise(1.0);
     if diffusion.channels() != 2 || g != diffusion.noise(0.0) || g[1] != 0.0 {
         return Err(refuse());
     }
-    let weight = if pattern == Pattern::Leapfrog { 0.5 } else { 1.0 };
     let f: Vec<f64> =
         (0..4).map(|n| -diffusion.drift()[n] - weight * (0..2).map(|l| g[n / 2 * 2 + l] * precision[l * 2 + n % 2]).sum::<f64>()).collect();
+    Ok((f, precision))
+}
+
+fn plan(name: &str, pattern: Pattern, diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+    let weight = if pattern == Pattern::Leapfrog { 0.5 } else { 1.0 };
+    let (f, precision) = weighted_part(name, diffusion, weight)?;
+    let g = diffusion.noise(1.0);
     // the flow's linear part conserves the stationary law; a diagonal left over is rounding for a diagonal law
     let size = f.iter().fold(0.0, |a: f64, x| a.max(x.abs()));
     if pattern == Pattern::Leapfrog && (f[0].abs() > 1e-12 * size || f[3].abs() > 1e-12 * size) {
