@@ -39,7 +39,7 @@ fn plan(name: &str, predictor: Predictor, diffusion: &Diffusion, grid: &Grid) ->
     let (f, precision) = linear_part(name, diffusion)?;
     let (g, mass) = (diffusion.noise(1.0), diffusion.process().mass());
     let free = erase(Custom::<2>::new(Mat([[f[0], f[1]], [0.0, f[3]]]), Mat([[g[0], 0.0], [0.0, g[3]]]), mass)?)?;
-    let kicks = Kicks::new(diffusion, predictor, vec![0.0, 0.0, f[2], 0.0], precision);
+    let kicks = Kicks::new(diffusion, predictor, vec![0.0, 0.0, f[2], 0.0], precision, None);
     let mut steps = vec![];
     for (t, s) in grid.intervals() {
         let middle = 0.5 * (t + s);
