@@ -52,6 +52,7 @@
 //! | [`metrics`] | Wasserstein, Bures, energy, MMD, modes: distances with standard errors |
 //! | [`score`] | exact scores, parametrisations |
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
+//! | [`likelihood`] | by the flow, its bounds, bits per dimension |
 //! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
@@ -66,6 +67,7 @@ pub mod dd;
 pub mod diffusion;
 pub mod error;
 pub mod kernel;
+pub mod likelihood;
 pub mod metrics;
 pub mod process;
 pub mod sampler;

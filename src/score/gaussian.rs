@@ -40,6 +40,11 @@ impl Gaussian {
         Ok(Gaussian { diffusion, mean, deviation })
     }
 
+    /// The diffusion.
+    pub fn diffusion(&self) -> &Diffusion {
+        &self.diffusion
+    }
+
     /// Mean and covariance of `u_t` (row-major). Formula: score.gaussian.
     ///
     /// # Errors
