@@ -24,7 +24,7 @@ use crate::kernel::{Objective, kernel_values};
 use crate::metrics::Estimate;
 use crate::sampler::flow::{Counts, dormand_prince, slope};
 use crate::score::gaussian::precision;
-use crate::score::{Gaussian, Score};
+use crate::score::{Gaussian, MixtureScore, Score};
 use crate::simd::normal::{normals, threefry};
 
 /// A score that knows its divergence.
@@ -49,6 +49,12 @@ impl Divergence for Gaussian {
             out.fill(-dim * inverse[c * k + c]);
         }
         Ok(())
+    }
+}
+
+impl Divergence for MixtureScore {
+    fn divergence(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
+        MixtureScore::divergence(self, t, u, out)
     }
 }
 
