@@ -102,6 +102,7 @@ const SIZE: (u32, u32) = (640, 420);
 
 /// Draws on coordinates that are already logarithms where an axis is logarithmic; labels turn them back.
 fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<String> {
+    crate::vectors::plot::font();
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();

@@ -11,6 +11,7 @@
 //! | [`diagnose`] | the likely mistakes |
 //! | [`generate`] | inputs and expected outputs |
 //! | [`eval`] | the calculator |
+//! | [`plot`] | plots as SVG or PNG |
 //! | [`accuracy`] | our own values against high-precision tables |
 
 pub mod accuracy;
@@ -22,4 +23,5 @@ pub mod decimal;
 pub mod diagnose;
 pub mod eval;
 pub mod generate;
+pub mod plot;
 pub mod predict;

@@ -1,6 +1,6 @@
 //! `cld audit`: independent evidence for every formula.
 
-use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table};
+use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads, writable};
 use crate::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
@@ -95,16 +95,6 @@ fn options(args: &Args) -> Result<Options> {
     Ok(o)
 }
 
-/// Refuses now what could not be written an hour later.
-fn writable(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let io = |e: std::io::Error| Error::Io { path: path.display().to_string(), problem: format!("cannot be written: {e}") };
-    if path.is_dir() {
-        return Err(Error::Io { path: path.display().to_string(), problem: "is a folder; allowed: a file's name".into() });
-    }
-    tempfile::NamedTempFile::new_in(folder).map(drop).map_err(io)
-}
-
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map(|s| s + "\n").map_err(|e| Error::Format {
         file: "the report".into(),
@@ -120,13 +110,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         let shards = files.iter().map(|f| read_shard(f)).collect::<Result<Vec<_>>>()?;
         return show(&merge(&shards)?, output);
     }
-    if let Some(n) = args.threads {
-        if !(1..=1024).contains(&n) {
-            return Err(Error::parameter("threads", n, "1 to 1024"));
-        }
-        // fails only if a pool is there already, and none is
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
-    }
+    threads(args.threads)?;
     let o = options(args)?;
     if args.list {
         print(&list(&o)?.iter().map(|id| format!("{id}\n")).collect::<String>())?;

@@ -3,7 +3,10 @@
 mod accuracy;
 mod audit;
 mod check;
+mod compare;
 mod eval;
+mod sample;
+mod setting;
 mod show;
 mod vectors;
 
@@ -28,6 +31,8 @@ enum Command {
     Eval(eval::Args),
     Accuracy(accuracy::Args),
     Audit(audit::Args),
+    Sample(sample::Args),
+    Compare(compare::Args),
 }
 
 /// What a subcommand found.
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Accuracy(args) => accuracy::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Sample(args) => sample::run(&args),
+        Command::Compare(args) => compare::run(&args),
     };
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

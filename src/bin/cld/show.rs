@@ -1,10 +1,12 @@
-//! Printing: tables, colours on a terminal only, a progress bar for what takes longer than a second.
+//! Printing: tables, colours on a terminal only, a progress bar for what takes longer than a second. Files and threads, asked
+//! for before the work starts.
 
 use crate::Result;
 use anstyle::{AnsiColor, Style};
 use cld_sgm::Error;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -95,4 +97,26 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Refuses now what could not be written an hour later.
+pub fn writable(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let io = |e: std::io::Error| Error::Io { path: path.display().to_string(), problem: format!("cannot be written: {e}") };
+    if path.is_dir() {
+        return Err(Error::Io { path: path.display().to_string(), problem: "is a folder; allowed: a file's name".into() });
+    }
+    tempfile::NamedTempFile::new_in(folder).map(drop).map_err(io)
+}
+
+/// The threads of the run; all cores if not said.
+pub fn threads(n: Option<usize>) -> Result<()> {
+    if let Some(n) = n {
+        if !(1..=1024).contains(&n) {
+            return Err(Error::parameter("threads", n, "1 to 1024"));
+        }
+        // fails only if a pool is there already, and none is
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+    }
+    Ok(())
 }
