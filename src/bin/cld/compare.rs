@@ -1,5 +1,223 @@
-//! stub
+//! `cld compare`: error against evaluations of the score, every sampler.
+
+use crate::sample::spacing;
+use crate::setting::Setting;
+use crate::show::{BOLD, Bar, print, short, styled, table, threads, writable};
 use crate::{Outcome, Result};
+use cld_sgm::sampler::compare::{Comparison, Found, Row};
+use cld_sgm::sampler::{REGISTRY, entry};
+use cld_sgm::vectors::arrays::write_whole;
+use cld_sgm::vectors::plot::{Curve, Format, Panel, curves};
+use cld_sgm::{Error, data};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// Compare samplers: distance to the data against evaluations of the exact score (nfe).
+///
+/// Every sampler that fits the process runs on every grid with every budget. On `gaussian` (N(0, 0.7^2)) nothing is sampled: the law
+/// of each run is read off its own steps, and W2 is exact. The process is the paper's unless flags say otherwise.
 #[derive(clap::Args)]
-pub struct Args {}
-pub fn run(_: &Args) -> Result<Outcome> { Ok(Outcome::Fine) }
+pub struct Args {
+    /// Data: mixture, diamond, swissroll, modes25, funnel; or gaussian, without sampling.
+    #[arg(long, default_value = "mixture")]
+    data: String,
+    /// Only these samplers.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    samplers: Vec<String>,
+    /// Grids: linear, quadratic, power:P, log-snr.
+    #[arg(long = "grids", value_name = "NAMES", value_delimiter = ',', default_values_t = ["linear".to_string(), "quadratic".to_string()])]
+    grids: Vec<String>,
+    /// Budgets: evaluations of the score per sample.
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [10, 20, 50, 100, 200, 500, 1000])]
+    nfe: Vec<usize>,
+    /// Samples per run.
+    #[arg(long, default_value_t = 8192)]
+    n: usize,
+    /// Last time of the grids.
+    #[arg(long, default_value_t = 1e-3)]
+    eps: f64,
+    /// End each run with a noise-free Euler step from eps to 0; it costs one evaluation of the budget.
+    #[arg(long)]
+    denoise: bool,
+    /// Seed; the same seed gives the same table, whatever the number of threads.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Threads; all cores if absent.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Where to write the rows as CSV.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Where to write the rows as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where to draw the curves: .svg or .png; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    plot: Vec<PathBuf>,
+    #[command(flatten)]
+    setting: Setting,
+}
+
+/// Deviation of the data `gaussian`.
+const DEVIATION: f64 = 0.7;
+
+pub fn run(args: &Args) -> Result<Outcome> {
+    let toy = if args.data == "gaussian" { None } else { Some((data::entry(&args.data)?.build)()?) };
+    let samplers = if args.samplers.is_empty() {
+        REGISTRY.iter().collect()
+    } else {
+        args.samplers.iter().map(|s| entry(s)).collect::<Result<Vec<_>>>()?
+    };
+    let (diffusion, about) = args.setting.diffusion()?;
+    let mut budgets = args.nfe.clone();
+    budgets.sort_unstable();
+    budgets.dedup();
+    let comparison = Comparison {
+        samplers,
+        grids: args.grids.iter().map(|g| Ok((g.clone(), spacing(g)?))).collect::<Result<Vec<_>>>()?,
+        budgets,
+        n: args.n,
+        eps: args.eps,
+        denoise: args.denoise,
+        seed: args.seed,
+    };
+    let formats = args.plot.iter().map(|p| Format::of(p)).collect::<Result<Vec<_>>>()?;
+    for file in args.csv.iter().chain(&args.json).chain(&args.plot) {
+        writable(file)?;
+    }
+    threads(args.threads)?;
+    let bar = Mutex::new(Bar::new("sampling"));
+    let progress = |done: usize, total: usize| {
+        if let Ok(mut bar) = bar.lock() {
+            bar.set(done, total);
+        }
+    };
+    let found = match &toy {
+        Some(mixture) => comparison.on_mixture(&diffusion, mixture, &progress)?,
+        None => comparison.on_gaussian(&diffusion, 0.0, DEVIATION, &progress)?,
+    };
+    drop(bar);
+    let pictures = formats.iter().map(|f| curves(*f, &panels(&found, args))).collect::<Result<Vec<_>>>()?;
+    if let Some(file) = &args.csv {
+        write_whole(file, csv(&found).as_bytes())?;
+    }
+    if let Some(file) = &args.json {
+        let text = serde_json::to_string_pretty(&report(&found, args, &about))
+            .map_err(|e| Error::Io { path: file.display().to_string(), problem: e.to_string() })?;
+        write_whole(file, (text + "\n").as_bytes())?;
+    }
+    for (file, bytes) in args.plot.iter().zip(pictures) {
+        write_whole(file, &bytes)?;
+    }
+    print(&readable(&found, &comparison.budgets, args, &about))?;
+    Ok(Outcome::Fine)
+}
+
+/// Four digits are more than the scatter allows.
+fn figure(x: f64) -> String {
+    if x.is_nan() { "diverged".into() } else { short(x) }
+}
+
+fn readable(found: &Found, budgets: &[usize], args: &Args, about: &str) -> String {
+    let mut text = format!("{} by {about}\n", args.data);
+    let mut order: Vec<(&str, &str)> = found.rows.iter().map(|r| (r.grid.as_str(), r.sampler)).collect();
+    order.dedup();
+    let cell = |row: Option<&Row>, of: &dyn Fn(&Row) -> String| row.map_or_else(|| "-".into(), of);
+    let mut head = vec!["sampler".to_string(), "grid".into()];
+    head.extend(budgets.iter().map(ToString::to_string));
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    let energy = |r: &Row| r.energy.map_or_else(|| "diverged".into(), |e| short(e.value));
+    let parts: [(&str, &dyn Fn(&Row) -> String); 2] =
+        [(if found.floor > 0.0 { "sliced W2" } else { "W2, exact" }, &|r| figure(r.w2)), ("energy distance", &energy)];
+    for (name, of) in &parts[..if found.floor > 0.0 { 2 } else { 1 }] {
+        text += &format!("\n{} by evaluations of the score per sample\n", styled(BOLD, name));
+        let rows: Vec<Vec<String>> = order
+            .iter()
+            .filter(|(grid, _)| *grid != "adaptive")
+            .map(|(grid, sampler)| {
+                let at = |b: &usize| found.rows.iter().find(|r| r.grid == *grid && r.sampler == *sampler && r.budget == Some(*b));
+                [sampler.to_string(), grid.to_string()].into_iter().chain(budgets.iter().map(|b| cell(at(b), of))).collect()
+            })
+            .collect();
+        text += &table(&head, &rows);
+        for r in found.rows.iter().filter(|r| r.budget.is_none()) {
+            text += &format!("{}, steps of its own: {} with {} evaluations\n", r.sampler, of(r), figure(r.nfe));
+        }
+    }
+    if found.floor > 0.0 {
+        text += &format!("\ndata to data, {} points each: sliced W2 {}\n", args.n, short(found.floor));
+    }
+    text += "\nleast W2\n";
+    let rows: Vec<Vec<String>> = budgets
+        .iter()
+        .filter_map(|b| found.best(*b).map(|(best, ties)| (b, best, ties)))
+        .map(|(b, best, ties)| {
+            let names: Vec<String> = ties.iter().map(|r| format!("{} {}", r.sampler, r.grid)).collect();
+            let names = if names.len() > 4 { format!("{} and {} others", names[..3].join(", "), names.len() - 3) } else { names.join(", ") };
+            vec![b.to_string(), format!("{} {}", best.sampler, best.grid), figure(best.w2), names]
+        })
+        .collect();
+    text += &table(&["nfe", "best", "W2", if found.floor > 0.0 { "cannot be told from it" } else { "equal" }], &rows);
+    for (name, why) in &found.left_out {
+        text += &format!("left out: {name} ({why})\n");
+    }
+    text
+}
+
+fn csv(found: &Found) -> String {
+    let number = |x: f64| if x.is_finite() { x.to_string() } else { String::new() };
+    let mut text = String::from("sampler,grid,budget,steps,nfe,w2,energy,energy_error\n");
+    for r in &found.rows {
+        let budget = r.budget.map_or_else(String::new, |b| b.to_string());
+        let (e, error) = r.energy.map_or_else(Default::default, |e| (number(e.value), number(e.error)));
+        text += &format!("{},{},{budget},{},{},{},{e},{error}\n", r.sampler, r.grid, r.steps, number(r.nfe), number(r.w2));
+    }
+    text
+}
+
+fn report(found: &Found, args: &Args, about: &str) -> Value {
+    // JSON knows no NaN: what diverged is null
+    let rows: Vec<Value> = found
+        .rows
+        .iter()
+        .map(|r| {
+            json!({
+                "sampler": r.sampler, "grid": r.grid, "budget": r.budget, "steps": r.steps, "nfe": r.nfe, "w2": r.w2,
+                "energy": r.energy.map(|e| e.value), "energy_error": r.energy.map(|e| e.error),
+            })
+        })
+        .collect();
+    json!({
+        "schema": "cld-compare/1", "data": args.data, "process": about, "n": args.n, "eps": args.eps, "denoise": args.denoise,
+        "seed": args.seed, "w2_of_data_to_data": found.floor,
+        "left_out": found.left_out.iter().map(|(n, w)| json!({"sampler": n, "why": w})).collect::<Vec<_>>(), "rows": rows,
+    })
+}
+
+/// One panel per grid.
+fn panels(found: &Found, args: &Args) -> Vec<Panel> {
+    let mut names: Vec<&str> = found.rows.iter().map(|r| r.sampler).collect();
+    names.dedup();
+    args.grids
+        .iter()
+        .map(|grid| Panel {
+            title: format!("{}, {grid} grid", args.data),
+            x: "evaluations of the score".into(),
+            y: if found.floor > 0.0 { "sliced W2 to the data".into() } else { "W2 to the data".into() },
+            curves: names
+                .iter()
+                .map(|name| Curve {
+                    name: (*name).to_string(),
+                    points: found
+                        .rows
+                        .iter()
+                        .filter(|r| r.sampler == *name && (r.grid == *grid || r.budget.is_none()) && r.w2.is_finite())
+                        .map(|r| (r.nfe, r.w2))
+                        .collect(),
+                })
+                .collect(),
+            floor: (found.floor > 0.0).then(|| (found.floor, "data to data".to_string())),
+        })
+        .collect()
+}

@@ -1,0 +1,301 @@
+//! Error against evaluations of the score: every sampler on data of known law with the exact score.
+
+use super::driver::Run;
+use super::grid::Spacing;
+use super::law::run_law;
+use super::{Denoise, Entry, Grid};
+use crate::data::Mixture;
+use crate::diffusion::Diffusion;
+use crate::error::{Error, Result};
+use crate::metrics::{Estimate, Pairwise, bures, sliced};
+use crate::score::{Counted, Gaussian, MixtureScore, Score};
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Intervals of the grid for samplers that choose their own steps.
+const ADAPTIVE_STEPS: usize = 10;
+
+/// Random directions of the sliced distance.
+const DIRECTIONS: usize = 24;
+
+/// Points per block of the energy distance.
+const ENERGY_BLOCK: usize = 512;
+
+/// What to compare.
+pub struct Comparison {
+    /// Samplers.
+    pub samplers: Vec<&'static Entry>,
+    /// Grids, each with its name.
+    pub grids: Vec<(String, Spacing)>,
+    /// Evaluations of the score that a run may use.
+    pub budgets: Vec<usize>,
+    /// Points per run, and of the data.
+    pub n: usize,
+    /// End of the grids.
+    pub eps: f64,
+    /// Ends each run with a noise-free Euler step to 0: one more evaluation, which counts.
+    pub denoise: bool,
+    /// Seed of data and noise: all runs of one seed share their draws as far as they use the same.
+    pub seed: u64,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The sampler.
+    pub sampler: &'static str,
+    /// The grid's name.
+    pub grid: String,
+    /// The budget; `None` for samplers that choose their own number of evaluations.
+    pub budget: Option<usize>,
+    /// Steps of the grid.
+    pub steps: usize,
+    /// Evaluations per point, as counted.
+    pub nfe: f64,
+    /// W2 to the data: sliced, between samples; for Gaussian data exact, without sampling. NaN where the run left the finite
+    /// numbers.
+    pub w2: f64,
+    /// Energy distance (unbiased, so perhaps negative) and its standard error; none for Gaussian data.
+    pub energy: Option<Estimate>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The runs, ordered as asked: by sampler, grid, budget.
+    pub rows: Vec<Row>,
+    /// W2 between samples of the data themselves: what a perfect sampler would show. 0 for Gaussian data.
+    pub floor: f64,
+    /// Samplers that are not defined for the diffusion, with the reason.
+    pub left_out: Vec<(&'static str, String)>,
+}
+
+impl Found {
+    /// The row of least W2 among those of a budget, and whether others cannot be told from it: within a tenth of the floor.
+    pub fn best(&self, budget: usize) -> Option<(&Row, Vec<&Row>)> {
+        let of = || self.rows.iter().filter(move |r| r.budget == Some(budget) && r.w2.is_finite());
+        let best = of().min_by(|a, b| a.w2.total_cmp(&b.w2))?;
+        let ties = of().filter(|r| r.w2 <= best.w2 + 0.1 * self.floor && !std::ptr::eq(*r, best)).collect();
+        Some((best, ties))
+    }
+}
+
+/// A planned run.
+struct Job {
+    entry: &'static Entry,
+    grid: usize,
+    budget: Option<usize>,
+    steps: usize,
+}
+
+impl Comparison {
+    /// The runs for `diffusion`; samplers that do not fit it, with the reason.
+    fn jobs(&self, diffusion: &Diffusion) -> Result<(Vec<Job>, Vec<(&'static str, String)>)> {
+        if self.samplers.is_empty() || self.grids.is_empty() || self.budgets.is_empty() {
+            return Err(Error::parameter("samplers, grids, budgets", "empty", "at least one each"));
+        }
+        if let Some(b) = self.budgets.iter().find(|b| !(1..=1_000_000).contains(*b)) {
+            return Err(Error::parameter("nfe", b, "1 to 1000000"));
+        }
+        // the grids refuse what is wrong with eps or a power before anything runs
+        let grids = self.grids.iter().map(|(_, s)| Grid::spaced(*s, diffusion, 2, self.eps)).collect::<Result<Vec<_>>>()?;
+        let (mut jobs, mut left_out) = (vec![], vec![]);
+        for &entry in &self.samplers {
+            if let Err(e) = entry.build(diffusion, &grids[0]) {
+                left_out.push((entry.name, e.to_string()));
+                continue;
+            }
+            let per_step = entry.evaluations;
+            if per_step == 0 {
+                jobs.push(Job { entry, grid: 0, budget: None, steps: ADAPTIVE_STEPS });
+                continue;
+            }
+            for grid in 0..grids.len() {
+                for &budget in &self.budgets {
+                    let steps = budget.saturating_sub(usize::from(self.denoise)) / per_step;
+                    if steps > 0 {
+                        jobs.push(Job { entry, grid, budget: Some(budget), steps });
+                    }
+                }
+            }
+        }
+        if jobs.is_empty() {
+            let why = left_out.first().map_or_else(|| "budgets too small for one step".into(), |(_, e)| e.clone());
+            return Err(Error::parameter("samplers", "none that could run", format!("at least one ({why})")));
+        }
+        Ok((jobs, left_out))
+    }
+
+    /// Works off the jobs on all threads; `one` gives W2 and energy of a run, and its evaluations.
+    fn work(
+        &self,
+        diffusion: &Diffusion,
+        floor: f64,
+        progress: &(dyn Fn(usize, usize) + Sync),
+        one: impl Fn(&Job, &Grid) -> Result<(f64, Option<Estimate>, f64)> + Sync,
+    ) -> Result<Found> {
+        let (jobs, left_out) = self.jobs(diffusion)?;
+        let (total, done) = (jobs.iter().map(|j| j.steps).sum(), AtomicUsize::new(0));
+        let mut rows = jobs
+            .par_iter()
+            .map(|j| {
+                let (name, spacing) = &self.grids[j.grid];
+                let grid = Grid::spaced(*spacing, diffusion, j.steps, self.eps)?;
+                let (w2, energy, nfe) = match one(j, &grid) {
+                    // a run that blows up is a finding, not an error of the comparison
+                    Err(Error::NonFinite { .. }) => (f64::NAN, None, j.budget.map_or(f64::NAN, |b| b as f64)),
+                    other => other?,
+                };
+                progress(done.fetch_add(j.steps, Ordering::Relaxed) + j.steps, total);
+                Ok(Row { sampler: j.entry.name, grid: name.clone(), budget: j.budget, steps: j.steps, nfe, w2, energy })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        rows.iter_mut().filter(|r| r.budget.is_none()).for_each(|r| r.grid = "adaptive".into());
+        Ok(Found { rows, floor, left_out })
+    }
+
+    /// On a mixture, by sampling: W2 is sliced over 24 directions, the energy distance is taken over blocks of 512 points.
+    ///
+    /// # Errors
+    /// Bad options; no sampler that fits; the score's own.
+    pub fn on_mixture(&self, diffusion: &Diffusion, mixture: &Mixture, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Found> {
+        if !(2 * ENERGY_BLOCK..=10_000_000).contains(&self.n) {
+            return Err(Error::parameter("n", self.n, format!("{} to 10000000", 2 * ENERGY_BLOCK)));
+        }
+        self.jobs(diffusion)?;
+        let dim = mixture.dim();
+        let w2 = |a: &[f64], b: &[f64]| sliced(a, b, dim, 2, DIRECTIONS, self.seed).map(|e| e.value);
+        let data = mixture.sample(self.seed, self.n);
+        // the median of a few: a single pair of samples scatters
+        let mut floors = (1..=5)
+            .into_par_iter()
+            .map(|i| w2(&data, &mixture.sample(self.seed.wrapping_add(i), self.n)))
+            .collect::<Result<Vec<_>>>()?;
+        floors.sort_by(f64::total_cmp);
+        let score = MixtureScore::new(diffusion.clone(), mixture.clone());
+        self.work(diffusion, floors[2], progress, |job, grid| {
+            let stepper = job.entry.build(diffusion, grid)?;
+            let counted = Counted::new(&score);
+            let run = Run {
+                diffusion,
+                stepper: &*stepper,
+                grid,
+                denoise: self.denoise,
+                score: &counted,
+                n: self.n,
+                dim,
+                // not the data's stream
+                seed: self.seed.wrapping_add(1 << 32),
+            };
+            let samples = run.sample(&|_, _| ())?;
+            let energy = Pairwise::Energy.blocks(&samples[0], &data, dim, ENERGY_BLOCK)?;
+            Ok((w2(&samples[0], &data)?, Some(energy), counted.values() as f64 / (self.n * dim) as f64))
+        })
+    }
+
+    /// On Gaussian data, without sampling: the law of each run is read off its own steps, W2 of x to the data is exact.
+    ///
+    /// # Errors
+    /// Bad options; no sampler that fits; mean or deviation out of range.
+    pub fn on_gaussian(
+        &self,
+        diffusion: &Diffusion,
+        mean: f64,
+        deviation: f64,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Found> {
+        let score = Gaussian::new(diffusion.clone(), mean, deviation)?;
+        let k = diffusion.channels();
+        self.work(diffusion, 0.0, progress, |job, grid| {
+            let stepper = job.entry.build(diffusion, grid)?;
+            let counted = Counted::new(&score as &dyn Score);
+            let last = if self.denoise { Some(Denoise::new(diffusion, self.eps)?) } else { None };
+            let mut runs = vec![(&*stepper, grid.steps())];
+            if let Some(last) = &last {
+                runs.push((last, 1));
+            }
+            let law = run_law(&runs, k, &counted)?;
+            let (m, c) = law.moments(&vec![0.0; k], &diffusion.prior());
+            if !(m[0].is_finite() && c[0].is_finite()) {
+                return Err(Error::NonFinite { step: grid.steps(), t: self.eps });
+            }
+            let rows = 1 + k + runs.iter().map(|(s, n)| s.draws() * n).sum::<usize>();
+            let w2 = bures(&m[..1], &[c[0].max(0.0)], &[mean], &[deviation * deviation])?;
+            Ok((w2, None, counted.values() as f64 / rows as f64))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data;
+    use crate::sampler::entry;
+
+    fn small(samplers: &[&str]) -> Comparison {
+        Comparison {
+            samplers: samplers.iter().map(|s| entry(s).unwrap()).collect(),
+            grids: vec![("linear".into(), Spacing::Linear), ("quadratic".into(), Spacing::Quadratic)],
+            budgets: vec![10, 160],
+            n: 1024,
+            eps: 1e-3,
+            denoise: false,
+            seed: 1,
+        }
+    }
+
+    /// Catches evaluations counted per step instead of per run, rows out of order, and a distance that does not fall: on
+    /// Gaussian data Euler-Maruyama is of order 1, so 16 times the steps leave about a 16th.
+    #[test]
+    fn gaussian_errors_fall_with_the_budget() {
+        let d = Diffusion::paper().unwrap();
+        let mut c = small(&["em", "flow-heun"]);
+        c.budgets = vec![100, 1600];
+        c.grids.truncate(1);
+        let found = c.on_gaussian(&d, 0.0, 0.7, &|_, _| ()).unwrap();
+        assert_eq!(found.rows.iter().map(|r| (r.sampler, r.steps)).collect::<Vec<_>>(), [
+            ("em", 100),
+            ("em", 1600),
+            ("flow-heun", 50),
+            ("flow-heun", 800)
+        ]);
+        assert_eq!(found.rows.iter().map(|r| r.nfe).collect::<Vec<_>>(), [100.0, 1600.0, 100.0, 1600.0]);
+        let ratio = found.rows[0].w2 / found.rows[1].w2;
+        assert!((8.0..32.0).contains(&ratio), "{ratio}");
+        assert_eq!(found.best(100).unwrap().0.sampler, "flow-heun");
+    }
+
+    /// Catches samples compared with the wrong channel or the wrong data, and a budget's best that is not the least: at 160
+    /// evaluations SSCS on the quadratic grid is near the floor, at 10 no sampler is.
+    #[test]
+    fn mixture_errors_approach_the_floor() {
+        let d = Diffusion::paper().unwrap();
+        let m = (data::entry("mixture").unwrap().build)().unwrap();
+        let found = small(&["em", "sscs"]).on_mixture(&d, &m, &|_, _| ()).unwrap();
+        assert_eq!(found.rows.len(), 8);
+        let (best, _) = found.best(160).unwrap();
+        assert!(found.rows.iter().filter(|r| r.budget == Some(160)).all(|r| best.w2 <= r.w2));
+        assert!(best.w2 < 3.0 * found.floor, "{} against {}", best.w2, found.floor); // a sample's own scatter, thrice
+        assert!(found.best(10).unwrap().0.w2 > 2.0 * best.w2);
+    }
+
+    /// Catches a comparison that starts with bad options, or that dies of a sampler that does not fit.
+    #[test]
+    fn refusals_name_the_field() {
+        let d = Diffusion::paper().unwrap();
+        let m = (data::entry("mixture").unwrap().build)().unwrap();
+        let refused = |f: &dyn Fn(&mut Comparison), word: &str| {
+            let mut c = small(&["em"]);
+            f(&mut c);
+            let e = c.on_mixture(&d, &m, &|_, _| ()).unwrap_err().to_string();
+            assert!(e.contains(word), "{e}");
+        };
+        refused(&|c| c.budgets = vec![0], "`nfe` is 0");
+        refused(&|c| c.eps = 2.0, "`eps` is 2");
+        refused(&|c| c.n = 10, "`n` is 10");
+        refused(&|c| c.samplers.clear(), "at least one");
+        let ve = Diffusion::of(crate::process::Ve, crate::schedule::Schedule::geometric(0.01, 50.0).unwrap(), 0.0).unwrap();
+        let found = small(&["em", "sscs"]).on_gaussian(&ve, 0.0, 0.7, &|_, _| ()).unwrap();
+        assert_eq!(found.left_out.iter().map(|l| l.0).collect::<Vec<_>>(), ["sscs"]);
+    }
+}
