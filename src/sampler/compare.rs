@@ -18,6 +18,9 @@ const ADAPTIVE_STEPS: usize = 10;
 /// Random directions of the sliced distance.
 const DIRECTIONS: usize = 24;
 
+/// Pairs of samples of the data.
+const PAIRS: u64 = 9;
+
 /// Points per block of the energy distance.
 const ENERGY_BLOCK: usize = 512;
 
@@ -64,18 +67,22 @@ pub struct Row {
 pub struct Found {
     /// The runs, ordered as asked: by sampler, grid, budget.
     pub rows: Vec<Row>,
-    /// W2 between samples of the data themselves: what a perfect sampler would show. 0 for Gaussian data.
+    /// W2 between independent samples of the data themselves, the median of nine pairs: what a perfect sampler would show. 0
+    /// for Gaussian data.
     pub floor: f64,
+    /// The largest of the nine: a sampler whose W2 is not above it cannot be told from a perfect one.
+    pub ceiling: f64,
     /// Samplers that are not defined for the diffusion, with the reason.
     pub left_out: Vec<(&'static str, String)>,
 }
 
 impl Found {
-    /// The row of least W2 among those of a budget, and whether others cannot be told from it: within a tenth of the floor.
+    /// The row of least W2 among those of a budget, and the others that cannot be told from it: where it is not above
+    /// [`ceiling`](Self::ceiling), all that are not.
     pub fn best(&self, budget: usize) -> Option<(&Row, Vec<&Row>)> {
         let of = || self.rows.iter().filter(move |r| r.budget == Some(budget) && r.w2.is_finite());
         let best = of().min_by(|a, b| a.w2.total_cmp(&b.w2))?;
-        let ties = of().filter(|r| r.w2 <= best.w2 + 0.1 * self.floor && !std::ptr::eq(*r, best)).collect();
+        let ties = of().filter(|r| r.w2 <= self.ceiling.max(best.w2) && !std::ptr::eq(*r, best)).collect();
         Some((best, ties))
     }
 }
@@ -130,7 +137,7 @@ impl Comparison {
     fn work(
         &self,
         diffusion: &Diffusion,
-        floor: f64,
+        (floor, ceiling): (f64, f64),
         progress: &(dyn Fn(usize, usize) + Sync),
         one: impl Fn(&Job, &Grid) -> Result<(f64, Option<Estimate>, f64)> + Sync,
     ) -> Result<Found> {
@@ -151,7 +158,7 @@ impl Comparison {
             })
             .collect::<Result<Vec<_>>>()?;
         rows.iter_mut().filter(|r| r.budget.is_none()).for_each(|r| r.grid = "adaptive".into());
-        Ok(Found { rows, floor, left_out })
+        Ok(Found { rows, floor, ceiling, left_out })
     }
 
     /// On a mixture, by sampling: W2 is sliced over 24 directions, the energy distance is taken over blocks of 512 points.
@@ -166,14 +173,18 @@ impl Comparison {
         let dim = mixture.dim();
         let w2 = |a: &[f64], b: &[f64]| sliced(a, b, dim, 2, DIRECTIONS, self.seed).map(|e| e.value);
         let data = mixture.sample(self.seed, self.n);
-        // the median of a few: a single pair of samples scatters
-        let mut floors = (1..=5)
+        // independent pairs: a single one scatters, and pairs that share a sample scatter together
+        let mut floors = (1..=PAIRS)
             .into_par_iter()
-            .map(|i| w2(&data, &mixture.sample(self.seed.wrapping_add(i), self.n)))
+            .map(|i| {
+                let fresh = |k: u64| mixture.sample(self.seed.wrapping_add(2 * i + k), self.n);
+                w2(&fresh(0), &fresh(1))
+            })
             .collect::<Result<Vec<_>>>()?;
         floors.sort_by(f64::total_cmp);
         let score = MixtureScore::new(diffusion.clone(), mixture.clone());
-        self.work(diffusion, floors[2], progress, |job, grid| {
+        let levels = (floors[floors.len() / 2], floors[floors.len() - 1]);
+        self.work(diffusion, levels, progress, |job, grid| {
             let stepper = job.entry.build(diffusion, grid)?;
             let counted = Counted::new(&score);
             let run = Run {
@@ -206,7 +217,7 @@ impl Comparison {
     ) -> Result<Found> {
         let score = Gaussian::new(diffusion.clone(), mean, deviation)?;
         let k = diffusion.channels();
-        self.work(diffusion, 0.0, progress, |job, grid| {
+        self.work(diffusion, (0.0, 0.0), progress, |job, grid| {
             let stepper = job.entry.build(diffusion, grid)?;
             let counted = Counted::new(&score as &dyn Score);
             let last = if self.denoise { Some(Denoise::new(diffusion, self.eps)?) } else { None };
@@ -273,6 +284,7 @@ mod tests {
         let m = (data::entry("mixture").unwrap().build)().unwrap();
         let found = small(&["em", "sscs"]).on_mixture(&d, &m, &|_, _| ()).unwrap();
         assert_eq!(found.rows.len(), 8);
+        assert!(0.0 < found.floor && found.floor < found.ceiling);
         let (best, _) = found.best(160).unwrap();
         assert!(found.rows.iter().filter(|r| r.budget == Some(160)).all(|r| best.w2 <= r.w2));
         assert!(best.w2 < 3.0 * found.floor, "{} against {}", best.w2, found.floor); // a sample's own scatter, thrice

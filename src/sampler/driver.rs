@@ -161,3 +161,38 @@ impl Run<'_> {
         Ok(all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampler::entry;
+    use crate::sampler::grid::Spacing;
+
+    struct Breaks;
+
+    impl Score for Breaks {
+        fn score(&self, t: f64, _: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
+            out.iter_mut().for_each(|o| o.fill(0.0));
+            if t < 0.5 {
+                out[0][0] = f64::NAN;
+            }
+            Ok(())
+        }
+    }
+
+    /// Catches a run that goes on with NaN, or names another step than the one that made it: on a linear grid of ten steps the
+    /// first time below 1/2 is 0.4006, the start of step 6.
+    #[test]
+    fn a_score_that_is_not_finite_stops_the_run() {
+        let d = Diffusion::paper().unwrap();
+        let grid = Grid::spaced(Spacing::Linear, &d, 10, 1e-3).unwrap();
+        for name in ["em", "sscs"] {
+            let stepper = entry(name).unwrap().build(&d, &grid).unwrap();
+            let run = Run { diffusion: &d, stepper: &*stepper, grid: &grid, denoise: false, score: &Breaks, n: 3, dim: 2, seed: 1 };
+            let refused = run.sample(&|_, _| ()).unwrap_err();
+            assert_eq!(refused, Error::NonFinite { step: 6, t: grid.times()[6] }, "{name}");
+            assert!((grid.times()[6] - 0.4006).abs() < 1e-12);
+            assert!(refused.to_string().contains("step 6, time 0.400"), "{refused}");
+        }
+    }
+}

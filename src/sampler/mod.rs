@@ -11,11 +11,14 @@
 //! | [`grid`] | time grids, from the prior down to the data |
 //! | [`combine`] | the one elementwise loop that every stepper is made of |
 //! | [`law`] | the exact law of a run, read off the steppers' own steps |
+//! | `compare` | error against evaluations of the score, every sampler (feature `cli`) |
 //! | `driver` | batches on all cores, the same bits for any number of threads (feature `cli`) |
 //! | [`denoise`] | the last step without noise |
 //! | the others | one stepper each; a new one is a file and a line in [`REGISTRY`] |
 
 pub mod combine;
+#[cfg(feature = "cli")]
+pub mod compare;
 pub mod conjugate;
 pub mod denoise;
 #[cfg(feature = "cli")]
