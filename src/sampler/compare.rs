@@ -208,13 +208,7 @@ impl Comparison {
     ///
     /// # Errors
     /// Bad options; no sampler that fits; mean or deviation out of range.
-    pub fn on_gaussian(
-        &self,
-        diffusion: &Diffusion,
-        mean: f64,
-        deviation: f64,
-        progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<Found> {
+    pub fn on_gaussian(&self, diffusion: &Diffusion, mean: f64, deviation: f64, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Found> {
         let score = Gaussian::new(diffusion.clone(), mean, deviation)?;
         let k = diffusion.channels();
         self.work(diffusion, (0.0, 0.0), progress, |job, grid| {
@@ -264,12 +258,10 @@ mod tests {
         c.budgets = vec![100, 1600];
         c.grids.truncate(1);
         let found = c.on_gaussian(&d, 0.0, 0.7, &|_, _| ()).unwrap();
-        assert_eq!(found.rows.iter().map(|r| (r.sampler, r.steps)).collect::<Vec<_>>(), [
-            ("em", 100),
-            ("em", 1600),
-            ("flow-heun", 50),
-            ("flow-heun", 800)
-        ]);
+        assert_eq!(
+            found.rows.iter().map(|r| (r.sampler, r.steps)).collect::<Vec<_>>(),
+            [("em", 100), ("em", 1600), ("flow-heun", 50), ("flow-heun", 800)]
+        );
         assert_eq!(found.rows.iter().map(|r| r.nfe).collect::<Vec<_>>(), [100.0, 1600.0, 100.0, 1600.0]);
         let ratio = found.rows[0].w2 / found.rows[1].w2;
         assert!((8.0..32.0).contains(&ratio), "{ratio}");

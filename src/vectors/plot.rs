@@ -317,7 +317,8 @@ mod tests {
             floor: Some((0.04, "floor".into())),
         };
         let cloud = Cloud { title: "title", points: &points };
-        for bytes in [curves(Format::Svg, std::slice::from_ref(&panel)), clouds(Format::Svg, &[cloud], 2), clouds(Format::Svg, &[cloud; 2], 1)]
+        for bytes in
+            [curves(Format::Svg, std::slice::from_ref(&panel)), clouds(Format::Svg, &[cloud], 2), clouds(Format::Svg, &[cloud; 2], 1)]
         {
             let text = String::from_utf8(bytes.unwrap()).unwrap();
             assert!(text.trim_end().ends_with("</svg>") && text.contains("title"), "{text}");

@@ -160,7 +160,8 @@ fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) ->
         .filter_map(|b| found.best(*b).map(|(best, ties)| (b, best, ties)))
         .map(|(b, best, ties)| {
             let names: Vec<String> = ties.iter().map(|r| format!("{} {}", r.sampler, r.grid)).collect();
-            let names = if names.len() > 4 { format!("{} and {} others", names[..3].join(", "), names.len() - 3) } else { names.join(", ") };
+            let names =
+                if names.len() > 4 { format!("{} and {} others", names[..3].join(", "), names.len() - 3) } else { names.join(", ") };
             vec![b.to_string(), format!("{} {}", best.sampler, best.grid), figure(best.w2), names]
         })
         .collect();
