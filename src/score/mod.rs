@@ -5,8 +5,10 @@
 //! | [`Score`], [`Counted`] | the one thing a sampler sees; a wrapper that counts evaluations |
 //! | [`gaussian`] | the exact score for Gaussian data: affine |
 //! | [`mixture`] | exact scores, log-densities and second derivatives of Gaussian mixtures |
+//! | [`complexity`] | how hard a score is over t: difference to a normal's, Jacobian |
 //! | [`param`] | what networks put out instead: eps, mixed scores, x0; conversions |
 
+pub mod complexity;
 pub mod gaussian;
 pub mod mixture;
 pub mod param;
