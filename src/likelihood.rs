@@ -58,19 +58,23 @@ impl Divergence for MixtureScore {
     }
 }
 
+/// A joint log-density: of a batch, one slice per channel, it writes one number per row.
+pub type LogDensity<'a> = dyn Fn(&[&[f64]], &mut [f64]) -> Result<()> + Sync + 'a;
+
 /// The law at t = 1 from which the likelihood counts.
 #[derive(Clone, Copy)]
 pub enum Terminal<'a> {
     /// The prior, from which samplers start: the model's own likelihood.
     Prior,
-    /// Another: writes one joint log-density per row of the batch, one slice per channel.
-    Law(&'a (dyn Fn(&[&[f64]], &mut [f64]) -> Result<()> + Sync)),
+    /// Another.
+    Law(&'a LogDensity<'a>),
 }
 
 /// The law of Hutchinson's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Signs: the smaller variance, none for a diagonal Jacobian.
+    /// Signs: the smaller variance, none for a diagonal Jacobian. Under CLD 30 to 200 times less error than normals (mixtures in
+    /// three dimensions).
     Rademacher,
     /// Standard normals.
     Gaussian,
@@ -359,8 +363,8 @@ impl<'a> Likelihood<'a> {
     }
 
     /// Lower bounds on `log p(x)` for rows x, from `draws` velocities each. With Hutchinson's trace the plain bound keeps its mean;
-    /// the weighted one is then too high by half the probes' variance. Formula: likelihood.velocity_bound,
-    /// likelihood.weighted_bound. Source: CLD sec. 3.3; Burda et al. 2016.
+    /// the weighted one is then too high by half the probes' variance.
+    /// Formula: likelihood.velocity_bound, likelihood.weighted_bound. Source: CLD sec. 3.3; Burda et al. 2016.
     ///
     /// # Errors
     /// As [`log_joint`](Self::log_joint) and [`velocity_entropy`](Self::velocity_entropy); fewer than 2 draws.
@@ -410,10 +414,42 @@ impl<'a> Likelihood<'a> {
     /// Shapes; no time, fewer than 2 draws; the score's own; a singular prior.
     pub fn evidence(&self, score: &dyn Score, u: &[&[f64]], times: usize, draws: usize, seed: u64) -> Result<Vec<Estimate>> {
         let k = self.diffusion.channels();
-        let n = self.length("u", u, k)?;
+        self.length("u", u, k)?;
+        let still: Vec<Vec<f64>> = u.iter().map(|c| c.to_vec()).collect();
+        self.evidence_from(score, &|_| still.clone(), times, draws, seed)
+    }
+
+    /// Lower bound on `log p_eps(x)` of rows x: [`evidence`](Self::evidence) with a velocity drawn anew for each repetition, plus
+    /// the velocities' entropy. Formula: likelihood.evidence_bound. Source: CLD sec. 3.3 and app. on likelihood.
+    ///
+    /// # Errors
+    /// As [`evidence`](Self::evidence) and [`velocity_entropy`](Self::velocity_entropy).
+    pub fn evidence_bound(&self, score: &dyn Score, x: &[f64], times: usize, draws: usize, seed: u64) -> Result<Vec<Estimate>> {
+        let n = self.length("x", &[x], 1)?;
+        let (entropy, deviation) = (self.velocity_entropy()?, self.velocity_variance()?.sqrt());
+        let start = |d: u64| {
+            let mut u = draw(seed.wrapping_add(d), b"evidvelo", self.diffusion.channels() - 1, n);
+            u.iter_mut().flatten().for_each(|v| *v *= deviation);
+            u.insert(0, x.to_vec());
+            u
+        };
+        let found = self.evidence_from(score, &start, times, draws, seed)?;
+        Ok(found.into_iter().map(|e| Estimate { value: e.value + entropy, ..e }).collect())
+    }
+
+    /// [`evidence`](Self::evidence), each repetition from its own start.
+    fn evidence_from(
+        &self,
+        score: &dyn Score,
+        start: &dyn Fn(u64) -> Vec<Vec<f64>>,
+        times: usize,
+        draws: usize,
+        seed: u64,
+    ) -> Result<Vec<Estimate>> {
         if times == 0 || draws < 2 {
             return Err(Error::parameter("times, draws", format!("{times}, {draws}"), "at least 1 and 2"));
         }
+        let (k, n) = (self.diffusion.channels(), start(0)[0].len());
         let (rows, noised) = (n / self.dim, self.diffusion.noised());
         let schedule = self.diffusion.schedule();
         let trace: f64 = (0..k).map(|i| self.diffusion.drift()[i * k + i]).sum::<f64>() * self.dim as f64;
@@ -423,6 +459,7 @@ impl<'a> Likelihood<'a> {
         let mut logs = vec![0.0; rows];
         for d in 0..draws {
             let own = seed.wrapping_add((d as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let u = start(d as u64);
             values.iter_mut().for_each(|v| v[d] += drift);
             for i in 0..=times {
                 let last = i == times;

@@ -345,6 +345,11 @@ fn velocity_bounds_bound() {
         wrong |= over(b.plain.value + 4f64.ln(), b.plain.error);
         loose.push((x - b.plain.value, x - b.weighted.value, *b));
     }
+    // through the SDE, the same bound within its error, by an exact score
+    for (e, x) in l.evidence_bound(&mixture, &u[0], 200, 100, 3).unwrap().iter().zip(&exact) {
+        println!("{e:?} {x}");
+        assert!(e.error < 0.5 && e.value < x + 4.0 * e.error && e.value > x - 0.3 - 4.0 * e.error, "{e:?} {x}");
+    }
     assert!(below && without && wrong);
     for (plain, weighted, b) in loose {
         // the gap is KL(q, p(v | x)): over EPS the velocity's variance grows by 2 Gamma beta EPS = 8e-3 on 0.01, which makes 0.14
@@ -416,6 +421,7 @@ fn refusals() {
     assert!(l.evidence(&g, &[&x, &x], 0, 2, 0).is_err());
     assert!(l.evidence(&g, &[&x, &x], 1, 1, 0).is_err());
     assert!(l.evidence(&Times(&g, f64::NAN), &[&x, &x], 1, 2, 0).is_err());
+    assert!(l.evidence_bound(&g, &x, 1, 1, 0).is_err());
     assert!(l.flow(&g, &[&x, &x], 0.1, 1.5).is_err());
     let still = Diffusion::of(Cld::new(0.25).unwrap(), Schedule::constant(4.0).unwrap(), 0.0).unwrap();
     let e = Likelihood::new(&still, 1, 0.1, 1e-6, Terminal::Prior).unwrap().velocity_entropy().unwrap_err();
