@@ -51,6 +51,7 @@
 //! | [`data`] | Gaussian mixtures, toys |
 //! | [`metrics`] | Wasserstein, Bures, energy, MMD, modes: distances with standard errors |
 //! | [`score`] | exact scores, parametrisations |
+//! | [`loss`] | denoising and hybrid score matching, weightings, random times |
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
 //! | [`likelihood`] | by the flow, its bounds, bits per dimension |
 //! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
@@ -68,6 +69,7 @@ pub mod diffusion;
 pub mod error;
 pub mod kernel;
 pub mod likelihood;
+pub mod loss;
 pub mod metrics;
 pub mod process;
 pub mod sampler;
