@@ -233,7 +233,8 @@ impl LossAt {
     }
 
     /// The loss, summed over the values; writes its gradient with respect to each output into `gradient`, which may have no
-    /// slices. Formula: loss.value. Formula: loss.gradient.
+    /// slices. Formula: loss.value.
+    /// Formula: loss.gradient.
     ///
     /// # Errors
     /// Slices of a wrong number or length.
