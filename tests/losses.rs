@@ -62,8 +62,8 @@ fn nodes(k: usize, data: &[(f64, f64, f64)], initial: f64) -> Nodes {
             let at: Vec<_> = (0..normals).map(|i| rule[code / 4usize.pow(i as u32) % 4]).collect();
             out.weight.push(share * at.iter().map(|a| a.1).product::<f64>());
             out.u0[0].push(mean + deviation * at[0].0);
-            for j in 1..k {
-                out.u0[j].push(if velocities > 0 { initial.sqrt() * at[j].0 } else { 0.0 });
+            for (channel, node) in out.u0[1..].iter_mut().zip(&at[1..]) {
+                channel.push(if velocities > 0 { initial.sqrt() * node.0 } else { 0.0 });
             }
             for j in 0..k {
                 out.noise[j].push(at[1 + velocities + j].0);
@@ -114,10 +114,10 @@ fn expected_gradient(at: &LossAt, n: &Nodes, whole: bool) -> (Vec<f64>, Vec<f64>
     at.value(&views(&n.noise), &views(&output), &mut views_mut(&mut gradient)).unwrap();
     let count = features(&u, 0).len();
     let (mut sum, mut size) = (vec![0.0; count * m], vec![0.0; count * m]);
-    for r in 0..rows {
+    for (r, weight) in n.weight.iter().enumerate() {
         for (j, f) in features(&u, r).iter().enumerate() {
-            for i in 0..m {
-                let term = n.weight[r] * gradient[i][r] * f;
+            for (i, g) in gradient.iter().enumerate() {
+                let term = weight * g[r] * f;
                 sum[i * count + j] += term;
                 size[i * count + j] += term.abs();
             }
