@@ -186,8 +186,11 @@ const ROWS: [&[f64]; 7] = [
 /// The step of order 5 less that of order 4.
 const ERROR: [f64; 7] = [71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0];
 
+/// `f(t, y, out)` writes the slope `dy/dt` at t.
+pub type RightHandSide<'a> = dyn FnMut(f64, &[f64], &mut [f64]) -> Result<()> + 'a;
+
 /// Integrates `dy/dt = f(t, y)` from `from` to `to`, either way, by the pair of order 5(4) of Dormand and Prince with local
-/// extrapolation; `f(t, y, out)` writes the slope.
+/// extrapolation.
 ///
 /// The error of a step is the root mean square over the values of `error / (tolerance (1 + max(|y|, |y_new|)))`; a step is
 /// taken where it is at most 1, and the next is `0.9 error^(-1/5)` times as long, within 1/5 and 10. The evaluation points never
@@ -196,13 +199,7 @@ const ERROR: [f64; 7] = [71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -1
 /// # Errors
 /// Those of `f`; a tolerance outside [1e-14, 1]; times that are not finite; steps that shrink to nothing (a slope that is not
 /// finite or not smooth), or a million of them.
-pub fn dormand_prince(
-    f: &mut dyn FnMut(f64, &[f64], &mut [f64]) -> Result<()>,
-    y: &mut [f64],
-    from: f64,
-    to: f64,
-    tolerance: f64,
-) -> Result<Counts> {
+pub fn dormand_prince(f: &mut RightHandSide, y: &mut [f64], from: f64, to: f64, tolerance: f64) -> Result<Counts> {
     check("tolerance", tolerance, (1e-14..=1.0).contains(&tolerance), "1e-14 to 1")?;
     check("from", from, true, "a finite number")?;
     check("to", to, true, "a finite number")?;
