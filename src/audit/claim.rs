@@ -14,11 +14,23 @@ pub enum Method {
     Order,
     /// Against simulated paths.
     Simulation,
+    /// Laws of samplers, read off the steps that run.
+    Law,
+    /// Two ways to one number.
+    Identity,
+    /// Samples against their exact law.
+    Sampled,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 4] = [Method::Doubling, Method::Moments, Method::Order, Method::Simulation];
+    pub const ALL: [Method; 7] =
+        [Method::Doubling, Method::Moments, Method::Order, Method::Simulation, Method::Law, Method::Identity, Method::Sampled];
+
+    /// Whether claims of this method are judged by standard errors.
+    pub fn is_sampled(self) -> bool {
+        matches!(self, Method::Simulation | Method::Sampled)
+    }
 
     /// The last part of a claim's id (simulation adds the scheme).
     pub fn name(self) -> &'static str {
@@ -27,6 +39,9 @@ impl Method {
             Method::Moments => "moments",
             Method::Order => "order",
             Method::Simulation => "simulation",
+            Method::Law => "law",
+            Method::Identity => "identity",
+            Method::Sampled => "sampled",
         }
     }
 
@@ -43,6 +58,11 @@ impl Method {
             Method::Simulation => {
                 "simulated paths against the law they should have; nothing is left but sampling noise, whose law is known"
             }
+            Method::Law => {
+                "the exact law of a sampler on Gaussian data, read off its own steps, against another way to the same law"
+            }
+            Method::Identity => "two ways to one number, without noise",
+            Method::Sampled => "what runs, on samples, against the exact law it should have",
         }
     }
 }

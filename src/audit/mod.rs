@@ -8,11 +8,15 @@
 //! | [`noise_free`] | claims by doubling, and by integrating the moment equations |
 //! | [`orders`] | convergence orders of the schemes, from their exact laws |
 //! | [`simulation`] | claims by simulating the SDE |
+//! | [`check`] | claims with their evidence at hand, judged by differences or standard errors |
+//! | [`claims`] | families of claims: samplers, scores, losses, likelihoods |
 //! | [`run`] | runs claims, whole or in shards |
 //! | [`report`] | text, JSON, HTML |
 
 pub mod cases;
+pub mod check;
 pub mod claim;
+pub mod claims;
 pub mod noise_free;
 pub mod orders;
 pub mod report;

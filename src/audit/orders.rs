@@ -20,7 +20,7 @@ pub(super) const FROM: f64 = 0.05;
 const STEPS: [usize; 3] = [256, 512, 1024];
 
 /// How far a measured order may be from the theoretical one.
-const TOLERANCE: f64 = 0.1;
+pub(super) const TOLERANCE: f64 = 0.1;
 
 fn grid(to: f64, n: usize) -> Vec<f64> {
     (0..=n).map(|i| FROM + (to - FROM) * i as f64 / n as f64).collect()
@@ -76,21 +76,38 @@ fn strong_distance<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, to: f64, n
 }
 
 /// One order: errors by number of steps, the theoretical order, and the claim's words.
+#[derive(Clone, Debug)]
 pub struct Measured {
-    case: String,
-    about: String,
-    name: String,
-    errors: Vec<f64>,
+    /// Name of the case.
+    pub case: String,
+    /// The case in words.
+    pub about: String,
+    /// The claim's second name.
+    pub name: String,
+    /// Numbers of steps, each twice the one before.
+    pub steps: Vec<usize>,
+    /// Errors, one for each number of steps; at least two.
+    pub errors: Vec<f64>,
     /// Size of the quantity whose error it is.
-    size: f64,
-    theory: f64,
-    formula: &'static str,
-    what: String,
+    pub size: f64,
+    /// The order that theory gives.
+    pub theory: f64,
+    /// The formula's id.
+    pub formula: &'static str,
+    /// What is measured.
+    pub what: String,
+}
+
+impl Measured {
+    /// Id of the claim.
+    pub fn id(&self) -> String {
+        format!("{}/{}/order", self.case, self.name)
+    }
 }
 
 /// The claim, judged with or without a planted error.
 pub fn evidence(m: &Measured, plant: Option<&Plant>) -> Evidence {
-    let id = format!("{}/{}/order", m.case, m.name);
+    let id = m.id();
     let slope = |shift: f64| {
         let e: Vec<f64> = m.errors.iter().map(|e| (e + shift).abs()).collect();
         (e[e.len() - 2] / e[e.len() - 1]).log2()
@@ -110,7 +127,8 @@ pub fn evidence(m: &Measured, plant: Option<&Plant>) -> Evidence {
         }
         high * m.errors[m.errors.len() - 1].abs() / m.size
     };
-    let figures = STEPS
+    let figures = m
+        .steps
         .iter()
         .zip(&m.errors)
         .map(|(&n, e)| Figure { at: n as f64, found: (e + planted).abs() / m.size, expected: 0.0, deviation })
@@ -121,7 +139,7 @@ pub fn evidence(m: &Measured, plant: Option<&Plant>) -> Evidence {
             formula: m.formula.into(),
             statement: format!("{} for {}: order {:.3}, theory {}", m.what, m.about, order, m.theory),
             method: Method::Order,
-            tolerance: format!("{TOLERANCE}: the next term of the expansion, h^(order + 1), at {} steps", STEPS[2]),
+            tolerance: format!("{TOLERANCE}: the next term of the expansion, h^(order + 1), at {} steps", m.steps[m.steps.len() - 1]),
         },
         figures,
         p: vec![],
@@ -182,6 +200,7 @@ fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
                 case: case.name.clone(),
                 about: case.config.describe(),
                 name: format!("{part}.{}", scheme.name()),
+                steps: STEPS.to_vec(),
                 errors,
                 size,
                 theory: weak,
@@ -195,6 +214,7 @@ fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
             case: case.name.clone(),
             about: case.config.describe(),
             name: format!("strong.{}", scheme.name()),
+            steps: STEPS.to_vec(),
             errors: strong,
             size,
             theory: scheme.strong_order_linear(),

@@ -326,7 +326,7 @@ pub fn html(a: &Audit) -> String {
     if let Some(p) = &a.options.plant {
         let _ = write!(h, "<p class=bad>An error was planted on purpose: {} in <code>{}</code>.</p>", short(p.size), escape(&p.id));
     }
-    let simulated_claims = a.evidence.iter().filter(|e| e.claim.method == Method::Simulation).count();
+    let simulated_claims = a.evidence.iter().filter(|e| e.claim.method.is_sampled()).count();
     let power =
         |m: Method| a.evidence.iter().filter(|e| e.claim.method == m && e.claim.id.contains("/cov.")).map(|e| e.power).fold(0.0, f64::max);
     let _ = write!(h, "<div class=cards>");

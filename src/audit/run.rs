@@ -1,10 +1,11 @@
 //! Runs the audit: whole, or one shard of its simulation.
 
 use super::cases::{Case, cases};
+use super::check::{Check, Part};
 use super::claim::{Evidence, Method, Plant};
 use super::simulation::{Group, Sums};
 use super::stats::{p_kolmogorov, uniform_distance};
-use super::{noise_free, orders};
+use super::{claims, noise_free, orders};
 use crate::error::{Error, Result};
 use crate::simulate::Scheme;
 use rayon::prelude::*;
@@ -145,6 +146,7 @@ fn simulate(
 pub struct Simulated {
     groups: Vec<Group>,
     free: Vec<Free>,
+    checks: Vec<(String, Vec<Check>)>,
     sums: BTreeMap<String, Vec<Sums>>,
     tests: usize,
 }
@@ -156,10 +158,31 @@ struct Free {
     orders: Vec<orders::Measured>,
 }
 
+/// Whether the pattern can fit a claim of method `m`: one that names a method, as ids do, needs no other.
+fn asked(o: &Options, m: Method) -> bool {
+    let names = |p: &str, x: Method| p == x.name() || p.contains(&format!("/{}", x.name()));
+    // `order` is also the beginning of a process's name
+    let named = |p: &str| Method::ALL.iter().any(|x| names(p, *x)) && p != Method::Order.name();
+    o.only.as_ref().is_none_or(|p| names(p, m) || !named(p))
+}
+
+/// What stands before a pattern's first slash: it must end a case's name.
+fn before(o: &Options) -> &str {
+    o.only.as_deref().and_then(|p| p.split_once('/')).map_or("", |(case, _)| case)
+}
+
+/// Computes the parts that are asked for, on all threads.
+fn compute_parts(parts: &[Part], o: &Options) -> Result<Vec<(String, Vec<Check>)>> {
+    if !Method::ALL[2..].iter().any(|m| *m != Method::Simulation && asked(o, *m)) {
+        return Ok(vec![]);
+    }
+    let chosen: Vec<&Part> = parts.iter().filter(|p| p.case.ends_with(before(o))).collect();
+    chosen.into_par_iter().map(|p| Ok((p.case.clone(), (p.run)(o.seed)?))).collect()
+}
+
 /// Computes what is asked for without noise, on all threads.
 fn compute(cases: &[Case], o: &Options) -> Result<Vec<Free>> {
-    // a pattern that names one method needs no other
-    let asked = |m: Method| o.only.as_ref().is_none_or(|p| p.contains(m.name()) || !Method::ALL.iter().any(|x| p.contains(x.name())));
+    let asked = |m: Method| asked(o, m);
     let one = |case: &Case| -> Result<Free> {
         let mut prepared = vec![];
         if asked(Method::Doubling) {
@@ -171,9 +194,7 @@ fn compute(cases: &[Case], o: &Options) -> Result<Vec<Free>> {
         let orders = if asked(Method::Order) { orders::orders(case)? } else { vec![] };
         Ok(Free { case: case.name.clone(), prepared, orders })
     };
-    // what stands before a pattern's first slash must end a case's name
-    let before = o.only.as_deref().and_then(|p| p.split_once('/')).map_or("", |(case, _)| case);
-    cases.par_iter().filter(|c| c.name.ends_with(before)).map(one).collect()
+    cases.par_iter().filter(|c| c.name.ends_with(before(o))).map(one).collect()
 }
 
 impl Simulated {
@@ -182,9 +203,9 @@ impl Simulated {
     /// # Errors
     /// Fewer than 16000 paths.
     pub fn new(o: &Options, progress: Progress<'_>) -> Result<Simulated> {
-        let (cases, groups, tests) = prepare(o)?;
-        let parts = simulate(&groups, o, |_| true, progress);
-        Ok(Simulated { groups, free: compute(&cases, o)?, sums: merged(&parts), tests })
+        let Work { cases, groups, parts, tests } = prepare(o)?;
+        let sums = merged(&simulate(&groups, o, |_| true, progress));
+        Ok(Simulated { groups, free: compute(&cases, o)?, checks: compute_parts(&parts, o)?, sums, tests })
     }
 
     /// Evidence for the claims of the cases that `choose` chooses.
@@ -193,6 +214,9 @@ impl Simulated {
         for f in self.free.iter().filter(|f| choose(&f.case)) {
             all.extend(f.prepared.iter().flat_map(|p| p.evidence(plant)));
             all.extend(f.orders.iter().map(|m| orders::evidence(m, plant)));
+        }
+        for (_, checks) in self.checks.iter().filter(|(case, _)| choose(case)) {
+            all.extend(checks.iter().map(|c| c.evidence(self.tests, plant)));
         }
         for g in self.groups.iter().filter(|g| choose(g.case())) {
             if let Some(sums) = self.sums.get(&g.name) {
@@ -242,14 +266,23 @@ impl Simulated {
     }
 }
 
-fn prepare(o: &Options) -> Result<(Vec<Case>, Vec<Group>, usize)> {
+/// What there is to audit, before anything runs.
+struct Work {
+    cases: Vec<Case>,
+    groups: Vec<Group>,
+    parts: Vec<Part>,
+    tests: usize,
+}
+
+fn prepare(o: &Options) -> Result<Work> {
     if !(16_000..=1 << 40).contains(&o.paths) {
         return Err(Error::parameter("paths", o.paths, "16000 to 2^40 (the laws of the statistics need some)"));
     }
     let cases = cases()?;
     let groups = groups(&cases, o)?;
-    let tests = groups.iter().map(Group::tests).sum();
-    Ok((cases, groups, tests))
+    let parts = claims::parts()?;
+    let tests = groups.iter().map(Group::tests).sum::<usize>() + parts.iter().map(|p| p.tests).sum::<usize>();
+    Ok(Work { cases, groups, parts, tests })
 }
 
 /// Sums of all portions, merged in their order.
@@ -273,17 +306,18 @@ pub fn audit(o: &Options, progress: Progress<'_>) -> Result<Audit> {
     Simulated::new(o, progress)?.judge(o)
 }
 
-/// Ids of all claims that `o` asks for, without running anything but the noise-free ones.
+/// Ids of all claims that `o` asks for, without simulating paths.
 ///
 /// # Errors
 /// As [`audit`].
 pub fn list(o: &Options) -> Result<Vec<String>> {
-    let (cases, groups, _) = prepare(o)?;
+    let Work { cases, groups, parts, .. } = prepare(o)?;
     let mut ids: Vec<String> = groups.iter().flat_map(|g| g.evidence(&[], 1, None)).map(|e| e.claim.id).collect();
     for f in compute(&cases, o)? {
         ids.extend(f.prepared.iter().flat_map(|p| p.evidence(None)).map(|e| e.claim.id));
         ids.extend(f.orders.iter().map(|m| orders::evidence(m, None).claim.id));
     }
+    ids.extend(compute_parts(&parts, o)?.iter().flat_map(|(_, c)| c).map(|c| c.id().to_string()));
     ids.retain(|id| wanted(o, id));
     ids.sort();
     Ok(ids)
@@ -297,7 +331,7 @@ pub fn shard(o: &Options, shard: u64, of: u64, progress: Progress<'_>) -> Result
     if !(1..=PORTIONS).contains(&of) || !(1..=of).contains(&shard) {
         return Err(Error::parameter("shard", format!("{shard}/{of}"), format!("I/N with 1 <= I <= N <= {PORTIONS}")));
     }
-    let (_, groups, _) = prepare(o)?;
+    let groups = prepare(o)?.groups;
     let sums = simulate(&groups, o, |p| p % of == shard - 1, progress);
     Ok(Shard { schema: SHARD_SCHEMA.into(), version: env!("CARGO_PKG_VERSION").into(), options: o.clone(), shard, of, sums })
 }
@@ -329,12 +363,12 @@ pub fn merge(shards: &[Shard]) -> Result<Audit> {
         return bad(format!("shard {missing}/{} is missing", first.of), "all shards of the run");
     }
     let o = &first.options;
-    let (cases, groups, tests) = prepare(o)?;
+    let Work { cases, groups, parts: rest, tests } = prepare(o)?;
     for g in groups.iter().filter(|g| group_wanted(o, g)) {
         let complete = parts.get(&g.name).is_some_and(|p| (0..PORTIONS).all(|i| p.contains_key(&i)));
         if !complete {
             return bad(format!("{} is incomplete", g.name), "shards whose sums are whole");
         }
     }
-    Simulated { groups, free: compute(&cases, o)?, sums: merged(&parts), tests }.judge(o)
+    Simulated { groups, free: compute(&cases, o)?, checks: compute_parts(&rest, o)?, sums: merged(&parts), tests }.judge(o)
 }

@@ -1,0 +1,21 @@
+//! Families of claims about scores, losses, samplers and likelihoods: a file each, and a line in [`parts`].
+
+pub mod sampler;
+
+use super::check::Part;
+use crate::error::Result;
+
+/// Every family.
+const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[sampler::parts];
+
+/// Every part of every family.
+///
+/// # Errors
+/// None in practice: the lists are fixed.
+pub fn parts() -> Result<Vec<Part>> {
+    let mut all = vec![];
+    for family in FAMILIES {
+        all.extend(family()?);
+    }
+    Ok(all)
+}
