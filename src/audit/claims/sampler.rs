@@ -369,6 +369,22 @@ pub fn driven(s: &Subject<'_>, seed: u64) -> Result<Vec<Check>> {
     Ok(checks.collect())
 }
 
+/// An adaptive probability flow, which follows its tolerance and not the grid: the law at the end is the exact one. Its error
+/// control is 1e-6 per step; the tolerance allows for some tens of steps and for growth between them.
+///
+/// # Errors
+/// Those of the sampler.
+pub fn adaptive(s: &Subject<'_>) -> Result<Vec<Check>> {
+    let (start, n) = (s.data.law(FROM)?, 2);
+    let stepper = (s.build)(s.diffusion, &equal(n)?)?;
+    if stepper.draws() > 0 {
+        return Ok(vec![]); // its steps depend on the noise: no law to compute
+    }
+    let found = run_law(&[(&*stepper, n)], s.diffusion.channels(), s.score)?.moments(&start.0, &start.1);
+    let points = [(TO, found, s.data.law(TO)?)];
+    Ok(agree(s, "end", "sampler.law", "at the end of adaptive steps, is the exact one", "some tens of steps to 1e-6", 1e-4, &points))
+}
+
 /// Claims of one entry of the registry on one process.
 fn part(case: &Case, entry: &'static crate::sampler::Entry) -> Option<Part> {
     entry.build(&case.diffusion, &equal(1).ok()?).ok()?;
@@ -388,6 +404,9 @@ fn part(case: &Case, entry: &'static crate::sampler::Entry) -> Option<Part> {
                 build: &build,
                 order: entry.order,
             };
+            if entry.adaptive {
+                return adaptive(&s);
+            }
             let mut all = orders(&s)?;
             all.extend(whole_run(&s)?);
             all.extend(driven(&s, seed)?);
@@ -395,7 +414,8 @@ fn part(case: &Case, entry: &'static crate::sampler::Entry) -> Option<Part> {
             Ok(all)
         }
     });
-    Some(Part { case: name, tests: k + k * (k + 1) / 2, run })
+    let tests = if entry.adaptive { 0 } else { k + k * (k + 1) / 2 };
+    Some(Part { case: name, tests, run })
 }
 
 /// Every sampler on every process that it is defined for, and the reversal of every process.
