@@ -58,9 +58,7 @@ impl Method {
             Method::Simulation => {
                 "simulated paths against the law they should have; nothing is left but sampling noise, whose law is known"
             }
-            Method::Law => {
-                "the exact law of a sampler on Gaussian data, read off its own steps, against another way to the same law"
-            }
+            Method::Law => "the exact law of a sampler on Gaussian data, read off its own steps, against another way to the same law",
             Method::Identity => "two ways to one number, without noise",
             Method::Sampled => "what runs, on samples, against the exact law it should have",
         }

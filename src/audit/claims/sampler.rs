@@ -164,8 +164,7 @@ fn laws(stepper: &dyn Stepper, steps: usize, score: &dyn Score, start: &Moments)
     let k = start.0.len();
     let size = k + stepper.kept();
     let extended = |n: usize| if n / size < k && n % size < k { start.1[n / size * k + n % size] } else { 0.0 };
-    let mut law: Moments =
-        ((0..size).map(|i| start.0.get(i).copied().unwrap_or(0.0)).collect(), (0..size * size).map(extended).collect());
+    let mut law: Moments = ((0..size).map(|i| start.0.get(i).copied().unwrap_or(0.0)).collect(), (0..size * size).map(extended).collect());
     let mut all = vec![start.clone()];
     for i in 0..steps {
         law = affine(stepper, i, k, score)?.apply(&law);
@@ -192,9 +191,18 @@ fn pick(law: &Moments, cov: bool, n: usize) -> f64 {
 }
 
 /// Claims that entries of laws agree: one for each entry, `points` at several times.
-fn agree(s: &Subject<'_>, what: &str, formula: &'static str, says: &str, reason: &str, tolerance: f64, points: &[(f64, Moments, Moments)]) -> Vec<Check> {
+fn agree(
+    s: &Subject<'_>,
+    what: &str,
+    formula: &'static str,
+    says: &str,
+    reason: &str,
+    tolerance: f64,
+    points: &[(f64, Moments, Moments)],
+) -> Vec<Check> {
     let k = s.diffusion.channels();
-    let scale = |cov: bool| points.iter().map(|(_, _, x)| if cov { size(&x.1) } else { size(&x.0).max(size(&x.1).sqrt()) }).fold(0.0, f64::max);
+    let scale =
+        |cov: bool| points.iter().map(|(_, _, x)| if cov { size(&x.1) } else { size(&x.0).max(size(&x.1).sqrt()) }).fold(0.0, f64::max);
     entries(k)
         .into_iter()
         .map(|(entry, cov, n)| {
@@ -286,7 +294,8 @@ fn distance(s: &Subject<'_>, n: usize, start: &Moments) -> Result<f64> {
         let two = product(&b.state, &a.state, k);
         let first = product(&b.state, &a.noise, k);
         let moved = product(&b.state, &a.constant, k);
-        let mut joined = Affine { size: 2 * k, draws: 2 * d, state: vec![0.0; 4 * k * k], constant: vec![0.0; 2 * k], noise: vec![0.0; 4 * k * d] };
+        let mut joined =
+            Affine { size: 2 * k, draws: 2 * d, state: vec![0.0; 4 * k * k], constant: vec![0.0; 2 * k], noise: vec![0.0; 4 * k * d] };
         for r in 0..k {
             for l in 0..k {
                 joined.state[r * 2 * k + l] = two[r * k + l];
@@ -363,7 +372,8 @@ pub fn driven(s: &Subject<'_>, seed: u64) -> Result<Vec<Check>> {
     let law = run_law(&[(&*stepper, RUN_STEPS), (&last, 1)], k, s.score)?;
     let (mean, cov) = law.moments(&vec![0.0; k], &s.diffusion.prior());
     let checks = moments(0.0, &samples, &mean, &cov, &CHANNELS).into_iter().map(|(entry, p)| {
-        let says = format!("{entry} of {}: {} samples of {RUN_STEPS} steps and a denoising one against the run's exact law", s.about, n * dim);
+        let says =
+            format!("{entry} of {}: {} samples of {RUN_STEPS} steps and a denoising one against the run's exact law", s.about, n * dim);
         Check::sampled(&format!("{}/{entry}", s.case), "sampler.law", says, vec![p])
     });
     Ok(checks.collect())
