@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`wasserstein`] | exact in one dimension, sliced in more |
-//! | [`bures`] | exact W2 between Gaussians |
+//! | [`mod@bures`] | exact W2 between Gaussians |
 //! | [`energy`] | energy distance and MMD, quadratic or in blocks |
 //! | [`modes`] | coverage of modes |
 //!
