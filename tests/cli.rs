@@ -517,3 +517,115 @@ fn audit_interrupted_leaves_nothing() {
     assert!(!child.wait().unwrap().success());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+/// Samples, plots and the summary. Catches samples that depend on the number of threads, arrays of the wrong name or shape, a plot
+/// of the wrong kind, and a file left half written.
+#[test]
+fn sample_writes_the_same_bits_on_any_number_of_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let (one, two) = (file("1.npz"), file("2.npz"));
+    let small = ["sample", "--data", "mixture", "--sampler", "sscs", "--steps", "20", "--n", "2500", "--denoise", "--seed", "3"];
+    let run = |more: &[&str]| cld(&[&small[..], more].concat());
+    let out = run(&["--threads", "1", "--out", path(&one), "--plot", path(&file("a.png"))]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let said = text(&out.stdout);
+    // 20 steps and the last one
+    assert!(said.contains("evaluations per sample   21\n") && said.contains("sliced W2"), "{said}");
+    let out = run(&["--threads", "2", "--out", path(&two), "--plot", path(&file("a.svg"))]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
+    let arrays = cld_sgm::vectors::arrays::read_npz(&one).unwrap();
+    assert_eq!(arrays.iter().map(|(name, a)| (name.as_str(), a.shape.clone())).collect::<Vec<_>>(), [
+        ("v", vec![2500, 2]),
+        ("x", vec![2500, 2])
+    ]);
+    assert!(arrays["x"].data.iter().all(|x| x.abs() < 10.0));
+    assert!(std::fs::read(file("a.png")).unwrap().starts_with(b"\x89PNG\r\n"));
+    assert!(std::fs::read_to_string(file("a.svg")).unwrap().trim_end().ends_with("</svg>"));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4, "no temporary file left");
+    // another process, without velocity, by flags
+    let vp = ["sample", "--data", "diamond", "--sampler", "em", "--steps", "5", "--n", "10", "--process", "vp", "--grid", "power:3"];
+    let out = cld(&[&vp[..], &["--schedule", r#"{"kind":"linear","b0":0.1,"b1":19.9}"#, "--out", path(&one)]].concat());
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    assert_eq!(cld_sgm::vectors::arrays::read_npz(&one).unwrap().into_keys().collect::<Vec<_>>(), ["x"]);
+}
+
+/// Unusable input to `cld sample` and `cld compare`: one sentence, exit code 2, nothing written.
+#[test]
+fn samplers_refuse() {
+    let dir = tempfile::tempdir().unwrap();
+    let (npz, svg) = (dir.path().join("a.npz"), dir.path().join("a.svg"));
+    let base = [("--data", "mixture"), ("--sampler", "sscs"), ("--steps", "10")];
+    let with = |name: &str, value: &str| -> Vec<String> {
+        let mut all: Vec<String> = vec!["sample".into(), "--out".into(), path(&npz).into(), "--plot".into(), path(&svg).into()];
+        let rest = base.iter().filter(|(n, _)| *n != name).copied().chain([(name, value)]);
+        all.extend(rest.flat_map(|(n, v)| [n.to_string(), v.to_string()]));
+        all
+    };
+    for (name, value, words) in [
+        ("--data", "moons", vec!["`data`", "moons", "swissroll"]),
+        ("--sampler", "magic", vec!["`sampler`", "magic", "sscs"]),
+        ("--steps", "0", vec!["`steps` is 0"]),
+        ("--n", "0", vec!["`n` is 0"]),
+        ("--grid", "cubic", vec!["`grid`", "cubic", "log-snr"]),
+        ("--grid", "power:0", vec!["`power` is 0"]),
+        ("--eps", "1.5", vec!["`eps` is 1.5"]),
+        ("--eps", "0", vec!["`eps` is 0"]),
+        ("--process", "ve", vec!["ve", "stationary"]),
+        ("--process", "cars", vec!["cars"]),
+        ("--gamma", "-1", vec!["gamma", "-1"]),
+        ("--threads", "0", vec!["`threads`", "0"]),
+    ] {
+        let args = with(name, value).into_iter().map(|a| if a == "-1" { "--gamma=-1".into() } else { a }).collect::<Vec<String>>();
+        let args: Vec<&str> = args.iter().map(String::as_str).filter(|a| *a != "--gamma").collect();
+        assert_refused(&args, &words);
+    }
+    let plain: Vec<&str> = ["sample"].into_iter().chain(base.iter().flat_map(|(n, v)| [*n, *v])).collect();
+    assert_refused(&[&plain[..], &["--plot", "a.jpg"]].concat(), &["`plot`", "a.jpg", ".png"]);
+    assert_refused(&[&plain[..], &["--out", "/no/such/folder/a.npz"]].concat(), &["/no/such/folder/a.npz", "cannot be written"]);
+    for (more, words) in [
+        (["--nfe", "0"], vec!["`nfe` is 0"]),
+        (["--samplers", "magic"], vec!["`sampler`", "magic"]),
+        (["--grids", "cubic"], vec!["`grid`", "cubic"]),
+        (["--n", "10"], vec!["`n` is 10"]),
+        (["--data", "moons"], vec!["`data`", "moons"]),
+        (["--plot", "a.gif"], vec!["`plot`", "a.gif"]),
+    ] {
+        assert_refused(&[&["compare", "--csv", path(&npz)], &more[..]].concat(), &words);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// The comparison's table, files and plots. Catches budgets that count steps, a CSV whose rows are not those of the JSON, and
+/// figures that depend on the number of threads.
+#[test]
+fn compare_writes_table_and_plots() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let small = ["compare", "--samplers", "em,sscs,flow-heun", "--nfe", "10,40", "--n", "1024"];
+    let run = |threads: &str| {
+        let out = cld(&[
+            &small[..],
+            &["--threads", threads, "--csv", path(&file("a.csv")), "--json", path(&file("a.json"))],
+            &["--plot", path(&file("a.svg")), "--plot", path(&file("a.png"))],
+        ]
+        .concat());
+        assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+        (text(&out.stdout), std::fs::read(file("a.json")).unwrap())
+    };
+    let one = run("1");
+    assert_eq!(one, run("2"));
+    assert!(one.0.contains("sliced W2") && one.0.contains("energy distance") && one.0.contains("least W2"), "{}", one.0);
+    let v: Value = serde_json::from_slice(&one.1).unwrap();
+    let rows = v["rows"].as_array().unwrap();
+    // three samplers, two grids, two budgets
+    assert_eq!(rows.len(), 12);
+    assert!(rows.iter().all(|r| r["nfe"].as_f64() == r["budget"].as_f64()));
+    assert!(rows.iter().filter(|r| r["sampler"] == "flow-heun").all(|r| 2.0 * r["steps"].as_f64().unwrap() == r["nfe"].as_f64().unwrap()));
+    assert_eq!(std::fs::read_to_string(file("a.csv")).unwrap().lines().count(), 13);
+    assert!(std::fs::read(file("a.png")).unwrap().starts_with(b"\x89PNG\r\n"));
+    assert!(std::fs::read_to_string(file("a.svg")).unwrap().contains("flow-heun"));
+    let out = cld(&["compare", "--data", "gaussian", "--samplers", "em,sscs", "--nfe", "10,100"]);
+    assert!(text(&out.stdout).contains("W2, exact"), "{}", text(&out.stderr));
+}

@@ -31,7 +31,7 @@ pub struct Args {
     /// Budgets: evaluations of the score per sample.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [10, 20, 50, 100, 200, 500, 1000])]
     nfe: Vec<usize>,
-    /// Samples per run; if absent 2048 to 32768, fewer for mixtures of many components, whose score is dear.
+    /// Samples per run; if absent 2048 to 16384, fewer for mixtures of many components, whose score is dear.
     #[arg(long)]
     n: Option<usize>,
     /// Last time of the grids.
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let mut budgets = args.nfe.clone();
     budgets.sort_unstable();
     budgets.dedup();
-    let n = args.n.unwrap_or_else(|| toy.as_ref().map_or(1, |m| 1 << (160_000 / m.components().len()).clamp(2048, 32768).ilog2()));
+    let n = args.n.unwrap_or_else(|| toy.as_ref().map_or(1, |m| 1 << (160_000 / m.components().len()).clamp(2048, 16384).ilog2()));
     let comparison = Comparison {
         samplers,
         grids: args.grids.iter().map(|g| Ok((g.clone(), spacing(g)?))).collect::<Result<Vec<_>>>()?,
