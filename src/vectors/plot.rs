@@ -138,7 +138,8 @@ pub fn curves(format: Format, panels: &[Panel]) -> Result<Vec<u8>> {
     if panels.iter().flat_map(|p| &p.curves).all(|c| c.points.is_empty()) {
         return Err(Error::parameter("plot", "no points", "at least one"));
     }
-    render(format, (LEGEND + 480 * panels.len() as u32, 420), &Curves(panels))
+    let names = panels.iter().map(|p| p.curves.len() as u32 + 1).max().unwrap_or(0);
+    render(format, (LEGEND + 480 * panels.len() as u32, (60 + 20 * names).max(420)), &Curves(panels))
 }
 
 const LEGEND: u32 = 220;
@@ -152,15 +153,27 @@ impl Figure for Curves<'_> {
             draw_panel(panel, &area)?;
         }
         let Some(panel) = self.0.first() else { return Ok(()) };
-        let names = panel.curves.iter().enumerate().map(|(i, c)| (COLOURS[i % COLOURS.len()], c.name.as_str()));
-        let floor = panel.floor.iter().map(|(_, name)| (GREY, name.as_str()));
-        for (i, (colour, name)) in names.chain(floor).enumerate() {
+        let names = panel.curves.iter().enumerate().map(|(i, c)| (look(i), c.name.as_str()));
+        let floor = panel.floor.iter().map(|(_, name)| (GREY.stroke_width(2), name.as_str()));
+        for (i, (style, name)) in names.chain(floor).enumerate() {
             let y = 44 + 20 * i as i32;
-            legend.draw(&PathElement::new([(4, y), (26, y)], colour.stroke_width(2)))?;
+            legend.draw(&PathElement::new([(4, y), (26, y)], style))?;
+            if i < panel.curves.len() {
+                legend.draw(&mark((15, y), i))?;
+            }
             legend.draw(&Text::new(name.to_string(), (34, y), ("sans-serif", 13).into_font().color(&INK).pos(LEFT)))?;
         }
         Ok(())
     }
+}
+
+/// The line of curve `i`: once the colours are used up, they come again with thin lines and hollow marks.
+fn look(i: usize) -> ShapeStyle {
+    COLOURS[i % COLOURS.len()].stroke_width(if i < COLOURS.len() { 2 } else { 1 })
+}
+
+fn mark<C>(at: C, i: usize) -> Circle<C, i32> {
+    Circle::new(at, 3, if i < COLOURS.len() { look(i).filled() } else { look(i) })
 }
 
 const GREY: RGBColor = RGBColor(150, 150, 150);
@@ -203,10 +216,9 @@ fn draw_panel<B: DrawingBackend>(p: &Panel, area: &Area<B>) -> Drawn<B> {
         chart.draw_series(LineSeries::new([(x.start, *f), (x.end, *f)], GREY.stroke_width(2)))?;
     }
     for (i, c) in p.curves.iter().enumerate() {
-        let colour = COLOURS[i % COLOURS.len()];
         let points: Vec<(f64, f64)> = c.points.iter().copied().filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
-        chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-        chart.draw_series(points.iter().map(|q| Circle::new(*q, 3, colour.filled())))?;
+        chart.draw_series(LineSeries::new(points.iter().copied(), look(i)))?;
+        chart.draw_series(points.iter().map(|q| mark(*q, i)))?;
     }
     Ok(())
 }
