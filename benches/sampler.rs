@@ -102,7 +102,9 @@ fn sample(d: &Diffusion, n: usize, steps: usize, threads: usize) -> f64 {
 fn summary(d: &Diffusion) {
     println!("\nsummary (fastest rounds), instruction set {}", cld_sgm::simd::Set::current().name());
     const LARGE: usize = 1_000_000;
-    println!("\nsampler                 in cache          10^6 values       bytes per value   share of a copy's bandwidth at as many bytes");
+    println!(
+        "\nsampler                 in cache          10^6 values       bytes per value   share of a copy's bandwidth at as many bytes"
+    );
     for e in REGISTRY.iter().filter(|e| !e.adaptive) {
         let Some(mut small) = Bench::new(d, e, 2048) else {
             println!("{:<23} not for {}", e.name, d.process().name());

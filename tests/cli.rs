@@ -536,10 +536,10 @@ fn sample_writes_the_same_bits_on_any_number_of_threads() {
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
     let arrays = cld_sgm::vectors::arrays::read_npz(&one).unwrap();
-    assert_eq!(arrays.iter().map(|(name, a)| (name.as_str(), a.shape.clone())).collect::<Vec<_>>(), [
-        ("v", vec![2500, 2]),
-        ("x", vec![2500, 2])
-    ]);
+    assert_eq!(
+        arrays.iter().map(|(name, a)| (name.as_str(), a.shape.clone())).collect::<Vec<_>>(),
+        [("v", vec![2500, 2]), ("x", vec![2500, 2])]
+    );
     assert!(arrays["x"].data.iter().all(|x| x.abs() < 10.0));
     assert!(std::fs::read(file("a.png")).unwrap().starts_with(b"\x89PNG\r\n"));
     assert!(std::fs::read_to_string(file("a.svg")).unwrap().trim_end().ends_with("</svg>"));

@@ -18,8 +18,8 @@ const ADAPTIVE_STEPS: usize = 10;
 /// Random directions of the sliced distance.
 const DIRECTIONS: usize = 24;
 
-/// Pairs of samples of the data.
-const PAIRS: u64 = 9;
+/// Fresh samples of the data.
+const FRESH: u64 = 9;
 
 /// Points per block of the energy distance.
 const ENERGY_BLOCK: usize = 512;
@@ -67,8 +67,8 @@ pub struct Row {
 pub struct Found {
     /// The runs, ordered as asked: by sampler, grid, budget.
     pub rows: Vec<Row>,
-    /// W2 between independent samples of the data themselves, the median of nine pairs: what a perfect sampler would show. 0
-    /// for Gaussian data.
+    /// W2 of fresh samples of the data to the sample that the runs are held against, the median of nine: what a perfect sampler
+    /// would show. 0 for Gaussian data.
     pub floor: f64,
     /// The largest of the nine: a sampler whose W2 is not above it cannot be told from a perfect one.
     pub ceiling: f64,
@@ -173,13 +173,10 @@ impl Comparison {
         let dim = mixture.dim();
         let w2 = |a: &[f64], b: &[f64]| sliced(a, b, dim, 2, DIRECTIONS, self.seed).map(|e| e.value);
         let data = mixture.sample(self.seed, self.n);
-        // independent pairs: a single one scatters, and pairs that share a sample scatter together
-        let mut floors = (1..=PAIRS)
+        // against the very data that the runs are held against: its own deviation is in all of them alike
+        let mut floors = (1..=FRESH)
             .into_par_iter()
-            .map(|i| {
-                let fresh = |k: u64| mixture.sample(self.seed.wrapping_add(2 * i + k), self.n);
-                w2(&fresh(0), &fresh(1))
-            })
+            .map(|i| w2(&data, &mixture.sample(self.seed.wrapping_add(i), self.n)))
             .collect::<Result<Vec<_>>>()?;
         floors.sort_by(f64::total_cmp);
         let score = MixtureScore::new(diffusion.clone(), mixture.clone());
