@@ -10,12 +10,14 @@
 //! |---|---|
 //! | [`grid`] | time grids, from the prior down to the data |
 //! | [`combine`] | the one elementwise loop that every stepper is made of |
+//! | [`adaptive`] | steps that the solver chooses; no grid, its own registry |
 //! | [`law`] | the exact law of a run, read off the steppers' own steps |
 //! | `compare` | error against evaluations of the score, every sampler (feature `cli`) |
 //! | `driver` | batches on all cores, the same bits for any number of threads (feature `cli`) |
 //! | [`denoise`] | the last step without noise |
 //! | the others | one stepper each; a new one is a file and a line in [`REGISTRY`] |
 
+pub mod adaptive;
 pub mod combine;
 #[cfg(feature = "cli")]
 pub mod compare;
@@ -148,6 +150,22 @@ pub const REGISTRY: &[Entry] = &[
     Entry { name: "ubu2", about: "ubu of order 2: the kick at a middle predicted with the last kick", order: Order { weak: 2.0, strong: None }, evaluations: 1, adaptive: false, build: ubu::build2 },
     Entry { name: "quicsort", about: "QUICSORT in reverse (Foster and others 2024); order 1, as the force depends on v", order: Order { weak: 1.0, strong: None }, evaluations: 2, adaptive: false, build: quicsort::build },
     Entry { name: "shifted-rk3", about: "Runge-Kutta on the shifted ODE (after Foster and others 2021): order 3 for affine scores, 2 for others", order: Order { weak: 3.0, strong: None }, evaluations: 3, adaptive: false, build: quicsort::build_shifted },
+];
+
+/// A sampler that chooses its steps and takes as many normals as it needs.
+pub struct AdaptiveEntry {
+    /// Its name in files and on the command line.
+    pub name: &'static str,
+    /// One line about it, with its source.
+    pub about: &'static str,
+    /// Takes a batch from one time down to another; see [`adaptive::run`].
+    pub run: adaptive::Solver,
+}
+
+/// Every sampler without a grid.
+#[rustfmt::skip]
+pub const ADAPTIVE: &[AdaptiveEntry] = &[
+    AdaptiveEntry { name: "gotta-go-fast", about: "stochastic improved Euler, adaptive steps (Jolicoeur-Martineau and others 2021)", run: adaptive::run },
 ];
 
 /// The registry's entry called `name`.
