@@ -249,7 +249,7 @@ pub fn orders(s: &Subject<'_>) -> Result<Vec<Check>> {
             for (entry, _, n) in entries(s.diffusion.channels()).into_iter().filter(|e| e.1 == cov) {
                 let errors: Vec<f64> = runs.iter().map(|r| pick(&r[m], cov, n) - pick(truth, cov, n)).collect();
                 let large = errors[2].abs() / unit;
-                if !(best.as_ref().is_some_and(|b| b.0 >= large)) {
+                if best.as_ref().is_none_or(|b| b.0 < large || large.is_nan()) {
                     best = Some((large, errors, unit, entry));
                 }
             }
@@ -257,7 +257,7 @@ pub fn orders(s: &Subject<'_>) -> Result<Vec<Check>> {
         let Some((_, errors, unit, entry)) = best else { continue };
         // the finest steps whose errors are above rounding
         let mut last = STEPS.len();
-        while last > 2 && !(errors[last - 1].abs() > ROUNDING * unit) && !errors[last - 1].is_nan() {
+        while last > 2 && errors[last - 1].abs() <= ROUNDING * unit {
             last -= 1;
         }
         if errors[last - 1].abs() <= ROUNDING * unit {
@@ -296,13 +296,13 @@ fn distance(s: &Subject<'_>, n: usize, start: &Moments) -> Result<f64> {
         let moved = product(&b.state, &a.constant, k);
         let mut joined =
             Affine { size: 2 * k, draws: 2 * d, state: vec![0.0; 4 * k * k], constant: vec![0.0; 2 * k], noise: vec![0.0; 4 * k * d] };
-        for r in 0..k {
+        for (r, (from, constant)) in moved.iter().zip(&b.constant).enumerate() {
             for l in 0..k {
                 joined.state[r * 2 * k + l] = two[r * k + l];
                 joined.state[(k + r) * 2 * k + l] = c.state[r * k + l] - two[r * k + l];
                 joined.state[(k + r) * 2 * k + k + l] = c.state[r * k + l];
             }
-            let end = moved[r] + b.constant[r];
+            let end = from + constant;
             (joined.constant[r], joined.constant[k + r]) = (end, c.constant[r] - end);
             for l in 0..d {
                 // the draw of the long step is the sum of the short ones' over the root of 2
