@@ -82,7 +82,7 @@ fn off(m: &Mistake) -> Vec<String> {
 fn planted_mistakes_are_caught() {
     assert_eq!(off(&Mistake::None), [""; 0]);
     for (name, mistake, of_the_score) in [
-        ("score at the wrong time", Mistake::Score(0.01, 1.0), true),
+        ("score at the wrong time", Mistake::Score(-0.01, 1.0), true),
         ("missing factor 2", Mistake::Score(0.0, 0.5), true),
         ("initial variance gamma for gamma M", Mistake::Gamma(0.04 / 0.25), true),
         ("missing root of the step", Mistake::MissingRoot, false),
