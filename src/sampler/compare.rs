@@ -266,7 +266,8 @@ mod tests {
     }
 
     /// Catches samples compared with the wrong channel or the wrong data, and a budget's best that is not the least: at 160
-    /// evaluations SSCS on the quadratic grid is near the floor, at 10 no sampler is.
+    /// evaluations the best is near the floor; ten steps of Euler-Maruyama on the linear grid, the first of length 0.4 in the
+    /// process's clock, are far above all fresh data.
     #[test]
     fn mixture_errors_approach_the_floor() {
         let d = Diffusion::paper().unwrap();
@@ -277,7 +278,9 @@ mod tests {
         let (best, _) = found.best(160).unwrap();
         assert!(found.rows.iter().filter(|r| r.budget == Some(160)).all(|r| best.w2 <= r.w2));
         assert!(best.w2 < 3.0 * found.floor, "{} against {}", best.w2, found.floor); // a sample's own scatter, thrice
-        assert!(found.best(10).unwrap().0.w2 > 2.0 * best.w2);
+        let crude = &found.rows[0];
+        assert_eq!((crude.sampler, crude.grid.as_str(), crude.budget), ("em", "linear", Some(10)));
+        assert!(crude.w2 > 2.0 * found.ceiling, "{} against {}", crude.w2, found.ceiling); // 0.64 against at most 0.2
     }
 
     /// Catches a comparison that starts with bad options, or that dies of a sampler that does not fit.
