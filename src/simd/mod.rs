@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+pub mod conv;
 mod lane;
 pub mod normal;
 pub mod sde;
