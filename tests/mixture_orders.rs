@@ -1,16 +1,14 @@
 //! Weak orders on a mixture, where the score is not affine, by multilevel Monte Carlo: differences of coupled runs with n and 2n steps.
 //!
-//! `E f(u_2n) - E f(u_n)` falls like `h^order`. Both runs see the same noise: what a coarse draw should be is a combination of fine ones
-//! that is again standard normal, so every difference has the right expectation whatever the coupling; a good coupling only makes it
-//! precise. No slope is judged unless the difference at the finest level is ten standard errors away from 0 and the slope itself is known
+//! `E f(u_2n) - E f(u_n)` falls like `h^order`. Both runs follow the same Brownian path: a coarse draw is the sum of two fine ones over
+//! `sqrt 2`. Splittings, whose draws are not increments, are in `orders.rs`. No slope is judged unless the difference at the finest level is ten standard errors away from 0 and the slope itself is known
 //! to 0.05; orders are then within 0.1 of theory, plus four standard errors of the slope.
 
 use cld_sgm::data::{Component, Mixture};
-use cld_sgm::sampler::law::{RunLaw, run_law};
 use cld_sgm::sampler::{Entry, Grid, Memory, REGISTRY};
-use cld_sgm::score::{MixtureScore, Score};
+use cld_sgm::score::MixtureScore;
 use cld_sgm::simd::normal::normals;
-use cld_sgm::{Cld, Diffusion, Result, Schedule};
+use cld_sgm::{Cld, Diffusion, Schedule};
 use rayon::prelude::*;
 
 const MASS: f64 = 0.25;
@@ -20,79 +18,8 @@ const STEPS: usize = 64;
 const LEVELS: usize = 2;
 const BLOCK: usize = 2000;
 
-/// The stationary law's score: with it SSCS's kick vanishes, and a step is its analytic part alone.
-struct Stationary;
-
-impl Score for Stationary {
-    fn score(&self, _: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
-        out[0].iter_mut().zip(u[1]).for_each(|(o, v)| *o = -v / MASS);
-        Ok(())
-    }
-}
-
 fn grid(n: usize) -> Grid {
     Grid::new((0..=n).map(|i| 1.0 - (1.0 - END) * i as f64 / n as f64).collect()).unwrap()
-}
-
-fn product(a: &[f64], b: [f64; 2]) -> [f64; 2] {
-    [a[0] * b[0] + a[1] * b[1], a[2] * b[0] + a[3] * b[1]]
-}
-
-fn solve(m: [f64; 4], b: [f64; 2]) -> [f64; 2] {
-    let det = m[0] * m[3] - m[1] * m[2];
-    [(m[3] * b[0] - m[1] * b[1]) / det, (m[0] * b[1] - m[2] * b[0]) / det]
-}
-
-/// Columns j and j + 1 of the noise's matrix.
-fn columns(l: &RunLaw, j: usize) -> [f64; 4] {
-    [l.noise[0][j], l.noise[0][j + 1], l.noise[1][j], l.noise[1][j + 1]]
-}
-
-/// How the draws of two fine steps make those of a coarse one.
-enum Coupling {
-    /// Slice by slice, `(a + b)/sqrt 2`: increments of one Brownian path, or nearly.
-    Sum,
-    /// Two analytic half steps with two draws each: the coarse half steps end where the fine whole ones do. Per coarse step the laws
-    /// of fine, fine, coarse with the stationary score.
-    Halves(Vec<[RunLaw; 3]>),
-}
-
-fn coupling(entry: &Entry, d: &Diffusion, draws: usize, fine: &Grid, coarse: &Grid) -> Coupling {
-    if draws != 4 {
-        return Coupling::Sum;
-    }
-    let probe = |t: f64, s: f64| {
-        let g = Grid::new(vec![t, s]).unwrap();
-        run_law(&[(&*entry.build(d, &g).unwrap(), 1)], 2, &Stationary).unwrap()
-    };
-    let (f, c) = (fine.times(), coarse.times());
-    Coupling::Halves(
-        (0..coarse.steps()).map(|i| [probe(f[2 * i], f[2 * i + 1]), probe(f[2 * i + 1], f[2 * i + 2]), probe(c[i], c[i + 1])]).collect(),
-    )
-}
-
-fn combine(how: &Coupling, i: usize, a: &[Vec<f64>], b: &[Vec<f64>], out: &mut [Vec<f64>]) {
-    match how {
-        Coupling::Sum => {
-            for (o, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
-                o.iter_mut().zip(a.iter().zip(b)).for_each(|(o, (a, b))| *o = (a + b) * std::f64::consts::FRAC_1_SQRT_2);
-            }
-        }
-        Coupling::Halves(laws) => {
-            let [first, second, coarse] = &laws[i];
-            let noise = |l: &RunLaw, x: &[Vec<f64>], r: usize| {
-                let of = |j: usize| product(&columns(l, j), [x[j][r], x[j + 1][r]]);
-                let (p, q) = (of(0), of(2));
-                [p[0] + q[0], p[1] + q[1]]
-            };
-            for r in 0..out[0].len() {
-                // what the first fine step's noise is after the second, and the second's own
-                let early = product(&second.state, noise(first, a, r));
-                let (x, y) = (solve(columns(coarse, 0), early), solve(columns(coarse, 2), noise(second, b, r)));
-                (out[0][r], out[1][r], out[2][r], out[3][r]) = (x[0], x[1], y[0], y[1]);
-            }
-        }
-    }
 }
 
 /// What is averaged.
@@ -105,7 +32,6 @@ fn differences(entry: &Entry, d: &Diffusion, score: &MixtureScore, n: usize, pat
     let (fine_grid, coarse_grid) = (grid(2 * n), grid(n));
     let (fine, coarse) = (entry.build(d, &fine_grid).unwrap(), entry.build(d, &coarse_grid).unwrap());
     let draws = fine.draws();
-    let how = coupling(entry, d, draws, &fine_grid, &coarse_grid);
     let sums: Vec<[(f64, f64); 3]> = (0..paths / BLOCK)
         .into_par_iter()
         .map(|block| {
@@ -136,7 +62,9 @@ fn differences(entry: &Entry, d: &Diffusion, score: &MixtureScore, n: usize, pat
                 let [a, b, c] = &mut noise;
                 draw(1 + 8 * i as u64, a);
                 draw(5 + 8 * i as u64, b);
-                combine(&how, i, a, b, c);
+                for (c, (a, b)) in c.iter_mut().zip(a.iter().zip(b.iter())) {
+                    c.iter_mut().zip(a.iter().zip(b)).for_each(|(c, (a, b))| *c = (a + b) * std::f64::consts::FRAC_1_SQRT_2);
+                }
                 go(&*fine, 2 * i, &mut uf, a, &mut mf);
                 go(&*fine, 2 * i + 1, &mut uf, b, &mut mf);
                 go(&*coarse, i, &mut uc, c, &mut mc);
@@ -210,12 +138,4 @@ fn draws(e: &Entry) -> usize {
 fn orders_on_a_mixture() {
     judge(|e| draws(e) == 0, 20_000, &["flow-heun", "leapfrog", "gddim1", "gddim2"]);
     judge(|e| e.name == "em", 400_000, &["em"]);
-}
-
-/// The same for every sampler that draws: minutes, so only on demand (`CLD_PATHS` paths, 2000000 by default).
-#[test]
-#[ignore = "minutes: cargo test --release --test mixture_orders -- --ignored --nocapture"]
-fn orders_of_all_samplers_on_a_mixture() {
-    let paths = std::env::var("CLD_PATHS").map_or(2_000_000, |p| p.parse().expect("a number"));
-    judge(|e| draws(e) > 0, paths, &["em", "sscs"]);
 }
