@@ -43,7 +43,7 @@ impl Diffusion {
         Diffusion::new(erase(process)?, schedule, gamma)
     }
 
-    /// The paper's: M = 1/4, Gamma = 1, beta = 4, gamma = 0.04. Source: CLD sec. 5.
+    /// The paper's: M = 1/4, Gamma = 1, beta = 4, gamma = 0.04. Source: CLD, experiments.
     ///
     /// # Errors
     /// None.

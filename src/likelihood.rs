@@ -16,7 +16,7 @@
 //! ```
 //!
 //! The first is an equality where v given x has the law q, as it has at t = 0.
-//! Source: CLD sec. 3.3 and app. on likelihood; Song et al. 2021, sec. 4.3; Burda, Grosse, Salakhutdinov 2016.
+//! Source: CLD, part and appendix on likelihood; Song et al. 2021, sec. 4.3; Burda, Grosse, Salakhutdinov 2016.
 
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result, check};
@@ -353,7 +353,7 @@ impl<'a> Likelihood<'a> {
     }
 
     /// Entropy of the velocities of a row, `dim (K - 1)/2 log(2 pi e gamma M)`. Formula: likelihood.velocity_entropy.
-    /// Source: CLD sec. 3.3.
+    /// Source: CLD, part on likelihood.
     ///
     /// # Errors
     /// A diffusion without velocity, or with gamma 0.
@@ -372,7 +372,7 @@ impl<'a> Likelihood<'a> {
     /// Lower bounds on `log p(x)` for rows x, from `draws` velocities each. The entropy is estimated by the same draws, `-log q(v)`
     /// for H(q): the mean is the same, and the error vanishes with the gap. With Hutchinson's trace the plain bound keeps its mean;
     /// the weighted one is then too high by half the probes' variance.
-    /// Formula: likelihood.velocity_bound, likelihood.weighted_bound. Source: CLD sec. 3.3; Burda et al. 2016.
+    /// Formula: likelihood.velocity_bound, likelihood.weighted_bound. Source: CLD, part on likelihood; Burda et al. 2016.
     ///
     /// # Errors
     /// As [`log_joint`](Self::log_joint) and [`velocity_entropy`](Self::velocity_entropy); fewer than 2 draws.
@@ -426,7 +426,7 @@ impl<'a> Likelihood<'a> {
     }
 
     /// Lower bound on `log p_eps(x)` of rows x: [`evidence`](Self::evidence) with a velocity drawn anew for each repetition, less
-    /// `log q(v)` of that velocity, whose mean is the entropy. Formula: likelihood.evidence_bound. Source: CLD sec. 3.3 and app. on likelihood.
+    /// `log q(v)` of that velocity, whose mean is the entropy. Formula: likelihood.evidence_bound. Source: CLD, part and appendix on likelihood.
     ///
     /// # Errors
     /// As [`evidence`](Self::evidence) and [`velocity_entropy`](Self::velocity_entropy).

@@ -16,7 +16,7 @@ use crate::small::Mat;
 /// ```
 ///
 /// with the same noise: a linear SDE again, so its transition is exact. For CLD it is the forward one with the sign
-/// of the coupling flipped. Formula: sscs.analytic. Source: CLD sec. 4 and App. on SSCS.
+/// of the coupling flipped. Formula: sscs.analytic. Source: CLD, part and appendix on SSCS.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reversed<P, const K: usize> {
     forward: P,

@@ -50,7 +50,7 @@ struct Step {
 /// S: u + h b(t) G G^T (s(u, t) + S^-1 u)                           score and rate at the step's start
 /// ```
 ///
-/// Draws: one per channel for each half. Formula: sampler.sscs. Source: CLD sec. 4 and app. on SSCS.
+/// Draws: one per channel for each half. Formula: sampler.sscs. Source: CLD, part and appendix on SSCS.
 struct Sscs {
     channels: usize,
     noised: usize,

@@ -14,7 +14,7 @@ use crate::score::Score;
 /// S is an ODE in the noised channels: `sscs-centred` takes Euler's step for it, `sscs2` a midpoint predicted with the last step's
 /// kick (one evaluation), `sscs2-midpoint` the explicit midpoint rule (two).
 ///
-/// Draws: one per channel for each half. Formula: sampler.sscs_centred, sampler.sscs2, sampler.sscs2_midpoint. Source: CLD sec. 4 for
+/// Draws: one per channel for each half. Formula: sampler.sscs_centred, sampler.sscs2, sampler.sscs2_midpoint. Source: CLD, part on SSCS, for
 /// the splitting; the kicks are ours.
 struct Centred {
     kicks: Kicks,
