@@ -266,7 +266,7 @@ mod tests {
     }
 
     /// Catches samples compared with the wrong channel or the wrong data, and a budget's best that is not the least: at 160
-    /// evaluations the best is near the floor; ten steps of Euler-Maruyama on the linear grid, the first of length 0.4 in the
+    /// evaluations the best is near the floor; ten steps of Euler-Maruyama on the linear grid, each of length 0.4 in the
     /// process's clock, are far above all fresh data.
     #[test]
     fn mixture_errors_approach_the_floor() {
