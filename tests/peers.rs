@@ -55,15 +55,41 @@ fn cld_sgm() {
             ("prior.log_density.log_density_x cld f64", 4),
             ("process.drift_diffusion.diffusion cld f64", 8),
             ("process.drift_diffusion.drift cld f64", 8),
+            ("score.mixed.score cld off", 8),    // the network in f32, 1e-9 in ell
+            ("score.x0_from_eps.x0 cld off", 4), // the same
+            ("score.x0_from_eps.x0 vp off", 1),  // 1 - c^2 for its square root
+            ("loss.weight.likelihood.weight cld f64", 8),
+            ("loss.per_sample.loss cld f32", 12),
+            ("loss.per_sample.loss cld off", 12),
+            ("sampler.reverse_drift.diffusion cld f64", 16),
+            ("sampler.reverse_drift.drift cld f64", 16),
+            ("sampler.step.em.u_mean cld f64", 24),
+            ("sampler.step.em.u_next cld f64", 24),
+            ("sampler.run.em.v cld f64", 16),
+            ("sampler.run.em.x cld f64", 16),
+            ("sampler.run.sscs.v cld eps", 8), // beta constant
+            ("sampler.run.sscs.v cld off", 8), // the second half step repeats the first
+            ("sampler.run.sscs.x cld eps", 8),
+            ("sampler.run.sscs.x cld off", 8),
         ],
     );
-    assert_eq!(diagnoses(&r), [("epsilon-added", Some(1e-9), 32), ("epsilon-added", Some(1e-6), 32), ("cancellation", None, 17)]);
+    assert_eq!(
+        diagnoses(&r),
+        [
+            ("epsilon-added", Some(1e-9), 56),
+            ("epsilon-added", Some(1e-6), 32),
+            ("single-precision-part", None, 28),
+            ("cancellation", None, 17),
+            ("second-half-step", None, 16),
+            ("variance-for-standard-deviation", None, 1),
+        ]
+    );
     assert!(r.unexplained.is_empty() && !r.ok);
     // without the constant the public code raises where its covariance is no longer positive definite
     let raised: Vec<(&str, usize)> = r.raised.iter().map(|x| (x.quantity.as_str(), x.entries.len())).collect();
     assert_eq!(raised, [("kernel.ell", 4), ("kernel.perturb", 8)]);
     let later: usize = r.not_yet.values().sum();
-    assert_eq!((later, r.judged + 12 + later), (117, 211), "every entry is judged, raised or listed");
+    assert_eq!((later, r.judged + 12 + later), (0, 211), "every entry is judged, raised or listed");
     // the error of S_xx grows as t^-3 (its true value is t^3), HSM's as t^-2
     let worst = r.lines.iter().find(|l| l.output == "xx" && l.class == Class::Eps).unwrap();
     assert!((worst.trend.unwrap() + 3.0).abs() < 0.05, "{:?}", worst.trend);
@@ -104,12 +130,14 @@ fn cld_position_noise() {
             ("kernel.cov.xx cld-position-noise eps", 12),
             ("kernel.mean.mean cld-position-noise f64", 12),
             ("kernel.perturb.u_t cld-position-noise eps", 6),
+            ("sampler.step.em.u_next cld-position-noise f32", 6), // a beta that depends on time is computed in f32
+            ("sampler.step.em.u_next cld-position-noise f64", 6),
             ("schedule.integral.integral cld-position-noise f64", 6),
         ],
     );
-    assert_eq!(diagnoses(&r), [("epsilon-added", Some(1e-6), 30), ("cancellation", None, 8)]);
+    assert_eq!(diagnoses(&r), [("epsilon-added", Some(1e-6), 30), ("cancellation", None, 8), ("single-precision-part", None, 6)]);
     assert!(r.unexplained.is_empty() && r.raised.is_empty());
-    assert_eq!(r.not_yet, BTreeMap::from([("sampler.step.em".to_string(), 12)]));
+    assert!(r.not_yet.is_empty());
 }
 
 /// Catches files that are no longer those that were recorded: the constants are declared, and undeclared they are found
@@ -128,7 +156,7 @@ fn undeclared_constants_are_found() {
 
 /// Catches a verdict that the recorded numbers do not deserve: holds every line against `fixtures/peers/analysis.txt`,
 /// which was computed in 200-digit arithmetic without this crate. "right" must be f64, "right + eps" eps, and what
-/// cancels must be off (or within f32's tolerance, where the loss is small).
+/// cancels, was computed in f32 or is mistaken must be off (or within f32's tolerance, where the loss is small).
 #[test]
 fn verdicts_agree_with_the_independent_analysis() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/peers/analysis.txt");
@@ -145,6 +173,7 @@ fn verdicts_agree_with_the_independent_analysis() {
         let mut words = head.split(' ');
         let (output, process) = (words.next().unwrap(), words.next().unwrap());
         let verdict = words.collect::<Vec<_>>().join(" ");
+        let verdict = if verdict.starts_with("right") && !verdict.contains("f32") { verdict } else { "off".into() };
         *analysis.entry(name.clone()).or_default().entry(format!("{output} {process} {verdict}")).or_default() += count;
     }
     assert_eq!(analysis.len(), 3);
@@ -154,7 +183,7 @@ fn verdicts_agree_with_the_independent_analysis() {
             let verdict = match l.class {
                 Class::F64 => "right",
                 Class::Eps => "right + eps",
-                _ => "cancels",
+                _ => "off",
             };
             *found.entry(format!("{}.{} {} {verdict}", l.quantity, l.output, l.process)).or_default() += l.entries;
         }

@@ -3,6 +3,7 @@
 use super::arrays::{Array, Precision, read_npz, read_text};
 use super::config::{Config, number};
 use super::predict::{NOT_YET, QUANTITIES};
+use super::reverse::{OPTIONS, option_key, options_of};
 use crate::error::{Error, Result};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -273,8 +274,11 @@ pub fn read_answers(path: &Path, answers: Option<&Path>) -> Result<Answers> {
             let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
             return Err(bad(&here("quantity"), format!("`{quantity}`; allowed: {}", all.join(", "))));
         };
-        if let Some(key) = e.as_object().and_then(|o| o.keys().find(|k| !ENTRY_KEYS.contains(&k.as_str()))) {
-            return Err(bad(&here(key), format!("unknown field; allowed: {}", ENTRY_KEYS.join(", "))));
+        let settings = options_of(&quantity);
+        if let Some(key) =
+            e.as_object().and_then(|o| o.keys().find(|k| !ENTRY_KEYS.contains(&k.as_str()) && !settings.contains(&k.as_str())))
+        {
+            return Err(bad(&here(key), format!("unknown field; allowed: {}", [ENTRY_KEYS, settings].concat().join(", "))));
         }
         let Some(process) = e.get("process") else { return Err(bad(&here("process"), "missing".into())) };
         let config = Config::from_answers(process).map_err(|e| bad(&here("process"), e.to_string()))?;
@@ -302,11 +306,19 @@ pub fn read_answers(path: &Path, answers: Option<&Path>) -> Result<Answers> {
                 .collect()
         };
         let raised = e.get("raised").map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
-        let in_map = if raised.is_some() && e.get("inputs").is_none() {
+        let mut in_map = if raised.is_some() && e.get("inputs").is_none() {
             BTreeMap::new()
         } else {
             all_there("inputs", read_all("inputs", &source)?, &source)?
         };
+        for (field, words) in OPTIONS.iter().filter(|(f, _)| settings.contains(f)) {
+            let Some(v) = e.get(*field) else { continue };
+            let word = v.as_str().map(String::from).or_else(|| v.as_bool().map(|b| b.to_string()));
+            let value = if words.is_empty() { v.as_f64() } else { word.and_then(|w| words.iter().position(|x| *x == w)).map(|i| i as f64) };
+            let allowed = if words.is_empty() { "a number".to_string() } else { words.join(", ") };
+            let value = value.ok_or_else(|| bad(&here(field), format!("is {v}; allowed: {allowed}")))?;
+            in_map.insert(option_key(field), Array::new(vec![1], vec![value])?);
+        }
         let answer = if let Some(words) = raised {
             Answer::Raised(words)
         } else {

@@ -15,6 +15,7 @@ use super::answers::{Answer, Answers, Entry};
 use super::arrays::{Array, Precision};
 use super::diagnose::{Diagnosis, diagnose};
 use super::predict::{Cell, Model, predict};
+use super::reverse::whole_array;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -191,7 +192,16 @@ fn relative(d: f64, size: f64) -> f64 {
 
 /// The same inputs for some of the rows only.
 pub(super) fn some_rows(e: &Entry, rows: &[usize]) -> BTreeMap<String, Array> {
-    let pick = |a: &Array| {
+    let pick = |name: &str, a: &Array| {
+        if whole_array(name) {
+            return a.clone();
+        }
+        if let [draws, n, width] = a.shape[..] {
+            // the noise of a run: one slice per draw, rows inside
+            let at = |d: usize, r: usize| a.data[(d * n + r) * width..][..width].iter().copied();
+            let data = (0..draws).flat_map(|d| rows.iter().flat_map(move |r| at(d, *r))).collect();
+            return Array { shape: vec![draws, rows.len(), width], data, precision: a.precision };
+        }
         let width = a.data.len() / a.shape[0];
         let mut shape = a.shape.clone();
         shape[0] = rows.len();
@@ -201,7 +211,7 @@ pub(super) fn some_rows(e: &Entry, rows: &[usize]) -> BTreeMap<String, Array> {
             precision: a.precision,
         }
     };
-    e.inputs.iter().map(|(k, a)| (k.clone(), pick(a))).collect()
+    e.inputs.iter().map(|(k, a)| (k.clone(), pick(k, a))).collect()
 }
 
 /// Adds to an error the entry in which it occurred.

@@ -10,6 +10,7 @@ use super::arrays::Precision;
 use super::compare::{CANCELLATION, Class, Unit, distance, size, some_rows, tolerance};
 use super::config::Config;
 use super::predict::{Cell, Inputs, Model, predict};
+use super::reverse::{SqrtDt, covers};
 use crate::kernel::Objective;
 use crate::process::{AnyProcess, Custom, Value, erase};
 use crate::small::Mat;
@@ -56,6 +57,17 @@ enum Mistake {
     VarianceForFactor,
     DeviationForVariance,
     OneMinusT,
+    /// The score at the end of a step.
+    ScoreAtEnd,
+    /// Half of the kick.
+    HalfKick,
+    /// Noise without its square root of dt, or with dt.
+    NoiseOf(SqrtDt),
+    PriorOne,
+    DenoiseNoise,
+    SecondHalf,
+    /// Some part in single precision.
+    SinglePart,
     /// Factor of beta and its integral.
     Rate(f64),
     /// The friction.
@@ -83,6 +95,14 @@ const FIXED: &[Mistake] = &[
     VarianceForFactor,
     DeviationForVariance,
     OneMinusT,
+    ScoreAtEnd,
+    HalfKick,
+    NoiseOf(SqrtDt::Missing),
+    NoiseOf(SqrtDt::Dt),
+    PriorOne,
+    DenoiseNoise,
+    SecondHalf,
+    SinglePart,
     Cancellation,
     SinglePrecision,
     SingleCancellation,
@@ -101,6 +121,13 @@ impl Mistake {
             VarianceForFactor => "variance-for-standard-deviation",
             DeviationForVariance => "standard-deviation-for-variance",
             OneMinusT => "one-minus-t",
+            ScoreAtEnd => "score-at-end-of-step",
+            HalfKick => "half-kick",
+            NoiseOf(_) => "noise-without-sqrt-dt",
+            PriorOne => "prior-variance-one",
+            DenoiseNoise => "denoise-with-noise",
+            SecondHalf => "second-half-step",
+            SinglePart => "single-precision-part",
             Rate(c) if is_half(c) => "beta-half",
             Rate(_) => "beta-factor",
             Friction(_) => "friction",
@@ -112,7 +139,7 @@ impl Mistake {
 
     /// Whether the hypothesis is about the formulas, not about the arithmetic.
     fn changes_the_model(self) -> bool {
-        !matches!(self, Cancellation | SinglePrecision | SingleCancellation)
+        !matches!(self, SinglePart | Cancellation | SinglePrecision | SingleCancellation)
     }
 
     fn value(self) -> Option<f64> {
@@ -149,6 +176,14 @@ impl Mistake {
             VarianceForFactor => "variances stand where standard deviations (the Cholesky factor) belong".into(),
             DeviationForVariance => "standard deviations stand where variances belong".into(),
             OneMinusT => "the values are those of time 1 - t: the clock runs backward".into(),
+            ScoreAtEnd => "the score is taken at the end of the step, where it belongs to the start".into(),
+            HalfKick => "a factor 2 is missing: half of G G^T multiplies the score (or all of it, where half belongs)".into(),
+            NoiseOf(SqrtDt::Dt) => "the noise of a step grows with dt, where sqrt(dt) belongs".into(),
+            NoiseOf(_) => "the noise of a step is without sqrt(dt)".into(),
+            PriorOne => "the velocity's stationary variance is taken as 1, where it is M".into(),
+            DenoiseNoise => "the denoising step adds noise".into(),
+            SecondHalf => "the second analytic half step of SSCS has the other one's interval (it repeats the first, or should): the same only while beta is constant".into(),
+            SinglePart => "right to single precision: some part (a network, a rate) was computed in f32".into(),
             Rate(x) if is_half(x) => format!("beta is {x} times what the schedule says: the beta/2 convention (an SDE written with beta/2, or without it) was mixed up"),
             Rate(x) => format!("beta, and its integral, are {x} times what the schedule says"),
             Friction(g) => {
@@ -194,6 +229,12 @@ impl Mistake {
             VarianceForFactor => m.variance_for_factor = true,
             DeviationForVariance => m.deviation_for_variance = true,
             OneMinusT => m.one_minus_t = true,
+            ScoreAtEnd => m.score_at_end = true,
+            HalfKick => m.half_kick = true,
+            NoiseOf(how) => m.sqrt_dt = how,
+            PriorOne if mass != 1.0 => m.prior_one = true,
+            DenoiseNoise => m.denoise_noise = true,
+            SecondHalf => m.other_half = true,
             Rate(x) => m.rate_factor = x,
             Friction(g) => {
                 let mut params = c.params.clone();
@@ -201,7 +242,7 @@ impl Mistake {
                 let allowed = c.entry.params.contains(&"damping") && c.entry.params.contains(&"Gamma");
                 m.replace(c.entry.build(&allowed.then(|| params.with("Gamma", g))?).ok()?);
             }
-            Cancellation | SinglePrecision | SingleCancellation => {}
+            SinglePart | Cancellation | SinglePrecision | SingleCancellation => {}
             _ => return None,
         }
         Some(m)
@@ -296,7 +337,9 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
     if all.is_empty() {
         return Match::No;
     }
-    let p = u.got.precision;
+    // what is computed from arrays in f32 is held to f32 here: the verdict is about the numbers, this about their cause
+    let single = u.entry.inputs.values().any(|a| a.precision == Precision::F32);
+    let p = if single { Precision::F32 } else { u.got.precision };
     let tolerance = tolerance(p);
     let declared = u.entry.config.epsilon_added;
     let mut best = Match::No;
@@ -330,6 +373,13 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
                 SingleCancellation => {
                     let stored = p == Precision::F32 || got.iter().all(|x| *x == f64::from(*x as f32));
                     if stored && agree(&cells, &got, p, super::compare::F32_TOLERANCE, CANCELLATION * SINGLE) {
+                        Match::Loose
+                    } else {
+                        Match::No
+                    }
+                }
+                SinglePart => {
+                    if covers(&u.entry.quantity) && agree(&cells, &got, p, super::compare::F32_TOLERANCE, CANCELLATION) {
                         Match::Loose
                     } else {
                         Match::No
@@ -491,10 +541,11 @@ pub(super) fn diagnose(units: &[&Unit<'_>], progress: &mut dyn FnMut(usize, usiz
         }
         let mut row: Vec<Match> = pool.iter().map(|m| test(u, *m, &mut models)).collect();
         // A tight explanation needs no fit; neither does a loose one of a value that is known.
-        let known = row
-            .iter()
-            .zip(&pool)
-            .any(|(r, m)| *r == Match::Tight || (*r == Match::Loose && m.value().is_some()) || (*r == Match::Loose && *m == Cancellation));
+        let known = row.iter().zip(&pool).any(|(r, m)| {
+            *r == Match::Tight
+                || (*r == Match::Loose && m.value().is_some())
+                || (*r == Match::Loose && matches!(m, Cancellation | SinglePart))
+        });
         if !known {
             let critical = 2.0 * u.entry.config.process().map_or(1.0, |p| p.mass()).sqrt();
             let mut new = fit(u, &Epsilon, (1e-15, 0.1), &mut models);
@@ -577,6 +628,7 @@ fn preference(m: Mistake) -> i32 {
         Epsilon(_) => 1,
         Rate(_) => -100,
         Friction(_) => -101,
+        SinglePart => -105,
         Cancellation => -102,
         SinglePrecision => -103,
         SingleCancellation => -104,

@@ -6,6 +6,7 @@
 //! | [`config`] | a process as files describe it |
 //! | [`decimal`] | decimal strings to double words: high-precision tables |
 //! | [`predict`] | what each quantity should be, by the generic route |
+//! | [`reverse`] | the same for steps, scores, losses and likelihoods |
 //! | [`answers`] | reading a manifest and its arrays |
 //! | [`compare`] | the verdict, by tolerance class |
 //! | [`diagnose`] | the likely mistakes |
@@ -25,3 +26,4 @@ pub mod eval;
 pub mod generate;
 pub mod plot;
 pub mod predict;
+pub mod reverse;

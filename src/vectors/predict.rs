@@ -5,11 +5,13 @@
 
 use super::arrays::Array;
 use super::config::Config;
+use super::reverse::{self, SqrtDt};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
-use crate::process::{AnyLaw, AnyProcess};
+use crate::process::{AnyLaw, AnyProcess, Custom, erase};
 use crate::schedule::{Schedule, Span};
-use std::cell::RefCell;
+use crate::small::Mat;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -52,9 +54,24 @@ pub const QUANTITIES: &[Quantity] = &[
     q("kernel.score_from_eps", &["t", "eps"], "-L^-T eps"),
     q("kernel.eps_from_score", &["t", "score"], "-L^T score"),
     q("kernel.x0_from_eps", &["t", "u", "eps"], "(x - L_xx eps_x) / Phi_xx"),
+    q("score.score_from_eps", &["t", "eps"], "score of the noised channel from its eps: -ell eps"),
+    q("score.eps_from_score", &["t", "score"], "its inverse: -score / ell"),
+    q("score.mixed", &["t", "u", "net_output"], "-v / S_vv - ell net, S_vv of HSM"),
+    q("score.net_from_score", &["t", "u", "score"], "its inverse: -(score + v / S_vv) / ell"),
+    q("score.x0_from_eps", &["t", "u", "score"], "x_0 from the state and the score of the noised channel, by way of its eps"),
+    q("loss.weight.likelihood", &["t"], "weight of the likelihood weighting, (G G^T)_vv b / 2"),
+    q("loss.per_sample", &["x0", "noise"], "denoising score matching of one sample with the mixed score"),
+    q("sampler.reverse_drift", &["u"], "drift and diffusion of the reverse SDE, or the probability flow"),
+    q("sampler.step.em", &["u"], "one Euler-Maruyama step"),
+    q("sampler.step.denoise", &["u"], "the last step, without noise"),
+    q("sampler.step.sscs", &["u", "noise_1", "noise_2"], "one SSCS step"),
+    q("sampler.step.sscs-first-half-twice", &["u", "noise_1", "noise_2"], "one SSCS step whose second half repeats the first"),
+    q("sampler.run.em", &["u", "noise"], "a whole run of Euler-Maruyama"),
+    q("sampler.run.sscs", &["u", "noise"], "a whole run of SSCS"),
+    q("likelihood.mixture", &["t", "u", "weights", "means", "stds"], "log-density of a mixture of normals at t"),
 ];
 
-/// Quantities that later versions will judge: named in reports, never silently skipped.
+/// Further quantities of these kinds, which later versions will judge: named in reports, never silently skipped.
 pub const NOT_YET: &[&str] = &["sampler.", "loss.", "score.", "likelihood."];
 
 /// A process with what a hypothesis changes about it.
@@ -79,7 +96,24 @@ pub struct Model {
     pub variance_for_factor: bool,
     /// The square root of a variance where the variance belongs.
     pub deviation_for_variance: bool,
-    rows: RefCell<HashMap<(u64, u64), Rc<Row>>>,
+    /// The score taken at the end of the step.
+    pub score_at_end: bool,
+    /// Half of `G G^T` where all of it belongs, in kick and drift (and all for half in the likelihood weighting).
+    pub half_kick: bool,
+    /// How a step's noise depends on its length.
+    pub sqrt_dt: SqrtDt,
+    /// Variance 1 for the prior's velocity.
+    pub prior_one: bool,
+    /// The denoising step with noise.
+    pub denoise_noise: bool,
+    /// The other one of SSCS's two second half steps.
+    pub other_half: bool,
+    /// The gamma that the file gives, under DSM, too.
+    pub(super) declared_gamma: Option<f64>,
+    /// Whether the objective is HSM.
+    pub(super) hsm: bool,
+    rows: RefCell<HashMap<(u64, u64, u64), Rc<Row>>>,
+    reversed: OnceCell<Box<Model>>,
 }
 
 /// One value to be compared.
@@ -96,21 +130,49 @@ pub struct Cell {
     pub t: f64,
 }
 
-struct Row {
-    law: AnyLaw,
-    mean_scale: Vec<f64>,
-    cov_scale: Vec<f64>,
+pub(super) struct Row {
+    pub law: AnyLaw,
+    pub mean_scale: Vec<f64>,
+    pub cov_scale: Vec<f64>,
     /// 2^-53 times the stationary size of each covariance entry.
-    rounding: Vec<f64>,
+    pub rounding: Vec<f64>,
 }
 
 impl Row {
-    fn factors(&self) -> Result<&([Vec<f64>; 5], f64)> {
+    pub fn factors(&self) -> Result<&([Vec<f64>; 5], f64)> {
         self.law
             .moments
             .factors
             .as_ref()
             .ok_or_else(|| Error::Degenerate { what: "the kernel's factor".into(), why: "the covariance is singular".into() })
+    }
+
+    /// A relative change of the determinant by rounding of the covariance's entries, for two channels.
+    pub fn det_moves(&self, k: usize) -> f64 {
+        let (cov, det) = (&self.law.cov, self.law.moments.det);
+        if k == 2 {
+            (self.rounding[0] * cov[3].hi + self.rounding[3] * cov[0].hi + 2.0 * self.rounding[1] * cov[1].hi.abs()) / det
+        } else {
+            self.rounding[0] / cov[0].hi
+        }
+    }
+
+    /// Entry `i` of the factor that `model` uses.
+    pub fn lower(&self, model: &Model, i: usize, t: f64) -> Result<Cell> {
+        let (k, cov) = (model.channels(), &self.law.cov);
+        let (f, _) = self.factors()?;
+        let (a, b) = (i / k, i % k);
+        let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.abs().max(truth.hi.abs()), cancellation, t };
+        if model.variance_for_factor {
+            return Ok(cell(cov[i], self.cov_scale[i], self.rounding[i]));
+        }
+        let l = &f[usize::from(model.upper)];
+        let lead = l[b * k + b];
+        let off = a != b && l[i] != 0.0;
+        let scale = if off { self.cov_scale[i] / lead } else { l[i] };
+        let first = b == if model.upper { k - 1 } else { 0 };
+        let moves = if first { self.rounding[b * k + b] / cov[b * k + b].hi } else { self.det_moves(k) };
+        Ok(cell(Dd::from(l[i]), scale, l[i].abs() * moves + if off { self.rounding[i] / lead } else { 0.0 }))
     }
 }
 
@@ -132,7 +194,16 @@ impl Model {
             upper: c.upper,
             variance_for_factor: false,
             deviation_for_variance: false,
+            score_at_end: false,
+            half_kick: false,
+            sqrt_dt: SqrtDt::Right,
+            prior_one: false,
+            denoise_noise: false,
+            other_half: false,
+            declared_gamma: c.gamma,
+            hsm: c.objective.name() == "hsm",
             rows: RefCell::default(),
+            reversed: OnceCell::new(),
         })
     }
 
@@ -152,20 +223,76 @@ impl Model {
     }
 
     /// The interval of the process's clock for `[s, t]`.
-    fn span(&self, s: f64, t: f64) -> Result<Span> {
+    pub(super) fn span(&self, s: f64, t: f64) -> Result<Span> {
         let (s, t) = if self.one_minus_t && s == 0.0 { (0.0, 1.0 - t) } else { (s, t) };
         let on = self.schedule.span(s, t)?;
         let c = Dd::from(self.rate_factor);
         Ok(Span { start: on.start * c, tau: on.tau * c })
     }
 
-    fn row(&self, s: f64, t: f64) -> Result<Rc<Row>> {
-        let key = (s.to_bits(), t.to_bits());
+    /// The rate `b(t)`.
+    pub(super) fn rate(&self, t: f64) -> Dd {
+        Dd::from(self.schedule.rate(if self.one_minus_t { 1.0 - t } else { t })) * Dd::from(self.rate_factor)
+    }
+
+    /// Inverse of the stationary covariance, row-major.
+    pub(super) fn stationary_precision(&self) -> Result<Vec<Dd>> {
+        let k = self.channels();
+        let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
+        let one = |n: usize| if self.prior_one && n % (k + 1) == 0 { 1.0 } else { s[n] };
+        Ok(reverse::inverse(&(0..k * k).map(|n| Dd::from(one(n))).collect::<Vec<_>>(), k)?.0)
+    }
+
+    /// The model of SSCS's analytic part: drift `S F^T S^-1`, the same noise, no initial variance.
+    pub(super) fn reversed(&self) -> Result<&Model> {
+        fn custom<const K: usize>(f: &[f64], g: &[f64]) -> Result<Box<dyn AnyProcess>> {
+            let of = |v: &[f64]| Mat::<K>::build(|i, j| v[i * K + j]);
+            erase(Custom::new(of(f), of(g), 1.0)?)
+        }
+        if let Some(m) = self.reversed.get() {
+            return Ok(m);
+        }
+        let k = self.channels();
+        let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
+        let inverse = reverse::inverse(&s.iter().map(|x| Dd::from(*x)).collect::<Vec<_>>(), k)?.0;
+        let (f, g) = (self.process.drift(), self.process.noise_at(0.0));
+        let entry = |i: usize, j: usize| {
+            let terms = (0..k * k).map(|n| Dd::prod(s[i * k + n / k], f[n % k * k + n / k]) * inverse[n % k * k + j]);
+            terms.fold(Dd::ZERO, |a, x| a + x).to_f64()
+        };
+        let drift: Vec<f64> = (0..k * k).map(|n| entry(n / k, n % k)).collect();
+        let process = match k {
+            1 => custom::<1>(&drift, &g),
+            2 => custom::<2>(&drift, &g),
+            3 => custom::<3>(&drift, &g),
+            _ => custom::<4>(&drift, &g),
+        }?;
+        let model = Model {
+            process,
+            schedule: self.schedule,
+            gamma: 0.0,
+            rows: RefCell::default(),
+            reversed: OnceCell::new(),
+            // the clock of a step is that of its ends
+            one_minus_t: false,
+            upper: false,
+            ..*self
+        };
+        Ok(self.reversed.get_or_init(|| Box::new(model)))
+    }
+
+    pub(super) fn row(&self, s: f64, t: f64) -> Result<Rc<Row>> {
+        self.row_of(s, t, self.gamma)
+    }
+
+    /// The law over `[s, t]` for this gamma.
+    pub(super) fn row_of(&self, s: f64, t: f64, gamma: f64) -> Result<Rc<Row>> {
+        let key = (s.to_bits(), t.to_bits(), gamma.to_bits());
         if let Some(row) = self.rows.borrow().get(&key) {
             return Ok(row.clone());
         }
         let on = self.span(s, t)?;
-        let mut law = self.process.law(on, self.gamma, self.epsilon);
+        let mut law = self.process.law(on, gamma, self.epsilon);
         let k = self.channels();
         let odd = |i: usize| (i / k + i % k) % 2 == 1;
         let flip = |v: &mut Vec<Dd>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
@@ -188,7 +315,7 @@ impl Model {
         let grid = |h: &dyn Fn(usize, usize) -> f64| -> Vec<f64> { (0..k * k).map(|n| h(n / k, n % k)).collect() };
         let mean_scale = grid(&|i, j| at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs());
         // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0 Phi^T.
-        let variance = self.gamma * self.process.mass();
+        let variance = gamma * self.process.mass();
         let initial: Vec<Dd> = (0..k * k)
             .map(|n| (1..k).fold(Dd::ZERO, |s, l| s + law.mean[n / k * k + l] * law.mean[n % k * k + l] * Dd::from(variance)))
             .collect();
@@ -213,17 +340,17 @@ impl Model {
 /// The arrays a quantity reads.
 pub type Inputs<'a> = BTreeMap<String, &'a Array>;
 
-struct Reader<'a> {
-    inputs: &'a Inputs<'a>,
-    n: usize,
+pub(super) struct Reader<'a> {
+    pub inputs: &'a Inputs<'a>,
+    pub n: usize,
 }
 
 impl Reader<'_> {
-    fn get(&self, name: &'static str) -> Result<&Array> {
+    pub fn get(&self, name: &'static str) -> Result<&Array> {
         self.inputs.get(name).copied().ok_or_else(|| Error::parameter(name, "missing", "an input array; this quantity needs it"))
     }
 
-    fn times(&self, name: &'static str) -> Result<Vec<f64>> {
+    pub fn times(&self, name: &'static str) -> Result<Vec<f64>> {
         let a = self.get(name)?;
         if a.data.len() != self.n {
             return Err(Error::shape(name, &a.shape, format!("({},)", self.n)));
@@ -232,7 +359,7 @@ impl Reader<'_> {
     }
 
     /// A (n, K d) array, all finite, and d.
-    fn block(&self, name: &'static str, k: usize) -> Result<(&[f64], usize)> {
+    pub fn block(&self, name: &'static str, k: usize) -> Result<(&[f64], usize)> {
         let a = self.get(name)?;
         if a.shape.len() != 2 || a.shape[0] != self.n || a.shape[1] == 0 || a.shape[1] % k != 0 {
             return Err(Error::shape(name, &a.shape, format!("({}, {k} d): the d coordinates of each of the {k} channels", self.n)));
@@ -242,7 +369,7 @@ impl Reader<'_> {
     }
 }
 
-fn finite(name: &str, data: &[f64]) -> Result<()> {
+pub(super) fn finite(name: &str, data: &[f64]) -> Result<()> {
     match data.iter().position(|x| !x.is_finite()) {
         Some(i) => Err(Error::parameter(name.to_string(), data[i], format!("finite inputs (at flat index {i})"))),
         None => Ok(()),
@@ -282,6 +409,17 @@ pub fn outputs(quantity: &str, k: usize) -> Vec<String> {
         "kernel.x0_from_eps" => one("x0"),
         "process.drift_diffusion" => vec!["drift".into(), "diffusion".into()],
         "prior.log_density" => one("log_density"),
+        "score.mixed" | "score.score_from_eps" => one("score"),
+        "score.eps_from_score" => one("eps"),
+        "score.net_from_score" => one("net_output"),
+        "score.x0_from_eps" => one("x0"),
+        "loss.per_sample" => one("loss"),
+        "loss.weight.likelihood" => one("weight"),
+        "likelihood.mixture" => one("log_density"),
+        "sampler.reverse_drift" => vec!["drift".into(), "diffusion".into()],
+        "sampler.step.em" => vec!["u_next".into(), "u_mean".into()],
+        q if q.starts_with("sampler.step.") => one("u_next"),
+        q if q.starts_with("sampler.run.") => CHANNELS[..k].iter().map(|c| (*c).to_string()).collect(),
         other => one(other.rsplit('.').next().unwrap_or(other)),
     }
 }
@@ -292,7 +430,11 @@ pub fn outputs(quantity: &str, k: usize) -> Vec<String> {
 /// Inputs missing, of the wrong shape or not finite; times outside `[0, 1]`; an output the quantity has not.
 pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str) -> Result<(Vec<Cell>, usize)> {
     let k = model.channels();
-    let first = if quantity == "prior.log_density" { "u" } else { "t" };
+    let first = match quantity {
+        "loss.per_sample" => "x0",
+        q if q == "prior.log_density" || q.starts_with("sampler.") => "u",
+        _ => "t",
+    };
     let n = inputs.get(first).map_or(0, |a| a.shape.first().copied().unwrap_or(a.data.len()));
     let read = Reader { inputs, n };
     let unknown =
@@ -300,6 +442,9 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
     if quantity == "prior.log_density" {
         let (u, d) = read.block("u", k)?;
         return Ok((prior(model, u, n, d, output).ok_or_else(unknown)??, 1));
+    }
+    if reverse::covers(quantity) {
+        return reverse::predict(quantity, model, &read, output)?.ok_or_else(unknown);
     }
     let t = read.times("t")?;
     let s = if inputs.contains_key("s") { read.times("s")? } else { vec![0.0; n] };
@@ -367,7 +512,10 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
 fn prior(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<Result<Vec<Cell>>> {
     let k = model.channels();
     let horizon = model.span(0.0, 1.0).map(|s| s.tau.to_f64()).unwrap_or(1.0);
-    let cov = model.process.prior(horizon);
+    let mut cov = model.process.prior(horizon);
+    if model.prior_one {
+        (1..k).for_each(|i| cov[i * k + i] = 1.0);
+    }
     let diagonal = (0..k * k).all(|i| i / k == i % k || cov[i] == 0.0);
     let channel = match output {
         "log_density" => None,
@@ -421,27 +569,9 @@ fn kernel_row(
     let single = |c: Cell| Some((vec![c], 1));
     let entry = |index: Option<usize>, f: &dyn Fn(usize) -> Cell| index.and_then(|i| single(f(i)));
     let det = row.law.moments.det;
-    // a relative change of the determinant by rounding of the covariance's entries, for two channels
-    let det_moves = if k == 2 {
-        (row.rounding[0] * cov[3].hi + row.rounding[3] * cov[0].hi + 2.0 * row.rounding[1] * cov[1].hi.abs()) / det
-    } else {
-        row.rounding[0] / cov[0].hi
-    };
+    let det_moves = row.det_moves(k);
     let diag_moves = |i: usize| row.rounding[i * k + i] / cov[i * k + i].hi;
-    let lower_cell = |i: usize| -> Result<Cell> {
-        let (f, _) = row.factors()?;
-        let (a, b) = (i / k, i % k);
-        if model.variance_for_factor {
-            return Ok(cell(cov[i], row.cov_scale[i], row.rounding[i]));
-        }
-        let l = &f[usize::from(model.upper)];
-        let lead = l[b * k + b];
-        let off = a != b && l[i] != 0.0;
-        let scale = if off { row.cov_scale[i] / lead } else { l[i] };
-        let first = b == if model.upper { k - 1 } else { 0 };
-        let moves = if first { diag_moves(b) } else { det_moves };
-        Ok(cell(Dd::from(l[i]), scale, l[i].abs() * moves + if off { row.rounding[i] / lead } else { 0.0 }))
-    };
+    let lower_cell = |i: usize| row.lower(model, i, t);
     Ok(match quantity {
         "kernel.mean" => {
             let m = |i: usize| cell(mean[i], row.mean_scale[i], 0.0);
