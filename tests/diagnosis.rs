@@ -522,3 +522,82 @@ fn configurations_are_what_they_say() {
     assert_eq!((c.objective.gamma(), c.process().unwrap().mass()), (0.04, 0.25));
     assert!(Params::default().number("mass").is_err());
 }
+
+/// Euler-Maruyama steps with a mistake in each: half of the kick, noise without sqrt(dt) or with dt, the coupling's sign in
+/// reverse, noise in the denoising step, the score's time. Catches a hypothesis that does not reproduce its mistake, or that is
+/// mistaken for another.
+#[test]
+fn steps_with_mistakes() {
+    let c = config(with(processes()[1].clone(), "objective", "hsm"));
+    let (mass, friction, n) = (0.25, 1.0, 6);
+    let t = [1.0, 0.8, 0.5, 0.3, 0.1, 0.02];
+    let s: Vec<f64> = t.iter().map(|t| 0.9 * t).collect();
+    let wave = |a: f64, b: f64| -> Vec<f64> { (0..2 * n).map(|i| (a * i as f64 + b).sin() * 1.4).collect() };
+    let (u, z) = (wave(1.7, 0.3), wave(2.9, 1.1));
+    // the exact score of data N(0.3, 0.7^2): -C^-1 (u - m), C = 0.7^2 phi phi^T + S
+    let score = |t: f64, x: f64, v: f64| {
+        let k = closed(&c, t);
+        let (p, q, var) = (k.mean[0], k.mean[2], 0.49);
+        let (xx, xv, vv) = (k.cov[0] + var * p * p, k.cov[1] + var * p * q, k.cov[3] + var * q * q);
+        let (x, v) = (x - 0.3 * p, v - 0.3 * q);
+        (xv * x - xx * v) / (xx * vv - xv * xv)
+    };
+    for id in ["", "half-kick", "noise-without-sqrt-dt", "with dt", "xv-sign", "denoise-with-noise", "score-at-end-of-step"] {
+        let denoise = id == "denoise-with-noise";
+        let next: Vec<f64> = (0..n)
+            .flat_map(|r| {
+                let (x, v, h, b) = (u[2 * r], u[2 * r + 1], t[r] - s[r], 0.1 + 19.9 * t[r]);
+                let sv = score(if id == "score-at-end-of-step" { s[r] } else { t[r] }, x, v);
+                let kick = if id == "half-kick" { friction } else { 2.0 * friction };
+                let sign = if id == "xv-sign" { -1.0 } else { 1.0 };
+                let root = match id {
+                    "noise-without-sqrt-dt" => 1.0,
+                    "with dt" => h,
+                    _ => h.sqrt(),
+                };
+                [
+                    x - sign * h * b * v / mass,
+                    v + h * b * (sign * x + friction / mass * v + kick * sv) + root * (2.0 * friction * b).sqrt() * z[2 * r + 1],
+                ]
+            })
+            .collect();
+        let wide = |v: &[f64]| array(vec![n, 2], v.to_vec());
+        let inputs = BTreeMap::from([
+            ("t".to_string(), array(vec![n], t.to_vec())),
+            ("s".to_string(), array(vec![n], s.clone())),
+            ("u".to_string(), wide(&u)),
+            ("noise".to_string(), wide(&z)),
+            ("data".to_string(), array(vec![2], vec![0.3, 0.7])),
+        ]);
+        let quantity = if denoise { "sampler.step.denoise" } else { "sampler.step.em" };
+        let answer = Answer::Given(BTreeMap::from([("u_next".to_string(), wide(&next))]));
+        let entries = vec![Entry { id: "step/0".into(), quantity: quantity.into(), config: c.clone(), inputs, answer }];
+        let a = Answers { file: "planted".into(), implementation: String::new(), entries, not_yet: BTreeMap::new() };
+        if id.is_empty() {
+            let r = report(&a);
+            assert!(r.ok && r.diagnoses.is_empty(), "{:?} {:?}", r.lines, r.diagnoses);
+        } else {
+            assert_alone(if id == "with dt" { "noise-without-sqrt-dt" } else { id }, &c, &a);
+        }
+    }
+}
+
+/// A prior whose velocity has variance 1 where it is M.
+#[test]
+fn prior_variance_one() {
+    let c = config(with(processes()[0].clone(), "objective", "dsm"));
+    let u: Vec<f64> = (0..12).map(|i| (1.3 * f64::from(i) + 0.4).sin() * 1.2).collect();
+    let log = u.chunks(2).map(|u| -0.5 * (u[0] * u[0] + u[1] * u[1]) - std::f64::consts::TAU.ln()).collect();
+    let entries = vec![Entry {
+        id: "prior/0".into(),
+        quantity: "prior.log_density".into(),
+        config: c.clone(),
+        inputs: BTreeMap::from([("u".to_string(), array(vec![6, 2], u))]),
+        answer: Answer::Given(BTreeMap::from([("log_density".to_string(), array(vec![6], log))])),
+    }];
+    assert_alone(
+        "prior-variance-one",
+        &c,
+        &Answers { file: "planted".into(), implementation: String::new(), entries, not_yet: BTreeMap::new() },
+    );
+}
