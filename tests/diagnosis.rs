@@ -562,13 +562,19 @@ fn steps_with_mistakes() {
             })
             .collect();
         let wide = |v: &[f64]| array(vec![n, 2], v.to_vec());
-        let inputs = BTreeMap::from([
+        let mut inputs = BTreeMap::from([
             ("t".to_string(), array(vec![n], t.to_vec())),
             ("s".to_string(), array(vec![n], s.clone())),
             ("u".to_string(), wide(&u)),
             ("noise".to_string(), wide(&z)),
             ("data".to_string(), array(vec![2], vec![0.3, 0.7])),
         ]);
+        if id == "xv-sign" {
+            // of the step alone: the score of data would have its own kernel's sign
+            inputs.remove("data");
+            let values = (0..n).map(|r| score(t[r], u[2 * r], u[2 * r + 1])).collect();
+            inputs.insert("score".to_string(), array(vec![n, 1], values));
+        }
         let quantity = if denoise { "sampler.step.denoise" } else { "sampler.step.em" };
         let answer = Answer::Given(BTreeMap::from([("u_next".to_string(), wide(&next))]));
         let entries = vec![Entry { id: "step/0".into(), quantity: quantity.into(), config: c.clone(), inputs, answer }];
