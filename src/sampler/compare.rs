@@ -95,9 +95,12 @@ struct Job {
     steps: usize,
 }
 
+/// Samplers that are not defined for a diffusion, with the reason.
+type LeftOut = Vec<(&'static str, String)>;
+
 impl Comparison {
     /// The runs for `diffusion`; samplers that do not fit it, with the reason.
-    fn jobs(&self, diffusion: &Diffusion) -> Result<(Vec<Job>, Vec<(&'static str, String)>)> {
+    fn jobs(&self, diffusion: &Diffusion) -> Result<(Vec<Job>, LeftOut)> {
         if self.samplers.is_empty() || self.grids.is_empty() || self.budgets.is_empty() {
             return Err(Error::parameter("samplers, grids, budgets", "empty", "at least one each"));
         }

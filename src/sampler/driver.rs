@@ -38,15 +38,13 @@ pub struct Run<'a> {
 /// Fills `slices` with the standard normals number `first ..` of the values from `value` on.
 fn draw(key: [u64; 2], value: u64, first: u64, slices: &mut [Vec<f64>]) {
     // draws come in pairs; an odd number of slices leaves the last pair's second unused
-    let mut pair = first;
-    for two in slices.chunks_mut(2) {
+    for (pair, two) in (first..).zip(slices.chunks_mut(2)) {
         if let [a, b] = two {
             normals(key, value, pair, [a, b]);
         } else if let [a] = two {
             let mut unused = vec![0.0; a.len()];
             normals(key, value, pair, [a, &mut unused]);
         }
-        pair += 1;
     }
 }
 
@@ -181,8 +179,8 @@ impl Run<'_> {
         let slices: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
         let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
         stepper.step(i, &mut channels, &slices, self.score, memory)?;
-        // x - x is 0 unless x is infinite or NaN, and then it is NaN: one sum finds all
-        let zero: f64 = channels.iter().map(|c| c.iter().map(|x| x - x).sum::<f64>()).sum();
+        // 0 x is 0 unless x is infinite or NaN, and then it is NaN: one sum finds all
+        let zero: f64 = channels.iter().map(|c| c.iter().map(|x| 0.0 * x).sum::<f64>()).sum();
         if zero == 0.0 { Ok(()) } else { Err(Error::NonFinite { step: number, t: self.grid.times()[number] }) }
     }
 

@@ -239,7 +239,7 @@ impl Model {
     pub(super) fn stationary_precision(&self) -> Result<Vec<Dd>> {
         let k = self.channels();
         let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
-        let one = |n: usize| if self.prior_one && n % (k + 1) == 0 { 1.0 } else { s[n] };
+        let one = |n: usize| if self.prior_one && n.is_multiple_of(k + 1) { 1.0 } else { s[n] };
         Ok(reverse::inverse(&(0..k * k).map(|n| Dd::from(one(n))).collect::<Vec<_>>(), k)?.0)
     }
 

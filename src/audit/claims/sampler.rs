@@ -573,7 +573,7 @@ fn kick(d: &Diffusion, t: f64, tau: Dd, drift: &[f64], extra: &[f64]) -> Result<
     let ((mean, precision), g) = (precise_score(d, t)?, d.noise(t));
     let gp = exact::product(&exact::of(&g), &precision, k);
     let ge = exact::product(&exact::of(&g), &exact::of(extra), k);
-    let one = |n: usize| if n % (k + 1) == 0 { Dd::ONE } else { Dd::ZERO };
+    let one = |n: usize| if n.is_multiple_of(k + 1) { Dd::ONE } else { Dd::ZERO };
     let a = (0..k * k).map(|n| one(n) + tau * (Dd::from(drift[n]) + ge[n] - gp[n])).collect();
     let c = exact::product(&gp, &mean, k).into_iter().map(|x| tau * x).collect();
     Ok((a, c))
