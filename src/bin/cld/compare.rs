@@ -125,12 +125,13 @@ fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) ->
     let mut text = format!("{} by {about}\n", args.data);
     let mut order: Vec<(&str, &str)> = found.rows.iter().map(|r| (r.grid.as_str(), r.sampler)).collect();
     order.dedup();
-    let cell = |row: Option<&Row>, of: &dyn Fn(&Row) -> String| row.map_or_else(|| "-".into(), of);
+    type Show<'a> = &'a dyn Fn(&Row) -> String;
+    let cell = |row: Option<&Row>, of: Show| row.map_or_else(|| "-".into(), of);
     let mut head = vec!["sampler".to_string(), "grid".into()];
     head.extend(budgets.iter().map(ToString::to_string));
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     let energy = |r: &Row| r.energy.map_or_else(|| "diverged".into(), |e| short(e.value));
-    let parts: [(&str, &dyn Fn(&Row) -> String); 2] =
+    let parts: [(&str, Show); 2] =
         [(if found.floor > 0.0 { "sliced W2" } else { "W2, exact" }, &|r| figure(r.w2)), ("energy distance", &energy)];
     for (name, of) in &parts[..if found.floor > 0.0 { 2 } else { 1 }] {
         text += &format!("\n{} by evaluations of the score per sample\n", styled(BOLD, name));
