@@ -1,4 +1,5 @@
-"""Answers cld's test vectors with plain numpy: critically-damped CLD, mean, covariance, ell and perturb.
+"""Answers cld's test vectors with plain numpy: critically-damped CLD, mean, covariance, ell, perturb, EM steps,
+reverse drift and mixed scores.
 
 usage: cld vectors vectors; python cross_check.py vectors; cld check vectors
 Replace the function `kernel` by a call of your own code.
@@ -29,15 +30,37 @@ def kernel(t, mass, gamma, schedule):
     return mean, (xx + var * fx * fx, xv + var * fx * fv, vv + var * fv * fv), det
 
 
+def reverse_sde(u, score, t, process):
+    """Drift of the reverse SDE and the variance of its noise in v, per unit of time; columns x1, x2, v1, v2."""
+    mass, schedule = process["mass"], process["schedule"]
+    beta = (schedule["b0"] + schedule["b1"] * t)[:, None]
+    friction = 2 * np.sqrt(mass)  # critical damping
+    x, v = u[:, :2], u[:, 2:]
+    drift = np.hstack([-beta * v / mass, beta * (x + friction / mass * v + 2 * friction * score)])
+    return drift, 2 * friction * beta
+
+
 def main(folder):
     manifest = json.load(open(f"{folder}/manifest.json"))
     inputs = np.load(f"{folder}/inputs.npz")
     answers = {}
     for entry in manifest["entries"]:
         process, outputs = entry["process"], entry["outputs"]
-        if process["kind"] != "cld" or "Gamma" in process or process["schedule"]["kind"] != "linear" or "s" in entry["inputs"]:
+        if process["kind"] != "cld" or "Gamma" in process or process["schedule"]["kind"] != "linear":
             continue
         given = {name: inputs[array] for name, array in entry["inputs"].items()}
+        if entry["quantity"] == "sampler.reverse_drift" and not entry["probability_flow"]:
+            drift, variance = reverse_sde(given["u"], given["score"], given["t"], process)
+            answers[outputs["drift"]] = drift
+            answers[outputs["diffusion"]] = np.hstack([np.zeros_like(drift[:, 2:]), np.sqrt(variance) + np.zeros_like(drift[:, 2:])])
+        elif entry["quantity"] == "sampler.step.em":
+            drift, variance = reverse_sde(given["u"], given["score"], given["t"], process)
+            h = (given["t"] - given["s"])[:, None]
+            mean = given["u"] + h * drift
+            answers[outputs["u_mean"]] = mean
+            answers[outputs["u_next"]] = np.hstack([mean[:, :2], mean[:, 2:] + np.sqrt(h * variance) * given["noise"][:, 2:]])
+        if "s" in given:
+            continue
         if "t" not in given:
             continue
         gamma = process["gamma"] if process["objective"] == "hsm" else 0.0
@@ -54,6 +77,9 @@ def main(folder):
             answers[outputs["xx"]], answers[outputs["xv"]], answers[outputs["vv"]] = xx, xv, vv
         elif entry["quantity"] == "kernel.ell":
             answers[outputs["ell"]] = np.sqrt(xx / det)
+        elif entry["quantity"] == "score.mixed":
+            v, net = given["u"][:, 2:], given["net_output"]
+            answers[outputs["score"]] = -v / vv[:, None] - np.sqrt(xx / det)[:, None] * net
         elif entry["quantity"] == "kernel.perturb":
             lxx = np.sqrt(xx)
             lvx, lvv = xv / lxx, np.sqrt(det / xx)

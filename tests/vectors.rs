@@ -2,17 +2,24 @@
 //! process and flag is there.
 #![cfg(feature = "cli")]
 
+use cld_sgm::data::{Component, Mixture};
+use cld_sgm::diffusion::Diffusion;
 use cld_sgm::kernel::{KernelValues, kernel_values};
+use cld_sgm::loss::{Form, Loss, Weighting};
 use cld_sgm::process::REGISTRY;
+use cld_sgm::sampler::flow::slope;
+use cld_sgm::sampler::grid::Spacing;
+use cld_sgm::sampler::{Denoise, Grid, Memory, Stepper, entry};
+use cld_sgm::score::{Conversion, Gaussian, MixtureScore, Parametrisation, Score};
 use cld_sgm::vectors::answers::{Answer, read_answers};
 use cld_sgm::vectors::arrays::{Array, read_npz, write_npz};
 use cld_sgm::vectors::compare::judge;
-use cld_sgm::vectors::generate::{NOTES, Request, SUITES, WITHOUT_VECTORS, generate};
-
+use cld_sgm::vectors::config::Config;
+use cld_sgm::vectors::generate::{NOTES, Request, SUITES, generate};
 use cld_sgm::vectors::predict::{CHANNELS, NOT_YET, QUANTITIES};
 use cld_sgm::vectors::reverse::OPTIONS;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 fn schema(name: &str) -> Value {
@@ -48,6 +55,149 @@ fn closed(v: &[KernelValues], quantity: &str, output: &str) -> Option<Vec<f64>> 
     }
 }
 
+/// A score whose values are given.
+struct Fixed(Vec<Vec<f64>>);
+
+impl Score for Fixed {
+    fn score(&self, _: f64, _: &[&[f64]], out: &mut [&mut [f64]]) -> cld_sgm::error::Result<()> {
+        out.iter_mut().zip(&self.0).for_each(|(o, s)| o.copy_from_slice(s));
+        Ok(())
+    }
+}
+
+/// One step from `t`; `noise` has slices for all channels per draw: a stepper that draws less takes those of its noised channels.
+fn step(stepper: &dyn Stepper, i: usize, diffusion: &Diffusion, u: &mut [Vec<f64>], noise: &[Vec<f64>], score: &dyn Score) {
+    let k = diffusion.channels();
+    let some: Vec<&[f64]> = if stepper.draws() == noise.len() {
+        noise.iter().map(|z| &z[..]).collect()
+    } else {
+        diffusion.noised().iter().filter(|_| stepper.draws() > 0).map(|i| &noise[*i][..]).collect()
+    };
+    assert_eq!((some.len(), u.len()), (stepper.draws(), k));
+    let mut memory = Memory::new(stepper, u[0].len());
+    let mut views: Vec<&mut [f64]> = u.iter_mut().map(|c| &mut c[..]).collect();
+    stepper.step(i, &mut views, &some, score, &mut memory).unwrap();
+}
+
+/// What the crate's own samplers, scores, losses and likelihoods give for one output, row-major.
+fn ours(quantity: &str, output: &str, config: &Config, inputs: &BTreeMap<String, Array>) -> Vec<f64> {
+    let diffusion = Diffusion::new(config.process().unwrap(), config.schedule, config.objective.gamma()).unwrap();
+    let k = diffusion.channels();
+    let d = 2;
+    // channels of row r
+    let row = |name: &str, r: usize| -> Vec<Vec<f64>> {
+        let a = &inputs[name];
+        let width = a.shape[a.shape.len() - 1];
+        a.data[r * width..(r + 1) * width].chunks(d).map(<[f64]>::to_vec).collect()
+    };
+    let option = |name: &str| inputs[&format!("option.{name}")].data[0];
+    if let Some(name) = quantity.strip_prefix("sampler.run.") {
+        let (n, eps) = (option("n_steps") as usize, option("eps"));
+        let spaced = if option("striding") == 1.0 { Spacing::Quadratic } else { Spacing::Linear };
+        let grid = Grid::spaced(spaced, &diffusion, n, eps).unwrap();
+        let stepper = entry(name).unwrap().build(&diffusion, &grid).unwrap();
+        let score = Gaussian::new(diffusion.clone(), inputs["data"].data[0], inputs["data"].data[1]).unwrap();
+        let rows = inputs["u"].shape[0];
+        let channel = CHANNELS.iter().position(|c| *c == output).unwrap();
+        let draws = inputs["noise"].shape[0] / n;
+        return (0..rows)
+            .flat_map(|r| {
+                let mut u = row("u", r);
+                for i in 0..n {
+                    let noise: Vec<Vec<f64>> = (0..draws).flat_map(|j| row("noise", (i * draws + j) * rows + r)).collect();
+                    step(&*stepper, i, &diffusion, &mut u, &noise, &score);
+                }
+                u.swap_remove(channel)
+            })
+            .collect();
+    }
+    let of = |r: usize, t: f64| -> Vec<f64> {
+        match quantity {
+            "sampler.reverse_drift" => {
+                let (u, score) = (row("u", r), row("score", r));
+                let (g, rate) = (diffusion.noise(t), diffusion.rate(t));
+                let flow = option("probability_flow") == 1.0;
+                if output == "diffusion" {
+                    return (0..k * d).map(|n| if flow { 0.0 } else { (rate * g[n / d * (k + 1)]).sqrt() }).collect();
+                }
+                let mut out = vec![vec![0.0; d]; k];
+                let mut scratch = vec![vec![0.0; d]; score.len()];
+                let us: Vec<&[f64]> = u.iter().map(|c| &c[..]).collect();
+                let mut outs: Vec<&mut [f64]> = out.iter_mut().map(|c| &mut c[..]).collect();
+                // half the score goes into the flow; twice the score makes its slope that of the reverse SDE
+                let score = score.into_iter().map(|s| s.into_iter().map(|x| if flow { x } else { 2.0 * x }).collect()).collect();
+                slope(&diffusion, t, &us, &Fixed(score), &mut scratch, &mut outs).unwrap();
+                out.concat().into_iter().map(|x| -x).collect()
+            }
+            q if q.starts_with("sampler.step.") => {
+                let name = &q["sampler.step.".len()..];
+                let stepper: Box<dyn Stepper> = if name == "denoise" {
+                    Box::new(Denoise::new(&diffusion, t).unwrap())
+                } else {
+                    entry(name).unwrap().build(&diffusion, &Grid::new(vec![t, inputs["s"].data[r]]).unwrap()).unwrap()
+                };
+                let noise = if name.starts_with("sscs") { [row("noise_1", r), row("noise_2", r)].concat() } else { row("noise", r) };
+                let noise = if output == "u_mean" { vec![vec![0.0; d]; noise.len()] } else { noise };
+                let mut u = row("u", r);
+                step(&*stepper, 0, &diffusion, &mut u, &noise, &Fixed(row("score", r)));
+                u.concat()
+            }
+            "loss.weight.likelihood" => Weighting::Likelihood.diagonal(&diffusion, t),
+            "loss.per_sample" => {
+                let weighting = [Weighting::Likelihood, Weighting::RatedEps, Weighting::Eps][option("weighting") as usize];
+                let hsm = config.objective.name() == "hsm";
+                let marginal = Diffusion::new(config.process().unwrap(), config.schedule, config.gamma.unwrap()).unwrap();
+                let loss = Loss::new(&marginal, config.objective, Form::Score, weighting).unwrap().at(t).unwrap();
+                let mut u0 = row("x0", r);
+                if !hsm {
+                    let deviation = (config.gamma.unwrap() * marginal.process().mass()).sqrt();
+                    u0.push(row("v_noise", r)[0].iter().map(|z| deviation * z).collect());
+                }
+                let (noise, mut u) = (row("noise", r), vec![vec![0.0; d]; k]);
+                let noise: Vec<&[f64]> = noise.iter().map(|c| &c[..]).collect();
+                loss.perturb(
+                    &u0.iter().map(|c| &c[..]).collect::<Vec<_>>(),
+                    &noise,
+                    &mut u.iter_mut().map(|c| &mut c[..]).collect::<Vec<_>>(),
+                )
+                .unwrap();
+                let s_vv = marginal.kernel(t).unwrap().cov[k * k - 1];
+                let ell = kernel_values(marginal.process(), marginal.schedule(), config.objective, 0.0, t).unwrap().ell;
+                let s: Vec<f64> = u[k - 1].iter().zip(&row("net_output", r)[0]).map(|(v, net)| -v / s_vv - ell * net).collect();
+                vec![loss.value(&noise, &[&s], &mut []).unwrap()]
+            }
+            "likelihood.mixture" => {
+                let (w, m, s) = (&inputs["weights"].data, &inputs["means"].data, &inputs["stds"].data);
+                let list = (0..w.len()).map(|j| Component::round(w[j], m[j * d..(j + 1) * d].to_vec(), s[j])).collect();
+                let (u, mut out) = (row("u", r), [0.0]);
+                let us: Vec<&[f64]> = u.iter().map(|c| &c[..]).collect();
+                MixtureScore::new(diffusion.clone(), Mixture::new(list).unwrap()).log_density(t, &us, &mut out).unwrap();
+                out.to_vec()
+            }
+            _ => {
+                let kind = match quantity {
+                    "score.score_from_eps" | "score.eps_from_score" => Parametrisation::Eps,
+                    "score.x0_from_eps" => Parametrisation::X0,
+                    _ => Parametrisation::Mixed,
+                };
+                let zero = vec![vec![0.0; d]; k];
+                let u = if inputs.contains_key("u") { row("u", r) } else { zero };
+                let us: Vec<&[f64]> = u.iter().map(|c| &c[..]).collect();
+                let conversion = Conversion::new(&diffusion, t).unwrap();
+                let mut out = vec![0.0; d];
+                if output == "score" {
+                    let given = row(if kind == Parametrisation::Eps { "eps" } else { "net_output" }, r);
+                    conversion.to_score(kind, &us, &[&given[0]], &mut [&mut out]).unwrap();
+                } else {
+                    conversion.from_score(kind, &us, &[&row("score", r)[0]], &mut [&mut out]).unwrap();
+                }
+                out
+            }
+        }
+    };
+    inputs["t"].data.iter().enumerate().flat_map(|(r, t)| of(r, *t)).collect()
+}
+
 /// The vectors' expected values come from the generic route; the crate's closed forms answer them and pass in f64. Catches
 /// an error in either, and a suite that leaves a quantity, a process or a flag out.
 #[test]
@@ -62,6 +212,15 @@ fn closed_forms_pass_the_vectors() {
         seen.insert(e.quantity.clone());
         kinds.insert(e.config.entry.name.to_string());
         let Answer::Given(outputs) = &mut e.answer else { panic!("{} has no answer", e.id) };
+        if ["sampler.", "score.", "loss.", "likelihood."].iter().any(|p| e.quantity.starts_with(p)) {
+            for (name, array) in outputs.iter_mut() {
+                let data = ours(&e.quantity, name, &e.config, &e.inputs);
+                assert_eq!(data.len(), array.data.len(), "{}", e.id);
+                array.data = data;
+            }
+            replaced.insert(e.quantity.clone());
+            continue;
+        }
         let Some(t) = e.inputs.get("t") else { continue };
         let zero = Array::new(t.shape.clone(), vec![0.0; t.data.len()]).unwrap();
         let s = e.inputs.get("s").unwrap_or(&zero);
@@ -80,9 +239,8 @@ fn closed_forms_pass_the_vectors() {
             }
         }
     }
-    assert_eq!(replaced.len(), 10, "the kernel suite: {replaced:?}");
-    let written = QUANTITIES.iter().map(|q| q.name).filter(|q| !WITHOUT_VECTORS.contains(q));
-    assert_eq!(seen, written.map(String::from).collect(), "every quantity has entries");
+    assert_eq!(replaced.len(), 10 + 15, "the kernel suite; steps, scores, losses and likelihoods: {replaced:?}");
+    assert_eq!(seen, QUANTITIES.iter().map(|q| q.name.to_string()).collect(), "every quantity has entries");
     assert_eq!(kinds, REGISTRY.iter().map(|e| e.name.to_string()).collect(), "every process has entries");
     let report = judge(&answers, &[], &mut |_, _| {}).unwrap();
     let worst: Vec<String> = report
@@ -163,8 +321,8 @@ fn schemas_agree_with_the_code() {
     for prefix in NOT_YET {
         assert!(pattern.contains(prefix.trim_end_matches('.')), "{prefix} is not in {pattern}");
     }
-    let listed: BTreeSet<&str> = SUITES.iter().flat_map(|(_, q)| q.iter().copied()).chain(WITHOUT_VECTORS.iter().copied()).collect();
-    assert_eq!(listed, QUANTITIES.iter().map(|q| q.name).collect(), "every quantity is in a suite, or listed");
+    let listed: BTreeSet<&str> = SUITES.iter().flat_map(|(_, q)| q.iter().copied()).collect();
+    assert_eq!(listed, QUANTITIES.iter().map(|q| q.name).collect(), "every quantity is in a suite");
     let properties = schema("cld-answers-1.schema.json")["$defs"]["entry"]["then"]["properties"].clone();
     for (field, _) in OPTIONS {
         assert!(!properties[field].is_null(), "{field} is not in the schema");

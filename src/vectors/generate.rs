@@ -5,6 +5,7 @@
 use super::arrays::{Array, write_npz, write_whole};
 use super::config::Config;
 use super::predict::{Inputs, Model, QUANTITIES, outputs, predict};
+use super::reverse;
 use crate::error::{Error, Result};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -39,25 +40,14 @@ pub const SUITES: &[(&str, &[&str])] = &[
     ("perturb", &["kernel.perturb"]),
     ("density", &["kernel.log_density", "kernel.score"]),
     ("conversion", &["kernel.score_from_eps", "kernel.eps_from_score", "kernel.x0_from_eps"]),
-];
-
-/// Quantities that `cld check` judges in users' own files, and that no suite writes yet.
-pub const WITHOUT_VECTORS: &[&str] = &[
-    "score.score_from_eps",
-    "score.eps_from_score",
-    "score.mixed",
-    "score.net_from_score",
-    "score.x0_from_eps",
-    "loss.weight.likelihood",
-    "loss.per_sample",
-    "sampler.reverse_drift",
-    "sampler.step.em",
-    "sampler.step.denoise",
-    "sampler.step.sscs",
-    "sampler.step.sscs-first-half-twice",
-    "sampler.run.em",
-    "sampler.run.sscs",
-    "likelihood.mixture",
+    ("score", &["score.score_from_eps", "score.eps_from_score", "score.mixed", "score.net_from_score", "score.x0_from_eps"]),
+    ("loss", &["loss.weight.likelihood", "loss.per_sample"]),
+    (
+        "step",
+        &["sampler.reverse_drift", "sampler.step.em", "sampler.step.denoise", "sampler.step.sscs", "sampler.step.sscs-first-half-twice"],
+    ),
+    ("run", &["sampler.run.em", "sampler.run.sscs"]),
+    ("likelihood", &["likelihood.mixture"]),
 ];
 
 /// The mistakes that corner cases are there to catch: flag, bug, effect.
@@ -107,6 +97,22 @@ fn catches(quantity: &str) -> &'static str {
         "kernel.score_from_eps" => "L^-1 for L^-T; -ell for its inverse",
         "kernel.eps_from_score" => "L for L^T",
         "kernel.x0_from_eps" => "the variance for the standard deviation",
+        "score.score_from_eps" => "the sign; 1/ell for ell",
+        "score.eps_from_score" => "the sign; ell for 1/ell",
+        "score.mixed" => "S_vv of DSM for that of HSM; M for S_vv; ell left out",
+        "score.net_from_score" => "the sign of v / S_vv; ell for 1/ell",
+        "score.x0_from_eps" => "the variance for the standard deviation; the position's channel taken alone",
+        "loss.weight.likelihood" => "a missing half; variance for standard deviation in the noise; the rate left out",
+        "loss.per_sample" => "ell for its square; a mean over coordinates for their sum; DSM's ell under HSM",
+        "sampler.reverse_drift" => "the forward sign; half of the score, or all of it in the probability flow",
+        "sampler.step.em" => "half of the kick; dt for sqrt(dt); score or rate at the step's end",
+        "sampler.step.denoise" => "noise in the last step; a step of another length than t",
+        "sampler.step.sscs" => {
+            "the forward sign of the coupling; score at the step's end; the first half's interval twice; a prior of variance 1"
+        }
+        "sampler.step.sscs-first-half-twice" => "the second half's own interval; the forward sign of the coupling",
+        "sampler.run.em" | "sampler.run.sscs" => "a step too many or too few; the striding; draws in another order",
+        "likelihood.mixture" => "a missing factor d; components pushed with the mean but not the variance; weights after the logarithm",
         _ => "",
     }
 }
@@ -227,6 +233,107 @@ fn hash(text: &str) -> u64 {
 /// Coordinates per channel in vector inputs.
 const DIM: usize = 2;
 
+/// Whether a quantity depends on DSM or HSM, and on gamma.
+fn of_objective(quantity: &str) -> bool {
+    quantity.starts_with("kernel.") || quantity == "loss.per_sample" || given_x0(quantity)
+}
+
+/// Whether a quantity is of the law given x_0 alone: HSM's wherever there is a velocity.
+fn given_x0(quantity: &str) -> bool {
+    quantity.starts_with("score.") || quantity == "likelihood.mixture"
+}
+
+/// Whether there is an entry of this quantity for a configuration.
+fn wanted(quantity: &str, config: &Config, model: &Model) -> bool {
+    if !reverse::covers(quantity) {
+        return true;
+    }
+    // the mixed score has S_vv of HSM: without gamma there is none
+    let gamma = config.gamma.is_some() || !matches!(quantity, "score.mixed" | "score.net_from_score" | "loss.per_sample");
+    gamma && reverse::fits(quantity, model).is_ok() && (!given_x0(quantity) || model.channels() == 1 || config.objective.name() == "hsm")
+}
+
+/// Steps: long and short, late and early, the last one down to 0.
+const STEPS: &[(f64, f64)] = &[(1.0, 0.9), (1.0, 0.999), (0.6, 0.5), (0.3, 0.2), (0.1, 0.09), (1e-2, 1e-3), (1e-3, 1e-5), (1e-5, 0.0)];
+
+/// Steps of a run.
+const RUN: usize = 5;
+
+/// The inputs of steps, scores, losses and likelihoods. Settings are among them, under [`reverse::option_key`]; those with a few
+/// words go through them from one configuration to the next.
+fn reverse_inputs(quantity: &str, config: &Config, model: &Model, seed: u64, (i, id): (usize, &str)) -> Result<BTreeMap<String, Array>> {
+    let (k, m) = (model.channels(), reverse::noised(model).len());
+    let mut rng = StdRng::seed_from_u64(seed ^ hash(id));
+    let mut map = BTreeMap::new();
+    let mut put = |name: &str, shape: Vec<usize>, data: Vec<f64>| Array::new(shape, data).map(|a| map.insert(name.to_string(), a));
+    let mut normals = |n: usize| (0..n).map(|_| rng.sample::<f64, _>(StandardNormal)).collect::<Vec<f64>>();
+    let (mut t, s): (Vec<f64>, Vec<f64>) = STEPS.iter().copied().unzip();
+    if quantity == "score.x0_from_eps" {
+        // once the mean is gone, nothing but overflow is left to check
+        let all = Array::new(vec![t.len()], t.clone())?;
+        let given: Inputs<'_> = [("t".to_string(), &all)].into();
+        let (weight, _) = predict("kernel.mean", model, &given, "xx")?;
+        t = t.into_iter().zip(weight).filter(|(_, w)| w.truth.hi.abs() > 1e-100).map(|(t, _)| t).collect();
+    }
+    let n = t.len();
+    let block = vec![n, k * DIM];
+    let one = vec![n, DIM];
+    if quantity.starts_with("sampler.run.") {
+        put("u", vec![2, k * DIM], normals(2 * k * DIM))?;
+        let draws = if quantity == "sampler.run.em" { RUN } else { 2 * RUN };
+        put("noise", vec![draws, 2, k * DIM], normals(draws * 2 * k * DIM))?;
+        put("data", vec![2], vec![0.5, 0.75])?;
+        for (field, value) in [("n_steps", RUN as f64), ("eps", 1e-3), ("striding", (i % 2) as f64), ("denoise", 0.0)] {
+            put(&reverse::option_key(field), vec![1], vec![value])?;
+        }
+        return Ok(map);
+    }
+    if quantity == "sampler.step.denoise" {
+        t = vec![1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0];
+        put("s", vec![n], vec![0.0; n])?;
+    } else if quantity.starts_with("sampler.step.") {
+        put("s", vec![n], s)?;
+    }
+    put("t", vec![n], t)?;
+    match quantity {
+        "loss.weight.likelihood" => {}
+        "loss.per_sample" => {
+            put("x0", one.clone(), normals(n * DIM))?;
+            put("noise", block, normals(n * k * DIM))?;
+            if config.objective.name() == "dsm" {
+                put("v_noise", one.clone(), normals(n * DIM))?;
+            }
+            put("net_output", one, normals(n * DIM))?;
+            put(&reverse::option_key("weighting"), vec![1], vec![(i % 3) as f64])?;
+        }
+        "likelihood.mixture" => {
+            put("u", block, normals(n * k * DIM))?;
+            put("weights", vec![2], vec![0.25, 0.75])?;
+            put("means", vec![2, DIM], [1.0, -0.5, -1.0, 0.25].to_vec())?;
+            put("stds", vec![2], vec![0.5, 0.125])?;
+        }
+        "score.score_from_eps" => drop(put("eps", one, normals(n * DIM))?),
+        "score.eps_from_score" => drop(put("score", one, normals(n * DIM))?),
+        _ => {
+            put("u", block.clone(), normals(n * k * DIM))?;
+            if quantity == "score.mixed" {
+                put("net_output", one, normals(n * DIM))?;
+            } else {
+                put("score", vec![n, m * DIM], normals(n * m * DIM))?;
+            }
+            if quantity == "sampler.reverse_drift" {
+                put(&reverse::option_key("probability_flow"), vec![1], vec![(i % 2) as f64])?;
+            } else if quantity.starts_with("sampler.step.sscs") {
+                put("noise_1", block.clone(), normals(n * k * DIM))?;
+                put("noise_2", block, normals(n * k * DIM))?;
+            } else if quantity.starts_with("sampler.step.") {
+                put("noise", block, normals(n * k * DIM))?;
+            }
+        }
+    }
+    Ok(map)
+}
+
 /// The inputs of one entry, and its flags.
 fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: u64, id: &str) -> Result<BTreeMap<String, Array>> {
     let k = model.channels();
@@ -328,19 +435,26 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                 if *suite == "transition" && hsm {
                     continue;
                 }
-                if !quantity.starts_with("kernel.") || *suite == "transition" {
+                if !wanted(quantity, &config, &model) {
+                    continue;
+                }
+                if !of_objective(quantity) || *suite == "transition" {
                     let key = format!("{suite} {quantity} {} {:?} {:?}", config.entry.name, config.params, config.schedule);
                     if !written_once.insert(key) {
                         continue;
                     }
                 }
                 let id = format!("{quantity}{}/{i:02}", if *suite == "transition" { ".interval" } else { "" });
-                let arrays = inputs_of(quantity, suite, &config, &model, request.seed, &id)?;
+                let arrays = if reverse::covers(quantity) {
+                    reverse_inputs(quantity, &config, &model, request.seed, (i, &id))?
+                } else {
+                    inputs_of(quantity, suite, &config, &model, request.seed, &id)?
+                };
                 let given: Inputs<'_> = arrays.iter().map(|(k, v)| (k.clone(), v)).collect();
                 let mut flags: Vec<&str> = flags.clone();
                 flags.push(if *suite == "transition" { "CloseTimes" } else { "SmallTime" });
                 if !quantity.starts_with("kernel.") && *suite != "transition" {
-                    flags.retain(|f| !matches!(*f, "SmallTime" | "GammaZero" | "GammaAboveTwo"));
+                    flags.retain(|f| *f != "SmallTime" && (of_objective(quantity) || !matches!(*f, "GammaZero" | "GammaAboveTwo")));
                 }
                 let mut outs = serde_json::Map::new();
                 for output in outputs(quantity, model.channels()) {
@@ -357,12 +471,26 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                     expected.insert(name.clone(), Array::new(shape, cells.iter().map(|c| c.truth.to_f64()).collect())?);
                     outs.insert(output, name.into());
                 }
-                let ins: serde_json::Map<String, Json> = arrays.keys().map(|k| (k.clone(), format!("{id}.{k}").into())).collect();
-                entries.push(json!({
+                let setting = |name: &str| reverse::OPTIONS.iter().find(|(field, _)| reverse::option_key(field) == name);
+                let arrays_only = || arrays.iter().filter(|(k, _)| setting(k).is_none());
+                let ins: serde_json::Map<String, Json> = arrays_only().map(|(k, _)| (k.clone(), format!("{id}.{k}").into())).collect();
+                let mut entry = json!({
                     "id": id, "quantity": quantity, "process": object, "inputs": ins, "outputs": outs,
                     "flags": flags, "catches": catches(quantity),
-                }));
-                inputs.extend(arrays.into_iter().map(|(k, v)| (format!("{id}.{k}"), v)));
+                });
+                for (name, a) in &arrays {
+                    if let Some((field, words)) = setting(name) {
+                        let value = a.data[0];
+                        entry[*field] = match words {
+                            [] if value.fract() == 0.0 => json!(value as i64),
+                            [] => json!(value),
+                            ["false", "true"] => json!(value == 1.0),
+                            words => json!(words[value as usize]),
+                        };
+                    }
+                }
+                entries.push(entry);
+                inputs.extend(arrays_only().map(|(k, v)| (format!("{id}.{k}"), v.clone())));
             }
         }
     }
