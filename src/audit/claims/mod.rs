@@ -1,12 +1,14 @@
 //! Families of claims about scores, losses, samplers and likelihoods: a file each, and a line in [`parts`].
 
+pub mod likelihood;
+pub mod loss;
 pub mod sampler;
 
 use super::check::Part;
 use crate::error::Result;
 
 /// Every family.
-const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[sampler::parts];
+const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[sampler::parts, loss::parts, likelihood::parts];
 
 /// Every part of every family.
 ///

@@ -44,14 +44,14 @@ const RUN_STEPS: usize = 16;
 pub type Moments = (Vec<f64>, Vec<f64>);
 
 /// A process by name, with a rate that changes with time.
-struct Case {
-    name: &'static str,
-    about: String,
-    diffusion: Diffusion,
+pub(super) struct Case {
+    pub name: &'static str,
+    pub about: String,
+    pub diffusion: Diffusion,
 }
 
 /// Every kind of process: each with one channel or more, with noise on one channel or on all.
-fn cases() -> Result<Vec<Case>> {
+pub(super) fn cases() -> Result<Vec<Case>> {
     let all = [
         ("cld", json!({"kind": "cld", "mass": 0.25, "gamma": 0.04})),
         ("cld-under", json!({"kind": "cld", "mass": 0.25, "Gamma": 0.5, "gamma": 0.04})),

@@ -1,0 +1,334 @@
+//! Claims about losses: every objective, form and weighting on every process that it is defined for.
+//!
+//! Data and noise are Gaussian, outputs affine: all expectations are of polynomials of degree 4 at most, which three nodes for each
+//! normal give exactly. So the loss that runs is held against closed forms without noise.
+
+use super::sampler::{Case, cases};
+use crate::audit::check::{Check, Near, Part};
+use crate::audit::claim::Method;
+use crate::diffusion::Diffusion;
+use crate::error::Result;
+use crate::kernel::{Objective, kernel_values};
+use crate::loss::exact::{estimator, gap, moments};
+use crate::loss::{Form, Loss, Times, Weighting};
+use crate::score::{Gaussian, Score};
+use crate::vectors::predict::CHANNELS;
+
+/// Mean and standard deviation of the data.
+const DATA: (f64, f64) = (0.7, 0.5);
+
+/// Times of the claims.
+const TIMES: [f64; 4] = [1e-3, 0.05, 0.4, 1.0];
+
+/// Where random times begin.
+const EPS: f64 = 1e-4;
+
+/// Nodes and weights for a standard normal: -sqrt 3, 0, sqrt 3.
+const RULE: [(f64, f64); 3] = [(-1.732_050_807_568_877_2, 1.0 / 6.0), (0.0, 2.0 / 3.0), (1.732_050_807_568_877_2, 1.0 / 6.0)];
+
+/// Data, velocities and noise as a batch of nodes.
+struct Nodes {
+    weight: Vec<f64>,
+    u0: Vec<Vec<f64>>,
+    noise: Vec<Vec<f64>>,
+}
+
+/// The nodes of an objective: DSM starts from velocities of variance gamma M, HSM from none.
+fn nodes(d: &Diffusion, objective: Objective) -> Nodes {
+    let k = d.channels();
+    let initial = (d.gamma() * d.process().mass()).sqrt();
+    let velocities = if objective == Objective::DSM && initial > 0.0 { k - 1 } else { 0 };
+    let normals = 1 + velocities + k;
+    let mut out = Nodes { weight: vec![], u0: vec![vec![]; 1 + velocities], noise: vec![vec![]; k] };
+    for code in 0..3usize.pow(normals as u32) {
+        let at: Vec<_> = (0..normals).map(|i| RULE[code / 3usize.pow(i as u32) % 3]).collect();
+        out.weight.push(at.iter().map(|a| a.1).product());
+        out.u0.iter_mut().enumerate().for_each(|(c, u)| u.push(if c == 0 { DATA.0 + DATA.1 * at[0].0 } else { initial * at[c].0 }));
+        out.noise.iter_mut().enumerate().for_each(|(c, n)| n.push(at[1 + velocities + c].0));
+    }
+    out
+}
+
+fn views(channels: &[Vec<f64>]) -> Vec<&[f64]> {
+    channels.iter().map(Vec::as_slice).collect()
+}
+
+fn views_mut(channels: &mut [Vec<f64>]) -> Vec<&mut [f64]> {
+    channels.iter_mut().map(Vec::as_mut_slice).collect()
+}
+
+/// The noised batch.
+fn noised(loss: &Loss, t: f64, n: &Nodes) -> Result<Vec<Vec<f64>>> {
+    let mut u = vec![vec![0.0; n.weight.len()]; loss.diffusion().channels()];
+    loss.at(t)?.perturb(&views(&n.u0), &views(&n.noise), &mut views_mut(&mut u))?;
+    Ok(u)
+}
+
+/// A coefficient of the affine score that gradients are taken at.
+fn coefficient(i: usize, j: usize) -> f64 {
+    0.3 * ((3 * i + j) as f64).cos()
+}
+
+/// Gradient of the expected loss with respect to the coefficients of an affine score, `s_i = sum_j A_ij u_j + A_iK`, row by row, and
+/// the size of its terms.
+fn gradient(loss: &Loss, t: f64) -> Result<(Vec<f64>, Vec<f64>)> {
+    let n = nodes(loss.diffusion(), loss.objective());
+    let mut u = noised(loss, t, &n)?;
+    u.push(vec![1.0; n.weight.len()]);
+    let m = loss.diffusion().noised().len();
+    let of = |i: usize, r: usize| u.iter().enumerate().map(|(j, u)| coefficient(i, j) * u[r]).sum();
+    let output: Vec<Vec<f64>> = (0..m).map(|i| (0..n.weight.len()).map(|r| of(i, r)).collect()).collect();
+    let mut g = output.clone();
+    loss.at(t)?.value(&views(&n.noise), &views(&output), &mut views_mut(&mut g))?;
+    let (mut sum, mut size) = (vec![], vec![]);
+    for g in &g {
+        for u in &u {
+            let term = |r: usize| n.weight[r] * g[r] * u[r];
+            sum.push((0..u.len()).map(term).sum());
+            size.push((0..u.len()).map(|r| term(r).abs()).sum());
+        }
+    }
+    Ok((sum, size))
+}
+
+/// The same by Stein's identity, `E score(u) f(u) = -E grad f(u)`: of the law of `u_t` alone.
+fn by_stein(loss: &Loss, t: f64) -> Result<Vec<f64>> {
+    let d = loss.diffusion();
+    let (mut mean, cov) = Gaussian::new(d.clone(), DATA.0, DATA.1)?.law(t)?;
+    let (k, m, q) = (d.channels(), d.noised().len(), loss.at(t)?.quadratic().to_vec());
+    mean.push(1.0);
+    let second = |l: usize, j: usize| mean[l] * mean[j] + if l < k && j < k { cov[l * k + j] } else { 0.0 };
+    let missed =
+        |i: usize, j: usize| (0..=k).map(|l| coefficient(i, l) * second(l, j)).sum::<f64>() + if d.noised()[i] == j { 1.0 } else { 0.0 };
+    Ok((0..m * (k + 1)).map(|n| (0..m).map(|l| 2.0 * q[n / (k + 1) * m + l] * missed(l, n % (k + 1))).sum()).collect())
+}
+
+/// Gradients of DSM and HSM with respect to an affine score: one number, that of explicit score matching.
+fn one_gradient(case: &Case, all: &mut Vec<Check>) -> Result<()> {
+    let (d, k) = (&case.diffusion, case.diffusion.channels());
+    let of = |o: Objective| Loss::new(d, o, Form::Score, Weighting::Likelihood);
+    let (m, mut table) = (d.noised().len(), vec![]);
+    for t in TIMES {
+        let dsm = gradient(&of(Objective::DSM)?, t)?;
+        let hsm = if k > 1 { gradient(&of(Objective::hsm(d.gamma())?)?, t)? } else { dsm.clone() };
+        table.push((t, dsm, hsm, by_stein(&of(Objective::DSM)?, t)?));
+    }
+    for e in 0..m * (k + 1) {
+        let (i, j) = (CHANNELS[d.noised()[e / (k + 1)]], if e % (k + 1) == k { "1" } else { CHANNELS[e % (k + 1)] });
+        let reason = "1e-10 of the sum of the terms' sizes: quadrature that is exact, sums of up to 729 terms";
+        let says = |a: &str, b: &str| {
+            format!("gradient of the expected {a} with respect to the coefficient of {j} in an affine score of {i}, {}, is {b}", case.about)
+        };
+        let near = |t: f64, found: f64, expected: f64, unit: f64| Near { at: t, found, expected, tolerance: 1e-10 * unit, unit };
+        if k > 1 {
+            let points = table.iter().map(|(t, a, b, _)| near(*t, a.0[e], b.0[e], a.1[e])).collect();
+            let name = format!("loss.{}/dsm-hsm.{i}{j}", case.name);
+            all.push(Check::near(&name, "loss.gradient", Method::Identity, says("DSM", "HSM's"), reason, points));
+        }
+        let points = table.iter().map(|(t, _, b, s)| near(*t, b.0[e], s[e], b.1[e])).collect();
+        let name = format!("loss.{}/stein.{i}{j}", case.name);
+        let who = if k > 1 { "HSM" } else { "DSM" };
+        all.push(Check::near(&name, "loss.gradient", Method::Identity, says(who, "that of Stein's identity"), reason, points));
+    }
+    Ok(())
+}
+
+/// Mean and variance of the loss of one value by quadrature, for the exact score or an output 0.
+fn found(loss: &Loss, t: f64, exact: bool) -> Result<(f64, f64)> {
+    let d = loss.diffusion();
+    let n = nodes(d, loss.objective());
+    let (k, m, rows, at) = (d.channels(), d.noised().len(), n.weight.len(), loss.at(t)?);
+    let mut output = vec![vec![0.0; rows]; m];
+    if exact {
+        Gaussian::new(d.clone(), DATA.0, DATA.1)?.score(t, &views(&noised(loss, t, &n)?), &mut views_mut(&mut output))?;
+        if loss.form() == Form::Eps {
+            let (s, lower) = (output.clone(), kernel_values(d.process(), d.schedule(), loss.objective(), 0.0, t)?.chol_lower);
+            let eps = |i: usize, r: usize| -(0..m).map(|j| lower[d.noised()[j] * k + d.noised()[i]] * s[j][r]).sum::<f64>();
+            output.iter_mut().enumerate().for_each(|(i, o)| o.iter_mut().enumerate().for_each(|(r, o)| *o = eps(i, r)));
+        }
+    }
+    let mut values = vec![];
+    for r in 0..rows {
+        let one = |c: &'_ [Vec<f64>]| c.iter().map(|c| [c[r]]).collect::<Vec<_>>();
+        let (noise, output) = (one(&n.noise), one(&output));
+        let noise: Vec<&[f64]> = noise.iter().map(|c| &c[..]).collect();
+        let output: Vec<&[f64]> = output.iter().map(|c| &c[..]).collect();
+        values.push(at.value(&noise, &output, &mut [])?);
+    }
+    let mean = n.weight.iter().zip(&values).map(|(w, v)| w * v).sum::<f64>();
+    Ok((mean, n.weight.iter().zip(&values).map(|(w, v)| w * (v - mean) * (v - mean)).sum()))
+}
+
+/// Means and variances of the loss that runs, and its gradient against differences of its value.
+fn values(case: &Case, loss: &Loss, all: &mut Vec<Check>) -> Result<()> {
+    let (form, weighting) = (if loss.form() == Form::Eps { "eps" } else { "score" }, loss.weighting().name());
+    let name = format!("loss.{}/{}.{form}.{weighting}", case.name, loss.objective().name());
+    let about = format!("{} in {form} form, weighting `{weighting}`, {}", loss.objective().name(), case.about);
+    for (who, deviation) in [("exact", Some(DATA.1)), ("zero", None)] {
+        let mut points = [vec![], vec![]];
+        for t in TIMES {
+            let (f, e) = (found(loss, t, deviation.is_some())?, moments(loss, deviation, t)?);
+            for (p, (found, expected)) in points.iter_mut().zip([(f.0, e.0), (f.1, e.1)]) {
+                p.push(Near { at: t, found, expected, tolerance: 1e-9 * expected, unit: expected });
+            }
+        }
+        for (what, points) in ["mean", "variance"].into_iter().zip(points) {
+            let output = if who == "zero" { "an output 0" } else { "the exact score" };
+            let says =
+                format!("{what} of the loss of one value for {output}, {about}: what runs, by exact quadrature, against the closed form");
+            let reason = "1e-9 relative: score and target nearly agree, what is missed is down to 1e-3 of either";
+            all.push(Check::near(&format!("{name}.{who}.{what}"), "loss.constant", Method::Identity, says, reason, points));
+        }
+    }
+    // differences of a quadratic: no truncation
+    let (k, m, dim) = (loss.diffusion().channels(), loss.diffusion().noised().len(), 2);
+    let wave = |n: usize, seed: f64| (0..n * TIMES.len() * dim).map(|i| ((i as f64 + 1.0) * seed).sin() * 1.7).collect::<Vec<_>>();
+    let of = |slices: usize, seed: f64| (0..slices).map(|c| wave(1, seed + c as f64)).collect::<Vec<_>>();
+    let (plan, noise, mut output) = (loss.plan(&TIMES)?, of(k, 1.3), of(m, 2.1));
+    let scale: Vec<f64> = (0..TIMES.len()).map(|i| 0.5 + i as f64).collect();
+    let (mut g, mut each) = (output.clone(), vec![0.0; TIMES.len()]);
+    plan.value(&scale, &views(&noise), &views(&output), &mut each, &mut views_mut(&mut g))?;
+    let mut points = vec![];
+    for i in 0..m {
+        for (r, at) in TIMES.iter().enumerate() {
+            let mut shifted = |by: f64| -> Result<f64> {
+                let keep = output[i][r * dim + 1];
+                output[i][r * dim + 1] = keep + by;
+                plan.value(&scale, &views(&noise), &views(&output), &mut each, &mut [])?;
+                output[i][r * dim + 1] = keep;
+                Ok(each[r] / TIMES.len() as f64)
+            };
+            let (above, below) = (shifted(0.5)?, shifted(-0.5)?);
+            let unit = above + below;
+            points.push(Near { at: *at, found: g[i][r * dim + 1], expected: above - below, tolerance: 1e-12 * unit, unit });
+        }
+    }
+    let says = format!("gradient of a batch with a time for each row, {about}, is the central difference of its value");
+    let reason = "1e-12 of the values: a quadratic has no truncation error";
+    all.push(Check::near(&format!("{name}.gradient"), "loss.batch", Method::Identity, says, reason, points));
+    Ok(())
+}
+
+/// HSM's constant is below DSM's by the gap, and its estimator varies less.
+fn gaps(case: &Case, all: &mut Vec<Check>) -> Result<()> {
+    let (d, k) = (&case.diffusion, case.diffusion.channels());
+    let of = |o: Objective| Loss::new(d, o, Form::Score, Weighting::Score);
+    let (dsm, hsm) = (of(Objective::DSM)?, of(Objective::hsm(d.gamma())?)?);
+    let (mut gaps, mut ratios) = (vec![], vec![]);
+    for t in TIMES {
+        let (a, b, g) = (found(&dsm, t, true)?, found(&hsm, t, true)?, gap(&hsm, t)?);
+        let expected = d.noised().iter().map(|i| g[i * k + i]).sum();
+        gaps.push(Near { at: t, found: a.0 - b.0, expected, tolerance: 1e-9 * a.0, unit: a.0 });
+        // between 0 and 1
+        ratios.push(Near { at: t, found: b.1 / a.1, expected: 0.5, tolerance: 0.5, unit: 1.0 });
+    }
+    let name = format!("loss.{}", case.name);
+    let says =
+        format!("DSM's expected loss less HSM's for the exact score, {}, is the trace of the gap of their inverse covariances", case.about);
+    let reason = "1e-9 of DSM's expected loss: what two quadratures leave";
+    all.push(Check::near(&format!("{name}/gap"), "loss.gap", Method::Identity, says, reason, gaps));
+    let says = format!("variance of HSM's loss of one value over DSM's for the exact score, {}, is between 0 and 1", case.about);
+    all.push(Check::near(&format!("{name}/ratio"), "loss.gap", Method::Identity, says, "from 0 to 1", ratios));
+    Ok(())
+}
+
+/// Times by importance: their density is the weight's, they have the density that is returned, and with it the estimator varies by
+/// the noise alone.
+fn times(case: &Case, objective: Objective, all: &mut Vec<Check>) -> Result<()> {
+    const CELLS: usize = 1024;
+    const PANELS: usize = 512;
+    let (d, k) = (&case.diffusion, case.diffusion.channels());
+    let loss = Loss::new(d, objective, Form::Score, Weighting::Likelihood)?;
+    let times = Times::importance(&loss, EPS)?;
+    let weight = |t: f64| -> Result<f64> {
+        let (inverse, noise) = (kernel_values(d.process(), d.schedule(), objective, 0.0, t)?.inv, d.noise(t));
+        Ok(0.5 * d.rate(t) * d.noised().iter().map(|i| noise[i * k + i] * inverse[i * k + i]).sum::<f64>())
+    };
+    let time = |part: f64| if part == 1.0 { 1.0 } else { EPS.powf(1.0 - part) };
+    // Simpson's rule in ln t
+    let h = -EPS.ln() / (2 * PANELS) as f64;
+    let mut total = 0.0;
+    for i in 0..=2 * PANELS {
+        let share = if i == 0 || i == 2 * PANELS { 1.0 } else { 2.0 + 2.0 * (i % 2) as f64 };
+        let t = time(i as f64 / (2 * PANELS) as f64);
+        total += share * h / 3.0 * t * weight(t)?;
+    }
+    let mut density = vec![];
+    for t in [EPS, 7e-4, 5e-3, 0.03, 0.2, 0.65, 1.0] {
+        let expected = weight(t)? / total;
+        density.push(Near { at: t, found: times.density(t), expected, tolerance: 1e-4 * expected, unit: expected });
+    }
+    // the density is made of straight lines in ln t, so that trapezoids between its knots are exact
+    let mut below = vec![];
+    for u in [0.013, 0.21, 0.5, 0.77, 0.994] {
+        let (t, at) = times.draw(u);
+        let (mut sum, mut i) = (0.0, 0);
+        let mut last = (EPS, EPS * times.density(EPS));
+        loop {
+            i += 1;
+            let next = time(i as f64 / CELLS as f64).min(t);
+            let value = next * times.density(next);
+            sum += 0.5 * (last.1 + value) * (next / last.0).ln();
+            last = (next, value);
+            if next >= t || i == CELLS {
+                break;
+            }
+        }
+        below.push(Near { at: t, found: sum, expected: u, tolerance: 1e-10, unit: 1.0 });
+        below.push(Near { at: t, found: at / times.density(t), expected: 1.0, tolerance: 1e-10, unit: 1.0 });
+    }
+    let name = format!("loss.{}/times.{}", case.name, objective.name());
+    let about = format!("times by importance for {} with the likelihood weighting, {}", objective.name(), case.about);
+    let says = format!("density of {about}, is the weight over its integral");
+    let reason = "1e-4 relative: straight lines between 1025 knots";
+    all.push(Check::near(&format!("{name}.density"), "loss.time.importance", Method::Identity, says, reason, density));
+    let says = format!("{about}: integral of the density up to the time drawn is the uniform it was drawn by; it is the density returned");
+    let reason = "1e-10: sums of up to 1024 cells, logarithms of times";
+    all.push(Check::near(&format!("{name}.draw"), "loss.time.importance", Method::Identity, says, reason, below));
+    if d.noised().len() == 1 {
+        // a chi-square of one degree times the integral
+        let (mean, variance) = estimator(&loss, None, &times, 1)?;
+        let points = vec![
+            Near { at: 0.0, found: mean, expected: total, tolerance: 1e-7 * total, unit: total },
+            Near { at: 1.0, found: variance, expected: 2.0 * total * total, tolerance: 1e-6 * total * total, unit: 2.0 * total * total },
+        ];
+        let says = format!(
+            "{about}: the estimator of the integral for an output 0 has the integral as mean (0) and twice its square as variance (1)"
+        );
+        let reason = "1e-7 and 1e-6: the lines miss the weight by up to 1e-4, the variance by its square";
+        all.push(Check::near(&format!("{name}.estimator"), "loss.time.variance", Method::Identity, says, reason, points));
+    }
+    Ok(())
+}
+
+/// All claims of one process.
+fn claims(case: &Case) -> Result<Vec<Check>> {
+    let (d, mut all) = (&case.diffusion, vec![]);
+    let mut objectives = vec![Objective::DSM];
+    if d.channels() > 1 {
+        objectives.push(Objective::hsm(d.gamma())?);
+        gaps(case, &mut all)?;
+    }
+    one_gradient(case, &mut all)?;
+    for objective in objectives {
+        for form in [Form::Score, Form::Eps] {
+            for weighting in Weighting::ALL {
+                // some processes have no eps form
+                if let Ok(loss) = Loss::new(d, objective, form, weighting) {
+                    values(case, &loss, &mut all)?;
+                }
+            }
+        }
+        times(case, objective, &mut all)?;
+    }
+    Ok(all)
+}
+
+/// Every loss on every process.
+///
+/// # Errors
+/// None in practice.
+pub fn parts() -> Result<Vec<Part>> {
+    let part = |case: Case| Part { case: format!("loss.{}", case.name), tests: 0, run: Box::new(move |_| claims(&case)) };
+    Ok(cases()?.into_iter().map(part).collect())
+}
