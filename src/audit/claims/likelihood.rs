@@ -302,7 +302,10 @@ pub fn parts() -> Result<Vec<Part>> {
         let name = format!("likelihood.{}", case.name);
         let velocity = case.diffusion.gamma() > 0.0;
         let tests = if one_noised(&case) { ROWS } else { 0 } + usize::from(velocity && case.diffusion.channels() == 2);
+        // draws of their own for each process
+        let own = all.len() as u64;
         let run = move |seed: u64| -> Result<Vec<Check>> {
+            let seed = seed.wrapping_mul(64).wrapping_add(own);
             let mut all = vec![];
             flows(&case, &mut all)?;
             if one_noised(&case) {
