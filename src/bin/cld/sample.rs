@@ -6,9 +6,10 @@ use crate::{Outcome, Result};
 use cld_sgm::Error;
 use cld_sgm::data;
 use cld_sgm::metrics::{Pairwise, sliced};
-use cld_sgm::sampler::driver::Run;
+use cld_sgm::sampler::adaptive::Tolerance;
+use cld_sgm::sampler::driver::{AdaptiveRun, Run};
 use cld_sgm::sampler::grid::Spacing;
-use cld_sgm::sampler::{Grid, entry};
+use cld_sgm::sampler::{ADAPTIVE, Grid, entry};
 use cld_sgm::score::{Counted, MixtureScore};
 use cld_sgm::vectors::arrays::{Array, write_npz, write_whole};
 use cld_sgm::vectors::plot::{Cloud, Format, clouds};
@@ -27,12 +28,15 @@ pub struct Args {
     /// Data: mixture, diamond, swissroll, modes25, funnel.
     #[arg(long)]
     data: String,
-    /// Sampler: em, sscs, ...; an unknown name lists them all.
+    /// Sampler: em, sscs, ...; an unknown name lists them all. gotta-go-fast chooses its own steps.
     #[arg(long)]
     sampler: String,
-    /// Steps of the grid, from t = 1 to eps.
+    /// Steps of the grid, from t = 1 to eps; every sampler needs them but gotta-go-fast.
     #[arg(long)]
-    steps: usize,
+    steps: Option<usize>,
+    /// Relative tolerance of gotta-go-fast, whose absolute one is a tenth of it; 0.01 if absent.
+    #[arg(long)]
+    tolerance: Option<f64>,
     /// Samples.
     #[arg(long, default_value_t = 10_000)]
     n: usize,
@@ -81,10 +85,26 @@ const BLOCK: usize = 500;
 pub fn run(args: &Args) -> Result<Outcome> {
     let toy = data::entry(&args.data)?;
     let mixture = (toy.build)()?;
-    let sampler = entry(&args.sampler)?;
+    let adaptive = ADAPTIVE.iter().find(|e| e.name == args.sampler);
     let (diffusion, about) = args.setting.diffusion()?;
-    let grid = Grid::spaced(spacing(&args.grid)?, &diffusion, args.steps, args.eps)?;
-    let stepper = sampler.build(&diffusion, &grid)?;
+    let fixed = match adaptive {
+        Some(_) if args.steps.is_some() => return Err(Error::parameter("steps", "given", "absent: this sampler chooses its steps")),
+        Some(_) => None,
+        None => {
+            let sampler = entry(&args.sampler)?;
+            if let Some(t) = args.tolerance {
+                return Err(Error::parameter("tolerance", t, "absent, but for gotta-go-fast"));
+            }
+            let steps = args.steps.ok_or_else(|| Error::parameter("steps", "missing", "1 to 10000000; this sampler needs it"))?;
+            let grid = Grid::spaced(spacing(&args.grid)?, &diffusion, steps, args.eps)?;
+            Some((sampler, sampler.build(&diffusion, &grid)?, grid))
+        }
+    };
+    let relative = args.tolerance.unwrap_or(0.01);
+    let tolerance = Tolerance::new(relative, 0.1 * relative)?;
+    if !(args.eps > 0.0 && args.eps < 1.0) {
+        return Err(Error::parameter("eps", args.eps, "0 < eps < 1"));
+    }
     if !(1..=100_000_000).contains(&args.n) {
         return Err(Error::parameter("n", args.n, "1 to 100000000"));
     }
@@ -95,23 +115,30 @@ pub fn run(args: &Args) -> Result<Outcome> {
     threads(args.threads)?;
     let dim = mixture.dim();
     let score = Counted::new(MixtureScore::new(diffusion.clone(), mixture.clone()));
-    let run = Run {
-        diffusion: &diffusion,
-        stepper: &*stepper,
-        grid: &grid,
-        denoise: args.denoise,
-        score: &score,
-        n: args.n,
-        dim,
-        seed: args.seed,
-    };
     let bar = Mutex::new(Bar::new("sampling"));
     let start = Instant::now();
-    let samples = run.sample(&|done, total| {
+    let progress = |done, total| {
         if let Ok(mut bar) = bar.lock() {
             bar.set(done, total);
         }
-    })?;
+    };
+    let (denoise, n, seed, eps) = (args.denoise, args.n, args.seed, args.eps);
+    let (samples, name, description, times) = match (&fixed, adaptive) {
+        (Some((sampler, stepper, grid)), _) => {
+            let run = Run { diffusion: &diffusion, stepper: &**stepper, grid, denoise, score: &score, n, dim, seed };
+            let times = format!("{}, {} steps from 1 to {eps:e}", args.grid, grid.steps());
+            (run.sample(&progress)?, format!("{}, {} steps", sampler.name, grid.steps()), sampler.about, times)
+        }
+        (None, Some(sampler)) => {
+            let run = AdaptiveRun { diffusion: &diffusion, sampler, tolerance, eps, denoise, score: &score, n, dim, seed };
+            let (samples, counts) = run.sample(&progress)?;
+            let (accepted, rejected) = counts.iter().fold((0, 0), |a, c| (a.0 + c.accepted, a.1 + c.rejected));
+            let mean = |n: usize| short(n as f64 / counts.len() as f64);
+            let times = format!("{} steps taken and {} rejected per block, from 1 to {eps:e}", mean(accepted), mean(rejected));
+            (samples, sampler.name.to_string(), sampler.about, times)
+        }
+        (None, None) => return Err(Error::parameter("sampler", &args.sampler, "a sampler")),
+    };
     let seconds = start.elapsed().as_secs_f64();
     drop(bar);
 
@@ -122,8 +149,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let mut rows = vec![
         vec!["process".into(), about],
         vec!["data".into(), format!("{}: {}", toy.name, toy.about)],
-        vec!["sampler".into(), format!("{}: {}", sampler.name, sampler.about)],
-        vec!["grid".into(), format!("{}, {} steps from 1 to {:e}", args.grid, args.steps, args.eps)],
+        vec!["sampler".into(), format!("{}: {description}", args.sampler)],
+        vec!["grid".into(), times],
         vec!["evaluations per sample".into(), short(score.values() as f64 / (args.n * dim) as f64)],
         vec!["seconds".into(), format!("{} ({:.0} samples/s)", short(seconds), args.n as f64 / seconds)],
     ];
@@ -136,9 +163,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     }
     let picture = match format {
         Some(f) => {
-            let title = format!("{}, {} steps", sampler.name, args.steps);
             let data = Cloud { title: "data", points: &fresh };
-            Some(clouds(f, &[data, Cloud { title: &title, points: x }], dim)?)
+            Some(clouds(f, &[data, Cloud { title: &name, points: x }], dim)?)
         }
         None => None,
     };
