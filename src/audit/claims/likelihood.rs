@@ -27,7 +27,7 @@ const PROBES: usize = 512;
 const VELOCITIES: usize = 2048;
 
 /// Three components; one with correlations, for `dim` above 1.
-fn mixture(dim: usize) -> Result<Mixture> {
+pub(super) fn mixture(dim: usize) -> Result<Mixture> {
     let means = [[0.7, -1.2], [-0.5, 0.2], [1.1, 0.8]];
     let mut all: Vec<Component> =
         [0.2, 0.3, 0.5].iter().zip(means).zip([0.3, 0.5, 0.4]).map(|((w, m), s)| Component::round(*w, m[..dim].to_vec(), s)).collect();
@@ -38,13 +38,13 @@ fn mixture(dim: usize) -> Result<Mixture> {
 }
 
 /// Log-densities of a mixture's first channels by one dense matrix for each component, `phi phi^T (x) Sigma + S (x) 1`.
-struct Dense<'a> {
-    diffusion: &'a Diffusion,
-    mixture: &'a Mixture,
+pub(super) struct Dense<'a> {
+    pub diffusion: &'a Diffusion,
+    pub mixture: &'a Mixture,
 }
 
 impl Dense<'_> {
-    fn log_density(&self, t: f64, u: &[&[f64]]) -> Result<Vec<f64>> {
+    pub fn log_density(&self, t: f64, u: &[&[f64]]) -> Result<Vec<f64>> {
         let kernel = self.diffusion.process().law(self.diffusion.schedule().span(0.0, t)?, self.gamma()?, 0.0);
         let (k, d) = (self.diffusion.channels(), self.mixture.dim());
         let n = u.len() * d;
@@ -109,12 +109,12 @@ impl Divergence for Signs<'_> {
     }
 }
 
-fn views(channels: &[Vec<f64>]) -> Vec<&[f64]> {
+pub(super) fn views(channels: &[Vec<f64>]) -> Vec<&[f64]> {
     channels.iter().map(Vec::as_slice).collect()
 }
 
 /// Rows near the data: x, and velocities of the size they start with.
-fn start(d: &Diffusion, dim: usize) -> Vec<Vec<f64>> {
+pub(super) fn start(d: &Diffusion, dim: usize) -> Vec<Vec<f64>> {
     let size = (d.gamma() * d.process().mass()).sqrt();
     let wave = |c: usize, i: usize| ((i * (7 + 3 * c) + 2 * c) as f64).sin();
     (0..d.channels()).map(|c| (0..ROWS * dim).map(|i| wave(c, i) * if c == 0 { 1.0 } else { size }).collect()).collect()

@@ -3,12 +3,13 @@
 pub mod likelihood;
 pub mod loss;
 pub mod sampler;
+pub mod score;
 
 use super::check::Part;
 use crate::error::Result;
 
 /// Every family.
-const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[sampler::parts, loss::parts, likelihood::parts];
+const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[sampler::parts, loss::parts, likelihood::parts, score::parts];
 
 /// Every part of every family.
 ///
