@@ -79,8 +79,8 @@ pub fn spacing(text: &str) -> Result<Spacing> {
 /// Most points that distances are taken over.
 const COMPARED: usize = 20_000;
 
-/// Points per block of the energy distance.
-const BLOCK: usize = 500;
+/// Blocks of the energy distance: of equal laws a block's value is skewed, and the error of the mean of few of them too small.
+const BLOCKS: usize = 40;
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let toy = data::entry(&args.data)?;
@@ -157,8 +157,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let x = &samples[0][..shown * dim];
     let w2 = |a: &[f64], b: &[f64]| sliced(a, b, dim, 2, 64, args.seed).map(|e| e.value);
     rows.push(vec!["sliced W2 to data".into(), format!("{} (data to data: {})", short(w2(x, &fresh)?), short(w2(&again, &fresh)?))]);
-    if shown >= 2 * BLOCK {
-        let e = Pairwise::Energy.blocks(x, &fresh, dim, BLOCK)?;
+    if shown >= 10 * BLOCKS {
+        let e = Pairwise::Energy.blocks(x, &fresh, dim, shown / BLOCKS)?;
         rows.push(vec!["energy distance to data".into(), format!("{} +- {}", short(e.value), short(e.error))]);
     }
     let picture = match format {
