@@ -1,8 +1,8 @@
 //! The optional last step: Euler without noise from `eps` to 0.
 
 use super::combine::{View, update};
-use super::em::euler;
-use super::{Memory, Stepper};
+use super::em::{euler, inputs};
+use super::{Memory, Stepper, evaluate};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::score::Score;
@@ -39,11 +39,10 @@ impl Stepper for Denoise {
     }
 
     fn step(&self, _: usize, u: &mut [&mut [f64]], _: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
-        let mut all: Vec<&mut [f64]> = memory.scratch.iter_mut().map(Vec::as_mut_slice).collect();
-        score.score(self.eps, &View::of(u), &mut all)?;
+        evaluate(score, self.eps, &View::of(u), &mut memory.scratch)?;
         // the noise's coefficients are 0: the scores stand in for it
-        let inputs: Vec<&[f64]> = all.iter().chain(&all).map(|s| &**s).collect();
-        update(u, &self.state, &inputs, &self.inputs);
+        let scores = View::of_vecs(&memory.scratch);
+        update(u, &self.state, &inputs(&memory.scratch, &scores)[..2 * self.noised], &self.inputs);
         Ok(())
     }
 }

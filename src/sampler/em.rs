@@ -1,7 +1,8 @@
 //! Euler-Maruyama for the reverse SDE.
 
 use super::combine::{View, update};
-use super::{Grid, Memory, Stepper};
+use super::plan::identity;
+use super::{Grid, Memory, Stepper, evaluate};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::score::Score;
@@ -26,7 +27,7 @@ struct EulerMaruyama {
 pub(super) fn euler(diffusion: &Diffusion, t: f64, tau: f64, flow: f64, noise: f64) -> (Vec<f64>, Vec<f64>) {
     let (k, noised) = (diffusion.channels(), diffusion.noised());
     let (f, g) = (diffusion.drift(), diffusion.noise(t));
-    let state = (0..k * k).map(|n| if n % (k + 1) == 0 { 1.0 } else { 0.0 } - tau * f[n]).collect();
+    let state = identity(k).iter().zip(f).map(|(one, f)| one - tau * f).collect();
     let m = noised.len();
     let mut inputs = vec![0.0; k * 2 * m];
     for (j, &i) in noised.iter().enumerate() {
@@ -35,6 +36,15 @@ pub(super) fn euler(diffusion: &Diffusion, t: f64, tau: f64, flow: f64, noise: f
         inputs[i * 2 * m + m + j] = noise * variance.sqrt();
     }
     (state, inputs)
+}
+
+/// `[scores.., noise..]`, of at most four channels, without allocation.
+pub(super) fn inputs<'a>(scores: &'a [Vec<f64>], noise: &[&'a [f64]]) -> [&'a [f64]; 8] {
+    let mut all: [&[f64]; 8] = [&[]; 8];
+    for (slot, slice) in all.iter_mut().zip(scores.iter().map(Vec::as_slice).chain(noise.iter().copied())) {
+        *slot = slice;
+    }
+    all
 }
 
 pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
@@ -59,21 +69,8 @@ impl Stepper for EulerMaruyama {
 
     fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
         let at = &self.steps[i];
-        let mut scores = memory.scratch.iter_mut().map(Vec::as_mut_slice);
-        // at most four channels
-        match self.noised {
-            1 => {
-                let Some(s) = scores.next() else { return Ok(()) };
-                score.score(at.t, &View::of(u), &mut [&mut *s])?;
-                update(u, &at.state, &[s, noise[0]], &at.inputs);
-            }
-            _ => {
-                let mut all: Vec<&mut [f64]> = scores.collect();
-                score.score(at.t, &View::of(u), &mut all)?;
-                let inputs: Vec<&[f64]> = all.iter().map(|s| &**s).chain(noise.iter().copied()).collect();
-                update(u, &at.state, &inputs, &at.inputs);
-            }
-        }
+        evaluate(score, at.t, &View::of(u), &mut memory.scratch)?;
+        update(u, &at.state, &inputs(&memory.scratch, noise)[..2 * self.noised], &at.inputs);
         Ok(())
     }
 }

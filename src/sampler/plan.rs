@@ -3,6 +3,11 @@
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 
+/// The identity with k channels, row-major.
+pub(super) fn identity(k: usize) -> Vec<f64> {
+    (0..k * k).map(|n| if n.is_multiple_of(k + 1) { 1.0 } else { 0.0 }).collect()
+}
+
 /// `e^(c f)` for a row-major matrix of `k` channels: Taylor series after halving, then squaring.
 pub(super) fn exponential(f: &[f64], k: usize, c: f64) -> Vec<f64> {
     let product =
@@ -10,7 +15,7 @@ pub(super) fn exponential(f: &[f64], k: usize, c: f64) -> Vec<f64> {
     let norm = c.abs() * (0..k).map(|i| f[i * k..][..k].iter().map(|x| x.abs()).sum::<f64>()).fold(0.0, f64::max);
     let halvings = (norm.max(0.25) / 0.25).log2().ceil().clamp(0.0, 60.0) as i32;
     let a: Vec<f64> = f.iter().map(|x| x * c * 0.5f64.powi(halvings)).collect();
-    let identity: Vec<f64> = (0..k * k).map(|n| if n % (k + 1) == 0 { 1.0 } else { 0.0 }).collect();
+    let identity = identity(k);
     // Horner; 0.25^13 / 13! is below 1e-17
     let mut e = identity.clone();
     for n in (1..=12).rev() {

@@ -1,7 +1,8 @@
 //! The symmetric splitting CLD sampler (SSCS), as published.
 
 use super::combine::{View, update};
-use super::{Grid, Memory, Stepper};
+use super::plan::identity;
+use super::{Grid, Memory, Stepper, evaluate};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::process::AnyMoments;
@@ -66,7 +67,7 @@ fn plan(diffusion: &Diffusion, grid: &Grid, first_half_twice: bool) -> Result<Bo
         let first = exact(&diffusion.reversed(middle, t)?);
         let second = if first_half_twice { exact(&diffusion.reversed(middle, t)?) } else { exact(&diffusion.reversed(s, middle)?) };
         let (g, tau) = (diffusion.noise(t), (t - s) * diffusion.rate(t));
-        let mut kick: Vec<f64> = (0..k * k).map(|n| if n % (k + 1) == 0 { 1.0 } else { 0.0 }).collect();
+        let mut kick = identity(k);
         let mut kick_scores = vec![0.0; k * noised];
         for (l, &i) in diffusion.noised().iter().enumerate() {
             let gain = tau * g[i * k + i];
@@ -100,10 +101,8 @@ impl Stepper for Sscs {
     fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
         let at = &self.steps[i];
         update(u, &at.first.mean, &noise[..self.channels], &at.first.lower);
-        let mut all: Vec<&mut [f64]> = memory.scratch.iter_mut().map(Vec::as_mut_slice).collect();
-        score.score(at.t, &View::of(u), &mut all)?;
-        let scores: Vec<&[f64]> = all.iter().map(|s| &**s).collect();
-        update(u, &at.kick, &scores, &at.kick_scores);
+        evaluate(score, at.t, &View::of(u), &mut memory.scratch)?;
+        update(u, &at.kick, &View::of_vecs(&memory.scratch), &at.kick_scores);
         update(u, &at.second.mean, &noise[self.channels..], &at.second.lower);
         Ok(())
     }
