@@ -2,7 +2,8 @@
 //!
 //! Images are stored in blocks of 16 channels, each with a border of zeros one pixel wide:
 //! `(image, channel / 16, y + 1, x + 1, channel % 16)`, in the words of the field nChw16c with padding. Weights are
-//! `(out / 16, in / 16, ky, kx, in % 16, out % 16)`. Channels beyond the true number are zeros in both.
+//! `(out / 16, in / 16, ky, kx, in % 16, out % 16)`. Channels beyond the true number are zeros in both. A linear layer is a 1x1
+//! convolution of one image whose pixels are the batch.
 //!
 //! # The loop
 //! ```text
@@ -13,21 +14,23 @@
 //!             acc[p][..] += image[p * 16 + j] * weights[j][..]     a broadcast from memory, a fused multiply-add
 //! ```
 //! A step of j costs 2 loads of weights and P broadcasts for 2 P multiply-adds; with P = 14 the 28 accumulators and 2 weights fill
-//! the 32 registers of AVX-512, and 14 divides the usual widths. The block size makes the distance of two pixels a constant, so
-//! every broadcast is an operand of its multiply-add. AVX2 has 16 registers: P = 6 and one block, two vectors each.
+//! the 32 registers of AVX-512, and 14 divides the usual widths. Narrow images fill a tile with pixels of several rows and images. The
+//! block size makes the distance of two pixels a constant, so every broadcast is an operand of its multiply-add. AVX2 has 16 registers:
+//! P = 6 and one block, two vectors each.
 //!
 //! Each output is one chain of fused multiply-adds in the same order on every instruction set: all give the same bits. Against exact
-//! arithmetic the error is at most `n u / (1 - n u)` times the sum of the absolute terms, n their number and u = 2^-24.
+//! arithmetic the error is at most `n u / (1 - n u)` times the sum of the absolute terms, n their number and u the unit roundoff.
 //!
-//! The gradient of the input is the forward loop with the weights turned by 180 degrees and transposed ([`turned`]). The gradient of the
-//! weights runs over pixels with 8 x 2 accumulators: broadcast one input channel, multiply by the outputs' gradients.
+//! The gradient of the input is the forward loop with the weights turned by 180 degrees and transposed ([`turned`]), for stride 2 after
+//! zeros were put between the pixels ([`spread`]). The gradient of the weights runs over pixels with 8 x 2 accumulators: broadcast one
+//! input channel, multiply by the outputs' gradients.
 
-use super::{Lane, Set, Task};
+use super::{Lane, Real, Set, Task};
 
 /// Channels of a block.
 pub const BLOCK: usize = 16;
 
-/// A batch of images: number, channels (a multiple of [`BLOCK`]), height, width.
+/// A batch of images: number, channels (a multiple of [`BLOCK`]), height, width, and how far one image is from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Images {
     /// Images.
@@ -38,32 +41,41 @@ pub struct Images {
     pub height: usize,
     /// Width without the border.
     pub width: usize,
+    /// Numbers from the start of one image to that of the next: more than [`image`](Self::image) for channels of a larger tensor.
+    pub stride: usize,
 }
 
 impl Images {
+    /// Images one after the other.
+    pub fn new(n: usize, channels: usize, height: usize, width: usize) -> Images {
+        let mut images = Images { n, channels, height, width, stride: 0 };
+        images.stride = images.image();
+        images
+    }
+
     /// Blocks of channels.
     pub fn blocks(&self) -> usize {
         self.channels / BLOCK
     }
 
-    /// Floats of a row, border included.
+    /// Numbers of a row, border included.
     pub fn row(&self) -> usize {
         (self.width + 2) * BLOCK
     }
 
-    /// Floats of a block of an image, border included.
+    /// Numbers of a block of an image, border included.
     pub fn plane(&self) -> usize {
         (self.height + 2) * self.row()
     }
 
-    /// Floats of an image.
+    /// Numbers of an image.
     pub fn image(&self) -> usize {
         self.blocks() * self.plane()
     }
 
-    /// Floats of the batch.
+    /// Numbers from the start of the first image to the end of the last.
     pub fn len(&self) -> usize {
-        self.n * self.image()
+        if self.n == 0 { 0 } else { (self.n - 1) * self.stride + self.image() }
     }
 
     /// Whether it holds nothing.
@@ -73,11 +85,16 @@ impl Images {
 
     /// Where channel `c` of the pixel (y, x) of image `n` is.
     pub fn at(&self, n: usize, c: usize, y: usize, x: usize) -> usize {
-        n * self.image() + (c / BLOCK) * self.plane() + (y + 1) * self.row() + (x + 1) * BLOCK + c % BLOCK
+        n * self.stride + (c / BLOCK) * self.plane() + (y + 1) * self.row() + (x + 1) * BLOCK + c % BLOCK
+    }
+
+    /// As many pixels of another number of channels, one image after the other.
+    pub fn with_channels(&self, channels: usize) -> Images {
+        Images::new(self.n, channels, self.height, self.width)
     }
 }
 
-/// Floats of the weights of a convolution with kernels of `size` x `size`; channels are multiples of 16.
+/// Numbers of the weights of a convolution with kernels of `size` x `size`; channels are multiples of 16.
 pub fn weights_len(input: usize, output: usize, size: usize) -> usize {
     input * output * size * size
 }
@@ -88,13 +105,32 @@ pub fn weight_at(input: usize, size: usize, o: usize, i: usize, ky: usize, kx: u
 }
 
 /// The weights of the gradient of the input: output and input exchanged, kernels turned by 180 degrees.
-pub fn turned(w: &[f32], input: usize, output: usize, size: usize, out: &mut [f32]) {
-    for o in 0..output {
-        for i in 0..input {
-            for ky in 0..size {
-                for kx in 0..size {
-                    out[weight_at(output, size, i, o, size - 1 - ky, size - 1 - kx)] = w[weight_at(input, size, o, i, ky, kx)];
+pub fn turned<T: Real>(w: &[T], input: usize, output: usize, size: usize, out: &mut [T]) {
+    let taps = size * size;
+    for ob in 0..output / BLOCK {
+        for ib in 0..input / BLOCK {
+            for k in 0..taps {
+                let from = &w[((ob * (input / BLOCK) + ib) * taps + k) * BLOCK * BLOCK..][..BLOCK * BLOCK];
+                let to = &mut out[((ib * (output / BLOCK) + ob) * taps + taps - 1 - k) * BLOCK * BLOCK..][..BLOCK * BLOCK];
+                for i in 0..BLOCK {
+                    for o in 0..BLOCK {
+                        to[o * BLOCK + i] = from[i * BLOCK + o];
+                    }
                 }
+            }
+        }
+    }
+}
+
+/// Zeros between the pixels: pixel (y, x) of `x` goes to (2 y, 2 x) of `y`, whose other pixels must be zeros already.
+pub fn spread<T: Real>(input: Images, x: &[T], output: Images, y: &mut [T]) {
+    assert!(input.n == output.n && input.channels == output.channels, "shapes of a spread");
+    assert!(input.height == output.height.div_ceil(2) && input.width == output.width.div_ceil(2), "shapes of a spread");
+    for n in 0..input.n {
+        for c in (0..input.channels).step_by(BLOCK) {
+            for (py, px) in (0..input.height).flat_map(|y| (0..input.width).map(move |x| (y, x))) {
+                let (from, to) = (input.at(n, c, py, px), output.at(n, c, 2 * py, 2 * px));
+                y[to..to + BLOCK].copy_from_slice(&x[from..from + BLOCK]);
             }
         }
     }
@@ -113,21 +149,44 @@ pub struct Conv {
     pub output: Images,
 }
 
+/// What becomes of a sum.
+#[derive(Clone, Copy, Debug)]
+pub enum Finish<'a, T> {
+    /// `y = sum`.
+    Write,
+    /// `y = y + sum`.
+    Add,
+    /// `y = (sum + r) scale`: r and its shape.
+    Residual(&'a [T], Images, T),
+}
+
+/// What is added to the bias: row n of a flat tensor to image n. Its numbers and its shape (one image, one row, as wide as images).
+pub type PerImage<'a, T> = Option<(&'a [T], Images)>;
+
 impl Conv {
     /// From input, output channels, kernel size and stride; `None` unless channels are multiples of 16, the size is 1 or 3 and the stride
     /// 1 or 2.
     pub fn new(input: Images, channels: usize, size: usize, stride: usize) -> Option<Conv> {
-        let whole = |c: usize| c > 0 && c.is_multiple_of(BLOCK);
-        let output = Images { channels, height: input.height.div_ceil(stride.max(1)), width: input.width.div_ceil(stride.max(1)), ..input };
-        (whole(input.channels) && whole(channels) && matches!(size, 1 | 3) && matches!(stride, 1 | 2)).then_some(Conv {
-            size,
-            stride,
-            input,
-            output,
-        })
+        let output = Images::new(input.n, channels, input.height.div_ceil(stride.max(1)), input.width.div_ceil(stride.max(1)));
+        Conv::between(input, output, size, stride)
     }
 
-    /// Floats of the weights.
+    /// The same with an output of its own image stride; `None` also where its shape does not fit.
+    pub fn between(input: Images, output: Images, size: usize, stride: usize) -> Option<Conv> {
+        let whole = |c: usize| c > 0 && c.is_multiple_of(BLOCK);
+        (whole(input.channels)
+            && whole(output.channels)
+            && matches!(size, 1 | 3)
+            && matches!(stride, 1 | 2)
+            && input.n == output.n
+            && output.height == input.height.div_ceil(stride)
+            && output.width == input.width.div_ceil(stride)
+            && input.stride >= input.image()
+            && output.stride >= output.image())
+        .then_some(Conv { size, stride, input, output })
+    }
+
+    /// Numbers of the weights.
     pub fn weights(&self) -> usize {
         weights_len(self.input.channels, self.output.channels, self.size)
     }
@@ -138,120 +197,199 @@ impl Conv {
     }
 
     fn check(&self, x: usize, w: usize, y: usize) {
-        assert!(x == self.input.len() && y == self.output.len() && w == self.weights(), "shapes of a convolution");
+        assert!(x >= self.input.len() && y >= self.output.len() && w == self.weights(), "shapes of a convolution");
     }
 
-    /// `y = bias + sum of w x`. The border of `y` is left as it is. Panics on slices of other lengths than the shapes say.
-    pub fn forward(&self, x: &[f32], w: &[f32], bias: &[f32], y: &mut [f32]) {
-        self.forward_on(Set::current(), x, w, bias, y);
+    /// `y = bias + sum of w x`. The border of `y` is left as it is. Panics on slices that the shapes do not fit.
+    pub fn forward<T: Real>(&self, x: &[T], w: &[T], bias: &[T], y: &mut [T]) {
+        self.forward_on(Set::current(), x, w, bias, None, Finish::Write, y);
     }
 
-    /// [`forward`](Self::forward) on a given set.
-    pub fn forward_on(&self, set: Set, x: &[f32], w: &[f32], bias: &[f32], y: &mut [f32]) {
+    /// [`forward`](Self::forward) with all that can be done on the way: something of each image's own added to the bias, a sum with what is
+    /// there, a residual. Panics likewise.
+    pub fn fused<T: Real>(&self, x: &[T], w: &[T], bias: &[T], per_image: PerImage<T>, finish: Finish<T>, y: &mut [T]) {
+        self.forward_on(Set::current(), x, w, bias, per_image, finish, y);
+    }
+
+    /// [`fused`](Self::fused) on a given set.
+    #[allow(clippy::too_many_arguments)]
+    pub fn forward_on<T: Real>(&self, set: Set, x: &[T], w: &[T], bias: &[T], per_image: PerImage<T>, finish: Finish<T>, y: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
+        let same = |s: Images| {
+            (s.n, s.channels, s.height, s.width) == (self.output.n, self.output.channels, self.output.height, self.output.width)
+        };
         assert_eq!(bias.len(), self.output.channels, "biases of a convolution");
-        super::wide_on(set, Forward { conv: *self, x, w, bias, y });
+        if let Some((more, s)) = per_image {
+            assert!(s.channels == bias.len() && s.width >= self.output.n && s.n == 1 && more.len() >= s.len(), "shapes of what is added");
+        }
+        if let Finish::Residual(r, s, _) = finish {
+            assert!(same(s) && r.len() >= s.len(), "shapes of a residual");
+        }
+        super::wide_on(set, Forward { conv: *self, x, w, bias, per_image, finish, y });
     }
 
-    /// `dw += sum over images and pixels of x dy`. Panics on slices of other lengths than the shapes say.
-    pub fn weight_gradient(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    /// `dw += sum over images and pixels of x dy`. Panics on slices that the shapes do not fit.
+    pub fn weight_gradient<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T]) {
         self.weight_gradient_on(Set::current(), x, dy, dw);
     }
 
     /// [`weight_gradient`](Self::weight_gradient) on a given set.
-    pub fn weight_gradient_on(&self, set: Set, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    pub fn weight_gradient_on<T: Real>(&self, set: Set, x: &[T], dy: &[T], dw: &mut [T]) {
         self.check(x.len(), dw.len(), dy.len());
         super::wide_on(set, Weights { conv: *self, x, dy, dw });
     }
 }
 
-struct Forward<'a> {
+/// Numbers that the loops keep in the second-level cache: 2^17 bytes of f32.
+const CACHED: usize = 1 << 15;
+
+struct Forward<'a, T> {
     conv: Conv,
-    x: &'a [f32],
-    w: &'a [f32],
-    bias: &'a [f32],
-    y: &'a mut [f32],
+    x: &'a [T],
+    w: &'a [T],
+    bias: &'a [T],
+    per_image: PerImage<'a, T>,
+    finish: Finish<'a, T>,
+    y: &'a mut [T],
 }
 
-impl Task for Forward<'_> {
+/// One row of an image: number, row, and where its pixels begin in `x` and `y`.
+#[derive(Clone, Copy)]
+struct Row {
+    n: usize,
+    y: usize,
+    x_at: usize,
+    y_at: usize,
+}
+
+impl<T: Real> Task for Forward<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(mut self) {
-        match (S::WIDTH, self.conv.output.blocks().is_multiple_of(2)) {
-            (16, true) => self.all::<S, 1, 14, 2>(),
-            (16, false) => self.all::<S, 1, 14, 1>(),
-            (8, _) => self.all::<S, 2, 6, 1>(),
-            _ => self.all::<S, 16, 1, 1>(),
+        let even = self.conv.output.blocks().is_multiple_of(2);
+        match (<T::Of<D, S> as Lane>::WIDTH, even) {
+            (16, true) => self.all::<T::Of<D, S>, 1, 2>(),
+            (16, false) => self.all::<T::Of<D, S>, 1, 1>(),
+            (8, _) => self.all::<T::Of<D, S>, 2, 1>(),
+            (4, _) => self.all::<T::Of<D, S>, 4, 1>(),
+            _ => self.all::<T::Of<D, S>, 16, 1>(),
         }
     }
 }
 
-impl Forward<'_> {
-    /// V vectors make a block; tiles of P pixels and B blocks of outputs.
+impl<T: Real> Forward<'_, T> {
+    /// V vectors make a block; B blocks of outputs at a time.
     #[inline(always)]
-    fn all<L: Lane<Item = f32>, const V: usize, const P: usize, const B: usize>(&mut self) {
+    fn all<L: Lane<Item = T>, const V: usize, const B: usize>(&mut self) {
         match (self.conv.size, self.conv.stride) {
-            (3, 1) => self.rows::<L, V, P, B, 3, 1>(),
-            (3, _) => self.rows::<L, V, P, B, 3, 2>(),
-            (_, 1) => self.rows::<L, V, P, B, 1, 1>(),
-            _ => self.rows::<L, V, P, B, 1, 2>(),
+            (3, 1) => self.blocks::<L, V, B, 3, 1>(),
+            (3, _) => self.blocks::<L, V, B, 3, 2>(),
+            (_, 1) => self.blocks::<L, V, B, 1, 1>(),
+            _ => self.blocks::<L, V, B, 1, 2>(),
         }
     }
 
+    /// Some images at a time that stay in the cache; for each, all blocks of outputs.
     #[inline(always)]
-    fn rows<L: Lane<Item = f32>, const V: usize, const P: usize, const B: usize, const K: usize, const T: usize>(&mut self) {
+    fn blocks<L: Lane<Item = T>, const V: usize, const B: usize, const K: usize, const S: usize>(&mut self) {
         let (input, output) = (self.conv.input, self.conv.output);
-        for n in 0..output.n {
+        let some = (CACHED / input.image()).max(1);
+        for first in (0..output.n).step_by(some) {
+            let rows = first * output.height..output.n.min(first + some) * output.height;
             for o in (0..output.blocks()).step_by(B) {
-                for y in 0..output.height {
-                    // a kernel of 3 begins one pixel up and to the left: in the border, for the first row and column
-                    let back = K / 2;
-                    let x_row = n * input.image() + (y * T + 1 - back) * input.row() + (1 - back) * BLOCK;
-                    let y_row = n * output.image() + o * output.plane() + (y + 1) * output.row() + BLOCK;
-                    let mut at = 0;
-                    while at + P <= output.width {
-                        self.tile::<L, V, P, B, K, T>(x_row + at * T * BLOCK, y_row + at * BLOCK, o);
-                        at += P;
-                    }
-                    while at + 4 <= output.width {
-                        self.tile::<L, V, 4, B, K, T>(x_row + at * T * BLOCK, y_row + at * BLOCK, o);
-                        at += 4;
-                    }
-                    while at < output.width {
-                        self.tile::<L, V, 1, B, K, T>(x_row + at * T * BLOCK, y_row + at * BLOCK, o);
-                        at += 1;
-                    }
+                // columns by columns: as many at once as fill the registers, with rows enough where they are few
+                let mut at = 0;
+                while at < output.width {
+                    let left = output.width - at;
+                    at += match V {
+                        1 if left.is_multiple_of(14) || (left > 14 && !left.is_multiple_of(8)) => {
+                            self.column::<L, V, B, K, S, 1, 14>(rows.clone(), at, o)
+                        }
+                        1 if left >= 8 => self.column::<L, V, B, K, S, 1, 8>(rows.clone(), at, o),
+                        1 if left == 7 => self.column::<L, V, B, K, S, 2, 7>(rows.clone(), at, o),
+                        1 if left >= 4 => self.column::<L, V, B, K, S, 3, 4>(rows.clone(), at, o),
+                        1 if left >= 2 => self.column::<L, V, B, K, S, 6, 2>(rows.clone(), at, o),
+                        1 => self.column::<L, V, B, K, S, 6, 1>(rows.clone(), at, o),
+                        2 if left >= 6 => self.column::<L, V, B, K, S, 1, 6>(rows.clone(), at, o),
+                        2 if left >= 4 => self.column::<L, V, B, K, S, 1, 4>(rows.clone(), at, o),
+                        2 if left >= 2 => self.column::<L, V, B, K, S, 3, 2>(rows.clone(), at, o),
+                        2 => self.column::<L, V, B, K, S, 6, 1>(rows.clone(), at, o),
+                        4 if left >= 3 => self.column::<L, V, B, K, S, 1, 3>(rows.clone(), at, o),
+                        _ => self.column::<L, V, B, K, S, 1, 1>(rows.clone(), at, o),
+                    };
                 }
             }
         }
     }
 
+    /// C columns from `at` on, for these rows (counted through the images), R rows at a time. Returns C.
     #[inline(always)]
-    fn tile<L: Lane<Item = f32>, const V: usize, const P: usize, const B: usize, const K: usize, const T: usize>(
+    fn column<L: Lane<Item = T>, const V: usize, const B: usize, const K: usize, const S: usize, const R: usize, const C: usize>(
         &mut self,
-        x_at: usize,
-        y_at: usize,
+        rows: std::ops::Range<usize>,
+        at: usize,
+        o: usize,
+    ) -> usize {
+        let (input, output) = (self.conv.input, self.conv.output);
+        let place = |row: usize| {
+            let (n, y) = (row / output.height, row % output.height);
+            // a kernel of 3 begins one pixel up and to the left: in the border, for the first row and column
+            let back = K / 2;
+            Row {
+                n,
+                y,
+                x_at: n * input.stride + (y * S + 1 - back) * input.row() + (at * S + 1 - back) * BLOCK,
+                y_at: n * output.stride + o * output.plane() + (y + 1) * output.row() + (at + 1) * BLOCK,
+            }
+        };
+        let mut row = rows.start;
+        while row + R <= rows.end {
+            self.tile::<L, V, B, K, S, R, C>(std::array::from_fn(|r| place(row + r)), at, o);
+            row += R;
+        }
+        while row < rows.end {
+            self.tile::<L, V, B, K, S, 1, C>([place(row)], at, o);
+            row += 1;
+        }
+        C
+    }
+
+    #[inline(always)]
+    fn tile<L: Lane<Item = T>, const V: usize, const B: usize, const K: usize, const S: usize, const R: usize, const C: usize>(
+        &mut self,
+        rows: [Row; R],
+        at: usize,
         o: usize,
     ) {
         let (input, output) = (self.conv.input, self.conv.output);
         let per_block = input.blocks() * K * K * BLOCK * BLOCK;
-        let mut acc = [[[L::splat(0.0); V]; B]; P];
-        for b in 0..B {
-            for v in 0..V {
-                let start = L::load(&self.bias[(o + b) * BLOCK + v * L::WIDTH..]);
-                for a in &mut acc {
-                    a[b][v] = start;
+        let mut acc = [[[[L::splat(T::default()); V]; B]; C]; R];
+        for (acc, row) in acc.iter_mut().zip(&rows) {
+            for b in 0..B {
+                for v in 0..V {
+                    let mut start = L::load(&self.bias[(o + b) * BLOCK + v * L::WIDTH..]);
+                    if let Some((more, s)) = self.per_image {
+                        start = start + L::load(&more[s.at(0, (o + b) * BLOCK, 0, row.n) + v * L::WIDTH..]);
+                    }
+                    for a in &mut *acc {
+                        a[b][v] = start;
+                    }
                 }
             }
         }
         for i in 0..input.blocks() {
             for ky in 0..K {
-                let (x0, w0) = (x_at + i * input.plane() + ky * input.row(), o * per_block + (i * K + ky) * K * BLOCK * BLOCK);
+                let (x0, w0) = (i * input.plane() + ky * input.row(), o * per_block + (i * K + ky) * K * BLOCK * BLOCK);
                 // the last element each pointer reaches below
-                assert!(x0 + ((P - 1) * T + K) * BLOCK <= self.x.len() && w0 + (B - 1) * per_block + K * BLOCK * BLOCK <= self.w.len());
-                let (x, w) = (&self.x[x0..], &self.w[w0..]);
+                assert!(w0 + (B - 1) * per_block + K * BLOCK * BLOCK <= self.w.len());
+                let w = &self.w[w0..];
+                let x: [&[T]; R] = std::array::from_fn(|r| {
+                    let x = &self.x[rows[r].x_at + x0..];
+                    assert!(((C - 1) * S + K) * BLOCK <= x.len());
+                    x
+                });
                 for j in 0..K * BLOCK {
-                    let mut weights = [[L::splat(0.0); V]; B];
+                    let mut weights = [[L::splat(T::default()); V]; B];
                     for b in 0..B {
                         for v in 0..V {
                             // SAFETY: j < K BLOCK, so the vector ends at or before (B-1) per_block + K BLOCK^2, checked above.
@@ -261,52 +399,80 @@ impl Forward<'_> {
                             weights[b][v] = L::load(s);
                         }
                     }
-                    for p in 0..P {
-                        // SAFETY: p T BLOCK + j < ((P-1) T + K) BLOCK, checked above.
-                        let e = L::splat(unsafe { *x.get_unchecked(p * T * BLOCK + j) });
-                        for b in 0..B {
-                            for v in 0..V {
-                                acc[p][b][v] = e.mul_add(weights[b][v], acc[p][b][v]);
+                    for r in 0..R {
+                        for c in 0..C {
+                            // SAFETY: c S BLOCK + j < ((C-1) S + K) BLOCK, checked above.
+                            let e = L::splat(unsafe { *x[r].get_unchecked(c * S * BLOCK + j) });
+                            for b in 0..B {
+                                for v in 0..V {
+                                    acc[r][c][b][v] = e.mul_add(weights[b][v], acc[r][c][b][v]);
+                                }
                             }
                         }
                     }
                 }
             }
         }
-        for p in 0..P {
+        for (r, row) in rows.iter().enumerate() {
             for b in 0..B {
-                for v in 0..V {
-                    acc[p][b][v].store(&mut self.y[y_at + b * output.plane() + p * BLOCK + v * L::WIDTH..]);
+                let y = &mut self.y[row.y_at + b * output.plane()..][..C * BLOCK];
+                match self.finish {
+                    Finish::Write => {
+                        for c in 0..C {
+                            for v in 0..V {
+                                acc[r][c][b][v].store(&mut y[c * BLOCK + v * L::WIDTH..]);
+                            }
+                        }
+                    }
+                    Finish::Add => {
+                        for c in 0..C {
+                            for v in 0..V {
+                                let y = &mut y[c * BLOCK + v * L::WIDTH..];
+                                (L::load(y) + acc[r][c][b][v]).store(y);
+                            }
+                        }
+                    }
+                    Finish::Residual(more, s, scale) => {
+                        let more = &more[s.at(row.n, (o + b) * BLOCK, row.y, at)..][..C * BLOCK];
+                        for c in 0..C {
+                            for v in 0..V {
+                                let sum = L::load(&more[c * BLOCK + v * L::WIDTH..]) + acc[r][c][b][v];
+                                (sum * L::splat(scale)).store(&mut y[c * BLOCK + v * L::WIDTH..]);
+                            }
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-struct Weights<'a> {
+struct Weights<'a, T> {
     conv: Conv,
-    x: &'a [f32],
-    dy: &'a [f32],
-    dw: &'a mut [f32],
+    x: &'a [T],
+    dy: &'a [T],
+    dw: &'a mut [T],
 }
 
-impl Task for Weights<'_> {
+impl<T: Real> Task for Weights<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(mut self) {
-        match (S::WIDTH, self.conv.output.blocks().is_multiple_of(2)) {
-            (16, true) => self.all::<S, 1, 8, 2>(),
-            (16, false) => self.all::<S, 1, 16, 1>(),
-            (8, _) => self.all::<S, 2, 4, 1>(),
-            _ => self.all::<S, 16, 1, 1>(),
+        let even = self.conv.output.blocks().is_multiple_of(2);
+        match (<T::Of<D, S> as Lane>::WIDTH, even) {
+            (16, true) => self.all::<T::Of<D, S>, 1, 8, 2>(),
+            (16, false) => self.all::<T::Of<D, S>, 1, 16, 1>(),
+            (8, _) => self.all::<T::Of<D, S>, 2, 4, 1>(),
+            (4, _) => self.all::<T::Of<D, S>, 4, 2, 1>(),
+            _ => self.all::<T::Of<D, S>, 16, 1, 1>(),
         }
     }
 }
 
-impl Weights<'_> {
+impl<T: Real> Weights<'_, T> {
     /// V vectors make a block; C input channels and B blocks of outputs at a time.
     #[inline(always)]
-    fn all<L: Lane<Item = f32>, const V: usize, const C: usize, const B: usize>(&mut self) {
+    fn all<L: Lane<Item = T>, const V: usize, const C: usize, const B: usize>(&mut self) {
         match self.conv.stride {
             1 => self.pixels::<L, V, C, B, 1>(),
             _ => self.pixels::<L, V, C, B, 2>(),
@@ -314,29 +480,32 @@ impl Weights<'_> {
     }
 
     #[inline(always)]
-    fn pixels<L: Lane<Item = f32>, const V: usize, const C: usize, const B: usize, const T: usize>(&mut self) {
+    fn pixels<L: Lane<Item = T>, const V: usize, const C: usize, const B: usize, const S: usize>(&mut self) {
         let (input, output, k) = (self.conv.input, self.conv.output, self.conv.size);
         let per_block = input.blocks() * k * k * BLOCK * BLOCK;
-        for n in 0..output.n {
+        let (height, width) = (output.height, output.width);
+        // the planes of as many images as stay in the cache; the same number for every B, so that all sets add in one order
+        let some = (CACHED / (input.plane() + 2 * output.plane())).max(1);
+        for first in (0..output.n).step_by(some) {
+            let last = output.n.min(first + some);
             for o in (0..output.blocks()).step_by(B) {
                 for i in 0..input.blocks() {
                     for (ky, kx) in (0..k).flat_map(|ky| (0..k).map(move |kx| (ky, kx))) {
                         for c in (0..BLOCK).step_by(C) {
                             let w0 = o * per_block + ((i * k + ky) * k + kx) * BLOCK * BLOCK + c * BLOCK;
-                            let mut acc = [[[L::splat(0.0); V]; B]; C];
-                            for y in 0..output.height {
-                                let x0 = n * input.image()
+                            let mut acc = [[[L::splat(T::default()); V]; B]; C];
+                            for (n, y) in (first..last).flat_map(|n| (0..height).map(move |y| (n, y))) {
+                                let x0 = n * input.stride
                                     + i * input.plane()
-                                    + (y * T + 1 + ky - k / 2) * input.row()
+                                    + (y * S + 1 + ky - k / 2) * input.row()
                                     + (1 + kx - k / 2) * BLOCK
                                     + c;
-                                let y0 = n * output.image() + o * output.plane() + (y + 1) * output.row() + BLOCK;
-                                let width = output.width;
-                                assert!(x0 + (width - 1) * T * BLOCK + C <= self.x.len());
+                                let y0 = n * output.stride + o * output.plane() + (y + 1) * output.row() + BLOCK;
+                                assert!(x0 + (width - 1) * S * BLOCK + C <= self.x.len());
                                 assert!(y0 + (B - 1) * output.plane() + width * BLOCK <= self.dy.len());
                                 let (x, dy) = (&self.x[x0..], &self.dy[y0..]);
                                 for p in 0..width {
-                                    let mut g = [[L::splat(0.0); V]; B];
+                                    let mut g = [[L::splat(T::default()); V]; B];
                                     for b in 0..B {
                                         for v in 0..V {
                                             let at = b * output.plane() + p * BLOCK + v * L::WIDTH;
@@ -345,8 +514,8 @@ impl Weights<'_> {
                                         }
                                     }
                                     for e in 0..C {
-                                        // SAFETY: p T BLOCK + e < (width-1) T BLOCK + C, checked above.
-                                        let s = L::splat(unsafe { *x.get_unchecked(p * T * BLOCK + e) });
+                                        // SAFETY: p S BLOCK + e < (width-1) S BLOCK + C, checked above.
+                                        let s = L::splat(unsafe { *x.get_unchecked(p * S * BLOCK + e) });
                                         for b in 0..B {
                                             for v in 0..V {
                                                 acc[e][b][v] = s.mul_add(g[b][v], acc[e][b][v]);
@@ -401,17 +570,17 @@ mod tests {
         x
     }
 
-    /// Every shape at and around the tiles' edges: widths 1 to 29, one to three blocks, both sizes and strides.
+    /// Every shape at and around the tiles' edges: widths 1 to 32, one to three blocks, both sizes and strides.
     fn shapes() -> Vec<Conv> {
         let mut all = vec![];
-        for (h, w) in [(1, 1), (2, 3), (3, 4), (5, 6), (4, 7), (2, 13), (3, 14), (2, 15), (1, 29)] {
+        for (h, w) in [(1, 1), (2, 3), (3, 4), (5, 6), (4, 7), (5, 7), (2, 8), (2, 13), (3, 14), (2, 15), (1, 29), (1, 32)] {
             for (i, o) in [(16, 16), (16, 32), (48, 16), (32, 48)] {
                 for (size, stride) in [(3, 1), (3, 2), (1, 1), (1, 2)] {
-                    all.extend(Conv::new(Images { n: 2, channels: i, height: h, width: w }, o, size, stride));
+                    all.extend(Conv::new(Images::new(3, i, h, w), o, size, stride));
                 }
             }
         }
-        assert_eq!(all.len(), 9 * 4 * 4);
+        assert_eq!(all.len(), 12 * 4 * 4);
         all
     }
 
@@ -447,7 +616,7 @@ mod tests {
             for set in Set::ALL.into_iter().filter(|s| s.available()) {
                 sets += 1;
                 let (mut y, mut dw) = (vec![0.0; c.output.len()], vec![0.0; c.weights()]);
-                c.forward_on(set, &x, &w, &bias, &mut y);
+                c.forward_on(set, &x, &w, &bias, None, Finish::Write, &mut y);
                 c.weight_gradient_on(set, &x, &dy, &mut dw);
                 match &first {
                     None => first = Some((y, dw)),

@@ -15,11 +15,13 @@
 pub mod conv;
 mod lane;
 pub mod normal;
+mod real;
 pub mod sde;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use lane::Lane;
+pub use real::Real;
 pub use sde::{Steps, affine_paths, affine_paths_f32, initial_paths, initial_paths_f32};
 
 use crate::error::{Error, Result};
