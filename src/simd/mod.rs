@@ -14,7 +14,10 @@
 
 pub mod conv;
 mod lane;
+pub mod matrix;
+pub mod norm;
 pub mod normal;
+pub mod pointwise;
 mod real;
 pub mod sde;
 #[cfg(target_arch = "x86_64")]
