@@ -1,13 +1,24 @@
-//! Data whose law is known: Gaussian mixtures with full covariances, and toys made of them.
+//! Data whose law is known: Gaussian mixtures with full covariances, and toys made of them. Images of whole grey levels.
 //!
 //! | file | what |
 //! |---|---|
 //! | [`mixture`] | the mixture: density, moments, samples from a seed |
 //! | `toys` | the toys by name: [`REGISTRY`] |
+//! | [`images`] | sets of images, their split, scaling and dequantisation |
+//! | `files` | the built-in digits, IDX, CIFAR-10, folders of PNG (feature `cli`) |
+//! | `picture` | a grid of images as PNG (feature `cli`) |
 
+#[cfg(feature = "cli")]
+pub mod files;
+pub mod images;
 pub mod mixture;
+#[cfg(feature = "cli")]
+pub mod picture;
 mod toys;
 
+#[cfg(feature = "cli")]
+pub use files::{load, load_split};
+pub use images::{Dither, ImageSet, Split};
 pub use mixture::{Component, Mixture};
 
 use crate::error::{Error, Result};
