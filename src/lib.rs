@@ -48,7 +48,7 @@
 //! | [`kernel`] | perturbation kernels, densities, scores, batches |
 //! | [`diffusion`] | a process under a schedule, as scores and samplers see it |
 //! | `simulate` | schemes, their exact laws, paths on all cores (feature `cli`) |
-//! | [`data`] | Gaussian mixtures, toys |
+//! | [`data`] | Gaussian mixtures, toys, sets of images |
 //! | [`metrics`] | Wasserstein, Bures, energy, MMD, modes: distances with standard errors |
 //! | [`score`] | exact scores, parametrisations |
 //! | [`loss`] | denoising and hybrid score matching, weightings, random times |

@@ -2,7 +2,7 @@
 #![cfg(feature = "cli")]
 
 use cld_sgm::data::files::{self, load, load_split};
-use cld_sgm::data::{ImageSet, picture};
+use cld_sgm::data::{Dither, ImageSet, picture};
 use proptest::prelude::*;
 use std::io::Write;
 use std::path::Path;
@@ -346,5 +346,29 @@ fn fashion_mnist_where_it_is_installed() {
     for set in [s.train, s.held_out] {
         let labels = set.labels().unwrap();
         assert!((0..10).all(|k| labels.iter().filter(|l| **l == k).count() == set.len() / 10));
+    }
+}
+
+/// Catches any departure of the features from their page: the same, written anew pixel by pixel in another language
+/// (`fixtures/digits/features.py`), for digits and for a colour image of odd sides. Tolerance: 1e-14 times the 216 terms of the
+/// longest sum, of size about 1.
+#[test]
+fn features_are_those_of_their_page() {
+    let text = include_str!("../fixtures/digits/features.json");
+    let all: serde_json::Value = serde_json::from_str(text).unwrap();
+    let bytes = |v: &serde_json::Value| v.as_array().unwrap().iter().map(|k| k.as_u64().unwrap() as u8).collect::<Vec<u8>>();
+    let cases = all["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 4);
+    for case in cases {
+        let shape: Vec<usize> = bytes(&case["shape"]).into_iter().map(usize::from).collect();
+        let shape = [shape[0], shape[1], shape[2]];
+        let set = ImageSet::new("case", shape, case["levels"].as_u64().unwrap() as u32, bytes(&case["pixels"]), None).unwrap();
+        let got = cld_sgm::metrics::features(&set.rows(&[0], 0, &Dither::none()), shape).unwrap();
+        let want = case["features"].as_array().unwrap();
+        assert_eq!((got.len(), want.len()), (64, 64));
+        for (n, (got, want)) in got.iter().zip(want).enumerate() {
+            let want = want.as_f64().unwrap();
+            assert!((got - want).abs() < 2.2e-12, "{shape:?} feature {n}: {got} {want}");
+        }
     }
 }

@@ -6,16 +6,19 @@
 //! | [`mod@bures`] | exact W2 between Gaussians |
 //! | [`energy`] | energy distance and MMD, quadratic or in blocks |
 //! | [`modes`] | coverage of modes |
+//! | [`mod@features`] | 64 fixed features of small images, and their Frechet distance |
 //!
 //! Samples are row-major (n, dim). Everything is deterministic: what is random takes a seed. Nothing is parallel.
 
 pub mod bures;
 pub mod energy;
+pub mod features;
 pub mod modes;
 pub mod wasserstein;
 
 pub use bures::{bures, frechet, moments};
 pub use energy::{Pairwise, median_distance};
+pub use features::{FEATURES, features, image_frechet};
 pub use modes::{Coverage, Modes};
 pub use wasserstein::{sliced, w1, w2};
 
