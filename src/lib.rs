@@ -40,6 +40,7 @@
 //! |---|---|
 //! | [`error`] | the one error type: field, value, what is allowed |
 //! | [`simd`] | vectors of floats, instruction sets, normals and paths many at a time |
+//! | [`nn`] | networks: layers, U-Net, perceptrons, Adam |
 //! | [`dd`] | double-word arithmetic, 106 bits |
 //! | [`small`] | matrices on the stack, K <= 4 |
 //! | [`special`] | `e^-x`, incomplete gammas, without cancellation |
@@ -71,6 +72,7 @@ pub mod kernel;
 pub mod likelihood;
 pub mod loss;
 pub mod metrics;
+pub mod nn;
 pub mod process;
 pub mod sampler;
 pub mod schedule;

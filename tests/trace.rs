@@ -154,6 +154,7 @@ fn the_page_has_the_script_that_is_run() {
 const FLOORS: &[&str] = &[
     "error",
     "simd",
+    "nn",
     "dd",
     "small",
     "special",

@@ -303,28 +303,37 @@ impl<T: Real> Forward<'_, T> {
                     let left = output.width - at;
                     at += match V {
                         1 if left.is_multiple_of(14) || (left > 14 && !left.is_multiple_of(8)) => {
-                            self.column::<L, V, B, K, S, 1, 14>(rows.clone(), at, o)
+                            self.column::<L, V, B, K, S, 1, 14, 14>(rows.clone(), at, o)
                         }
-                        1 if left >= 8 => self.column::<L, V, B, K, S, 1, 8>(rows.clone(), at, o),
-                        1 if left == 7 => self.column::<L, V, B, K, S, 2, 7>(rows.clone(), at, o),
-                        1 if left >= 4 => self.column::<L, V, B, K, S, 3, 4>(rows.clone(), at, o),
-                        1 if left >= 2 => self.column::<L, V, B, K, S, 6, 2>(rows.clone(), at, o),
-                        1 => self.column::<L, V, B, K, S, 6, 1>(rows.clone(), at, o),
-                        2 if left >= 6 => self.column::<L, V, B, K, S, 1, 6>(rows.clone(), at, o),
-                        2 if left >= 4 => self.column::<L, V, B, K, S, 1, 4>(rows.clone(), at, o),
-                        2 if left >= 2 => self.column::<L, V, B, K, S, 3, 2>(rows.clone(), at, o),
-                        2 => self.column::<L, V, B, K, S, 6, 1>(rows.clone(), at, o),
-                        4 if left >= 3 => self.column::<L, V, B, K, S, 1, 3>(rows.clone(), at, o),
-                        _ => self.column::<L, V, B, K, S, 1, 1>(rows.clone(), at, o),
+                        1 if left >= 8 => self.column::<L, V, B, K, S, 1, 8, 8>(rows.clone(), at, o),
+                        1 if left == 7 => self.column::<L, V, B, K, S, 2, 7, 14>(rows.clone(), at, o),
+                        1 if left >= 4 => self.column::<L, V, B, K, S, 3, 4, 12>(rows.clone(), at, o),
+                        1 if left >= 2 => self.column::<L, V, B, K, S, 6, 2, 12>(rows.clone(), at, o),
+                        1 => self.column::<L, V, B, K, S, 6, 1, 6>(rows.clone(), at, o),
+                        2 if left >= 6 => self.column::<L, V, B, K, S, 1, 6, 6>(rows.clone(), at, o),
+                        2 if left >= 4 => self.column::<L, V, B, K, S, 1, 4, 4>(rows.clone(), at, o),
+                        2 if left >= 2 => self.column::<L, V, B, K, S, 3, 2, 6>(rows.clone(), at, o),
+                        2 => self.column::<L, V, B, K, S, 6, 1, 6>(rows.clone(), at, o),
+                        4 if left >= 3 => self.column::<L, V, B, K, S, 1, 3, 3>(rows.clone(), at, o),
+                        _ => self.column::<L, V, B, K, S, 1, 1, 1>(rows.clone(), at, o),
                     };
                 }
             }
         }
     }
 
-    /// C columns from `at` on, for these rows (counted through the images), R rows at a time. Returns C.
+    /// C columns from `at` on, for these rows (counted through the images), R rows at a time, P = R C pixels. Returns C.
     #[inline(always)]
-    fn column<L: Lane<Item = T>, const V: usize, const B: usize, const K: usize, const S: usize, const R: usize, const C: usize>(
+    fn column<
+        L: Lane<Item = T>,
+        const V: usize,
+        const B: usize,
+        const K: usize,
+        const S: usize,
+        const R: usize,
+        const C: usize,
+        const P: usize,
+    >(
         &mut self,
         rows: std::ops::Range<usize>,
         at: usize,
@@ -344,38 +353,52 @@ impl<T: Real> Forward<'_, T> {
         };
         let mut row = rows.start;
         while row + R <= rows.end {
-            self.tile::<L, V, B, K, S, R, C>(std::array::from_fn(|r| place(row + r)), at, o);
+            self.tile::<L, V, B, K, S, R, C, P>(std::array::from_fn(|r| place(row + r)), at, o);
             row += R;
         }
         while row < rows.end {
-            self.tile::<L, V, B, K, S, 1, C>([place(row)], at, o);
+            self.tile::<L, V, B, K, S, 1, C, C>([place(row)], at, o);
             row += 1;
         }
         C
     }
 
     #[inline(always)]
-    fn tile<L: Lane<Item = T>, const V: usize, const B: usize, const K: usize, const S: usize, const R: usize, const C: usize>(
+    fn tile<
+        L: Lane<Item = T>,
+        const V: usize,
+        const B: usize,
+        const K: usize,
+        const S: usize,
+        const R: usize,
+        const C: usize,
+        const P: usize,
+    >(
         &mut self,
         rows: [Row; R],
         at: usize,
         o: usize,
     ) {
+        const { assert!(P == R * C) };
         let (input, output) = (self.conv.input, self.conv.output);
         let per_block = input.blocks() * K * K * BLOCK * BLOCK;
-        let mut acc = [[[[L::splat(T::default()); V]; B]; C]; R];
-        for (acc, row) in acc.iter_mut().zip(&rows) {
+        // The accumulators must live in registers: whatever is done with them stands in loops so small that the compiler unrolls them. What
+        // is not, goes through memory before and after.
+        let mut start = [[[L::splat(T::default()); V]; B]; R];
+        for (r, row) in rows.iter().enumerate() {
             for b in 0..B {
                 for v in 0..V {
-                    let mut start = L::load(&self.bias[(o + b) * BLOCK + v * L::WIDTH..]);
-                    if let Some((more, s)) = self.per_image {
-                        start = start + L::load(&more[s.at(0, (o + b) * BLOCK, 0, row.n) + v * L::WIDTH..]);
-                    }
-                    for a in &mut *acc {
-                        a[b][v] = start;
-                    }
+                    let bias = L::load(&self.bias[(o + b) * BLOCK + v * L::WIDTH..]);
+                    start[r][b][v] = match self.per_image {
+                        Some((more, s)) => bias + L::load(&more[s.at(0, (o + b) * BLOCK, 0, row.n) + v * L::WIDTH..]),
+                        None => bias,
+                    };
                 }
             }
+        }
+        let mut acc = [[[L::splat(T::default()); V]; B]; P];
+        for p in 0..P {
+            acc[p] = start[p / C];
         }
         for i in 0..input.blocks() {
             for ky in 0..K {
@@ -383,11 +406,11 @@ impl<T: Real> Forward<'_, T> {
                 // the last element each pointer reaches below
                 assert!(w0 + (B - 1) * per_block + K * BLOCK * BLOCK <= self.w.len());
                 let w = &self.w[w0..];
-                let x: [&[T]; R] = std::array::from_fn(|r| {
-                    let x = &self.x[rows[r].x_at + x0..];
-                    assert!(((C - 1) * S + K) * BLOCK <= x.len());
-                    x
-                });
+                let mut x: [&[T]; R] = [&[]; R];
+                for r in 0..R {
+                    x[r] = &self.x[rows[r].x_at + x0..];
+                    assert!(((C - 1) * S + K) * BLOCK <= x[r].len());
+                }
                 for j in 0..K * BLOCK {
                     let mut weights = [[L::splat(T::default()); V]; B];
                     for b in 0..B {
@@ -399,45 +422,39 @@ impl<T: Real> Forward<'_, T> {
                             weights[b][v] = L::load(s);
                         }
                     }
-                    for r in 0..R {
-                        for c in 0..C {
-                            // SAFETY: c S BLOCK + j < ((C-1) S + K) BLOCK, checked above.
-                            let e = L::splat(unsafe { *x[r].get_unchecked(c * S * BLOCK + j) });
-                            for b in 0..B {
-                                for v in 0..V {
-                                    acc[r][c][b][v] = e.mul_add(weights[b][v], acc[r][c][b][v]);
-                                }
+                    for p in 0..P {
+                        // SAFETY: p / C < R; (p % C) S BLOCK + j < ((C-1) S + K) BLOCK, checked above.
+                        let e = L::splat(unsafe { *x.get_unchecked(p / C).get_unchecked(p % C * S * BLOCK + j) });
+                        for b in 0..B {
+                            for v in 0..V {
+                                acc[p][b][v] = e.mul_add(weights[b][v], acc[p][b][v]);
                             }
                         }
                     }
                 }
             }
         }
+        let mut sums = [[[T::default(); BLOCK]; B]; P];
+        for p in 0..P {
+            for b in 0..B {
+                for v in 0..V {
+                    acc[p][b][v].store(&mut sums[p][b][v * L::WIDTH..]);
+                }
+            }
+        }
         for (r, row) in rows.iter().enumerate() {
             for b in 0..B {
                 let y = &mut self.y[row.y_at + b * output.plane()..][..C * BLOCK];
-                match self.finish {
-                    Finish::Write => {
-                        for c in 0..C {
-                            for v in 0..V {
-                                acc[r][c][b][v].store(&mut y[c * BLOCK + v * L::WIDTH..]);
-                            }
-                        }
-                    }
-                    Finish::Add => {
-                        for c in 0..C {
-                            for v in 0..V {
-                                let y = &mut y[c * BLOCK + v * L::WIDTH..];
-                                (L::load(y) + acc[r][c][b][v]).store(y);
-                            }
-                        }
-                    }
-                    Finish::Residual(more, s, scale) => {
-                        let more = &more[s.at(row.n, (o + b) * BLOCK, row.y, at)..][..C * BLOCK];
-                        for c in 0..C {
-                            for v in 0..V {
-                                let sum = L::load(&more[c * BLOCK + v * L::WIDTH..]) + acc[r][c][b][v];
-                                (sum * L::splat(scale)).store(&mut y[c * BLOCK + v * L::WIDTH..]);
+                for c in 0..C {
+                    for v in 0..V {
+                        let sum = L::load(&sums[r * C + c][b][v * L::WIDTH..]);
+                        let to = &mut y[c * BLOCK + v * L::WIDTH..];
+                        match self.finish {
+                            Finish::Write => sum.store(to),
+                            Finish::Add => (L::load(to) + sum).store(to),
+                            Finish::Residual(more, s, scale) => {
+                                let more = &more[s.at(row.n, (o + b) * BLOCK, row.y, at + c) + v * L::WIDTH..];
+                                ((L::load(more) + sum) * L::splat(scale)).store(to);
                             }
                         }
                     }

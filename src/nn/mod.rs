@@ -1,0 +1,31 @@
+//! Networks: layers with explicit forward and backward passes over the loops of [`simd`](crate::simd).
+//!
+//! A network is a fixed list of layers over tensors ([`Graph`]): no tape. Shapes are checked when it is built; a [`Session`] owns all buffers
+//! for a number of rows, and allocates nothing after that. One session runs on one thread; threads share out the rows of a batch.
+//! All parameters are one slice, so that optimisers and averages are loops over slices; [`Layout`] knows their names and shapes, which are
+//! those of the same network in PyTorch.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`params`] | names, shapes and places of parameters; initial values |
+//! | [`graph`] | tensors, layers, sessions |
+//! | `conv`, `norm`, `attention`, `embed` | the layers |
+//! | [`unet`], [`mlp`] | the models |
+//! | [`adam`] | Adam, warm-up, clipping, averages of weights |
+//!
+//! Everything is generic over f32, in which networks run, and f64, in which their gradients are held against central differences.
+
+pub mod adam;
+mod attention;
+mod conv;
+mod embed;
+pub mod graph;
+pub mod mlp;
+mod norm;
+pub mod params;
+pub mod unet;
+
+pub use graph::{Builder, Graph, Session};
+pub use mlp::Mlp;
+pub use params::Layout;
+pub use unet::UNet;
