@@ -1,0 +1,175 @@
+"""One table: a training step and an evaluation of the same U-Net in this crate, PyTorch, candle and burn, one after the other.
+
+usage: pip install -r benches/peers/requirements.txt
+       python3 benches/peers/nn.py [--sizes 28,8] [--threads 1,2] [--batch 64] [--steps 10] [--rounds 1] [--limit 600] [--only burn,candle] [--no-build]
+
+The net is the one of unet_torch.py; `nets/` holds it in candle and burn. Each figure is the median over the steps of a fresh process,
+the least over the rounds; the peak is that of the process. A peer that is not there is skipped with a line saying why.
+"""
+import argparse
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+NETS = HERE / "nets"
+# the first of those present is what the ratios refer to
+OURS = "this crate"
+PEERS = {
+    "PyTorch eager": ["torch"],
+    "PyTorch channels-last": ["torch", "--channels-last"],
+    "PyTorch compiled": ["torch", "--compile"],
+    "PyTorch compiled, channels-last": ["torch", "--compile", "--channels-last"],
+    "candle": ["candle"],
+    "burn, flex": ["burn", "--backend", "flex"],
+}
+WHAT = ("train", "eval", "peak")
+
+
+def parse_peer(text):
+    """What unet_torch.py and the two programs print, as {"train": ms, "eval": ms, "peak": MiB}.
+
+    >>> parse_peer("train step: median 3.5 ms, best 3.2 ms\\neval step: median 1.0 ms, best 0.9 ms\\nparameters 7, peak 99 MiB, x")
+    {'train': 3.5, 'eval': 1.0, 'peak': 99.0}
+    """
+    found = {k: float(v) for k, v in re.findall(r"^(train|eval) step: median ([\d.]+) ms", text, re.M)}
+    peak = re.search(r"peak ([\d.]+) MiB", text)
+    if peak:
+        found["peak"] = float(peak[1])
+    return found
+
+
+def parse_ours(text):
+    """What `cargo bench --bench nn -- --summary` prints, as {(size, batch, threads): {"train": ms, "eval": ms, "peak": MiB}}.
+
+    >>> parse_ours("train 28 64 threads 2: 123.4 ms\\n  eval 28 64 threads 2: 40 ms, 96 GFLOP/s\\npeak 28 64 threads 2: 300 MiB")
+    {(28, 64, 2): {'train': 123.4, 'eval': 40.0, 'peak': 300.0}}
+    """
+    out = {}
+    for what, size, batch, threads, value in re.findall(r"^\s*(train|eval|peak) (\d+) (\d+) threads (\d+): ([\d.]+) (?:ms|MiB)\b", text, re.M):
+        out.setdefault((int(size), int(batch), int(threads)), {})[what] = float(value)
+    return out
+
+
+def reason(stderr):
+    lines = [line for line in stderr.splitlines() if line.strip()] or ["no message"]
+    return next((line for line in lines if line.startswith("error")), lines[-1])
+
+
+def run(command, limit=None):
+    """Standard output, or None and the last line of what went wrong."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return None, f"takes longer than {limit:g} s"
+    except OSError as e:
+        return None, str(e)
+    if done.returncode:
+        return None, reason(done.stderr)
+    return done.stdout, ""
+
+
+def programs(build):
+    """Where each kind of peer is: kind -> command, or the reason why it is not there."""
+    out = {}
+    torch = importlib.util.find_spec("torch") is not None
+    out["torch"] = [sys.executable, str(HERE / "unet_torch.py")] if torch else "torch is not installed: pip install -r benches/peers/requirements.txt"
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", NETS / "target")).resolve()
+    for kind in ("candle", "burn"):
+        path = target / "release" / kind
+        why = "not built, and --no-build was given"
+        if build:
+            if shutil.which("cargo") is None:
+                why = "cargo is not installed"
+            else:
+                # from its own folder, for its .cargo/config.toml
+                done = subprocess.run(["cargo", "build", "--release", "--locked", "--bin", kind], capture_output=True, text=True, cwd=NETS)
+                if done.returncode:
+                    out[kind] = "does not build: " + reason(done.stderr)
+                    continue
+        out[kind] = [str(path)] if path.exists() else why
+    return out
+
+
+def table(results, reference):
+    """Lines of a Markdown table; ratios are to `reference`, larger than 1 where the peer is slower or takes more."""
+    head = ["size", "threads", "who", "training step, ms", "", "evaluation, ms", "", "peak, MiB", ""]
+    rows = [head, ["---:", "---:", "---"] + ["---:"] * 6]
+    for (size, threads), by_name in results.items():
+        for name, got in by_name.items():
+            row = [str(size), str(threads), name]
+            for what in WHAT:
+                value, base = got.get(what), by_name.get(reference, {}).get(what)
+                digits = 0 if what == "peak" else 1
+                row += ["-" if value is None else f"{value:.{digits}f}", f"x{value / base:.2f}" if value and base else ""]
+            rows.append(row)
+    return ["| " + " | ".join(r) + " |" for r in rows]
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--sizes", default="28,8")
+    p.add_argument("--threads", default="1,2")
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--steps", type=int, default=10)
+    p.add_argument("--rounds", type=int, default=1)
+    p.add_argument("--limit", type=float, default=600, help="seconds for one process of a peer")
+    p.add_argument("--only", default="", help="names of peers, or the start of them, with commas")
+    p.add_argument("--no-build", action="store_true")
+    a = p.parse_args()
+    numbers = lambda text: [int(w) for w in text.split(",")]
+    wanted = [w.strip().lower() for w in a.only.split(",") if w.strip()]
+    chosen = {n: c for n, c in PEERS.items() if not wanted or any(n.lower().startswith(w) for w in wanted)}
+    where = programs(not a.no_build)
+    skipped = {}
+    for name, command in list(chosen.items()):
+        if isinstance(where[command[0]], str):
+            skipped[name] = where[command[0]]
+            del chosen[name]
+    cases = [(s, t) for s in numbers(a.sizes) for t in numbers(a.threads)]
+    results = {case: {} for case in cases}
+
+    def keep(case, name, got):
+        best = results[case].setdefault(name, {})
+        for what, value in got.items():
+            best[what] = min(value, best.get(what, value))
+
+    def measure():
+        text, why = run(["cargo", "bench", "--bench", "nn", "--", "--summary"])
+        ours = parse_ours(text or "")
+        for (size, threads) in cases:
+            got = ours.get((size, a.batch, threads))
+            if got:
+                keep((size, threads), OURS, got)
+        if not ours:
+            skipped[OURS] = why or "its summary has no line like `train 28 64 threads 2: 123.4 ms`"
+        for size, threads in cases:
+            for name, (kind, *flags) in chosen.items():
+                common = {"--size": size, "--threads": threads, "--batch": a.batch, "--steps": a.steps}
+                text, why = run(where[kind] + flags + [str(w) for pair in common.items() for w in pair], a.limit)
+                got = parse_peer(text or "")
+                if not got:
+                    skipped[f"{name}, size {size}, threads {threads}"] = why or "prints no figures"
+                    continue
+                keep((size, threads), name, got)
+                print(f"{name}, size {size}, threads {threads}: " + ", ".join(f"{k} {v:g}" for k, v in got.items()), file=sys.stderr, flush=True)
+    try:
+        for _ in range(a.rounds):
+            measure()
+    except KeyboardInterrupt:
+        print("stopped early", file=sys.stderr)
+    everywhere = [n for n in (OURS, *PEERS) if any(n in r for r in results.values())]
+    for name, why in skipped.items():
+        print(f"skipped: {name}: {why}")
+    if everywhere:
+        print(f"batch {a.batch}; ratios to {everywhere[0]}")
+        print("\n".join(table(results, everywhere[0])))
+
+
+if __name__ == "__main__":
+    main()
