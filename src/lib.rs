@@ -56,6 +56,7 @@
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
 //! | [`likelihood`] | by the flow, its bounds, bits per dimension |
 //! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
+//! | `train` | training of networks, and these as scores (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
 //! `docs/formulas.md` traces each equation to its function and tests; `docs/accuracy.md` has the measured errors.
@@ -82,6 +83,8 @@ pub mod simd;
 pub mod simulate;
 pub mod small;
 pub mod special;
+#[cfg(feature = "cli")]
+pub mod train;
 #[cfg(feature = "cli")]
 pub mod vectors;
 

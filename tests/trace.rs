@@ -170,6 +170,7 @@ const FLOORS: &[&str] = &[
     "sampler",
     "likelihood",
     "vectors",
+    "train",
     "audit",
 ];
 

@@ -163,10 +163,17 @@ impl<T: Real> Graph<T> {
         self.outputs
     }
 
-    /// The weights as the backward pass wants them, into a slice as long as the parameters: once after every change.
+    /// The weights that the backward pass wants turned ([`turned`]), in order: their place, channels in and out, size.
+    pub fn turns(&self) -> Vec<(Range<usize>, usize, usize, usize)> {
+        let mut all: Vec<_> = self.layers.iter().filter_map(|l| l.turns()).collect();
+        all.sort_by_key(|t| t.0.start);
+        all
+    }
+
+    /// All of them, into a slice as long as the parameters: once after every change.
     pub fn turn(&self, p: &[T], out: &mut [T]) {
         assert!(p.len() == self.layout.len() && out.len() == p.len(), "parameters of the network");
-        for (at, input, output, size) in self.layers.iter().filter_map(|l| l.turns()) {
+        for (at, input, output, size) in self.turns() {
             turned(&p[at.clone()], input, output, size, &mut out[at]);
         }
     }

@@ -1,0 +1,373 @@
+//! One step of training: `(1 / (batch dim)) sum of the losses`, its gradient, clipping, Adam, and the average of weights.
+//!
+//! A batch is cut into [`PARTS`] parts, each with a gradient of its own, summed in order: the threads take parts as they come, and the
+//! bits are the same for any number of them. Noise, times and data of sample number n are functions of the seed and n.
+
+use super::source::{Source, bits};
+use crate::diffusion::Diffusion;
+use crate::error::{Error, Result};
+use crate::loss::{Form, Loss, Times};
+use crate::nn::adam::Adam;
+use crate::nn::{Graph, Session};
+use crate::score::Parametrisation;
+use crate::simd::Set;
+use crate::simd::conv::turned;
+use crate::simd::normal::normals;
+use crate::simd::pointwise::{adam, add_scaled, sum_of_squares};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+/// Parts of a batch: at most as many threads have work.
+pub const PARTS: usize = 8;
+
+/// Numbers of a stretch of parameters that one thread sums and moves at a time.
+const STRETCH: usize = 1 << 14;
+
+/// Rows that a network sees at once: few enough for the caches, many enough to fill the loops' registers.
+pub fn rows_at_once(shape: [usize; 3]) -> usize {
+    (4096 / (shape[1] * shape[2])).clamp(4, 64)
+}
+
+/// Everything that changes in training, in the order of the network's [`Layout`](crate::nn::Layout).
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Steps done.
+    pub step: u64,
+    /// Weights.
+    pub p: Vec<f32>,
+    /// Adam's average of gradients.
+    pub m: Vec<f32>,
+    /// Adam's average of their squares.
+    pub v: Vec<f32>,
+    /// The average of weights: what one samples with.
+    pub ema: Vec<f32>,
+}
+
+impl State {
+    /// The start.
+    pub fn new(graph: &Graph<f32>, seed: u64) -> State {
+        let p = graph.layout().start::<f32>(seed);
+        State { step: 0, m: vec![0.0; p.len()], v: vec![0.0; p.len()], ema: p.clone(), p }
+    }
+}
+
+/// What is fixed in training.
+#[derive(Clone)]
+pub struct Plan {
+    /// The network.
+    pub graph: Arc<Graph<f32>>,
+    /// The loss, in eps form.
+    pub loss: Loss,
+    /// What the network puts out: [`Parametrisation::Eps`] or [`Parametrisation::Mixed`].
+    pub parametrisation: Parametrisation,
+    /// Law of the times.
+    pub times: Times,
+    /// Whether a batch's times are stratified.
+    pub stratified: bool,
+    /// The optimiser.
+    pub adam: Adam,
+    /// Rows of a batch.
+    pub batch: usize,
+    /// Seed of all that is random.
+    pub seed: u64,
+    /// The data.
+    pub source: Arc<dyn Source>,
+}
+
+/// What a step reports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Report {
+    /// Number of the step, from 1 on.
+    pub step: u64,
+    /// Mean loss per coordinate.
+    pub loss: f64,
+    /// Norm of the gradient before clipping.
+    pub norm: f64,
+    /// Learning rate.
+    pub rate: f64,
+}
+
+/// A thread's own memory.
+struct Worker {
+    session: Session<f32>,
+    x: Vec<f32>,
+    y: Vec<f32>,
+    dy: Vec<f32>,
+    start: Vec<Vec<f64>>,
+    noise: Vec<Vec<f64>>,
+    u: Vec<Vec<f64>>,
+    output: Vec<Vec<f64>>,
+    gradient: Vec<Vec<f64>>,
+}
+
+/// A part of a batch: its gradient and the sum of its losses.
+struct Part {
+    rows: Range<usize>,
+    gradient: Vec<f32>,
+    loss: Result<f64>,
+}
+
+/// Trains a network.
+pub struct Trainer {
+    plan: Plan,
+    state: State,
+    turned: Vec<f32>,
+    workers: Vec<Worker>,
+    parts: Vec<Part>,
+}
+
+/// Runs `work` on every job: each thread takes the next one when it is free. The order of the jobs must not matter.
+fn share<J: Send, W: Send>(workers: &mut [W], jobs: impl Iterator<Item = J> + Send, work: impl Fn(&mut W, J) + Sync) {
+    let jobs = Mutex::new(jobs);
+    let next = || jobs.lock().ok().and_then(|mut j| j.next());
+    let run = |w: &mut W| {
+        while let Some(job) = next() {
+            work(w, job);
+        }
+    };
+    if let [w] = workers {
+        return run(w);
+    }
+    std::thread::scope(|s| workers.iter_mut().for_each(|w| drop(s.spawn(|| run(w)))));
+}
+
+/// A slice cut at ends of ranges that are in order: the ranges' parts.
+fn cut<'a, T>(mut all: &'a mut [T], ranges: impl Iterator<Item = Range<usize>>) -> Vec<&'a mut [T]> {
+    let mut before = 0;
+    ranges
+        .map(|r| {
+            let (_, rest) = std::mem::take(&mut all).split_at_mut(r.start - before);
+            let (part, rest) = rest.split_at_mut(r.len());
+            (all, before) = (rest, r.end);
+            part
+        })
+        .collect()
+}
+
+impl Trainer {
+    /// From its plan and where it stands, for a number of threads (which changes no bit).
+    ///
+    /// # Errors
+    /// Shapes of network, diffusion and data that do not fit; a state of another network; a loss that is not in eps form, a
+    /// parametrisation that is not `eps` or `mixed`; no threads; a batch of no rows.
+    pub fn new(plan: Plan, state: State, threads: usize) -> Result<Trainer> {
+        let d = plan.loss.diffusion();
+        let [c, h, w] = plan.source.shape();
+        let (k, m) = (d.channels(), d.noised().len());
+        for (name, found, allowed) in
+            [("network's inputs", plan.graph.inputs(), [k * c, h, w]), ("network's outputs", plan.graph.outputs(), [m * c, h, w])]
+        {
+            if found != allowed {
+                return Err(Error::shape(name, &found, format!("{allowed:?}")));
+            }
+        }
+        let fits = plan.loss.form() == Form::Eps
+            && match plan.parametrisation {
+                Parametrisation::Eps => true,
+                Parametrisation::Mixed => m == 1 && k > 1,
+                _ => false,
+            };
+        if !fits {
+            return Err(Error::parameter(
+                "parametrisation",
+                plan.parametrisation.name(),
+                "eps, or mixed for noise in the last of several channels; with a loss in eps form",
+            ));
+        }
+        if !(1..=1 << 20).contains(&plan.batch) {
+            return Err(Error::parameter("batch", plan.batch, "1 to 1048576"));
+        }
+        if !(1..=1024).contains(&threads) {
+            return Err(Error::parameter("threads", threads, "1 to 1024"));
+        }
+        plan.adam.checked()?;
+        let len = plan.graph.layout().len();
+        for (name, v) in [("p", &state.p), ("m", &state.m), ("v", &state.v), ("ema", &state.ema)] {
+            if v.len() != len {
+                return Err(Error::shape(name, &[v.len()], format!("[{len}]")));
+            }
+        }
+        let size = plan.batch.div_ceil(PARTS);
+        let parts = (0..plan.batch)
+            .step_by(size)
+            .map(|r| Part { rows: r..plan.batch.min(r + size), gradient: vec![0.0; len], loss: Ok(0.0) })
+            .collect::<Vec<_>>();
+        let (rows, dim) = (rows_at_once(plan.source.shape()).min(size), c * h * w);
+        let worker = || {
+            let channels = |n: usize| vec![vec![0.0; rows * dim]; n];
+            Ok(Worker {
+                session: Session::new(plan.graph.clone(), rows)?,
+                x: vec![0.0; rows * k * dim],
+                y: vec![0.0; rows * m * dim],
+                dy: vec![0.0; rows * m * dim],
+                start: channels(k),
+                noise: channels(2 * k),
+                u: channels(k),
+                output: channels(m),
+                gradient: channels(m),
+            })
+        };
+        let workers = (0..threads.min(parts.len())).map(|_| worker()).collect::<Result<Vec<_>>>()?;
+        Ok(Trainer { turned: vec![0.0; len], plan, state, workers, parts })
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What it does.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// The loss's own; a loss or gradient that is not finite, and then nothing has changed.
+    pub fn step(&mut self) -> Result<Report> {
+        let (plan, set) = (&self.plan, Set::current());
+        let first = self.state.step * plan.batch as u64;
+        let turns = plan.graph.turns();
+        let (p, parts) = (&self.state.p, &mut self.parts);
+        share(
+            &mut self.workers,
+            turns.iter().zip(cut(&mut self.turned, turns.iter().map(|t| t.0.clone()))),
+            |_, ((at, input, output, size), to)| {
+                turned(&p[at.clone()], *input, *output, *size, to);
+            },
+        );
+        let turned = &self.turned;
+        share(&mut self.workers, parts.iter_mut(), |w, part| {
+            part.loss = w.part(plan, p, turned, first, part.rows.clone(), &mut part.gradient)
+        });
+        let mut loss = 0.0;
+        for part in &*parts {
+            loss += part.loss.clone()?;
+        }
+        // the gradients' sum, in the first part's place, and its norm, stretch by stretch
+        let Some((sum, rest)) = parts.split_first_mut() else { unreachable!("a batch has at least one part") };
+        let mut squares = vec![0.0; sum.gradient.len().div_ceil(STRETCH)];
+        let stretches = sum.gradient.chunks_mut(STRETCH).zip(&mut squares).enumerate();
+        share(&mut self.workers, stretches, |_, (i, (g, square))| {
+            for part in &*rest {
+                add_scaled(set, &part.gradient[i * STRETCH..][..g.len()], 1.0, g);
+            }
+            *square = sum_of_squares(set, g);
+        });
+        let (norm, number) = (squares.iter().sum::<f64>().sqrt(), self.state.step + 1);
+        if !(norm.is_finite() && loss.is_finite()) {
+            return Err(Error::NonFinite { step: number as usize, t: f64::NAN });
+        }
+        let (step, gradient) = (plan.adam.step(number, norm), &sum.gradient);
+        let State { p, m, v, ema, .. } = &mut self.state;
+        let all = p
+            .chunks_mut(STRETCH)
+            .zip(m.chunks_mut(STRETCH))
+            .zip(v.chunks_mut(STRETCH).zip(ema.chunks_mut(STRETCH)))
+            .zip(gradient.chunks(STRETCH));
+        share(&mut self.workers, all, |_, (((p, m), (v, ema)), g)| adam(set, step, g, p, m, v, ema));
+        self.state.step = number;
+        Ok(Report { step: number, loss, norm, rate: plan.adam.rate_at(number) })
+    }
+}
+
+impl Worker {
+    /// Rows `rows` of the batch that begins with sample `first`: their gradient, written to `g`, and their share of the mean loss.
+    fn part(&mut self, plan: &Plan, p: &[f32], turned: &[f32], first: u64, rows: Range<usize>, g: &mut [f32]) -> Result<f64> {
+        g.fill(0.0);
+        let mut loss = 0.0;
+        let most = self.session.rows();
+        for from in rows.clone().step_by(most) {
+            loss += self.rows(plan, p, turned, first, from..rows.end.min(from + most), g)?;
+        }
+        Ok(loss)
+    }
+
+    fn rows(&mut self, plan: &Plan, p: &[f32], turned: &[f32], first: u64, rows: Range<usize>, g: &mut [f32]) -> Result<f64> {
+        let d = plan.loss.diffusion();
+        let (k, m, n, dim) = (d.channels(), d.noised().len(), rows.len(), plan.source.shape().iter().product::<usize>());
+        let (length, number) = (n * dim, first + rows.start as u64);
+        // times and data
+        let (mut times, mut scale) = (vec![0.0; n], vec![0.0; n]);
+        for (i, row) in rows.clone().enumerate() {
+            let u = (bits(plan.seed, b"times...", [first + row as u64, 0])[0] >> 11) as f64 * 2f64.powi(-53);
+            let u = if plan.stratified { (row as f64 + u) / plan.batch as f64 } else { u };
+            let (t, density) = plan.times.draw(u);
+            (times[i], scale[i]) = (t, 1.0 / density);
+            plan.source.draw(first + row as u64, &mut self.start[0][i * dim..(i + 1) * dim]);
+        }
+        // normals number 0 .. k of each value noise it, the next ones are its velocities under DSM
+        for (pair, two) in self.noise.chunks_mut(2).enumerate() {
+            let [a, b] = two else { unreachable!("an even number of slices") };
+            normals([plan.seed, u64::from_be_bytes(*b"noise...")], number * dim as u64, pair as u64, [&mut a[..length], &mut b[..length]]);
+        }
+        let hybrid = plan.loss.objective().name() == "hsm" || k == 1;
+        if !hybrid {
+            let deviation = initial_deviations(d);
+            for i in 1..k {
+                self.start[i][..length].iter_mut().zip(&self.noise[k + i]).for_each(|(v, xi)| *v = deviation[i] * xi);
+            }
+        }
+        let start: Vec<&[f64]> = self.start.iter().take(if hybrid { 1 } else { k }).map(|s| &s[..length]).collect();
+        let noise: Vec<&[f64]> = self.noise.iter().take(k).map(|s| &s[..length]).collect();
+        let loss = plan.loss.plan(&times)?;
+        loss.perturb(&start, &noise, &mut self.u.iter_mut().map(|u| &mut u[..length]).collect::<Vec<_>>())?;
+        // the network
+        pack(&self.u, dim, &mut self.x[..n * k * dim]);
+        self.session.dropout(Some(([plan.seed, u64::from_be_bytes(*b"dropout.")], number)));
+        self.session.forward(p, &self.x[..n * k * dim], &times, &mut self.y[..n * m * dim]);
+        unpack(&self.y[..n * m * dim], dim, &mut self.output);
+        if plan.parametrisation == Parametrisation::Mixed {
+            for (i, t) in times.iter().enumerate() {
+                let shift = mixed_shift(d, *t)?;
+                for r in i * dim..(i + 1) * dim {
+                    self.output[0][r] += shift * self.u[k - 1][r];
+                }
+            }
+        }
+        // the loss, and back
+        let output: Vec<&[f64]> = self.output.iter().map(|o| &o[..length]).collect();
+        let mut each = vec![0.0; n];
+        let mut gradient: Vec<&mut [f64]> = self.gradient.iter_mut().map(|o| &mut o[..length]).collect();
+        let mean = loss.value(&scale, &noise, &output, &mut each, &mut gradient)?;
+        let part = n as f64 / (plan.batch * dim) as f64;
+        self.gradient.iter_mut().for_each(|g| g[..length].iter_mut().for_each(|g| *g *= part));
+        pack(&self.gradient, dim, &mut self.dy[..n * m * dim]);
+        self.session.backward(p, turned, &self.dy[..n * m * dim], g, None);
+        Ok(mean * part)
+    }
+}
+
+/// Deviations of the channels at t = 0 given the data: `sqrt(gamma M)` of the velocity, 0 of the others.
+fn initial_deviations(d: &Diffusion) -> Vec<f64> {
+    let k = d.channels();
+    let prior = d.prior();
+    (0..k).map(|i| if i == 1 { (d.gamma() * prior[i * k + i]).sqrt() } else { 0.0 }).collect()
+}
+
+/// What the mixed parametrisation adds to an output, for each unit of v, to make it the noise: `1/(S_vv ell)`, as
+/// `-v / S_vv - ell net = -ell eps`.
+pub(super) fn mixed_shift(d: &Diffusion, t: f64) -> Result<f64> {
+    let kernel = d.kernel(t)?;
+    let last = kernel.k - 1;
+    Ok(1.0 / (kernel.cov[last * kernel.k + last] * kernel.ell))
+}
+
+/// Channels (row, dim) each, into rows of all channels.
+pub(super) fn pack(u: &[impl AsRef<[f64]>], dim: usize, x: &mut [f32]) {
+    for (r, row) in x.chunks_exact_mut(u.len() * dim).enumerate() {
+        for (to, from) in row.chunks_exact_mut(dim).zip(u) {
+            to.iter_mut().zip(&from.as_ref()[r * dim..]).for_each(|(t, f)| *t = *f as f32);
+        }
+    }
+}
+
+/// And back.
+pub(super) fn unpack(y: &[f32], dim: usize, out: &mut [impl AsMut<[f64]>]) {
+    for (r, row) in y.chunks_exact(out.len() * dim).enumerate() {
+        for (from, to) in row.chunks_exact(dim).zip(out.iter_mut()) {
+            to.as_mut()[r * dim..].iter_mut().zip(from).for_each(|(t, f)| *t = f64::from(*f));
+        }
+    }
+}
