@@ -125,11 +125,14 @@ fn unets_in_f32_are_those_of_pytorch() {
     }
 }
 
+/// From an input, its channels and those of the output.
+type Build<'a, T> = dyn Fn(&mut Builder<T>, Id, usize, usize) -> Id + 'a;
+
 /// Each layer alone: how far output and gradients are off.
 fn layers<T: Real>() -> Vec<(&'static str, f64, f64, String)> {
     let record = Recorded::open("layers");
     let mut out = vec![];
-    let mut layer = |case: &'static str, own: &str, build: &dyn Fn(&mut Builder<T>, Id, usize, usize) -> Id| {
+    let mut layer = |case: &'static str, own: &str, build: &Build<'_, T>| {
         let name = |part: &str| record.shape(&format!("{case}.{part}")).to_vec();
         let (x, y) = (name("x"), name("y"));
         let (flat, outputs) = (x.len() == 2, y[1]);
