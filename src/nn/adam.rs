@@ -1,6 +1,7 @@
 //! Adam with warm-up, clipping and decoupled weight decay; exponential averages of the weights.
 
 use crate::error::{Error, Result};
+use crate::simd::Real;
 use crate::simd::pointwise::AdamStep;
 
 /// How weights are changed.
@@ -56,18 +57,18 @@ impl Adam {
     /// The numbers of step `step`, from 1 on, for a gradient whose norm is `norm`: with `m`, `v` the averages,
     /// `p <- p (1 - rate decay) - rate (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)`. The average of weights moves with
     /// `1 - min(average, (1 + step) / (10 + step))`, so that it forgets the start. Source: Kingma and Ba 2015; Loshchilov and Hutter 2019.
-    pub fn step(&self, step: u64, norm: f64) -> AdamStep<f32> {
+    pub fn step<T: Real>(&self, step: u64, norm: f64) -> AdamStep<T> {
         let (rate, s) = (self.rate_at(step), step as f64);
         let clip = if norm > self.clip { self.clip / norm } else { 1.0 };
         AdamStep {
-            clip: clip as f32,
-            beta1: self.beta1 as f32,
-            beta2: self.beta2 as f32,
-            rate: (rate / (1.0 - self.beta1.powf(s))) as f32,
-            unbias2: (1.0 / (1.0 - self.beta2.powf(s))) as f32,
-            eps: self.eps as f32,
-            keep: (1.0 - rate * self.decay) as f32,
-            average: (1.0 - self.average.min((1.0 + s) / (10.0 + s))) as f32,
+            clip: T::of(clip),
+            beta1: T::of(self.beta1),
+            beta2: T::of(self.beta2),
+            rate: T::of(rate / (1.0 - self.beta1.powf(s))),
+            unbias2: T::of(1.0 / (1.0 - self.beta2.powf(s))),
+            eps: T::of(self.eps),
+            keep: T::of(1.0 - rate * self.decay),
+            average: T::of(1.0 - self.average.min((1.0 + s) / (10.0 + s))),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::graph::{Buffers, Id, Layer};
 use crate::simd::Real;
-use crate::simd::conv::BLOCK;
+use crate::simd::conv::{BLOCK, Images};
 use crate::simd::normal::threefry;
 use crate::simd::pointwise::{add_images, silu, silu_back, upsample, upsample_back};
 
@@ -112,6 +112,52 @@ impl<T: Real> Layer<T> for Up {
     }
 }
 
+/// The upper left part.
+pub(super) struct Crop {
+    pub x: Id,
+    pub y: Id,
+}
+
+impl<T: Real> Layer<T> for Crop {
+    fn name(&self) -> String {
+        "crop".into()
+    }
+
+    fn inputs(&self) -> Vec<Id> {
+        vec![self.x]
+    }
+
+    fn output(&self) -> Id {
+        self.y
+    }
+
+    fn forward(&self, _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>]) {
+        let (xs, ys) = (b.images(self.x), b.images(self.y));
+        b.with_value(self.y, |b, y| rows(ys, |n, c, row| (xs.at(n, c, row, 0), ys.at(n, c, row, 0)), b.value(self.x), y));
+    }
+
+    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut [T]) {
+        assert!(first[0], "what is cut is read by nothing else");
+        let (xs, ys) = (b.images(self.x), b.images(self.y));
+        b.with_gradient(self.x, |b, dx| {
+            (0..xs.n).for_each(|n| dx[n * xs.stride..][..xs.image()].fill(T::default()));
+            rows(ys, |n, c, row| (ys.at(n, c, row, 0), xs.at(n, c, row, 0)), b.gradient(self.y), dx);
+        });
+    }
+}
+
+/// Copies the rows of the smaller tensor `s`: `places` gives from and to.
+fn rows<T: Real>(s: Images, places: impl Fn(usize, usize, usize) -> (usize, usize), from: &[T], to: &mut [T]) {
+    for n in 0..s.n {
+        for c in (0..s.channels).step_by(BLOCK) {
+            for row in 0..s.height {
+                let (a, b) = places(n, c, row);
+                to[b..b + s.width * BLOCK].copy_from_slice(&from[a..a + s.width * BLOCK]);
+            }
+        }
+    }
+}
+
 /// The multipliers 0 and `1/(1 - rate)` come from (key, layer and row, place): the same for any batch and number of threads. `rate` is
 /// rounded to 2^-16.
 pub(super) struct Dropout {
@@ -186,7 +232,7 @@ impl<T: Real> Layer<T> for Dropout {
 }
 
 /// `y = x f`, image by image; borders are zeros and stay so.
-fn multiply<T: Real>(x: &[T], xs: crate::simd::conv::Images, f: &[T], y: &mut [T], ys: crate::simd::conv::Images) {
+fn multiply<T: Real>(x: &[T], xs: Images, f: &[T], y: &mut [T], ys: Images) {
     let image = xs.image();
     for n in 0..xs.n {
         let (x, f, y) = (&x[n * xs.stride..][..image], &f[n * image..][..image], &mut y[n * ys.stride..][..image]);

@@ -419,6 +419,18 @@ impl<T: Real> Builder<T> {
         y
     }
 
+    /// The upper left part, as large as `like`; itself if it is that already.
+    pub fn crop(&mut self, x: Id, like: Id) -> Id {
+        let (from, to) = (self.pixels(x), self.pixels(like));
+        if from == to {
+            return x;
+        }
+        assert!(from.zip(to).is_some_and(|(f, t)| f.0 >= t.0 && f.1 >= t.1), "the part is the smaller one");
+        let y = self.tensor(self.channels(x), to);
+        self.layers.push(Box::new(embed::Crop { x, y }));
+        y
+    }
+
     /// Each number is 0 with probability `rate`, else divided by `1 - rate`: in training.
     pub fn dropout(&mut self, x: Id, rate: f64) -> Id {
         let y = self.tensor(self.channels(x), self.pixels(x));

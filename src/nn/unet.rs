@@ -1,7 +1,7 @@
 //! A small U-Net in the manner of DDPM++ and NCSN++: residual blocks of group norm, SiLU and 3x3 convolutions with the time added, attention
 //! in the middle, skips beside what comes up.
 //!
-//! The names of its parameters are those of `benches/peers/unet_torch.py`, which defines the same network in PyTorch.
+//! A size that is odd at some level comes up one larger than it went down, and is cut. The names of its parameters are those of `benches/peers/unet_torch.py`, which defines the same network in PyTorch.
 
 use super::graph::{Builder, Graph, Id, With};
 use crate::error::{Error, Result};
@@ -60,10 +60,8 @@ impl UNet {
         if !(0.0..0.95).contains(&self.dropout) {
             return Err(Error::parameter("dropout", self.dropout, "0 <= dropout < 0.95"));
         }
-        let part = 1 << (self.mult.len() - 1);
-        if !self.size.iter().all(|s| (1..=256).contains(s) && s.is_multiple_of(part)) {
-            let allowed = format!("multiples of {part} up to 256, for {} levels", self.mult.len());
-            return Err(Error::parameter("size", format!("{:?}", self.size), allowed));
+        if !self.size.iter().all(|s| (1..=256).contains(s)) {
+            return Err(Error::parameter("size", format!("{:?}", self.size), "1 to 256 each"));
         }
         Ok(())
     }
@@ -114,7 +112,10 @@ impl UNet {
         for (i, m) in self.mult.iter().enumerate().rev() {
             for _ in 0..=self.blocks {
                 let both = match skips.pop() {
-                    Some(s) => b.cat(h, s),
+                    Some(s) => {
+                        let h = b.crop(h, s);
+                        b.cat(h, s)
+                    }
                     None => h,
                 };
                 h = self.block(&mut b, &name(), both, e, m * self.base);
