@@ -88,6 +88,19 @@ impl Images {
         n * self.stride + (c / BLOCK) * self.plane() + (y + 1) * self.row() + (x + 1) * BLOCK + c % BLOCK
     }
 
+    /// Whether this is the shape of something (whole blocks, pixels, images that do not overlap) that a slice of `len` numbers holds. Counts
+    /// without overflow: the fields are public, and loops leave out the checks of indices below these lengths.
+    pub(super) fn fits(&self, len: usize) -> bool {
+        let numbers = || {
+            let plane = self.height.checked_add(2)?.checked_mul(self.width.checked_add(2)?)?.checked_mul(BLOCK)?;
+            let image = plane.checked_mul(self.blocks())?;
+            (self.stride >= image).then_some(())?;
+            self.n.saturating_sub(1).checked_mul(self.stride)?.checked_add(image)
+        };
+        let some = self.channels > 0 && self.channels.is_multiple_of(BLOCK) && self.height > 0 && self.width > 0;
+        some && numbers().is_some_and(|l| self.n == 0 || l <= len)
+    }
+
     /// As many pixels of another number of channels, one image after the other.
     pub fn with_channels(&self, channels: usize) -> Images {
         Images::new(self.n, channels, self.height, self.width)
@@ -104,8 +117,10 @@ pub fn weight_at(input: usize, size: usize, o: usize, i: usize, ky: usize, kx: u
     ((((o / BLOCK) * (input / BLOCK) + i / BLOCK) * size + ky) * size + kx) * BLOCK * BLOCK + (i % BLOCK) * BLOCK + o % BLOCK
 }
 
-/// The weights of the gradient of the input: output and input exchanged, kernels turned by 180 degrees.
+/// The weights of the gradient of the input: output and input exchanged, kernels turned by 180 degrees. Panics on slices of other lengths.
 pub fn turned<T: Real>(w: &[T], input: usize, output: usize, size: usize, out: &mut [T]) {
+    assert!(input.is_multiple_of(BLOCK) && output.is_multiple_of(BLOCK), "shapes of turned weights");
+    assert!(w.len() == weights_len(input, output, size) && out.len() == w.len(), "shapes of turned weights");
     let taps = size * size;
     for ob in 0..output / BLOCK {
         for ib in 0..input / BLOCK {
@@ -122,9 +137,11 @@ pub fn turned<T: Real>(w: &[T], input: usize, output: usize, size: usize, out: &
     }
 }
 
-/// Zeros between the pixels: pixel (y, x) of `x` goes to (2 y, 2 x) of `y`, whose other pixels must be zeros already.
+/// Zeros between the pixels: pixel (y, x) of `x` goes to (2 y, 2 x) of `y`, whose other pixels must be zeros already. Panics on slices that the
+/// shapes do not fit.
 pub fn spread<T: Real>(input: Images, x: &[T], output: Images, y: &mut [T]) {
     assert!(input.n == output.n && input.channels == output.channels, "shapes of a spread");
+    assert!(input.fits(x.len()) && output.fits(y.len()), "shapes of a spread");
     assert!(input.height == output.height.div_ceil(2) && input.width == output.width.div_ceil(2), "shapes of a spread");
     for n in 0..input.n {
         for c in (0..input.channels).step_by(BLOCK) {
@@ -164,8 +181,8 @@ pub enum Finish<'a, T> {
 pub type PerImage<'a, T> = Option<(&'a [T], Images)>;
 
 impl Conv {
-    /// From input, output channels, kernel size and stride; `None` unless channels are multiples of 16, the size is 1 or 3 and the stride
-    /// 1 or 2.
+    /// From input, output channels, kernel size and stride; `None` unless channels are multiples of 16, the size is 1 or 3, the stride
+    /// 1 or 2, there are pixels, and all lengths can be counted.
     pub fn new(input: Images, channels: usize, size: usize, stride: usize) -> Option<Conv> {
         let output = Images::new(input.n, channels, input.height.div_ceil(stride.max(1)), input.width.div_ceil(stride.max(1)));
         Conv::between(input, output, size, stride)
@@ -173,16 +190,17 @@ impl Conv {
 
     /// The same with an output of its own image stride; `None` also where its shape does not fit.
     pub fn between(input: Images, output: Images, size: usize, stride: usize) -> Option<Conv> {
-        let whole = |c: usize| c > 0 && c.is_multiple_of(BLOCK);
-        (whole(input.channels)
-            && whole(output.channels)
+        // lengths that no slice can have are those that overflow
+        let most = isize::MAX as usize;
+        let weights = || input.channels.checked_mul(output.channels)?.checked_mul(size * size);
+        (input.fits(most)
+            && output.fits(most)
             && matches!(size, 1 | 3)
+            && weights().is_some_and(|n| n <= most)
             && matches!(stride, 1 | 2)
             && input.n == output.n
             && output.height == input.height.div_ceil(stride)
-            && output.width == input.width.div_ceil(stride)
-            && input.stride >= input.image()
-            && output.stride >= output.image())
+            && output.width == input.width.div_ceil(stride))
         .then_some(Conv { size, stride, input, output })
     }
 
@@ -196,8 +214,11 @@ impl Conv {
         2.0 * (self.output.n * self.output.height * self.output.width) as f64 * self.weights() as f64
     }
 
+    /// Panics unless the shapes fit each other (the fields are public: `between` need not have made this) and the slices. The bounds that
+    /// the loops assert before they leave out the checks of indices are sums of parts of these lengths, so they cannot overflow.
     fn check(&self, x: usize, w: usize, y: usize) {
-        assert!(x >= self.input.len() && y >= self.output.len() && w == self.weights(), "shapes of a convolution");
+        assert!(Conv::between(self.input, self.output, self.size, self.stride).is_some(), "shapes of a convolution");
+        assert!(self.input.fits(x) && self.output.fits(y) && w == self.weights(), "shapes of a convolution");
     }
 
     /// `y = bias + sum of w x`. The border of `y` is left as it is. Panics on slices that the shapes do not fit.
@@ -220,10 +241,11 @@ impl Conv {
         };
         assert_eq!(bias.len(), self.output.channels, "biases of a convolution");
         if let Some((more, s)) = per_image {
-            assert!(s.channels == bias.len() && s.width >= self.output.n && s.n == 1 && more.len() >= s.len(), "shapes of what is added");
+            assert!(s.channels == bias.len() && s.width >= self.output.n, "shapes of what is added");
+            assert!((s.n, s.height) == (1, 1) && s.fits(more.len()), "shapes of what is added");
         }
         if let Finish::Residual(r, s, _) = finish {
-            assert!(same(s) && r.len() >= s.len(), "shapes of a residual");
+            assert!(same(s) && s.fits(r.len()), "shapes of a residual");
         }
         super::wide_on(set, Forward { conv: *self, x, w, bias, per_image, finish, y });
     }
@@ -559,45 +581,25 @@ impl<T: Real> Weights<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tensors::*;
     use super::*;
+    use proptest::prelude::*;
 
-    /// Small reproducible numbers in (-1, 1), by a linear congruence.
-    fn numbers(n: usize, mut seed: u64) -> Vec<f32> {
-        let mut next = || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
-
-    /// A batch with numbers in its pixels and zeros in its border.
-    fn batch(s: Images, seed: u64) -> Vec<f32> {
-        let pixels = numbers(s.n * s.channels * s.height * s.width, seed);
-        let mut x = vec![0.0; s.len()];
-        let mut pixels = pixels.into_iter();
-        for n in 0..s.n {
-            for c in 0..s.channels {
-                for y in 0..s.height {
-                    for z in 0..s.width {
-                        x[s.at(n, c, y, z)] = pixels.next().unwrap_or(0.0);
-                    }
-                }
-            }
-        }
-        x
-    }
-
-    /// Every shape at and around the tiles' edges: widths 1 to 32, one to three blocks, both sizes and strides.
+    /// Every shape at and around the tiles' edges: widths 1 to 32, one to three blocks, both sizes and strides. Every second one has images
+    /// that are further apart than they are long.
     fn shapes() -> Vec<Conv> {
         let mut all = vec![];
         for (h, w) in [(1, 1), (2, 3), (3, 4), (5, 6), (4, 7), (5, 7), (2, 8), (2, 13), (3, 14), (2, 15), (1, 29), (1, 32)] {
             for (i, o) in [(16, 16), (16, 32), (48, 16), (32, 48)] {
                 for (size, stride) in [(3, 1), (3, 2), (1, 1), (1, 2)] {
-                    all.extend(Conv::new(Images::new(3, i, h, w), o, size, stride));
+                    let mut c = Conv::new(Images::new(3, i, h, w), o, size, stride).unwrap();
+                    if all.len() % 2 == 1 {
+                        c = Conv::between(apart(c.input, 16), apart(c.output, 5), size, stride).unwrap();
+                    }
+                    all.push(c);
                 }
             }
         }
-        assert_eq!(all.len(), 12 * 4 * 4);
         all
     }
 
@@ -607,95 +609,240 @@ mod tests {
         (y < c.input.height && x < c.input.width).then_some((y, x))
     }
 
-    fn each_output(s: Images, mut f: impl FnMut(usize, usize, usize, usize)) {
-        for n in 0..s.n {
-            for c in 0..s.channels {
-                for y in 0..s.height {
-                    for x in 0..s.width {
-                        f(n, c, y, x);
+    /// The border of what goes in: zeros, which the kernels of 3 read; those of 1 must not read it.
+    fn border(c: &Conv) -> f64 {
+        if c.size == 3 { 0.0 } else { f64::NAN }
+    }
+
+    /// Forward in all its forms and the gradient of the weights, on all sets, against the definition in f64.
+    ///
+    /// Bounds: a chain of n roundings, each at most u times a partial sum, which the sum of absolute terms bounds; as many with the
+    /// definition's own u. A hundredth for the terms of second order. All sets must agree to the bit: the chains have one order.
+    fn definition<T: Real>(c: &Conv) {
+        let (x, w, bias) = (tensor::<T>(c.input, 1, border(c), f64::NAN), numbers::<T>(c.weights(), 2), numbers::<T>(c.output.channels, 3));
+        let dy = tensor::<T>(c.output, 4, f64::NAN, f64::NAN);
+        let (flat, rs) = (Images::new(1, c.output.channels, 1, c.output.n + 1), apart(c.output, 32));
+        let (more, r, scale) = (tensor::<T>(flat, 5, f64::NAN, f64::NAN), tensor::<T>(rs, 6, f64::NAN, f64::NAN), T::of(0.7));
+        let (y0, dw0) = (tensor::<T>(c.output, 7, KEPT, KEPT), numbers::<T>(c.weights(), 8));
+        let (mut y, mut dw) = (<[Vec<T>; 3]>::default(), vec![]);
+        for set in sets() {
+            let run = |per_image: PerImage<T>, finish: Finish<T>| {
+                let mut y = y0.clone();
+                c.forward_on(set, &x, &w, &bias, per_image, finish, &mut y);
+                only_pixels(c.output, &y0, &y);
+                y
+            };
+            let ys = [
+                run(None, Finish::Write),
+                run(Some((&more, flat)), Finish::Add),
+                run(Some((&more, flat)), Finish::Residual(&r, rs, scale)),
+            ];
+            let mut dws = dw0.clone();
+            c.weight_gradient_on(set, &x, &dy, &mut dws);
+            if set != Set::Scalar {
+                assert!(bits(&ys.concat()) == bits(&y.concat()), "{c:?} on {}", set.name());
+                assert!(bits(&dws) == bits(&dw), "{c:?} on {}", set.name());
+            }
+            (y, dw) = (ys, dws);
+        }
+
+        let u = 1.01 * (T::ROUNDOFF + U64);
+        let taps = || (0..c.size * c.size).map(|k| (k / c.size, k % c.size));
+        let terms = (c.input.channels * c.size * c.size) as f64;
+        for p @ [n, o, py, px] in places(c.output) {
+            let (mut sum, mut size) = (bias[o].f64(), bias[o].f64().abs());
+            for i in 0..c.input.channels {
+                for (ky, kx) in taps() {
+                    if let Some((qy, qx)) = under(c, py, px, ky, kx) {
+                        let t = x[c.input.at(n, i, qy, qx)].f64() * w[weight_at(c.input.channels, c.size, o, i, ky, kx)].f64();
+                        sum += t;
+                        size += t.abs();
                     }
                 }
             }
+            let (here, m, r) = (at(c.output, p), more[flat.at(0, o, 0, n)].f64(), r[at(rs, p)].f64());
+            let (before, scale) = (y0[here].f64(), scale.f64());
+            // bias + m, the sum with what is there or r, and the product with scale are a rounding more each
+            let close = |y: T, exact: f64, bound: f64| assert!((y.f64() - exact).abs() <= bound, "{c:?} {p:?}: {y:?} for {exact}");
+            close(y[0][here], sum, terms * u * size);
+            close(y[1][here], before + (sum + m), (terms + 2.0) * u * (size + m.abs() + before.abs()));
+            close(y[2][here], (r + sum + m) * scale, (terms + 3.0) * u * (size + m.abs() + r.abs()) * scale);
         }
-    }
-
-    /// Catches a wrong offset, tile edge, border, or block in any set's loop: against the definition in f64. The bound is that of a
-    /// chain of n fused multiply-adds, n 2^-24 times the sum of absolute terms (and once more for the terms of second order).
-    /// All sets must agree to the bit: the chains have one order.
-    #[test]
-    fn convolutions_are_the_definition() {
-        let mut sets = 0;
-        for c in shapes() {
-            let (x, w, bias) = (batch(c.input, 1), numbers(c.weights(), 2), numbers(c.output.channels, 3));
-            let dy = batch(c.output, 4);
-            let mut first: Option<(Vec<f32>, Vec<f32>)> = None;
-            sets = 0;
-            for set in Set::ALL.into_iter().filter(|s| s.available()) {
-                sets += 1;
-                let (mut y, mut dw) = (vec![0.0; c.output.len()], vec![0.0; c.weights()]);
-                c.forward_on(set, &x, &w, &bias, None, Finish::Write, &mut y);
-                c.weight_gradient_on(set, &x, &dy, &mut dw);
-                match &first {
-                    None => first = Some((y, dw)),
-                    Some(f) => assert!(*f == (y, dw), "{c:?} on {}", set.name()),
-                }
-            }
-            let (y, dw) = first.unwrap();
-            let terms = c.input.channels * c.size * c.size + 1;
-            each_output(c.output, |n, o, py, px| {
-                let (mut sum, mut size) = (f64::from(bias[o]), f64::from(bias[o].abs()));
-                for i in 0..c.input.channels {
-                    for (ky, kx) in (0..c.size * c.size).map(|k| (k / c.size, k % c.size)) {
-                        if let Some((qy, qx)) = under(&c, py, px, ky, kx) {
-                            let t =
-                                f64::from(x[c.input.at(n, i, qy, qx)]) * f64::from(w[weight_at(c.input.channels, c.size, o, i, ky, kx)]);
+        // dw0 and the gradient of sum(dy * y) with respect to each weight: a rounding for each pixel and for each group of images
+        let count = (c.output.n * (c.output.height * c.output.width + 1)) as f64;
+        for o in [0, c.output.channels - 1] {
+            for i in 0..c.input.channels {
+                for (ky, kx) in taps() {
+                    let here = weight_at(c.input.channels, c.size, o, i, ky, kx);
+                    let (mut sum, mut size) = (dw0[here].f64(), dw0[here].f64().abs());
+                    for (n, p) in (0..c.output.n).flat_map(|n| (0..c.output.height * c.output.width).map(move |p| (n, p))) {
+                        let (py, px) = (p / c.output.width, p % c.output.width);
+                        if let Some((qy, qx)) = under(c, py, px, ky, kx) {
+                            let t = x[c.input.at(n, i, qy, qx)].f64() * dy[c.output.at(n, o, py, px)].f64();
                             sum += t;
-                            size += t.abs();
+                            size += f64::abs(t);
                         }
                     }
-                }
-                let error = (f64::from(y[c.output.at(n, o, py, px)]) - sum).abs();
-                assert!(error <= 1.01 * terms as f64 * 2f64.powi(-24) * size, "{c:?} {n} {o} {py} {px}: {error:e}");
-            });
-            // the gradient of sum(dy * y) with respect to each weight
-            let count = c.output.n * c.output.height * c.output.width + 1;
-            for o in [0, c.output.channels - 1] {
-                for i in 0..c.input.channels {
-                    for (ky, kx) in (0..c.size * c.size).map(|k| (k / c.size, k % c.size)) {
-                        let (mut sum, mut size) = (0.0, 0.0);
-                        for (n, p) in (0..c.output.n).flat_map(|n| (0..c.output.height * c.output.width).map(move |p| (n, p))) {
-                            let (py, px) = (p / c.output.width, p % c.output.width);
-                            if let Some((qy, qx)) = under(&c, py, px, ky, kx) {
-                                let t = f64::from(x[c.input.at(n, i, qy, qx)]) * f64::from(dy[c.output.at(n, o, py, px)]);
-                                sum += t;
-                                size += f64::abs(t);
-                            }
-                        }
-                        let error = (f64::from(dw[weight_at(c.input.channels, c.size, o, i, ky, kx)]) - sum).abs();
-                        assert!(error <= 1.01 * count as f64 * 2f64.powi(-24) * size, "{c:?} weight {o} {i} {ky} {kx}: {error:e}");
-                    }
+                    assert!((dw[here].f64() - sum).abs() <= count * u * size, "{c:?} weight {o} {i} {ky} {kx}");
                 }
             }
         }
-        println!("{sets} of {} instruction sets", Set::ALL.len());
     }
 
-    /// Catches a turned kernel that is not the adjoint: <dy, conv x> = <conv' dy, x> for stride 1, where both sides are computed by the
-    /// same loop with different weights. Bound: as above, for the sums of both sides.
+    /// Catches a wrong offset, tile edge, border, block, or stride of images in any set's loop, a bias, sum or residual of another pixel, and
+    /// whatever is read or written outside the pixels.
     #[test]
-    fn turned_weights_are_the_adjoint() {
-        for c in shapes().into_iter().filter(|c| c.stride == 1) {
-            let (x, w, dy) = (batch(c.input, 5), numbers(c.weights(), 6), batch(c.output, 7));
-            let mut back = vec![0.0; w.len()];
-            turned(&w, c.input.channels, c.output.channels, c.size, &mut back);
-            let adjoint = Conv::new(c.output, c.input.channels, c.size, 1).unwrap();
-            let (mut y, mut dx) = (vec![0.0; c.output.len()], vec![0.0; c.input.len()]);
-            c.forward(&x, &w, &vec![0.0; c.output.channels], &mut y);
-            adjoint.forward(&dy, &back, &vec![0.0; c.input.channels], &mut dx);
-            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-            let size = (dot(&y, &y) * dot(&dy, &dy)).sqrt().max((dot(&x, &x) * dot(&dx, &dx)).sqrt());
-            let terms = (c.input.channels.max(c.output.channels) * 9) as f64;
-            assert!((dot(&dy, &y) - dot(&dx, &x)).abs() <= terms * 2f64.powi(-24) * size, "{c:?}");
+    #[cfg_attr(miri, ignore)] // `random_shapes` does it there
+    fn convolutions_are_the_definition() {
+        for c in shapes() {
+            definition::<f32>(&c);
         }
+        for c in shapes().iter().filter(|c| c.input.width <= 8) {
+            definition::<f64>(c);
+        }
+        // images that the cache does not hold together
+        let large = Conv::new(Images::new(2, 16, 45, 45), 16, 3, 1).unwrap();
+        assert!(large.input.image() > CACHED);
+        definition::<f32>(&large);
+        println!("{} of {} instruction sets", sets().count(), Set::ALL.len());
+    }
+
+    proptest! {
+        #![proptest_config(cases())]
+        /// Catches what the chosen shapes miss: any shape, any distance of the images.
+        #[test]
+        fn random_shapes(
+            (n, i, o) in (0..4usize, 1..4usize, 1..4usize), (h, w) in (1..6usize, 1..34usize),
+            size in prop::sample::select(vec![1usize, 3]), stride in 1..3usize, gaps in (0..50usize, 0..50usize), double: bool,
+        ) {
+            let w = if cfg!(miri) { w.min(9) } else { w };
+            let c = Conv::new(Images::new(n, 16 * i, h, w), 16 * o, size, stride).unwrap();
+            let c = Conv::between(apart(c.input, gaps.0), apart(c.output, gaps.1), size, stride).unwrap();
+            if double { definition::<f64>(&c) } else { definition::<f32>(&c) }
+        }
+    }
+
+    /// Catches a turned kernel that is not the adjoint, a wrong place of a spread pixel: <dy, conv x> = <conv' spread dy, x>, nothing being
+    /// spread at stride 1. Bound: that of `definition` for the terms of both sides, by Cauchy's inequality, with the norms instead of sums of
+    /// absolute values.
+    fn adjoint<T: Real>(c: &Conv) {
+        let (x, w, dy) = (tensor::<T>(c.input, 5, 0.0, 0.0), numbers::<T>(c.weights(), 6), tensor::<T>(c.output, 7, 0.0, 0.0));
+        let mut back = vec![T::default(); w.len()];
+        turned(&w, c.input.channels, c.output.channels, c.size, &mut back);
+        let wide = apart(c.input.with_channels(c.output.channels), 7);
+        let mut zeros = vec![T::default(); wide.len()];
+        if c.stride == 1 {
+            places(wide).for_each(|p| zeros[at(wide, p)] = dy[at(c.output, p)]);
+        } else {
+            spread(c.output, &dy, wide, &mut zeros);
+        }
+        let back_conv = Conv::between(wide, c.input, c.size, 1).unwrap();
+        let (mut y, mut dx) = (vec![T::default(); c.output.len()], vec![T::default(); c.input.len()]);
+        c.forward(&x, &w, &vec![T::default(); c.output.channels], &mut y);
+        back_conv.forward(&zeros, &back, &vec![T::default(); c.input.channels], &mut dx);
+        let dot = |a: &[T], b: &[T]| a.iter().zip(b).map(|(a, b)| a.f64() * b.f64()).sum::<f64>();
+        let size = (dot(&y, &y) * dot(&dy, &dy)).sqrt().max((dot(&x, &x) * dot(&dx, &dx)).sqrt());
+        let terms = (c.input.channels.max(c.output.channels) * 9) as f64;
+        assert!((dot(&dy, &y) - dot(&dx, &x)).abs() <= terms * T::ROUNDOFF * size, "{c:?}");
+    }
+
+    /// Catches what is said at `adjoint`.
+    #[test]
+    #[cfg_attr(miri, ignore)]
+    fn turned_weights_are_the_adjoint() {
+        for c in shapes() {
+            adjoint::<f32>(&c);
+            adjoint::<f64>(&c);
+        }
+    }
+
+    /// Catches a transposition that is none, or in the wrong block, for every weight.
+    #[test]
+    fn turned_weights_are_where_they_belong() {
+        for size in [1, 3] {
+            let (i, o) = (48, 32);
+            let w = numbers::<f32>(weights_len(i, o, size), 9);
+            let mut back = vec![0.0; w.len()];
+            turned(&w, i, o, size, &mut back);
+            for (a, b) in (0..o).flat_map(|a| (0..i).map(move |b| (a, b))) {
+                for (ky, kx) in (0..size * size).map(|k| (k / size, k % size)) {
+                    let turned = back[weight_at(o, size, b, a, size - 1 - ky, size - 1 - kx)];
+                    assert_eq!(w[weight_at(i, size, a, b, ky, kx)], turned, "{a} {b} {ky} {kx}");
+                }
+            }
+        }
+    }
+
+    /// Catches a slice, or a shape put together by hand, that would let a loop leave its slices: the loops do not check all their indices,
+    /// so each of these must be refused before. Among them lengths that overflow to small ones.
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let c = Conv::new(Images::new(2, 16, 3, 5), 32, 3, 1).unwrap();
+        let run = |c: Conv, x: usize, w: usize, bias: usize, y: usize| {
+            let (x, w, bias, mut y) = (vec![0f32; x], vec![0f32; w], vec![0f32; bias], vec![0f32; y]);
+            c.forward(&x, &w, &bias, &mut y);
+        };
+        let back = |c: Conv, x: usize, w: usize, y: usize| {
+            c.weight_gradient(&vec![0f64; x], &vec![0f64; y], &mut vec![0f64; w]);
+        };
+        let fused = |per_image: PerImage<f32>, finish: Finish<f32>| {
+            let (x, w, mut y) = (vec![0f32; c.input.len()], vec![0f32; c.weights()], vec![0f32; c.output.len()]);
+            c.fused(&x, &w, &[0f32; 32], per_image, finish, &mut y);
+        };
+        let (x, w, y) = (c.input.len(), c.weights(), c.output.len());
+        run(c, x, w, 32, y);
+        back(c, x, w, y);
+        let (flat, zeros) = (Images::new(1, 32, 1, 2), vec![0f32; y]);
+        fused(Some((&zeros, flat)), Finish::Residual(&zeros, c.output, 1.0));
+        let mut calls: Vec<(&str, Box<dyn FnOnce() + '_>)> = vec![
+            ("short x", Box::new(|| run(c, x - 1, w, 32, y))),
+            ("short w", Box::new(|| run(c, x, w - 1, 32, y))),
+            ("long w", Box::new(|| run(c, x, w + 1, 32, y))),
+            ("short bias", Box::new(|| run(c, x, w, 31, y))),
+            ("long bias", Box::new(|| run(c, x, w, 48, y))),
+            ("short y", Box::new(|| run(c, x, w, 32, y - 1))),
+            ("short x of weights", Box::new(|| back(c, x - 1, w, y))),
+            ("short dw", Box::new(|| back(c, x, w - 1, y))),
+            ("short dy", Box::new(|| back(c, x, w, y - 1))),
+            ("short addition", Box::new(|| fused(Some((&zeros[..flat.len() - 1], flat)), Finish::Write))),
+            ("too few additions", Box::new(|| fused(Some((&zeros, Images::new(1, 32, 1, 1))), Finish::Write))),
+            ("additions of other channels", Box::new(|| fused(Some((&zeros, Images::new(1, 16, 1, 2))), Finish::Write))),
+            ("additions of several rows", Box::new(|| fused(Some((&zeros, Images::new(1, 32, 2, 2))), Finish::Write))),
+            ("short residual", Box::new(|| fused(None, Finish::Residual(&zeros[1..], c.output, 1.0)))),
+            ("residual of another shape", Box::new(|| fused(None, Finish::Residual(&zeros, c.input, 1.0)))),
+            ("short turned", Box::new(|| turned(&zeros[..256], 16, 16, 1, &mut [0f32; 255]))),
+            ("turned of no blocks", Box::new(|| turned(&zeros[..64], 8, 8, 1, &mut [0f32; 64]))),
+            ("short spread", Box::new(|| spread(c.input, &zeros[..x], c.input, &mut vec![0f32; x]))),
+        ];
+        let (i, o, huge) = (c.input, c.output, 1 << 60);
+        let wrong = [
+            Conv { size: 2, ..c },
+            Conv { size: 5, ..c },
+            Conv { stride: 0, ..c },
+            Conv { stride: 2, ..c },
+            Conv { stride: 3, ..c },
+            Conv { input: Images { n: 1, ..i }, ..c },
+            Conv { input: Images { channels: 0, ..i }, ..c },
+            Conv { input: Images { channels: 24, ..i }, ..c },
+            Conv { input: Images { height: 2, ..i }, ..c },
+            Conv { input: Images { width: 0, ..i }, output: Images { width: 0, ..o }, ..c },
+            Conv { input: Images { stride: i.stride - 1, ..i }, ..c },
+            Conv { input: Images { channels: huge, ..i }, ..c },
+            Conv { output: Images { channels: huge, ..o }, ..c },
+            Conv { input: Images { channels: huge, ..i }, output: Images { channels: huge, ..o }, ..c },
+            Conv { input: Images { width: huge - 2, ..i }, output: Images { width: huge - 2, ..o }, ..c },
+            Conv { input: Images { n: huge, stride: huge, ..i }, output: Images { n: huge, stride: huge, ..o }, ..c },
+            Conv { input: Images { height: usize::MAX, ..i }, output: Images { height: usize::MAX, ..o }, ..c },
+        ];
+        for wrong in wrong {
+            calls.push(("a shape by hand", Box::new(move || run(wrong, 4 * x, w, 32, 4 * y))));
+            calls.push(("a shape by hand without weights", Box::new(move || run(wrong, 4 * x, 0, wrong.output.channels.min(64), 4 * y))));
+            calls.push(("a shape by hand, gradient", Box::new(move || back(wrong, 4 * x, w, 4 * y))));
+            calls.push(("a shape by hand, gradient without weights", Box::new(move || back(wrong, 4 * x, 0, 4 * y))));
+            assert!(
+                std::panic::catch_unwind(|| Conv::between(wrong.input, wrong.output, wrong.size, wrong.stride)).unwrap_or(None).is_none()
+            );
+        }
+        refused(calls);
     }
 }

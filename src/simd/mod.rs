@@ -20,6 +20,8 @@ pub mod normal;
 pub mod pointwise;
 mod real;
 pub mod sde;
+#[cfg(test)]
+mod tensors;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

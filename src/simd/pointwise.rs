@@ -202,12 +202,10 @@ fn channel_sums_in<T: Real, L: Lane<Item = T>, const V: usize>(mut f: ChannelSum
 /// Sums over pixels: written to row n of the flat tensor `each` for image n, and added to `total`. Panics on slices that the shapes do
 /// not fit.
 pub fn channel_sums<T: Real>(set: Set, x: &[T], images: Images, each: Option<(&mut [T], Images)>, total: &mut [T]) {
-    assert!(x.len() >= images.len() && total.len() == images.channels, "shapes of sums of channels");
+    assert!(images.fits(x.len()) && total.len() == images.channels, "shapes of sums of channels");
     if let Some((each, flat)) = &each {
-        assert!(
-            each.len() >= flat.len() && flat.channels == images.channels && flat.n == 1 && flat.width >= images.n,
-            "shapes of sums of channels"
-        );
+        assert!(flat.channels == images.channels && flat.width >= images.n, "shapes of sums of channels");
+        assert!((flat.n, flat.height) == (1, 1) && flat.fits(each.len()), "shapes of sums of channels");
     }
     wide_on(set, ChannelSums { x, images, each, total });
 }
@@ -274,6 +272,7 @@ impl<T: Real, const M: usize> Rows<'_, T, M> {
 }
 
 fn rows<T: Real, const M: usize>(set: Set, x: &[T], xs: Images, y: &mut [T], ys: Images, factor: T) {
+    assert!(xs.fits(x.len()) && ys.fits(y.len()), "shapes of two tensors");
     let (h, w) = match M {
         UP => (2 * xs.height, 2 * xs.width),
         DOWN => (xs.height / 2, xs.width / 2),
@@ -281,7 +280,6 @@ fn rows<T: Real, const M: usize>(set: Set, x: &[T], xs: Images, y: &mut [T], ys:
     };
     assert!((xs.n, xs.channels, h, w) == (ys.n, ys.channels, ys.height, ys.width), "shapes of two tensors");
     assert!(M != DOWN || (xs.height, xs.width) == (2 * h, 2 * w), "shapes of two tensors");
-    assert!(x.len() >= xs.len() && y.len() >= ys.len(), "shapes of two tensors");
     wide_on(set, Rows::<T, M> { x, xs, y, ys, factor });
 }
 
@@ -303,4 +301,340 @@ pub fn upsample<T: Real>(set: Set, x: &[T], xs: Images, y: &mut [T], ys: Images)
 /// `dx += ` the sums over the four pixels that each became: the gradient of [`upsample`].
 pub fn upsample_back<T: Real>(set: Set, dy: &[T], ys: Images, dx: &mut [T], xs: Images) {
     rows::<T, DOWN>(set, dy, ys, dx, xs, T::of(1.0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tensors::*;
+    use super::*;
+
+    /// Lengths about the widths of vectors, blocks, and the parts of a sum.
+    const LENGTHS: [usize; 12] = [0, 1, 3, 4, 7, 8, 15, 16, 17, 33, 1023, 3100];
+
+    /// Runs on all sets, which must give the same bits, and returns what came out.
+    fn on_all<T: Real>(run: impl Fn(Set) -> Vec<T>) -> Vec<T> {
+        let scalar = run(Set::Scalar);
+        for set in sets() {
+            assert!(bits(&run(set)) == bits(&scalar), "{}", set.name());
+        }
+        scalar
+    }
+
+    /// `factor` times reproducible numbers.
+    fn scaled<T: Real>(n: usize, seed: u64, factor: f64) -> Vec<T> {
+        numbers::<T>(n, seed).iter().map(|x| T::of(x.f64() * factor)).collect()
+    }
+
+    fn slope(z: f64) -> f64 {
+        let g = 1.0 / (1.0 + (-z).exp());
+        g * (1.0 + z * (1.0 - g))
+    }
+
+    /// SiLU and its gradient. Bounds, first order, with a hundredth for the rest: exp within 4 u; 1 + e and the quotient 2 u more, so 6 u for
+    /// a sigmoid g and 7 u for z g; 1 - g within 7 u absolutely, so the slope within 7 u g |z| + 8 u |slope|, and 2 u for product and sum.
+    fn silus<T: Real>() {
+        let u = 1.01 * (T::ROUNDOFF + U64);
+        for n in LENGTHS {
+            let (x, dy, before) = (scaled::<T>(n, 1, 30.0), numbers::<T>(n, 2), numbers::<T>(n, 3));
+            let y = on_all(|set| {
+                let mut y = vec![T::default(); n];
+                silu(set, &x, &mut y);
+                y
+            });
+            let dx = on_all(|set| {
+                let mut dx = before.clone();
+                silu_back(set, &x, &dy, &mut dx);
+                dx
+            });
+            for i in 0..n {
+                let (z, d, before) = (x[i].f64(), dy[i].f64(), before[i].f64());
+                let g = 1.0 / (1.0 + (-z).exp());
+                assert!((y[i].f64() - z * g).abs() <= 7.0 * u * (z * g).abs(), "{z}");
+                let (added, sum) = (d * slope(z), before + d * slope(z));
+                let bound = d.abs() * 7.0 * u * g * z.abs() + 9.0 * u * added.abs() + u * sum.abs();
+                assert!((dx[i].f64() - sum).abs() <= bound, "{z}");
+            }
+        }
+        // beyond the range of exp: 0 and x themselves, within what e^-87 and x e^-88 are
+        let x: Vec<T> = [-1e6, -100.0, 100.0, 1e6, 0.0].map(T::of).to_vec();
+        let mut y = vec![T::default(); 5];
+        silu(Set::current(), &x, &mut y);
+        for (x, y) in x.iter().zip(&y) {
+            assert!((y.f64() - x.f64().max(0.0)).abs() <= 1e-30 * x.f64().abs(), "{x:?} {y:?}");
+        }
+    }
+
+    /// Catches a wrong branch or end of a loop, a gradient written where it should be added.
+    #[test]
+    fn silu_is_its_definition() {
+        silus::<f32>();
+        silus::<f64>();
+    }
+
+    /// Catches a slope that is not SiLU's: central differences of the loop in f64; h = 1e-5 leaves h^2/6 of a third derivative below 1 and
+    /// 1e-16 |y| / h, together 1e-10 for |x| <= 8; 1e-7 of the largest slope is asked.
+    #[test]
+    fn slopes_are_central_differences() {
+        let (x, h) = (scaled::<f64>(1000, 1, 8.0), 1e-5);
+        let at = |by: f64| {
+            let mut y = vec![0.0; x.len()];
+            silu(Set::current(), &x.iter().map(|x| x + by).collect::<Vec<_>>(), &mut y);
+            y
+        };
+        let (above, below, mut dx) = (at(h), at(-h), vec![0.0; x.len()]);
+        silu_back(Set::current(), &x, &vec![1.0; x.len()], &mut dx);
+        for i in 0..x.len() {
+            assert!(((above[i] - below[i]) / (2.0 * h) - dx[i]).abs() <= 1e-7, "{}", x[i]);
+        }
+    }
+
+    fn sums<T: Real>() {
+        for n in LENGTHS {
+            let (x, y) = (numbers::<T>(n, 1), numbers::<T>(n, 2));
+            let factor = T::of(-0.3);
+            // one rounding, of the very numbers: the definition in the type itself is exact
+            let got = on_all(|set| {
+                let mut y = y.clone();
+                add_scaled(set, &x, factor, &mut y);
+                y
+            });
+            let one = |x: T, f: T, y: T| T::of(x.f64().mul_add(f.f64(), y.f64()));
+            let u = 2.0 * T::ROUNDOFF; // f32 rounds twice here: once in f64
+            for i in 0..n {
+                let want = one(x[i], factor, y[i]).f64();
+                assert!((got[i].f64() - want).abs() <= u * want.abs());
+            }
+            let got = on_all(|set| {
+                let mut y = y.clone();
+                scale(set, factor, &mut y);
+                y
+            });
+            assert!((0..n).all(|i| got[i] == T::of(y[i].f64() * factor.f64()))); // a product of two f32 is exact in f64
+            // sixteen chains of at most 64 multiply-adds, then their sums in f64, and those of the definition
+            let want: f64 = x.iter().map(|x| x.f64().powi(2)).sum();
+            let got: Vec<f64> = sets().map(|set| sum_of_squares(set, &x)).collect();
+            let bound = (64.0 * T::ROUNDOFF + (34 + n / 1024 + n) as f64 * U64) * want;
+            assert!((got[0] - want).abs() <= bound && got.iter().all(|g| *g == got[0]), "{n}: {got:?} for {want}");
+        }
+    }
+
+    /// Catches a lost end of a slice, a sum that is not in one order on all sets.
+    #[test]
+    fn flat_sums_are_their_definition() {
+        sums::<f32>();
+        sums::<f64>();
+    }
+
+    /// Adam as in the paper by Kingma and Ba (Algorithm 1), decay decoupled as in Loshchilov and Hutter, in f64. Every step starts from the
+    /// loop's own state of the last, so that the bound is that of one step: u times
+    /// - m: 2 |beta1 m| + 4 |(1 - beta1) g|: clip, difference, product; product; sum
+    /// - v: 6 v, all being positive: g twice, squared, difference, product, sum
+    /// - p: 2 |keep p|, the moment's error, and 9 of the move: the root is within (6 + 1)/2 + 1, eps, product, quotient and difference 1 each
+    /// - ema: the move's error, and 1 for the difference and 1 for the sum
+    fn adams<T: Real>() {
+        let u = 1.01 * (T::ROUNDOFF + 4.0 * U64); // the definition has its own products, e.g. with the rate
+        for n in LENGTHS.into_iter().filter(|n| *n < 1000) {
+            let [clip, beta1, beta2, lr, eps, decay, average] = [0.7, 0.9, 0.999, 0.01, 1e-8, 0.1, 0.05].map(T::of).map(T::f64);
+            let [mut p, mut m, mut v, mut ema] = [numbers::<T>(n, 1), vec![T::default(); n], vec![T::default(); n], numbers::<T>(n, 2)];
+            for t in 1..=5 {
+                let g = scaled::<T>(n, 10 + t as u64, 3.0);
+                let step = AdamStep {
+                    clip: T::of(clip),
+                    beta1: T::of(beta1),
+                    beta2: T::of(beta2),
+                    rate: T::of(lr / (1.0 - beta1.powi(t))),
+                    unbias2: T::of(1.0 / (1.0 - beta2.powi(t))),
+                    eps: T::of(eps),
+                    keep: T::of(1.0 - lr * decay),
+                    average: T::of(average),
+                };
+                let all = on_all(|set| {
+                    let (mut p, mut m, mut v, mut ema) = (p.clone(), m.clone(), v.clone(), ema.clone());
+                    adam(set, step, &g, &mut p, &mut m, &mut v, &mut ema);
+                    [p, m, v, ema].concat()
+                });
+                let close = |what: &str, got: T, want: f64, bound: f64| {
+                    assert!((got.f64() - want).abs() <= u * bound, "{what} at step {t}: {got:?} for {want}");
+                };
+                for i in 0..n {
+                    let g = clip * g[i].f64();
+                    let (old_m, old_p) = (beta1 * m[i].f64(), p[i].f64());
+                    let new_m = old_m + (1.0 - beta1) * g;
+                    let new_v = beta2 * v[i].f64() + (1.0 - beta2) * g * g;
+                    let (m_hat, v_hat) = (new_m / (1.0 - beta1.powi(t)), new_v / (1.0 - beta2.powi(t)));
+                    let moved = lr * m_hat / (v_hat.sqrt() + eps);
+                    let new_p = old_p - lr * decay * old_p - moved;
+                    let e_m = 2.0 * old_m.abs() + 4.0 * ((1.0 - beta1) * g).abs();
+                    // rate, keep and unbias2 are rounded to T: one more for each
+                    let e_p = 3.0 * old_p.abs() + moved.abs() * (9.0 + 1.5 + e_m / new_m.abs()) + new_p.abs();
+                    let (old_ema, kept) = (ema[i].f64(), all[i].f64());
+                    close("m", all[n + i], new_m, e_m);
+                    close("v", all[2 * n + i], new_v, 6.0 * new_v);
+                    close("p", all[i], new_p, e_p);
+                    let new_ema = old_ema + average * (kept - old_ema);
+                    close("ema", all[3 * n + i], new_ema, average * (kept - old_ema).abs() + new_ema.abs());
+                }
+                let mut parts = all.chunks(n.max(1)).map(<[T]>::to_vec);
+                let mut next = || parts.next().unwrap_or_default();
+                (p, m, v, ema) = (next(), next(), next(), next());
+            }
+        }
+    }
+
+    /// Catches a moment without its decay, a missing correction of bias, a clip, decay or average at the wrong place.
+    #[test]
+    fn adam_is_its_definition() {
+        adams::<f32>();
+        adams::<f64>();
+    }
+
+    /// Pairs of shapes (apart differently) at the edges.
+    fn shapes() -> Vec<[Images; 2]> {
+        let mut all = vec![];
+        for (n, h, w) in [(1, 1, 1), (3, 1, 2), (2, 2, 3), (1, 3, 4), (2, 2, 5), (1, 1, 6), (2, 4, 7), (3, 2, 8), (1, 2, 9), (0, 2, 2)] {
+            for channels in [16, 32, 48] {
+                let s = Images::new(n, channels, h, w);
+                all.push([apart(s, 16), s]);
+                all.push([s, apart(s, 5)]);
+            }
+        }
+        all
+    }
+
+    /// Sums of channels: a chain of `height * (width + 3)/4` additions and 2 more; the total one for each image.
+    fn channels<T: Real>() {
+        let (u, none) = (1.01 * (T::ROUNDOFF + U64), f64::NAN);
+        for [s, _] in shapes() {
+            let (x, start) = (tensor::<T>(s, 1, none, none), numbers::<T>(s.channels, 2));
+            let flat = Images::new(1, s.channels, 1, s.n + 2);
+            let before = tensor::<T>(flat, 3, KEPT, KEPT);
+            let all = on_all(|set| {
+                let (mut each, mut total, mut alone) = (before.clone(), start.clone(), start.clone());
+                channel_sums(set, &x, s, Some((&mut each, flat)), &mut total);
+                channel_sums(set, &x, s, None, &mut alone);
+                assert!(bits(&total) == bits(&alone));
+                [each, total].concat()
+            });
+            let (each, total) = all.split_at(before.len());
+            let chain = (s.height * (s.width.div_ceil(4) + s.width) + 2) as f64; // the definition's is longer
+            for c in 0..s.channels {
+                let (mut sum, mut size) = (start[c].f64(), start[c].f64().abs());
+                for n in 0..s.n {
+                    let of =
+                        |f: &dyn Fn(f64) -> f64| places(s).filter(|p| p[0] == n && p[1] == c).map(|p| f(x[at(s, p)].f64())).sum::<f64>();
+                    let (one, all) = (of(&|x| x), of(&f64::abs));
+                    assert!((each[flat.at(0, c, 0, n)].f64() - one).abs() <= chain * u * all, "{s:?} {n} {c}");
+                    sum += one;
+                    size += all;
+                }
+                assert!((total[c].f64() - sum).abs() <= (chain + s.n as f64) * u * size, "{s:?} {c}");
+            }
+            // the rows beyond the images, and all around
+            let mut expected = before.clone();
+            (0..s.n).flat_map(|n| (0..s.channels).map(move |c| flat.at(0, c, 0, n))).for_each(|at| expected[at] = each[at]);
+            assert!(bits(&expected) == bits(each), "{s:?}");
+        }
+    }
+
+    /// Catches a sum over another channel, row or image, a total that is written instead of added to.
+    #[test]
+    fn sums_of_channels_are_their_definition() {
+        channels::<f32>();
+        channels::<f64>();
+    }
+
+    /// What goes in is multiples of 1/8 below 2, so that all sums and products by 1/2 are exact: equality.
+    fn between_tensors<T: Real>() {
+        let eighths = |s: Images, seed: u64, around: f64| {
+            let mut x = tensor::<T>(s, seed, around, around);
+            places(s).for_each(|p| x[at(s, p)] = T::of((x[at(s, p)].f64() * 8.0).round() / 8.0));
+            x
+        };
+        let half = T::of(0.5);
+        for [xs, ys] in shapes() {
+            let large = Images { height: 2 * xs.height, width: 2 * xs.width, ..ys };
+            let large = apart(Images::new(large.n, large.channels, large.height, large.width), xs.channels - 16);
+            let (x, y0, up0) = (eighths(xs, 1, f64::NAN), eighths(ys, 2, KEPT), eighths(large, 3, KEPT));
+            let run = |to: Images, start: &[T], f: &dyn Fn(Set, &mut [T])| {
+                let y = on_all(|set| {
+                    let mut y = start.to_vec();
+                    f(set, &mut y);
+                    y
+                });
+                only_pixels(to, start, &y);
+                y
+            };
+            let added = run(ys, &y0, &|set, y| add_images(set, half, &x, xs, y, ys));
+            let written = run(ys, &y0, &|set, y| set_images(set, half, &x, xs, y, ys));
+            for p in places(xs) {
+                let (x, y) = (x[at(xs, p)].f64(), y0[at(ys, p)].f64());
+                assert_eq!(added[at(ys, p)].f64(), y + 0.5 * x, "{xs:?} {p:?}");
+                assert_eq!(written[at(ys, p)].f64(), 0.5 * x, "{xs:?} {p:?}");
+            }
+            let up = run(large, &up0, &|set, y| upsample(set, &x, xs, y, large));
+            let dy = eighths(large, 4, f64::NAN);
+            let down = run(ys, &y0, &|set, dx| upsample_back(set, &dy, large, dx, ys));
+            let mut sums = vec![0.0; y0.len()];
+            for p @ [n, c, y, x_at] in places(large) {
+                let small = [n, c, y / 2, x_at / 2];
+                assert_eq!(up[at(large, p)], x[at(xs, small)], "{xs:?} {p:?}");
+                sums[at(ys, small)] += dy[at(large, p)].f64();
+            }
+            for p in places(ys) {
+                assert_eq!(down[at(ys, p)].f64(), y0[at(ys, p)].f64() + sums[at(ys, p)], "{ys:?} {p:?}");
+            }
+        }
+    }
+
+    /// Catches a pixel that goes to a wrong place, a gradient of upsampling that is not the sum over its four pixels (with it the
+    /// derivative: upsampling is linear), and whatever is read or written outside the pixels.
+    #[test]
+    fn tensors_are_added_written_and_sampled() {
+        between_tensors::<f32>();
+        between_tensors::<f64>();
+    }
+
+    /// Catches a slice or a shape that does not fit and is taken nevertheless.
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let set = Set::current();
+        let (s, z) = (Images::new(2, 32, 2, 4), vec![0f32; 4096]);
+        let (half, flat) = (Images::new(2, 32, 1, 2), Images::new(1, 32, 1, 2));
+        let len = s.len();
+        let w = |n: usize| vec![0f32; n];
+        let step = AdamStep { clip: 1.0, beta1: 0.9, beta2: 0.999, rate: 0.1, unbias2: 1.0, eps: 1e-8, keep: 1.0, average: 0.1 };
+        let add = |x: usize, xs: Images, y: usize, ys: Images| add_images(set, 1.0, &z[..x], xs, &mut w(y), ys);
+        let sum = |x: usize, xs: Images, each: usize, flat: Images, total: usize| {
+            channel_sums(set, &z[..x], xs, Some((&mut w(each), flat)), &mut w(total));
+        };
+        add(len, s, len, s);
+        sum(len, s, flat.len(), flat, 32);
+        adam(set, step, &z[..9], &mut w(9), &mut w(9), &mut w(9), &mut w(9));
+        let tall = Images { height: 3, ..s };
+        let odd = Images::new(2, 32, 3, 5);
+        refused(vec![
+            ("short y of silu", Box::new(|| silu(set, &z[..9], &mut w(8)))),
+            ("long y of silu", Box::new(|| silu(set, &z[..9], &mut w(10)))),
+            ("short dy", Box::new(|| silu_back(set, &z[..9], &z[..8], &mut w(9)))),
+            ("short dx", Box::new(|| silu_back(set, &z[..9], &z[..9], &mut w(8)))),
+            ("short y to add to", Box::new(|| add_scaled(set, &z[..9], 1.0, &mut w(8)))),
+            ("short weights", Box::new(|| adam(set, step, &z[..9], &mut w(8), &mut w(9), &mut w(9), &mut w(9)))),
+            ("short first moment", Box::new(|| adam(set, step, &z[..9], &mut w(9), &mut w(8), &mut w(9), &mut w(9)))),
+            ("short second moment", Box::new(|| adam(set, step, &z[..9], &mut w(9), &mut w(9), &mut w(8), &mut w(9)))),
+            ("short average", Box::new(|| adam(set, step, &z[..9], &mut w(9), &mut w(9), &mut w(9), &mut w(8)))),
+            ("short x", Box::new(|| add(len - 1, s, len, s))),
+            ("short y", Box::new(|| add(len, s, len - 1, s))),
+            ("other height", Box::new(|| add(len, s, 2 * len, tall))),
+            ("no whole block", Box::new(|| add(len, Images { channels: 24, ..s }, len, Images { channels: 24, ..s }))),
+            ("images that overlap", Box::new(|| add(len, s, len, Images { stride: 1, ..s }))),
+            ("endless", Box::new(|| add(len, Images { n: 1 << 60, ..s }, len, Images { n: 1 << 60, ..s }))),
+            ("upsampling to another size", Box::new(|| upsample(set, &z[..len], s, &mut w(4 * len), tall))),
+            ("gradient of upsampling from odd", Box::new(|| upsample_back(set, &z[..odd.len()], odd, &mut w(len), half))),
+            ("short x of sums", Box::new(|| sum(len - 1, s, flat.len(), flat, 32))),
+            ("short each of sums", Box::new(|| sum(len, s, flat.len() - 1, flat, 32))),
+            ("short total of sums", Box::new(|| sum(len, s, flat.len(), flat, 31))),
+            ("too few rows of sums", Box::new(|| sum(len, s, flat.len(), Images::new(1, 32, 1, 1), 32))),
+            ("flat tensor of two rows", Box::new(|| sum(len, s, 1024, Images::new(1, 32, 2, 2), 32))),
+        ]);
+    }
 }
