@@ -794,7 +794,7 @@ mod tests {
         back(c, x, w, y);
         let (flat, zeros) = (Images::new(1, 32, 1, 2), vec![0f32; y]);
         fused(Some((&zeros, flat)), Finish::Residual(&zeros, c.output, 1.0));
-        let mut calls: Vec<(&str, Box<dyn FnOnce() + '_>)> = vec![
+        let mut calls: Calls = vec![
             ("short x", Box::new(|| run(c, x - 1, w, 32, y))),
             ("short w", Box::new(|| run(c, x, w - 1, 32, y))),
             ("long w", Box::new(|| run(c, x, w + 1, 32, y))),

@@ -551,7 +551,7 @@ mod tests {
         let len = s.len();
         run(norm, len, 32, 128, len);
         back(len, 32, 32);
-        let mut calls: Vec<(&str, Box<dyn FnOnce() + '_>)> = vec![
+        let mut calls: Calls = vec![
             ("short x", Box::new(|| run(norm, len - 1, 32, 128, len))),
             ("short weight", Box::new(|| run(norm, len, 31, 128, len))),
             ("short saved", Box::new(|| run(norm, len, 32, 127, len))),

@@ -51,8 +51,8 @@ impl Real for f32 {
     fn f64(self) -> f64 {
         f64::from(self)
     }
-    // 0.693359375 = 355/512 has nine bits: its product with k is exact. Remainder r^8/8! < 6e-9.
-    exp!(f32, -87.0, 88.0, 12_582_912.0, 0.693_359_375, -2.121_944_4e-4, 23, [5040, 720, 120, 24, 6, 2]);
+    // 355/512 = 0.693359375 has nine bits: its product with k is exact. Remainder r^8/8! < 6e-9.
+    exp!(f32, -87.0, 88.0, 12_582_912.0, 355.0 / 512.0, -2.121_944_4e-4, 23, [5040, 720, 120, 24, 6, 2]);
 }
 
 impl Real for f64 {
