@@ -5,11 +5,17 @@
 //! | [`step`](mod@step) | one step of training: rows shared out among threads, the same bits for any number of them |
 //! | [`source`] | where training data come from, sample by sample |
 //! | [`model`] | a trained network as a score with a divergence |
+//! | [`config`] | all that a run is made of, as a TOML file |
+//! | [`checkpoint`] | a run in a file
 
+pub mod checkpoint;
+pub mod config;
 pub mod model;
 pub mod source;
 pub mod step;
 
+pub use checkpoint::Checkpoint;
+pub use config::Config;
 pub use model::Model;
 pub use source::Source;
 pub use step::{Report, State, Trainer};
