@@ -14,6 +14,7 @@
 
 pub mod conv;
 mod lane;
+pub mod limits;
 pub mod matrix;
 pub mod norm;
 pub mod normal;

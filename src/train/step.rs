@@ -117,7 +117,7 @@ pub struct Trainer {
 }
 
 /// Runs `work` on every job: each thread takes the next one when it is free. The order of the jobs must not matter.
-fn share<J: Send, W: Send>(workers: &mut [W], jobs: impl Iterator<Item = J> + Send, work: impl Fn(&mut W, J) + Sync) {
+pub(super) fn share<J: Send, W: Send>(workers: &mut [W], jobs: impl Iterator<Item = J> + Send, work: impl Fn(&mut W, J) + Sync) {
     let jobs = Mutex::new(jobs);
     let next = || jobs.lock().ok().and_then(|mut j| j.next());
     let run = |w: &mut W| {

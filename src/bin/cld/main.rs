@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod audit;
+mod bench;
 mod check;
 mod compare;
 mod eval;
@@ -33,6 +34,7 @@ enum Command {
     Audit(audit::Args),
     Sample(sample::Args),
     Compare(compare::Args),
+    Bench(bench::Args),
 }
 
 /// What a subcommand found.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Sample(args) => sample::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
