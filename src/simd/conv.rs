@@ -715,7 +715,7 @@ mod tests {
             (n, i, o) in (0..4usize, 1..4usize, 1..4usize), (h, w) in (1..6usize, 1..34usize),
             size in prop::sample::select(vec![1usize, 3]), stride in 1..3usize, gaps in (0..50usize, 0..50usize), double: bool,
         ) {
-            let w = if cfg!(miri) { w.min(9) } else { w };
+            let (n, i, o, h, w) = if cfg!(miri) { (n.min(2), i.min(2), 1, h.min(2), w.min(5)) } else { (n, i, o, h, w) };
             let c = Conv::new(Images::new(n, 16 * i, h, w), 16 * o, size, stride).unwrap();
             let c = Conv::between(apart(c.input, gaps.0), apart(c.output, gaps.1), size, stride).unwrap();
             if double { definition::<f64>(&c) } else { definition::<f32>(&c) }

@@ -498,6 +498,7 @@ mod tests {
                 all.push([s, apart(s, 5)]);
             }
         }
+        all.truncate(if cfg!(miri) { 8 } else { all.len() });
         all
     }
 
