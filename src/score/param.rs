@@ -95,7 +95,12 @@ impl Conversion {
     /// # Errors
     /// Those of [`Diffusion::kernel`].
     pub fn new(diffusion: &Diffusion, t: f64) -> Result<Conversion> {
-        Ok(Conversion { noised: diffusion.noised().to_vec(), kernel: diffusion.kernel(t)?, diffusion: diffusion.clone() })
+        Ok(Conversion::with_kernel(diffusion, diffusion.kernel(t)?))
+    }
+
+    /// With the kernel that an output was trained by, which for DSM is not that of [`Diffusion::kernel`]: for `eps` and `mixed`.
+    pub(crate) fn with_kernel(diffusion: &Diffusion, kernel: KernelValues) -> Conversion {
+        Conversion { noised: diffusion.noised().to_vec(), kernel, diffusion: diffusion.clone() }
     }
 
     fn check(&self, parametrisation: Parametrisation, u: &[&[f64]], output: &[usize], score: &[usize]) -> Result<()> {

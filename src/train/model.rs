@@ -3,6 +3,7 @@
 use super::step::{pack, rows_at_once, unpack};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
+use crate::kernel::{KernelValues, Objective, kernel_values};
 use crate::likelihood::Divergence;
 use crate::nn::{Graph, Session};
 use crate::score::{Conversion, Network, Parametrisation, Score};
@@ -40,16 +41,25 @@ impl Net {
         &self.graph
     }
 
-    /// Lends a session: those that others have given back, or a new one.
-    fn with<R>(&self, f: impl FnOnce(&mut Session<f32>) -> Result<R>) -> Result<R> {
+    /// Lends a session for `rows` rows: one that another has given back, or a new one. A session computes all its rows, wanted or not.
+    fn with<R>(&self, rows: usize, f: impl FnOnce(&mut Session<f32>) -> Result<R>) -> Result<R> {
         let idle = || self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let waiting = idle().pop();
+        let waiting = {
+            let mut all = idle();
+            let place = all.iter().position(|s| s.rows() == rows);
+            place.map(|i| all.swap_remove(i))
+        };
         let mut session = match waiting {
             Some(s) => s,
-            None => Session::new(self.graph.clone(), self.rows)?,
+            None => Session::new(self.graph.clone(), rows)?,
         };
         let result = f(&mut session);
-        idle().push(session);
+        let mut all = idle();
+        // batches of many sizes must not pile up sessions
+        if all.len() >= 4 * rayon::current_num_threads() {
+            all.remove(0);
+        }
+        all.push(session);
         result
     }
 
@@ -68,21 +78,24 @@ impl Net {
         if out * dim != outputs { Err(Error::shape("out", &[out], format!("{} slices", outputs / dim))) } else { Ok(dim) }
     }
 
-    /// Runs `f` on batches of few rows: first row, their number, and the outputs' part of these rows (one slice per output channel).
+    /// Runs `f` on batches of few rows, as many to each thread: rows of a session, first row, their number, and the outputs' part of
+    /// these rows (one slice per output channel).
     fn batches(
         &self,
         out: &mut [&mut [f64]],
         width: usize,
-        f: impl Fn(usize, usize, &mut [&mut [f64]]) -> Result<()> + Sync,
+        f: impl Fn(usize, usize, usize, &mut [&mut [f64]]) -> Result<()> + Sync,
     ) -> Result<()> {
         let n = out.first().map_or(0, |o| o.len()) / width;
-        let mut parts: Vec<(usize, Vec<&mut [f64]>)> = (0..n).step_by(self.rows).map(|r| (r, vec![])).collect();
+        let count = n.div_ceil(self.rows).next_multiple_of(rayon::current_num_threads());
+        let size = n.div_ceil(count).max(1);
+        let mut parts: Vec<(usize, Vec<&mut [f64]>)> = (0..n).step_by(size).map(|r| (r, vec![])).collect();
         for o in out.iter_mut() {
-            for (part, o) in parts.iter_mut().zip(o.chunks_mut(self.rows * width)) {
+            for (part, o) in parts.iter_mut().zip(o.chunks_mut(size * width)) {
                 part.1.push(o);
             }
         }
-        parts.into_par_iter().try_for_each(|(r, mut out)| f(r, self.rows.min(n - r), &mut out))
+        parts.into_par_iter().try_for_each(|(r, mut out)| f(size, r, size.min(n - r), &mut out))
     }
 }
 
@@ -91,11 +104,11 @@ impl Network for Net {
     fn output(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
         let dim = self.check(u, out.len())?;
         let (k, m) = (u.len(), out.len());
-        self.batches(out, dim, |first, n, out| {
+        self.batches(out, dim, |rows, first, n, out| {
             let u: Vec<&[f64]> = u.iter().map(|c| &c[first * dim..(first + n) * dim]).collect();
             let (mut x, mut y) = (vec![0.0; n * k * dim], vec![0.0; n * m * dim]);
             pack(&u, dim, &mut x);
-            self.with(|s| {
+            self.with(rows, |s| {
                 s.forward(&self.p, &x, &vec![t; n], &mut y);
                 Ok(())
             })?;
@@ -108,16 +121,19 @@ impl Network for Net {
 /// A network as the score of a diffusion.
 pub struct Model {
     diffusion: Diffusion,
+    objective: Objective,
     parametrisation: Parametrisation,
     net: Net,
 }
 
 impl Model {
-    /// From its parts.
+    /// From its parts. The objective is the one it was trained by: the noise that the network tells is that of its kernel
+    /// (CLD: the score is `-ell_t eps`, and DSM's `ell_t` is not HSM's).
     ///
     /// # Errors
-    /// A network of other channels; a parametrisation that the diffusion has not, or that is not `eps` or `mixed`.
-    pub fn new(diffusion: Diffusion, parametrisation: Parametrisation, net: Net) -> Result<Model> {
+    /// A network of other channels; a parametrisation that the diffusion has not, or that is not `eps` or `mixed`; HSM without a
+    /// velocity.
+    pub fn new(diffusion: Diffusion, objective: Objective, parametrisation: Parametrisation, net: Net) -> Result<Model> {
         let (k, m) = (diffusion.channels(), diffusion.noised().len());
         let ([i, ..], [o, ..]) = (net.graph.inputs(), net.graph.outputs());
         if !i.is_multiple_of(k) || o != i / k * m {
@@ -128,12 +144,20 @@ impl Model {
             Parametrisation::Mixed if k > 1 && m == 1 => (),
             p => return Err(Error::parameter("parametrisation", p.name(), "eps, or mixed for noise in the last of several channels")),
         }
-        Ok(Model { diffusion, parametrisation, net })
+        if k == 1 && objective.name() == "hsm" {
+            return Err(Error::parameter("objective", "hsm", "dsm for a process without velocity"));
+        }
+        Ok(Model { diffusion, objective, parametrisation, net })
     }
 
     /// The diffusion.
     pub fn diffusion(&self) -> &Diffusion {
         &self.diffusion
+    }
+
+    /// The kernel of the objective at time `t`.
+    fn kernel(&self, t: f64) -> Result<KernelValues> {
+        kernel_values(self.diffusion.process(), self.diffusion.schedule(), self.objective, 0.0, t)
     }
 
     /// Coordinates of a sample.
@@ -155,18 +179,45 @@ impl Score for Model {
         let mut output = vec![vec![0.0; n]; out.len()];
         self.net.output(t, u, &mut output.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>())?;
         let output: Vec<&[f64]> = output.iter().map(Vec::as_slice).collect();
-        Conversion::new(&self.diffusion, t)?.to_score(self.parametrisation, u, &output, out)
+        Conversion::with_kernel(&self.diffusion, self.kernel(t)?).to_score(self.parametrisation, u, &output, out)
     }
 }
 
-/// A model with the divergence that one probe of signs per row gives, the same along a flow: `e^T J e` with the exact `J^T e` of a
-/// backward pass. The mean over rows of a likelihood is unbiased, and its standard error over rows has the probes' part in it.
+/// How the trace of a Jacobian is found, by backward passes of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probes {
+    /// The mean of `e^T J e` over this many probes e of random signs: unbiased, one backward pass each.
+    Signs(usize),
+    /// Every coordinate's own slope: one backward pass for each coordinate.
+    Exact,
+}
+
+/// A model with its divergence, by `e^T J e` with the exact `J^T e` of a backward pass. Probes are the same along a flow, and each row has
+/// its own: the mean over rows of a likelihood is unbiased, and its standard error over rows has the probes' part in it.
 /// Source: Hutchinson 1990; Grathwohl et al. 2019.
 pub struct Probed<'a> {
-    /// The model.
-    pub model: &'a Model,
-    /// Seed of the probes.
-    pub seed: u64,
+    model: &'a Model,
+    seed: u64,
+    probes: Probes,
+}
+
+impl<'a> Probed<'a> {
+    /// Of a model; `seed` is that of the probes.
+    ///
+    /// # Errors
+    /// No probes, or more than 65536.
+    pub fn new(model: &'a Model, seed: u64, probes: Probes) -> Result<Probed<'a>> {
+        match probes {
+            Probes::Signs(n) if !(1..=1 << 16).contains(&n) => Err(Error::parameter("probes", n, "1 to 65536")),
+            _ => Ok(Probed { model, seed, probes }),
+        }
+    }
+
+    /// Coordinate `c` of probe `number` of a row.
+    fn sign(&self, row: usize, number: usize, c: usize) -> f32 {
+        let word = threefry([row as u64, (number << 32 | c / 128) as u64], [self.seed, u64::from_be_bytes(*b"probes..")]);
+        if word[c / 64 % 2] >> (c % 64) & 1 == 0 { 1.0 } else { -1.0 }
+    }
 }
 
 impl Score for Probed<'_> {
@@ -183,40 +234,47 @@ impl Divergence for Probed<'_> {
         let noised = model.diffusion.noised();
         let dim = net.check(u, noised.len())?;
         let (k, m) = (u.len(), noised.len());
-        let kernel = model.diffusion.kernel(t)?;
+        let kernel = model.kernel(t)?;
         let offset = match model.parametrisation {
             Parametrisation::Mixed => -(dim as f64) / kernel.cov[k * k - 1],
             _ => 0.0,
         };
-        net.batches(out, 1, |first, n, out| {
+        let (count, part) = match self.probes {
+            Probes::Signs(n) => (n, 1.0 / n as f64),
+            Probes::Exact => (dim, 1.0),
+        };
+        net.batches(out, 1, |rows, first, n, out| {
             let u: Vec<&[f64]> = u.iter().map(|c| &c[first * dim..(first + n) * dim]).collect();
             let (mut x, mut y, mut dx) = (vec![0.0; n * k * dim], vec![0.0; n * m * dim], vec![0.0; n * k * dim]);
             pack(&u, dim, &mut x);
-            let signs: Vec<f32> = (0..n * dim)
-                .map(|i| {
-                    let word = threefry([(first + i / dim) as u64, (i % dim / 128) as u64], [self.seed, u64::from_be_bytes(*b"probes..")]);
-                    if word[i % dim / 64 % 2] >> (i % dim % 64) & 1 == 0 { 1.0 } else { -1.0 }
-                })
-                .collect();
-            net.with(|s| {
+            let (mut probe, mut dy) = (vec![0f32; n * dim], vec![0f32; n * m * dim]);
+            // the gradients of the parameters are not wanted, but made
+            let mut unused = vec![0.0; net.p.len()];
+            out.iter_mut().for_each(|o| o.fill(offset));
+            net.with(rows, |s| {
                 s.forward(&net.p, &x, &vec![t; n], &mut y);
-                // the gradients of the parameters are not wanted: their place is a session's, made once
-                let mut unused = vec![0.0; net.p.len()];
-                for (a, (&i, out)) in noised.iter().zip(out.iter_mut()).enumerate() {
-                    let row = &kernel.inverse_transpose_lower[i * k..][..k];
-                    let mut dy = vec![0.0; y.len()];
-                    for r in 0..n {
-                        for (b, &j) in noised.iter().enumerate().skip(a) {
-                            for c in 0..dim {
-                                dy[(r * m + b) * dim + c] = (-row[j]) as f32 * signs[r * dim + c];
+                for number in 0..count {
+                    for (i, e) in probe.iter_mut().enumerate() {
+                        *e = match self.probes {
+                            Probes::Signs(_) => self.sign(first + i / dim, number, i % dim),
+                            Probes::Exact => f32::from(i % dim == number),
+                        };
+                    }
+                    for (a, (&i, out)) in noised.iter().zip(out.iter_mut()).enumerate() {
+                        let row = &kernel.inverse_transpose_lower[i * k..][..k];
+                        dy.fill(0.0);
+                        for r in 0..n {
+                            for (b, &j) in noised.iter().enumerate().skip(a) {
+                                for c in 0..dim {
+                                    dy[(r * m + b) * dim + c] = (-row[j]) as f32 * probe[r * dim + c];
+                                }
                             }
                         }
-                    }
-                    s.backward(&net.p, &net.turned, &dy, &mut unused, Some(&mut dx));
-                    for (r, o) in out.iter_mut().enumerate() {
-                        let at = (r * k + i) * dim;
-                        *o = offset
-                            + dx[at..at + dim].iter().zip(&signs[r * dim..]).map(|(d, e)| f64::from(*d) * f64::from(*e)).sum::<f64>();
+                        s.backward(&net.p, &net.turned, &dy, &mut unused, Some(&mut dx));
+                        for (r, o) in out.iter_mut().enumerate() {
+                            let slopes = &dx[(r * k + i) * dim..][..dim];
+                            *o += part * slopes.iter().zip(&probe[r * dim..]).map(|(d, e)| f64::from(*d) * f64::from(*e)).sum::<f64>();
+                        }
                     }
                 }
                 Ok(())

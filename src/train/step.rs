@@ -6,6 +6,7 @@
 use super::source::{Source, bits};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
+use crate::kernel::kernel_values;
 use crate::loss::{Form, Loss, Times};
 use crate::nn::adam::Adam;
 use crate::nn::{Graph, Session};
@@ -320,7 +321,7 @@ impl Worker {
         unpack(&self.y[..n * m * dim], dim, &mut self.output);
         if plan.parametrisation == Parametrisation::Mixed {
             for (i, t) in times.iter().enumerate() {
-                let shift = mixed_shift(d, *t)?;
+                let shift = mixed_shift(&plan.loss, *t)?;
                 for r in i * dim..(i + 1) * dim {
                     self.output[0][r] += shift * self.u[k - 1][r];
                 }
@@ -347,9 +348,10 @@ fn initial_deviations(d: &Diffusion) -> Vec<f64> {
 }
 
 /// What the mixed parametrisation adds to an output, for each unit of v, to make it the noise: `1/(S_vv ell)`, as
-/// `-v / S_vv - ell net = -ell eps`.
-pub(super) fn mixed_shift(d: &Diffusion, t: f64) -> Result<f64> {
-    let kernel = d.kernel(t)?;
+/// `-v / S_vv - ell net = -ell eps`; both of the objective's kernel.
+fn mixed_shift(loss: &Loss, t: f64) -> Result<f64> {
+    let d = loss.diffusion();
+    let kernel = kernel_values(d.process(), d.schedule(), loss.objective(), 0.0, t)?;
     let last = kernel.k - 1;
     Ok(1.0 / (kernel.cov[last * kernel.k + last] * kernel.ell))
 }
