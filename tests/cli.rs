@@ -545,7 +545,7 @@ fn sample_writes_the_same_bits_on_any_number_of_threads() {
     assert!(std::fs::read_to_string(file("a.svg")).unwrap().trim_end().ends_with("</svg>"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4, "no temporary file left");
     // another process, without velocity, by flags
-    let vp = ["sample", "--data", "diamond", "--sampler", "em", "--steps", "5", "--n", "10", "--process", "vp", "--grid", "power:3"];
+    let vp = ["sample", "--data", "diamond", "--sampler", "em", "--steps", "5", "--n", "10", "--process", "vp", "--spacing", "power:3"];
     let out = cld(&[&vp[..], &["--schedule", r#"{"kind":"linear","b0":0.1,"b1":19.9}"#, "--out", path(&one)]].concat());
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert_eq!(cld_sgm::vectors::arrays::read_npz(&one).unwrap().into_keys().collect::<Vec<_>>(), ["x"]);
@@ -568,8 +568,8 @@ fn samplers_refuse() {
         ("--sampler", "magic", vec!["`sampler`", "magic", "sscs"]),
         ("--steps", "0", vec!["`steps` is 0"]),
         ("--n", "0", vec!["`n` is 0"]),
-        ("--grid", "cubic", vec!["`grid`", "cubic", "log-snr"]),
-        ("--grid", "power:0", vec!["`power` is 0"]),
+        ("--spacing", "cubic", vec!["`spacing`", "cubic", "log-snr"]),
+        ("--spacing", "power:0", vec!["`power` is 0"]),
         ("--eps", "1.5", vec!["`eps` is 1.5"]),
         ("--eps", "0", vec!["`eps` is 0"]),
         ("--process", "ve", vec!["ve", "stationary"]),
@@ -587,7 +587,7 @@ fn samplers_refuse() {
     for (more, words) in [
         (["--nfe", "0"], vec!["`nfe` is 0"]),
         (["--samplers", "magic"], vec!["`sampler`", "magic"]),
-        (["--grids", "cubic"], vec!["`grid`", "cubic"]),
+        (["--spacings", "cubic"], vec!["`spacing`", "cubic"]),
         (["--n", "10"], vec!["`n` is 10"]),
         (["--data", "moons"], vec!["`data`", "moons"]),
         (["--plot", "a.gif"], vec!["`plot`", "a.gif"]),

@@ -7,7 +7,7 @@ use cld_sgm::likelihood::Divergence;
 use cld_sgm::loss::{Form, Loss, Times, Weighting};
 use cld_sgm::nn::adam::Adam;
 use cld_sgm::nn::{Graph, Layout, Mlp, Session, UNet};
-use cld_sgm::process::{Psld, Vp};
+use cld_sgm::process::{Cld, Psld, Vp};
 use cld_sgm::schedule::Schedule;
 use cld_sgm::score::{Parametrisation, Score};
 use cld_sgm::simd::Real;
@@ -258,9 +258,9 @@ fn probes_are_exact_in_few_dimensions() {
 fn probes_average_to_the_trace() {
     let s = setups().into_iter().find(|s| s.name == "cld hsm mixed").unwrap();
     let ((k, m), t, dim, probes) = (s.channels(), 0.3, 144, 400);
-    let graph = || s.unet::<f64>([12, 12]);
+    let graph = || s.perceptron::<f64>(dim);
     let p = parameters(graph().layout(), 4);
-    let model = s.model(s.unet([12, 12]), &p);
+    let model = s.model(s.perceptron(dim), &p);
     let u = states(k, dim, 17);
     let j = jacobian(&s, &graph, &p, t, &u).swap_remove(0);
     let trace: f64 = (0..dim).map(|i| j[i * dim + i]).sum();
@@ -481,24 +481,27 @@ fn optimum(s: &Setup, eps: f64) -> Vec<f64> {
 /// Catches training that does not come to the optimum of its objective: a linear network of [x, v] on Gaussian data, trained from six
 /// seeds by Adam with averaged weights, against least squares in closed form: every number within 5 standard errors of the mean over the
 /// seeds plus 0.002 for what training has left. The other objective's optimum, which is what a wrong ell_t would lead to, is seen to be
-/// wrong: beyond 10 times that.
+/// wrong: some number is beyond twice that. Velocities start at their stationary law and rates are low, so that the two differ by much.
 #[test]
 fn a_linear_network_reaches_the_optimum() {
     let eps = 1e-3;
-    let all = setups();
-    let [hsm, dsm] = ["cld hsm eps", "cld dsm eps"].map(|n| all.iter().find(|s| s.name == n).unwrap());
-    for (s, other) in [(hsm, dsm), (dsm, hsm)] {
+    let diffusion = Diffusion::of(Cld::new(0.25).unwrap(), Schedule::constant(1.0).unwrap(), 1.0).unwrap();
+    let with = |name, objective| Setup { name, diffusion: diffusion.clone(), objective, parametrisation: Parametrisation::Eps };
+    let (hsm, dsm) = (with("hsm", Objective::hsm(1.0).unwrap()), with("dsm", Objective::DSM));
+    for (s, other) in [(&hsm, &dsm), (&dsm, &hsm)] {
         let graph = || Mlp { inputs: 4, outputs: 2, width: 16, depth: 0, residual: false }.build::<f32>().unwrap();
         let seeds = 6;
         let found: Vec<Vec<f64>> = (0..seeds)
             .map(|seed| {
                 let mut state = State::new(&graph(), seed);
-                for (rate, steps) in [(0.02, 200), (0.002, 500)] {
-                    let adam = Adam { rate, average: 0.995, clip: f64::INFINITY, ..Adam::default() };
+                for (rate, steps) in [(0.02, 250), (0.005, 250), (0.001, 500)] {
+                    let adam = Adam { rate, average: 0.99, clip: f64::INFINITY, ..Adam::default() };
                     let source = Arc::new(Toy::new(gaussian(), 100 + seed));
                     let plan = Plan { adam, seed: 200 + seed, ..plan(s, graph(), eps, 128, source) };
                     let mut trainer = Trainer::new(plan, state, 2).unwrap();
-                    (0..steps).for_each(|_| drop(trainer.step().unwrap()));
+                    for _ in 0..steps {
+                        trainer.step().unwrap();
+                    }
                     state = trainer.state().clone();
                 }
                 (0..2).flat_map(|i| graph().layout().read(&state.ema, i)).map(f64::from).collect()

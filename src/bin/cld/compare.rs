@@ -25,9 +25,9 @@ pub struct Args {
     /// Only these samplers.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     samplers: Vec<String>,
-    /// Grids: linear, quadratic, power:P, log-snr.
-    #[arg(long = "grids", value_name = "NAMES", value_delimiter = ',', default_values_t = ["linear".to_string(), "quadratic".to_string()])]
-    grids: Vec<String>,
+    /// Spacings of the times: linear, quadratic, power:P, log-snr.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values_t = ["linear".to_string(), "quadratic".to_string()])]
+    spacings: Vec<String>,
     /// Budgets: evaluations of the score per sample.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [10, 20, 50, 100, 200, 500, 1000])]
     nfe: Vec<usize>,
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let n = args.n.unwrap_or_else(|| toy.as_ref().map_or(1, |m| 1 << (160_000 / m.components().len()).clamp(2048, 16384).ilog2()));
     let comparison = Comparison {
         samplers,
-        grids: args.grids.iter().map(|g| Ok((g.clone(), spacing(g)?))).collect::<Result<Vec<_>>>()?,
+        grids: args.spacings.iter().map(|g| Ok((g.clone(), spacing(g)?))).collect::<Result<Vec<_>>>()?,
         budgets,
         n,
         eps: args.eps,
@@ -207,7 +207,7 @@ fn report(found: &Found, n: usize, args: &Args, about: &str) -> Value {
 fn panels(found: &Found, args: &Args) -> Vec<Panel> {
     let mut names: Vec<&str> = found.rows.iter().map(|r| r.sampler).collect();
     names.dedup();
-    args.grids
+    args.spacings
         .iter()
         .map(|grid| Panel {
             title: format!("{}, {grid} grid", args.data),

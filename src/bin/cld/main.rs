@@ -6,9 +6,11 @@ mod bench;
 mod check;
 mod compare;
 mod eval;
+mod nll;
 mod sample;
 mod setting;
 mod show;
+mod trained;
 mod vectors;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +37,7 @@ enum Command {
     Sample(sample::Args),
     Compare(compare::Args),
     Bench(bench::Args),
+    Nll(nll::Args),
 }
 
 /// What a subcommand found.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Sample(args) => sample::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Nll(args) => nll::run(&args),
     };
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

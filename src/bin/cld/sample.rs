@@ -1,49 +1,55 @@
-//! `cld sample`: draws from data of known law, by a sampler with the exact score.
+//! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the exact score.
 
 use crate::setting::Setting;
 use crate::show::{Bar, print, short, table, threads, writable};
+use crate::trained::{COMPARED, Data, Trained};
 use crate::{Outcome, Result};
-use cld_sgm::Error;
-use cld_sgm::data;
-use cld_sgm::metrics::{Pairwise, sliced};
+use cld_sgm::data::{self, picture};
 use cld_sgm::sampler::adaptive::Tolerance;
 use cld_sgm::sampler::driver::{AdaptiveRun, Run};
 use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::{ADAPTIVE, Grid, entry};
-use cld_sgm::score::{Counted, MixtureScore};
+use cld_sgm::score::{Counted, MixtureScore, Score};
 use cld_sgm::vectors::arrays::{Array, write_npz, write_whole};
 use cld_sgm::vectors::plot::{Cloud, Format, clouds};
 use cld_sgm::vectors::predict::CHANNELS;
+use cld_sgm::{Diffusion, Error};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// Draw samples with the exact score, and compare them with fresh data.
+/// Draw samples, from a trained network or with the exact score of data of known law, and compare them with fresh data.
 ///
-/// FILE.npz gets one array (n, dim) per channel: x, and v where there is one. The process is the paper's (cld, M = 1/4, gamma = 0.04,
-/// beta = 4) unless flags say otherwise.
+/// FILE.npz gets one array (n, dim) per channel: x, and v where there is one. A checkpoint of `cld train` has its process; without one
+/// the process is the paper's (cld, M = 1/4, gamma = 0.04, beta = 4) unless flags say otherwise.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Data: mixture, diamond, swissroll, modes25, funnel.
+    /// Checkpoint of `cld train`.
+    #[arg(required_unless_present = "data", conflicts_with = "data")]
+    checkpoint: Option<PathBuf>,
+    /// Data with the exact score: mixture, diamond, swissroll, modes25, funnel.
     #[arg(long)]
-    data: String,
+    data: Option<String>,
+    /// The checkpoint's weights themselves, not their average.
+    #[arg(long, requires = "checkpoint")]
+    raw: bool,
     /// Sampler: em, sscs, ...; an unknown name lists them all. gotta-go-fast chooses its own steps.
     #[arg(long)]
     sampler: String,
-    /// Steps of the grid, from t = 1 to eps; every sampler needs them but gotta-go-fast.
+    /// Steps from t = 1 to eps; every sampler needs them but gotta-go-fast.
     #[arg(long)]
     steps: Option<usize>,
     /// Relative tolerance of gotta-go-fast, whose absolute one is a tenth of it; 0.01 if absent.
     #[arg(long)]
     tolerance: Option<f64>,
-    /// Samples.
-    #[arg(long, default_value_t = 10_000)]
-    n: usize,
+    /// Samples; 10000 if absent, 100 of images.
+    #[arg(long)]
+    n: Option<usize>,
     /// Spacing of the times: linear, quadratic, power:P, log-snr.
     #[arg(long, default_value = "quadratic")]
-    grid: String,
-    /// Last time of the grid.
+    spacing: String,
+    /// Last time.
     #[arg(long, default_value_t = 1e-3)]
     eps: f64,
     /// End with a noise-free Euler step from eps to 0.
@@ -58,16 +64,19 @@ pub struct Args {
     /// Where to write the samples.
     #[arg(long, value_name = "FILE.npz")]
     out: Option<PathBuf>,
-    /// Where to draw them beside the data: .png or .svg.
+    /// Where to draw points beside the data: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Where to draw images, the first 100 in rows of ten.
+    #[arg(long, value_name = "FILE.png")]
+    grid: Option<PathBuf>,
     #[command(flatten)]
     setting: Setting,
 }
 
-/// A grid's spacing by its name on the command line.
+/// A spacing of times by its name on the command line.
 pub fn spacing(text: &str) -> Result<Spacing> {
-    let bad = || Error::parameter("grid", format!("`{text}`"), "linear, quadratic, power:P with 0.1 <= P <= 100, log-snr");
+    let bad = || Error::parameter("spacing", format!("`{text}`"), "linear, quadratic, power:P with 0.1 <= P <= 100, log-snr");
     match text {
         "linear" => Ok(Spacing::Linear),
         "quadratic" => Ok(Spacing::Quadratic),
@@ -76,110 +85,196 @@ pub fn spacing(text: &str) -> Result<Spacing> {
     }
 }
 
-/// Most points that distances are taken over.
-const COMPARED: usize = 20_000;
+/// What is the same for all samplers.
+pub struct Task<'a> {
+    pub diffusion: &'a Diffusion,
+    pub score: &'a dyn Score,
+    pub spacing: &'a str,
+    pub eps: f64,
+    pub denoise: bool,
+    pub n: usize,
+    pub dim: usize,
+    pub seed: u64,
+}
 
-/// Blocks of the energy distance: of equal laws a block's value is skewed, and the error of the mean of few of them too small.
-const BLOCKS: usize = 40;
+/// What came of it.
+pub struct Drawn {
+    pub samples: Vec<Vec<f64>>,
+    pub name: String,
+    pub about: &'static str,
+    pub times: String,
+    /// Evaluations of the score per sample.
+    pub nfe: f64,
+    pub seconds: f64,
+}
+
+/// A task for one sampler, everything checked.
+pub struct Job<'a> {
+    task: Task<'a>,
+    sampler: String,
+    tolerance: Tolerance,
+    fixed: Option<(&'static cld_sgm::sampler::Entry, Box<dyn cld_sgm::sampler::Stepper>, Grid)>,
+}
+
+impl<'a> Task<'a> {
+    /// Refuses what cannot be done, before it takes time.
+    pub fn by(self, sampler: &str, steps: Option<usize>, tolerance: Option<f64>) -> Result<Job<'a>> {
+        let fixed = match ADAPTIVE.iter().find(|e| e.name == sampler) {
+            Some(_) if steps.is_some() => return Err(Error::parameter("steps", "given", "absent: this sampler chooses its steps")),
+            Some(_) => None,
+            None => {
+                let sampler = entry(sampler)?;
+                if let Some(t) = tolerance {
+                    return Err(Error::parameter("tolerance", t, "absent, but for gotta-go-fast"));
+                }
+                let steps = steps.ok_or_else(|| Error::parameter("steps", "missing", "1 to 10000000; this sampler needs it"))?;
+                let grid = Grid::spaced(spacing(self.spacing)?, self.diffusion, steps, self.eps)?;
+                Some((sampler, sampler.build(self.diffusion, &grid)?, grid))
+            }
+        };
+        if !(self.eps > 0.0 && self.eps < 1.0) {
+            return Err(Error::parameter("eps", self.eps, "0 < eps < 1"));
+        }
+        if !(1..=100_000_000).contains(&self.n) {
+            return Err(Error::parameter("n", self.n, "1 to 100000000"));
+        }
+        let relative = tolerance.unwrap_or(0.01);
+        Ok(Job { task: self, sampler: sampler.into(), tolerance: Tolerance::new(relative, 0.1 * relative)?, fixed })
+    }
+}
+
+impl Job<'_> {
+    pub fn run(&self) -> Result<Drawn> {
+        let Task { diffusion, score, spacing, eps, denoise, n, dim, seed } = self.task;
+        let score = Counted::new(score);
+        let bar = Mutex::new(Bar::new("sampling"));
+        let progress = |done, total| {
+            if let Ok(mut bar) = bar.lock() {
+                bar.set(done, total);
+            }
+        };
+        let start = Instant::now();
+        let (samples, name, about, times) = match (&self.fixed, ADAPTIVE.iter().find(|e| e.name == self.sampler)) {
+            (Some((sampler, stepper, grid)), _) => {
+                let run = Run { diffusion, stepper: &**stepper, grid, denoise, score: &score, n, dim, seed };
+                let times = format!("{spacing}, {} steps from 1 to {eps:e}", grid.steps());
+                (run.sample(&progress)?, format!("{}, {} steps", sampler.name, grid.steps()), sampler.about, times)
+            }
+            (None, Some(sampler)) => {
+                let run = AdaptiveRun { diffusion, sampler, tolerance: self.tolerance, eps, denoise, score: &score, n, dim, seed };
+                let (samples, counts) = run.sample(&progress)?;
+                let (accepted, rejected) = counts.iter().fold((0, 0), |a, c| (a.0 + c.accepted, a.1 + c.rejected));
+                let mean = |n: usize| short(n as f64 / counts.len() as f64);
+                let times = format!("{} steps taken and {} rejected per block, from 1 to {eps:e}", mean(accepted), mean(rejected));
+                (samples, sampler.name.to_string(), sampler.about, times)
+            }
+            (None, None) => return Err(Error::parameter("sampler", &self.sampler, "a sampler")),
+        };
+        let nfe = score.values() as f64 / (n * dim) as f64;
+        Ok(Drawn { samples, name, about, times, nfe, seconds: start.elapsed().as_secs_f64() })
+    }
+}
+
+/// Images to a row of a picture, and at most so many rows.
+const COLUMNS: usize = 10;
+
+/// Pixels of a picture for one of an image, so that small images can be seen.
+pub fn scale(shape: [usize; 3]) -> usize {
+    (48 / shape[1].max(shape[2]).max(1)).max(1)
+}
+
+/// Where samples come from.
+struct Origin {
+    score: Box<dyn Score>,
+    diffusion: Diffusion,
+    shape: [usize; 3],
+    /// Grey levels; 0: no images.
+    levels: u32,
+    /// What to compare with; a checkpoint's data may be gone.
+    data: Result<Data>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Origin {
+    fn new(args: &Args) -> Result<Origin> {
+        let row = |a: &str, b: String| vec![a.to_string(), b];
+        if let Some(file) = &args.checkpoint {
+            args.setting.refused("absent: a checkpoint has its own process")?;
+            let t = Trained::read(file, args.raw)?;
+            let rows = vec![row("process", t.process()), row("checkpoint", t.about.clone())];
+            let (diffusion, shape, data) = (t.diffusion().clone(), t.model.shape(), t.data(None));
+            return Ok(Origin { diffusion, shape, levels: t.levels, data, rows, score: Box::new(t.model) });
+        }
+        let toy = data::entry(args.data.as_deref().unwrap_or_default())?;
+        let mixture = (toy.build)()?;
+        let (diffusion, about) = args.setting.diffusion()?;
+        let rows = vec![row("process", about), row("data", format!("{}: {}", toy.name, toy.about))];
+        let score = Box::new(MixtureScore::new(diffusion.clone(), mixture.clone()));
+        Ok(Origin { score, diffusion, shape: [mixture.dim(), 1, 1], levels: 0, data: Ok(Data::Toy(mixture)), rows })
+    }
+}
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let toy = data::entry(&args.data)?;
-    let mixture = (toy.build)()?;
-    let adaptive = ADAPTIVE.iter().find(|e| e.name == args.sampler);
-    let (diffusion, about) = args.setting.diffusion()?;
-    let fixed = match adaptive {
-        Some(_) if args.steps.is_some() => return Err(Error::parameter("steps", "given", "absent: this sampler chooses its steps")),
-        Some(_) => None,
-        None => {
-            let sampler = entry(&args.sampler)?;
-            if let Some(t) = args.tolerance {
-                return Err(Error::parameter("tolerance", t, "absent, but for gotta-go-fast"));
-            }
-            let steps = args.steps.ok_or_else(|| Error::parameter("steps", "missing", "1 to 10000000; this sampler needs it"))?;
-            let grid = Grid::spaced(spacing(&args.grid)?, &diffusion, steps, args.eps)?;
-            Some((sampler, sampler.build(&diffusion, &grid)?, grid))
-        }
-    };
-    let relative = args.tolerance.unwrap_or(0.01);
-    let tolerance = Tolerance::new(relative, 0.1 * relative)?;
-    if !(args.eps > 0.0 && args.eps < 1.0) {
-        return Err(Error::parameter("eps", args.eps, "0 < eps < 1"));
-    }
-    if !(1..=100_000_000).contains(&args.n) {
-        return Err(Error::parameter("n", args.n, "1 to 100000000"));
-    }
+    let Origin { score, diffusion, shape, levels, data, mut rows } = Origin::new(args)?;
+    let dim = shape.iter().product();
+    let n = args.n.unwrap_or(if levels > 0 { 100 } else { 10_000 });
+    let task = Task { diffusion: &diffusion, score: &*score, spacing: &args.spacing, eps: args.eps, denoise: args.denoise, n, dim, seed: args.seed };
+    let job = task.by(&args.sampler, args.steps, args.tolerance)?;
     let format = args.plot.as_deref().map(Format::of).transpose()?;
-    for file in args.out.iter().chain(&args.plot) {
+    match (&args.plot, &args.grid) {
+        (Some(_), _) if levels > 0 => return Err(Error::parameter("plot", "given", "absent for images; --grid draws them")),
+        (_, Some(_)) if levels == 0 => return Err(Error::parameter("grid", "given", "absent for points; --plot draws them")),
+        (_, Some(file)) if file.extension().is_none_or(|e| e != "png") => {
+            return Err(Error::parameter("grid", format!("`{}`", file.display()), "a file's name that ends in .png"));
+        }
+        _ => (),
+    }
+    for file in args.out.iter().chain(&args.plot).chain(&args.grid) {
         writable(file)?;
     }
     threads(args.threads)?;
-    let dim = mixture.dim();
-    let score = Counted::new(MixtureScore::new(diffusion.clone(), mixture.clone()));
-    let bar = Mutex::new(Bar::new("sampling"));
-    let start = Instant::now();
-    let progress = |done, total| {
-        if let Ok(mut bar) = bar.lock() {
-            bar.set(done, total);
-        }
-    };
-    let (denoise, n, seed, eps) = (args.denoise, args.n, args.seed, args.eps);
-    let (samples, name, description, times) = match (&fixed, adaptive) {
-        (Some((sampler, stepper, grid)), _) => {
-            let run = Run { diffusion: &diffusion, stepper: &**stepper, grid, denoise, score: &score, n, dim, seed };
-            let times = format!("{}, {} steps from 1 to {eps:e}", args.grid, grid.steps());
-            (run.sample(&progress)?, format!("{}, {} steps", sampler.name, grid.steps()), sampler.about, times)
-        }
-        (None, Some(sampler)) => {
-            let run = AdaptiveRun { diffusion: &diffusion, sampler, tolerance, eps, denoise, score: &score, n, dim, seed };
-            let (samples, counts) = run.sample(&progress)?;
-            let (accepted, rejected) = counts.iter().fold((0, 0), |a, c| (a.0 + c.accepted, a.1 + c.rejected));
-            let mean = |n: usize| short(n as f64 / counts.len() as f64);
-            let times = format!("{} steps taken and {} rejected per block, from 1 to {eps:e}", mean(accepted), mean(rejected));
-            (samples, sampler.name.to_string(), sampler.about, times)
-        }
-        (None, None) => return Err(Error::parameter("sampler", &args.sampler, "a sampler")),
-    };
-    let seconds = start.elapsed().as_secs_f64();
-    drop(bar);
+    let drawn = job.run()?;
 
-    // fresh data, from another stream than the run's noise, and once more for the distance of data to data
-    let shown = args.n.min(COMPARED);
-    let fresh = |i: u64| mixture.sample(args.seed.wrapping_add(i << 32), shown);
-    let (fresh, again) = (fresh(1), fresh(2));
-    let mut rows = vec![
-        vec!["process".into(), about],
-        vec!["data".into(), format!("{}: {}", toy.name, toy.about)],
-        vec!["sampler".into(), format!("{}: {description}", args.sampler)],
-        vec!["grid".into(), times],
-        vec!["evaluations per sample".into(), short(score.values() as f64 / (args.n * dim) as f64)],
-        vec!["seconds".into(), format!("{} ({:.0} samples/s)", short(seconds), args.n as f64 / seconds)],
-    ];
-    let x = &samples[0][..shown * dim];
-    let w2 = |a: &[f64], b: &[f64]| sliced(a, b, dim, 2, 64, args.seed).map(|e| e.value);
-    rows.push(vec!["sliced W2 to data".into(), format!("{} (data to data: {})", short(w2(x, &fresh)?), short(w2(&again, &fresh)?))]);
-    if shown >= 10 * BLOCKS {
-        let e = Pairwise::Energy.blocks(x, &fresh, dim, shown / BLOCKS)?;
-        rows.push(vec!["energy distance to data".into(), format!("{} +- {}", short(e.value), short(e.error))]);
+    rows.push(vec!["sampler".into(), format!("{}: {}", args.sampler, drawn.about)]);
+    rows.push(vec!["times".into(), drawn.times]);
+    rows.push(vec!["evaluations per sample".into(), short(drawn.nfe)]);
+    rows.push(vec!["seconds".into(), format!("{} ({} samples/s)", short(drawn.seconds), short(n as f64 / drawn.seconds))]);
+    let x = &drawn.samples[0];
+    match data.as_ref().map(|d| d.distance(x, args.seed)) {
+        Ok(Ok(distance)) => rows.extend(distance.lines()),
+        Ok(Err(e)) | Err(&e) => rows.push(vec!["no distance to data".into(), e.to_string()]),
     }
-    let picture = match format {
-        Some(f) => {
-            let data = Cloud { title: "data", points: &fresh };
-            Some(clouds(f, &[data, Cloud { title: &name, points: x }], dim)?)
+    let picture = match (format, &data) {
+        (Some(f), Ok(data)) => {
+            let shown = n.min(COMPARED);
+            let fresh = data.fresh(shown, args.seed)?;
+            let all = [Cloud { title: "data", points: &fresh }, Cloud { title: &drawn.name, points: &x[..shown * dim] }];
+            Some(clouds(f, &all, dim)?)
+        }
+        (Some(_), Err(e)) => return Err(e.clone()),
+        _ => None,
+    };
+    let grid = match args.grid {
+        Some(_) => {
+            let shown = n.min(COLUMNS * COLUMNS);
+            Some(picture::grid_of_values(&x[..shown * dim], shape, levels, COLUMNS, scale(shape))?)
         }
         None => None,
     };
+    for (name, file, bytes) in [("plot", &args.plot, picture), ("grid", &args.grid, grid)] {
+        if let (Some(file), Some(bytes)) = (file, bytes) {
+            write_whole(file, &bytes)?;
+            rows.push(vec![name.into(), file.display().to_string()]);
+        }
+    }
     if let Some(file) = &args.out {
         let arrays = CHANNELS
             .iter()
-            .zip(samples)
-            .map(|(name, data)| Ok(((*name).to_string(), Array::new(vec![args.n, dim], data)?)))
+            .zip(drawn.samples)
+            .map(|(name, data)| Ok(((*name).to_string(), Array::new(vec![n, dim], data)?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
         write_npz(file, &arrays)?;
         rows.push(vec!["samples".into(), file.display().to_string()]);
-    }
-    if let (Some(file), Some(bytes)) = (&args.plot, picture) {
-        write_whole(file, &bytes)?;
-        rows.push(vec!["plot".into(), file.display().to_string()]);
     }
     print(&table(&["", ""], &rows))?;
     Ok(Outcome::Fine)

@@ -33,6 +33,23 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// The first flag that is given, for commands whose process comes from elsewhere.
+    pub fn refused(&self, allowed: &'static str) -> Result<()> {
+        let given = [
+            ("process", self.process.is_some()),
+            ("mass", self.mass.is_some()),
+            ("Gamma", self.friction.is_some()),
+            ("gamma", self.gamma.is_some()),
+            ("param", !self.params.is_empty()),
+            ("beta", self.beta.is_some()),
+            ("schedule", self.schedule.is_some()),
+        ];
+        match given.iter().find(|g| g.1) {
+            Some((name, _)) => Err(bad(name, "given", allowed)),
+            None => Ok(()),
+        }
+    }
+
     /// The process `name` with these flags; hsm if gamma is given and no objective is.
     pub fn config(&self, name: &str, objective: Option<&str>) -> Result<Config> {
         self.with(name, objective, self.mass, self.gamma)
