@@ -65,7 +65,7 @@ impl Checkpoint {
     /// None for a configuration that trained.
     pub fn model(&self) -> Result<Model> {
         let net = Net::new(self.graph.clone(), self.state.ema.clone())?;
-        Model::new(self.config.diffusion()?, self.config.parametrisation()?, net)
+        Model::new(self.config.diffusion()?, self.config.loss()?.objective(), self.config.parametrisation()?, net)
     }
 }
 

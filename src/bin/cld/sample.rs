@@ -240,9 +240,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
     rows.push(vec!["evaluations per sample".into(), short(drawn.nfe)]);
     rows.push(vec!["seconds".into(), format!("{} ({} samples/s)", short(drawn.seconds), short(n as f64 / drawn.seconds))]);
     let x = &drawn.samples[0];
-    match data.as_ref().map(|d| d.distance(x, args.seed)) {
-        Ok(Ok(distance)) => rows.extend(distance.lines()),
-        Ok(Err(e)) | Err(&e) => rows.push(vec!["no distance to data".into(), e.to_string()]),
+    match data.as_ref().map_err(Clone::clone).and_then(|d| d.distance(x, args.seed)) {
+        Ok(distance) => rows.extend(distance.lines()),
+        Err(e) => rows.push(vec!["no distance to data".into(), e.to_string()]),
     }
     let picture = match (format, &data) {
         (Some(f), Ok(data)) => {

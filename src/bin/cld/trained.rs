@@ -10,7 +10,7 @@ use cld_sgm::train::Model;
 use cld_sgm::train::checkpoint::{self, Checkpoint};
 use cld_sgm::train::config::Config;
 use cld_sgm::train::model::Net;
-use cld_sgm::{Diffusion, Error, Objective};
+use cld_sgm::{Diffusion, Error};
 use std::path::Path;
 
 /// A checkpoint as a score.
@@ -27,17 +27,15 @@ impl Trained {
     pub fn read(file: &Path, raw: bool) -> Result<Trained> {
         let Checkpoint { config, graph, state, .. } = checkpoint::read(file)?;
         let diffusion = config.diffusion()?;
-        let hsm = config.loss.objective.as_deref() == Some("hsm");
-        let objective = if hsm { Objective::hsm(diffusion.gamma())? } else { Objective::DSM };
+        let objective = config.loss()?.objective();
         let weights = if raw { "weights of" } else { "averaged weights of" };
-        let name = if hsm { "hsm" } else { "dsm" };
         let parametrisation = config.parametrisation()?;
         let about = format!(
-            "{}: {weights} step {} of {}, {} {name} {} on {}",
+            "{}: {weights} step {} of {}, {} {} on {}",
             file.display(),
             state.step,
             config.steps,
-            diffusion.process().name(),
+            objective.name(),
             parametrisation.name(),
             config.data.name
         );
