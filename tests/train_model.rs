@@ -1,6 +1,7 @@
 //! Training steps and networks as scores: against plain computations in f64, and against closed forms on Gaussian data.
 #![cfg(feature = "cli")]
 
+use cld_sgm::Diffusion;
 use cld_sgm::data::{Component, Mixture};
 use cld_sgm::kernel::{KernelValues, Objective, kernel_values};
 use cld_sgm::likelihood::Divergence;
@@ -16,7 +17,6 @@ use cld_sgm::train::model::{Model, Net, Probed, Probes};
 use cld_sgm::train::source::Toy;
 use cld_sgm::train::step::Plan;
 use cld_sgm::train::{Source, State, Trainer};
-use cld_sgm::Diffusion;
 use std::sync::Arc;
 
 /// Reproducible numbers in (-1, 1).
@@ -207,19 +207,23 @@ fn jacobian(s: &Setup, graph: &dyn Fn() -> Graph<f64>, p: &[f32], t: f64, u: &[V
     let ((k, m), dim, h) = (s.channels(), u[0].len(), 1e-5);
     let scores = |u: &[Vec<f64>], n: usize| -> Vec<Vec<f64>> {
         let o = outputs(graph(), p, u, &vec![t; n]);
-        let all: Vec<Vec<f64>> =
-            (0..n * dim).map(|r| s.scores(t, u[k - 1][r], &o.iter().map(|c| c[r]).collect::<Vec<_>>())).collect();
+        let all: Vec<Vec<f64>> = (0..n * dim).map(|r| s.scores(t, u[k - 1][r], &o.iter().map(|c| c[r]).collect::<Vec<_>>())).collect();
         (0..m).map(|c| all.iter().map(|x| x[c]).collect()).collect()
     };
-    s.diffusion.noised().iter().enumerate().map(|(c, &i)| {
-        let moved = |h: f64| {
-            let mut u: Vec<Vec<f64>> = u.iter().map(|c| c.repeat(dim)).collect();
-            (0..dim).for_each(|j| u[i][j * dim + j] += h);
-            scores(&u, dim).swap_remove(c)
-        };
-        // row j: all scores' slopes along coordinate j
-        moved(h).iter().zip(moved(-h)).map(|(a, b)| (a - b) / (2.0 * h)).collect()
-    }).collect()
+    s.diffusion
+        .noised()
+        .iter()
+        .enumerate()
+        .map(|(c, &i)| {
+            let moved = |h: f64| {
+                let mut u: Vec<Vec<f64>> = u.iter().map(|c| c.repeat(dim)).collect();
+                (0..dim).for_each(|j| u[i][j * dim + j] += h);
+                scores(&u, dim).swap_remove(c)
+            };
+            // row j: all scores' slopes along coordinate j
+            moved(h).iter().zip(moved(-h)).map(|(a, b)| (a - b) / (2.0 * h)).collect()
+        })
+        .collect()
 }
 
 /// Catches a divergence that forgets a term of the parametrisation, takes the gradient in the wrong channel or with the wrong sign. In

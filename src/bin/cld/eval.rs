@@ -1,5 +1,6 @@
-//! `cld eval`: the calculator.
+//! `cld eval`: the calculator of kernels; of checkpoints and samples, how far they are from the data.
 
+use crate::judge::{Judge, Kind};
 use crate::setting::Setting;
 use crate::show::{print, table};
 use crate::{Outcome, Result};
@@ -12,14 +13,17 @@ use cld_sgm::vectors::predict::CHANNELS;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
-/// The kernel of a process at given times: for a request file, or for one point by flags.
+/// The kernel of a process at given times: for a request file, or for one point by flags. Of a checkpoint or samples: how far they are
+/// from the data.
 ///
-/// A request has cases[] with process, params, schedule, objective and rows[] with t; the reply on standard output has
+/// FILE is told by its first bytes. A checkpoint of `cld train` is sampled from, and Frechet distance (images), sliced W2 and energy
+/// distance (points) are taken to its data; samples (.npz of `cld sample`) are held against `--data`. A request has cases[] with process, params, schedule, objective and rows[] with t; the reply on standard output has
 /// the same cases and rows with mean, cov, chol_lower, chol_upper, det, logdet, inv and ell.
 #[derive(clap::Args)]
 #[command(mut_arg("process", |a| a.requires("t")))]
 pub struct Args {
-    /// Request file (JSON); `-` reads standard input.
+    /// Request (JSON; `-` reads standard input), checkpoint or samples (.npz).
+    #[arg(value_name = "FILE")]
     #[arg(required_unless_present = "process", conflicts_with = "process")]
     request: Option<PathBuf>,
     #[command(flatten)]
@@ -36,6 +40,8 @@ pub struct Args {
     /// One point as JSON.
     #[arg(long, requires = "process")]
     json: bool,
+    #[command(flatten, next_help_heading = "For a checkpoint or samples")]
+    judge: Judge,
 }
 
 fn pretty(v: &Value) -> Result<String> {
@@ -43,6 +49,14 @@ fn pretty(v: &Value) -> Result<String> {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
+    if let Some(file) = &args.request {
+        let kind = Kind::of(file);
+        if kind != Kind::Request {
+            args.setting.refused("absent for a checkpoint or samples")?;
+            return args.judge.run(file, kind);
+        }
+    }
+    args.judge.refused()?;
     let Some(name) = &args.setting.process else {
         let path = args.request.as_deref().unwrap_or_else(|| std::path::Path::new("-"));
         let (text, file) = if path.as_os_str() == "-" {

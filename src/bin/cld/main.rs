@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod compare;
 mod eval;
+mod judge;
 mod nll;
 mod sample;
 mod setting;

@@ -3,12 +3,12 @@
 use crate::show::{Bar, print, short, table, threads};
 use crate::trained::{Data, Trained};
 use crate::{Outcome, Result};
+use cld_sgm::Error;
 use cld_sgm::data::images::Dither;
 use cld_sgm::likelihood::{Divergence, Likelihood, Terminal, Trace, bits_per_dimension};
 use cld_sgm::metrics::Estimate;
 use cld_sgm::score::Score;
 use cld_sgm::train::model::{Probed, Probes};
-use cld_sgm::Error;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

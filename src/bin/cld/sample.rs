@@ -218,7 +218,16 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let Origin { score, diffusion, shape, levels, data, mut rows } = Origin::new(args)?;
     let dim = shape.iter().product();
     let n = args.n.unwrap_or(if levels > 0 { 100 } else { 10_000 });
-    let task = Task { diffusion: &diffusion, score: &*score, spacing: &args.spacing, eps: args.eps, denoise: args.denoise, n, dim, seed: args.seed };
+    let task = Task {
+        diffusion: &diffusion,
+        score: &*score,
+        spacing: &args.spacing,
+        eps: args.eps,
+        denoise: args.denoise,
+        n,
+        dim,
+        seed: args.seed,
+    };
     let job = task.by(&args.sampler, args.steps, args.tolerance)?;
     let format = args.plot.as_deref().map(Format::of).transpose()?;
     match (&args.plot, &args.grid) {

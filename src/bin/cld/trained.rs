@@ -11,6 +11,7 @@ use cld_sgm::train::checkpoint::{self, Checkpoint};
 use cld_sgm::train::config::Config;
 use cld_sgm::train::model::Net;
 use cld_sgm::{Diffusion, Error};
+use serde_json::Value;
 use std::path::Path;
 
 /// A checkpoint as a score.
@@ -50,9 +51,12 @@ impl Trained {
 
     /// A line about the process.
     pub fn process(&self) -> String {
-        let rest: Vec<String> =
-            self.config.process.iter().filter(|(k, _)| *k != "kind").map(|(k, v)| format!("{k}={v}").replace('"', "")).collect();
-        format!("{} {}", self.diffusion().process().name(), rest.join(", "))
+        fn line(o: &serde_json::Map<String, Value>) -> String {
+            let show = |v: &Value| v.as_object().map_or_else(|| v.to_string(), line);
+            let rest: Vec<String> = o.iter().filter(|(k, _)| *k != "kind").map(|(k, v)| format!("{k}={}", show(v))).collect();
+            format!("{}({})", o.get("kind").and_then(Value::as_str).unwrap_or_default(), rest.join(", "))
+        }
+        line(&self.config.process)
     }
 
     /// Whether there is a velocity with a law of its own at t = 0.

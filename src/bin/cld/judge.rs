@@ -1,0 +1,219 @@
+//! `cld eval` of a trained network or of samples: how far they are from the data.
+
+use crate::sample::Task;
+use crate::show::{print, short, table, threads, writable};
+use crate::trained::{Data, Distance, Trained};
+use crate::{Outcome, Result};
+use cld_sgm::Error;
+use cld_sgm::vectors::arrays::{read_npz, write_whole};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Judge {
+    /// Data to compare with: digits, idx:DIR, cifar:DIR, png:DIR or a toy; if absent those of the checkpoint.
+    #[arg(long)]
+    data: Option<String>,
+    /// Samplers of a checkpoint; sscs and em if absent, em alone where sscs is not defined.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    samplers: Vec<String>,
+    /// Their steps; 20, 50, 100 and 500 if absent.
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
+    steps: Vec<usize>,
+    /// Samples for each; 1000 if absent, 10000 of points.
+    #[arg(long)]
+    n: Option<usize>,
+    /// Spacing of the times: linear, quadratic (if absent), power:P, log-snr.
+    #[arg(long)]
+    spacing: Option<String>,
+    /// Last time; 1e-3 if absent.
+    #[arg(long)]
+    eps: Option<f64>,
+    /// End with a noise-free Euler step from eps to 0.
+    #[arg(long)]
+    denoise: bool,
+    /// The checkpoint's weights themselves, not their average.
+    #[arg(long)]
+    raw: bool,
+    /// Seed; 0 if absent.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Threads; all cores if absent.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Where to write the rows as JSON.
+    #[arg(long, value_name = "FILE.json")]
+    out: Option<PathBuf>,
+}
+
+/// What a file is, by its first bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// JSON, or what will be refused as none.
+    Request,
+    Checkpoint,
+    Samples,
+}
+
+impl Kind {
+    pub fn of(file: &Path) -> Kind {
+        let mut start = vec![];
+        let regular = std::fs::metadata(file).is_ok_and(|m| m.is_file());
+        let read = regular && std::fs::File::open(file).and_then(|f| f.take(16).read_to_end(&mut start)).is_ok();
+        match &start[..] {
+            _ if !read => Kind::Request,
+            [b'P', b'K', 3 | 5, ..] => Kind::Samples,
+            // a length of less than 2^32, and JSON
+            [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Kind::Checkpoint,
+            _ => Kind::Request,
+        }
+    }
+}
+
+impl Judge {
+    /// Refuses flags that a request has no use for.
+    pub fn refused(&self) -> Result<()> {
+        let given = [
+            ("data", self.data.is_some()),
+            ("samplers", !self.samplers.is_empty()),
+            ("steps", !self.steps.is_empty()),
+            ("n", self.n.is_some()),
+            ("spacing", self.spacing.is_some()),
+            ("eps", self.eps.is_some()),
+            ("denoise", self.denoise),
+            ("raw", self.raw),
+            ("seed", self.seed.is_some()),
+            ("threads", self.threads.is_some()),
+            ("out", self.out.is_some()),
+        ];
+        match given.iter().find(|g| g.1) {
+            Some((name, _)) => Err(Error::parameter(*name, "given", "absent, but for a checkpoint or samples")),
+            None => Ok(()),
+        }
+    }
+
+    pub fn run(&self, file: &Path, kind: Kind) -> Result<Outcome> {
+        if let Some(out) = &self.out {
+            writable(out)?;
+        }
+        threads(self.threads)?;
+        let seed = self.seed.unwrap_or(0);
+        let (about, rows) = if kind == Kind::Checkpoint { self.checkpoint(file, seed)? } else { self.samples(file, seed)? };
+        let last = rows.last().ok_or_else(|| Error::parameter("steps", "none", "at least one"))?;
+        let (images, floor, count) = (last.distance.images, last.distance.floor, last.distance.rows);
+        let mut head = vec!["sampler", "steps", "nfe", "seconds", if images { "Frechet distance" } else { "sliced W2" }];
+        if !images {
+            head.push("energy distance");
+        }
+        let cells = |r: &Row| {
+            let mut cells = vec![r.sampler.clone(), r.steps.map_or_else(|| "-".into(), |s| s.to_string())];
+            cells.extend([r.nfe, r.seconds].map(|x| x.map_or_else(|| "-".into(), short)));
+            cells.push(short(r.distance.value));
+            if !images {
+                cells.push(r.distance.energy.map_or_else(|| "-".into(), |(e, error)| format!("{} +- {}", short(e), short(error))));
+            }
+            cells
+        };
+        let mut said = about.iter().map(|l| format!("{l}\n")).collect::<String>() + "\n";
+        said += &table(&head, &rows.iter().map(cells).collect::<Vec<_>>());
+        said += &format!("data to data, {count} rows each: {}\n", short(floor));
+        if let Some(out) = &self.out {
+            let rows: Vec<Value> = rows.iter().map(Row::json).collect();
+            let name = if images { "frechet" } else { "sliced_w2" };
+            let all = json!({
+                "schema": "cld-eval-samples/1", "about": about, "seed": seed, "distance": name, "data_to_data": floor,
+                "rows_each": count, "rows": rows,
+            });
+            let text =
+                serde_json::to_string_pretty(&all).map_err(|e| Error::Io { path: out.display().to_string(), problem: e.to_string() })?;
+            write_whole(out, (text + "\n").as_bytes())?;
+        }
+        print(&said)?;
+        Ok(Outcome::Fine)
+    }
+
+    fn checkpoint(&self, file: &Path, seed: u64) -> Result<(Vec<String>, Vec<Row>)> {
+        let trained = Trained::read(file, self.raw)?;
+        let data = trained.data(self.data.as_deref())?;
+        let dim = trained.model.dim();
+        let n = self.n.unwrap_or(if trained.levels > 0 { 1000 } else { 10_000 });
+        let (eps, spacing) = (self.eps.unwrap_or(1e-3), self.spacing.as_deref().unwrap_or("quadratic"));
+        let task = || Task { diffusion: trained.diffusion(), score: &trained.model, spacing, eps, denoise: self.denoise, n, dim, seed };
+        let samplers = match &self.samplers[..] {
+            [] if task().by("sscs", Some(1), None).is_err() => vec!["em".to_string()],
+            [] => ["sscs", "em"].map(String::from).to_vec(),
+            all => all.to_vec(),
+        };
+        let steps = if self.steps.is_empty() { vec![20, 50, 100, 500] } else { self.steps.clone() };
+        // everything that can be refused is, before the first run
+        let mut jobs = vec![];
+        for sampler in &samplers {
+            for steps in &steps {
+                jobs.push((sampler, *steps, task().by(sampler, Some(*steps), None)?));
+            }
+        }
+        data.distance(&data.fresh(n, seed)?, seed)?;
+        let mut rows = vec![];
+        for (sampler, steps, job) in jobs {
+            let drawn = job.run()?;
+            let distance = data.distance(&drawn.samples[0], seed)?;
+            let (nfe, seconds) = (Some(drawn.nfe), Some(drawn.seconds));
+            rows.push(Row { sampler: sampler.clone(), steps: Some(steps), nfe, seconds, distance });
+        }
+        let end = if self.denoise { ", and a denoising step" } else { "" };
+        let about = vec![trained.process(), trained.about.clone(), format!("{n} samples each, {spacing} times from 1 to {eps:e}{end}")];
+        Ok((about, rows))
+    }
+
+    fn samples(&self, file: &Path, seed: u64) -> Result<(Vec<String>, Vec<Row>)> {
+        for (name, given) in [
+            ("samplers", !self.samplers.is_empty()),
+            ("steps", !self.steps.is_empty()),
+            ("spacing", self.spacing.is_some()),
+            ("eps", self.eps.is_some()),
+            ("denoise", self.denoise),
+            ("raw", self.raw),
+        ] {
+            if given {
+                return Err(Error::parameter(name, "given", "absent, but for a checkpoint"));
+            }
+        }
+        let spec = self.data.as_deref().ok_or_else(|| Error::parameter("data", "missing", "what the samples are to be like"))?;
+        let data = Data::load(spec, 0.1, 0)?;
+        let dim: usize = data.shape().iter().product();
+        let name = file.display().to_string();
+        let bad = |problem: String| Error::Format { file: name.clone(), place: "x".into(), problem };
+        let x = read_npz(file)?.remove("x").ok_or_else(|| bad("is missing; `cld sample --out` writes it".into()))?;
+        let count = x.shape.first().copied().unwrap_or(0);
+        if count == 0 || x.data.len() != count * dim {
+            return Err(bad(format!("has shape {:?}; allowed: (n, {dim}), or any with n first and {dim} numbers each", x.shape)));
+        }
+        let n = self.n.unwrap_or(count);
+        if !(1..=count).contains(&n) {
+            return Err(Error::parameter("n", n, format!("1 to {count}, the samples there are")));
+        }
+        let distance = data.distance(&x.data[..n * dim], seed)?;
+        let row = Row { sampler: "-".into(), steps: None, nfe: None, seconds: None, distance };
+        Ok((vec![format!("{n} samples of {name} against {spec}")], vec![row]))
+    }
+}
+
+struct Row {
+    sampler: String,
+    steps: Option<usize>,
+    nfe: Option<f64>,
+    seconds: Option<f64>,
+    distance: Distance,
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let Row { sampler, steps, nfe, seconds, distance } = self;
+        let (energy, error) = (distance.energy.map(|e| e.0), distance.energy.map(|e| e.1));
+        json!({
+            "sampler": sampler, "steps": steps, "nfe": nfe, "seconds": seconds, "distance": distance.value,
+            "energy": energy, "energy_error": error,
+        })
+    }
+}
