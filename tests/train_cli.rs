@@ -106,6 +106,7 @@ fn sample_draws_images_from_a_checkpoint() {
     ] {
         assert!(first.contains(words), "`{words}` is not in {first}");
     }
+    assert_eq!(figure(&first, "evaluations per sample"), 7.0, "six steps and the last one");
     assert!(figure(&first, "Frechet distance to data") > 0.0 && first.contains("30 images each"), "{first}");
     said(&[&small[..], &["--threads", "2", "--out", path(&two)]].concat());
     assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
