@@ -56,7 +56,7 @@ impl Adam {
 
     /// The numbers of step `step`, from 1 on, for a gradient whose norm is `norm`: with `m`, `v` the averages,
     /// `p <- p (1 - rate decay) - rate (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)`. The average of weights moves with
-    /// `1 - min(average, (1 + step) / (10 + step))`, so that it forgets the start. Source: Kingma and Ba 2015; Loshchilov and Hutter 2019.
+    /// `1 - min(average, (1 + step) / (10 + step))`, so that it forgets the start. Formula: nn.adam. Source: Kingma and Ba 2015; Loshchilov and Hutter 2019.
     pub fn step<T: Real>(&self, step: u64, norm: f64) -> AdamStep<T> {
         let (rate, s) = (self.rate_at(step), step as f64);
         let clip = if norm > self.clip { self.clip / norm } else { 1.0 };

@@ -5,7 +5,8 @@ use crate::simd::conv::{BLOCK, Images};
 use crate::simd::matrix::{Matrix, product, softmax, softmax_back};
 use crate::simd::{Real, Set};
 
-/// With queries, keys and values of c channels at N pixels: `y_p = sum_j a_jp v_j`, `a_jp = softmax over j of k_j . q_p / sqrt c`.
+/// With queries, keys and values of c channels at N pixels: `y_p = sum_j a_jp v_j`, `a_jp = softmax over j of k_j . q_p / sqrt c`. Formula: nn.attention.
+/// Source: Vaswani et al. 2017.
 ///
 /// Queries stand in columns, N of them rounded up to 16: what fills up is 0, and so are its gradients.
 pub(super) struct Attention {

@@ -7,7 +7,7 @@ use crate::simd::pointwise::{add_images, channel_sums, set_images};
 use std::f64::consts::FRAC_1_SQRT_2;
 use std::ops::Range;
 
-/// `y = bias + w * x`, perhaps with a row per image added, perhaps `(y + residual) / sqrt 2`.
+/// `y = bias + w * x`, perhaps with a row per image added, perhaps `(y + residual) / sqrt 2`. Formula: nn.conv.
 pub(super) struct Conv {
     pub name: String,
     pub x: Id,

@@ -43,7 +43,7 @@ impl<T: Real> Layer<T> for Silu {
 /// Frequencies of the time's features.
 pub(super) const FREQUENCIES: usize = 32;
 
-/// `sin(f_k ln t)`, then `cos(f_k ln t)`, `f_k = 1000^(k/31)`; the angles in f64.
+/// `sin(f_k ln t)`, then `cos(f_k ln t)`, `f_k = 1000^(k/31)`; the angles in f64. Formula: nn.fourier.
 pub(super) struct Fourier {
     pub y: Id,
 }
@@ -158,7 +158,7 @@ fn rows<T: Real>(s: Images, places: impl Fn(usize, usize, usize) -> (usize, usiz
     }
 }
 
-/// The multipliers 0 and `1/(1 - rate)` come from (key, layer and row, place): the same for any batch and number of threads. `rate` is
+/// Formula: nn.dropout. The multipliers 0 and `1/(1 - rate)` come from (key, layer and row, place): the same for any batch and number of threads. `rate` is
 /// rounded to 2^-16.
 pub(super) struct Dropout {
     pub x: Id,

@@ -256,7 +256,7 @@ impl<T: Real> Session<T> {
         gather(b.value(graph.output), b.images(graph.output), b.flat(graph.output), graph.outputs, y);
     }
 
-    /// From the gradient `dy` of the last forward pass's output: adds the gradients of the parameters to `g`, and writes that of the input
+    /// Formula: nn.backward. From the gradient `dy` of the last forward pass's output: adds the gradients of the parameters to `g`, and writes that of the input
     /// where it is wanted. `turned` is [`Graph::turn`]'s. Panics on slices of other lengths.
     pub fn backward(&mut self, p: &[T], turned: &[T], dy: &[T], g: &mut [T], dx: Option<&mut [T]>) {
         self.backward_with(p, turned, dy, g, dx, &mut |_| ());

@@ -132,7 +132,8 @@ impl UNet {
         Ok(b.finish(y, self.outputs))
     }
 
-    /// `(skip h + conv2(dropout(silu(norm2(conv1(silu(norm1(h))) + time(e)))))) / sqrt 2`.
+    /// `(skip h + conv2(dropout(silu(norm2(conv1(silu(norm1(h))) + time(e)))))) / sqrt 2`. Formula: nn.block.
+    /// Source: Ho, Jain, Abbeel 2020; Song et al. 2021, app. H.
     fn block<T: Real>(&self, b: &mut Builder<T>, name: &str, h: Id, e: Id, output: usize) -> Id {
         let (input, part) = (b.channels(h), |p: &str| format!("{name}.{p}"));
         let time = b.conv(&part("time"), e, self.embedding, output, With::default());

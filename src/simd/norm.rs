@@ -4,6 +4,8 @@
 //! z = weight (x - mean) rstd + bias      mean, rstd = 1 / sqrt(variance + eps) over a group's channels and pixels
 //! y = z  or  z sigmoid(z)
 //! ```
+//! Formula: nn.group_norm. Source: Wu and He 2018; SiLU: Elfwing, Uchibe, Doya 2018.
+//!
 //! Sums run over pixels, four by four, channel by channel; channels are added to groups in f64, so groups need not be whole blocks and
 //! all instruction sets give the same bits. The variance is that of `x - mean`, in a second pass: nothing cancels. A sum's chain
 //! has at most `height width / 4 + 4` roundings.

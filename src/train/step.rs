@@ -1,4 +1,5 @@
 //! One step of training: `(1 / (batch dim)) sum of the losses`, its gradient, clipping, Adam, and the average of weights.
+//! Formula: train.batch.
 //!
 //! A batch is cut into [`PARTS`] parts, each with a gradient of its own, summed in order: the threads take parts as they come, and the
 //! bits are the same for any number of them. Noise, times and data of sample number n are functions of the seed and n.

@@ -1,7 +1,8 @@
-//! Families of claims about scores, losses, samplers and likelihoods: a file each, and a line in [`parts`].
+//! Families of claims about scores, losses, samplers, likelihoods and networks: a file each, and a line in [`parts`].
 
 pub mod likelihood;
 pub mod loss;
+pub mod nn;
 pub mod sampler;
 pub mod score;
 
@@ -9,7 +10,7 @@ use super::check::Part;
 use crate::error::Result;
 
 /// Every family.
-const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[sampler::parts, loss::parts, likelihood::parts, score::parts];
+const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[sampler::parts, loss::parts, likelihood::parts, score::parts, nn::parts];
 
 /// Every part of every family.
 ///
