@@ -1,6 +1,6 @@
 //! Attention: one head over all pixels of an image.
 
-use super::graph::{Buffers, Id, Layer};
+use super::graph::{Buffers, Gradients, Id, Layer};
 use crate::simd::conv::{BLOCK, Images};
 use crate::simd::matrix::{Matrix, product, softmax, softmax_back};
 use crate::simd::{Real, Set};
@@ -100,7 +100,7 @@ impl<T: Real> Layer<T> for Attention {
         });
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], _: &mut [T]) {
+    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
         let (z, xs, ys, set) = (self.size(b), b.images(self.qkv), b.images(self.y), b.set);
         b.with_gradient(self.qkv, |b, dx| {
             let (x, dy) = (b.value(self.qkv), b.gradient(self.y));

@@ -1,6 +1,6 @@
 //! Convolutions and linear layers.
 
-use super::graph::{Buffers, Id, Layer};
+use super::graph::{Buffers, Gradients, Id, Layer};
 use crate::simd::Real;
 use crate::simd::conv::{Conv as Loop, Finish, Images, spread};
 use crate::simd::pointwise::{add_images, channel_sums, set_images};
@@ -73,7 +73,7 @@ impl<T: Real> Layer<T> for Conv {
         });
     }
 
-    fn backward(&self, _: &[T], turned: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], g: &mut [T]) {
+    fn backward(&self, _: &[T], turned: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], g: &mut Gradients<T>) {
         let conv = self.conv(b);
         let (xs, ys, set) = (b.images(self.x), b.images(self.y), b.set);
         let mut first = first.iter();
@@ -88,7 +88,7 @@ impl<T: Real> Layer<T> for Conv {
                     if write { set_images(set, T::of(1.0), dy, ys, d, s) } else { add_images(set, T::of(1.0), dy, ys, d, s) }
                 });
             }
-            let dbias = &mut g[self.bias.clone()];
+            let dbias = g.of(self.bias.clone());
             match self.per_image {
                 Some(id) => {
                     assert_eq!(first.next(), Some(&true), "what is added per image is read by one layer alone");
@@ -97,7 +97,8 @@ impl<T: Real> Layer<T> for Conv {
                 }
                 None => channel_sums(set, dy, ys, None, dbias),
             }
-            conv.weight_gradient_on(set, b.value(self.x), dy, &mut g[self.weight.clone()]);
+            let add = g.add;
+            conv.weight_gradient_on(set, b.value(self.x), dy, g.raw(self.weight.clone()), add);
             if self.first && !b.want_input {
                 return;
             }

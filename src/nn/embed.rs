@@ -1,6 +1,6 @@
 //! Layers without parameters: SiLU, features of the time, upsampling, dropout.
 
-use super::graph::{Buffers, Id, Layer};
+use super::graph::{Buffers, Gradients, Id, Layer};
 use crate::simd::Real;
 use crate::simd::conv::{BLOCK, Images};
 use crate::simd::normal::threefry;
@@ -29,7 +29,7 @@ impl<T: Real> Layer<T> for Silu {
         b.with_value(self.y, |b, y| silu(b.set, &b.value(self.x)[..len], &mut y[..len]));
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut [T]) {
+    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
         let (len, set) = (b.images(self.x).len(), b.set);
         b.with_gradient(self.x, |b, dx| {
             if first[0] {
@@ -75,7 +75,7 @@ impl<T: Real> Layer<T> for Fourier {
         });
     }
 
-    fn backward(&self, _: &[T], _: &[T], _: &mut Buffers<T>, _: &mut [Vec<T>], _: &[bool], _: &mut [T]) {}
+    fn backward(&self, _: &[T], _: &[T], _: &mut Buffers<T>, _: &mut [Vec<T>], _: &[bool], _: &mut Gradients<T>) {}
 }
 
 pub(super) struct Up {
@@ -101,7 +101,7 @@ impl<T: Real> Layer<T> for Up {
         b.with_value(self.y, |b, y| upsample(b.set, b.value(self.x), xs, y, ys));
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut [T]) {
+    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
         let (xs, ys, set) = (b.images(self.x), b.images(self.y), b.set);
         b.with_gradient(self.x, |b, dx| {
             if first[0] {
@@ -136,7 +136,7 @@ impl<T: Real> Layer<T> for Crop {
         b.with_value(self.y, |b, y| rows(ys, |n, c, row| (xs.at(n, c, row, 0), ys.at(n, c, row, 0)), b.value(self.x), y));
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut [T]) {
+    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
         assert!(first[0], "what is cut is read by nothing else");
         let (xs, ys) = (b.images(self.x), b.images(self.y));
         b.with_gradient(self.x, |b, dx| {
@@ -211,7 +211,7 @@ impl<T: Real> Layer<T> for Dropout {
         b.with_value(self.y, |b, y| multiply(b.value(self.x), xs, factors, y, ys));
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], _: &mut [T]) {
+    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
         let (xs, ys, set) = (b.images(self.x), b.images(self.y), b.set);
         let (s, factors) = (xs.with_channels(xs.channels), &own[0]);
         b.with_gradient(self.y, |b, dy| {

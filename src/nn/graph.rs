@@ -60,8 +60,31 @@ pub(super) trait Layer<T: Real>: Send + Sync {
     /// Writes the output.
     fn forward(&self, p: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>]);
     /// From the output's gradient, which it may spoil: those of the inputs (written where `first`, else added to), and of the
-    /// parameters (added). `first` is in the order of [`inputs`](Self::inputs).
-    fn backward(&self, p: &[T], turned: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], g: &mut [T]);
+    /// parameters (in `g`). `first` is in the order of [`inputs`](Self::inputs).
+    fn backward(&self, p: &[T], turned: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], g: &mut Gradients<T>);
+}
+
+/// Where gradients of parameters go.
+pub(super) struct Gradients<'a, T> {
+    all: &'a mut [T],
+    /// Whether they are added to what is there.
+    pub add: bool,
+}
+
+impl<T: Real> Gradients<'_, T> {
+    /// Those of one parameter, as they are: a loop that heeds `add` itself.
+    pub fn raw(&mut self, at: Range<usize>) -> &mut [T] {
+        &mut self.all[at]
+    }
+
+    /// Those of one parameter, 0 unless they are added to.
+    pub fn of(&mut self, at: Range<usize>) -> &mut [T] {
+        let part = &mut self.all[at];
+        if !self.add {
+            part.fill(T::default());
+        }
+        part
+    }
 }
 
 /// The buffers of a run: values and gradients of every tensor.
@@ -259,15 +282,25 @@ impl<T: Real> Session<T> {
     /// Formula: nn.backward. From the gradient `dy` of the last forward pass's output: adds the gradients of the parameters to `g`, and writes that of the input
     /// where it is wanted. `turned` is [`Graph::turn`]'s. Panics on slices of other lengths.
     pub fn backward(&mut self, p: &[T], turned: &[T], dy: &[T], g: &mut [T], dx: Option<&mut [T]>) {
-        self.backward_with(p, turned, dy, g, dx, &mut |_| ());
+        self.backward_with(p, turned, dy, (g, true), dx, &mut |_| ());
     }
 
-    /// [`backward`](Self::backward), and `after` is told the number of each layer when it is done.
-    pub fn backward_with(&mut self, p: &[T], turned: &[T], dy: &[T], g: &mut [T], dx: Option<&mut [T]>, after: &mut dyn FnMut(usize)) {
+    /// [`backward`](Self::backward), and `after` is told the number of each layer when it is done. Where the gradients' second part is
+    /// false they are written, not added: what was there does not matter.
+    pub fn backward_with(
+        &mut self,
+        p: &[T],
+        turned: &[T],
+        dy: &[T],
+        g: (&mut [T], bool),
+        dx: Option<&mut [T]>,
+        after: &mut dyn FnMut(usize),
+    ) {
+        let mut g = Gradients { all: g.0, add: g.1 };
         let (b, graph) = (&mut self.buffers, &self.graph);
         let [from, to] = [graph.inputs, graph.outputs].map(|s| s.iter().product::<usize>());
         let len = graph.layout.len();
-        assert!(p.len() == len && turned.len() == len && g.len() == len, "parameters of the network");
+        assert!(p.len() == len && turned.len() == len && g.all.len() == len, "parameters of the network");
         assert!(dy.len().is_multiple_of(to) && dy.len() / to <= b.n, "rows of the network");
         assert!(dx.as_ref().is_none_or(|d| d.len() / from == dy.len() / to && d.len().is_multiple_of(from)), "rows of the network");
         for (g, v) in b.gradients.iter_mut().zip(&b.values) {
@@ -277,7 +310,7 @@ impl<T: Real> Session<T> {
         let (images, flat) = (b.images(graph.output), b.flat(graph.output));
         b.with_gradient(graph.output, |_, d| scatter(dy, graph.outputs, images, flat, d));
         for (i, layer) in graph.layers.iter().enumerate().rev() {
-            layer.backward(p, turned, b, &mut self.own[i], &graph.first[i], g);
+            layer.backward(p, turned, b, &mut self.own[i], &graph.first[i], &mut g);
             after(i);
         }
         if let Some(dx) = dx {

@@ -1,6 +1,6 @@
 //! Group norm, with SiLU.
 
-use super::graph::{Buffers, Id, Layer};
+use super::graph::{Buffers, Gradients, Id, Layer};
 use crate::simd::Real;
 use crate::simd::norm::Norm as Loop;
 use std::ops::Range;
@@ -45,10 +45,10 @@ impl<T: Real> Layer<T> for Norm {
         });
     }
 
-    fn backward(&self, p: &[T], _: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], g: &mut [T]) {
+    fn backward(&self, p: &[T], _: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], g: &mut Gradients<T>) {
         let (norm, set) = (self.norm(b), b.set);
         // weight and bias stand side by side
-        let (dweight, dbias) = g[self.weight.start..self.bias.end].split_at_mut(self.weight.len());
+        let (dweight, dbias) = g.of(self.weight.start..self.bias.end).split_at_mut(self.weight.len());
         b.with_gradient(self.y, |b, dy| {
             b.with_gradient(self.x, |b, dx| {
                 let x = b.value(self.x);

@@ -247,25 +247,28 @@ impl Conv {
         if let Finish::Residual(r, s, _) = finish {
             assert!(same(s) && s.fits(r.len()), "shapes of a residual");
         }
-        super::wide_on(set, Forward { conv: *self, x, w, bias, per_image, finish, y });
+        (T::loops().conv)(set, Forward { conv: *self, x, w, bias, per_image, finish, y });
     }
 
-    /// `dw += sum over images and pixels of x dy`. Panics on slices that the shapes do not fit.
-    pub fn weight_gradient<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T]) {
-        self.weight_gradient_on(Set::current(), x, dy, dw);
+    /// `dw = sum over images and pixels of x dy`, added to what is there if `add`. Panics on slices that the shapes do not fit.
+    pub fn weight_gradient<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T], add: bool) {
+        self.weight_gradient_on(Set::current(), x, dy, dw, add);
     }
 
     /// [`weight_gradient`](Self::weight_gradient) on a given set.
-    pub fn weight_gradient_on<T: Real>(&self, set: Set, x: &[T], dy: &[T], dw: &mut [T]) {
+    pub fn weight_gradient_on<T: Real>(&self, set: Set, x: &[T], dy: &[T], dw: &mut [T], add: bool) {
         self.check(x.len(), dw.len(), dy.len());
-        super::wide_on(set, Weights { conv: *self, x, dy, dw });
+        if self.output.n == 0 && !add {
+            dw.fill(T::default());
+        }
+        (T::loops().conv_weights)(set, Weights { conv: *self, x, dy, dw, add });
     }
 }
 
 /// Numbers that the loops keep in the second-level cache: 2^17 bytes of f32.
 const CACHED: usize = 1 << 15;
 
-struct Forward<'a, T> {
+pub(super) struct Forward<'a, T> {
     conv: Conv,
     x: &'a [T],
     w: &'a [T],
@@ -329,9 +332,9 @@ impl<T: Real> Forward<'_, T> {
                         }
                         1 if left >= 8 => self.column::<L, V, B, K, S, 1, 8, 8>(rows.clone(), at, o),
                         1 if left == 7 => self.column::<L, V, B, K, S, 2, 7, 14>(rows.clone(), at, o),
-                        1 if left >= 4 => self.column::<L, V, B, K, S, 3, 4, 12>(rows.clone(), at, o),
-                        1 if left >= 2 => self.column::<L, V, B, K, S, 6, 2, 12>(rows.clone(), at, o),
-                        1 => self.column::<L, V, B, K, S, 6, 1, 6>(rows.clone(), at, o),
+                        1 if left >= 4 => self.column::<L, V, B, K, S, 2, 4, 8>(rows.clone(), at, o),
+                        1 if left >= 2 => self.column::<L, V, B, K, S, 4, 2, 8>(rows.clone(), at, o),
+                        1 => self.column::<L, V, B, K, S, 8, 1, 8>(rows.clone(), at, o),
                         2 if left >= 6 => self.column::<L, V, B, K, S, 1, 6, 6>(rows.clone(), at, o),
                         2 if left >= 4 => self.column::<L, V, B, K, S, 1, 4, 4>(rows.clone(), at, o),
                         2 if left >= 2 => self.column::<L, V, B, K, S, 3, 2, 6>(rows.clone(), at, o),
@@ -486,11 +489,12 @@ impl<T: Real> Forward<'_, T> {
     }
 }
 
-struct Weights<'a, T> {
+pub(super) struct Weights<'a, T> {
     conv: Conv,
     x: &'a [T],
     dy: &'a [T],
     dw: &'a mut [T],
+    add: bool,
 }
 
 impl<T: Real> Task for Weights<'_, T> {
@@ -567,7 +571,8 @@ impl<T: Real> Weights<'_, T> {
                                 for (b, of) in of.iter().enumerate() {
                                     for (v, a) in of.iter().enumerate() {
                                         let dw = &mut self.dw[w0 + b * per_block + e * BLOCK + v * L::WIDTH..];
-                                        (L::load(dw) + *a).store(dw);
+                                        let sum = if self.add || first > 0 { L::load(dw) + *a } else { *a };
+                                        sum.store(dw);
                                     }
                                 }
                             }
@@ -638,7 +643,11 @@ mod tests {
                 run(Some((&more, flat)), Finish::Residual(&r, rs, scale)),
             ];
             let mut dws = dw0.clone();
-            c.weight_gradient_on(set, &x, &dy, &mut dws);
+            c.weight_gradient_on(set, &x, &dy, &mut dws, true);
+            let (mut written, mut added) = (dw0.clone(), vec![T::default(); dw0.len()]);
+            c.weight_gradient_on(set, &x, &dy, &mut written, false);
+            c.weight_gradient_on(set, &x, &dy, &mut added, true);
+            assert!(written == added, "{c:?}: written over, not added to");
             if set != Set::Scalar {
                 assert!(bits(&ys.concat()) == bits(&y.concat()), "{c:?} on {}", set.name());
                 assert!(bits(&dws) == bits(&dw), "{c:?} on {}", set.name());
@@ -783,7 +792,7 @@ mod tests {
             c.forward(&x, &w, &bias, &mut y);
         };
         let back = |c: Conv, x: usize, w: usize, y: usize| {
-            c.weight_gradient(&vec![0f64; x], &vec![0f64; y], &mut vec![0f64; w]);
+            c.weight_gradient(&vec![0f64; x], &vec![0f64; y], &mut vec![0f64; w], false);
         };
         let fused = |per_image: PerImage<f32>, finish: Finish<f32>| {
             let (x, w, mut y) = (vec![0f32; c.input.len()], vec![0f32; c.weights()], vec![0f32; c.output.len()]);

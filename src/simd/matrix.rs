@@ -2,7 +2,7 @@
 
 use super::conv::BLOCK;
 use super::real::{blocks, load, store};
-use super::{Lane, Real, Set, Task, wide_on};
+use super::{Lane, Real, Set, Task};
 
 /// A matrix in a slice: element (i, j) at `i row + j column`.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub struct Matrix<'a, T> {
     pub column: usize,
 }
 
-struct Product<'a, T> {
+pub(super) struct Product<'a, T> {
     a: Matrix<'a, T>,
     b: &'a [T],
     c: &'a mut [T],
@@ -73,10 +73,10 @@ pub fn product<T: Real>(set: Set, shape: [usize; 3], a: Matrix<T>, b: &[T], c: &
         a.data.len() > (rows - 1) * a.row + (inner - 1) * a.column && b.len() >= inner * width && c.len() >= rows * width,
         "shapes of a product"
     );
-    wide_on(set, Product { a, b, c, shape });
+    (T::loops().product)(set, Product { a, b, c, shape });
 }
 
-struct Softmax<'a, T> {
+pub(super) struct Softmax<'a, T> {
     s: &'a mut [T],
     rows: usize,
     width: usize,
@@ -118,10 +118,10 @@ fn softmax_in<T: Real, L: Lane<Item = T>, const V: usize>(f: Softmax<T>) {
 /// `e^s / sum over rows of e^s`, column by column, in place; `width` a multiple of 16. Panics on a slice of another length.
 pub fn softmax<T: Real>(set: Set, s: &mut [T], rows: usize, width: usize) {
     assert!(rows > 0 && width.is_multiple_of(BLOCK) && s.len() == rows * width, "shape of a softmax");
-    wide_on(set, Softmax { s, rows, width });
+    (T::loops().softmax)(set, Softmax { s, rows, width });
 }
 
-struct SoftmaxBack<'a, T> {
+pub(super) struct SoftmaxBack<'a, T> {
     a: &'a [T],
     d: &'a mut [T],
     rows: usize,
@@ -155,7 +155,7 @@ fn softmax_back_in<T: Real, L: Lane<Item = T>, const V: usize>(f: SoftmaxBack<T>
 /// The gradient through [`softmax`], in place: `a (d - sum over rows of a d)`, a its output. Panics on slices of other lengths.
 pub fn softmax_back<T: Real>(set: Set, a: &[T], d: &mut [T], rows: usize, width: usize) {
     assert!(rows > 0 && width.is_multiple_of(BLOCK) && a.len() == rows * width && d.len() == a.len(), "shape of a softmax");
-    wide_on(set, SoftmaxBack { a, d, rows, width });
+    (T::loops().softmax_back)(set, SoftmaxBack { a, d, rows, width });
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Norm {
     /// [`forward`](Self::forward) on a given set.
     pub fn forward_on<T: Real>(&self, set: Set, x: &[T], weight: &[T], bias: &[T], saved: &mut [T], y: &mut [T]) {
         self.check(x.len(), y.len(), weight.len(), bias.len(), saved.len());
-        super::wide_on(set, Forward { norm: *self, x, weight, bias, saved, y });
+        (T::loops().norm)(set, Forward { norm: *self, x, weight, bias, saved, y });
     }
 
     /// From `dy`, which it overwrites, the gradients: writes `dx` or adds to it; adds to those of weight and bias. Panics likewise.
@@ -87,7 +87,7 @@ impl Norm {
     ) {
         self.check(x.len().min(dx.len()), dy.len(), weight.len(), bias.len(), saved.len());
         assert!(gradients.iter().all(|g| g.len() == weight.len()), "gradients of a norm");
-        super::wide_on(set, Backward { norm: *self, x, weight, bias, saved, dy, dx, add, gradients });
+        (T::loops().norm_back)(set, Backward { norm: *self, x, weight, bias, saved, dy, dx, add, gradients });
     }
 
     fn check(&self, x: usize, y: usize, weight: usize, bias: usize, saved: usize) {
@@ -128,7 +128,7 @@ fn sums<L: Lane, const V: usize, const N: usize>(s: &Images, at: usize, zero: L,
     std::array::from_fn(|i| std::array::from_fn(|v| (acc[0][i][v] + acc[1][i][v]) + (acc[2][i][v] + acc[3][i][v])))
 }
 
-struct Forward<'a, T> {
+pub(super) struct Forward<'a, T> {
     norm: Norm,
     x: &'a [T],
     weight: &'a [T],
@@ -188,7 +188,7 @@ fn forward<T: Real, L: Lane<Item = T>, const V: usize>(f: Forward<T>) {
     }
 }
 
-struct Backward<'a, T> {
+pub(super) struct Backward<'a, T> {
     norm: Norm,
     x: &'a [T],
     weight: &'a [T],

@@ -2,13 +2,13 @@
 
 use super::conv::{BLOCK, Images};
 use super::real::{blocks, load, sigmoid, store};
-use super::{Lane, Real, Set, Task, wide_on};
+use super::{Lane, Real, Set, Task};
 
 /// Defines a loop over slices of one length, vector by vector, what is left over one by one: its struct, whose fields are slices to read,
 /// slices to write and single values, and what is done at a place with lanes `L`.
 macro_rules! each {
     ($task:ident { read $($read:ident)*; write $($write:ident)*; with $($field:ident: $ty:ty),* } |$at:ident, $l:ident| $body:block) => {
-        struct $task<'a, T> {
+        pub(super) struct $task<'a, T> {
             $($read: &'a [T],)*
             $($write: &'a mut [T],)*
             $($field: $ty,)*
@@ -45,7 +45,7 @@ each!(Silu { read x; write y; with } |at, L| {
 
 /// `y = x sigmoid(x)`. Panics on slices of different lengths.
 pub fn silu<T: Real>(set: Set, x: &[T], y: &mut [T]) {
-    wide_on(set, Silu { x, y });
+    (T::loops().silu)(set, Silu { x, y });
 }
 
 each!(SiluBack { read x dy; write dx; with } |at, L| {
@@ -57,7 +57,7 @@ each!(SiluBack { read x dy; write dx; with } |at, L| {
 
 /// `dx += dy silu'(x)`. Panics on slices of different lengths.
 pub fn silu_back<T: Real>(set: Set, x: &[T], dy: &[T], dx: &mut [T]) {
-    wide_on(set, SiluBack { x, dy, dx });
+    (T::loops().silu_back)(set, SiluBack { x, dy, dx });
 }
 
 each!(AddScaled { read x; write y; with factor: T } |at, L| {
@@ -67,7 +67,7 @@ each!(AddScaled { read x; write y; with factor: T } |at, L| {
 
 /// `y += factor x`. Panics on slices of different lengths.
 pub fn add_scaled<T: Real>(set: Set, x: &[T], factor: T, y: &mut [T]) {
-    wide_on(set, AddScaled { x, y, factor });
+    (T::loops().add_scaled)(set, AddScaled { x, y, factor });
 }
 
 each!(Scale { read; write y; with factor: T } |at, L| {
@@ -77,7 +77,7 @@ each!(Scale { read; write y; with factor: T } |at, L| {
 
 /// `y = factor y`.
 pub fn scale<T: Real>(set: Set, factor: T, y: &mut [T]) {
-    wide_on(set, Scale { y, factor });
+    (T::loops().scale)(set, Scale { y, factor });
 }
 
 /// What [`adam`] needs besides slices.
@@ -119,10 +119,10 @@ each!(Adam { read g; write p m v ema; with step: AdamStep<T> } |at, L| {
 
 /// One step of Adam with decoupled weight decay, and of an exponential average of the weights. Panics on slices of different lengths.
 pub fn adam<T: Real>(set: Set, step: AdamStep<T>, g: &[T], p: &mut [T], m: &mut [T], v: &mut [T], ema: &mut [T]) {
-    wide_on(set, Adam { step, g, p, m, v, ema });
+    (T::loops().adam)(set, Adam { step, g, p, m, v, ema });
 }
 
-struct Squares<'a, T>(&'a [T]);
+pub(super) struct Squares<'a, T>(&'a [T]);
 
 impl<T: Real> Task for Squares<'_, T> {
     type Out = f64;
@@ -155,10 +155,10 @@ fn squares<T: Real, L: Lane<Item = T>, const V: usize>(x: &[T]) -> f64 {
 
 /// Sum of squares, within 64 roundoffs of T and `n / 1024 + 34` of f64.
 pub fn sum_of_squares<T: Real>(set: Set, x: &[T]) -> f64 {
-    wide_on(set, Squares(x))
+    (T::loops().squares)(set, Squares(x))
 }
 
-struct ChannelSums<'a, T> {
+pub(super) struct ChannelSums<'a, T> {
     x: &'a [T],
     images: Images,
     each: Option<(&'a mut [T], Images)>,
@@ -207,10 +207,10 @@ pub fn channel_sums<T: Real>(set: Set, x: &[T], images: Images, each: Option<(&m
         assert!(flat.channels == images.channels && flat.width >= images.n, "shapes of sums of channels");
         assert!((flat.n, flat.height) == (1, 1) && flat.fits(each.len()), "shapes of sums of channels");
     }
-    wide_on(set, ChannelSums { x, images, each, total });
+    (T::loops().channel_sums)(set, ChannelSums { x, images, each, total });
 }
 
-struct Rows<'a, T, const M: usize> {
+pub(super) struct Rows<'a, T, const M: usize> {
     x: &'a [T],
     xs: Images,
     y: &'a mut [T],
@@ -219,10 +219,10 @@ struct Rows<'a, T, const M: usize> {
 }
 
 /// What [`Rows`] does.
-const ADD: usize = 0;
-const SET: usize = 1;
-const UP: usize = 2;
-const DOWN: usize = 3;
+pub(super) const ADD: usize = 0;
+pub(super) const SET: usize = 1;
+pub(super) const UP: usize = 2;
+pub(super) const DOWN: usize = 3;
 
 impl<T: Real, const M: usize> Task for Rows<'_, T, M> {
     type Out = ();
@@ -271,7 +271,7 @@ impl<T: Real, const M: usize> Rows<'_, T, M> {
     }
 }
 
-fn rows<T: Real, const M: usize>(set: Set, x: &[T], xs: Images, y: &mut [T], ys: Images, factor: T) {
+fn rows<T: Real, const M: usize>(loops: fn(Set, Rows<T, M>), set: Set, x: &[T], xs: Images, y: &mut [T], ys: Images, factor: T) {
     assert!(xs.fits(x.len()) && ys.fits(y.len()), "shapes of two tensors");
     let (h, w) = match M {
         UP => (2 * xs.height, 2 * xs.width),
@@ -280,27 +280,27 @@ fn rows<T: Real, const M: usize>(set: Set, x: &[T], xs: Images, y: &mut [T], ys:
     };
     assert!((xs.n, xs.channels, h, w) == (ys.n, ys.channels, ys.height, ys.width), "shapes of two tensors");
     assert!(M != DOWN || (xs.height, xs.width) == (2 * h, 2 * w), "shapes of two tensors");
-    wide_on(set, Rows::<T, M> { x, xs, y, ys, factor });
+    loops(set, Rows::<T, M> { x, xs, y, ys, factor });
 }
 
 /// `y += factor x`, pixels only; strides may differ. Panics on slices that the shapes do not fit, as do the next three.
 pub fn add_images<T: Real>(set: Set, factor: T, x: &[T], xs: Images, y: &mut [T], ys: Images) {
-    rows::<T, ADD>(set, x, xs, y, ys, factor);
+    rows(T::loops().add, set, x, xs, y, ys, factor);
 }
 
 /// `y = factor x`, pixels only.
 pub fn set_images<T: Real>(set: Set, factor: T, x: &[T], xs: Images, y: &mut [T], ys: Images) {
-    rows::<T, SET>(set, x, xs, y, ys, factor);
+    rows(T::loops().set, set, x, xs, y, ys, factor);
 }
 
 /// Every pixel four times: the nearest neighbour at twice the size.
 pub fn upsample<T: Real>(set: Set, x: &[T], xs: Images, y: &mut [T], ys: Images) {
-    rows::<T, UP>(set, x, xs, y, ys, T::of(1.0));
+    rows(T::loops().up, set, x, xs, y, ys, T::of(1.0));
 }
 
 /// `dx += ` the sums over the four pixels that each became: the gradient of [`upsample`].
 pub fn upsample_back<T: Real>(set: Set, dy: &[T], ys: Images, dx: &mut [T], xs: Images) {
-    rows::<T, DOWN>(set, dy, ys, dx, xs, T::of(1.0));
+    rows(T::loops().down, set, dy, ys, dx, xs, T::of(1.0));
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Loops that are written once for f32 and f64: networks run in f32, and their gradients are held against central differences of the very
 //! same loops in f64.
 
-use super::Lane;
 use super::lane::Sealed;
+use super::pointwise::{ADD, DOWN, SET, UP};
+use super::{Lane, Set, conv, matrix, norm, pointwise, wide_on};
 
 /// f32 or f64.
 pub trait Real: Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Debug + Send + Sync + 'static {
@@ -17,6 +18,45 @@ pub trait Real: Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Deb
     /// `e^x` within 2 units in the last place, for x at most 88 (f32) or 709 (f64); below -87 and -708 the value there, which is below
     /// 1e-37. NaN stays NaN.
     fn exp<L: Lane<Item = Self>>(x: L) -> L;
+    /// The network's loops. They are compiled here, once for each type, and not again in every crate that uses a network.
+    #[doc(hidden)]
+    fn loops() -> &'static Loops<Self>;
+}
+
+/// A task on a given instruction set, for each of the network's loops.
+#[doc(hidden)]
+pub struct Loops<T> {
+    pub(super) conv: for<'a> fn(Set, conv::Forward<'a, T>),
+    pub(super) conv_weights: for<'a> fn(Set, conv::Weights<'a, T>),
+    pub(super) norm: for<'a> fn(Set, norm::Forward<'a, T>),
+    pub(super) norm_back: for<'a> fn(Set, norm::Backward<'a, T>),
+    pub(super) product: for<'a> fn(Set, matrix::Product<'a, T>),
+    pub(super) softmax: for<'a> fn(Set, matrix::Softmax<'a, T>),
+    pub(super) softmax_back: for<'a> fn(Set, matrix::SoftmaxBack<'a, T>),
+    pub(super) silu: for<'a> fn(Set, pointwise::Silu<'a, T>),
+    pub(super) silu_back: for<'a> fn(Set, pointwise::SiluBack<'a, T>),
+    pub(super) add_scaled: for<'a> fn(Set, pointwise::AddScaled<'a, T>),
+    pub(super) scale: for<'a> fn(Set, pointwise::Scale<'a, T>),
+    pub(super) adam: for<'a> fn(Set, pointwise::Adam<'a, T>),
+    pub(super) squares: for<'a> fn(Set, pointwise::Squares<'a, T>) -> f64,
+    pub(super) channel_sums: for<'a> fn(Set, pointwise::ChannelSums<'a, T>),
+    pub(super) add: for<'a> fn(Set, pointwise::Rows<'a, T, ADD>),
+    pub(super) set: for<'a> fn(Set, pointwise::Rows<'a, T, SET>),
+    pub(super) up: for<'a> fn(Set, pointwise::Rows<'a, T, UP>),
+    pub(super) down: for<'a> fn(Set, pointwise::Rows<'a, T, DOWN>),
+}
+
+/// The loops of one type, in a static of this crate.
+macro_rules! loops {
+    ($t:ty, $($name:ident),*) => {
+        fn loops() -> &'static Loops<$t> {
+            static ALL: Loops<$t> = Loops { $($name: |set, task| wide_on(set, task)),* };
+            &ALL
+        }
+    };
+    ($t:ty) => {
+        loops!($t, conv, conv_weights, norm, norm_back, product, softmax, softmax_back, silu, silu_back, add_scaled, scale, adam, squares, channel_sums, add, set, up, down);
+    };
 }
 
 /// `x = k ln 2 + r`, `e^x = 2^k e^r` with Taylor's series; k is found by adding 1.5 2^(mantissa bits), where a unit is the last bit.
@@ -42,6 +82,7 @@ macro_rules! exp {
 
 impl Real for f32 {
     type Of<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>> = S;
+    loops!(f32);
     const ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
     #[inline(always)]
     fn of(x: f64) -> f32 {
@@ -66,6 +107,7 @@ impl Real for f64 {
     fn f64(self) -> f64 {
         self
     }
+    loops!(f64);
     // ln 2 rounded to 40 bits, and the rest. Remainder r^14/14! < 5e-18.
     exp!(
         f64,

@@ -94,7 +94,7 @@ pub fn convolution(channels: usize, size: usize, threads: usize, rounds: usize) 
                 let start = Instant::now();
                 conv.forward(black_box(&x), &w, &bias, &mut y);
                 if backward {
-                    conv.weight_gradient(&x, &y, &mut dw);
+                    conv.weight_gradient(&x, &y, &mut dw, false);
                     conv.fused(&y, &back, &bias, None, Finish::Write, &mut dx);
                 }
                 best = best.min(start.elapsed().as_secs_f64());
@@ -146,7 +146,7 @@ pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<Line>> {
             last = now;
         };
         session.forward_with(&p, &x, &times, &mut y, &mut |i| lap(&mut lines[i].forward));
-        session.backward_with(&p, &turned, &dy, &mut g, None, &mut |i| lap(&mut lines[i].backward));
+        session.backward_with(&p, &turned, &dy, (&mut g, false), None, &mut |i| lap(&mut lines[i].backward));
     }
     Ok(lines)
 }

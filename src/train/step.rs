@@ -102,6 +102,15 @@ struct Worker {
     gradient: Vec<Vec<f64>>,
 }
 
+/// What all parts of a step share: the plan, the weights and these turned, the number of the batch's first sample.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    plan: &'a Plan,
+    p: &'a [f32],
+    turned: &'a [f32],
+    first: u64,
+}
+
 /// A part of a batch: its gradient and the sum of its losses.
 struct Part {
     rows: Range<usize>,
@@ -239,10 +248,8 @@ impl Trainer {
                 turned(&p[at.clone()], *input, *output, *size, to);
             },
         );
-        let turned = &self.turned;
-        share(&mut self.workers, parts.iter_mut(), |w, part| {
-            part.loss = w.part(plan, p, turned, first, part.rows.clone(), &mut part.gradient)
-        });
+        let pass = Pass { plan, p, turned: &self.turned, first };
+        share(&mut self.workers, parts.iter_mut(), |w, part| part.loss = w.part(pass, part.rows.clone(), &mut part.gradient));
         let mut loss = 0.0;
         for part in &*parts {
             loss += part.loss.clone()?;
@@ -275,18 +282,17 @@ impl Trainer {
 }
 
 impl Worker {
-    /// Rows `rows` of the batch that begins with sample `first`: their gradient, written to `g`, and their share of the mean loss.
-    fn part(&mut self, plan: &Plan, p: &[f32], turned: &[f32], first: u64, rows: Range<usize>, g: &mut [f32]) -> Result<f64> {
-        g.fill(0.0);
+    /// These rows of the batch: their gradient, written to `g`, and their share of the mean loss.
+    fn part(&mut self, pass: Pass, rows: Range<usize>, g: &mut [f32]) -> Result<f64> {
         let mut loss = 0.0;
         let most = self.session.rows();
         for from in rows.clone().step_by(most) {
-            loss += self.rows(plan, p, turned, first, from..rows.end.min(from + most), g)?;
+            loss += self.rows(pass, from..rows.end.min(from + most), g, from > rows.start)?;
         }
         Ok(loss)
     }
 
-    fn rows(&mut self, plan: &Plan, p: &[f32], turned: &[f32], first: u64, rows: Range<usize>, g: &mut [f32]) -> Result<f64> {
+    fn rows(&mut self, Pass { plan, p, turned, first }: Pass, rows: Range<usize>, g: &mut [f32], add: bool) -> Result<f64> {
         let d = plan.loss.diffusion();
         let (k, m, n, dim) = (d.channels(), d.noised().len(), rows.len(), plan.source.shape().iter().product::<usize>());
         let (length, number) = (n * dim, first + rows.start as u64);
@@ -336,7 +342,8 @@ impl Worker {
         let part = n as f64 / (plan.batch * dim) as f64;
         self.gradient.iter_mut().for_each(|g| g[..length].iter_mut().for_each(|g| *g *= part));
         pack(&self.gradient, dim, &mut self.dy[..n * m * dim]);
-        self.session.backward(p, turned, &self.dy[..n * m * dim], g, None);
+        // the first rows of a part write what the next ones add to
+        self.session.backward_with(p, turned, &self.dy[..n * m * dim], (g, add), None, &mut |_| ());
         Ok(mean * part)
     }
 }
