@@ -8,6 +8,7 @@ the least over the rounds; the peak is that of the process. A peer that is not t
 """
 import argparse
 import importlib.util
+import json
 import os
 import pathlib
 import re
@@ -21,6 +22,7 @@ NETS = HERE / "nets"
 # the first of those present is what the ratios refer to
 OURS = "this crate"
 PEERS = {
+    OURS: ["ours"],
     "PyTorch eager": ["torch"],
     "PyTorch channels-last": ["torch", "--channels-last"],
     "PyTorch compiled": ["torch", "--compile"],
@@ -44,16 +46,14 @@ def parse_peer(text):
     return found
 
 
-def parse_ours(text):
-    """What `cargo bench --bench nn -- --summary` prints, as {(size, batch, threads): {"train": ms, "eval": ms, "peak": MiB}}.
+def parse_ours(text, size, batch, threads):
+    """What `cargo bench --bench nn` prints of one case, likewise.
 
-    >>> parse_ours("train 28 64 threads 2: 123.4 ms\\n  eval 28 64 threads 2: 40 ms, 96 GFLOP/s\\npeak 28 64 threads 2: 300 MiB")
-    {(28, 64, 2): {'train': 123.4, 'eval': 40.0, 'peak': 300.0}}
+    >>> parse_ours("train 28 64 threads 2: 123.4 ms\\neval 28 64 threads 2: 40 ms\\npeak 28 64 threads 2: 300 MiB\\neval 8 64 threads 2: 1 ms", 28, 64, 2)
+    {'train': 123.4, 'eval': 40.0, 'peak': 300.0}
     """
-    out = {}
-    for what, size, batch, threads, value in re.findall(r"^\s*(train|eval|peak) (\d+) (\d+) threads (\d+): ([\d.]+) (?:ms|MiB)\b", text, re.M):
-        out.setdefault((int(size), int(batch), int(threads)), {})[what] = float(value)
-    return out
+    lines = re.findall(r"^\s*(train|eval|peak) (\d+) (\d+) threads (\d+): ([\d.]+) (?:ms|MiB)\b", text, re.M)
+    return {what: float(value) for what, *case, value in lines if [int(n) for n in case] == [size, batch, threads]}
 
 
 def reason(stderr):
@@ -74,13 +74,22 @@ def run(command, limit=None):
     return done.stdout, ""
 
 
-def programs(build):
+def bench():
+    """The crate's own bench, built."""
+    text, why = run(["cargo", "bench", "--bench", "nn", "--no-run", "--message-format", "json"])
+    found = [m["executable"] for m in map(json.loads, (text or "").splitlines()) if m.get("executable") and m["target"]["name"] == "nn"]
+    return [found[-1], "--case"] if found else why or "cargo names no program"
+
+
+def programs(kinds, build):
     """Where each kind of peer is: kind -> command, or the reason why it is not there."""
     out = {}
     torch = importlib.util.find_spec("torch") is not None
     out["torch"] = [sys.executable, str(HERE / "unet_torch.py")] if torch else "torch is not installed: pip install -r benches/peers/requirements.txt"
+    if "ours" in kinds:
+        out["ours"] = bench()
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", NETS / "target")).resolve()
-    for kind in ("candle", "burn"):
+    for kind in kinds & {"candle", "burn"}:
         path = target / "release" / kind
         why = "not built, and --no-build was given"
         if build:
@@ -88,7 +97,8 @@ def programs(build):
                 why = "cargo is not installed"
             else:
                 # from its own folder, for its .cargo/config.toml
-                done = subprocess.run(["cargo", "build", "--release", "--locked", "--bin", kind], capture_output=True, text=True, cwd=NETS)
+                command = ["cargo", "build", "--release", "--locked", "--bin", kind]
+                done = subprocess.run(command, capture_output=True, text=True, cwd=NETS, env=dict(os.environ, CARGO_TARGET_DIR=str(target)))
                 if done.returncode:
                     out[kind] = "does not build: " + reason(done.stderr)
                     continue
@@ -125,7 +135,7 @@ def main():
     numbers = lambda text: [int(w) for w in text.split(",")]
     wanted = [w.strip().lower() for w in a.only.split(",") if w.strip()]
     chosen = {n: c for n, c in PEERS.items() if not wanted or any(n.lower().startswith(w) for w in wanted)}
-    where = programs(not a.no_build)
+    where = programs({c[0] for c in chosen.values()}, not a.no_build)
     skipped = {}
     for name, command in list(chosen.items()):
         if isinstance(where[command[0]], str):
@@ -140,19 +150,15 @@ def main():
             best[what] = min(value, best.get(what, value))
 
     def measure():
-        text, why = run(["cargo", "bench", "--bench", "nn", "--", "--summary"])
-        ours = parse_ours(text or "")
-        for (size, threads) in cases:
-            got = ours.get((size, a.batch, threads))
-            if got:
-                keep((size, threads), OURS, got)
-        if not ours:
-            skipped[OURS] = why or "its summary has no line like `train 28 64 threads 2: 123.4 ms`"
         for size, threads in cases:
             for name, (kind, *flags) in chosen.items():
                 common = {"--size": size, "--threads": threads, "--batch": a.batch, "--steps": a.steps}
-                text, why = run(where[kind] + flags + [str(w) for pair in common.items() for w in pair], a.limit)
-                got = parse_peer(text or "")
+                if kind == "ours":
+                    text, why = run(where[kind] + [str(n) for n in (size, a.batch, threads)], a.limit)
+                    got = parse_ours(text or "", size, a.batch, threads)
+                else:
+                    text, why = run(where[kind] + flags + [str(w) for pair in common.items() for w in pair], a.limit)
+                    got = parse_peer(text or "")
                 if not got:
                     skipped[f"{name}, size {size}, threads {threads}"] = why or "prints no figures"
                     continue
@@ -163,7 +169,7 @@ def main():
             measure()
     except KeyboardInterrupt:
         print("stopped early", file=sys.stderr)
-    everywhere = [n for n in (OURS, *PEERS) if any(n in r for r in results.values())]
+    everywhere = [n for n in PEERS if any(n in r for r in results.values())]
     for name, why in skipped.items():
         print(f"skipped: {name}: {why}")
     if everywhere:
