@@ -13,11 +13,13 @@ pub mod checkpoint;
 pub mod config;
 pub mod model;
 pub mod profile;
+pub mod run;
 pub mod source;
 pub mod step;
 
 pub use checkpoint::Checkpoint;
 pub use config::Config;
 pub use model::Model;
+pub use run::Run;
 pub use source::Source;
 pub use step::{Report, State, Trainer};

@@ -12,6 +12,7 @@ mod sample;
 mod setting;
 mod show;
 mod trained;
+mod train;
 mod vectors;
 
 use clap::{Parser, Subcommand};
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 /// Exact transition kernels of Critically-Damped Langevin Diffusion and its relatives, and the cross-check of other
 /// implementations.
 ///
-/// Exit codes: 0 all is well, 1 something is off, 2 unusable input.
+/// Exit codes: 0 all is well, 1 something is off, 2 unusable input, 130 stopped by Ctrl-C.
 #[derive(Parser)]
 #[command(name = "cld", version, max_term_width = 100)]
 struct Cli {
@@ -39,6 +40,7 @@ enum Command {
     Compare(compare::Args),
     Bench(bench::Args),
     Nll(nll::Args),
+    Train(Box<train::Args>),
 }
 
 /// What a subcommand found.
@@ -47,6 +49,8 @@ enum Outcome {
     Fine,
     /// Something is off: exit code 1.
     Off,
+    /// Asked to stop, and did, with nothing lost: exit code 130, as shells have it for Ctrl-C.
+    Stopped,
 }
 
 type Result<T> = std::result::Result<T, cld_sgm::Error>;
@@ -62,10 +66,12 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Nll(args) => nll::run(&args),
+        Command::Train(args) => train::run(&args),
     };
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Off) => ExitCode::from(1),
+        Ok(Outcome::Stopped) => ExitCode::from(130),
         Err(error) => {
             // one sentence, whatever the words of the operating system or of a library
             let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");

@@ -84,6 +84,38 @@ impl Setting {
         Config::new(name, &params, &schedule, objective)
     }
 
+    /// Whether any of these flags is there.
+    pub fn given(&self) -> bool {
+        let numbers = [self.mass, self.friction, self.gamma, self.beta].iter().any(Option::is_some);
+        numbers || self.process.is_some() || self.schedule.is_some() || !self.params.is_empty()
+    }
+
+    /// Sets what the flags say in a process object ([`Config::from_answers`]); another process begins from its defaults.
+    pub fn apply(&self, process: &mut Map<String, Value>) -> Result<()> {
+        if let Some(name) = &self.process
+            && process.get("kind").and_then(Value::as_str) != Some(entry(name)?.name)
+        {
+            *process = cld_sgm::train::config::process(name);
+        }
+        let known = entry(process.get("kind").and_then(Value::as_str).unwrap_or_default())?;
+        let gamma = known.gamma.unwrap_or("gamma");
+        for (key, name, x) in [("mass", "mass", self.mass), ("Gamma", "Gamma", self.friction), (gamma, "gamma", self.gamma)] {
+            if let Some(x) = x {
+                process.insert(key.into(), number(name, x)?);
+            }
+        }
+        for p in &self.params {
+            let (key, value) = p.split_once('=').ok_or_else(|| bad("param", p, "NAME=VALUE"))?;
+            process.insert(key.into(), value.parse::<f64>().map_or_else(|_| Ok(value.into()), |x| number(key, x))?);
+        }
+        if let Some(text) = &self.schedule {
+            process.insert("schedule".into(), parse_json(text, "--schedule")?);
+        } else if let Some(b) = self.beta {
+            process.insert("schedule".into(), json!({"kind": "constant", "b": number("beta", b)?}));
+        }
+        Ok(())
+    }
+
     /// The diffusion to sample from, and a line about it. What is not given is the paper's: cld, M = 1/4, gamma = 0.04, beta = 4.
     pub fn diffusion(&self) -> Result<(Diffusion, String)> {
         let name = self.process.as_deref().unwrap_or("cld");

@@ -1,0 +1,300 @@
+//! A run of training in a folder: checkpoints, metrics, the curve of the loss; begun, stopped, taken up again.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config.toml` | the configuration, every field |
+//! | `checkpoint.safetensors` | the last [checkpoint](super::checkpoint) |
+//! | `metrics.jsonl` | one JSON object for every `log_every` steps |
+//! | `loss.svg` | the loss by steps, as of the last checkpoint |
+//!
+//! A run that is taken up goes on as if it had never stopped: the same weights bit for bit, the same metrics but for the seconds.
+
+use super::checkpoint::{self, SoFar};
+use super::config::Config;
+use super::step::{Report, State, Trainer};
+use crate::error::{Error, Result};
+use crate::vectors::arrays::{read_text, write_whole};
+use crate::vectors::plot::{Curve, Format, Panel, curves};
+use serde_json::{Value as Json, json};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Name of the checkpoint in the run's folder.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Name of the metrics.
+pub const METRICS: &str = "metrics.jsonl";
+/// Name of the configuration.
+pub const CONFIG: &str = "config.toml";
+/// Name of the curve of the loss.
+pub const CURVE: &str = "loss.svg";
+
+/// Most points of the curve: more than these are averaged.
+const POINTS: usize = 200;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All steps are done.
+    Done,
+    /// It was asked to stop; a checkpoint is there.
+    Stopped,
+}
+
+/// A line of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// The step it ends with.
+    pub step: u64,
+    /// Mean loss per coordinate, over the steps since the last line.
+    pub loss: f64,
+    /// Mean norm of the gradient before clipping.
+    pub gradient: f64,
+    /// Learning rate of the step.
+    pub rate: f64,
+    /// Seconds of training in all.
+    pub seconds: f64,
+    /// Samples per second since the last line.
+    pub per_second: f64,
+}
+
+impl Line {
+    fn json(&self) -> String {
+        let [seconds, per_second] = [self.seconds, self.per_second].map(|x| (x * 1e3).round() / 1e3);
+        let Line { step, loss, gradient, rate, .. } = self;
+        json!({"step": step, "loss": loss, "gradient": gradient, "rate": rate, "seconds": seconds, "per_second": per_second}).to_string()
+            + "\n"
+    }
+
+    fn parse(text: &str) -> Option<Line> {
+        let v: Json = serde_json::from_str(text).ok()?;
+        let number = |key: &str| v.get(key)?.as_f64();
+        Some(Line {
+            step: v.get("step")?.as_u64()?,
+            loss: number("loss")?,
+            gradient: number("gradient")?,
+            rate: number("rate")?,
+            seconds: number("seconds")?,
+            per_second: number("per_second")?,
+        })
+    }
+}
+
+/// A run and its folder.
+pub struct Run {
+    folder: PathBuf,
+    config: Config,
+    trainer: Trainer,
+    so_far: SoFar,
+    metrics: File,
+    lines: Vec<Line>,
+    saved: Option<u64>,
+}
+
+fn io(path: &Path, what: &str, e: &std::io::Error) -> Error {
+    Error::Io { path: path.display().to_string(), problem: format!("cannot be {what}: {e}") }
+}
+
+/// Refuses a folder that has a run in it.
+fn free(folder: &Path, force: bool) -> Result<()> {
+    let there = [CHECKPOINT, METRICS, CONFIG, CURVE].iter().find(|f| folder.join(f).exists());
+    match there {
+        Some(f) if !force => {
+            let problem = format!("has a run in it ({f}); --resume takes it up, --force begins anew, --out chooses another folder");
+            Err(Error::Io { path: folder.display().to_string(), problem })
+        }
+        _ => std::fs::create_dir_all(folder).map_err(|e| io(folder, "created", &e)),
+    }
+}
+
+impl Run {
+    /// Begins a run. Nothing is written before the configuration, the data and the folder have turned out to be usable.
+    ///
+    /// # Errors
+    /// Anything of the configuration; data that cannot be loaded; a folder that cannot be written to, or that has a run in it already,
+    /// unless `force`, which removes that one.
+    pub fn start(config: Config, folder: &Path, threads: usize, force: bool) -> Result<Run> {
+        let data = config.load()?;
+        let config = config.filled(&data)?;
+        let plan = config.plan(data.source)?;
+        let state = State::new(&plan.graph, config.seed);
+        let trainer = Trainer::new(plan, state, threads)?;
+        free(folder, force)?;
+        write_whole(&folder.join(CONFIG), config.to_toml()?.as_bytes())?;
+        for old in [CHECKPOINT, CURVE] {
+            match std::fs::remove_file(folder.join(old)) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(&folder.join(old), "removed", &e)),
+                _ => (),
+            }
+        }
+        let metrics = open(folder, &[])?;
+        Ok(Run { folder: folder.into(), config, trainer, so_far: SoFar::default(), metrics, lines: vec![], saved: None })
+    }
+
+    /// Takes up a run from its folder or one of its checkpoints. `change` may set another number of steps, or how often there are
+    /// checkpoints and lines. `out`: another folder to go on in; the old one stays as it is.
+    ///
+    /// # Errors
+    /// No checkpoint, or one that cannot be used; data that are gone or have another shape; no more steps to do; a folder that cannot be
+    /// written to, or `out` with a run in it, unless `force`.
+    pub fn resume(from: &Path, change: impl FnOnce(&mut Config), threads: usize, out: Option<&Path>, force: bool) -> Result<Run> {
+        let file = if from.is_dir() { from.join(CHECKPOINT) } else { from.to_path_buf() };
+        let old = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
+        let checkpoint::Checkpoint { mut config, state, so_far, .. } = checkpoint::read(&file)?;
+        change(&mut config);
+        let step = state.step;
+        if config.steps <= step {
+            return Err(Error::parameter("steps", config.steps, format!("more than the {step} that are done")));
+        }
+        let data = config.load()?;
+        let plan = config.plan(data.source)?;
+        let trainer = Trainer::new(plan, state, threads)?;
+        let path = old.join(METRICS);
+        let text = if path.exists() { read_text(&path)? } else { String::new() };
+        // a line that was cut short, and those after the checkpoint, will be written again
+        let lines: Vec<Line> = text.lines().map_while(Line::parse).take_while(|l| l.step <= so_far.since).collect();
+        let folder = out.unwrap_or(&old).to_path_buf();
+        let here = out.is_none();
+        if !here {
+            free(&folder, force)?;
+        } else if file.file_name().is_some_and(|n| n != CHECKPOINT) && folder.join(CHECKPOINT).exists() {
+            let problem = format!("the run would go on into {CHECKPOINT} beside it, which is there; --out chooses another folder");
+            return Err(Error::Io { path: file.display().to_string(), problem });
+        }
+        write_whole(&folder.join(CONFIG), config.to_toml()?.as_bytes())?;
+        let metrics = open(&folder, &lines)?;
+        Ok(Run { folder, config, trainer, so_far, metrics, lines, saved: here.then_some(step) })
+    }
+
+    /// The configuration, every field set.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where the run stands.
+    pub fn state(&self) -> &State {
+        self.trainer.state()
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The lines of the metrics so far.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Parameters of the network.
+    pub fn parameters(&self) -> usize {
+        self.trainer.plan().graph.layout().count()
+    }
+
+    /// Trains until all steps are done or `stop` is set; `each` is told of every step, and of the line that ended with it.
+    ///
+    /// # Errors
+    /// A loss that is not finite; a file that cannot be written. The last checkpoint is whole in either case, and the message says which
+    /// step it is of.
+    pub fn go(&mut self, stop: &AtomicBool, each: &mut dyn FnMut(&Report, Option<&Line>)) -> Result<End> {
+        let (start, before) = (Instant::now(), self.lines.last().map_or(0.0, |l| l.seconds));
+        let mut last = (self.so_far.since.max(self.state().step), 0.0);
+        while self.state().step < self.config.steps {
+            if stop.load(Ordering::Relaxed) {
+                self.save()?;
+                return Ok(End::Stopped);
+            }
+            let report = self.trainer.step().map_err(|e| self.explain(e))?;
+            let step = report.step;
+            self.so_far.loss += report.loss;
+            self.so_far.norm += report.norm;
+            let mut line = None;
+            if step.is_multiple_of(self.config.log_every) {
+                let (n, now) = ((step - self.so_far.since) as f64, start.elapsed().as_secs_f64());
+                let samples = ((step - last.0) * self.config.batch as u64) as f64;
+                let new = Line {
+                    step,
+                    loss: self.so_far.loss / n,
+                    gradient: self.so_far.norm / n,
+                    rate: report.rate,
+                    seconds: before + now,
+                    per_second: samples / (now - last.1).max(1e-9),
+                };
+                self.metrics.write_all(new.json().as_bytes()).map_err(|e| self.explain(io(&self.folder.join(METRICS), "written", &e)))?;
+                self.so_far = SoFar { since: step, ..SoFar::default() };
+                last = (step, now);
+                self.lines.push(new);
+                line = Some(new);
+            }
+            if step.is_multiple_of(self.config.save_every) || step == self.config.steps {
+                self.save()?;
+            }
+            each(&report, line.as_ref());
+        }
+        Ok(End::Done)
+    }
+
+    /// Writes a checkpoint and the curve, unless this step has them.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to, a full disk.
+    fn save(&mut self) -> Result<()> {
+        let step = self.state().step;
+        if self.saved == Some(step) {
+            return Ok(());
+        }
+        // the lines before the checkpoint that says they are there
+        self.metrics.sync_data().map_err(|e| self.explain(io(&self.folder.join(METRICS), "written", &e)))?;
+        let (file, graph) = (self.folder.join(CHECKPOINT), &self.trainer.plan().graph);
+        checkpoint::write(&file, &self.config, graph, self.trainer.state(), self.so_far).map_err(|e| self.explain(e))?;
+        self.saved = Some(step);
+        if let Some(picture) = curve(&self.lines)? {
+            write_whole(&self.folder.join(CURVE), &picture).map_err(|e| self.explain(e))?;
+        }
+        Ok(())
+    }
+
+    /// What happened, and what is left.
+    fn explain(&self, e: Error) -> Error {
+        let file = self.folder.join(CHECKPOINT);
+        let left = match self.saved {
+            Some(step) => format!("the checkpoint of step {step} is whole: {}", file.display()),
+            None if file.exists() => format!("the checkpoint that was there is whole: {}", file.display()),
+            None => "there is no checkpoint yet".into(),
+        };
+        let at = format!("training stops after step {}; {left}", self.state().step);
+        match e {
+            Error::Io { path, problem } => Error::Io { path, problem: format!("{problem}; {at}") },
+            Error::NonFinite { step, .. } => Error::Format {
+                file: self.folder.display().to_string(),
+                place: format!("step {step}"),
+                problem: format!("the loss or its gradient is not finite (a smaller adam.rate or adam.clip may help); {at}"),
+            },
+            other => other,
+        }
+    }
+}
+
+/// The metrics with these lines, open for more.
+fn open(folder: &Path, lines: &[Line]) -> Result<File> {
+    let path = folder.join(METRICS);
+    write_whole(&path, lines.iter().map(Line::json).collect::<String>().as_bytes())?;
+    OpenOptions::new().append(true).open(&path).map_err(|e| io(&path, "opened", &e))
+}
+
+/// The curve of the loss; none without lines. Of many lines, those whose steps are alike are averaged.
+fn curve(lines: &[Line]) -> Result<Option<Vec<u8>>> {
+    let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Ok(None) };
+    let (low, high) = ((first.step as f64).ln(), (last.step as f64).ln());
+    let bin = |l: &Line| (((l.step as f64).ln() - low) / (high - low).max(1e-9) * POINTS as f64) as usize;
+    let points = lines.chunk_by(|a, b| bin(a) == bin(b)).map(|c| {
+        let n = c.len() as f64;
+        (c.iter().map(|l| l.step as f64).sum::<f64>() / n, c.iter().map(|l| l.loss).sum::<f64>() / n)
+    });
+    let loss = Curve { name: "loss".into(), points: points.collect() };
+    let panel = Panel { title: "training".into(), x: "step".into(), y: "loss per coordinate".into(), curves: vec![loss], floor: None };
+    // a loss of 0 has no place on a logarithmic axis, and no plot of its own
+    Ok(curves(Format::Svg, &[panel]).ok())
+}
