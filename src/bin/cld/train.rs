@@ -253,9 +253,11 @@ pub fn run(args: &Args) -> Result<Outcome> {
     };
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
-    // the second time means it
+    // who asks a second time means it; one request may come twice, to the process and to its group
+    let mut first: Option<Instant> = None;
     let handler = ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
+        asked.store(true, Ordering::Relaxed);
+        if first.get_or_insert_with(Instant::now).elapsed().as_secs_f64() > 1.0 {
             std::process::exit(130);
         }
     });
