@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A small network on a toy: ten thousand steps a second.
+/// A small network on a toy: thousands of steps a second.
 const TOY: &str = "
 steps = 37
 batch = 10
@@ -25,9 +25,9 @@ depth = 1
 
 /// A small network on the digits, with dropout, convolutions, attention, and a batch that no number of threads divides.
 const DIGITS: &str = "
-steps = 6
-batch = 13
-save_every = 4
+steps = 5
+batch = 9
+save_every = 3
 log_every = 2
 [model]
 kind = 'unet'
@@ -121,9 +121,7 @@ fn stopped_is_as_never_stopped() {
     }
 }
 
-/// Catches sums whose order depends on the threads, and loops whose instruction sets round differently: one run by 1, 2, 3 and 5
-/// threads, and with every instruction set that sums as widely. The scalar loops and those of 8 lanes sum in another order, which
-/// their own tests bound.
+/// Catches sums whose order depends on the threads: one run by 1, 2 and 3 of them; and a seed without effect.
 #[test]
 fn the_same_bits_for_any_threads() {
     let dir = tempfile::tempdir().unwrap();
@@ -135,13 +133,31 @@ fn the_same_bits_for_any_threads() {
             state
         };
         let one = state(1);
-        for threads in [2, 3, 5] {
+        for threads in [2, 3] {
             assert!(state(threads) == one, "{threads} threads");
         }
         let other = Config { seed: 1, ..config(toml) };
         let other = go(Run::start(other, &dir.path().join("seed"), 1, true).unwrap()).state().clone();
         assert!(other.p != one.p, "the seed does nothing");
     }
+}
+
+/// Catches loops whose instruction sets sum in different orders or round differently: the same weights with each one that the machine
+/// has.
+#[test]
+fn the_same_bits_for_any_instruction_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let toml = dir.path().join("a.toml");
+    std::fs::write(&toml, DIGITS).unwrap();
+    let sets = ["avx2", "avx512"].into_iter().filter(|s| cld_sgm::simd::Set::ALL.iter().any(|t| t.name() == *s && t.available()));
+    let states: Vec<_> = sets
+        .map(|set| {
+            let folder = dir.path().join(set);
+            fine(&cld().arg(&toml).arg("--out").arg(&folder).env("CLD_SIMD", set).output().unwrap());
+            load(&folder).state
+        })
+        .collect();
+    assert!(states.windows(2).all(|s| s[0] == s[1]));
 }
 
 /// Catches a checkpoint that is not whole at some moment, and a run that cannot go on from one: a process is killed without warning, at
@@ -152,7 +168,7 @@ fn killed_is_as_never_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let (toml, folder) = (dir.path().join("a.toml"), dir.path().join("killed"));
     // a checkpoint every other step, so that most kills hit one that is being written
-    std::fs::write(&toml, TOY.replace("steps = 37", "steps = 120").replace("save_every = 1000", "save_every = 2")).unwrap();
+    std::fs::write(&toml, TOY.replace("steps = 37", "steps = 80").replace("save_every = 1000", "save_every = 2")).unwrap();
     let (mut kills, mut before) = (0, None);
     for n in 0.. {
         let mut c = cld();
@@ -172,7 +188,7 @@ fn killed_is_as_never_stopped() {
         }
         // whole at all times
         before = Some(load(&folder).state.step);
-        if before == Some(120) {
+        if before == Some(80) {
             break;
         }
     }

@@ -7,7 +7,8 @@
 //! | [`profile`] | the machine's limits, and where the time goes |
 //! | [`model`] | a trained network as a score with a divergence |
 //! | [`config`] | all that a run is made of, as a TOML file |
-//! | [`checkpoint`] | a run in a file
+//! | [`checkpoint`] | a run in a file |
+//! | [`run`](mod@run) | a run in a folder: begun, stopped, taken up |
 
 pub mod checkpoint;
 pub mod config;

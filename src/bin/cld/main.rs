@@ -11,8 +11,8 @@ mod nll;
 mod sample;
 mod setting;
 mod show;
-mod trained;
 mod train;
+mod trained;
 mod vectors;
 
 use clap::{Parser, Subcommand};
