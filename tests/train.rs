@@ -350,3 +350,20 @@ fn refusals() {
     let c = load(Path::new(run));
     assert_eq!((c.state.step, c.config.seed, c.config.batch), (7, 3, 10), "flags are over the file, and the file over the defaults");
 }
+
+/// Catches a page whose file is not the default run, field by field, and one that leaves a field out.
+#[test]
+fn the_page_has_the_default_file() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/training.md")).unwrap();
+    let file = page.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let filled = |c: Config| {
+        let data = c.load().unwrap();
+        c.filled(&data).unwrap()
+    };
+    let full = filled(Config::default());
+    assert_eq!(filled(config(file)), full);
+    for field in full.to_toml().unwrap().lines().filter_map(|l| l.split_once(" = ")).map(|(name, _)| name) {
+        // shape and levels are the data's own; the schedule is a table in the page's file
+        assert!(["shape", "levels", "kind", "b"].contains(&field) || file.contains(&format!("\n{field} = ")), "{field}");
+    }
+}
