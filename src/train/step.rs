@@ -27,7 +27,7 @@ const STRETCH: usize = 1 << 14;
 
 /// Rows that a network sees at once: few enough for the caches, many enough to fill the loops' registers.
 pub fn rows_at_once(shape: [usize; 3]) -> usize {
-    (4096 / (shape[1] * shape[2])).clamp(4, 64)
+    1 << (4096 / (shape[1] * shape[2])).clamp(4, 64).ilog2()
 }
 
 /// Everything that changes in training, in the order of the network's [`Layout`](crate::nn::Layout).
