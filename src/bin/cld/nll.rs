@@ -51,8 +51,8 @@ pub struct Args {
     threads: Option<usize>,
 }
 
-/// Rows of the flow at once: one step for all of them.
-const ROWS: usize = 512;
+/// Rows of the flow at once, which share its steps: few, so that the progress is seen.
+const ROWS: usize = 128;
 
 /// Counts evaluations of rows.
 struct Tally<'a> {
