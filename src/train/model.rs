@@ -215,7 +215,7 @@ impl<'a> Probed<'a> {
 
     /// Coordinate `c` of probe `number` of a row.
     fn sign(&self, row: usize, number: usize, c: usize) -> f32 {
-        let word = threefry([row as u64, (number << 32 | c / 128) as u64], [self.seed, u64::from_be_bytes(*b"probes..")]);
+        let word = threefry([row as u64, ((number << 32) | (c / 128)) as u64], [self.seed, u64::from_be_bytes(*b"probes..")]);
         if word[c / 64 % 2] >> (c % 64) & 1 == 0 { 1.0 } else { -1.0 }
     }
 }

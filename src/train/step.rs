@@ -143,7 +143,7 @@ pub(super) fn share<J: Send, W: Send>(workers: &mut [W], jobs: impl Iterator<Ite
 }
 
 /// A slice cut at ends of ranges that are in order: the ranges' parts.
-fn cut<'a, T>(mut all: &'a mut [T], ranges: impl Iterator<Item = Range<usize>>) -> Vec<&'a mut [T]> {
+fn cut<T>(mut all: &mut [T], ranges: impl Iterator<Item = Range<usize>>) -> Vec<&mut [T]> {
     let mut before = 0;
     ranges
         .map(|r| {
