@@ -227,7 +227,8 @@ fn read_from(file: &mut impl Read, length: u64, name: &str) -> Result<Checkpoint
     bytes.reserve_exact(data as usize);
     file.take(data).read_to_end(&mut bytes).map_err(short)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad("header", e.to_string()))?;
-    let mut state = State { step, ..State::new(&graph, 0) };
+    let zeros = || vec![0.0; layout.len()];
+    let mut state = State { step, p: zeros(), m: zeros(), v: zeros(), ema: zeros() };
     for (prefix, to) in PREFIXES.iter().zip([&mut state.ema, &mut state.p, &mut state.m, &mut state.v]) {
         for (i, e) in layout.entries().iter().enumerate() {
             let name = format!("{prefix}{}", e.name);

@@ -99,6 +99,9 @@ pub struct DataSpec {
     /// Grey levels of a pixel; 0 for a toy; read off the data if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub levels: Option<u32>,
+    /// CRC-32 of the training images, so that a run is not taken up on others; read off the data if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<u32>,
 }
 
 /// What is minimised.
@@ -193,7 +196,7 @@ impl Default for Config {
 
 impl Default for DataSpec {
     fn default() -> DataSpec {
-        DataSpec { name: "digits".into(), held_out: 0.1, flip: false, shape: None, levels: None }
+        DataSpec { name: "digits".into(), held_out: 0.1, flip: false, shape: None, levels: None, crc32: None }
     }
 }
 
@@ -236,6 +239,8 @@ pub struct Loaded {
     pub shape: [usize; 3],
     /// Grey levels of a pixel; 0 for a toy.
     pub levels: u32,
+    /// Of a set of images: CRC-32 of those that training sees.
+    pub crc32: Option<u32>,
 }
 
 fn refuse<T>(name: &'static str, value: impl std::fmt::Debug, allowed: &'static str) -> Result<T> {
@@ -274,7 +279,7 @@ impl Config {
     /// Loads the data.
     ///
     /// # Errors
-    /// No such data; files that are missing or damaged; data of another shape than `data.shape`, where it is given.
+    /// No such data; files that are missing or damaged; data of another shape or checksum than is given.
     pub fn load(&self) -> Result<Loaded> {
         let d = &self.data;
         let toy = data::REGISTRY.iter().find(|e| e.name == d.name);
@@ -283,12 +288,15 @@ impl Config {
                 return refuse("data.flip", true, "false for a toy");
             }
             let source = Toy::new((toy.build)()?, self.seed);
-            Loaded { shape: source.shape(), source: Arc::new(source), held_out: None, levels: 0 }
+            Loaded { shape: source.shape(), source: Arc::new(source), held_out: None, levels: 0, crc32: None }
         } else if d.name == "digits" || d.name.contains(':') {
             let split = data::load_split(&d.name, d.held_out, self.seed)?;
             let (shape, levels) = (split.train.shape(), split.train.levels());
+            let mut crc = flate2::Crc::new();
+            crc.update(split.train.pixels());
+            let crc32 = Some(crc.sum());
             let source = Arc::new(Pictures::new(split.train, d.flip, self.seed)?);
-            Loaded { shape, source, held_out: Some(split.held_out), levels }
+            Loaded { shape, source, held_out: Some(split.held_out), levels, crc32 }
         } else {
             let toys: Vec<_> = data::REGISTRY.iter().map(|e| e.name).collect();
             return Err(Error::parameter("data.name", format!("`{}`", d.name), format!("{}, {}", data::files::SPECS, toys.join(", "))));
@@ -301,6 +309,11 @@ impl Config {
                 format!("{:?} of {} levels, as the data have it", loaded.shape, loaded.levels),
             ));
         }
+        if let (Some(given), Some(found)) = (d.crc32, loaded.crc32)
+            && given != found
+        {
+            return Err(Error::parameter("data.crc32", given, format!("{found}, as the training images have it: these are other images")));
+        }
         Ok(loaded)
     }
 
@@ -309,7 +322,7 @@ impl Config {
     /// # Errors
     /// An unknown process or model; fields of another kind of model.
     pub fn filled(mut self, data: &Loaded) -> Result<Config> {
-        (self.data.shape, self.data.levels) = (Some(data.shape), Some(data.levels));
+        (self.data.shape, self.data.levels, self.data.crc32) = (Some(data.shape), Some(data.levels), data.crc32);
         let velocity = entry(self.process_kind()?)?.gamma.is_some();
         self.loss.objective.get_or_insert_with(|| if velocity { "hsm" } else { "dsm" }.into());
         if self.loss.parametrisation.is_none() {
@@ -411,7 +424,7 @@ impl Config {
     /// The network, for [`filled`](Self::filled) configurations.
     ///
     /// # Errors
-    /// A field that is missing or out of range; a perceptron for images; more than [`MOST_PARAMETERS`] parameters.
+    /// A field that is missing or out of range; a perceptron for images, a U-Net for a toy; more than [`MOST_PARAMETERS`] parameters.
     pub fn graph(&self) -> Result<Graph<f32>> {
         let Some(shape @ [c, h, w]) = self.data.shape else { return refuse("data.shape", self.data.shape, "channels, height, width") };
         if !(shape.iter().all(|s| (1..=1024).contains(s)) && self.data.levels.is_some_and(|l| l <= 256 && l != 1)) {
@@ -421,6 +434,7 @@ impl Config {
         let (inputs, outputs) = (d.channels() * c, d.noised().len() * c);
         let given = |name: &'static str, x: Option<usize>| x.ok_or_else(|| Error::parameter(name, "missing", "a number"));
         let graph = match m.kind.as_deref() {
+            Some("unet") if self.data.levels == Some(0) => return refuse("model.kind", "unet", "mlp or resmlp for a toy"),
             Some("unet") => {
                 let base = given("model.base", m.base)?;
                 let (blocks, embedding) = (given("model.blocks", m.blocks)?, given("model.embedding", m.embedding)?);
@@ -550,6 +564,7 @@ mod tests {
             ("[data]\nname = 'swissroll'\nflip = true", "data.flip"),
             ("[data]\nheld_out = 1.0", "held_out"),
             ("[data]\nshape = [3, 8, 8]", "data.shape"),
+            ("[data]\ncrc32 = 1", "other images"),
             ("[data]\nname = 'idx:/nowhere'", "/nowhere"),
             ("[process]\nkind = 'brown'", "brown"),
             ("[process]\nmass = 1.0", "process.kind"),
@@ -569,10 +584,10 @@ mod tests {
             ("[model]\nkind = 'mlp'", "unet for images"),
             ("[model]\nwidth = 16", "width"),
             ("[data]\nname = 'swissroll'\n[model]\nbase = 32", "base"),
-            ("[data]\nname = 'swissroll'\n[model]\nkind = 'unet'", "size"),
+            ("[data]\nname = 'swissroll'\n[model]\nkind = 'unet'", "model.kind"),
             ("[model]\nbase = 33", "`base`"),
             ("[model]\nmult = []", "`mult`"),
-            ("[model]\nmult = [1, 1, 1, 1, 1]", "`size`"),
+            ("[model]\nmult = [1, 1, 1, 1, 1, 1]", "`mult`"),
             ("[model]\ngroups = 5", "`groups`"),
             ("[model]\ndropout = 1.0", "`dropout`"),
             ("[model]\nbase = 512\nblocks = 8\nmult = [1, 1, 1, 1]", "parameters"),

@@ -149,9 +149,9 @@ impl Args {
             Some(path) => Config::from_toml(&read_text(path)?, &path.display().to_string())?,
             None => Config::default(),
         };
-        if self.data.as_ref().is_some_and(|d| *d != c.data.name) {
-            // other data have another shape
-            (c.data.shape, c.data.levels) = (None, None);
+        if self.data.is_some() || self.held_out.is_some() || self.seed.is_some() {
+            // the file may have those of other data, or of another split of them
+            (c.data.shape, c.data.levels, c.data.crc32) = (None, None, None);
         }
         self.change(&mut c);
         set(&mut c.seed, &self.seed);
