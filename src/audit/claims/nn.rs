@@ -82,7 +82,7 @@ fn claims<T: Fn() -> Result<Graph<f64>>, U: Fn() -> Result<Graph<f32>>>(name: &s
     let layout = case.session.graph().layout().clone();
     let (g, g32) = (case.gradient(), single.gradient());
     let h = 2e-4;
-    let (mut slopes, mut rounded): (BTreeMap<&str, Vec<Near>>, BTreeMap<&str, Vec<Near>>) = Default::default();
+    let (mut slopes, mut rounded) = (BTreeMap::<&str, Vec<Near>>::new(), BTreeMap::<&str, Vec<Near>>::new());
     for (i, e) in layout.entries().iter().enumerate() {
         let (values, grads, grads32) = (layout.read(&case.p, i), layout.read(&g, i), layout.read(&g32, i));
         let unit = grads.iter().fold(0f64, |m, g| m.max(g.abs()));
