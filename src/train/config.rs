@@ -502,6 +502,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use super::super::step::{State, Trainer};
     use super::*;
 
     fn parsed(text: &str) -> Result<Config> {
@@ -604,5 +605,67 @@ mod tests {
         }
         let nested = format!("[process]\nkind = {}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(parsed(&nested).is_err() && parsed(&"#".repeat(LONGEST + 1)).is_err());
+    }
+
+    /// Catches a panic, an endless loop, or a refusal of many lines, for any value of any field: every value of the full files of a
+    /// U-Net and of a perceptron becomes each of these, one at a time.
+    #[test]
+    fn hostile_values() {
+        let values = [
+            "0",
+            "1",
+            "-1",
+            "3",
+            "0.5",
+            "1e308",
+            "1e-320",
+            "-0.0",
+            "nan",
+            "inf",
+            "-inf",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "''",
+            "'\\n'",
+            "'hsm'",
+            "'ve'",
+            "'importance'",
+            "'likelihood'",
+            "'resmlp'",
+            "[]",
+            "[1, 1]",
+            "[[1]]",
+            "{}",
+            "{ kind = 'linear' }",
+            "true",
+        ];
+        let (mut taken, mut refused) = (0, 0);
+        for text in ["", "[data]\nname = 'diamond'"] {
+            let full = parsed(text).unwrap().to_toml().unwrap();
+            let lines: Vec<&str> = full.lines().collect();
+            for (n, line) in lines.iter().enumerate() {
+                let Some((name, _)) = line.split_once(" = ") else { continue };
+                for value in values {
+                    let changed = format!("{name} = {value}");
+                    let all: Vec<&str> = lines.iter().enumerate().map(|(i, l)| if i == n { changed.as_str() } else { l }).collect();
+                    match parsed(&all.join("\n")) {
+                        Ok(c) => {
+                            taken += 1;
+                            if c.data.name == "diamond" {
+                                // a step is done, or refused by what a process gives at its times
+                                let plan = c.plan(c.load().unwrap().source).unwrap();
+                                let state = State::new(&plan.graph, c.seed);
+                                let _ = Trainer::new(plan, state, 1).unwrap().step();
+                            }
+                        }
+                        Err(e) => {
+                            assert!(!e.to_string().trim().contains('\n'), "{changed}: {e}");
+                            refused += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(taken > 100 && refused > 1000, "{taken} {refused}");
     }
 }
