@@ -16,7 +16,7 @@
 //! A step of j costs 2 loads of weights and P broadcasts for 2 P multiply-adds; with P = 14 the 28 accumulators and 2 weights fill
 //! the 32 registers of AVX-512, and 14 divides the usual widths. Narrow images fill a tile with pixels of several rows and images. The
 //! block size makes the distance of two pixels a constant, so every broadcast is an operand of its multiply-add. AVX2 has 16 registers:
-//! P = 6 and one block, two vectors each.
+//! P = 6 and one block, two vectors each; NEON has 32 of half the width: P = 6, four vectors each.
 //!
 //! Each output is one chain of fused multiply-adds in the same order on every instruction set: all give the same bits. Against exact
 //! arithmetic the error is at most `n u / (1 - n u)` times the sum of the absolute terms, n their number and u the unit roundoff.
@@ -297,6 +297,7 @@ impl<T: Real> Task for Forward<'_, T> {
             (16, false) => self.all::<T::Of<D, S>, 1, 1>(),
             (8, _) => self.all::<T::Of<D, S>, 2, 1>(),
             (4, _) => self.all::<T::Of<D, S>, 4, 1>(),
+            (2, _) => self.all::<T::Of<D, S>, 8, 1>(),
             _ => self.all::<T::Of<D, S>, 16, 1>(),
         }
     }
@@ -339,6 +340,8 @@ impl<T: Real> Forward<'_, T> {
                         2 if left >= 4 => self.column::<L, V, B, K, S, 1, 4, 4>(rows.clone(), at, o),
                         2 if left >= 2 => self.column::<L, V, B, K, S, 3, 2, 6>(rows.clone(), at, o),
                         2 => self.column::<L, V, B, K, S, 6, 1, 6>(rows.clone(), at, o),
+                        // NEON has 32 registers; AVX2 with f64 has 16
+                        4 if left >= 6 && cfg!(target_arch = "aarch64") => self.column::<L, V, B, K, S, 1, 6, 6>(rows.clone(), at, o),
                         4 if left >= 3 => self.column::<L, V, B, K, S, 1, 3, 3>(rows.clone(), at, o),
                         _ => self.column::<L, V, B, K, S, 1, 1, 1>(rows.clone(), at, o),
                     };
@@ -507,6 +510,7 @@ impl<T: Real> Task for Weights<'_, T> {
             (16, false) => self.all::<T::Of<D, S>, 1, 16, 1>(),
             (8, _) => self.all::<T::Of<D, S>, 2, 4, 1>(),
             (4, _) => self.all::<T::Of<D, S>, 4, 2, 1>(),
+            (2, _) => self.all::<T::Of<D, S>, 8, 1, 1>(),
             _ => self.all::<T::Of<D, S>, 16, 1, 1>(),
         }
     }

@@ -171,3 +171,188 @@ macro_rules! one {
 
 one!(f64, u64);
 one!(f32, u32);
+
+/// Defines the lanes of an instruction set, one intrinsic per operation. Every `unsafe` block in it calls an intrinsic: the set must be there
+/// wherever such a lane comes into being, which is the promise of the module that uses this.
+#[allow(unused_macros)]
+macro_rules! lanes {
+    (
+        $name:ident, $vec:ty, $item:ty, $width:literal, $mask:ty,
+        $add:ident, $sub:ident, $mul:ident, $div:ident, $splat:ident, $load:ident, $store:ident, $fma:ident, $sqrt:ident,
+        $bits:ty, $word:ident, $ints:ident, $floats:ident, $splat_bits:ident, $add_bits:ident, $sub_bits:ident, $and:ident, $or:ident,
+        $xor:ident,
+        |$a:ident, $b:ident, $m:ident, $t:ident| lt $lt:expr, select $select:expr, any $any:expr, lookup $lookup:expr,
+        iota $iota:expr, shl $shl:expr, shr $shr:expr, rotate $rotate:expr, top $top:expr
+    ) => {
+        #[derive(Clone, Copy, Debug)]
+        pub(super) struct $name($vec);
+
+        impl Sealed for $name {}
+        impl Add for $name {
+            type Output = Self;
+            #[inline(always)]
+            fn add(self, o: Self) -> Self {
+                // SAFETY: module comment.
+                unsafe { $name($add(self.0, o.0)) }
+            }
+        }
+        impl Sub for $name {
+            type Output = Self;
+            #[inline(always)]
+            fn sub(self, o: Self) -> Self {
+                // SAFETY: module comment.
+                unsafe { $name($sub(self.0, o.0)) }
+            }
+        }
+        impl Mul for $name {
+            type Output = Self;
+            #[inline(always)]
+            fn mul(self, o: Self) -> Self {
+                // SAFETY: module comment.
+                unsafe { $name($mul(self.0, o.0)) }
+            }
+        }
+        impl Div for $name {
+            type Output = Self;
+            #[inline(always)]
+            fn div(self, o: Self) -> Self {
+                // SAFETY: module comment.
+                unsafe { $name($div(self.0, o.0)) }
+            }
+        }
+        impl Neg for $name {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                // SAFETY: module comment. (-0 - x is -x for every x, zeros included.)
+                unsafe { $name($sub($splat(-0.0), self.0)) }
+            }
+        }
+        impl Lane for $name {
+            type Item = $item;
+            type Mask = $mask;
+            type Word = $word;
+            type Bits = $bits;
+            const WIDTH: usize = $width;
+            #[inline(always)]
+            fn splat(x: $item) -> Self {
+                // SAFETY: module comment.
+                unsafe { $name($splat(x)) }
+            }
+            #[inline(always)]
+            fn load(s: &[$item]) -> Self {
+                let s = &s[..$width];
+                // SAFETY: module comment; the slice has the elements that are read, no alignment is asked for.
+                unsafe { $name($load(s.as_ptr())) }
+            }
+            #[inline(always)]
+            fn store(self, s: &mut [$item]) {
+                let s = &mut s[..$width];
+                // SAFETY: module comment; the slice has the elements that are written, no alignment is asked for.
+                unsafe { $store(s.as_mut_ptr(), self.0) }
+            }
+            #[inline(always)]
+            fn mul_add(self, a: Self, b: Self) -> Self {
+                // SAFETY: module comment.
+                unsafe { $name($fma(self.0, a.0, b.0)) }
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                // SAFETY: module comment.
+                unsafe { $name($sqrt(self.0)) }
+            }
+            #[inline(always)]
+            fn lt(self, o: Self) -> $mask {
+                let ($a, $b) = (self.0, o.0);
+                // SAFETY: module comment.
+                unsafe { $lt }
+            }
+            #[inline(always)]
+            fn select($m: $mask, a: Self, b: Self) -> Self {
+                let ($a, $b) = (a.0, b.0);
+                // SAFETY: module comment.
+                unsafe { $name($select) }
+            }
+            #[inline(always)]
+            #[allow(unused_unsafe)]
+            fn any($m: $mask) -> bool {
+                // SAFETY: module comment.
+                unsafe { $any }
+            }
+            #[inline(always)]
+            fn bits(self) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $ints(self.0) }
+            }
+            #[inline(always)]
+            fn from_bits(a: $bits) -> Self {
+                // SAFETY: module comment.
+                unsafe { $name($floats(a)) }
+            }
+            #[inline(always)]
+            fn splat_bits(x: $word) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $splat_bits(x.cast_signed()) }
+            }
+            #[inline(always)]
+            fn iota() -> $bits {
+                // SAFETY: module comment.
+                unsafe { $iota }
+            }
+            #[inline(always)]
+            fn add_bits(a: $bits, b: $bits) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $add_bits(a, b) }
+            }
+            #[inline(always)]
+            fn sub_bits(a: $bits, b: $bits) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $sub_bits(a, b) }
+            }
+            #[inline(always)]
+            fn and(a: $bits, b: $bits) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $and(a, b) }
+            }
+            #[inline(always)]
+            fn or(a: $bits, b: $bits) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $or(a, b) }
+            }
+            #[inline(always)]
+            fn xor(a: $bits, b: $bits) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $xor(a, b) }
+            }
+            #[inline(always)]
+            fn shl<const C: i32>($a: $bits) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $shl }
+            }
+            #[inline(always)]
+            fn shr<const C: i32>($a: $bits) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $shr }
+            }
+            #[inline(always)]
+            #[allow(unused_unsafe)]
+            fn rotate<const C: i32, const D: i32>($a: $bits) -> $bits {
+                // SAFETY: module comment.
+                unsafe { $rotate }
+            }
+            #[inline(always)]
+            fn top($a: $bits) -> $mask {
+                // SAFETY: module comment.
+                unsafe { $top }
+            }
+            #[inline(always)]
+            fn lookup(self, table: &[$item; 128]) -> Self {
+                let ($a, $t) = (self.0, table.as_ptr());
+                // SAFETY: module comment; the index is masked to 0..128, the length of the table.
+                unsafe { $name($lookup) }
+            }
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(super) use lanes;

@@ -5,7 +5,7 @@
 //! has, [`single`] with vectors of one. Every operation of a lane is correctly rounded (the multiply-add is fused on
 //! all of them), so all instruction sets give the same bits.
 //!
-//! The choice is made once, at the first call. The environment variable `CLD_SIMD` (`scalar`, `avx2`, `avx512`)
+//! The choice is made once, at the first call. The environment variable `CLD_SIMD` (`scalar`, `avx2`, `avx512`, `neon`)
 //! overrides it; what the machine has not is refused with one line on standard error, and the best it has is taken.
 //!
 //! This module holds the crate's only `unsafe`: loads, stores, intrinsics, and the calls at dispatch.
@@ -16,6 +16,8 @@ pub mod conv;
 mod lane;
 pub mod limits;
 pub mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub mod norm;
 pub mod normal;
 pub mod pointwise;
@@ -45,6 +47,8 @@ pub enum Set {
     Avx2 = 2,
     /// x86-64 with AVX-512 F and DQ as well: eight doubles.
     Avx512 = 3,
+    /// 64-bit ARM: two doubles.
+    Neon = 4,
 }
 
 /// 0: not chosen yet; else a `Set`.
@@ -52,7 +56,7 @@ static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
 impl Set {
     /// All sets, narrowest first.
-    pub const ALL: [Set; 3] = [Set::Scalar, Set::Avx2, Set::Avx512];
+    pub const ALL: [Set; 4] = [Set::Scalar, Set::Neon, Set::Avx2, Set::Avx512];
 
     /// Its name, as `CLD_SIMD` has it.
     pub fn name(self) -> &'static str {
@@ -60,6 +64,7 @@ impl Set {
             Set::Scalar => "scalar",
             Set::Avx2 => "avx2",
             Set::Avx512 => "avx512",
+            Set::Neon => "neon",
         }
     }
 
@@ -71,7 +76,9 @@ impl Set {
             Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => Set::Avx2.available() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq"),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => true,
+            #[allow(unreachable_patterns)]
             _ => false,
         }
     }
@@ -80,6 +87,7 @@ impl Set {
     #[inline(always)]
     pub fn current() -> Set {
         match CHOSEN.load(Ordering::Relaxed) {
+            4 => Set::Neon,
             3 => Set::Avx512,
             2 => Set::Avx2,
             1 => Set::Scalar,
@@ -133,6 +141,8 @@ pub fn wide<T: Task>(task: T) -> T::Out {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => unsafe { x86::avx2(task) },
+        #[cfg(target_arch = "aarch64")]
+        Set::Neon => neon::neon(task),
         _ => task.run::<f64, f32>(),
     }
 }
@@ -146,6 +156,8 @@ pub fn wide_on<T: Task>(set: Set, task: T) -> T::Out {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 if set.available() => unsafe { x86::avx2(task) },
+        #[cfg(target_arch = "aarch64")]
+        Set::Neon => neon::neon(task),
         _ => task.run::<f64, f32>(),
     }
 }

@@ -232,6 +232,7 @@ impl<T: Real, const M: usize> Task for Rows<'_, T, M> {
             16 => self.go::<T::Of<D, S>, 1>(),
             8 => self.go::<T::Of<D, S>, 2>(),
             4 => self.go::<T::Of<D, S>, 4>(),
+            2 => self.go::<T::Of<D, S>, 8>(),
             _ => self.go::<T::Of<D, S>, 16>(),
         }
     }
