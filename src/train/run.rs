@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `config.toml` | the configuration, every field |
-//! | `checkpoint.safetensors` | the last [checkpoint](super::checkpoint) |
+//! | `checkpoint.safetensors` | the last [`checkpoint`] |
 //! | `metrics.jsonl` | one JSON object for every `log_every` steps |
 //! | `loss.svg` | the loss by steps, as of the last checkpoint |
 //!
