@@ -197,7 +197,7 @@ pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize
     let p = trainer.state().p.clone();
     drop(trainer);
     // an evaluation: the batch's rows in equal shares
-    let rows = rows_at_once(graph.inputs());
+    let rows = rows_at_once(graph.inputs()).min(batch.div_ceil(threads));
     let shares = batch.div_ceil(rows);
     let [from, to] = [graph.inputs(), graph.outputs()].map(|s| s.iter().product::<usize>());
     let (x, times, mut y) = (vec![0.1f32; batch * from], vec![0.5; batch], vec![0.0f32; batch * to]);
