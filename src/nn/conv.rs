@@ -4,6 +4,7 @@ use super::graph::{Buffers, Gradients, Id, Layer};
 use crate::simd::Real;
 use crate::simd::conv::{Conv as Loop, Finish, Images, spread};
 use crate::simd::pointwise::{add_images, channel_sums, set_images};
+use crate::simd::winograd::Winograd;
 use std::f64::consts::FRAC_1_SQRT_2;
 use std::ops::Range;
 
@@ -25,6 +26,12 @@ pub(super) struct Conv {
 impl Conv {
     fn conv<T: Real>(&self, b: &Buffers<T>) -> Loop {
         Loop::between(b.images(self.x), b.images(self.y), self.size, self.stride).expect("shapes are checked when the network is built")
+    }
+
+    /// The loop of the input's gradient.
+    fn back<T: Real>(&self, b: &Buffers<T>) -> Loop {
+        let from = if self.stride == 2 { self.wide(b) } else { b.images(self.y) };
+        Loop::between(from, b.images(self.x), self.size, 1).expect("shapes are checked when the network is built")
     }
 
     /// The output's gradient with zeros between the pixels, as large as the input.
@@ -49,7 +56,8 @@ impl<T: Real> Layer<T> for Conv {
 
     /// For stride 2 the spread gradient; the biases 0 of the input's gradient.
     fn own(&self, b: &Buffers<T>) -> Vec<usize> {
-        vec![b.images(self.x).channels, if self.stride == 2 { self.wide(b).len() } else { 0 }]
+        // and, once it is prepared, the transformed weights of the forward and the backward pass
+        vec![b.images(self.x).channels, if self.stride == 2 { self.wide(b).len() } else { 0 }, 0, 0]
     }
 
     fn turns(&self) -> Option<(Range<usize>, usize, usize, usize)> {
@@ -60,8 +68,21 @@ impl<T: Real> Layer<T> for Conv {
         self.conv(b).flop() / b.n as f64
     }
 
-    fn forward(&self, p: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>]) {
+    fn prepare(&self, p: &[T], turned: Option<&[T]>, b: &mut Buffers<T>, own: &mut [Vec<T>]) {
+        let passes = [(Winograd::new(self.conv(b)), Some(p)), (Winograd::new(self.back(b)), turned)];
+        for ((loops, weights), u) in passes.into_iter().zip(&mut own[2..]) {
+            if let (Some(w), Some(weights)) = (loops, weights) {
+                u.resize(w.weights(), T::default());
+                w.transform(b.set, &weights[self.weight.clone()], u);
+                b.scratch.resize(b.scratch.len().max(w.scratch()), T::default());
+            }
+        }
+    }
+
+    fn forward(&self, p: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>]) {
         let conv = self.conv(b);
+        let fast = Winograd::new(conv).filter(|_| b.prepared[0]);
+        let mut scratch = std::mem::take(&mut b.scratch);
         b.with_value(self.y, |b, y| {
             let per_image = self.per_image.map(|id| (b.value(id), b.images(id)));
             let finish = match self.residual {
@@ -69,13 +90,17 @@ impl<T: Real> Layer<T> for Conv {
                 None => Finish::Write,
             };
             let (w, bias) = (&p[self.weight.clone()], &p[self.bias.clone()]);
-            conv.forward_on(b.set, b.value(self.x), w, bias, per_image, finish, y);
+            match fast {
+                Some(f) => f.forward_on(b.set, b.value(self.x), &own[2], bias, per_image, finish, y, &mut scratch),
+                None => conv.forward_on(b.set, b.value(self.x), w, bias, per_image, finish, y),
+            }
         });
+        b.scratch = scratch;
     }
 
     fn backward(&self, _: &[T], turned: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], g: &mut Gradients<T>) {
         let conv = self.conv(b);
-        let (xs, ys, set) = (b.images(self.x), b.images(self.y), b.set);
+        let (ys, set) = (b.images(self.y), b.set);
         let mut first = first.iter();
         b.with_gradient(self.y, |b, dy| {
             if let Some(id) = self.residual {
@@ -102,7 +127,7 @@ impl<T: Real> Layer<T> for Conv {
             if self.first && !b.want_input {
                 return;
             }
-            let [zeros, wide] = own else { unreachable!("two buffers, as `own` says") };
+            let [zeros, wide, _, u] = own else { unreachable!("four buffers, as `own` says") };
             let (from, dy): (Images, &[T]) = if self.stride == 2 {
                 let s = self.wide(b);
                 spread(ys, dy, s, wide);
@@ -110,9 +135,15 @@ impl<T: Real> Layer<T> for Conv {
             } else {
                 (ys, dy)
             };
-            let back = Loop::between(from, xs, self.size, 1).expect("shapes are checked when the network is built");
+            let back = Loop { input: from, ..self.back(b) };
+            let fast = Winograd::new(back).filter(|_| b.prepared[1]);
+            let mut scratch = std::mem::take(&mut b.scratch);
             let finish = if first.next() == Some(&true) { Finish::Write } else { Finish::Add };
-            b.with_gradient(self.x, |_, dx| back.forward_on(set, dy, &turned[self.weight.clone()], zeros, None, finish, dx));
+            b.with_gradient(self.x, |_, dx| match fast {
+                Some(f) => f.forward_on(set, dy, u, zeros, None, finish, dx, &mut scratch),
+                None => back.forward_on(set, dy, &turned[self.weight.clone()], zeros, None, finish, dx),
+            });
+            b.scratch = scratch;
         });
     }
 }

@@ -49,6 +49,8 @@ pub(super) trait Layer<T: Real>: Send + Sync {
     fn own(&self, _: &Buffers<T>) -> Vec<usize> {
         vec![]
     }
+    /// Gets ready for weights that will be used for a while: [`Session::prepare`].
+    fn prepare(&self, _: &[T], _: Option<&[T]>, _: &mut Buffers<T>, _: &mut [Vec<T>]) {}
     /// The weights that its backward pass wants turned: place, input and output channels, size.
     fn turns(&self) -> Option<(Range<usize>, usize, usize, usize)> {
         None
@@ -97,6 +99,10 @@ pub(super) struct Buffers<T> {
     pub dropout: Option<([u64; 2], u64)>,
     /// Whether the gradient of the input is wanted.
     pub want_input: bool,
+    /// Whether layers are prepared for the weights, and for these turned.
+    pub prepared: [bool; 2],
+    /// Memory that a loop works in: any layer's, for the time of a call.
+    pub scratch: Vec<T>,
     tensors: Arc<[Tensor]>,
     values: Vec<Vec<T>>,
     gradients: Vec<Vec<T>>,
@@ -115,7 +121,18 @@ impl<T: Real> Buffers<T> {
             }
         }
         let gradients = vec![vec![]; values.len()];
-        Buffers { n, set: Set::current(), times: vec![1.0; n], dropout: None, want_input: false, tensors, values, gradients }
+        Buffers {
+            n,
+            set: Set::current(),
+            times: vec![1.0; n],
+            dropout: None,
+            want_input: false,
+            prepared: [false; 2],
+            scratch: vec![],
+            tensors,
+            values,
+            gradients,
+        }
     }
 
     /// The shape of a tensor.
@@ -245,6 +262,18 @@ impl<T: Real> Session<T> {
         let b = &self.buffers;
         let numbers: usize = b.values.iter().chain(&b.gradients).chain(self.own.iter().flatten()).map(Vec::len).sum();
         numbers * size_of::<T>()
+    }
+
+    /// Gets ready for these weights, and for these turned: 3x3 convolutions of wide images are done by Winograd's way from now on
+    /// ([`winograd`](crate::simd::winograd)): faster, with other roundings. Must be called again after every change of the weights; `p` none: back to
+    /// the direct loops, as at the start.
+    pub fn prepare(&mut self, p: Option<&[T]>, turned: Option<&[T]>) {
+        self.buffers.prepared = [p.is_some(), p.is_some() && turned.is_some()];
+        if let Some(p) = p {
+            for (layer, own) in self.graph.layers.iter().zip(&mut self.own) {
+                layer.prepare(p, turned, &mut self.buffers, own);
+            }
+        }
     }
 
     /// Dropout in the following forward passes: its key, and the number of the first row. None, as at the start: no dropout.

@@ -25,6 +25,7 @@ mod real;
 pub mod sde;
 #[cfg(test)]
 mod tensors;
+pub mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -3,7 +3,7 @@
 
 use super::lane::Sealed;
 use super::pointwise::{ADD, DOWN, SET, UP};
-use super::{Lane, Set, conv, matrix, norm, pointwise, wide_on};
+use super::{Lane, Set, conv, matrix, norm, pointwise, wide_on, winograd};
 
 /// f32 or f64.
 pub trait Real: Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Debug + Send + Sync + 'static {
@@ -30,6 +30,9 @@ pub struct Loops<T> {
     pub(super) conv_weights: for<'a> fn(Set, conv::Weights<'a, T>),
     pub(super) norm: for<'a> fn(Set, norm::Forward<'a, T>),
     pub(super) norm_back: for<'a> fn(Set, norm::Backward<'a, T>),
+    pub(super) winograd_weights: for<'a> fn(Set, winograd::Weights<'a, T>),
+    pub(super) winograd_in: for<'a> fn(Set, winograd::Inward<'a, T>),
+    pub(super) winograd_out: for<'a> fn(Set, winograd::Outward<'a, T>),
     pub(super) product: for<'a> fn(Set, matrix::Product<'a, T>),
     pub(super) softmax: for<'a> fn(Set, matrix::Softmax<'a, T>),
     pub(super) softmax_back: for<'a> fn(Set, matrix::SoftmaxBack<'a, T>),
@@ -55,7 +58,7 @@ macro_rules! loops {
         }
     };
     ($t:ty) => {
-        loops!($t, conv, conv_weights, norm, norm_back, product, softmax, softmax_back, silu, silu_back, add_scaled, scale, adam, squares, channel_sums, add, set, up, down);
+        loops!($t, conv, conv_weights, norm, norm_back, winograd_weights, winograd_in, winograd_out, product, softmax, softmax_back, silu, silu_back, add_scaled, scale, adam, squares, channel_sums, add, set, up, down);
     };
 }
 

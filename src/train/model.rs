@@ -51,7 +51,11 @@ impl Net {
         };
         let mut session = match waiting {
             Some(s) => s,
-            None => Session::new(self.graph.clone(), rows)?,
+            None => {
+                let mut new = Session::new(self.graph.clone(), rows)?;
+                new.prepare(Some(&self.p), Some(&self.turned));
+                new
+            }
         };
         let result = f(&mut session);
         let mut all = idle();

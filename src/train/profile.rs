@@ -117,7 +117,7 @@ pub fn convolution(channels: usize, size: usize, threads: usize, rounds: usize) 
 pub struct Line {
     /// Its name.
     pub name: String,
-    /// Floating-point operations a row, forward.
+    /// Floating-point operations a row, forward, as the direct loops make them: Winograd's make fewer.
     pub flop: f64,
     /// Seconds a row, forward.
     pub forward: f64,
@@ -133,6 +133,7 @@ pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<Line>> {
     let p = graph.layout().start::<f32>(1);
     let mut turned = vec![0.0; p.len()];
     graph.turn(&p, &mut turned);
+    session.prepare(Some(&p), Some(&turned));
     let numbers = |n: usize| (0..rows * n).map(|i| ((i * 7919 % 1009) as f32) / 504.5 - 1.0).collect::<Vec<_>>();
     let (x, dy) = (numbers(graph.inputs().iter().product()), numbers(graph.outputs().iter().product()));
     let (times, mut y, mut g) = (vec![0.5; rows], dy.clone(), vec![0.0; p.len()]);
@@ -202,6 +203,7 @@ pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize
     let [from, to] = [graph.inputs(), graph.outputs()].map(|s| s.iter().product::<usize>());
     let (x, times, mut y) = (vec![0.1f32; batch * from], vec![0.5; batch], vec![0.0f32; batch * to]);
     let mut sessions = (0..threads.min(shares)).map(|_| Session::new(graph.clone(), rows)).collect::<Result<Vec<_>>>()?;
+    sessions.iter_mut().for_each(|s| s.prepare(Some(&p), None));
     let evaluate = median(&mut || {
         let jobs = x.chunks(rows * from).zip(times.chunks(rows)).zip(y.chunks_mut(rows * to));
         super::step::share(&mut sessions, jobs, |s, ((x, t), y)| s.forward(&p, x, t, y));

@@ -92,6 +92,8 @@ pub struct Report {
 /// A thread's own memory.
 struct Worker {
     session: Session<f32>,
+    /// The step whose weights the session is prepared for.
+    prepared: Option<u64>,
     x: Vec<f32>,
     y: Vec<f32>,
     dy: Vec<f32>,
@@ -208,6 +210,7 @@ impl Trainer {
             let channels = |n: usize| vec![vec![0.0; rows * dim]; n];
             Ok(Worker {
                 session: Session::new(plan.graph.clone(), rows)?,
+                prepared: None,
                 x: vec![0.0; rows * k * dim],
                 y: vec![0.0; rows * m * dim],
                 dy: vec![0.0; rows * m * dim],
@@ -285,6 +288,10 @@ impl Worker {
     /// These rows of the batch: their gradient, written to `g`, and their share of the mean loss.
     fn part(&mut self, pass: Pass, rows: Range<usize>, g: &mut [f32]) -> Result<f64> {
         let mut loss = 0.0;
+        if self.prepared != Some(pass.first) {
+            self.session.prepare(Some(pass.p), Some(pass.turned));
+            self.prepared = Some(pass.first);
+        }
         let most = self.session.rows();
         for from in rows.clone().step_by(most) {
             loss += self.rows(pass, from..rows.end.min(from + most), g, from > rows.start)?;

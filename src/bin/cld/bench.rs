@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 /// Time, GFLOP/s and share of the machine's limit of the U-Net, layer by layer, and of whole steps.
 ///
-/// The network is the one of `cld train`; the limit is measured in the same run. Run it on a quiet machine.
+/// The network is the one of `cld train`; the limit is measured in the same run. Operations are counted as the direct loops make them: where
+/// Winograd's makes fewer, the share of the limit can be above 100 %. Run it on a quiet machine.
 #[derive(clap::Args)]
 pub struct Args {
     /// Height and width of the images.

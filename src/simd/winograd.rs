@@ -1,0 +1,408 @@
+//! 3x3 convolutions of stride 1 by Winograd's F(2x2, 3x3): 16 multiplications for four outputs of a channel, where the direct loop makes 36.
+//!
+//! ```text
+//! y = A^T [ (G g G^T) . (B^T d B) ] A        d: 4x4 pixels, g: 3x3 weights, y: 2x2 outputs, . element by element
+//! ```
+//! Each of the 16 elements is a matrix product over channels: a 1x1 convolution of an image that has a pixel for every tile of 2x2, by
+//! [`conv`](super::conv)'s own loop. A strip of tiles goes through all three parts while it is in the cache. All instruction sets give the
+//! same bits. The error is larger than direct loop's for single terms, since differences are rounded before they are multiplied, but its chains are a ninth as long: the
+//! root of the mean square is 0.6 of the direct loop's over the shapes of the tests.
+//! Formula: nn.winograd. Source: Winograd 1980; Lavin and Gray 2016.
+
+use super::conv::{BLOCK, Conv, Finish, Images, PerImage};
+use super::real::{blocks, load};
+use super::{Lane, Real, Set, Task};
+
+/// Images of fewer columns are faster by the direct loop.
+pub const NARROWEST: usize = 14;
+
+/// Elements of a transformed tile.
+const ELEMENTS: usize = 16;
+
+/// Numbers of a strip's transformed tiles, going in and coming out: they stay in the second-level cache.
+const STRIP: usize = 3 << 15;
+
+/// Distance of two elements' images: a line more than their length, or all of them might share a few sets of the cache.
+fn apart(strip: Images) -> usize {
+    strip.len() + BLOCK
+}
+
+/// A convolution that can be done this way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Winograd {
+    conv: Conv,
+    /// Rows of tiles of a strip.
+    rows: usize,
+}
+
+impl Winograd {
+    /// `None` unless it is 3x3 of stride 1 on images of even height and width, at least [`NARROWEST`] columns.
+    pub fn new(conv: Conv) -> Option<Winograd> {
+        let (input, output) = (conv.input, conv.output);
+        let fits = conv.size == 3
+            && conv.stride == 1
+            && input.height.is_multiple_of(2)
+            && input.width.is_multiple_of(2)
+            && input.width >= NARROWEST
+            && input.n > 0;
+        // the public fields of a `Conv` need not have come from its constructor
+        Conv::between(input, output, conv.size, conv.stride).filter(|_| fits)?;
+        let row = ELEMENTS * (input.channels + output.channels) * (input.width / 2);
+        Some(Winograd { conv, rows: (STRIP / row).clamp(1, input.n * input.height / 2) })
+    }
+
+    /// Numbers of the transformed weights.
+    pub fn weights(&self) -> usize {
+        ELEMENTS * self.conv.input.channels * self.conv.output.channels
+    }
+
+    /// A strip of `rows` rows of tiles, as images of one pixel a tile: in and out.
+    fn strip(&self, rows: usize) -> [Images; 2] {
+        [self.conv.input.channels, self.conv.output.channels].map(|c| Images::new(1, c, rows, self.conv.input.width / 2))
+    }
+
+    /// Numbers of the memory it works in. What is there before does not matter.
+    pub fn scratch(&self) -> usize {
+        ELEMENTS * self.strip(self.rows).map(apart).iter().sum::<usize>() + self.conv.output.channels
+    }
+
+    /// `G g G^T` of every pair of channels. Panics on slices of other lengths.
+    pub fn transform<T: Real>(&self, set: Set, w: &[T], u: &mut [T]) {
+        assert!(w.len() == self.conv.weights() && u.len() == self.weights(), "weights of a convolution");
+        (T::loops().winograd_weights)(set, Weights { w, u });
+    }
+
+    /// As [`Conv::fused`], with transformed weights. Panics on slices that the shapes do not fit.
+    #[allow(clippy::too_many_arguments)]
+    pub fn forward_on<T: Real>(
+        &self,
+        set: Set,
+        x: &[T],
+        u: &[T],
+        bias: &[T],
+        per_image: PerImage<T>,
+        finish: Finish<T>,
+        y: &mut [T],
+        scratch: &mut [T],
+    ) {
+        let (input, output) = (self.conv.input, self.conv.output);
+        assert!(x.len() >= input.len() && y.len() >= output.len() && u.len() == self.weights(), "shapes of a convolution");
+        assert!(bias.len() == output.channels && scratch.len() >= self.scratch(), "shapes of a convolution");
+        if let Some((more, s)) = per_image {
+            assert!(
+                s.channels == bias.len() && s.width >= output.n && (s.n, s.height) == (1, 1) && more.len() >= s.len(),
+                "shapes of what is added"
+            );
+        }
+        if let Finish::Residual(r, s, _) = finish {
+            assert!(
+                (s.n, s.channels, s.height, s.width) == (output.n, output.channels, output.height, output.width) && r.len() >= s.len(),
+                "shapes of a residual"
+            );
+        }
+        let (zeros, scratch) = scratch[..self.scratch()].split_at_mut(output.channels);
+        zeros.fill(T::default());
+        let all = input.n * input.height / 2;
+        let whole = ELEMENTS * apart(self.strip(self.rows)[0]);
+        let (ins, outs) = scratch.split_at_mut(whole);
+        for first in (0..all).step_by(self.rows) {
+            let rows = self.rows.min(all - first);
+            let [from, to] = self.strip(rows);
+            (T::loops().winograd_in)(set, Inward { x, images: input, first, strip: from, v: ins });
+            let each = Conv::between(from, to, 1, 1).expect("channels of a convolution");
+            let weights = u.chunks_exact(each.weights());
+            for ((v, u), m) in ins.chunks_exact(apart(from)).zip(weights).zip(outs.chunks_exact_mut(apart(to))) {
+                each.forward_on(set, v, u, zeros, None, Finish::Write, m);
+            }
+            (T::loops().winograd_out)(set, Outward { m: outs, strip: to, first, images: output, bias, per_image, finish, y });
+        }
+    }
+}
+
+pub(super) struct Weights<'a, T> {
+    w: &'a [T],
+    u: &'a mut [T],
+}
+
+impl<T: Real> Task for Weights<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
+        blocks!(T::Of<D, S>, weights_in(self));
+    }
+}
+
+/// `G g` for one column: `g_0, (g_0 + g_1 + g_2)/2, (g_0 - g_1 + g_2)/2, g_2`.
+#[inline(always)]
+fn spread<L: Lane>(g: [L; 3], half: L) -> [L; 4] {
+    let (outer, inner) = ((g[0] + g[2]) * half, g[1] * half);
+    [g[0], outer + inner, outer - inner, g[2]]
+}
+
+#[inline(always)]
+fn weights_in<T: Real, L: Lane<Item = T>, const V: usize>(Weights { w, u }: Weights<T>) {
+    let (square, half) = (BLOCK * BLOCK, L::splat(T::of(0.5)));
+    let part = u.len() / ELEMENTS;
+    // the kernel's nine taps of a pair of blocks stand one after the other
+    for (pair, w) in w.chunks_exact(9 * square).enumerate() {
+        for at in (0..square).step_by(L::WIDTH) {
+            let mut columns = [[half; 3]; 4];
+            for kx in 0..3 {
+                let g: [L; 3] = std::array::from_fn(|ky| L::load(&w[(3 * ky + kx) * square + at..]));
+                let s = spread(g, half);
+                for i in 0..4 {
+                    columns[i][kx] = s[i];
+                }
+            }
+            for i in 0..4 {
+                let s = spread(columns[i], half);
+                for j in 0..4 {
+                    s[j].store(&mut u[(4 * i + j) * part + pair * square + at..]);
+                }
+            }
+        }
+    }
+}
+
+pub(super) struct Inward<'a, T> {
+    x: &'a [T],
+    images: Images,
+    first: usize,
+    strip: Images,
+    v: &'a mut [T],
+}
+
+impl<T: Real> Task for Inward<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
+        blocks!(T::Of<D, S>, inward(self));
+    }
+}
+
+/// `B^T d` for one column: `d_0 - d_2, d_1 + d_2, d_2 - d_1, d_1 - d_3`.
+#[inline(always)]
+fn difference<L: Lane>(d: [L; 4]) -> [L; 4] {
+    [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+}
+
+#[inline(always)]
+fn inward<T: Real, L: Lane<Item = T>, const V: usize>(Inward { x, images: s, first, strip, v }: Inward<T>) {
+    let len = apart(strip);
+    for b in 0..s.blocks() {
+        for r in 0..strip.height {
+            let (n, ty) = ((first + r) / (s.height / 2), (first + r) % (s.height / 2));
+            // a tile begins one pixel up and to the left of its outputs: in the border, for the first ones
+            let start = n * s.stride + b * s.plane() + 2 * ty * s.row();
+            for tx in 0..strip.width {
+                let to = strip.at(0, b * BLOCK, r, tx);
+                for part in 0..V {
+                    let at = part * L::WIDTH;
+                    let mut d = [[L::splat(T::default()); 4]; 4];
+                    for i in 0..4 {
+                        let row = &x[start + i * s.row() + 2 * tx * BLOCK..][..4 * BLOCK];
+                        for j in 0..4 {
+                            d[i][j] = L::load(&row[j * BLOCK + at..]);
+                        }
+                    }
+                    let mut c = d;
+                    for j in 0..4 {
+                        let column = difference([d[0][j], d[1][j], d[2][j], d[3][j]]);
+                        for i in 0..4 {
+                            c[i][j] = column[i];
+                        }
+                    }
+                    for i in 0..4 {
+                        let row = difference(c[i]);
+                        for j in 0..4 {
+                            row[j].store(&mut v[(4 * i + j) * len + to + at..]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(super) struct Outward<'a, T> {
+    m: &'a [T],
+    strip: Images,
+    first: usize,
+    images: Images,
+    bias: &'a [T],
+    per_image: PerImage<'a, T>,
+    finish: Finish<'a, T>,
+    y: &'a mut [T],
+}
+
+impl<T: Real> Task for Outward<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
+        blocks!(T::Of<D, S>, outward(self));
+    }
+}
+
+/// `A^T m` for one column: `m_0 + m_1 + m_2, m_1 - m_2 - m_3`.
+#[inline(always)]
+fn gather<L: Lane>(m: [L; 4]) -> [L; 2] {
+    [(m[0] + m[1]) + m[2], (m[1] - m[2]) - m[3]]
+}
+
+#[inline(always)]
+fn outward<T: Real, L: Lane<Item = T>, const V: usize>(f: Outward<T>) {
+    let Outward { m, strip, first, images: s, bias, per_image, finish, y } = f;
+    let len = apart(strip);
+    for b in 0..s.blocks() {
+        for r in 0..strip.height {
+            let (n, ty) = ((first + r) / (s.height / 2), (first + r) % (s.height / 2));
+            let mut start: [L; V] = load(&bias[b * BLOCK..]);
+            if let Some((more, flat)) = per_image {
+                let more: [L; V] = load(&more[flat.at(0, b * BLOCK, 0, n)..]);
+                start = std::array::from_fn(|v| start[v] + more[v]);
+            }
+            for tx in 0..strip.width {
+                let from = strip.at(0, b * BLOCK, r, tx);
+                for (v, start) in start.iter().enumerate() {
+                    let at = v * L::WIDTH;
+                    let mut e = [[*start; 4]; 4];
+                    for i in 0..4 {
+                        for j in 0..4 {
+                            e[i][j] = L::load(&m[(4 * i + j) * len + from + at..]);
+                        }
+                    }
+                    let mut columns = [[*start; 4]; 2];
+                    for j in 0..4 {
+                        let c = gather([e[0][j], e[1][j], e[2][j], e[3][j]]);
+                        (columns[0][j], columns[1][j]) = (c[0], c[1]);
+                    }
+                    for (i, row) in columns.into_iter().enumerate() {
+                        for (j, sum) in gather(row).into_iter().enumerate() {
+                            let (py, px) = (2 * ty + i, 2 * tx + j);
+                            let to = &mut y[s.at(n, b * BLOCK, py, px) + at..];
+                            let sum = sum + *start;
+                            match finish {
+                                Finish::Write => sum.store(to),
+                                Finish::Add => (L::load(to) + sum).store(to),
+                                Finish::Residual(more, rs, scale) => {
+                                    let more = L::load(&more[rs.at(n, b * BLOCK, py, px) + at..]);
+                                    ((more + sum) * L::splat(scale)).store(to);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The two ways of one convolution on one set, and the same in f64 directly.
+    fn both<T: Real>(c: Conv, set: Set) -> (Vec<T>, Vec<T>, Vec<f64>) {
+        let narrow = |x: &[f64]| x.iter().map(|x| T::of(f64::from(*x as f32))).collect::<Vec<T>>();
+        let wide = |x: &[f64]| x.iter().map(|x| f64::from(*x as f32)).collect::<Vec<f64>>();
+        let mut x = vec![0.0; c.input.len()];
+        let mut numbers = (0..).map(|i: usize| ((i * 7919 + 13) % 2017) as f64 / 1008.5 - 1.0);
+        for n in 0..c.input.n {
+            for ch in 0..c.input.channels {
+                for p in 0..c.input.height * c.input.width {
+                    x[c.input.at(n, ch, p / c.input.width, p % c.input.width)] = numbers.next().unwrap();
+                }
+            }
+        }
+        let mut some = |n: usize| numbers.by_ref().take(n).collect::<Vec<f64>>();
+        let (w, bias, y0) = (some(c.weights()), some(c.output.channels), some(c.output.len()));
+        let flat = Images::new(1, c.output.channels, 1, c.input.n);
+        let (more, r) = (some(flat.len()), some(c.output.len()));
+        let fast = Winograd::new(c).unwrap();
+        let (mut u, mut scratch) = (vec![T::default(); fast.weights()], vec![T::of(f64::NAN); fast.scratch()]);
+        fast.transform(set, &narrow(&w), &mut u);
+        let (mut a, mut b, mut exact) = (vec![], vec![], vec![]);
+        for finish in 0..3 {
+            let of = |r| match finish {
+                0 => Finish::Write,
+                1 => Finish::Add,
+                _ => Finish::Residual(r, c.output, T::of(0.75)),
+            };
+            let (rt, mt, xt, bt) = (narrow(&r), narrow(&more), narrow(&x), narrow(&bias));
+            let per_image = (finish > 0).then_some((&mt[..], flat));
+            let mut y = narrow(&y0);
+            fast.forward_on(set, &xt, &u, &bt, per_image, of(&rt), &mut y, &mut scratch);
+            a.extend(y);
+            let mut y = narrow(&y0);
+            c.forward_on(set, &xt, &narrow(&w), &bt, per_image, of(&rt), &mut y);
+            b.extend(y);
+            let (r64, m64) = (wide(&r), wide(&more));
+            let finish64 = match finish {
+                0 => Finish::Write,
+                1 => Finish::Add,
+                _ => Finish::Residual(&r64, c.output, 0.75),
+            };
+            let mut y = wide(&y0);
+            c.forward_on(set, &wide(&x), &wide(&w), &wide(&bias), (finish > 0).then_some((&m64[..], flat)), finish64, &mut y);
+            exact.extend(y);
+        }
+        (a, b, exact)
+    }
+
+    fn shapes() -> Vec<Conv> {
+        let mut all = vec![];
+        for (n, h, w) in [(1, 2, 14), (3, 2, 16), (2, 4, 22), (2, 8, 18), (1, 14, 14), (2, 6, 28)] {
+            for (i, o) in [(16, 16), (32, 48), (64, 64)] {
+                all.extend(Conv::new(Images::new(n, i, h, w), o, 3, 1));
+            }
+        }
+        assert_eq!(all.len(), 18);
+        all
+    }
+
+    /// Catches a wrong sign, tile, border, strip or finish: in f64 the two ways agree to 1e-14 of the largest output (16 terms of each tile,
+    /// chains of 576 roundings at the most), the border and what else is not a pixel stays as it was, and all sets give the same bits.
+    #[test]
+    fn is_the_direct_convolution() {
+        for c in shapes() {
+            let mut first: Option<Vec<f64>> = None;
+            for set in Set::ALL.into_iter().filter(|s| s.available()) {
+                let (fast, direct, _) = both::<f64>(c, set);
+                let size = direct.iter().fold(0f64, |m, x| m.max(x.abs()));
+                for (i, (f, d)) in fast.iter().zip(&direct).enumerate() {
+                    assert!((f - d).abs() <= 1e-13 * size, "{c:?} on {}: [{i}] {f} {d}", set.name());
+                }
+                assert!(first.as_ref().is_none_or(|f| *f == fast), "{c:?} on {}", set.name());
+                first = Some(fast);
+            }
+        }
+        // odd sizes, narrow images and other kernels are not for it
+        for (size, stride, h, w) in [(3, 2, 4, 14), (1, 1, 4, 14), (3, 1, 5, 14), (3, 1, 4, 15), (3, 1, 4, 12)] {
+            let c = Conv::new(Images::new(1, 16, h, w), 16, size, stride).unwrap();
+            assert!(Winograd::new(c).is_none());
+        }
+    }
+
+    /// Catches a transform that loses more than it must: over all shapes the root of the mean square of the error in f32 is at most 4 times
+    /// that of the direct loop, which is the condition for its use.
+    #[test]
+    fn errors_are_within_four_times_the_direct_ones() {
+        let (mut fast, mut direct) = (0.0, 0.0);
+        for c in shapes() {
+            let (a, b, exact) = both::<f32>(c, Set::current());
+            let of = |y: &[f32]| (y.iter().zip(&exact).map(|(y, e)| (f64::from(*y) - e).powi(2)).sum::<f64>() / exact.len() as f64).sqrt();
+            println!(
+                "{} to {} channels, {} x {}: {:.1e}, direct {:.1e}",
+                c.input.channels,
+                c.output.channels,
+                c.input.height,
+                c.input.width,
+                of(&a),
+                of(&b)
+            );
+            (fast, direct) = (fast + of(&a), direct + of(&b));
+        }
+        assert!(fast <= 4.0 * direct, "{} times", fast / direct);
+        println!("{:.2} times the direct loop's", fast / direct);
+    }
+}
