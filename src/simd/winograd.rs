@@ -5,8 +5,8 @@
 //! ```
 //! Each of the 16 elements is a matrix product over channels: a 1x1 convolution of an image that has a pixel for every tile of 2x2, by
 //! [`conv`](super::conv)'s own loop. A strip of tiles goes through all three parts while it is in the cache. All instruction sets give the
-//! same bits. The error is larger than direct loop's for single terms, since differences are rounded before they are multiplied, but its chains are a ninth as long: the
-//! root of the mean square is 0.6 of the direct loop's over the shapes of the tests.
+//! same bits. Differences are rounded before they are multiplied, but chains are a ninth as long: the root of the mean square of the error is
+//! 0.6 of the direct loop's over the shapes of the tests.
 //! Formula: nn.winograd. Source: Winograd 1980; Lavin and Gray 2016.
 
 use super::conv::{BLOCK, Conv, Finish, Images, PerImage};
