@@ -111,7 +111,7 @@ pub struct LossSpec {
     /// `hsm` or `dsm`; if absent hsm where there is a velocity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objective: Option<String>,
-    /// `eps` or `mixed`; if absent mixed where noise is in the last of several channels alone.
+    /// `eps` or `mixed`; if absent mixed for hsm where noise is in the last of several channels alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parametrisation: Option<String>,
     /// A [`Weighting`]'s name.
@@ -326,7 +326,9 @@ impl Config {
         let velocity = entry(self.process_kind()?)?.gamma.is_some();
         self.loss.objective.get_or_insert_with(|| if velocity { "hsm" } else { "dsm" }.into());
         if self.loss.parametrisation.is_none() {
-            self.loss.parametrisation = Some(if mixed(&self.diffusion()?) { "mixed" } else { "eps" }.into());
+            // given v_0 the velocity's variance S_vv vanishes at t = 0, and -v/S_vv is no score of v any more: not for dsm
+            let hybrid = self.loss.objective.as_deref() == Some("hsm");
+            self.loss.parametrisation = Some(if hybrid && mixed(&self.diffusion()?) { "mixed" } else { "eps" }.into());
         }
         let m = &mut self.model;
         let kind = m.kind.get_or_insert_with(|| if data.levels > 0 { "unet" } else { "resmlp" }.into()).clone();
@@ -538,6 +540,7 @@ mod tests {
             }
         }
         assert_eq!(parsed("").unwrap().model.kind.as_deref(), Some("unet"));
+        assert_eq!(parsed("[loss]\nobjective = 'dsm'").unwrap().loss.parametrisation.as_deref(), Some("eps"));
         // the file in this module's words and the defaults say the same
         let text: String = include_str!("config.rs")
             .lines()

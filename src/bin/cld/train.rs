@@ -36,7 +36,7 @@ pub struct Args {
     /// hsm or dsm; hsm where there is a velocity, if absent.
     #[arg(long)]
     objective: Option<String>,
-    /// What the network puts out: mixed or eps; mixed for cld, if absent.
+    /// What the network puts out: mixed or eps; mixed for cld with hsm, if absent.
     #[arg(long)]
     parametrisation: Option<String>,
     /// Weighting of the loss: eps, likelihood, score, rated-eps.
