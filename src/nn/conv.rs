@@ -24,6 +24,11 @@ pub(super) struct Conv {
 }
 
 impl Conv {
+    /// Channels of the input, those that fill blocks included.
+    fn input_channels(&self) -> usize {
+        self.weight.len() / (self.bias.len() * self.size * self.size)
+    }
+
     fn conv<T: Real>(&self, b: &Buffers<T>) -> Loop {
         Loop::between(b.images(self.x), b.images(self.y), self.size, self.stride).expect("shapes are checked when the network is built")
     }
@@ -61,7 +66,7 @@ impl<T: Real> Layer<T> for Conv {
     }
 
     fn turns(&self) -> Option<(Range<usize>, usize, usize, usize)> {
-        Some((self.weight.clone(), self.bias_of_input(), self.bias.len(), self.size))
+        Some((self.weight.clone(), self.input_channels(), self.bias.len(), self.size))
     }
 
     fn flop(&self, b: &Buffers<T>) -> f64 {
@@ -128,14 +133,13 @@ impl<T: Real> Layer<T> for Conv {
                 return;
             }
             let [zeros, wide, _, u] = own else { unreachable!("four buffers, as `own` says") };
-            let (from, dy): (Images, &[T]) = if self.stride == 2 {
-                let s = self.wide(b);
-                spread(ys, dy, s, wide);
-                (s, wide)
+            let back = self.back(b);
+            let dy: &[T] = if self.stride == 2 {
+                spread(ys, dy, back.input, wide);
+                wide
             } else {
-                (ys, dy)
+                dy
             };
-            let back = Loop { input: from, ..self.back(b) };
             let fast = Winograd::new(back).filter(|_| b.prepared[1]);
             let mut scratch = std::mem::take(&mut b.scratch);
             let finish = if first.next() == Some(&true) { Finish::Write } else { Finish::Add };
@@ -145,11 +149,5 @@ impl<T: Real> Layer<T> for Conv {
             });
             b.scratch = scratch;
         });
-    }
-}
-
-impl Conv {
-    fn bias_of_input(&self) -> usize {
-        self.weight.len() / (self.bias.len() * self.size * self.size)
     }
 }

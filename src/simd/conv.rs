@@ -221,6 +221,21 @@ impl Conv {
         assert!(self.input.fits(x) && self.output.fits(y) && w == self.weights(), "shapes of a convolution");
     }
 
+    /// Panics unless biases, what is added per image, and a residual fit the output.
+    pub(super) fn check_added<T: Real>(&self, bias: &[T], per_image: PerImage<T>, finish: Finish<T>) {
+        let same = |s: Images| {
+            (s.n, s.channels, s.height, s.width) == (self.output.n, self.output.channels, self.output.height, self.output.width)
+        };
+        assert_eq!(bias.len(), self.output.channels, "biases of a convolution");
+        if let Some((more, s)) = per_image {
+            assert!(s.channels == bias.len() && s.width >= self.output.n, "shapes of what is added");
+            assert!((s.n, s.height) == (1, 1) && s.fits(more.len()), "shapes of what is added");
+        }
+        if let Finish::Residual(r, s, _) = finish {
+            assert!(same(s) && s.fits(r.len()), "shapes of a residual");
+        }
+    }
+
     /// `y = bias + sum of w x`. The border of `y` is left as it is. Panics on slices that the shapes do not fit.
     pub fn forward<T: Real>(&self, x: &[T], w: &[T], bias: &[T], y: &mut [T]) {
         self.forward_on(Set::current(), x, w, bias, None, Finish::Write, y);
@@ -236,17 +251,7 @@ impl Conv {
     #[allow(clippy::too_many_arguments)]
     pub fn forward_on<T: Real>(&self, set: Set, x: &[T], w: &[T], bias: &[T], per_image: PerImage<T>, finish: Finish<T>, y: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
-        let same = |s: Images| {
-            (s.n, s.channels, s.height, s.width) == (self.output.n, self.output.channels, self.output.height, self.output.width)
-        };
-        assert_eq!(bias.len(), self.output.channels, "biases of a convolution");
-        if let Some((more, s)) = per_image {
-            assert!(s.channels == bias.len() && s.width >= self.output.n, "shapes of what is added");
-            assert!((s.n, s.height) == (1, 1) && s.fits(more.len()), "shapes of what is added");
-        }
-        if let Finish::Residual(r, s, _) = finish {
-            assert!(same(s) && s.fits(r.len()), "shapes of a residual");
-        }
+        self.check_added(bias, per_image, finish);
         (T::loops().conv)(set, Forward { conv: *self, x, w, bias, per_image, finish, y });
     }
 

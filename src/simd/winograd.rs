@@ -87,19 +87,8 @@ impl Winograd {
     ) {
         let (input, output) = (self.conv.input, self.conv.output);
         assert!(x.len() >= input.len() && y.len() >= output.len() && u.len() == self.weights(), "shapes of a convolution");
-        assert!(bias.len() == output.channels && scratch.len() >= self.scratch(), "shapes of a convolution");
-        if let Some((more, s)) = per_image {
-            assert!(
-                s.channels == bias.len() && s.width >= output.n && (s.n, s.height) == (1, 1) && more.len() >= s.len(),
-                "shapes of what is added"
-            );
-        }
-        if let Finish::Residual(r, s, _) = finish {
-            assert!(
-                (s.n, s.channels, s.height, s.width) == (output.n, output.channels, output.height, output.width) && r.len() >= s.len(),
-                "shapes of a residual"
-            );
-        }
+        assert!(scratch.len() >= self.scratch(), "memory of a convolution");
+        self.conv.check_added(bias, per_image, finish);
         let (zeros, scratch) = scratch[..self.scratch()].split_at_mut(output.channels);
         zeros.fill(T::default());
         let all = input.n * input.height / 2;
