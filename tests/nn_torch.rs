@@ -249,6 +249,8 @@ fn adam_is_that_of_pytorch() {
             eps: number("eps"),
             warm_up: number("warmup") as u64,
             clip: number("clip"),
+            cool_down: 0,
+            end: 0,
             decay,
             average: 0.5,
         };

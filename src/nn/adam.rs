@@ -1,4 +1,4 @@
-//! Adam with warm-up, clipping and decoupled weight decay; exponential averages of the weights.
+//! Adam with warm-up, cool-down, clipping and decoupled weight decay; exponential averages of the weights.
 
 use crate::error::{Error, Result};
 use crate::simd::Real;
@@ -17,6 +17,10 @@ pub struct Adam {
     pub eps: f64,
     /// Steps over which the rate grows from 0 in a straight line; 0: none.
     pub warm_up: u64,
+    /// Last steps before `end` over which the rate falls towards 0 in a straight line; 0: none.
+    pub cool_down: u64,
+    /// Number of the last step; later ones, if there are any after a cool-down, have the last one's rate.
+    pub end: u64,
     /// Gradients of a larger norm are scaled to this one; infinity: none are.
     pub clip: f64,
     /// Weights shrink by `rate * decay` a step.
@@ -27,7 +31,7 @@ pub struct Adam {
 
 impl Default for Adam {
     fn default() -> Adam {
-        Adam { rate: 2e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, warm_up: 0, clip: 1.0, decay: 0.0, average: 0.9999 }
+        Adam { rate: 2e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, warm_up: 0, cool_down: 0, end: 0, clip: 1.0, decay: 0.0, average: 0.9999 }
     }
 }
 
@@ -49,9 +53,11 @@ impl Adam {
         Ok(self)
     }
 
-    /// The learning rate of step `step`, from 1 on: `rate min(1, step / warm_up)`.
+    /// The learning rate of step `step`, from 1 on: `rate min(1, step / warm_up, (end + 1 - step) / cool_down)`.
     pub fn rate_at(&self, step: u64) -> f64 {
-        if step < self.warm_up { self.rate * step as f64 / self.warm_up as f64 } else { self.rate }
+        let share = |part: u64, of: u64| if part < of { part as f64 / of as f64 } else { 1.0 };
+        let left = self.end.saturating_sub(step).saturating_add(1);
+        self.rate * share(step, self.warm_up).min(share(left, self.cool_down))
     }
 
     /// The numbers of step `step`, from 1 on, for a gradient whose norm is `norm`: with `m`, `v` the averages,
@@ -70,5 +76,25 @@ impl Adam {
             keep: T::of(1.0 - rate * self.decay),
             average: T::of(1.0 - self.average.min((1.0 + s) / (10.0 + s))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a cool-down that begins or ends a step off, or that does not meet the warm-up: rates by hand. The values are exact
+    /// quotients times the rate, so half an ulp each.
+    #[test]
+    fn rates() {
+        let a = Adam { rate: 1.0, warm_up: 4, cool_down: 5, end: 20, ..Adam::default() };
+        let want = [(1, 0.25), (3, 0.75), (4, 1.0), (5, 1.0), (15, 1.0), (16, 1.0), (17, 0.8), (19, 0.4), (20, 0.2), (21, 0.2)];
+        for (step, rate) in want {
+            assert_eq!(a.rate_at(step), rate, "step {step}");
+        }
+        let short = Adam { end: 6, ..a };
+        assert_eq!([1, 2, 3, 4, 5, 6].map(|s| short.rate_at(s)), [0.25, 0.5, 0.75, 0.6, 0.4, 0.2]);
+        let none = Adam { cool_down: 0, ..a };
+        assert_eq!([4, 20, u64::MAX].map(|s| none.rate_at(s)), [1.0; 3]);
     }
 }

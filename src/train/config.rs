@@ -169,6 +169,8 @@ pub struct AdamSpec {
     pub eps: f64,
     /// Steps over which the rate grows from 0.
     pub warm_up: u64,
+    /// Last steps over which the rate falls towards 0.
+    pub cool_down: u64,
     /// Largest norm of a gradient; `inf`: any.
     pub clip: f64,
     /// Weight decay.
@@ -209,7 +211,7 @@ impl Default for LossSpec {
 
 impl Default for AdamSpec {
     fn default() -> AdamSpec {
-        AdamSpec { rate: 1e-3, betas: [0.9, 0.999], eps: 1e-8, warm_up: 200, clip: 1.0, decay: 0.0, average: 0.999 }
+        AdamSpec { rate: 1e-3, betas: [0.9, 0.999], eps: 1e-8, warm_up: 200, cool_down: 0, clip: 1.0, decay: 0.0, average: 0.999 }
     }
 }
 
@@ -465,11 +467,14 @@ impl Config {
     /// # Errors
     /// A field out of its range.
     pub fn adam(&self) -> Result<Adam> {
-        let AdamSpec { rate, betas: [beta1, beta2], eps, warm_up, clip, decay, average } = self.adam;
+        let AdamSpec { rate, betas: [beta1, beta2], eps, warm_up, cool_down, clip, decay, average } = self.adam;
         if warm_up >= 1 << 53 {
             return refuse("adam.warm_up", warm_up, "below 2^53");
         }
-        Adam { rate, beta1, beta2, eps, warm_up, clip, decay, average }.checked()
+        if cool_down > self.steps {
+            return Err(Error::parameter("adam.cool_down", cool_down, format!("at most the {} steps", self.steps)));
+        }
+        Adam { rate, beta1, beta2, eps, warm_up, cool_down, end: self.steps, clip, decay, average }.checked()
     }
 
     /// Everything that does not change in training, every field checked.
@@ -599,6 +604,7 @@ mod tests {
             ("[adam]\nbetas = [0.9, 1.0]", "`beta2`"),
             ("[adam]\nbetas = [0.9]", "line 2"),
             ("[adam]\nclip = nan", "`clip`"),
+            ("steps = 10\n[adam]\ncool_down = 11", "cool_down"),
             ("[adam]\naverage = 1.0", "`average`"),
             ("[adam", "line 1"),
             ("seed = 1\nseed = 2", "line 2"),

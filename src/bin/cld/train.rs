@@ -87,6 +87,9 @@ pub struct Args {
     /// Steps over which the rate grows from 0.
     #[arg(long, value_name = "STEPS")]
     warm_up: Option<u64>,
+    /// Last steps over which the rate falls towards 0; with --resume and --steps, those before the new end.
+    #[arg(long, value_name = "STEPS")]
+    cool_down: Option<u64>,
     /// Largest norm of a gradient.
     #[arg(long)]
     clip: Option<f64>,
@@ -141,6 +144,7 @@ impl Args {
         set(&mut c.steps, &self.steps);
         set(&mut c.save_every, &self.save_every);
         set(&mut c.log_every, &self.log_every);
+        set(&mut c.adam.cool_down, &self.cool_down);
     }
 
     /// The file's configuration, or the default one, with the flags over it.
