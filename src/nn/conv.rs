@@ -82,6 +82,9 @@ impl<T: Real> Layer<T> for Conv {
                 b.scratch.resize(b.scratch.len().max(w.scratch()), T::default());
             }
         }
+        if let (Some(w), Some(_)) = (Winograd::new(self.conv(b)), turned) {
+            b.scratch.resize(b.scratch.len().max(w.weight_scratch()), T::default());
+        }
     }
 
     fn forward(&self, p: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>]) {
@@ -128,7 +131,13 @@ impl<T: Real> Layer<T> for Conv {
                 None => channel_sums(set, dy, ys, None, dbias),
             }
             let add = g.add;
-            conv.weight_gradient_on(set, b.value(self.x), dy, g.raw(self.weight.clone()), add);
+            let mut scratch = std::mem::take(&mut b.scratch);
+            let (x, dw) = (b.value(self.x), g.raw(self.weight.clone()));
+            match Winograd::new(conv).filter(|_| b.prepared[1]) {
+                Some(f) => f.weight_gradient_on(set, x, dy, dw, add, &mut scratch),
+                None => conv.weight_gradient_on(set, x, dy, dw, add),
+            }
+            b.scratch = scratch;
             if self.first && !b.want_input {
                 return;
             }

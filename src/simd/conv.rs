@@ -326,7 +326,7 @@ impl<T: Real> Forward<'_, T> {
         let (input, output) = (self.conv.input, self.conv.output);
         let some = (CACHED / input.image()).max(1);
         for first in (0..output.n).step_by(some) {
-            let rows = first * output.height..output.n.min(first + some) * output.height;
+            let images = first..output.n.min(first + some);
             for o in (0..output.blocks()).step_by(B) {
                 // columns by columns: as many at once as fill the registers, with rows enough where they are few
                 let mut at = 0;
@@ -334,28 +334,28 @@ impl<T: Real> Forward<'_, T> {
                     let left = output.width - at;
                     at += match V {
                         1 if left.is_multiple_of(14) || (left > 14 && !left.is_multiple_of(8)) => {
-                            self.column::<L, V, B, K, S, 1, 14, 14>(rows.clone(), at, o)
+                            self.column::<L, V, B, K, S, 1, 14, 14>(images.clone(), at, o)
                         }
-                        1 if left >= 8 => self.column::<L, V, B, K, S, 1, 8, 8>(rows.clone(), at, o),
-                        1 if left == 7 => self.column::<L, V, B, K, S, 2, 7, 14>(rows.clone(), at, o),
-                        1 if left >= 4 => self.column::<L, V, B, K, S, 2, 4, 8>(rows.clone(), at, o),
-                        1 if left >= 2 => self.column::<L, V, B, K, S, 4, 2, 8>(rows.clone(), at, o),
-                        1 => self.column::<L, V, B, K, S, 8, 1, 8>(rows.clone(), at, o),
-                        2 if left >= 6 => self.column::<L, V, B, K, S, 1, 6, 6>(rows.clone(), at, o),
-                        2 if left >= 4 => self.column::<L, V, B, K, S, 1, 4, 4>(rows.clone(), at, o),
-                        2 if left >= 2 => self.column::<L, V, B, K, S, 3, 2, 6>(rows.clone(), at, o),
-                        2 => self.column::<L, V, B, K, S, 6, 1, 6>(rows.clone(), at, o),
+                        1 if left >= 8 => self.column::<L, V, B, K, S, 1, 8, 8>(images.clone(), at, o),
+                        1 if left == 7 => self.column::<L, V, B, K, S, 2, 7, 14>(images.clone(), at, o),
+                        1 if left >= 4 => self.column::<L, V, B, K, S, 2, 4, 8>(images.clone(), at, o),
+                        1 if left >= 2 => self.column::<L, V, B, K, S, 4, 2, 8>(images.clone(), at, o),
+                        1 => self.column::<L, V, B, K, S, 8, 1, 8>(images.clone(), at, o),
+                        2 if left >= 6 => self.column::<L, V, B, K, S, 1, 6, 6>(images.clone(), at, o),
+                        2 if left >= 4 => self.column::<L, V, B, K, S, 1, 4, 4>(images.clone(), at, o),
+                        2 if left >= 2 => self.column::<L, V, B, K, S, 3, 2, 6>(images.clone(), at, o),
+                        2 => self.column::<L, V, B, K, S, 6, 1, 6>(images.clone(), at, o),
                         // NEON has 32 registers; AVX2 with f64 has 16
-                        4 if left >= 6 && cfg!(target_arch = "aarch64") => self.column::<L, V, B, K, S, 1, 6, 6>(rows.clone(), at, o),
-                        4 if left >= 3 => self.column::<L, V, B, K, S, 1, 3, 3>(rows.clone(), at, o),
-                        _ => self.column::<L, V, B, K, S, 1, 1, 1>(rows.clone(), at, o),
+                        4 if left >= 6 && cfg!(target_arch = "aarch64") => self.column::<L, V, B, K, S, 1, 6, 6>(images.clone(), at, o),
+                        4 if left >= 3 => self.column::<L, V, B, K, S, 1, 3, 3>(images.clone(), at, o),
+                        _ => self.column::<L, V, B, K, S, 1, 1, 1>(images.clone(), at, o),
                     };
                 }
             }
         }
     }
 
-    /// C columns from `at` on, for these rows (counted through the images), R rows at a time, P = R C pixels. Returns C.
+    /// C columns from `at` on, for these images, R rows at a time, P = R C pixels. Returns C.
     #[inline(always)]
     fn column<
         L: Lane<Item = T>,
@@ -368,13 +368,18 @@ impl<T: Real> Forward<'_, T> {
         const P: usize,
     >(
         &mut self,
-        rows: std::ops::Range<usize>,
+        images: std::ops::Range<usize>,
         at: usize,
         o: usize,
     ) -> usize {
         let (input, output) = (self.conv.input, self.conv.output);
         let place = |row: usize| {
-            let (n, y) = (row / output.height, row % output.height);
+            // several rows at a time: the same row of several images, so that all of them meet the border together
+            let (n, y) = if R == 1 {
+                (images.start + row / output.height, row % output.height)
+            } else {
+                (images.start + row % images.len(), row / images.len())
+            };
             // a kernel of 3 begins one pixel up and to the left: in the border, for the first row and column
             let back = K / 2;
             Row {
@@ -384,13 +389,20 @@ impl<T: Real> Forward<'_, T> {
                 y_at: n * output.stride + o * output.plane() + (y + 1) * output.row() + (at + 1) * BLOCK,
             }
         };
-        let mut row = rows.start;
-        while row + R <= rows.end {
-            self.tile::<L, V, B, K, S, R, C, P>(std::array::from_fn(|r| place(row + r)), at, o);
+        let (mut row, end) = (0, images.len() * output.height);
+        // a whole narrow row: the kernel's outer columns are in the border at its ends
+        let whole = K == 3 && C <= 4 && at == 0 && C == output.width && (S == 1 || input.width == 2 * C);
+        while row + R <= end {
+            let rows = std::array::from_fn(|r| place(row + r));
+            if whole {
+                self.tile::<L, V, B, K, S, R, C, P, true>(rows, at, o);
+            } else {
+                self.tile::<L, V, B, K, S, R, C, P, false>(rows, at, o);
+            }
             row += R;
         }
-        while row < rows.end {
-            self.tile::<L, V, B, K, S, 1, C, C>([place(row)], at, o);
+        while row < end {
+            self.tile::<L, V, B, K, S, 1, C, C, false>([place(row)], at, o);
             row += 1;
         }
         C
@@ -406,6 +418,7 @@ impl<T: Real> Forward<'_, T> {
         const R: usize,
         const C: usize,
         const P: usize,
+        const WHOLE: bool,
     >(
         &mut self,
         rows: [Row; R],
@@ -435,6 +448,10 @@ impl<T: Real> Forward<'_, T> {
         }
         for i in 0..input.blocks() {
             for ky in 0..K {
+                // a kernel's row that is in the border for all rows adds nothing
+                if K == 3 && rows.iter().all(|r| r.y * S + ky < 1 || r.y * S + ky > input.height) {
+                    continue;
+                }
                 let (x0, w0) = (i * input.plane() + ky * input.row(), o * per_block + (i * K + ky) * K * BLOCK * BLOCK);
                 // the last element each pointer reaches below
                 assert!(w0 + (B - 1) * per_block + K * BLOCK * BLOCK <= self.w.len());
@@ -444,28 +461,54 @@ impl<T: Real> Forward<'_, T> {
                     x[r] = &self.x[rows[r].x_at + x0..];
                     assert!(((C - 1) * S + K) * BLOCK <= x[r].len());
                 }
-                for j in 0..K * BLOCK {
-                    let mut weights = [[L::splat(T::default()); V]; B];
-                    for b in 0..B {
-                        for v in 0..V {
-                            // SAFETY: j < K BLOCK, so the vector ends at or before (B-1) per_block + K BLOCK^2, checked above.
-                            let s = unsafe {
-                                w.get_unchecked(b * per_block + j * BLOCK + v * L::WIDTH..b * per_block + j * BLOCK + (v + 1) * L::WIDTH)
-                            };
-                            weights[b][v] = L::load(s);
-                        }
-                    }
-                    for p in 0..P {
-                        // SAFETY: p / C < R; (p % C) S BLOCK + j < ((C-1) S + K) BLOCK, checked above.
-                        let e = L::splat(unsafe { *x.get_unchecked(p / C).get_unchecked(p % C * S * BLOCK + j) });
-                        for b in 0..B {
-                            for v in 0..V {
-                                acc[p][b][v] = e.mul_add(weights[b][v], acc[p][b][v]);
+                // steps j of the kernel's row, for the pixels of the columns from FROM to TO
+                macro_rules! steps {
+                    ($j:expr, $from:expr, $to:expr) => {
+                        for j in $j {
+                            let mut weights = [[L::splat(T::default()); V]; B];
+                            for b in 0..B {
+                                for v in 0..V {
+                                    let at = b * per_block + j * BLOCK + v * L::WIDTH;
+                                    // SAFETY: j < K BLOCK, so the vector ends at or before (B-1) per_block + K BLOCK^2, checked above.
+                                    weights[b][v] = L::load(unsafe { w.get_unchecked(at..at + L::WIDTH) });
+                                }
                             }
+                            for p in 0..P {
+                                if !($from..$to).contains(&(p % C)) {
+                                    continue;
+                                }
+                                // SAFETY: p / C < R; (p % C) S BLOCK + j < ((C-1) S + K) BLOCK, checked above.
+                                let e = L::splat(unsafe { *x.get_unchecked(p / C).get_unchecked(p % C * S * BLOCK + j) });
+                                for b in 0..B {
+                                    for v in 0..V {
+                                        acc[p][b][v] = e.mul_add(weights[b][v], acc[p][b][v]);
+                                    }
+                                }
+                            }
+                        }
+                    };
+                }
+                if WHOLE {
+                    steps!(0..BLOCK, 1, C);
+                    steps!(BLOCK..2 * BLOCK, 0, C);
+                    steps!(2 * BLOCK..3 * BLOCK, 0, if S == 1 { C - 1 } else { C });
+                } else {
+                    steps!(0..K * BLOCK, 0, C);
+                }
+            }
+        }
+        if let Finish::Write = self.finish {
+            for r in 0..R {
+                for b in 0..B {
+                    let y = &mut self.y[rows[r].y_at + b * output.plane()..][..C * BLOCK];
+                    for c in 0..C {
+                        for v in 0..V {
+                            acc[r * C + c][b][v].store(&mut y[c * BLOCK + v * L::WIDTH..]);
                         }
                     }
                 }
             }
+            return;
         }
         let mut sums = [[[T::default(); BLOCK]; B]; P];
         for p in 0..P {
@@ -536,6 +579,11 @@ impl<T: Real> Weights<'_, T> {
         let (input, output, k) = (self.conv.input, self.conv.output, self.conv.size);
         let per_block = input.blocks() * k * k * BLOCK * BLOCK;
         let (height, width) = (output.height, output.width);
+        // the outputs, of `most`, of which tap number `tap` is on one of `len` pixels and not in the border
+        let inside = |most: usize, len: usize, tap: usize| {
+            let from = (k / 2).saturating_sub(tap).div_ceil(S);
+            from..most.min((len + k / 2 - tap).div_ceil(S)).max(from)
+        };
         // the planes of as many images as stay in the cache; the same number for every B, so that all sets add in one order
         let some = (CACHED / (input.plane() + 2 * output.plane())).max(1);
         for first in (0..output.n).step_by(some) {
@@ -546,27 +594,29 @@ impl<T: Real> Weights<'_, T> {
                         for c in (0..BLOCK).step_by(C) {
                             let w0 = o * per_block + ((i * k + ky) * k + kx) * BLOCK * BLOCK + c * BLOCK;
                             let mut acc = [[[L::splat(T::default()); V]; B]; C];
-                            for (n, y) in (first..last).flat_map(|n| (0..height).map(move |y| (n, y))) {
+                            let xs = inside(width, input.width, kx);
+                            let (ys, pixels) = (if xs.is_empty() { 0..0 } else { inside(height, input.height, ky) }, xs.len());
+                            for (n, y) in (first..last).flat_map(|n| ys.clone().map(move |y| (n, y))) {
                                 let x0 = n * input.stride
                                     + i * input.plane()
                                     + (y * S + 1 + ky - k / 2) * input.row()
-                                    + (1 + kx - k / 2) * BLOCK
+                                    + (xs.start * S + 1 + kx - k / 2) * BLOCK
                                     + c;
-                                let y0 = n * output.stride + o * output.plane() + (y + 1) * output.row() + BLOCK;
-                                assert!(x0 + (width - 1) * S * BLOCK + C <= self.x.len());
-                                assert!(y0 + (B - 1) * output.plane() + width * BLOCK <= self.dy.len());
+                                let y0 = n * output.stride + o * output.plane() + (y + 1) * output.row() + (xs.start + 1) * BLOCK;
+                                assert!(x0 + (pixels - 1) * S * BLOCK + C <= self.x.len());
+                                assert!(y0 + (B - 1) * output.plane() + pixels * BLOCK <= self.dy.len());
                                 let (x, dy) = (&self.x[x0..], &self.dy[y0..]);
-                                for p in 0..width {
+                                for p in 0..pixels {
                                     let mut g = [[L::splat(T::default()); V]; B];
                                     for b in 0..B {
                                         for v in 0..V {
                                             let at = b * output.plane() + p * BLOCK + v * L::WIDTH;
-                                            // SAFETY: p < width: ends at or before (B-1) plane + width BLOCK, checked above.
+                                            // SAFETY: p < pixels: ends at or before (B-1) plane + pixels BLOCK, checked above.
                                             g[b][v] = L::load(unsafe { dy.get_unchecked(at..at + L::WIDTH) });
                                         }
                                     }
                                     for e in 0..C {
-                                        // SAFETY: p S BLOCK + e < (width-1) S BLOCK + C, checked above.
+                                        // SAFETY: p S BLOCK + e < (pixels-1) S BLOCK + C, checked above.
                                         let s = L::splat(unsafe { *x.get_unchecked(p * S * BLOCK + e) });
                                         for b in 0..B {
                                             for v in 0..V {

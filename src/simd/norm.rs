@@ -13,6 +13,7 @@
 use super::conv::{BLOCK, Images};
 use super::real::{blocks, load, sigmoid, store};
 use super::{Lane, Real, Set, Task};
+use std::ops::Range;
 
 /// Added to the variance of a group, as is usual.
 pub const EPS: f64 = 1e-5;
@@ -96,14 +97,11 @@ impl Norm {
         assert!(self.input.fits(x) && self.output.fits(y) && weight == c && bias == c && saved == self.saved(), "shapes of a norm");
     }
 
-    /// Sums over a group's channels, in f64.
+    /// The channels of each group.
     #[inline(always)]
-    fn group(&self, of: impl Fn(usize) -> f64, mut to: impl FnMut(usize, f64)) {
+    fn each(&self) -> impl Iterator<Item = Range<usize>> {
         let size = self.input.channels / self.groups;
-        for g in 0..self.groups {
-            let sum: f64 = (g * size..(g + 1) * size).map(&of).sum();
-            (g * size..(g + 1) * size).for_each(|c| to(c, sum));
-        }
+        (0..self.groups).map(move |g| g * size..(g + 1) * size)
     }
 }
 
@@ -116,11 +114,17 @@ fn sums<L: Lane, const V: usize, const N: usize>(s: &Images, at: usize, zero: L,
     let mut acc = [[[zero; V]; N]; 4];
     for y in 0..s.height {
         let row = at + (y + 1) * s.row() + BLOCK;
-        for x in 0..s.width {
-            for v in 0..V {
-                let values = f(row + x * BLOCK + v * L::WIDTH, v);
-                for i in 0..N {
-                    acc[x % 4][i][v] = acc[x % 4][i][v] + values[i];
+        // the chain's number must be known to the compiler, or the sums would be in memory: the inner loop is unrolled
+        for x in (0..s.width).step_by(4) {
+            for chain in 0..4 {
+                if x + chain >= s.width {
+                    break;
+                }
+                for v in 0..V {
+                    let values = f(row + (x + chain) * BLOCK + v * L::WIDTH, v);
+                    for i in 0..N {
+                        acc[chain][i][v] = acc[chain][i][v] + values[i];
+                    }
                 }
             }
         }
@@ -157,7 +161,10 @@ fn forward<T: Real, L: Lane<Item = T>, const V: usize>(f: Forward<T>) {
             let [sum] = sums::<L, V, 1>(&s, block(b), zero, |at, _| [L::load(&x[at..])]);
             store(sum, &mut rstd[b * BLOCK..]);
         }
-        norm.group(|c| rstd[c].f64(), |c, sum| mean[c] = T::of(sum / count));
+        for c in norm.each() {
+            let sum: f64 = rstd[c.clone()].iter().map(|x| x.f64()).sum();
+            mean[c].fill(T::of(sum / count));
+        }
         for b in 0..s.blocks() {
             let m = load::<L, V>(&mean[b * BLOCK..]);
             let [sum] = sums::<L, V, 1>(&s, block(b), zero, |at, v| {
@@ -166,9 +173,10 @@ fn forward<T: Real, L: Lane<Item = T>, const V: usize>(f: Forward<T>) {
             });
             store(sum, &mut rstd[b * BLOCK..]);
         }
-        let mut variance = [0.0; MOST];
-        norm.group(|c| rstd[c].f64(), |c, sum| variance[c] = sum / count);
-        rstd.iter_mut().zip(variance).for_each(|(r, v)| *r = T::of(1.0 / (v + EPS).sqrt()));
+        for c in norm.each() {
+            let sum: f64 = rstd[c.clone()].iter().map(|x| x.f64()).sum();
+            rstd[c].fill(T::of(1.0 / (sum / count + EPS).sqrt()));
+        }
         for b in 0..s.blocks() {
             let (m, w, r) = (load::<L, V>(&mean[b * BLOCK..]), load::<L, V>(&weight[b * BLOCK..]), load::<L, V>(&rstd[b * BLOCK..]));
             let (a, shift) = (std::array::from_fn::<L, V, _>(|v| w[v] * r[v]), load::<L, V>(&bias[b * BLOCK..]));
@@ -215,10 +223,10 @@ fn backward<T: Real, L: Lane<Item = T>, const V: usize>(f: Backward<T>) {
     let Backward { norm, x, weight, bias, saved, dy, dx, add, gradients: [dweight, dbias] } = f;
     let (s, out, zero, one) = (norm.input, norm.output, L::splat(T::default()), L::splat(T::of(1.0)));
     let count = (s.height * s.width * s.channels / norm.groups) as f64;
+    let (mut first, mut second) = ([T::default(); MOST], [T::default(); MOST]);
     for n in 0..s.n {
         let (mean, rstd) = saved[2 * n * s.channels..][..2 * s.channels].split_at(s.channels);
         // sums of dz and of dz (x - mean), per channel
-        let (mut first, mut second) = ([T::default(); MOST], [T::default(); MOST]);
         for b in 0..s.blocks() {
             let (m, w, r) = (load::<L, V>(&mean[b * BLOCK..]), load::<L, V>(&weight[b * BLOCK..]), load::<L, V>(&rstd[b * BLOCK..]));
             let (a, shift) = (std::array::from_fn::<L, V, _>(|v| w[v] * r[v]), load::<L, V>(&bias[b * BLOCK..]));
@@ -238,17 +246,22 @@ fn backward<T: Real, L: Lane<Item = T>, const V: usize>(f: Backward<T>) {
             store(sum, &mut first[b * BLOCK..]);
             store(product, &mut second[b * BLOCK..]);
         }
-        for c in 0..s.channels {
-            dbias[c] = T::of(dbias[c].f64() + first[c].f64());
-            dweight[c] = T::of(dweight[c].f64() + second[c].f64() * rstd[c].f64());
+        // dx = dz (weight rstd) - p - (x - mean) q; p and q take the places of the sums
+        for group in norm.each() {
+            let (r, mut p, mut q) = (rstd[group.start].f64(), 0.0, 0.0);
+            for c in group.clone() {
+                let [w, a, b] = [weight[c], first[c], second[c]].map(T::f64);
+                dbias[c] = T::of(dbias[c].f64() + a);
+                dweight[c] = T::of(dweight[c].f64() + b * r);
+                p += w * a;
+                q += w * b;
+            }
+            first[group.clone()].fill(T::of(r * p / count));
+            second[group].fill(T::of(r.powi(3) * q / count));
         }
-        // dx = dz (weight rstd) - p - (x - mean) q
-        let (mut p, mut q) = ([T::default(); MOST], [T::default(); MOST]);
-        norm.group(|c| weight[c].f64() * first[c].f64(), |c, sum| p[c] = T::of(rstd[c].f64() * sum / count));
-        norm.group(|c| weight[c].f64() * second[c].f64(), |c, sum| q[c] = T::of(rstd[c].f64().powi(3) * sum / count));
         for b in 0..s.blocks() {
             let (m, w, r) = (load::<L, V>(&mean[b * BLOCK..]), load::<L, V>(&weight[b * BLOCK..]), load::<L, V>(&rstd[b * BLOCK..]));
-            let (p, q) = (load::<L, V>(&p[b * BLOCK..]), load::<L, V>(&q[b * BLOCK..]));
+            let (p, q) = (load::<L, V>(&first[b * BLOCK..]), load::<L, V>(&second[b * BLOCK..]));
             let a = std::array::from_fn::<L, V, _>(|v| w[v] * r[v]);
             for py in 0..s.height {
                 let at = s.at(n, b * BLOCK, py, 0);

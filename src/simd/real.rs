@@ -33,6 +33,8 @@ pub struct Loops<T> {
     pub(super) winograd_weights: for<'a> fn(Set, winograd::Weights<'a, T>),
     pub(super) winograd_in: for<'a> fn(Set, winograd::Inward<'a, T>),
     pub(super) winograd_out: for<'a> fn(Set, winograd::Outward<'a, T>),
+    pub(super) winograd_back: for<'a> fn(Set, winograd::Backward<'a, T>),
+    pub(super) winograd_sums: for<'a> fn(Set, winograd::Sums<'a, T>),
     pub(super) product: for<'a> fn(Set, matrix::Product<'a, T>),
     pub(super) softmax: for<'a> fn(Set, matrix::Softmax<'a, T>),
     pub(super) softmax_back: for<'a> fn(Set, matrix::SoftmaxBack<'a, T>),
@@ -58,7 +60,7 @@ macro_rules! loops {
         }
     };
     ($t:ty) => {
-        loops!($t, conv, conv_weights, norm, norm_back, winograd_weights, winograd_in, winograd_out, product, softmax, softmax_back, silu, silu_back, add_scaled, scale, adam, squares, channel_sums, add, set, up, down);
+        loops!($t, conv, conv_weights, norm, norm_back, winograd_weights, winograd_in, winograd_out, winograd_back, winograd_sums, product, softmax, softmax_back, silu, silu_back, add_scaled, scale, adam, squares, channel_sums, add, set, up, down);
     };
 }
 

@@ -1,7 +1,7 @@
 //! Where a network's time goes, beside the machine's limits, both measured in one run.
 
 use super::source::Source;
-use super::step::{Plan, State, Trainer, rows_at_once};
+use super::step::{Plan, State, Trainer, rows_at_once, rows_of_a_pass};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::kernel::Objective;
@@ -128,7 +128,7 @@ pub struct Line {
 /// Every layer's time on one thread, the least of `rounds` passes over as many rows as training takes at once; gradients of the
 /// input not among them.
 pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<Line>> {
-    let rows = rows_at_once(graph.inputs());
+    let rows = rows_of_a_pass(graph.inputs());
     let mut session = Session::new(graph.clone(), rows)?;
     let p = graph.layout().start::<f32>(1);
     let mut turned = vec![0.0; p.len()];

@@ -25,9 +25,14 @@ pub const PARTS: usize = 8;
 /// Numbers of a stretch of parameters that one thread sums and moves at a time.
 const STRETCH: usize = 1 << 14;
 
-/// Rows that a network sees at once: few enough for the caches, many enough to fill the loops' registers.
-pub fn rows_at_once(shape: [usize; 3]) -> usize {
+/// Rows that a network sees at once in training: enough to make few passes over the weights' gradients, few enough for the caches.
+pub(super) fn rows_of_a_pass(shape: [usize; 3]) -> usize {
     1 << (4096 / (shape[1] * shape[2])).clamp(4, 64).ilog2()
+}
+
+/// Rows that a network sees at once in evaluation: few enough for the second-level cache, many enough to fill the loops' registers.
+pub fn rows_at_once(shape: [usize; 3]) -> usize {
+    1 << (784 / (shape[1] * shape[2])).clamp(1, 64).ilog2()
 }
 
 /// Everything that changes in training, in the order of the network's [`Layout`](crate::nn::Layout).
@@ -205,7 +210,7 @@ impl Trainer {
             .step_by(size)
             .map(|r| Part { rows: r..plan.batch.min(r + size), gradient: vec![0.0; len], loss: Ok(0.0) })
             .collect::<Vec<_>>();
-        let (rows, dim) = (rows_at_once(plan.source.shape()).min(size), c * h * w);
+        let (rows, dim) = (rows_of_a_pass(plan.source.shape()).min(size), c * h * w);
         let worker = || {
             let channels = |n: usize| vec![vec![0.0; rows * dim]; n];
             Ok(Worker {
