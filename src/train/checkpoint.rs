@@ -168,7 +168,11 @@ pub fn read(path: &Path) -> Result<Checkpoint> {
     read_from(&mut file, meta.len(), &name)
 }
 
-fn read_from(file: &mut impl Read, length: u64, name: &str) -> Result<Checkpoint> {
+/// The same from anything that gives `length` bytes; `name` is for messages.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from(file: &mut impl Read, length: u64, name: &str) -> Result<Checkpoint> {
     let bad = |place: &str, problem: String| Error::Format { file: name.into(), place: place.into(), problem };
     let short = |e: std::io::Error| bad("", format!("cut short or unreadable: {e}"));
     let mut start = [0; 8];
