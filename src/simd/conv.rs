@@ -390,8 +390,8 @@ impl<T: Real> Forward<'_, T> {
             }
         };
         let (mut row, end) = (0, images.len() * output.height);
-        // a whole narrow row: the kernel's outer columns are in the border at its ends
-        let whole = K == 3 && C <= 4 && at == 0 && C == output.width && (S == 1 || input.width == 2 * C);
+        // a whole narrow row, where a block is one vector: the kernel's outer columns are in the border at its ends
+        let whole = V == 1 && K == 3 && C <= 4 && at == 0 && C == output.width && (S == 1 || input.width == 2 * C);
         while row + R <= end {
             let rows = std::array::from_fn(|r| place(row + r));
             if whole {

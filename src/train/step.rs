@@ -143,10 +143,12 @@ pub(super) fn share<J: Send, W: Send>(workers: &mut [W], jobs: impl Iterator<Ite
             work(w, job);
         }
     };
-    if let [w] = workers {
-        return run(w);
-    }
-    std::thread::scope(|s| workers.iter_mut().for_each(|w| drop(s.spawn(|| run(w)))));
+    // this thread works too: it begins when the others have been sent off
+    let Some((here, others)) = workers.split_first_mut() else { return };
+    std::thread::scope(|s| {
+        others.iter_mut().for_each(|w| drop(s.spawn(|| run(w))));
+        run(here);
+    });
 }
 
 /// A slice cut at ends of ranges that are in order: the ranges' parts.
