@@ -14,7 +14,8 @@
 //!             acc[p][..] += image[p * 16 + j] * weights[j][..]     a broadcast from memory, a fused multiply-add
 //! ```
 //! A step of j costs 2 loads of weights and P broadcasts for 2 P multiply-adds; with P = 14 the 28 accumulators and 2 weights fill
-//! the 32 registers of AVX-512, and 14 divides the usual widths. Narrow images fill a tile with pixels of several rows and images. The
+//! the 32 registers of AVX-512, and 14 divides the usual widths. Narrow images fill a tile with the same row of several images. A row of the
+//! kernel that is in the border for the whole tile is left out, and so is, for images of 4 columns and fewer, a column of it. The
 //! block size makes the distance of two pixels a constant, so every broadcast is an operand of its multiply-add. AVX2 has 16 registers:
 //! P = 6 and one block, two vectors each; NEON has 32 of half the width: P = 6, four vectors each.
 //!
