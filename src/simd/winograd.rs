@@ -477,6 +477,9 @@ mod tests {
             }
         }
         assert_eq!(all.len(), 30);
+        if cfg!(miri) {
+            all.truncate(1); // the others would take hours there
+        }
         all
     }
 
