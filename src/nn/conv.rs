@@ -74,15 +74,15 @@ impl<T: Real> Layer<T> for Conv {
     }
 
     fn prepare(&self, p: &[T], turned: Option<&[T]>, b: &mut Buffers<T>, own: &mut [Vec<T>]) {
-        let passes = [(Winograd::new(self.conv(b)), Some(p)), (Winograd::new(self.back(b)), turned)];
-        for ((loops, weights), u) in passes.into_iter().zip(&mut own[2..]) {
+        let [forward, back] = [self.conv(b), self.back(b)].map(Winograd::new);
+        for ((loops, weights), u) in [(forward, Some(p)), (back, turned)].into_iter().zip(&mut own[2..]) {
             if let (Some(w), Some(weights)) = (loops, weights) {
                 u.resize(w.weights(), T::default());
                 w.transform(b.set, &weights[self.weight.clone()], u);
                 b.scratch.resize(b.scratch.len().max(w.scratch()), T::default());
             }
         }
-        if let (Some(w), Some(_)) = (Winograd::new(self.conv(b)), turned) {
+        if let (Some(w), Some(_)) = (forward, turned) {
             b.scratch.resize(b.scratch.len().max(w.weight_scratch()), T::default());
         }
     }

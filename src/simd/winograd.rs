@@ -65,9 +65,20 @@ impl Winograd {
         [self.conv.input.channels, self.conv.output.channels].map(|c| Images::new(1, c, 1, rows * (self.conv.input.width / 2)))
     }
 
+    /// Numbers of a strip's transformed tiles: in and out.
+    fn tiles(&self) -> [usize; 2] {
+        self.strip(self.rows).map(|s| ELEMENTS * apart(s))
+    }
+
+    /// Every strip: its first row of tiles, and its images.
+    fn strips(&self) -> impl Iterator<Item = (usize, [Images; 2])> {
+        let all = self.conv.input.n * self.conv.input.height / 2;
+        (0..all).step_by(self.rows).map(move |first| (first, self.strip(self.rows.min(all - first))))
+    }
+
     /// Numbers of the memory it works in. What is there before does not matter.
     pub fn scratch(&self) -> usize {
-        ELEMENTS * self.strip(self.rows).map(apart).iter().sum::<usize>() + self.conv.output.channels
+        self.tiles().iter().sum::<usize>() + self.conv.output.channels
     }
 
     /// `G g G^T` of every pair of channels. Panics on slices of other lengths.
@@ -95,12 +106,8 @@ impl Winograd {
         self.conv.check_added(bias, per_image, finish);
         let (zeros, scratch) = scratch[..self.scratch()].split_at_mut(output.channels);
         zeros.fill(T::default());
-        let all = input.n * input.height / 2;
-        let whole = ELEMENTS * apart(self.strip(self.rows)[0]);
-        let (ins, outs) = scratch.split_at_mut(whole);
-        for first in (0..all).step_by(self.rows) {
-            let rows = self.rows.min(all - first);
-            let [from, to] = self.strip(rows);
+        let (ins, outs) = scratch.split_at_mut(self.tiles()[0]);
+        for (first, [from, to]) in self.strips() {
             (T::loops().winograd_in)(set, Inward { x, images: input, first, strip: from, v: ins });
             let each = Conv::between(from, to, 1, 1).expect("channels of a convolution");
             let weights = u.chunks_exact(each.weights());
@@ -113,7 +120,7 @@ impl Winograd {
 
     /// Numbers of the memory of [`weight_gradient_on`](Self::weight_gradient_on).
     pub fn weight_scratch(&self) -> usize {
-        ELEMENTS * self.strip(self.rows).map(apart).iter().sum::<usize>() + self.weights()
+        self.tiles().iter().sum::<usize>() + self.weights()
     }
 
     /// As [`Conv::weight_gradient`]: `dg = G^T [sum over tiles of (B^T d B) . (A dy A^T)] G`, the sums again 1x1 convolutions' own. Panics on
@@ -123,12 +130,8 @@ impl Winograd {
         assert!(x.len() >= input.len() && dy.len() >= output.len() && dw.len() == self.conv.weights(), "shapes of a convolution");
         assert!(scratch.len() >= self.weight_scratch(), "memory of a convolution");
         let (sums, scratch) = scratch[..self.weight_scratch()].split_at_mut(self.weights());
-        let all = input.n * input.height / 2;
-        let whole = ELEMENTS * apart(self.strip(self.rows)[0]);
-        let (ins, outs) = scratch.split_at_mut(whole);
-        for first in (0..all).step_by(self.rows) {
-            let rows = self.rows.min(all - first);
-            let [from, to] = self.strip(rows);
+        let (ins, outs) = scratch.split_at_mut(self.tiles()[0]);
+        for (first, [from, to]) in self.strips() {
             (T::loops().winograd_in)(set, Inward { x, images: input, first, strip: from, v: ins });
             (T::loops().winograd_back)(set, Backward { dy, images: output, first, strip: to, v: outs });
             let each = Conv::between(from, to, 1, 1).expect("channels of a convolution");
@@ -138,6 +141,45 @@ impl Winograd {
             }
         }
         (T::loops().winograd_sums)(set, Sums { sums, dw, add });
+    }
+}
+
+/// A transform of columns, then of rows.
+#[inline(always)]
+fn separable<L: Lane, const A: usize, const B: usize>(d: [[L; A]; A], f: impl Fn([L; A]) -> [L; B]) -> [[L; B]; B] {
+    let mut columns = [[d[0][0]; A]; B];
+    for j in 0..A {
+        let column = f(std::array::from_fn(|i| d[i][j]));
+        for i in 0..B {
+            columns[i][j] = column[i];
+        }
+    }
+    let mut rows = [[d[0][0]; B]; B];
+    for i in 0..B {
+        rows[i] = f(columns[i]);
+    }
+    rows
+}
+
+/// Writes the elements of every tile of a strip: `tile` gives them, from the place of a vector of the tile's first output.
+#[inline(always)]
+fn each_tile<L: Lane, const V: usize>(s: Images, first: usize, strip: Images, v: &mut [L::Item], tile: impl Fn(usize) -> [[L; 4]; 4]) {
+    let (len, tiles) = (apart(strip), s.width / 2);
+    for b in 0..s.blocks() {
+        for r in 0..strip.width / tiles {
+            let (n, ty) = ((first + r) / (s.height / 2), (first + r) % (s.height / 2));
+            for tx in 0..tiles {
+                let (from, to) = (s.at(n, b * BLOCK, 2 * ty, 2 * tx), strip.at(0, b * BLOCK, 0, r * tiles + tx));
+                for at in (0..V).map(|part| part * L::WIDTH) {
+                    let elements = tile(from + at);
+                    for i in 0..4 {
+                        for j in 0..4 {
+                            elements[i][j].store(&mut v[(4 * i + j) * len + to + at..]);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -165,29 +207,15 @@ fn scatter<L: Lane>(d: [L; 2]) -> [L; 4] {
 
 #[inline(always)]
 fn backward<T: Real, L: Lane<Item = T>, const V: usize>(Backward { dy, images: s, first, strip, v }: Backward<T>) {
-    let (len, tiles) = (apart(strip), s.width / 2);
-    for b in 0..s.blocks() {
-        for r in 0..strip.width / tiles {
-            let (n, ty) = ((first + r) / (s.height / 2), (first + r) % (s.height / 2));
-            for tx in 0..tiles {
-                let (from, to) = (s.at(n, b * BLOCK, 2 * ty, 2 * tx), strip.at(0, b * BLOCK, 0, r * tiles + tx));
-                for part in 0..V {
-                    let at = part * L::WIDTH;
-                    let d: [[L; 2]; 2] = std::array::from_fn(|i| {
-                        let row = &dy[from + i * s.row() + at..];
-                        [L::load(row), L::load(&row[BLOCK..])]
-                    });
-                    let columns = [scatter([d[0][0], d[1][0]]), scatter([d[0][1], d[1][1]])];
-                    for i in 0..4 {
-                        let row = scatter([columns[0][i], columns[1][i]]);
-                        for j in 0..4 {
-                            row[j].store(&mut v[(4 * i + j) * len + to + at..]);
-                        }
-                    }
-                }
+    each_tile::<L, V>(s, first, strip, v, |from| {
+        let mut d = [[L::splat(T::default()); 2]; 2];
+        for i in 0..2 {
+            for j in 0..2 {
+                d[i][j] = L::load(&dy[from + i * s.row() + j * BLOCK..]);
             }
         }
-    }
+        separable(d, scatter)
+    });
 }
 
 pub(super) struct Sums<'a, T> {
@@ -206,30 +234,29 @@ impl<T: Real> Task for Sums<'_, T> {
 
 /// `G^T m` for one column: `m_0 + (m_1 + m_2)/2, (m_1 - m_2)/2, (m_1 + m_2)/2 + m_3`.
 #[inline(always)]
-fn narrow<L: Lane>(m: [L; 4], half: L) -> [L; 3] {
+fn narrow<T: Real, L: Lane<Item = T>>(m: [L; 4]) -> [L; 3] {
+    let half = L::splat(T::of(0.5));
     let (sum, difference) = ((m[1] + m[2]) * half, (m[1] - m[2]) * half);
     [m[0] + sum, difference, sum + m[3]]
 }
 
 #[inline(always)]
 fn weights_out<T: Real, L: Lane<Item = T>, const V: usize>(Sums { sums, dw, add }: Sums<T>) {
-    let (square, half) = (BLOCK * BLOCK, L::splat(T::of(0.5)));
+    let square = BLOCK * BLOCK;
     let part = sums.len() / ELEMENTS;
     for (pair, dw) in dw.chunks_exact_mut(9 * square).enumerate() {
         for at in (0..square).step_by(L::WIDTH) {
-            let mut columns = [[half; 4]; 3];
-            for j in 0..4 {
-                let m: [L; 4] = std::array::from_fn(|i| L::load(&sums[(4 * i + j) * part + pair * square + at..]));
-                let c = narrow(m, half);
-                for ky in 0..3 {
-                    columns[ky][j] = c[ky];
+            let mut m = [[L::splat(T::default()); 4]; 4];
+            for i in 0..4 {
+                for j in 0..4 {
+                    m[i][j] = L::load(&sums[(4 * i + j) * part + pair * square + at..]);
                 }
             }
+            let taps = separable(m, narrow);
             for ky in 0..3 {
-                let row = narrow(columns[ky], half);
                 for kx in 0..3 {
                     let to = &mut dw[(3 * ky + kx) * square + at..];
-                    let sum = if add { L::load(to) + row[kx] } else { row[kx] };
+                    let sum = if add { L::load(to) + taps[ky][kx] } else { taps[ky][kx] };
                     sum.store(to);
                 }
             }
@@ -252,30 +279,25 @@ impl<T: Real> Task for Weights<'_, T> {
 
 /// `G g` for one column: `g_0, (g_0 + g_1 + g_2)/2, (g_0 - g_1 + g_2)/2, g_2`.
 #[inline(always)]
-fn spread<L: Lane>(g: [L; 3], half: L) -> [L; 4] {
+fn spread<T: Real, L: Lane<Item = T>>(g: [L; 3]) -> [L; 4] {
+    let half = L::splat(T::of(0.5));
     let (outer, inner) = ((g[0] + g[2]) * half, g[1] * half);
     [g[0], outer + inner, outer - inner, g[2]]
 }
 
 #[inline(always)]
 fn weights_in<T: Real, L: Lane<Item = T>, const V: usize>(Weights { w, u }: Weights<T>) {
-    let (square, half) = (BLOCK * BLOCK, L::splat(T::of(0.5)));
+    let square = BLOCK * BLOCK;
     let part = u.len() / ELEMENTS;
     // the kernel's nine taps of a pair of blocks stand one after the other
     for (pair, w) in w.chunks_exact(9 * square).enumerate() {
         for at in (0..square).step_by(L::WIDTH) {
-            let mut columns = [[half; 3]; 4];
-            for kx in 0..3 {
-                let g: [L; 3] = std::array::from_fn(|ky| L::load(&w[(3 * ky + kx) * square + at..]));
-                let s = spread(g, half);
-                for i in 0..4 {
-                    columns[i][kx] = s[i];
-                }
-            }
+            let load = |ky: usize, kx: usize| L::load(&w[(3 * ky + kx) * square + at..]);
+            let g: [[L; 3]; 3] = std::array::from_fn(|ky| std::array::from_fn(|kx| load(ky, kx)));
+            let elements = separable(g, spread);
             for i in 0..4 {
-                let s = spread(columns[i], half);
                 for j in 0..4 {
-                    s[j].store(&mut u[(4 * i + j) * part + pair * square + at..]);
+                    elements[i][j].store(&mut u[(4 * i + j) * part + pair * square + at..]);
                 }
             }
         }
@@ -306,40 +328,15 @@ fn difference<L: Lane>(d: [L; 4]) -> [L; 4] {
 
 #[inline(always)]
 fn inward<T: Real, L: Lane<Item = T>, const V: usize>(Inward { x, images: s, first, strip, v }: Inward<T>) {
-    let (len, tiles) = (apart(strip), s.width / 2);
-    for b in 0..s.blocks() {
-        for r in 0..strip.width / tiles {
-            let (n, ty) = ((first + r) / (s.height / 2), (first + r) % (s.height / 2));
-            // a tile begins one pixel up and to the left of its outputs: in the border, for the first ones
-            let start = n * s.stride + b * s.plane() + 2 * ty * s.row();
-            for tx in 0..tiles {
-                let to = strip.at(0, b * BLOCK, 0, r * tiles + tx);
-                for part in 0..V {
-                    let at = part * L::WIDTH;
-                    let mut d = [[L::splat(T::default()); 4]; 4];
-                    for i in 0..4 {
-                        let row = &x[start + i * s.row() + 2 * tx * BLOCK..][..4 * BLOCK];
-                        for j in 0..4 {
-                            d[i][j] = L::load(&row[j * BLOCK + at..]);
-                        }
-                    }
-                    let mut c = d;
-                    for j in 0..4 {
-                        let column = difference([d[0][j], d[1][j], d[2][j], d[3][j]]);
-                        for i in 0..4 {
-                            c[i][j] = column[i];
-                        }
-                    }
-                    for i in 0..4 {
-                        let row = difference(c[i]);
-                        for j in 0..4 {
-                            row[j].store(&mut v[(4 * i + j) * len + to + at..]);
-                        }
-                    }
-                }
-            }
-        }
-    }
+    each_tile::<L, V>(s, first, strip, v, |from| {
+        // a tile begins one pixel up and to the left of its outputs: in the border, for the first ones
+        let start = from - s.row() - BLOCK;
+        let row = |i: usize| {
+            let row = &x[start + i * s.row()..];
+            std::array::from_fn(|j| L::load(&row[j * BLOCK..]))
+        };
+        separable([row(0), row(1), row(2), row(3)], difference)
+    });
 }
 
 pub(super) struct Outward<'a, T> {
@@ -389,13 +386,8 @@ fn outward<T: Real, L: Lane<Item = T>, const V: usize>(f: Outward<T>) {
                             e[i][j] = L::load(&m[(4 * i + j) * len + from + at..]);
                         }
                     }
-                    let mut columns = [[*start; 4]; 2];
-                    for j in 0..4 {
-                        let c = gather([e[0][j], e[1][j], e[2][j], e[3][j]]);
-                        (columns[0][j], columns[1][j]) = (c[0], c[1]);
-                    }
-                    for (i, row) in columns.into_iter().enumerate() {
-                        for (j, sum) in gather(row).into_iter().enumerate() {
+                    for (i, row) in separable(e, gather).into_iter().enumerate() {
+                        for (j, sum) in row.into_iter().enumerate() {
                             let (py, px) = (2 * ty + i, 2 * tx + j);
                             let to = &mut y[s.at(n, b * BLOCK, py, px) + at..];
                             let sum = sum + *start;

@@ -27,12 +27,17 @@ const STRETCH: usize = 1 << 14;
 
 /// Rows that a network sees at once in training: enough to make few passes over the weights' gradients, few enough for the caches.
 pub(super) fn rows_of_a_pass(shape: [usize; 3]) -> usize {
-    1 << (4096 / (shape[1] * shape[2])).clamp(4, 64).ilog2()
+    rows(shape, 4096, 4)
 }
 
 /// Rows that a network sees at once in evaluation: few enough for the second-level cache, many enough to fill the loops' registers.
 pub fn rows_at_once(shape: [usize; 3]) -> usize {
-    1 << (784 / (shape[1] * shape[2])).clamp(1, 64).ilog2()
+    rows(shape, 784, 1)
+}
+
+/// As many rows, a power of two from `least` to 64, as have so many pixels.
+fn rows(shape: [usize; 3], pixels: usize, least: usize) -> usize {
+    1 << (pixels / (shape[1] * shape[2])).clamp(least, 64).ilog2()
 }
 
 /// Everything that changes in training, in the order of the network's [`Layout`](crate::nn::Layout).
