@@ -2,7 +2,6 @@
 //!
 //! The tables are in `fixtures/truth/` (36 digits, made from the equations alone; see the README there). How an error is
 //! measured, and against what where an entry crosses zero, is said in `vectors::accuracy`.
-#![cfg(feature = "cli")]
 
 use cld_sgm::dd::Dd;
 use cld_sgm::kernel::{Kernel, KernelValues, Objective, kernel_values, perturb_batch};

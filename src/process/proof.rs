@@ -14,7 +14,7 @@
 //! rounding, and because the algebra of the processes is generic over [`Scalar`], what runs on it is **the code that
 //! also runs on f64**. `E` enters by its derivative (`E' = -kappa E`), P3 and G by their definitions.
 //!
-//! What is not proved: the accuracy of the evaluation in f64 (tests/truth.rs, tests/properties.rs), the branches for
+//! What is not proved: the accuracy of the evaluation in f64 (tests/truth.rs, tests/library/properties.rs), the branches for
 //! `z > 350`, and the assembly of the matrices in `moments`; the last is compared with the polynomials at a few
 //! points ([`the_code_is_wired_to_what_is_proved`]).
 //!

@@ -1,7 +1,29 @@
-//! Row-major matrices as vectors, and the scales in which errors of kernels are counted.
-#![allow(dead_code)] // each test file uses its part
+//! What tests share: row-major matrices as vectors, the scales in which errors of kernels are counted, and what is one for a whole program.
+#![allow(dead_code)] // each program uses its part
 
 use cld_sgm::process::AnyProcess;
+use cld_sgm::simd::Set;
+use std::sync::{Mutex, PoisonError};
+
+/// The set in use is one for the whole program: tests that force one take turns. (Those beside them see another set, and the same bits.)
+static SET: Mutex<()> = Mutex::new(());
+
+/// What `f` gives on each available set.
+pub fn on_every_set<T>(f: impl Fn() -> T) -> Vec<(Set, T)> {
+    let _turn = SET.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = Set::current();
+    let sets: Vec<Set> = Set::ALL.into_iter().filter(|s| s.available()).collect();
+    println!("sets of instructions reached: {} of {}", sets.len(), Set::ALL.len());
+    let results = sets.into_iter().map(|set| {
+        set.force().unwrap();
+        let result = f();
+        assert_eq!(Set::current(), set, "forced by two at a time");
+        (set, result)
+    });
+    let results = results.collect();
+    before.force().unwrap();
+    results
+}
 
 /// Matrix product.
 pub fn mul(a: &[f64], b: &[f64], k: usize) -> Vec<f64> {

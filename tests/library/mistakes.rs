@@ -1,5 +1,4 @@
 //! Mistakes that public code has made, planted on purpose: the claims that judge the samplers must say which is off.
-#![cfg(feature = "cli")]
 
 use cld_sgm::audit::claims::sampler::{Subject, orders, printed, reversal};
 use cld_sgm::sampler::{Memory, Order, Stepper, entry};

@@ -2,7 +2,6 @@
 //! threads and shards do not change a bit.
 //!
 //! False alarms: the Monte Carlo claims of one run have 1e-6 together, whatever the seed; these tests make three such runs.
-#![cfg(feature = "cli")]
 
 use cld_sgm::audit::cases::cases;
 use cld_sgm::audit::run::{Audit, Options, Simulated, audit, list, merge, shard};

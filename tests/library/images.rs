@@ -1,5 +1,4 @@
 //! Image sets from files: what is right is read, what is not is refused in one sentence.
-#![cfg(feature = "cli")]
 
 use cld_sgm::data::files::{self, load, load_split};
 use cld_sgm::data::{Dither, ImageSet, picture};
@@ -354,7 +353,7 @@ fn fashion_mnist_where_it_is_installed() {
 /// longest sum, of size about 1.
 #[test]
 fn features_are_those_of_their_page() {
-    let text = include_str!("../fixtures/digits/features.json");
+    let text = include_str!("../../fixtures/digits/features.json");
     let all: serde_json::Value = serde_json::from_str(text).unwrap();
     let bytes = |v: &serde_json::Value| v.as_array().unwrap().iter().map(|k| k.as_u64().unwrap() as u8).collect::<Vec<u8>>();
     let cases = all["cases"].as_array().unwrap();

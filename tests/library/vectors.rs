@@ -1,6 +1,5 @@
 //! The test vectors: our own closed forms answer them, the published schemas and the code agree, and every quantity,
 //! process and flag is there.
-#![cfg(feature = "cli")]
 
 use cld_sgm::data::{Component, Mixture};
 use cld_sgm::diffusion::Diffusion;

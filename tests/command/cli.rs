@@ -1,5 +1,4 @@
 //! The command as a user runs it: what it prints, its exit codes, and what it does with bad input.
-#![cfg(feature = "cli")]
 
 use serde_json::{Value, json};
 use std::io::Write;

@@ -22,7 +22,7 @@
 //! What Chapman-Kolmogorov cannot see: a factor on the whole covariance, and another but consistent start (gamma for
 //! gamma M). The others do.
 //!
-//! Planted once each in the source, and seen to fail in this file and in `tests/oracles.rs`:
+//! Planted once each in the source, and seen to fail in this file and in `tests/library/oracles.rs`:
 //!
 //! | mistake | properties that failed | oracles that failed |
 //! |---|---|---|
@@ -44,8 +44,7 @@
 //! | couplings of a chain swapped | Lyapunov equation, chapman-kolmogorov, small-time, reversed | moment equations |
 //! | log-density with the whole log-determinant | conversions: mode | - |
 
-mod support;
-
+use crate::support::{abs, add, close, diagonal, keeps_sign, mean_scale, mul, rate, sandwich, spread, transpose};
 use cld_sgm::dd::Dd;
 use cld_sgm::kernel::{Kernel, KernelValues, Objective, kernel_values};
 use cld_sgm::process::{
@@ -57,7 +56,6 @@ use cld_sgm::small::Mat;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::cell::Cell;
-use support::{abs, add, close, diagonal, keeps_sign, mean_scale, mul, rate, sandwich, spread, transpose};
 
 const ULP: f64 = f64::EPSILON;
 

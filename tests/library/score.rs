@@ -1,9 +1,9 @@
 //! Exact scores of mixtures: against tables of 36 digits, and against a dense route in 106 bits that shares no formula.
 
+use crate::support::on_every_set;
 use cld_sgm::data::{Component, Mixture, entry};
 use cld_sgm::dd::Dd;
 use cld_sgm::score::{MixtureScore, Score};
-use cld_sgm::simd::Set;
 use cld_sgm::{Cld, CldPosition, Diffusion, Langevin, Psld, Schedule, SubVp, Ve, Vp};
 use serde_json::Value as Json;
 
@@ -255,7 +255,6 @@ fn rows_do_not_depend_on_their_batch() {
     let (mixture, diffusion) = ((entry("diamond").unwrap().build)().unwrap(), Diffusion::paper().unwrap());
     let score = MixtureScore::new(diffusion.clone(), mixture.clone());
     let all = points(&diffusion, &mixture, 0.3, 200);
-    let before = Set::current();
     let run = |from: usize, rows: usize| {
         let u: Vec<Vec<f64>> = all.iter().map(|c| c[from * 2..(from + rows) * 2].to_vec()).collect();
         let mut out = vec![vec![0.0; rows * 2]];
@@ -263,13 +262,12 @@ fn rows_do_not_depend_on_their_batch() {
         out.swap_remove(0)
     };
     let want = run(0, 200);
-    for set in Set::ALL.into_iter().filter(|s| s.available()) {
-        set.force().unwrap();
-        for (from, rows) in [(0, 1), (3, 7), (60, 65), (72, 128), (0, 200), (199, 1), (5, 0)] {
-            assert_eq!(run(from, rows), want[from * 2..(from + rows) * 2], "{} rows from {from} on {}", rows, set.name());
+    let parts = [(0, 1), (3, 7), (60, 65), (72, 128), (0, 200), (199, 1), (5, 0)];
+    for (set, results) in on_every_set(|| parts.map(|(from, rows)| run(from, rows))) {
+        for ((from, rows), got) in parts.into_iter().zip(results) {
+            assert_eq!(got, want[from * 2..(from + rows) * 2], "{rows} rows from {from} on {}", set.name());
         }
     }
-    before.force().unwrap();
 }
 
 /// Catches a wrong shape let in, and NaN turned into a number.

@@ -1,4 +1,4 @@
-//! Networks: gradients against central differences of the same loops in f64. Against PyTorch: `tests/nn_torch.rs`.
+//! Networks: gradients against central differences of the same loops in f64. Against PyTorch: `tests/library/nn_torch.rs`.
 
 use cld_sgm::nn::{Graph, Layout, Mlp, Session, UNet};
 use cld_sgm::simd::Real;

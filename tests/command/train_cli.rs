@@ -1,5 +1,4 @@
 //! `cld sample`, `nll` and `eval` with a checkpoint, as a user runs them.
-#![cfg(feature = "cli")]
 
 use cld_sgm::train::checkpoint::{SoFar, write};
 use cld_sgm::train::config::{Config, process};

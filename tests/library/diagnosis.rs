@@ -2,7 +2,6 @@
 //!
 //! The planted answers come from the closed forms (or, for cancellation, from the formulas as printed in the paper),
 //! the hypotheses from the generic route in double words: what judges is not what was planted.
-#![cfg(feature = "cli")]
 
 use cld_sgm::kernel::{Kernel, KernelValues, kernel_values};
 use cld_sgm::process::{Custom, Params};

@@ -1,5 +1,4 @@
 //! Runs of training as a user has them: the same bits however they are run, stopped or killed; files that outlive all of it; refusals.
-#![cfg(feature = "cli")]
 
 use cld_sgm::train::checkpoint::{self, Checkpoint};
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};

@@ -3,7 +3,6 @@
 //! The expectations were worked out apart from this crate, with 200-digit arithmetic on the recorded arrays (see
 //! `fixtures/peers/README.md`): means, drifts, priors and integrals are right; variances are right plus the declared
 //! constant plus cancellation of at most 4 units of 2^-53; nothing else is off. A false alarm fails as a miss does.
-#![cfg(feature = "cli")]
 
 use cld_sgm::vectors::answers::read_answers;
 use cld_sgm::vectors::compare::{Class, Report, judge};

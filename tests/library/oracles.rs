@@ -9,14 +9,12 @@
 //!
 //! Entries that cross zero are measured against their largest term.
 
-mod support;
-
+use crate::support::{close, diagonal, keeps_sign, mean_scale, mul, rate, spread, transpose};
 use cld_sgm::dd::Dd;
 use cld_sgm::process::{AnyProcess, Custom, Langevin, Params, entry, erase};
 use cld_sgm::schedule::{Schedule, Span};
 use cld_sgm::small::Mat;
 use ode_solvers::{DVector, Dop853, OutputType, System};
-use support::{close, diagonal, keeps_sign, mean_scale, mul, rate, spread, transpose};
 
 fn processes() -> Vec<(String, Box<dyn AnyProcess>)> {
     let mut out: Vec<(String, Box<dyn AnyProcess>)> = vec![];

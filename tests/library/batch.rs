@@ -1,31 +1,11 @@
 //! Batches of kernels: against single ones, against double words, and the same bits on every set of instructions.
 
+use crate::support::on_every_set;
 use cld_sgm::dd::Dd;
 use cld_sgm::kernel::KernelBatch;
-use cld_sgm::simd::Set;
 use cld_sgm::{Cld, Kernel, LinearSde, Objective, Schedule, Vp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::sync::Mutex;
-
-/// The set in use is one for the whole program: tests that force one take turns.
-static SET: Mutex<()> = Mutex::new(());
-
-/// What `f` gives on each available set.
-fn on_every_set<T>(f: impl Fn() -> T) -> Vec<(Set, T)> {
-    let _turn = SET.lock().unwrap();
-    let before = Set::current();
-    let sets: Vec<Set> = Set::ALL.into_iter().filter(|s| s.available()).collect();
-    println!("sets of instructions reached: {} of {}", sets.len(), Set::ALL.len());
-    let results = sets.into_iter().map(|set| {
-        set.force().unwrap();
-        assert_eq!(Set::current(), set);
-        (set, f())
-    });
-    let results = results.collect();
-    before.force().unwrap();
-    results
-}
 
 fn log_uniform(rng: &mut StdRng, low: f64, high: f64) -> f64 {
     (rng.random::<f64>() * (high / low).ln() + low.ln()).exp().clamp(low, high)

@@ -1,5 +1,4 @@
 //! Paths: orders of the schemes, the law of what runs, independence of threads, and normals as good as the reference.
-#![cfg(feature = "cli")]
 
 use cld_sgm::audit::cases::cases;
 use cld_sgm::audit::orders;

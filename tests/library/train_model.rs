@@ -1,5 +1,4 @@
 //! Training steps and networks as scores: against plain computations in f64, and against closed forms on Gaussian data.
-#![cfg(feature = "cli")]
 
 use cld_sgm::Diffusion;
 use cld_sgm::data::{Component, Mixture};

@@ -1,0 +1,5 @@
+//! The command `cld` as a user runs it, one program: a module per subject.
+
+mod cli;
+mod train;
+mod train_cli;

@@ -1,0 +1,35 @@
+//! The library's tests, one program: a module per subject. What they share of the process is only what `support` hands out in turn.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod batch;
+mod likelihood;
+mod losses;
+mod mixture_orders;
+mod nn;
+mod nn_torch;
+mod oracles;
+mod orders;
+mod properties;
+mod refusals;
+mod sampler;
+mod score;
+mod simd;
+
+#[cfg(feature = "cli")]
+mod audit;
+#[cfg(feature = "cli")]
+mod diagnosis;
+#[cfg(feature = "cli")]
+mod images;
+#[cfg(feature = "cli")]
+mod mistakes;
+#[cfg(feature = "cli")]
+mod peers;
+#[cfg(feature = "cli")]
+mod simulate;
+#[cfg(feature = "cli")]
+mod train_model;
+#[cfg(feature = "cli")]
+mod vectors;
