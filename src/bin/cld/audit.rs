@@ -4,9 +4,9 @@ use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads, wr
 use crate::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
-use cld_sgm::audit::run::{Audit, Options, SHARD_SCHEMA, Shard, audit, list, merge, shard};
-use cld_sgm::audit::{Plant, report};
-use cld_sgm::vectors::arrays::write_whole;
+use cld_sgm::audit::run::{Audit, Options, audit, list, merge, shard};
+use cld_sgm::audit::{Plant, Shard, report};
+use cld_sgm::vectors::arrays::{read_text, write_whole};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -108,20 +108,19 @@ pub fn run(args: &Args) -> Result<Outcome> {
         writable(&output.html)?;
         output.json.as_deref().map_or(Ok(()), writable)?;
         let shards = files.iter().map(|f| read_shard(f)).collect::<Result<Vec<_>>>()?;
-        return show(&merge(&shards)?, output);
+        let bar = Mutex::new(Bar::at_once("auditing"));
+        let found = merge(&shards, &|done, total| advance(&bar, done, total))?;
+        drop(bar);
+        return show(&found, output);
     }
     threads(args.threads)?;
     let o = options(args)?;
     if args.list {
-        print(&list(&o)?.iter().map(|id| format!("{id}\n")).collect::<String>())?;
+        print(&list(&o)?.iter().map(|c| format!("{}\n", c.id)).collect::<String>())?;
         return Ok(Outcome::Fine);
     }
-    let bar = Mutex::new(Bar::new("simulating"));
-    let progress = |done: usize, total: usize| {
-        if let Ok(mut bar) = bar.lock() {
-            bar.set(done, total);
-        }
-    };
+    let bar = Mutex::new(Bar::at_once("auditing"));
+    let progress = |done: u64, total: u64| advance(&bar, done, total);
     if let Some(text) = &args.shard {
         let bad = || Error::parameter("shard", format!("`{text}`"), "I/N, such as 1/4");
         let (i, n) = text.split_once('/').ok_or_else(bad)?;
@@ -140,14 +139,16 @@ pub fn run(args: &Args) -> Result<Outcome> {
     show(&found, &args.output)
 }
 
+/// Moves the bar, whose unit is a million steps of paths.
+fn advance(bar: &Mutex<Bar>, done: u64, total: u64) {
+    const UNIT: u64 = 1_000_000;
+    if let Ok(mut bar) = bar.lock() {
+        bar.set((done / UNIT) as usize, (total / UNIT).max(1) as usize);
+    }
+}
+
 fn read_shard(path: &Path) -> Result<Shard> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|e| Error::Io { path: name.clone(), problem: format!("cannot be read: {e}") })?;
-    serde_json::from_str(&text).map_err(|e| Error::Format {
-        file: name,
-        place: format!("line {}, column {}", e.line(), e.column()),
-        problem: format!("is not a shard ({SHARD_SCHEMA}): {e}"),
-    })
+    Shard::parse(&read_text(path)?, &path.display().to_string())
 }
 
 fn show(a: &Audit, output: &Output) -> Result<Outcome> {
@@ -160,12 +161,12 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
         .collect();
     let mut text = table(&["process", "method", "claims", "worst", "power", "verdict"], &rows);
     text += "\nworst: the largest deviation in units of its tolerance. power: the relative error that is caught (in simulations with probability 0.999;\nmeans apart).\n";
-    for e in a.evidence.iter().filter(|e| !e.holds) {
+    for e in a.evidence.iter().filter(|e| !e.holds()) {
         text += &format!(
             "\n{} {}: {} times its tolerance\n     {}\n     tolerance {}\n",
             styled(BAD, "OFF"),
             styled(BOLD, &e.claim.id),
-            short(e.worst),
+            short(e.worst()),
             e.claim.statement,
             e.claim.tolerance
         );
@@ -173,7 +174,7 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
     if let Some(p) = a.uniform {
         text += &format!(
             "\nAll {} p-values of the simulations against the uniform law: p = {}.\n",
-            a.evidence.iter().map(|e| e.p.len()).sum::<usize>(),
+            a.evidence.iter().map(|e| e.p().len()).sum::<usize>(),
             short(p)
         );
     }
@@ -181,7 +182,7 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
         write_whole(file, to_json(a)?.as_bytes())?;
     }
     write_whole(&output.html, report::html(a).as_bytes())?;
-    let off = a.evidence.iter().filter(|e| !e.holds).count();
+    let off = a.evidence.iter().filter(|e| !e.holds()).count();
     text += &format!("\nReport: {}\n", output.html.display());
     text += &if off == 0 {
         format!("{}: {} claims hold (false-alarm probability of the run: 1e-6)\n", styled(GOOD, "All is well"), a.evidence.len())
