@@ -9,6 +9,11 @@ pub fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
+/// Whether `a` is worse than `b`: larger, or a NaN where `b` is none. For those who also keep where the worst is.
+pub fn is_worse(a: f64, b: f64) -> bool {
+    a > b || (a.is_nan() && !b.is_nan())
+}
+
 /// The largest size, `|x|`; NaN if any is NaN, 0 of none.
 pub fn largest<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     values.into_iter().fold(0.0, |size, x| worse(size, x.abs()))
@@ -107,6 +112,7 @@ mod tests {
         for (error, bound) in [(f64::NAN, 1.0), (0.0, f64::NAN), (f64::NAN, f64::NAN), (2.0, 1.0), (f64::INFINITY, 1.0)] {
             assert!(!within(error, bound), "{error} within {bound}");
         }
+        assert!(is_worse(2.0, 1.0) && is_worse(f64::NAN, 1.0) && !is_worse(1.0, f64::NAN) && !is_worse(f64::NAN, f64::NAN));
         assert!(!within(0.0, f64::INFINITY) && within(0.0, 0.0) && within(1.0, 1.0));
     }
 }
