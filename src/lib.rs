@@ -55,7 +55,9 @@
 //! | [`loss`] | denoising and hybrid score matching, weightings, random times |
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
 //! | [`likelihood`] | by the flow, its bounds, bits per dimension |
-//! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
+//! | `truth` | what each quantity should be, by the generic route in double words (feature `cli`) |
+//! | `check` | answers, verdicts, diagnoses (feature `cli`) |
+//! | `vectors` | test vectors, accuracy tables (feature `cli`) |
 //! | `train` | training of networks, and these as scores (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
@@ -65,6 +67,8 @@
 
 #[cfg(feature = "cli")]
 pub mod audit;
+#[cfg(feature = "cli")]
+pub mod check;
 pub mod data;
 pub mod dd;
 pub mod diffusion;
@@ -85,6 +89,8 @@ pub mod small;
 pub mod special;
 #[cfg(feature = "cli")]
 pub mod train;
+#[cfg(feature = "cli")]
+pub mod truth;
 #[cfg(feature = "cli")]
 pub mod vectors;
 

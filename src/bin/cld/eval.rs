@@ -5,11 +5,11 @@ use crate::setting::Setting;
 use crate::show::{print, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
+use cld_sgm::check::answers::parse_json;
 use cld_sgm::kernel::kernel_values;
-use cld_sgm::vectors::answers::parse_json;
+use cld_sgm::truth::predict::CHANNELS;
 use cld_sgm::vectors::arrays::read_text;
 use cld_sgm::vectors::eval::{evaluate, reply_row};
-use cld_sgm::vectors::predict::CHANNELS;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 

@@ -3,14 +3,15 @@
 //! Nothing here uses the closed forms: a user's answers, and our own closed forms too, are judged by
 //! [`doubling`](crate::process::doubling) from drift and noise alone, which the high-precision tables hold to account.
 
-use super::arrays::Array;
 use super::config::Config;
-use super::reverse::{self, SqrtDt};
+use super::reading::Reading;
+use super::reverse;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::process::{AnyLaw, AnyProcess, Custom, erase};
 use crate::schedule::{Schedule, Span};
 use crate::small::Mat;
+use crate::vectors::arrays::Array;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -80,34 +81,8 @@ pub struct Model {
     schedule: Schedule,
     /// Initial variance in units of the mass.
     pub gamma: f64,
-    /// Added to every variance.
-    pub epsilon: f64,
-    /// Multiplies every integral and rate.
-    pub rate_factor: f64,
-    /// 1 - t for t.
-    pub one_minus_t: bool,
-    /// Sign of every covariance entry between an even and an odd channel.
-    pub flip_cov: bool,
-    /// The same for the mean matrix and the drift.
-    pub flip_mean: bool,
-    /// Upper Cholesky factor.
-    pub upper: bool,
-    /// The covariance where its Cholesky factor belongs.
-    pub variance_for_factor: bool,
-    /// The square root of a variance where the variance belongs.
-    pub deviation_for_variance: bool,
-    /// The score taken at the end of the step.
-    pub score_at_end: bool,
-    /// Half of `G G^T` where all of it belongs, in kick and drift (and all for half in the likelihood weighting).
-    pub half_kick: bool,
-    /// How a step's noise depends on its length.
-    pub sqrt_dt: SqrtDt,
-    /// Variance 1 for the prior's velocity.
-    pub prior_one: bool,
-    /// The denoising step with noise.
-    pub denoise_noise: bool,
-    /// The other one of SSCS's two second half steps.
-    pub other_half: bool,
+    /// By which conventions.
+    pub reading: Reading,
     /// The gamma that the file gives, under DSM, too.
     pub(super) declared_gamma: Option<f64>,
     /// Whether the objective is HSM.
@@ -163,14 +138,14 @@ impl Row {
         let (f, _) = self.factors()?;
         let (a, b) = (i / k, i % k);
         let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.abs().max(truth.hi.abs()), cancellation, t };
-        if model.variance_for_factor {
+        if model.reading.variance_for_factor {
             return Ok(cell(cov[i], self.cov_scale[i], self.rounding[i]));
         }
-        let l = &f[usize::from(model.upper)];
+        let l = &f[usize::from(model.reading.upper)];
         let lead = l[b * k + b];
         let off = a != b && l[i] != 0.0;
         let scale = if off { self.cov_scale[i] / lead } else { l[i] };
-        let first = b == if model.upper { k - 1 } else { 0 };
+        let first = b == if model.reading.upper { k - 1 } else { 0 };
         let moves = if first { self.rounding[b * k + b] / cov[b * k + b].hi } else { self.det_moves(k) };
         Ok(cell(Dd::from(l[i]), scale, l[i].abs() * moves + if off { self.rounding[i] / lead } else { 0.0 }))
     }
@@ -186,20 +161,7 @@ impl Model {
             process: c.process()?,
             schedule: c.schedule,
             gamma: c.objective.gamma(),
-            epsilon: 0.0,
-            rate_factor: 1.0,
-            one_minus_t: false,
-            flip_cov: false,
-            flip_mean: false,
-            upper: c.upper,
-            variance_for_factor: false,
-            deviation_for_variance: false,
-            score_at_end: false,
-            half_kick: false,
-            sqrt_dt: SqrtDt::Right,
-            prior_one: false,
-            denoise_noise: false,
-            other_half: false,
+            reading: Reading { upper: c.upper, ..Reading::RIGHT },
             declared_gamma: c.gamma,
             hsm: c.objective.name() == "hsm",
             rows: RefCell::default(),
@@ -224,22 +186,22 @@ impl Model {
 
     /// The interval of the process's clock for `[s, t]`.
     pub(super) fn span(&self, s: f64, t: f64) -> Result<Span> {
-        let (s, t) = if self.one_minus_t && s == 0.0 { (0.0, 1.0 - t) } else { (s, t) };
+        let (s, t) = if self.reading.one_minus_t && s == 0.0 { (0.0, 1.0 - t) } else { (s, t) };
         let on = self.schedule.span(s, t)?;
-        let c = Dd::from(self.rate_factor);
+        let c = Dd::from(self.reading.rate_factor);
         Ok(Span { start: on.start * c, tau: on.tau * c })
     }
 
     /// The rate `b(t)`.
     pub(super) fn rate(&self, t: f64) -> Dd {
-        Dd::from(self.schedule.rate(if self.one_minus_t { 1.0 - t } else { t })) * Dd::from(self.rate_factor)
+        Dd::from(self.schedule.rate(if self.reading.one_minus_t { 1.0 - t } else { t })) * Dd::from(self.reading.rate_factor)
     }
 
     /// Inverse of the stationary covariance, row-major.
     pub(super) fn stationary_precision(&self) -> Result<Vec<Dd>> {
         let k = self.channels();
         let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
-        let one = |n: usize| if self.prior_one && n.is_multiple_of(k + 1) { 1.0 } else { s[n] };
+        let one = |n: usize| if self.reading.prior_one && n.is_multiple_of(k + 1) { 1.0 } else { s[n] };
         Ok(reverse::inverse(&(0..k * k).map(|n| Dd::from(one(n))).collect::<Vec<_>>(), k)?.0)
     }
 
@@ -274,9 +236,9 @@ impl Model {
             rows: RefCell::default(),
             reversed: OnceCell::new(),
             // the clock of a step is that of its ends
-            one_minus_t: false,
-            upper: false,
-            ..*self
+            reading: Reading { one_minus_t: false, upper: false, ..self.reading },
+            declared_gamma: self.declared_gamma,
+            hsm: self.hsm,
         };
         Ok(self.reversed.get_or_init(|| Box::new(model)))
     }
@@ -292,15 +254,15 @@ impl Model {
             return Ok(row.clone());
         }
         let on = self.span(s, t)?;
-        let mut law = self.process.law(on, gamma, self.epsilon);
+        let mut law = self.process.law(on, gamma, self.reading.epsilon);
         let k = self.channels();
         let odd = |i: usize| (i / k + i % k) % 2 == 1;
         let flip = |v: &mut Vec<Dd>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
         let flip64 = |v: &mut Vec<f64>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
-        if self.flip_mean {
+        if self.reading.flip_mean {
             flip(&mut law.mean);
         }
-        if self.flip_cov {
+        if self.reading.flip_cov {
             flip(&mut law.cov);
             if let Some((f, _)) = &mut law.moments.factors {
                 f.iter_mut().for_each(flip64);
@@ -458,8 +420,8 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
         "schedule.rate" | "schedule.integral" => {
             let cells = (0..n).map(|r| {
                 let v = if quantity == "schedule.rate" {
-                    let at = if model.one_minus_t { 1.0 - t[r] } else { t[r] };
-                    Dd::from(model.schedule.rate(at)) * Dd::from(model.rate_factor)
+                    let at = if model.reading.one_minus_t { 1.0 - t[r] } else { t[r] };
+                    Dd::from(model.schedule.rate(at)) * Dd::from(model.reading.rate_factor)
                 } else {
                     model.span(s[r], t[r])?.tau
                 };
@@ -473,12 +435,12 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
         "process.drift_diffusion" => {
             let (u, d) = read.block("u", k)?;
             let mut f = model.process.drift();
-            if model.flip_mean {
+            if model.reading.flip_mean {
                 f.iter_mut().enumerate().filter(|(i, _)| (i / k + i % k) % 2 == 1).for_each(|(_, x)| *x = -*x);
             }
             let mut cells = Vec::with_capacity(u.len());
             for r in 0..n {
-                let b = model.schedule.rate(if model.one_minus_t { 1.0 - t[r] } else { t[r] }) * model.rate_factor;
+                let b = model.schedule.rate(if model.reading.one_minus_t { 1.0 - t[r] } else { t[r] }) * model.reading.rate_factor;
                 let start = model.span(0.0, t[r])?.start.to_f64() + model.span(0.0, t[r])?.tau.to_f64();
                 let g = model.process.noise_at(start);
                 for i in 0..k {
@@ -513,7 +475,7 @@ fn prior(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<R
     let k = model.channels();
     let horizon = model.span(0.0, 1.0).map(|s| s.tau.to_f64()).unwrap_or(1.0);
     let mut cov = model.process.prior(horizon);
-    if model.prior_one {
+    if model.reading.prior_one {
         (1..k).for_each(|i| cov[i * k + i] = 1.0);
     }
     let diagonal = (0..k * k).all(|i| i / k == i % k || cov[i] == 0.0);
@@ -586,7 +548,7 @@ fn kernel_row(
         }
         "kernel.cov" => {
             let c = |i: usize| {
-                if model.deviation_for_variance && i / k == i % k {
+                if model.reading.deviation_for_variance && i / k == i % k {
                     let root = cov[i].sqrt();
                     return cell(root, 0.5 * row.cov_scale[i] / root.hi, row.rounding[i] / root.hi);
                 }
@@ -600,7 +562,7 @@ fn kernel_row(
         }
         "kernel.inverse_transpose_factor" => {
             let (f, _) = row.factors()?;
-            let (l, it) = (&f[usize::from(model.upper)], &f[3 + usize::from(model.upper)]);
+            let (l, it) = (&f[usize::from(model.reading.upper)], &f[3 + usize::from(model.reading.upper)]);
             let c = |i: usize| {
                 let (a, b) = (i / k, i % k);
                 let scale = if a != b && it[i] != 0.0 { row.cov_scale[b * k + a] / (l[a * k + a].powi(2) * l[b * k + b]) } else { it[i] };
@@ -627,10 +589,10 @@ fn kernel_row(
         "kernel.ell" => {
             let (f, _) = row.factors()?;
             let mut ell = 1.0 / f[0][k * k - 1];
-            if model.upper {
+            if model.reading.upper {
                 ell = 1.0 / f[1][0];
             }
-            if model.variance_for_factor {
+            if model.reading.variance_for_factor {
                 ell *= ell;
             }
             let c = cell(Dd::from(ell), ell, ell * (det_moves + diag_moves(0)));
@@ -675,7 +637,7 @@ fn kernel_row(
             let (f, _) = row.factors()?;
             let back = quantity == "kernel.eps_from_score";
             let (v, d) = read.block(if back { "score" } else { "eps" }, k)?;
-            let a = &f[(if back { 0 } else { 3 }) + usize::from(model.upper)];
+            let a = &f[(if back { 0 } else { 3 }) + usize::from(model.reading.upper)];
             let m = |i: usize| {
                 let x = if back { a[i % k * k + i / k] } else { a[i] };
                 cell(Dd::from(-x), x, x.abs() * det_moves)
