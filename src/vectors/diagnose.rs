@@ -6,11 +6,11 @@
 //! of one output and must then reproduce all the others. The answer is a short list: the hypothesis that explains
 //! most outputs first, then the one that explains most of the rest. Tight explanations come before loose ones.
 
-use super::arrays::Precision;
 use super::compare::{CANCELLATION, Class, Unit, distance, size, some_rows, tolerance};
 use super::config::Config;
 use super::predict::{Cell, Inputs, Model, predict};
 use super::reverse::{SqrtDt, covers};
+use crate::files::Precision;
 use crate::kernel::Objective;
 use crate::process::{AnyProcess, Custom, Value, erase};
 use crate::small::Mat;
@@ -338,7 +338,7 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
         return Match::No;
     }
     // what is computed from arrays in f32 is held to f32 here: the verdict is about the numbers, this about their cause
-    let single = u.entry.inputs.values().any(|a| a.precision == Precision::F32);
+    let single = u.entry.inputs.values().any(|a| a.precision != Precision::F64);
     let p = if single { Precision::F32 } else { u.got.precision };
     let tolerance = tolerance(p);
     let declared = u.entry.config.epsilon_added;
@@ -371,7 +371,7 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
                     }
                 }
                 SingleCancellation => {
-                    let stored = p == Precision::F32 || got.iter().all(|x| *x == f64::from(*x as f32));
+                    let stored = p != Precision::F64 || got.iter().all(|x| *x == f64::from(*x as f32));
                     if stored && agree(&cells, &got, p, super::compare::F32_TOLERANCE, CANCELLATION * SINGLE) {
                         Match::Loose
                     } else {

@@ -2,9 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`arrays`] | `.npz` in and out, with limits |
 //! | [`config`] | a process as files describe it |
-//! | [`decimal`] | decimal strings to double words: high-precision tables |
 //! | [`predict`] | what each quantity should be, by the generic route |
 //! | [`reverse`] | the same for steps, scores, losses and likelihoods |
 //! | [`answers`] | reading a manifest and its arrays |
@@ -17,10 +15,8 @@
 
 pub mod accuracy;
 pub mod answers;
-pub mod arrays;
 pub mod compare;
 pub mod config;
-pub mod decimal;
 pub mod diagnose;
 pub mod eval;
 pub mod generate;

@@ -3,11 +3,11 @@
 //! Nothing here uses the closed forms: a user's answers, and our own closed forms too, are judged by
 //! [`doubling`](crate::process::doubling) from drift and noise alone, which the high-precision tables hold to account.
 
-use super::arrays::Array;
 use super::config::Config;
 use super::reverse::{self, SqrtDt};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::files::Array;
 use crate::process::{AnyLaw, AnyProcess, Custom, erase};
 use crate::schedule::{Schedule, Span};
 use crate::small::Mat;

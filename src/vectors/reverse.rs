@@ -3,10 +3,10 @@
 //!
 //! `s` is the score of the noised channels, `tau = h b(t)`, S the stationary covariance, `L L^T` the kernel's covariance.
 
-use super::arrays::Array;
 use super::predict::{CHANNELS, Cell, Model, Reader, Row};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::files::Array;
 
 /// Settings of an entry that are not arrays: field, and the words it may have (empty: a number; `true`, `false` otherwise).
 pub const OPTIONS: &[(&str, &[&str])] = &[
