@@ -7,6 +7,7 @@
 //! most outputs first, then the one that explains most of the rest. Tight explanations come before loose ones.
 
 use super::compare::{CANCELLATION, Class, Unit, distance, size, some_rows, tolerance};
+use crate::files::Precision;
 use crate::kernel::Objective;
 use crate::process::{AnyProcess, Custom, Value, erase};
 use crate::small::Mat;
@@ -14,7 +15,6 @@ use crate::truth::config::Config;
 use crate::truth::predict::{Cell, Inputs, Model, predict};
 use crate::truth::reading::SqrtDt;
 use crate::truth::reverse::covers;
-use crate::vectors::arrays::Precision;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -339,7 +339,7 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
         return Match::No;
     }
     // what is computed from arrays in f32 is held to f32 here: the verdict is about the numbers, this about their cause
-    let single = u.entry.inputs.values().any(|a| a.precision == Precision::F32);
+    let single = u.entry.inputs.values().any(|a| a.precision != Precision::F64);
     let p = if single { Precision::F32 } else { u.got.precision };
     let tolerance = tolerance(p);
     let declared = u.entry.config.epsilon_added;
@@ -372,7 +372,7 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
                     }
                 }
                 SingleCancellation => {
-                    let stored = p == Precision::F32 || got.iter().all(|x| *x == f64::from(*x as f32));
+                    let stored = p != Precision::F64 || got.iter().all(|x| *x == f64::from(*x as f32));
                     if stored && agree(&cells, &got, p, super::compare::F32_TOLERANCE, CANCELLATION * SINGLE) {
                         Match::Loose
                     } else {

@@ -7,7 +7,7 @@ use super::predict::{CHANNELS, Cell, Model, Reader, Row};
 use super::reading::SqrtDt;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
-use crate::vectors::arrays::Array;
+use crate::files::Array;
 
 /// Settings of an entry that are not arrays: field, and the words it may have (empty: a number; `true`, `false` otherwise).
 pub const OPTIONS: &[(&str, &[&str])] = &[
