@@ -56,7 +56,9 @@
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
 //! | [`likelihood`] | by the flow, its bounds, bits per dimension |
 //! | `files` | arrays, JSON and texts with limits; files written whole or not at all (feature `cli`) |
-//! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
+//! | `truth` | what each quantity should be, by the generic route in double words (feature `cli`) |
+//! | `check` | answers, verdicts, diagnoses (feature `cli`) |
+//! | `vectors` | test vectors, accuracy tables (feature `cli`) |
 //! | `train` | training of networks, and these as scores (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
@@ -66,6 +68,8 @@
 
 #[cfg(feature = "cli")]
 pub mod audit;
+#[cfg(feature = "cli")]
+pub mod check;
 pub mod data;
 pub mod dd;
 pub mod diffusion;
@@ -88,6 +92,8 @@ pub mod small;
 pub mod special;
 #[cfg(feature = "cli")]
 pub mod train;
+#[cfg(feature = "cli")]
+pub mod truth;
 #[cfg(feature = "cli")]
 pub mod vectors;
 

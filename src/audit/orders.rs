@@ -10,7 +10,7 @@ use super::claim::{Claim, Evidence, Figure, Method, Plant};
 use crate::error::Result;
 use crate::simulate::{Forward, Scheme, SchemeLaw, Sde, affine_step, scheme_law};
 use crate::small::Mat;
-use crate::vectors::predict::CHANNELS;
+use crate::truth::predict::CHANNELS;
 
 /// The interval over which orders are measured: away from 0, so that every entry of the law is of the size of 1, and away
 /// from the stationary law, so that none has forgotten its past.

@@ -19,14 +19,14 @@
 //! **Left out** is what f64 cannot hold: true values below the smallest normal number, or beyond the largest. There the
 //! crate's value must still be finite, and no larger than twice the smallest normal number.
 
-use super::config;
-use super::config::Config;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::{decimal, parse_json};
 use crate::kernel::kernel_values;
 use crate::process::doubling;
 use crate::small::Mat;
+use crate::truth::config;
+use crate::truth::config::Config;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::HashMap;

@@ -2,22 +2,19 @@
 //!
 //! Expected values come from the generic route in double words, rounded once; not from the closed forms.
 
-use super::config::Config;
-use super::predict::{Inputs, Model, QUANTITIES, outputs, predict};
-use super::reverse;
 use crate::error::{Error, Result};
 use crate::files::arrays::stage_npz;
 use crate::files::write::{Staged, stage, sweep};
 use crate::files::{Array, Lock};
+use crate::truth::config::Config;
+use crate::truth::predict::{Inputs, Model, QUANTITIES, outputs, predict};
+use crate::truth::reverse;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Fields of a vectors manifest.
-pub(super) const MANIFEST_KEYS: &[&str] = &["schema", "version", "seed", "about", "arrays", "notes", "entries"];
 
 /// Groups of quantities that can be asked for: name and quantities. `transition` is the kernel over `[s, t]`, s > 0.
 pub const SUITES: &[(&str, &[&str])] = &[

@@ -4,9 +4,9 @@
 //! `fixtures/peers/README.md`): means, drifts, priors and integrals are right; variances are right plus the declared
 //! constant plus cancellation of at most 4 units of 2^-53; nothing else is off. A false alarm fails as a miss does.
 
+use cld_sgm::check::answers::read_answers;
+use cld_sgm::check::compare::{Class, Report, judge};
 use cld_sgm::files::Limits;
-use cld_sgm::vectors::answers::read_answers;
-use cld_sgm::vectors::compare::{Class, Report, judge};
 use std::collections::BTreeMap;
 use std::path::Path;
 

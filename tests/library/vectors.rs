@@ -1,6 +1,10 @@
 //! The test vectors: our own closed forms answer them, the published schemas and the code agree, and every quantity,
 //! process and flag is there.
 
+use cld_sgm::check::answers::{Answer, read_answers};
+use cld_sgm::check::answers::{Answer, read_answers};
+use cld_sgm::check::compare::judge;
+use cld_sgm::check::compare::judge;
 use cld_sgm::data::{Component, Mixture};
 use cld_sgm::diffusion::Diffusion;
 use cld_sgm::files::{Array, Limits, read_npz, write_npz};
@@ -11,12 +15,8 @@ use cld_sgm::sampler::flow::slope;
 use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::{Denoise, Grid, Memory, Stepper, entry};
 use cld_sgm::score::{Conversion, Gaussian, MixtureScore, Parametrisation, Score};
-use cld_sgm::vectors::answers::{Answer, read_answers};
-use cld_sgm::vectors::compare::judge;
-use cld_sgm::vectors::config::Config;
+use cld_sgm::truth::config::Config;
 use cld_sgm::vectors::generate::{NOTES, Request, SUITES, generate};
-use cld_sgm::vectors::predict::{CHANNELS, NOT_YET, QUANTITIES};
-use cld_sgm::vectors::reverse::OPTIONS;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -312,7 +312,7 @@ fn schemas_agree_with_the_code() {
                 };
                 example.insert(key.clone(), value);
             }
-            assert!(cld_sgm::vectors::config::schedule(&Value::Object(example.clone())).is_ok(), "{example:?}");
+            assert!(cld_sgm::truth::config::schedule(&Value::Object(example.clone())).is_ok(), "{example:?}");
         }
     }
     let pattern =

@@ -17,8 +17,8 @@ use crate::sampler::{Denoise, Grid, Memory, Order, REGISTRY, Stepper};
 use crate::schedule::Schedule;
 use crate::score::{Gaussian, Score};
 use crate::small::Mat;
-use crate::vectors::config::Config;
-use crate::vectors::predict::CHANNELS;
+use crate::truth::config::Config;
+use crate::truth::predict::CHANNELS;
 use serde_json::json;
 
 /// The interval over which laws are followed: from where the data is all but forgotten down to where it shows.

@@ -6,7 +6,7 @@ use crate::audit::check::{Check, Near, Part};
 use crate::audit::claim::Method;
 use crate::error::Result;
 use crate::score::{Conversion, MixtureScore, Parametrisation};
-use crate::vectors::predict::CHANNELS;
+use crate::truth::predict::CHANNELS;
 
 /// Times of the claims.
 const TIMES: [f64; 3] = [0.02, 0.3, 1.0];

@@ -3,9 +3,9 @@
 use crate::show::{BAD, BOLD, Bar, GOOD, WARN, print, short, styled, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
+use cld_sgm::check::answers::read_answers;
+use cld_sgm::check::compare::{Class, F32_TOLERANCE, F64_TOLERANCE, Line, Report, judge, time};
 use cld_sgm::files::Limits;
-use cld_sgm::vectors::answers::read_answers;
-use cld_sgm::vectors::compare::{Class, F32_TOLERANCE, F64_TOLERANCE, Line, Report, judge, time};
 use std::fmt::Write;
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use crate::Result;
 use cld_sgm::files::parse_json;
 use cld_sgm::process::entry;
-use cld_sgm::vectors::config::Config;
+use cld_sgm::truth::config::Config;
 use cld_sgm::{Diffusion, Error};
 use serde_json::{Map, Value, json};
 

@@ -13,11 +13,11 @@
 
 use super::answers::{Answer, Answers, Entry};
 use super::diagnose::{Diagnosis, diagnose};
-use super::predict::{Cell, Model, predict};
-use super::reverse::whole_array;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::{Array, Precision};
+use crate::truth::predict::{Cell, Model, predict};
+use crate::truth::reverse::whole_array;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -261,7 +261,7 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
             let key = format!("{} {epsilon}", e.config.to_answers());
             if let std::collections::btree_map::Entry::Vacant(place) = models.entry(key) {
                 let mut model = Model::new(&e.config).map_err(within(e, &file))?;
-                model.epsilon = epsilon;
+                model.reading.epsilon = epsilon;
                 place.insert(model);
             }
         }
@@ -308,7 +308,7 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
     let (diagnoses, unexplained) = diagnose(&suspects, &mut |done, all| progress(total * done / all.max(1), total));
     let mut groups: BTreeMap<(usize, &str, &str, Class, bool), Vec<&Unit<'_>>> = BTreeMap::new();
     for u in &units {
-        let order = super::predict::QUANTITIES.iter().position(|q| q.name == u.entry.quantity).unwrap_or(usize::MAX);
+        let order = crate::truth::predict::QUANTITIES.iter().position(|q| q.name == u.entry.quantity).unwrap_or(usize::MAX);
         groups.entry((order, u.output, u.entry.config.entry.name, u.class, accepted(u))).or_default().push(u);
     }
     let lines: Vec<Line> =

@@ -1,11 +1,11 @@
 //! Reading what is to be judged: a manifest (`cld-answers/1`, or one of our own `cld-vectors/1`) with its arrays.
 
-use super::config::{Config, number};
-use super::predict::{NOT_YET, QUANTITIES};
-use super::reverse::{OPTIONS, option_key, options_of};
 use crate::error::{Error, Result};
 use crate::files::json::parse_json_within;
 use crate::files::{Archive, Array, Limits, Precision, read_text};
+use crate::truth::config::{Config, number};
+use crate::truth::predict::{NOT_YET, QUANTITIES};
+use crate::truth::reverse::{OPTIONS, option_key, options_of};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -79,6 +79,9 @@ pub fn find_manifest(path: &Path) -> Result<PathBuf> {
     if longer.is_file() { Ok(longer) } else { Err(io("no such file or folder (nor with .json added)")) }
 }
 
+/// Fields of a vectors manifest.
+pub const MANIFEST_KEYS: &[&str] = &["schema", "version", "seed", "about", "arrays", "notes", "entries"];
+
 /// Keys an entry of a covered quantity may have; any other could change what the numbers mean.
 const ENTRY_KEYS: &[&str] = &["id", "quantity", "process", "inputs", "outputs", "raised", "note", "flags", "catches"];
 
@@ -140,7 +143,7 @@ pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Res
         "" => return Err(bad("schema", "missing; allowed: cld-answers/1 or cld-vectors/1".into())),
         other => return Err(bad("schema", format!("`{other}`; allowed: cld-answers/1 or cld-vectors/1"))),
     };
-    let top: &[&str] = if ours { super::generate::MANIFEST_KEYS } else { &["schema", "implementation", "arrays", "entries", "note"] };
+    let top: &[&str] = if ours { MANIFEST_KEYS } else { &["schema", "implementation", "arrays", "entries", "note"] };
     if let Some(key) = json.as_object().and_then(|o| o.keys().find(|k| !top.contains(&k.as_str()))) {
         return Err(bad(key, format!("unknown field; allowed: {}", top.join(", "))));
     }
