@@ -56,7 +56,10 @@
 //! | [`loss`] | denoising and hybrid score matching, weightings, random times |
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
 //! | [`likelihood`] | by the flow, its bounds, bits per dimension |
-//! | `vectors` | test vectors, answers, verdicts, diagnoses (feature `cli`) |
+//! | `files` | arrays, JSON and texts with limits; files written whole or not at all (feature `cli`) |
+//! | `truth` | what each quantity should be, by the generic route in double words (feature `cli`) |
+//! | `check` | answers, verdicts, diagnoses (feature `cli`) |
+//! | `vectors` | test vectors, accuracy tables (feature `cli`) |
 //! | `train` | training of networks, and these as scores (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
@@ -66,10 +69,14 @@
 
 #[cfg(feature = "cli")]
 pub mod audit;
+#[cfg(feature = "cli")]
+pub mod check;
 pub mod data;
 pub mod dd;
 pub mod diffusion;
 pub mod error;
+#[cfg(feature = "cli")]
+pub mod files;
 pub mod kernel;
 pub mod likelihood;
 pub mod loss;
@@ -86,6 +93,8 @@ pub mod small;
 pub mod special;
 #[cfg(feature = "cli")]
 pub mod train;
+#[cfg(feature = "cli")]
+pub mod truth;
 #[cfg(feature = "cli")]
 pub mod vectors;
 pub mod worst;

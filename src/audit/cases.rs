@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::process::{AnyProcess, LinearSde, Moments};
 use crate::schedule::Span;
 use crate::small::Mat;
-use crate::vectors::config::Config;
+use crate::truth::config::Config;
 use serde_json::{Value as Json, json};
 
 /// A process with parameters, schedule and objective, under a short name.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::kernel_values;
 use crate::process::{AnyLaw, AnyProcess};
 use crate::schedule::{Schedule, Span};
-use crate::vectors::predict::CHANNELS;
+use crate::truth::predict::CHANNELS;
 use crate::worst::worse;
 use ode_solvers::dop853::Dop853;
 use ode_solvers::{DVector, OutputType, System};

@@ -11,7 +11,7 @@ use super::claim::{Claim, Compared, Evidence, Figure, Method, Plant, share};
 use crate::error::{Error, Result};
 use crate::simulate::{Forward, Scheme, SchemeLaw, Sde, affine_step, scheme_law};
 use crate::small::Mat;
-use crate::vectors::predict::CHANNELS;
+use crate::truth::predict::CHANNELS;
 use crate::worst::{largest, worse};
 
 /// The interval over which orders are measured: away from 0, so that every entry of the law is of the size of 1, and away

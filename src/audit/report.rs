@@ -2,7 +2,7 @@
 
 use super::claim::{Evidence, Method};
 use super::run::Audit;
-use crate::vectors::predict::CHANNELS;
+use crate::truth::predict::CHANNELS;
 use crate::worst::worse;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};

@@ -14,7 +14,7 @@ use crate::process::AnyProcess;
 use crate::simulate::streams::Stream;
 use crate::simulate::{Forward, Moments, Plan, Scheme, scheme_law};
 use crate::small::Mat;
-use crate::vectors::predict::CHANNELS;
+use crate::truth::predict::CHANNELS;
 use crate::worst::{largest, worse};
 use serde::Serialize;
 

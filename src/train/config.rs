@@ -46,7 +46,7 @@ use crate::nn::adam::Adam;
 use crate::nn::{Graph, Mlp, UNet};
 use crate::process::entry;
 use crate::score::Parametrisation;
-use crate::vectors::config::Config as Process;
+use crate::truth::config::Config as Process;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;

@@ -19,14 +19,13 @@
 //! **Left out** is what f64 cannot hold: true values below the smallest normal number, or beyond the largest. There the
 //! crate's value must still be finite, and no larger than twice the smallest normal number.
 
-use super::answers::parse_json;
-use super::config::Config;
-use super::{config, decimal};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::files::{decimal, parse_json};
 use crate::kernel::kernel_values;
 use crate::process::doubling;
 use crate::small::Mat;
+use crate::truth::config::{self, Config};
 use crate::worst::{within, worse};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -127,7 +126,7 @@ fn list<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a Vec<Json>> {
 fn known(v: &Json, place: &str, names: &[&str]) -> Result<()> {
     let fields = v.as_object().ok_or_else(|| Error::parameter(place.to_string(), "not an object", "an object"))?;
     match fields.keys().find(|k| !names.contains(&k.as_str())) {
-        Some(k) => Err(Error::parameter(format!("{place}.{}", k.escape_debug()), "unknown", names.join(", "))),
+        Some(k) => Err(Error::parameter(format!("{place}.{k}"), "unknown", names.join(", "))),
         None => Ok(()),
     }
 }
@@ -153,7 +152,7 @@ fn strings<'a>(v: &'a Json, place: &str) -> Result<Vec<&'a str>> {
 /// A decimal string as a double word.
 fn read(text: &str, place: &str) -> Result<Dd> {
     decimal::parse(text)
-        .ok_or_else(|| Error::parameter(place.to_string(), format!("`{}`", text.escape_debug()), "a decimal number below 1e400"))
+        .ok_or_else(|| Error::parameter(place.to_string(), format!("`{text}`"), "a decimal number below 1e400"))
 }
 
 /// One unit in the last place of `x`, also between powers of two.
@@ -234,12 +233,12 @@ impl Table {
         let json = parse_json(text, file)?;
         let schema = word(&json, "schema", file)?;
         if schema != "cld-truth/1" {
-            return Err(Error::parameter(format!("{file}: schema"), schema.escape_debug(), "cld-truth/1"));
+            return Err(Error::parameter(format!("{file}: schema"), schema, "cld-truth/1"));
         }
         let schedules = json.get("kind").and_then(Json::as_str) == Some("schedules");
         for case in list(&json, "cases", file)? {
             let id = word(case, "id", file)?;
-            let place = format!("{file}: {}", id.escape_debug());
+            let place = format!("{file}: {id}");
             if schedules {
                 self.add_schedule(case, &place)?;
             } else {

@@ -1,8 +1,8 @@
 //! The calculator: kernels for a list of cases and times, as JSON in and out.
 
-use super::config::Config;
 use crate::error::{Error, Result};
 use crate::kernel::{KernelValues, kernel_values};
+use crate::truth::config::Config;
 use serde_json::{Map, Value as Json, json};
 
 /// A flat row-major matrix as nested lists.

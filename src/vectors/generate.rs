@@ -2,20 +2,19 @@
 //!
 //! Expected values come from the generic route in double words, rounded once; not from the closed forms.
 
-use super::arrays::{Array, write_npz, write_whole};
-use super::config::Config;
-use super::predict::{Inputs, Model, QUANTITIES, outputs, predict};
-use super::reverse;
 use crate::error::{Error, Result};
+use crate::files::arrays::stage_npz;
+use crate::files::write::{Staged, stage, sweep};
+use crate::files::{Array, Lock};
+use crate::truth::config::Config;
+use crate::truth::predict::{Inputs, Model, QUANTITIES, outputs, predict};
+use crate::truth::reverse;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Fields of a vectors manifest.
-pub(super) const MANIFEST_KEYS: &[&str] = &["schema", "version", "seed", "about", "arrays", "notes", "entries"];
 
 /// Groups of quantities that can be asked for: name and quantities. `transition` is the kernel over `[s, t]`, s > 0.
 pub const SUITES: &[(&str, &[&str])] = &[
@@ -356,7 +355,7 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
     }
     let mut normals = || (0..n * k * DIM).map(|_| rng.sample::<f64, _>(StandardNormal)).collect::<Vec<f64>>();
     let mut block = |name: &str, data: Vec<f64>| {
-        map.insert(name.to_string(), Array { shape: vec![n, k * DIM], data, precision: super::arrays::Precision::F64 })
+        map.insert(name.to_string(), Array { shape: vec![n, k * DIM], data, precision: crate::files::Precision::F64 })
     };
     let mut u0 = normals();
     if config.objective.name() == "hsm" {
@@ -380,7 +379,7 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
         if needs.contains(&"u0") {
             // a sample of the kernel itself: other points have densities that say little
             let t = Array::new(vec![n], times())?;
-            let at = |data: &Vec<f64>| Array { shape: vec![n, k * DIM], data: data.clone(), precision: super::arrays::Precision::F64 };
+            let at = |data: &Vec<f64>| Array { shape: vec![n, k * DIM], data: data.clone(), precision: crate::files::Precision::F64 };
             let (u0, noise) = (at(&u0), at(&noise));
             let given: Inputs<'_> = [("t", &t), ("u0", &u0), ("noise", &noise)].into_iter().map(|(k, v)| (k.to_string(), v)).collect();
             let (cells, _) = predict("kernel.perturb", model, &given, "u_t")?;
@@ -513,9 +512,12 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
     let mut text = serde_json::to_string_pretty(&manifest).map_err(|e| io(e.to_string()))?;
     text.push('\n');
     std::fs::create_dir_all(folder).map_err(|e| io(format!("cannot be made: {e}")))?;
-    write_npz(&folder.join("inputs.npz"), &inputs)?;
-    write_npz(&folder.join("expected.npz"), &expected)?;
+    let _lock = Lock::new(folder)?;
+    sweep(folder);
+    let arrays = [stage_npz(&folder.join("inputs.npz"), &inputs)?, stage_npz(&folder.join("expected.npz"), &expected)?];
+    let manifest = stage(&manifest_file, |f| f.write_all(text.as_bytes()))?;
+    arrays.into_iter().try_for_each(Staged::commit)?;
     // last: a folder with a manifest is whole
-    write_whole(&manifest_file, text.as_bytes())?;
+    manifest.commit()?;
     Ok(Written { entries: count, values })
 }

@@ -1,29 +1,13 @@
-//! Test vectors and cross-checks: other people's numbers against ours.
+//! Test vectors: inputs and expected outputs, and our own accuracy against high-precision tables.
 //!
 //! | file | what |
 //! |---|---|
-//! | [`arrays`] | `.npz` in and out, with limits |
-//! | [`config`] | a process as files describe it |
-//! | [`decimal`] | decimal strings to double words: high-precision tables |
-//! | [`predict`] | what each quantity should be, by the generic route |
-//! | [`reverse`] | the same for steps, scores, losses and likelihoods |
-//! | [`answers`] | reading a manifest and its arrays |
-//! | [`compare`] | the verdict, by tolerance class |
-//! | [`diagnose`] | the likely mistakes |
 //! | [`generate`] | inputs and expected outputs |
 //! | [`eval`] | the calculator |
 //! | [`plot`] | plots as SVG or PNG |
 //! | [`accuracy`] | our own values against high-precision tables |
 
 pub mod accuracy;
-pub mod answers;
-pub mod arrays;
-pub mod compare;
-pub mod config;
-pub mod decimal;
-pub mod diagnose;
 pub mod eval;
 pub mod generate;
 pub mod plot;
-pub mod predict;
-pub mod reverse;

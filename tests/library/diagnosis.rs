@@ -3,13 +3,13 @@
 //! The planted answers come from the closed forms (or, for cancellation, from the formulas as printed in the paper),
 //! the hypotheses from the generic route in double words: what judges is not what was planted.
 
+use cld_sgm::check::answers::{Answer, Answers, Entry};
+use cld_sgm::check::compare::{Class, Report, judge};
+use cld_sgm::files::{Array, Precision};
 use cld_sgm::kernel::{Kernel, KernelValues, kernel_values};
 use cld_sgm::process::{Custom, Params};
 use cld_sgm::small::Mat;
-use cld_sgm::vectors::answers::{Answer, Answers, Entry};
-use cld_sgm::vectors::arrays::{Array, Precision};
-use cld_sgm::vectors::compare::{Class, Report, judge};
-use cld_sgm::vectors::config::Config;
+use cld_sgm::truth::config::Config;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::Objective;
 use crate::likelihood::{Divergence, Likelihood, Probe, Terminal, Trace, bits_per_dimension, dequantise};
 use crate::score::{Gaussian, MixtureScore, Score};
-use crate::vectors::predict::CHANNELS;
+use crate::truth::predict::CHANNELS;
 use crate::worst::{distances, largest};
 
 /// Where velocities have the law they start with.

@@ -12,7 +12,7 @@ use crate::kernel::{Objective, kernel_values};
 use crate::loss::exact::{estimator, gap, moments};
 use crate::loss::{Form, Loss, Times, Weighting};
 use crate::score::{Gaussian, Score};
-use crate::vectors::predict::CHANNELS;
+use crate::truth::predict::CHANNELS;
 
 /// Mean and standard deviation of the data.
 const DATA: (f64, f64) = (0.7, 0.5);

@@ -17,8 +17,8 @@ use crate::sampler::{Denoise, Grid, Memory, Order, REGISTRY, Stepper};
 use crate::schedule::Schedule;
 use crate::score::{Gaussian, Score};
 use crate::small::Mat;
-use crate::vectors::config::Config;
-use crate::vectors::predict::CHANNELS;
+use crate::truth::config::Config;
+use crate::truth::predict::CHANNELS;
 use crate::worst::{Worst, largest, worse};
 use serde_json::json;
 

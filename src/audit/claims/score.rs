@@ -7,7 +7,7 @@ use crate::audit::claim::{Claim, Method};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::score::{Conversion, MixtureScore, Parametrisation};
-use crate::vectors::predict::CHANNELS;
+use crate::truth::predict::CHANNELS;
 use crate::worst::{largest, worse};
 
 /// Times of the claims.

@@ -3,8 +3,8 @@
 use crate::show::{BAD, print, styled, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
+use cld_sgm::files::{Limits, read_text};
 use cld_sgm::vectors::accuracy::{Bound, Table};
-use cld_sgm::vectors::arrays::read_text;
 use std::path::{Path, PathBuf};
 
 /// Measure this program's own kernels and schedules against high-precision tables.
@@ -27,7 +27,7 @@ pub struct Args {
 /// The tables of the repository.
 const DEFAULT: [&str; 3] = ["kernels.json", "extra.json", "schedules.json"];
 
-pub fn run(args: &Args) -> Result<Outcome> {
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let mut files = args.files.clone();
     if files.is_empty() {
         let folder = Path::new("fixtures").join("truth");
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     }
     let mut measured = Table::default();
     for path in &files {
-        measured.add(&read_text(path)?, &path.display().to_string())?;
+        measured.add(&read_text(path, limits)?, &path.display().to_string())?;
     }
     let text = if args.markdown {
         measured.to_markdown()

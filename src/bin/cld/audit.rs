@@ -1,12 +1,12 @@
 //! `cld audit`: independent evidence for every formula.
 
-use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads, writable};
+use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
 use crate::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
 use cld_sgm::audit::run::{Audit, Options, audit, list, merge, shard};
 use cld_sgm::audit::{Plant, Shard, report};
-use cld_sgm::vectors::arrays::{read_text, write_whole};
+use cld_sgm::files::{Limits, Paths, read_text, write_whole};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -60,6 +60,12 @@ struct Output {
     html: PathBuf,
 }
 
+impl Output {
+    fn paths(&self) -> Paths {
+        Paths::default().outputs("html", [&self.html]).outputs("json", &self.json)
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Put shards together: the result is that of the whole run, bit for bit
@@ -103,11 +109,10 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
     })
 }
 
-pub fn run(args: &Args) -> Result<Outcome> {
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if let Some(Command::Merge { files, output }) = &args.command {
-        writable(&output.html)?;
-        output.json.as_deref().map_or(Ok(()), writable)?;
-        let shards = files.iter().map(|f| read_shard(f)).collect::<Result<Vec<_>>>()?;
+        output.paths().inputs("FILES", files).check()?;
+        let shards = files.iter().map(|f| read_shard(f, limits)).collect::<Result<Vec<_>>>()?;
         let bar = Mutex::new(Bar::at_once("auditing"));
         let found = merge(&shards, &|done, total| advance(&bar, done, total))?;
         drop(bar);
@@ -126,14 +131,13 @@ pub fn run(args: &Args) -> Result<Outcome> {
         let (i, n) = text.split_once('/').ok_or_else(bad)?;
         let (i, n) = (i.parse().map_err(|_| bad())?, n.parse().map_err(|_| bad())?);
         let file = args.output.json.clone().unwrap_or_else(|| PathBuf::from(format!("cld-audit-shard-{i}-of-{n}.json")));
-        writable(&file)?;
+        Paths::default().outputs("json", [&file]).check()?;
         let part = shard(&o, i, n, &progress)?;
         write_whole(&file, to_json(&part)?.as_bytes())?;
         print(&format!("{}: shard {i} of {n}. With all of them: cld audit merge FILES...\n", file.display()))?;
         return Ok(Outcome::Fine);
     }
-    writable(&args.output.html)?;
-    args.output.json.as_deref().map_or(Ok(()), writable)?;
+    args.output.paths().check()?;
     let found = audit(&o, &progress)?;
     drop(bar);
     show(&found, &args.output)
@@ -147,8 +151,8 @@ fn advance(bar: &Mutex<Bar>, done: u64, total: u64) {
     }
 }
 
-fn read_shard(path: &Path) -> Result<Shard> {
-    Shard::parse(&read_text(path)?, &path.display().to_string())
+fn read_shard(path: &Path, limits: &Limits) -> Result<Shard> {
+    Shard::parse_within(&read_text(path, limits)?, &path.display().to_string(), limits)
 }
 
 fn show(a: &Audit, output: &Output) -> Result<Outcome> {

@@ -6,14 +6,15 @@
 //! of one output and must then reproduce all the others. The answer is a short list: the hypothesis that explains
 //! most outputs first, then the one that explains most of the rest. Tight explanations come before loose ones.
 
-use super::arrays::Precision;
 use super::compare::{CANCELLATION, Class, Unit, distance, size, some_rows, tolerance};
-use super::config::Config;
-use super::predict::{Cell, Inputs, Model, predict};
-use super::reverse::{SqrtDt, covers};
+use crate::files::Precision;
 use crate::kernel::Objective;
 use crate::process::{AnyProcess, Custom, Value, erase};
 use crate::small::Mat;
+use crate::truth::config::Config;
+use crate::truth::predict::{Cell, Inputs, Model, predict};
+use crate::truth::reading::SqrtDt;
+use crate::truth::reverse::covers;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -203,12 +204,12 @@ impl Mistake {
     /// The process, objective and schedule with this mistake; `None` where the mistake cannot be made, or changes nothing.
     fn model(self, c: &Config, epsilon: f64) -> Option<Model> {
         let mut m = Model::new(c).ok()?;
-        m.epsilon = epsilon;
+        m.reading.epsilon = epsilon;
         let k = m.channels();
         let hsm = c.objective.name() == "hsm";
         let mass = m.process().mass();
         match self {
-            Epsilon(e) => m.epsilon = e,
+            Epsilon(e) => m.reading.epsilon = e,
             InverseMass { friction_kept, initial_kept } => {
                 if mass == 1.0 || k != 2 || (initial_kept && !hsm) {
                     return None;
@@ -222,20 +223,20 @@ impl Mistake {
             DsmForHsm if hsm && m.gamma > 0.0 => m.gamma = 0.0,
             HsmForDsm if !hsm && k > 1 => m.gamma = Objective::hsm(c.gamma.unwrap_or(PAPER_GAMMA)).ok()?.gamma(),
             GammaNotTimesMass if hsm && m.gamma > 0.0 && mass != 1.0 => m.gamma /= mass,
-            FlipAll if k > 1 => (m.flip_mean, m.flip_cov) = (true, true),
-            FlipCov if k > 1 => m.flip_cov = true,
-            FlipMean if k > 1 => m.flip_mean = true,
-            OtherFactor if k > 1 => m.upper = !m.upper,
-            VarianceForFactor => m.variance_for_factor = true,
-            DeviationForVariance => m.deviation_for_variance = true,
-            OneMinusT => m.one_minus_t = true,
-            ScoreAtEnd => m.score_at_end = true,
-            HalfKick => m.half_kick = true,
-            NoiseOf(how) => m.sqrt_dt = how,
-            PriorOne if mass != 1.0 => m.prior_one = true,
-            DenoiseNoise => m.denoise_noise = true,
-            SecondHalf => m.other_half = true,
-            Rate(x) => m.rate_factor = x,
+            FlipAll if k > 1 => (m.reading.flip_mean, m.reading.flip_cov) = (true, true),
+            FlipCov if k > 1 => m.reading.flip_cov = true,
+            FlipMean if k > 1 => m.reading.flip_mean = true,
+            OtherFactor if k > 1 => m.reading.upper = !m.reading.upper,
+            VarianceForFactor => m.reading.variance_for_factor = true,
+            DeviationForVariance => m.reading.deviation_for_variance = true,
+            OneMinusT => m.reading.one_minus_t = true,
+            ScoreAtEnd => m.reading.score_at_end = true,
+            HalfKick => m.reading.half_kick = true,
+            NoiseOf(how) => m.reading.sqrt_dt = how,
+            PriorOne if mass != 1.0 => m.reading.prior_one = true,
+            DenoiseNoise => m.reading.denoise_noise = true,
+            SecondHalf => m.reading.other_half = true,
+            Rate(x) => m.reading.rate_factor = x,
             Friction(g) => {
                 let mut params = c.params.clone();
                 params.0.remove("damping");
@@ -316,7 +317,7 @@ fn spread(rows: &[usize], most: usize) -> Vec<usize> {
 
 /// What a hypothesis gives for some rows of an output, and what was answered.
 fn values(u: &Unit<'_>, model: &Model, rows: &[usize]) -> Option<(Vec<Cell>, Vec<f64>)> {
-    let subset = some_rows(u.entry, rows);
+    let subset = some_rows(&u.entry, rows);
     let inputs: Inputs<'_> = subset.iter().map(|(k, v)| (k.clone(), v)).collect();
     let (cells, _) = predict(&u.entry.quantity, model, &inputs, u.output).ok()?;
     let got: Vec<f64> = rows.iter().flat_map(|r| u.got.data[r * u.columns..(r + 1) * u.columns].iter().copied()).collect();
@@ -338,7 +339,7 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
         return Match::No;
     }
     // what is computed from arrays in f32 is held to f32 here: the verdict is about the numbers, this about their cause
-    let single = u.entry.inputs.values().any(|a| a.precision == Precision::F32);
+    let single = u.entry.inputs.values().any(|a| a.precision != Precision::F64);
     let p = if single { Precision::F32 } else { u.got.precision };
     let tolerance = tolerance(p);
     let declared = u.entry.config.epsilon_added;
@@ -371,7 +372,7 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
                     }
                 }
                 SingleCancellation => {
-                    let stored = p == Precision::F32 || got.iter().all(|x| *x == f64::from(*x as f32));
+                    let stored = p != Precision::F64 || got.iter().all(|x| *x == f64::from(*x as f32));
                     if stored && agree(&cells, &got, p, super::compare::F32_TOLERANCE, CANCELLATION * SINGLE) {
                         Match::Loose
                     } else {

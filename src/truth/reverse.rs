@@ -3,10 +3,11 @@
 //!
 //! `s` is the score of the noised channels, `tau = h b(t)`, S the stationary covariance, `L L^T` the kernel's covariance.
 
-use super::arrays::Array;
 use super::predict::{CHANNELS, Cell, Model, Reader, Row};
+use super::reading::SqrtDt;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::files::Array;
 
 /// Settings of an entry that are not arrays: field, and the words it may have (empty: a number; `true`, `false` otherwise).
 pub const OPTIONS: &[(&str, &[&str])] = &[
@@ -38,17 +39,17 @@ pub fn options_of(quantity: &str) -> &'static [&'static str] {
 }
 
 /// Inputs that have no row per sample.
-pub(super) fn whole_array(name: &str) -> bool {
+pub(crate) fn whole_array(name: &str) -> bool {
     name.starts_with("option.") || matches!(name, "score_v_matrix" | "net_W" | "data" | "weights" | "means" | "stds")
 }
 
 /// Whether a quantity is one of this file's.
-pub(super) fn covers(quantity: &str) -> bool {
+pub(crate) fn covers(quantity: &str) -> bool {
     ["sampler.", "score.", "loss.", "likelihood."].iter().any(|p| quantity.starts_with(p))
 }
 
 /// Channels that carry noise.
-pub(super) fn noised(model: &Model) -> Vec<usize> {
+pub(crate) fn noised(model: &Model) -> Vec<usize> {
     let (k, g) = (model.channels(), model.process().noise_at(f64::MAX));
     (0..k).filter(|i| g[i * k + i] > 0.0).collect()
 }
@@ -57,7 +58,7 @@ pub(super) fn noised(model: &Model) -> Vec<usize> {
 ///
 /// # Errors
 /// What is missing.
-pub(super) fn fits(quantity: &str, model: &Model) -> Result<()> {
+pub(crate) fn fits(quantity: &str, model: &Model) -> Result<()> {
     let (k, m) = (model.channels(), noised(model).len());
     let refuse =
         |needs: &'static str| Err(Error::parameter("quantity", format!("`{quantity}` for process `{}`", model.process().name()), needs));
@@ -199,7 +200,7 @@ impl<'a> Sampler<'a> {
         let (m, k) = (self.model, self.k);
         let span = m.span(0.0, t)?;
         let g = m.process().noise_at((span.start + span.tau).to_f64());
-        let flip = |n: usize| if m.flip_mean && (n / k + n % k) % 2 == 1 { 1.0 } else { -1.0 };
+        let flip = |n: usize| if m.reading.flip_mean && (n / k + n % k) % 2 == 1 { 1.0 } else { -1.0 };
         let f = m.process().drift().iter().enumerate().map(|(n, f)| flip(n) * f).collect();
         Ok((f, g, m.rate(t)))
     }
@@ -221,10 +222,10 @@ impl<'a> Sampler<'a> {
         let (k, d) = (self.k, self.d);
         let (_, g, rate) = self.sde(t)?;
         let s = self.score(r, when, u)?;
-        let mut out = add(self.drift(t, h * rate, if self.model.half_kick { 0.5 } else { 1.0 }, u, &s)?, u);
+        let mut out = add(self.drift(t, h * rate, if self.model.reading.half_kick { 0.5 } else { 1.0 }, u, &s)?, u);
         if let Some(z) = z {
             for &i in &self.noised {
-                let root = match self.model.sqrt_dt {
+                let root = match self.model.reading.sqrt_dt {
                     SqrtDt::Right => h.sqrt(),
                     SqrtDt::Missing => Dd::from(1.0),
                     SqrtDt::Dt => h,
@@ -252,29 +253,18 @@ impl<'a> Sampler<'a> {
         let middle = 0.5 * (t + s);
         let mut u = self.half(t, middle, u, z[0])?;
         let (_, g, rate) = self.sde(t)?;
-        let score = self.score(r, if self.model.score_at_end { s } else { t }, &u)?;
+        let score = self.score(r, if self.model.reading.score_at_end { s } else { t }, &u)?;
         let p = self.model.stationary_precision()?;
         let before = u.clone();
         for (l, &i) in self.noised.iter().enumerate() {
-            let gain = number(h * rate * Dd::from(g[i * k + i] * if self.model.half_kick { 0.5 } else { 1.0 }), t);
+            let gain = number(h * rate * Dd::from(g[i * k + i] * if self.model.reading.half_kick { 0.5 } else { 1.0 }), t);
             for x in 0..d {
                 let pull = (0..k).fold(score[l * d + x], |a, j| plus(a, times(number(p[i * k + j], t), before[j * d + x])));
                 u[i * d + x] = plus(u[i * d + x], times(gain, pull));
             }
         }
-        if first_half_twice != self.model.other_half { self.half(t, middle, &u, z[1]) } else { self.half(middle, s, &u, z[1]) }
+        if first_half_twice != self.model.reading.other_half { self.half(t, middle, &u, z[1]) } else { self.half(middle, s, &u, z[1]) }
     }
-}
-
-/// How a step's noise depends on its length.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum SqrtDt {
-    /// By its square root.
-    Right,
-    /// Not at all.
-    Missing,
-    /// In proportion.
-    Dt,
 }
 
 /// Covariance of `u_t` for data of deviation `std`, its inverse and determinant.
@@ -305,24 +295,22 @@ fn plain<'a>(read: &'a Reader<'_>, name: &'static str, width: usize) -> Result<&
 }
 
 /// Start, end and length of the step of each row: `t` and `s`, or the settings `clock` (1 - t) or `t`, and `dt`.
-fn steps(read: &Reader<'_>) -> Result<Vec<(f64, f64, Dd)>> {
+fn steps(model: &Model, read: &Reader<'_>) -> Result<Vec<(f64, f64, Dd)>> {
     if let Some(dt) = setting(read, "dt") {
         let t = match (setting(read, "t"), setting(read, "clock")) {
             (Some(t), _) => t,
             (None, Some(c)) => 1.0 - c,
             _ => return Err(Error::parameter("clock", "missing", "`t`, or `clock` (1 - t), beside `dt`")),
         };
-        return check(vec![(t, (t - dt).max(0.0), Dd::from(dt)); read.n]);
+        return check(model, vec![(t, (t - dt).max(0.0), Dd::from(dt)); read.n]);
     }
     let (t, s) = (read.times("t")?, read.times("s")?);
-    check(t.into_iter().zip(s).map(|(t, s)| (t, s, Dd::diff(t, s))).collect())
+    check(model, t.into_iter().zip(s).map(|(t, s)| (t, s, Dd::diff(t, s))).collect())
 }
 
-fn check(steps: Vec<(f64, f64, Dd)>) -> Result<Vec<(f64, f64, Dd)>> {
+fn check(model: &Model, steps: Vec<(f64, f64, Dd)>) -> Result<Vec<(f64, f64, Dd)>> {
     for (t, s, h) in &steps {
-        if !(0.0..=1.0).contains(t) {
-            return Err(Error::time("t", *t, "0 <= t <= 1"));
-        }
+        model.check_time(*t)?;
         if !(*s >= 0.0 && s < t && h.hi > 0.0) {
             return Err(Error::time("s", *s, "0 <= s < t: a step goes from t back to s"));
         }
@@ -374,14 +362,12 @@ fn reverse_drift(model: &Model, read: &Reader<'_>, output: &str) -> Result<Optio
     let sampler = Sampler::new(model, read, d)?;
     let mut cells = Vec::new();
     for (r, &t) in t.iter().enumerate() {
-        if !(0.0..=1.0).contains(&t) {
-            return Err(Error::time("t", t, "0 <= t <= 1"));
-        }
+        model.check_time(t)?;
         let (_, g, rate) = sampler.sde(t)?;
         match output {
             "drift" => {
                 let u = row_of(u, r, k * d, t);
-                let weight = if flow { 0.5 } else { 1.0 } * if model.half_kick { 0.5 } else { 1.0 };
+                let weight = if flow { 0.5 } else { 1.0 } * if model.reading.half_kick { 0.5 } else { 1.0 };
                 cells.extend(sampler.drift(t, rate, weight, &u, &sampler.score(r, t, &u)?)?);
             }
             "diffusion" => cells.extend((0..k * d).map(|n| {
@@ -413,9 +399,9 @@ fn step(name: &str, model: &Model, read: &Reader<'_>, output: &str) -> Result<Op
         wide = x.chunks(d).zip(v.chunks(d)).flat_map(|(x, v)| [x, v].concat()).collect();
         &wide
     };
-    for (r, (t, s, h)) in steps(read)?.into_iter().enumerate() {
+    for (r, (t, s, h)) in steps(model, read)?.into_iter().enumerate() {
         let u = row_of(u, r, k * d, t);
-        let when = if model.score_at_end { s } else { t };
+        let when = if model.reading.score_at_end { s } else { t };
         let next = match name {
             "em" => {
                 let z = row_of(noise, r, k * d, t);
@@ -423,7 +409,7 @@ fn step(name: &str, model: &Model, read: &Reader<'_>, output: &str) -> Result<Op
             }
             "denoise" => {
                 let z = row_of(noise, r, k * d, t);
-                sampler.euler(r, t, h, when, &u, model.denoise_noise.then_some(&z))?
+                sampler.euler(r, t, h, when, &u, model.reading.denoise_noise.then_some(&z))?
             }
             _ => {
                 let z = halves.map(|h| plain(read, h, k * d).map(|z| row_of(z, r, k * d, t)));
@@ -460,7 +446,7 @@ fn run(name: &str, model: &Model, read: &Reader<'_>, output: &str) -> Result<Opt
             let (t, s) = (times[i], times[i + 1]);
             let h = Dd::diff(t, s);
             state = if name == "em" {
-                sampler.euler(r, t, h, if model.score_at_end { s } else { t }, &state, Some(&z(i, t)))?
+                sampler.euler(r, t, h, if model.reading.score_at_end { s } else { t }, &state, Some(&z(i, t)))?
             } else {
                 sampler.sscs(r, (t, s), h, name == "sscs-first-half-twice", &state, [&z(2 * i, t), &z(2 * i + 1, t)])?
             };
@@ -484,7 +470,7 @@ fn ell(model: &Model, row: &Row, t: f64) -> Result<Cell> {
     let k = model.channels();
     let (f, _) = row.factors()?;
     let l = 1.0 / f[0][k * k - 1];
-    let l = if model.variance_for_factor { l * l } else { l };
+    let l = if model.reading.variance_for_factor { l * l } else { l };
     Ok(Cell { truth: Dd::from(l), scale: l, cancellation: l * row.det_moves(k), t })
 }
 
@@ -514,9 +500,7 @@ fn score(quantity: &str, model: &Model, read: &Reader<'_>, output: &str) -> Resu
         return Ok(None);
     }
     let times_ = read.times("t")?;
-    if let Some(bad) = times_.iter().find(|t| !(0.0..=1.0).contains(*t)) {
-        return Err(Error::time("t", *bad, "0 <= t <= 1"));
-    }
+    times_.iter().try_for_each(|t| model.check_time(*t))?;
     let mut cells = Vec::new();
     let width = |name: &str| read.inputs.get(name).map_or(1, |a| a.data.len() / read.n.max(1));
     let input = match quantity {
@@ -531,7 +515,7 @@ fn score(quantity: &str, model: &Model, read: &Reader<'_>, output: &str) -> Resu
         if quantity == "loss.weight.likelihood" {
             let span = model.span(0.0, t)?;
             let g = model.process().noise_at((span.start + span.tau).to_f64());
-            let half = if model.half_kick { 1.0 } else { 0.5 };
+            let half = if model.reading.half_kick { 1.0 } else { 0.5 };
             cells.push(number(model.rate(t) * Dd::from(half * g[noised[0] * (k + 1)]), t));
             continue;
         }
@@ -566,7 +550,7 @@ fn score(quantity: &str, model: &Model, read: &Reader<'_>, output: &str) -> Resu
                 // the variance of the noised channel given the others, by which the score is multiplied
                 let deviation = Dd::from(row.factors()?.0[0][k * k - 1]);
                 let mut variance = deviation * deviation;
-                if model.variance_for_factor {
+                if model.reading.variance_for_factor {
                     variance = variance * deviation;
                 }
                 for c in 0..d {
@@ -623,9 +607,7 @@ fn loss(model: &Model, read: &Reader<'_>) -> Result<Option<(Vec<Cell>, usize)>> 
     let weighting = setting(read, "weighting").ok_or_else(|| Error::parameter("weighting", "missing", OPTIONS[8].1.join(", ")))?;
     let mut cells = Vec::new();
     for (r, &t) in t.iter().enumerate() {
-        if !(t > 0.0 && t <= 1.0) {
-            return Err(Error::time("t", t, "0 < t <= 1"));
-        }
+        model.check_time(t)?;
         let row = model.row(0.0, t)?;
         let (f, _) = row.factors()?;
         let l = ell(model, &row, t)?;
@@ -647,7 +629,7 @@ fn loss(model: &Model, read: &Reader<'_>) -> Result<Option<(Vec<Cell>, usize)>> 
         };
         let span = model.span(0.0, t)?;
         let g = model.process().noise_at((span.start + span.tau).to_f64())[k * k - 1];
-        let rate = model.rate(t) * Dd::from(g * if model.half_kick { 1.0 } else { 0.5 });
+        let rate = model.rate(t) * Dd::from(g * if model.reading.half_kick { 1.0 } else { 0.5 });
         let mut sum = number(Dd::ZERO, t);
         for c in 0..d {
             // D/ell = z - net - v/(S_vv ell)
@@ -684,15 +666,24 @@ fn mixture(model: &Model, read: &Reader<'_>, u: &[f64], d: usize, output: &str) 
     if j == 0 || m.shape != [j, d] || s.data.len() != j {
         return Err(Error::shape("means", &m.shape, format!("({j}, {d}), with {j} weights and stds")));
     }
+    if let Some(bad) = w.data.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
+        return Err(Error::parameter("weights", bad, "finite numbers >= 0, not all of them 0"));
+    }
+    if w.data.iter().all(|w| *w == 0.0) {
+        return Err(Error::parameter("weights", "all 0", "finite numbers >= 0, not all of them 0"));
+    }
+    if let Some(bad) = s.data.iter().find(|s| !(**s >= 0.0 && s.is_finite())) {
+        return Err(Error::parameter("stds", bad, "finite numbers >= 0"));
+    }
+    super::predict::finite("means", &m.data)?;
     let mut cells = Vec::new();
     for (r, &t) in read.times("t")?.iter().enumerate() {
-        if !(t > 0.0 && t <= 1.0) {
-            return Err(Error::time("t", t, "0 < t <= 1"));
-        }
+        model.check_time(t)?;
         let row = model.row(0.0, t)?;
         let mut logs = Vec::new();
         let mut scale = 0.0f64;
-        for i in 0..j {
+        // a component of weight 0 is not there: log 0 = -infinity adds nothing
+        for i in (0..j).filter(|i| w.data[*i] > 0.0) {
             let (_, inv, det) = marginal(&row, k, s.data[i])?;
             let ln_tau = Dd::from(std::f64::consts::TAU.ln());
             let mut log = Dd::from(w.data[i]).ln() - (det.ln() + ln_tau * Dd::from(k as f64)).scale(0.5) * Dd::from(d as f64);

@@ -1,0 +1,314 @@
+//! Reading what is to be judged: a manifest (`cld-answers/1`, or one of our own `cld-vectors/1`) with its arrays.
+
+use crate::error::{Error, Result};
+use crate::files::json::parse_json_within;
+use crate::files::{Archive, Array, Limits, Precision, read_text};
+use crate::truth::config::{Config, number};
+use crate::truth::predict::{self, NOT_YET, QUANTITIES};
+use crate::truth::reverse::{OPTIONS, option_key, options_of};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What the user's code did with an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Arrays by output name.
+    Given(BTreeMap<String, Array>),
+    /// It raised an error instead; its words.
+    Raised(String),
+    /// Nothing (only possible for our vectors).
+    Missing,
+}
+
+/// One entry of a manifest.
+#[derive(Clone)]
+pub struct Entry {
+    /// Its id, unique in the file.
+    pub id: String,
+    /// The quantity, as in [`QUANTITIES`].
+    pub quantity: String,
+    /// Process, schedule, objective.
+    pub config: Config,
+    /// Input arrays by name.
+    pub inputs: BTreeMap<String, Array>,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// A file's entries.
+#[derive(Clone)]
+pub struct Answers {
+    /// The file that was read.
+    pub file: PathBuf,
+    /// What made the numbers, in its own words.
+    pub implementation: String,
+    /// Entries that can be judged.
+    pub entries: Vec<Entry>,
+    /// Entries that cannot be judged, each with the reason in a sentence.
+    pub unusable: Vec<Unusable>,
+    /// Things that were given and not used: surplus inputs, arrays of the answers that no entry names.
+    pub ignored: Vec<String>,
+    /// Quantities of later versions, with the number of entries of each.
+    pub not_yet: BTreeMap<String, usize>,
+}
+
+/// An entry that cannot be judged.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Unusable {
+    /// The entry's id (or its place in the list, where it has none).
+    pub entry: String,
+    /// Its quantity, where it says one.
+    pub quantity: String,
+    /// Why.
+    pub why: String,
+}
+
+/// The file that `path` means: itself, itself with `.json` added, or for a folder its `manifest.json` or only `.json`.
+///
+/// # Errors
+/// No such file; a folder with several manifests or none.
+pub fn find_manifest(path: &Path) -> Result<PathBuf> {
+    let io = |problem: &str| Error::Io { path: path.display().to_string(), problem: problem.to_string() };
+    if path.is_dir() {
+        let own = path.join("manifest.json");
+        if own.is_file() {
+            return Ok(own);
+        }
+        let list = std::fs::read_dir(path).map_err(|e| io(&format!("cannot be read: {e}")))?;
+        let mut found: Vec<PathBuf> =
+            list.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| p.extension().is_some_and(|x| x == "json")).collect();
+        found.sort();
+        return match found.as_slice() {
+            [one] => Ok(one.clone()),
+            [] => Err(io("is a folder without manifest.json; allowed: a folder that `cld vectors` wrote, or with one .json manifest")),
+            _ => Err(io("is a folder with several .json files and no manifest.json; name the file")),
+        };
+    }
+    if path.is_file() {
+        return Ok(path.to_path_buf());
+    }
+    let mut longer = path.as_os_str().to_os_string();
+    longer.push(".json");
+    let longer = PathBuf::from(longer);
+    if longer.is_file() { Ok(longer) } else { Err(io("no such file or folder (nor with .json added)")) }
+}
+
+/// Fields of a vectors manifest.
+pub const MANIFEST_KEYS: &[&str] = &["schema", "version", "seed", "about", "arrays", "notes", "entries"];
+
+/// Keys an entry of a covered quantity may have; any other could change what the numbers mean.
+const ENTRY_KEYS: &[&str] = &["id", "quantity", "process", "inputs", "outputs", "raised", "note", "flags", "catches"];
+
+/// A JSON array of numbers of any depth, or one number.
+fn inline(v: &Json, place: &dyn Fn(String) -> Error) -> Result<Array> {
+    fn fill(v: &Json, depth: usize, shape: &mut Vec<usize>, data: &mut Vec<f64>) -> std::result::Result<(), String> {
+        if let Json::Array(list) = v {
+            if shape.len() == depth {
+                if !data.is_empty() {
+                    return Err("is ragged; allowed: nested lists of equal lengths".into());
+                }
+                shape.push(list.len());
+            } else if shape[depth] != list.len() {
+                return Err("is ragged; allowed: nested lists of equal lengths".into());
+            }
+            return list.iter().try_for_each(|x| fill(x, depth + 1, shape, data));
+        }
+        if shape.len() != depth {
+            return Err("is ragged; allowed: nested lists of equal lengths".into());
+        }
+        data.push(number(v).ok_or_else(|| format!("holds {v}; allowed: numbers, or the strings NaN, Infinity, -Infinity"))?);
+        Ok(())
+    }
+    let (mut shape, mut data) = (Vec::new(), Vec::new());
+    fill(v, 0, &mut shape, &mut data).map_err(place)?;
+    Ok(Array { shape, data, precision: Precision::F64 })
+}
+
+/// Where an entry's arrays come from: for answers to our vectors, outputs are in a file of their own.
+struct Sources<'a> {
+    inputs: Option<&'a Archive>,
+    outputs: Option<&'a Archive>,
+    file: &'a str,
+    answers: &'a Path,
+}
+
+/// A wrong thing in an entry: where, and what is allowed.
+fn wrong(place: &str, problem: impl Into<String>) -> Error {
+    Error::Format { file: place.to_string(), place: String::new(), problem: problem.into() }
+}
+
+/// The arrays under `key` of an entry, by name. `None`: there is no array of that name.
+fn arrays(e: &Json, key: &str, archive: Option<&Archive>) -> Result<BTreeMap<String, (String, Option<Array>)>> {
+    let Some(Json::Object(o)) = e.get(key) else { return Err(wrong(key, "missing; allowed: an object from names to arrays")) };
+    let mut map = BTreeMap::new();
+    for (name, v) in o {
+        let place = |problem: String| wrong(&format!("{key}.{name}"), problem);
+        let (called, array) = match v {
+            Json::String(called) => (called.clone(), archive.map_or(Ok(None), |a| a.get(called))?),
+            other => (String::new(), Some(inline(other, &place)?)),
+        };
+        map.insert(name.clone(), (called, array));
+    }
+    Ok(map)
+}
+
+/// The same, all of them there.
+fn all_there(key: &str, map: BTreeMap<String, (String, Option<Array>)>, file: &str) -> Result<BTreeMap<String, Array>> {
+    let there = |(name, (called, array)): (String, (String, Option<Array>))| match array {
+        Some(array) => Ok((name, array)),
+        None => Err(wrong(&format!("{key}.{name}"), format!("the array `{called}` is missing in {file}"))),
+    };
+    map.into_iter().map(there).collect()
+}
+
+/// One entry of a manifest.
+fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored: &mut Vec<String>) -> Result<Entry> {
+    let is_text = |key: &str| e.get(key).and_then(Json::as_str).map(|_| ()).ok_or_else(|| wrong(key, "missing; allowed: a string"));
+    is_text("id")?;
+    is_text("quantity")?;
+    let known = predict::quantity(quantity).ok_or_else(|| {
+        let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
+        wrong("quantity", format!("`{quantity}` is not known; allowed: {}", all.join(", ")))
+    })?;
+    let settings = options_of(quantity);
+    if let Some(key) = e.as_object().and_then(|o| o.keys().find(|k| !ENTRY_KEYS.contains(&k.as_str()) && !settings.contains(&k.as_str()))) {
+        return Err(wrong(key, format!("unknown field; allowed: {}", [ENTRY_KEYS, settings].concat().join(", "))));
+    }
+    let process = e.get("process").ok_or_else(|| wrong("process", "missing; allowed: an object with `kind` and parameters"))?;
+    let config = Config::from_answers(process).map_err(|e| wrong("process", e.to_string()))?;
+    let raised = e.get("raised").map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
+    let mut in_map = match (&raised, e.get("inputs")) {
+        (Some(_), None) => BTreeMap::new(),
+        _ => all_there("inputs", arrays(e, "inputs", sources.inputs)?, sources.file)?,
+    };
+    for (field, words) in OPTIONS.iter().filter(|(f, _)| settings.contains(f)) {
+        let Some(v) = e.get(*field) else { continue };
+        let word = v.as_str().map(String::from).or_else(|| v.as_bool().map(|b| b.to_string()));
+        let value = if words.is_empty() { v.as_f64() } else { word.and_then(|w| words.iter().position(|x| *x == w)).map(|i| i as f64) };
+        let allowed = if words.is_empty() { "a number".to_string() } else { words.join(", ") };
+        let value = value.ok_or_else(|| wrong(field, format!("is {v}; allowed: {allowed}")))?;
+        in_map.insert(option_key(field), Array::new(vec![1], vec![value])?);
+    }
+    let surplus = |name: &String| !name.starts_with("option.") && ![known.inputs, known.optional].concat().contains(&name.as_str());
+    let extra: Vec<String> = in_map.keys().filter(|name| surplus(name)).cloned().collect();
+    for name in extra {
+        in_map.remove(&name);
+        let reads = [known.inputs, known.optional].concat().join(", ");
+        ignored.push(format!("entry {id}: inputs.{name}: {quantity} does not read it (it reads {reads})"));
+    }
+    let answer = match (raised, sources.outputs) {
+        (Some(words), _) => Answer::Raised(words),
+        (None, separate) => {
+            let file = if separate.is_some() { sources.answers.display().to_string() } else { sources.file.to_string() };
+            let map = arrays(e, "outputs", separate.or(sources.inputs))?;
+            if map.is_empty() {
+                return Err(wrong("outputs", "empty; allowed: at least one output"));
+            }
+            if separate.is_some() && map.values().all(|(_, a)| a.is_none()) {
+                Answer::Missing
+            } else {
+                Answer::Given(all_there("outputs", map, &file)?)
+            }
+        }
+    };
+    if !matches!(answer, Answer::Raised(_))
+        && let Some(name) = known.inputs.iter().find(|n| !in_map.contains_key(**n))
+    {
+        return Err(wrong("inputs", format!("`{name}` is missing; {quantity} needs {}", known.inputs.join(", "))));
+    }
+    Ok(Entry { id: id.to_string(), quantity: quantity.to_string(), config, inputs: in_map, answer })
+}
+
+/// Reads a manifest and its arrays. `answers` names the file with the answers to vectors, if not the usual one.
+///
+/// # Errors
+/// The file itself missing, damaged or of another schema, an id twice; the message names file and field. An entry that is not as
+/// it should be takes no other with it: it is listed under `unusable`.
+pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Result<Answers> {
+    let manifest = find_manifest(path)?;
+    let file = manifest.display().to_string();
+    let bad = |place: &str, problem: String| Error::Format { file: file.clone(), place: place.to_string(), problem };
+    let json = parse_json_within(&read_text(&manifest, limits)?, &file, limits)?;
+    let schema = json.get("schema").and_then(Json::as_str).unwrap_or("");
+    let folder = manifest.parent().unwrap_or(Path::new("."));
+    let ours = match schema {
+        "cld-answers/1" => false,
+        "cld-vectors/1" => true,
+        "" => return Err(bad("schema", "missing; allowed: cld-answers/1 or cld-vectors/1".into())),
+        other => return Err(bad("schema", format!("`{other}`; allowed: cld-answers/1 or cld-vectors/1"))),
+    };
+    let top: &[&str] = if ours { MANIFEST_KEYS } else { &["schema", "implementation", "arrays", "entries", "note"] };
+    if let Some(key) = json.as_object().and_then(|o| o.keys().find(|k| !top.contains(&k.as_str()))) {
+        return Err(bad(key, format!("unknown field; allowed: {}", top.join(", "))));
+    }
+    let name_of = |v: Option<&Json>, what: &str| match v {
+        Some(Json::String(s)) if Path::new(s).components().all(|c| matches!(c, std::path::Component::Normal(_))) => Ok(folder.join(s)),
+        Some(other) => Err(bad(what, format!("is {other}; allowed: the name of an .npz file beside the manifest"))),
+        None => Err(bad(what, "missing; allowed: the name of an .npz file".into())),
+    };
+    let (inputs, outputs, outputs_file);
+    if ours {
+        let arrays = json.get("arrays");
+        inputs = Some(Archive::open(&name_of(arrays.and_then(|a| a.get("inputs")), "arrays.inputs")?, limits)?);
+        outputs_file = match answers {
+            Some(path) => path.to_path_buf(),
+            None => name_of(arrays.and_then(|a| a.get("answers")), "arrays.answers")?,
+        };
+        if !outputs_file.exists() {
+            return Err(Error::Io {
+                path: outputs_file.display().to_string(),
+                problem: "no such file; put your answers there, or name their file with --answers".into(),
+            });
+        }
+        outputs = Some(Archive::open(&outputs_file, limits)?);
+    } else {
+        inputs = match json.get("arrays") {
+            None => None,
+            v => Some(Archive::open(&name_of(v, "arrays")?, limits)?),
+        };
+        outputs_file = manifest.clone();
+        outputs = None;
+        if answers.is_some() {
+            return Err(bad("schema", "cld-answers/1 holds its answers itself; --answers is for vectors (cld-vectors/1)".into()));
+        }
+    }
+    let implementation = match json.get("implementation") {
+        Some(Json::String(s)) => s.clone(),
+        Some(Json::Object(o)) => {
+            let text = |k: &str| o.get(k).and_then(Json::as_str);
+            [text("name").map(String::from), text("commit").map(|c| format!("commit {c}"))]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
+        _ => String::new(),
+    };
+    let Some(Json::Array(list)) = json.get("entries") else { return Err(bad("entries", "missing; allowed: a list of entries".into())) };
+    let mut ids = BTreeSet::new();
+    let (mut entries, mut unusable, mut ignored, mut used) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+    let mut not_yet = BTreeMap::new();
+    for (i, e) in list.iter().enumerate() {
+        let word = |key: &str| e.get(key).and_then(Json::as_str).map(str::to_string);
+        let (id, quantity) = (word("id").unwrap_or_else(|| format!("entries[{i}]")), word("quantity").unwrap_or_default());
+        if !ids.insert(id.clone()) {
+            return Err(bad(&format!("entry {id}: id"), "two entries of this id; ids must be unique".into()));
+        }
+        if ours && let Some(outputs) = e.get("outputs").and_then(Json::as_object) {
+            used.extend(outputs.values().filter_map(Json::as_str).map(str::to_string));
+        }
+        if predict::quantity(&quantity).is_none() && NOT_YET.iter().any(|p| quantity.starts_with(p)) {
+            *not_yet.entry(quantity).or_insert(0) += 1;
+            continue;
+        }
+        let sources = Sources { inputs: inputs.as_ref(), outputs: outputs.as_ref(), file: &file, answers: &outputs_file };
+        match read_entry(e, &id, &quantity, &sources, &mut ignored) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => unusable.push(Unusable { entry: id, quantity, why: error.to_string() }),
+        }
+    }
+    let extra = outputs.iter().flat_map(Archive::names).filter(|k| !used.contains(*k));
+    ignored.extend(extra.map(|k| format!("{}: {k}: no entry of the manifest has an output of this name", outputs_file.display())));
+    Ok(Answers { file: manifest, implementation, entries, unusable, ignored, not_yet })
+}
