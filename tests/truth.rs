@@ -67,8 +67,9 @@ fn general_processes_are_within_1e_13_of_the_tables() {
     assert!(table.lines.iter().all(|l| MEASURED.contains(&l.quantity)));
 }
 
-/// The measure itself: a table with one value wrong in its 15th digit is off in that line alone. Catches a comparison that compares
-/// nothing, and a table that is kept by having no rows, no values, values of a field that nobody reads, or of no time.
+/// The measure itself: a table with one value wrong in its 15th digit is off in that line alone, and so is one with noise where an entry
+/// vanishes (what a table made with too few digits has at late times). Catches a comparison that compares nothing, one that takes what is
+/// small for nothing, and a table that is kept by having no rows, no values, values of a field that nobody reads, or of no time.
 #[test]
 fn the_measure_sees_a_wrong_value() {
     let whole = text("kernels.json");
@@ -82,6 +83,10 @@ fn the_measure_sees_a_wrong_value() {
     };
     assert_eq!(off(&whole), Vec::<String>::new());
     assert_eq!(off(&wrong), ["cld, critical: ell"]);
+    // S_xv and factor of M = 1e-4 at t = 1, right: 1e-344
+    let noise = whole.replace("\"1.17371986693688237885986351790757494e-344\"", "\"1.17371986693688237885986351790757494e-65\"");
+    assert_ne!(noise, whole);
+    assert_eq!(off(&noise), ["cov", "chol_lower"].map(|q| format!("cld, critical: {q}")));
     for bad in ["{}", "[]", "", "{\"schema\": \"cld-truth/2\"}", "{\"schema\": \"cld-truth/1\", \"cases\": [{}]}"] {
         assert!(Table::default().add(bad, "bad").is_err());
     }
@@ -473,6 +478,10 @@ fn the_command_reads_given_files() {
     let (code, out, _) = cld(&["accuracy", "--json", &files[0], &files[1]], empty.path());
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert!(code == 0 && json["rows"].as_u64() > Some(1309), "{code} {}", json["rows"]);
+    // a table that disagrees: exit code 1
+    let wrong = empty.path().join("wrong.json");
+    std::fs::write(&wrong, text("kernels.json").replacen("\"7.07106781187961745", "\"7.07106781187962745", 1)).unwrap();
+    assert_eq!(cld(&["accuracy", wrong.to_str().unwrap()], empty.path()).0, 1);
     let (code, out, _) = cld(&["accuracy", &path("schedules.json").display().to_string()], empty.path());
     assert!(code == 0 && out.contains("Every promise is kept"), "{out}");
 }

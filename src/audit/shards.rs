@@ -65,10 +65,7 @@ impl Reader<'_> {
         let o = self.object(v, place)?;
         let at = |name: &str| if place.is_empty() { name.to_string() } else { format!("{place}.{name}") };
         if let Some(unknown) = o.keys().find(|k| !names.contains(&k.as_str())) {
-            return Err(self.bad(
-                &at(unknown),
-                format!("unknown field; allowed: {}", names.join(", ")),
-            ));
+            return Err(self.bad(&at(unknown), format!("unknown field; allowed: {}", names.join(", "))));
         }
         match names.iter().find(|n| !o.contains_key(**n)) {
             Some(missing) => Err(self.bad(&at(missing), "is missing")),

@@ -151,8 +151,7 @@ fn strings<'a>(v: &'a Json, place: &str) -> Result<Vec<&'a str>> {
 
 /// A decimal string as a double word.
 fn read(text: &str, place: &str) -> Result<Dd> {
-    decimal::parse(text)
-        .ok_or_else(|| Error::parameter(place.to_string(), format!("`{text}`"), "a decimal number below 1e400"))
+    decimal::parse(text).ok_or_else(|| Error::parameter(place.to_string(), format!("`{text}`"), "a decimal number below 1e400"))
 }
 
 /// One unit in the last place of `x`, also between powers of two.
