@@ -91,18 +91,28 @@ pub fn short(x: f64) -> String {
 pub struct Bar {
     bar: ProgressBar,
     since: Instant,
+    after: Duration,
     shown: bool,
     what: &'static str,
 }
 
 impl Bar {
     pub fn new(what: &'static str) -> Bar {
-        Bar { bar: ProgressBar::hidden(), since: Instant::now(), shown: false, what }
+        Bar { bar: ProgressBar::hidden(), since: Instant::now(), after: Duration::from_secs(1), shown: false, what }
+    }
+
+    /// One that is there at once, and counts seconds by itself: for what may be silent for long.
+    pub fn at_once(what: &'static str) -> Bar {
+        let mut bar = Bar::new(what);
+        bar.after = Duration::ZERO;
+        bar.set(0, 1);
+        bar.bar.enable_steady_tick(Duration::from_millis(200));
+        bar
     }
 
     pub fn set(&mut self, done: usize, total: usize) {
         if !self.shown {
-            if self.since.elapsed() < Duration::from_secs(1) {
+            if self.since.elapsed() < self.after {
                 return;
             }
             self.shown = true;
