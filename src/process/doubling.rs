@@ -26,6 +26,8 @@ pub struct Law<const K: usize> {
     pub initial_factor: Mat<K, Dd>,
     /// A standard deviation added to every channel, independent of all else; 0 unless asked for.
     pub added: Dd,
+    /// Log-determinant of the covariance, where the stationary law is near and so gives it without loss.
+    pub log_det: Option<f64>,
 }
 
 /// What is read off a covariance, rounded to f64.
@@ -58,7 +60,7 @@ impl<const K: usize> Law<K> {
     pub fn started_from(&self, initial: &[Dd; K]) -> Law<K> {
         let initial_factor = Mat::build(|i, j| self.mean[(i, j)] * initial[j].sqrt());
         let start = Mat::build(|i, j| if i == j { initial[i] } else { Dd::ZERO });
-        Law { cov: self.cov.plus(&self.mean.sandwich(&start)), initial_factor, ..*self }
+        Law { cov: self.cov.plus(&self.mean.sandwich(&start)), initial_factor, log_det: None, ..*self }
     }
 
     /// The same transition, its covariance as `S - Phi S Phi^T` where Phi has become small: every entry then keeps its
@@ -76,7 +78,7 @@ impl<const K: usize> Law<K> {
     /// With `epsilon` added to every variance, as some published code does.
     pub fn with_variance_added(&self, epsilon: f64) -> Law<K> {
         let cov = Mat::build(|i, j| if i == j { self.cov[(i, j)] + Dd::from(epsilon) } else { self.cov[(i, j)] });
-        Law { cov, added: Dd::from(epsilon).sqrt(), ..*self }
+        Law { cov, added: Dd::from(epsilon).sqrt(), log_det: self.log_det.filter(|_| epsilon == 0.0), ..*self }
     }
 
     /// Rounded, with factors and determinant (`det = 0` and no factors where the covariance is singular).
@@ -88,7 +90,7 @@ impl<const K: usize> Law<K> {
             .filter(|c: &[Dd; K]| c.iter().any(|x| x.hi != 0.0))
             .collect();
         let (det, factors) = match (Minors { columns: &columns }).factors() {
-            Some((det, f)) => (det, Some(Box::new(f))),
+            Some((det, f)) => (det, Some(Box::new(Factors { log_det: self.log_det.unwrap_or(f.log_det), ..f }))),
             None => (0.0, None),
         };
         Moments { mean: self.mean.round(), cov: self.cov.round(), det, factors }
@@ -237,5 +239,5 @@ pub fn doubling<const K: usize>(drift: &Mat<K, Dd>, noise: &Mat<K, Dd>, tau: Dd)
         q = q.plus(&phi.sandwich(&q));
         phi = phi.matmul(&phi);
     }
-    Law { mean: phi, cov: q, noise_factor: q.cholesky().unwrap_or(zero), initial_factor: zero, added: Dd::ZERO }
+    Law { mean: phi, cov: q, noise_factor: q.cholesky().unwrap_or(zero), initial_factor: zero, added: Dd::ZERO, log_det: None }
 }

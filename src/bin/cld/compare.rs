@@ -2,7 +2,7 @@
 
 use crate::sample::spacing;
 use crate::setting::Setting;
-use crate::show::{BOLD, Bar, print, short, styled, table, threads, writable};
+use crate::show::{BOLD, Bar, note_prior, print, short, styled, table, threads, writable};
 use crate::{Outcome, Result};
 use cld_sgm::sampler::compare::{Comparison, Found, Row};
 use cld_sgm::sampler::{REGISTRY, entry};
@@ -88,6 +88,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         writable(file)?;
     }
     threads(args.threads)?;
+    note_prior(&diffusion);
     let bar = Mutex::new(Bar::new("sampling"));
     let progress = |done: usize, total: usize| {
         if let Ok(mut bar) = bar.lock() {

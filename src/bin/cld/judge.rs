@@ -1,10 +1,11 @@
 //! `cld eval` of a trained network or of samples: how far they are from the data.
 
 use crate::sample::Task;
-use crate::show::{print, short, table, threads, writable};
+use crate::show::{Bar, note_prior, print, short, table, threads, writable};
 use crate::trained::{Data, Distance, Trained};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
+use cld_sgm::data::samples;
 use cld_sgm::vectors::arrays::{read_npz, write_whole};
 use serde_json::{Value, json};
 use std::io::Read;
@@ -30,6 +31,9 @@ pub struct Judge {
     /// Last time; 1e-3 if absent.
     #[arg(long)]
     eps: Option<f64>,
+    /// The range that samples of images have, such as 0,255, if it is not -1,1.
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
+    range: Option<String>,
     /// End with a noise-free Euler step from eps to 0.
     #[arg(long)]
     denoise: bool,
@@ -79,6 +83,7 @@ impl Judge {
             ("samplers", !self.samplers.is_empty()),
             ("steps", !self.steps.is_empty()),
             ("n", self.n.is_some()),
+            ("range", self.range.is_some()),
             ("spacing", self.spacing.is_some()),
             ("eps", self.eps.is_some()),
             ("denoise", self.denoise),
@@ -134,6 +139,9 @@ impl Judge {
     }
 
     fn checkpoint(&self, file: &Path, seed: u64) -> Result<(Vec<String>, Vec<Row>)> {
+        if self.range.is_some() {
+            return Err(Error::parameter("range", "given", "absent, but for samples"));
+        }
         let trained = Trained::read(file, self.raw)?;
         let data = trained.data(self.data.as_deref())?;
         let dim = trained.model.dim();
@@ -148,16 +156,21 @@ impl Judge {
         let steps = if self.steps.is_empty() { vec![20, 50, 100, 500] } else { self.steps.clone() };
         // everything that can be refused is, before the first run
         let mut jobs = vec![];
+        let planning = Bar::new("planning");
         for sampler in &samplers {
             for steps in &steps {
                 jobs.push((sampler, *steps, task().by(sampler, Some(*steps), None)?));
             }
         }
         data.distance(&data.fresh(n, seed)?, seed)?;
+        drop(planning);
+        note_prior(trained.diffusion());
         let mut rows = vec![];
         for (sampler, steps, job) in jobs {
             let drawn = job.run()?;
+            let comparing = Bar::new("comparing");
             let distance = data.distance(&drawn.samples[0], seed)?;
+            drop(comparing);
             let (nfe, seconds) = (Some(drawn.nfe), Some(drawn.seconds));
             rows.push(Row { sampler: sampler.clone(), steps: Some(steps), nfe, seconds, distance });
         }
@@ -183,19 +196,35 @@ impl Judge {
         let data = Data::load(spec, 0.1, 0)?;
         let dim: usize = data.shape().iter().product();
         let name = file.display().to_string();
-        let bad = |problem: String| Error::Format { file: name.clone(), place: "x".into(), problem };
-        let x = read_npz(file)?.remove("x").ok_or_else(|| bad("is missing; `cld sample --out` writes it".into()))?;
-        let count = x.shape.first().copied().unwrap_or(0);
-        if count == 0 || x.data.len() != count * dim {
-            return Err(bad(format!("has shape {:?}; allowed: (n, {dim}), or any with n first and {dim} numbers each", x.shape)));
-        }
+        let bad = |problem: String| Error::Format { file: name.clone(), place: String::new(), problem };
+        let mut arrays = read_npz(file)?;
+        let Some(x) = arrays.remove("x") else {
+            let there: Vec<_> = arrays.into_keys().collect();
+            let there = if there.is_empty() { "none".to_string() } else { there.join(", ") };
+            return Err(bad(format!("array `x` is missing (there: {there}); `cld sample --out` writes it, numpy by savez(FILE, x=...)")));
+        };
+        let range = self.range.as_deref().map(samples::range).transpose()?;
+        let expected = samples::Expected { shape: data.shape(), images: data.images(), data: data.ends(), range, name: "x" };
+        let checked = samples::check(&x.shape, &x.data, &expected).map_err(|e| bad(e.to_string()))?;
+        let count = checked.values.len() / dim;
         let n = self.n.unwrap_or(count);
         if !(1..=count).contains(&n) {
             return Err(Error::parameter("n", n, format!("1 to {count}, the samples there are")));
         }
-        let distance = data.distance(&x.data[..n * dim], seed)?;
+        let bar = Bar::new("comparing");
+        let distance = data.distance(&checked.values[..n * dim], seed)?;
+        drop(bar);
+        let mut about = vec![format!("{n} samples of {name} against {spec}")];
+        if let Some([low, high]) = range {
+            about.push(format!("values from [{low}, {high}] taken to [-1, 1]"));
+        }
+        if data.images() {
+            let all = checked.values.len();
+            let percent = short(100.0 * checked.clamped as f64 / all as f64);
+            about.push(format!("{} of {all} values clamped to [-1, 1] ({percent} %)", checked.clamped));
+        }
         let row = Row { sampler: "-".into(), steps: None, nfe: None, seconds: None, distance };
-        Ok((vec![format!("{n} samples of {name} against {spec}")], vec![row]))
+        Ok((about, vec![row]))
     }
 }
 

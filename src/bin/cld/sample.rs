@@ -1,7 +1,7 @@
 //! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the exact score.
 
 use crate::setting::Setting;
-use crate::show::{Bar, print, short, table, threads, writable};
+use crate::show::{Bar, note_prior, print, short, table, threads, writable};
 use crate::trained::{COMPARED, Data, Trained};
 use crate::{Outcome, Result};
 use cld_sgm::data::{self, picture};
@@ -228,7 +228,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
         dim,
         seed: args.seed,
     };
+    let planning = Bar::new("planning");
     let job = task.by(&args.sampler, args.steps, args.tolerance)?;
+    drop(planning);
     let format = args.plot.as_deref().map(Format::of).transpose()?;
     match (&args.plot, &args.grid) {
         (Some(_), _) if levels > 0 => return Err(Error::parameter("plot", "given", "absent for images; --grid draws them")),
@@ -242,6 +244,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         writable(file)?;
     }
     threads(args.threads)?;
+    note_prior(&diffusion);
     let drawn = job.run()?;
 
     rows.push(vec!["sampler".into(), format!("{}: {}", args.sampler, drawn.about)]);
@@ -249,10 +252,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
     rows.push(vec!["evaluations per sample".into(), short(drawn.nfe)]);
     rows.push(vec!["seconds".into(), format!("{} ({} samples/s)", short(drawn.seconds), short(n as f64 / drawn.seconds))]);
     let x = &drawn.samples[0];
+    let comparing = Bar::new("comparing");
     match data.as_ref().map_err(Clone::clone).and_then(|d| d.distance(x, args.seed)) {
         Ok(distance) => rows.extend(distance.lines()),
         Err(e) => rows.push(vec!["no distance to data".into(), e.to_string()]),
     }
+    drop(comparing);
     let picture = match (format, &data) {
         (Some(f), Ok(data)) => {
             let shown = n.min(COMPARED);

@@ -1,7 +1,7 @@
 //! `cld train`: trains a network; a run lives in a folder and can be stopped and taken up at any time.
 
 use crate::setting::Setting;
-use crate::show::{print, short, table};
+use crate::show::{note_prior, print, short, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
 use cld_sgm::train::config::ModelSpec;
@@ -255,6 +255,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
         }
         None => Run::start(args.config()?, args.out.as_deref().unwrap_or("cld-train".as_ref()), threads, args.force)?,
     };
+    if let Ok(diffusion) = run.config().diffusion() {
+        note_prior(&diffusion);
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     // who asks a second time means it; one request may come twice, to the process and to its group
