@@ -57,6 +57,15 @@ pub enum Error {
         /// Time of the step.
         t: f64,
     },
+    /// A computation that would take longer than is allowed, given up.
+    Unfinished {
+        /// What was computed.
+        what: Cow<'static, str>,
+        /// The time that it had reached.
+        t: f64,
+        /// The reason, with figures.
+        why: String,
+    },
     /// The operating system refused a file operation.
     Io {
         /// The path.
@@ -97,6 +106,7 @@ impl fmt::Display for Error {
             Error::Format { file, place, problem } => write!(f, "{file}: {place}: {problem}"),
             Error::Degenerate { what, why } => write!(f, "{what} does not exist in f64: {why}"),
             Error::NonFinite { step, t } => write!(f, "a value that is not finite at step {step}, time {t}"),
+            Error::Unfinished { what, t, why } => write!(f, "{what} is given up at t = {t:e}: {why}"),
             Error::Io { path, problem } => write!(f, "{path}: {problem}"),
         }
     }

@@ -154,8 +154,8 @@ impl Comparison {
                 let (name, spacing) = &self.grids[j.grid];
                 let grid = Grid::spaced(*spacing, diffusion, j.steps, self.eps)?;
                 let (w2, energy, nfe) = match one(j, &grid) {
-                    // a run that blows up is a finding, not an error of the comparison
-                    Err(Error::NonFinite { .. }) => (f64::NAN, None, j.budget.map_or(f64::NAN, |b| b as f64)),
+                    // a run that blows up, or would take too long, is a finding, not an error of the comparison
+                    Err(Error::NonFinite { .. } | Error::Unfinished { .. }) => (f64::NAN, None, j.budget.map_or(f64::NAN, |b| b as f64)),
                     other => other?,
                 };
                 progress(done.fetch_add(j.steps, Ordering::Relaxed) + j.steps, total);

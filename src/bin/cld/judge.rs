@@ -3,7 +3,7 @@
 use crate::sample::Task;
 use crate::show::{Bar, note_prior, print, short, table, threads, writable};
 use crate::trained::{Data, Distance, Trained};
-use crate::{Outcome, Result};
+use crate::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::samples;
 use cld_sgm::vectors::arrays::{read_npz, write_whole};
@@ -13,11 +13,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Judge {
-    /// Data to compare with: digits, idx:DIR, cifar:DIR, png:DIR or a toy; if absent those of the checkpoint.
-    #[arg(long)]
+    #[arg(long, help = names::to_compare_with())]
     data: Option<String>,
-    /// Samplers of a checkpoint; sscs and em if absent, em alone where sscs is not defined.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help = names::judged_samplers())]
     samplers: Vec<String>,
     /// Their steps; 20, 50, 100 and 500 if absent.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
@@ -25,8 +23,7 @@ pub struct Judge {
     /// Samples for each; 1000 if absent, 10000 of points.
     #[arg(long)]
     n: Option<usize>,
-    /// Spacing of the times: linear, quadratic (if absent), power:P, log-snr.
-    #[arg(long)]
+    #[arg(long, help = names::spacing_of_judge())]
     spacing: Option<String>,
     /// Last time; 1e-3 if absent.
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use crate::show::{Bar, note_prior, print, short, table, threads};
 use crate::trained::{Data, Trained};
-use crate::{Outcome, Result};
+use crate::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::images::Dither;
 use cld_sgm::likelihood::{Divergence, Likelihood, Terminal, Trace, bits_per_dimension};
@@ -22,8 +22,7 @@ use std::time::Instant;
 pub struct Args {
     /// Checkpoint of `cld train`.
     checkpoint: PathBuf,
-    /// held-out, train, or other data: digits, idx:DIR, cifar:DIR, png:DIR (all of them); a toy for points.
-    #[arg(long, default_value = "held-out")]
+    #[arg(long, default_value = "held-out", help = names::of_likelihoods())]
     data: String,
     /// Samples, the first ones; 100 if absent, or as many as there are.
     #[arg(long)]

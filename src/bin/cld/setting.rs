@@ -1,6 +1,6 @@
 //! The flags that name a process, its schedule and objective: the same for every subcommand.
 
-use crate::Result;
+use crate::{Result, names};
 use cld_sgm::process::entry;
 use cld_sgm::vectors::answers::parse_json;
 use cld_sgm::vectors::config::{Config, default_schedule, defaults};
@@ -9,8 +9,7 @@ use serde_json::{Map, Value, json};
 
 #[derive(clap::Args)]
 pub struct Setting {
-    /// Process: cld, sscs-analytic, psld, cld-position-noise, langevin-order-n, vp, ve, sub-vp.
-    #[arg(long)]
+    #[arg(long, help = names::process())]
     pub process: Option<String>,
     /// Mass M.
     #[arg(long)]
@@ -24,11 +23,10 @@ pub struct Setting {
     /// Any other parameter of the process, such as nu=4.01 (may be repeated).
     #[arg(long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
-    /// Constant beta; the paper's 4 if no schedule is given.
+    /// Constant beta.
     #[arg(long, conflicts_with = "schedule")]
     beta: Option<f64>,
-    /// Schedule as JSON, such as '{"kind":"linear","b0":0.1,"b1":19.9}'.
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", help = names::schedule())]
     schedule: Option<String>,
 }
 
