@@ -63,6 +63,27 @@ impl<const K: usize> Law<K> {
         Law { cov: self.cov.plus(&self.mean.sandwich(&start)), initial_factor, log_det: None, ..*self }
     }
 
+    /// The covariance, its off-diagonal entries by the route that cancels less. Random velocities of one temperature are turned into
+    /// each other and stay what they were: what friction and noise leave of their covariances, at tiny times a millionth of a millionth of
+    /// the terms, is not what is left of their sum, but with S diagonal and `Sigma0 = gamma S` but for the first channel
+    ///
+    /// ```text
+    /// Phi Sigma0 Phi^T = gamma (S - Q - S_00 phi phi^T),   phi the first column of Phi
+    /// ```
+    pub(super) fn with_what_rotation_leaves(&self, q: &Mat<K, Dd>, s: &Mat<K, Dd>, initial: &[Dd; K]) -> Mat<K, Dd> {
+        let gamma = initial[1] / s[(1, 1)];
+        let alike = |i: usize| (initial[i] - gamma * s[(i, i)]).abs().hi <= 1e-30 * initial[i].hi;
+        let diagonal = (0..K * K).all(|n| n / K == n % K || s[(n / K, n % K)].hi == 0.0);
+        if !(diagonal && (1..K).all(alike)) {
+            return self.cov;
+        }
+        Mat::build(|i, j| {
+            let terms = q[(i, j)].hi.abs() + (1..K).map(|l| (self.mean[(i, l)] * self.mean[(j, l)] * initial[l]).hi.abs()).sum::<f64>();
+            let (noise, data) = ((Dd::ONE - gamma) * q[(i, j)], gamma * s[(0, 0)] * self.mean[(i, 0)] * self.mean[(j, 0)]);
+            if i != j && noise.hi.abs() + data.hi.abs() < terms { noise - data } else { self.cov[(i, j)] }
+        })
+    }
+
     /// The same transition, its covariance as `S - Phi S Phi^T` where Phi has become small: every entry then keeps its
     /// relative accuracy, also one that vanishes exponentially. `S` is the stationary covariance.
     pub fn near_stationary(self, s: &Mat<K, Dd>) -> Law<K> {

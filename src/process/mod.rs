@@ -219,9 +219,11 @@ pub trait LinearSde<const K: usize> {
             Some(s) => law.near_stationary(&s),
             None => law,
         };
-        let initial = self.initial(gamma);
-        let law = law.started_from(&initial);
-        Law { log_det: self.stationary_dd().and_then(|s| log_det_near(&law.mean, &s, initial)), ..law }
+        let (initial, stationary) = (self.initial(gamma), self.stationary_dd());
+        let started = law.started_from(&initial);
+        let Some(s) = stationary else { return started };
+        let cov = if K > 2 { started.with_what_rotation_leaves(&law.cov, &s, &initial) } else { started.cov };
+        Law { cov, log_det: log_det_near(&started.mean, &s, initial), ..started }
     }
 
     /// Parities under time reversal, if the stationary law is diagonal and reversing time amounts to flipping the
