@@ -7,7 +7,7 @@ use cld_sgm::dd::Dd;
 use cld_sgm::kernel::{Kernel, KernelValues, Objective, kernel_values, perturb_batch};
 use cld_sgm::process::{AnyProcess, Cld, CldDamped, CldPosition, Langevin, LinearSde, Psld, Reversed, erase};
 use cld_sgm::schedule::Schedule;
-use cld_sgm::vectors::accuracy::{Bound, Corrections, FAMILIES, MEASURED, Table, largest_terms};
+use cld_sgm::vectors::accuracy::{Bound, FAMILIES, MEASURED, Table, largest_terms};
 use cld_sgm::worst::{Worst, is_worse, worse};
 use ndarray::Array2;
 use rand::rngs::StdRng;
@@ -24,16 +24,12 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap()
 }
 
-fn corrections() -> Corrections {
-    Corrections::new(&text("corrections.json"), "corrections.json").unwrap()
-}
-
-/// All tables, with the corrections.
+/// All tables.
 fn measured() -> Table {
     let mut table = Table::default();
-    table.add(&text("kernels.json"), "kernels.json", Some(&corrections())).unwrap();
-    table.add(&text("extra.json"), "extra.json", None).unwrap();
-    table.add(&text("schedules.json"), "schedules.json", None).unwrap();
+    for name in ["kernels.json", "extra.json", "schedules.json"] {
+        table.add(&text(name), name).unwrap();
+    }
     table
 }
 
@@ -43,8 +39,8 @@ fn measured() -> Table {
 #[test]
 fn closed_forms_are_within_8_ulp_of_the_tables() {
     let table = measured();
-    // no row is skipped: every kernel in the tables exists in f64, and every correction is used
-    assert_eq!((table.refused, table.corrected), (0, corrections().len()));
+    // no row is skipped: every kernel in the tables exists in f64
+    assert_eq!(table.refused, 0);
     assert!(table.rows > 3600 && table.values() > 74_000, "{} {}", table.rows, table.values());
     let mut seen = 0;
     for line in table.lines.iter().filter(|l| matches!(l.bound, Bound::Ulp(_))) {
@@ -71,31 +67,28 @@ fn general_processes_are_within_1e_13_of_the_tables() {
     assert!(table.lines.iter().all(|l| MEASURED.contains(&l.quantity)));
 }
 
-/// The measure itself: a table with one value wrong in its 15th digit is off in that line alone; the uncorrected table is
-/// off; NaN is refused. Catches a comparison that compares nothing, and corrections that hide more than they should.
+/// The measure itself: a table with one value wrong in its 15th digit is off in that line alone, and so is one with noise where an entry
+/// vanishes (what a table made with too few digits has at late times); NaN is refused. Catches a comparison that compares nothing, and
+/// one that takes what is small for nothing.
 #[test]
 fn the_measure_sees_a_wrong_value() {
     let whole = text("kernels.json");
-    // the ell of the first row, 7.0710678118796...e5
-    let wrong = whole.replacen("\"7.07106781187961745", "\"7.07106781187962745", 1);
-    assert_ne!(whole, wrong);
-    let off = |text: &str, c: Option<&Corrections>| {
+    let off = |text: &str| {
         let mut t = Table::default();
-        t.add(text, "table", c).unwrap();
+        t.add(text, "table").unwrap();
         t.lines.iter().filter(|l| !l.kept()).map(|l| format!("{}: {}", l.family, l.quantity)).collect::<Vec<_>>()
     };
-    let c = corrections();
-    assert_eq!(off(&whole, Some(&c)), Vec::<String>::new());
-    assert_eq!(off(&wrong, Some(&c)), ["cld, critical: ell"]);
-    // the corrected entries: off-diagonal ones of cld/10 to 13, and one of position noise
-    let cld = ["cov", "chol_lower", "chol_upper", "inv"].map(|q| format!("cld, critical: {q}"));
-    let uncorrected = off(&whole, None);
-    assert!(cld.iter().all(|q| uncorrected.contains(q)) && uncorrected.len() == 4, "{uncorrected:?}");
+    assert_eq!(off(&whole), Vec::<String>::new());
+    // the ell of the first row; S_xv and factor of M = 1e-4 at t = 1, right: 1e-344
+    let wrong = whole.replacen("\"7.07106781187961745", "\"7.07106781187962745", 1);
+    let noise = whole.replace("\"1.17371986693688237885986351790757494e-344\"", "\"1.17371986693688237885986351790757494e-65\"");
+    assert!(wrong != whole && noise != whole);
+    assert_eq!(off(&wrong), ["cld, critical: ell"]);
+    assert_eq!(off(&noise), ["cov", "chol_lower"].map(|q| format!("cld, critical: {q}")));
     for bad in ["{}", "[]", "{\"schema\": \"cld-truth/2\"}", "{\"schema\": \"cld-truth/1\", \"cases\": [{}]}"] {
-        assert!(Table::default().add(bad, "bad", None).is_err());
+        assert!(Table::default().add(bad, "bad").is_err());
     }
-    assert!(Table::default().add(&wrong.replacen("\"7.07106781187962745", "\"NaN", 1), "bad", None).is_err());
-    assert!(Corrections::new(&whole, "kernels.json").is_err());
+    assert!(Table::default().add(&wrong.replacen("\"7.07106781187962745", "\"NaN", 1), "bad").is_err());
 }
 
 /// A number whose logarithm is uniform.
@@ -443,12 +436,14 @@ fn the_command_reads_given_files() {
     let (code, out, errors) = cld(&["accuracy"], empty.path());
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(errors.contains("fixtures/truth") && errors.lines().count() == 1, "{errors}");
-    let files = ["kernels.json", "corrections.json"].map(|f| path(f).display().to_string());
-    let (code, out, _) = cld(&["accuracy", "--json", &files[0], &files[1]], empty.path());
+    let kernels = path("kernels.json").display().to_string();
+    let (code, out, _) = cld(&["accuracy", "--json", &kernels], empty.path());
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, json["rows"].as_u64(), json["corrected"].as_u64()), (0, Some(1309), Some(corrections().len() as u64)));
-    // without its corrections the table disagrees: exit code 1
-    assert_eq!(cld(&["accuracy", &files[0]], empty.path()).0, 1);
+    assert_eq!((code, json["rows"].as_u64()), (0, Some(1309)));
+    // a table that disagrees: exit code 1
+    let wrong = empty.path().join("wrong.json");
+    std::fs::write(&wrong, text("kernels.json").replacen("\"7.07106781187961745", "\"7.07106781187962745", 1)).unwrap();
+    assert_eq!(cld(&["accuracy", wrong.to_str().unwrap()], empty.path()).0, 1);
     let (code, out, _) = cld(&["accuracy", &path("schedules.json").display().to_string()], empty.path());
     assert!(code == 0 && out.contains("Every promise is kept"), "{out}");
 }

@@ -29,7 +29,6 @@ use crate::truth::config;
 use crate::truth::config::Config;
 use serde::Serialize;
 use serde_json::Value as Json;
-use std::collections::HashMap;
 use std::fmt::Write;
 
 /// What is promised of a family of values.
@@ -102,15 +101,6 @@ pub struct Table {
     pub refused: usize,
     /// Rows read.
     pub rows: usize,
-    /// Values of the tables that were replaced by corrections.
-    pub corrected: usize,
-}
-
-/// Corrections to a table (schema `cld-truth-corrections/1`).
-#[derive(Clone, Debug, Default)]
-pub struct Corrections {
-    of: String,
-    right: HashMap<(String, u64, String, usize), String>,
 }
 
 fn missing<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a Json> {
@@ -150,48 +140,6 @@ fn strings<'a>(v: &'a Json, place: &str) -> Result<Vec<&'a str>> {
 /// A decimal string as a double word.
 fn read(text: &str, place: &str) -> Result<Dd> {
     decimal::parse(text).ok_or_else(|| Error::parameter(place.to_string(), format!("`{text}`"), "a decimal number below 1e400"))
-}
-
-impl Corrections {
-    /// From the text of a file of schema `cld-truth-corrections/1`.
-    ///
-    /// # Errors
-    /// Another schema, or anything missing.
-    pub fn new(text: &str, file: &str) -> Result<Corrections> {
-        let json = parse_json(text, file)?;
-        let schema = word(&json, "schema", file)?;
-        if schema != "cld-truth-corrections/1" {
-            return Err(Error::parameter(format!("{file}: schema"), schema, "cld-truth-corrections/1"));
-        }
-        let mut c = Corrections { of: word(&json, "of", file)?.to_string(), right: HashMap::new() };
-        for (i, row) in list(&json, "corrections", file)?.iter().enumerate() {
-            let place = format!("{file}: corrections[{i}]");
-            let index = missing(row, "index", &place)?.as_u64().unwrap_or(0) as usize;
-            let key = (
-                word(row, "case", &place)?.to_string(),
-                time(row, "t", &place)?.to_bits(),
-                word(row, "quantity", &place)?.to_string(),
-                index,
-            );
-            c.right.insert(key, word(row, "correct", &place)?.to_string());
-        }
-        Ok(c)
-    }
-
-    /// The file name of the table they correct.
-    pub fn of(&self) -> &str {
-        &self.of
-    }
-
-    /// Number of corrected entries.
-    pub fn len(&self) -> usize {
-        self.right.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.right.is_empty()
-    }
 }
 
 /// One unit in the last place of `x`, also between powers of two.
@@ -268,7 +216,7 @@ impl Table {
     ///
     /// # Errors
     /// A text that is no table of schema `cld-truth/1`, or describes a process that does not exist.
-    pub fn add(&mut self, text: &str, file: &str, corrections: Option<&Corrections>) -> Result<()> {
+    pub fn add(&mut self, text: &str, file: &str) -> Result<()> {
         let json = parse_json(text, file)?;
         let schema = word(&json, "schema", file)?;
         if schema != "cld-truth/1" {
@@ -281,7 +229,7 @@ impl Table {
             if schedules {
                 self.add_schedule(case, &place)?;
             } else {
-                self.add_kernels(case, &place, id, corrections)?;
+                self.add_kernels(case, &place)?;
             }
         }
         let order = |l: &Line| (FAMILIES.iter().position(|f| f.0 == l.family), MEASURED.iter().position(|q| *q == l.quantity));
@@ -305,7 +253,7 @@ impl Table {
         Ok(())
     }
 
-    fn add_kernels(&mut self, case: &Json, place: &str, id: &str, corrections: Option<&Corrections>) -> Result<()> {
+    fn add_kernels(&mut self, case: &Json, place: &str) -> Result<()> {
         let empty = serde_json::Map::new();
         let params = case.get("params").and_then(Json::as_object).unwrap_or(&empty);
         let config =
@@ -385,9 +333,6 @@ impl Table {
                     return Err(Error::shape(format!("{place}: {quantity}"), &[stated.len()], format!("{}", got.len())));
                 }
                 for (i, (&got, &text)) in got.iter().zip(&stated).enumerate() {
-                    let right = corrections.and_then(|c| c.right.get(&(id.to_string(), t.to_bits(), (*quantity).to_string(), i)));
-                    self.corrected += usize::from(right.is_some());
-                    let text = right.map_or(text, String::as_str);
                     let truth = read(text, place)?;
                     let off = i / k != i % k;
                     let term = match *quantity {
@@ -462,12 +407,11 @@ impl Table {
         let mut out = String::from(INTRODUCTION);
         let _ = write!(
             out,
-            "Read: {} rows. Compared: {} values. Replaced by a correction: {}. Kernels refused: {}.\n\n\
+            "Read: {} rows. Compared: {} values. Kernels refused: {}.\n\n\
              | family | quantity | promised | values | left out | worst, ulp | worst, relative | against the value itself | where |\n\
              |---|---|---|---:|---:|---:|---:|---:|---|\n",
             self.rows,
             self.values(),
-            self.corrected,
             self.refused,
         );
         for l in &self.lines {

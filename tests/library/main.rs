@@ -4,6 +4,7 @@
 mod support;
 
 mod batch;
+mod initial_law;
 mod likelihood;
 mod losses;
 mod mixture_orders;
