@@ -7,7 +7,8 @@
 //! Error bounds (Joldes, Muller, Popescu, "Tight and rigorous error bounds for basic building blocks of
 //! double-word arithmetic", 2017): sum 3 u^2, product 5 u^2, quotient 10 u^2, with u = 2^-53. Products are split
 //! by Veltkamp's method, not by fused multiply-add: without a compile-time FMA target the latter is a library
-//! call, and the result would be the same. Operands must stay below 2^995 in size.
+//! call, and the result would be the same. From 2^996 on, at zero divisors and at
+//! infinities the slow paths below take over: a result is NaN only where that of f64 is.
 
 use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -91,6 +92,45 @@ impl Dd {
         Dd { hi: self.hi * p, lo: self.lo * p }
     }
 
+    /// An infinity, or what is not a number, with nothing beside it; a finite number is one that has no low word here.
+    #[cold]
+    fn beyond(hi: f64) -> Dd {
+        Dd { hi, lo: 0.0 }
+    }
+
+    /// The product where splitting overflows: an infinity, or the same product of scaled operands.
+    #[cold]
+    fn mul_beyond(a: Dd, b: Dd) -> Dd {
+        let p = a.hi * b.hi;
+        if !p.is_finite() || !a.hi.is_finite() || !b.hi.is_finite() {
+            return Dd::beyond(p);
+        }
+        // a finite product with an operand of 2^996 or more: the other one is at most 2^28
+        let (big, small) = if a.hi.abs() >= b.hi.abs() { (a, b) } else { (b, a) };
+        let m = big.scale(2f64.powi(-64)) * small;
+        let up = m.scale(2f64.powi(64));
+        if up.hi.is_finite() { up } else { Dd::beyond(up.hi) }
+    }
+
+    /// The quotient where an operand is zero, infinite or so large that splitting overflows.
+    #[cold]
+    fn div_beyond(a: Dd, b: Dd) -> Dd {
+        let q = a.hi / b.hi;
+        let ordinary = |x: f64| x.is_finite() && x != 0.0;
+        if !ordinary(q) || !ordinary(a.hi) || !ordinary(b.hi) {
+            return Dd::beyond(q);
+        }
+        // powers of two take both operands near 1 (in two steps: 2^-1074 and below have no reciprocal); the quotient is put back
+        let power = |x: f64| -> (f64, f64) {
+            let e = x.abs().log2().floor() as i32;
+            (2f64.powi(-(e / 2)), 2f64.powi(-(e - e / 2)))
+        };
+        let ((pa, qa), (pb, qb)) = (power(a.hi), power(b.hi));
+        let m = a.scale(pa).scale(qa) / b.scale(pb).scale(qb);
+        let up = m.scale(1.0 / pa).scale(pb).scale(1.0 / qa).scale(qb);
+        if up.hi.is_finite() { up } else { Dd::beyond(up.hi) }
+    }
+
     /// Absolute value.
     pub fn abs(self) -> Dd {
         if self.hi < 0.0 { -self } else { self }
@@ -100,6 +140,9 @@ impl Dd {
     pub fn sqrt(self) -> Dd {
         if self.hi <= 0.0 {
             return Dd::ZERO;
+        }
+        if self.hi == f64::INFINITY {
+            return self;
         }
         let r = self.hi.sqrt();
         let rest = self - Dd::prod(r, r);
@@ -111,8 +154,11 @@ impl Dd {
         Dd::ONE / self
     }
 
-    /// Natural logarithm for arguments > 0: one Newton step on [`exp`](Dd::exp), relative error about 1e-30.
+    /// Natural logarithm for arguments >= 0, with -infinity at 0: one Newton step on [`exp`](Dd::exp), relative error about 1e-30.
     pub fn ln(self) -> Dd {
+        if self.hi == 0.0 || self.hi == f64::INFINITY {
+            return Dd::beyond(self.hi.ln());
+        }
         let l0 = Dd::from(self.hi.ln());
         // ln v = l0 + ln(v e^-l0), and v e^-l0 - 1 = d is of the order of 1e-16: ln(1 + d) = d - d^2/2.
         let d = self * (-l0).exp() - Dd::ONE;
@@ -191,6 +237,9 @@ impl Add for Dd {
         let (th, tl) = two_sum(self.lo, o.lo);
         let (vh, vl) = fast_two_sum(sh, sl + th);
         let (hi, lo) = fast_two_sum(vh, tl + vl);
+        if hi.is_nan() {
+            return Dd::beyond(self.hi + o.hi);
+        }
         Dd { hi, lo }
     }
 }
@@ -209,6 +258,9 @@ impl Mul for Dd {
     fn mul(self, o: Dd) -> Dd {
         let (p, e) = two_prod(self.hi, o.hi);
         let (hi, lo) = fast_two_sum(p, e + (self.hi * o.lo + self.lo * o.hi));
+        if hi.is_nan() {
+            return Dd::mul_beyond(self, o);
+        }
         Dd { hi, lo }
     }
 }
@@ -222,7 +274,11 @@ impl Div for Dd {
         let q2 = r.hi / o.hi;
         let r = r - o * Dd::from(q2);
         let q3 = r.hi / o.hi;
-        Dd::new(q1, q2) + Dd::from(q3)
+        let q = Dd::new(q1, q2) + Dd::from(q3);
+        if q.hi.is_nan() {
+            return Dd::div_beyond(self, o);
+        }
+        q
     }
 }
 
@@ -255,6 +311,30 @@ mod tests {
             let (s, c) = a.sin_cos();
             assert!((s * s + c * c - Dd::ONE).abs().hi <= 100.0 * u2, "sin, cos at {i}");
         }
+    }
+
+    /// Catches NaN where a double word reaches zero, infinity or the ends of the range (a NaN truth lets any answer pass):
+    /// quotients, products and sums there are those of f64, or the representable number.
+    #[test]
+    fn ends_of_the_range() {
+        let (zero, one, inf) = (Dd::ZERO, Dd::ONE, Dd::from(f64::INFINITY));
+        assert_eq!((one / zero).hi, f64::INFINITY);
+        assert_eq!((-one / zero).hi, f64::NEG_INFINITY);
+        assert_eq!(((one / zero) + one).hi, f64::INFINITY);
+        assert_eq!((one / inf).hi, 0.0);
+        assert_eq!((inf * one).hi, f64::INFINITY);
+        assert!((zero / zero).hi.is_nan() && (inf - inf).hi.is_nan() && (zero * inf).hi.is_nan());
+        assert_eq!(zero.ln().hi, f64::NEG_INFINITY);
+        assert_eq!((inf.ln().hi, inf.sqrt().hi), (f64::INFINITY, f64::INFINITY));
+        // 1 / 1e-301 = 1e301 is representable, but splitting it is not
+        let big = one / Dd::from(1e-301);
+        assert!((big.to_f64() / 1e301 - 1.0).abs() <= f64::EPSILON, "{big:?}");
+        let product = Dd::from(1e300) * Dd::from(3.0e5);
+        assert!((product.to_f64() / 3.0e305 - 1.0).abs() <= 2.0 * f64::EPSILON, "{product:?}");
+        assert_eq!((Dd::from(1e300) * Dd::from(1e300)).hi, f64::INFINITY);
+        let tiny = Dd::from(5e-324) / Dd::from(1e-300);
+        assert!((tiny.to_f64() / (5e-324 / 1e-300) - 1.0).abs() <= f64::EPSILON, "{tiny:?}");
+        assert_eq!((Dd::from(1.5e308) + Dd::from(1.5e308)).hi, f64::INFINITY);
     }
 
     /// Catches a wrong series: e and sin 1 to 32 digits, as printed in any table.

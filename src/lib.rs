@@ -55,6 +55,7 @@
 //! | [`loss`] | denoising and hybrid score matching, weightings, random times |
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
 //! | [`likelihood`] | by the flow, its bounds, bits per dimension |
+//! | `files` | arrays, JSON and texts with limits; files written whole or not at all (feature `cli`) |
 //! | `truth` | what each quantity should be, by the generic route in double words (feature `cli`) |
 //! | `check` | answers, verdicts, diagnoses (feature `cli`) |
 //! | `vectors` | test vectors, accuracy tables (feature `cli`) |
@@ -73,6 +74,8 @@ pub mod data;
 pub mod dd;
 pub mod diffusion;
 pub mod error;
+#[cfg(feature = "cli")]
+pub mod files;
 pub mod kernel;
 pub mod likelihood;
 pub mod loss;

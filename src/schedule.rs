@@ -61,6 +61,8 @@ enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     kind: Kind,
+    /// The last time: 1, unless a file says otherwise.
+    horizon: f64,
 }
 
 /// `2 atanh(x / (2 + x)) = ln(1 + x)` for x >= 0, in double words without cancellation.
@@ -103,7 +105,7 @@ impl Schedule {
     /// Unless `0 < b <= 1e12`.
     pub fn constant(b: f64) -> Result<Schedule> {
         check("b", b, b > 0.0 && b <= 1e12, "0 < b <= 1e12")?;
-        Ok(Schedule { kind: Kind::Linear { b0: b, b1: 0.0 } })
+        Ok(Schedule { kind: Kind::Linear { b0: b, b1: 0.0 }, horizon: 1.0 })
     }
 
     /// `b(t) = b0 + b1 t`.
@@ -115,7 +117,7 @@ impl Schedule {
         check("b1", b1, b1.abs() <= 1e12, "-1e12 <= b1 <= 1e12")?;
         check("b0 + b1", b0 + b1, b0 + b1 >= 0.0, ">= 0 (the rate at t = 1)")?;
         check("b0 + b1/2", b0 + 0.5 * b1, b0 + 0.5 * b1 > 0.0, "> 0 (the integral over [0,1])")?;
-        Ok(Schedule { kind: Kind::Linear { b0, b1 } })
+        Ok(Schedule { kind: Kind::Linear { b0, b1 }, horizon: 1.0 })
     }
 
     /// The cosine schedule with offset `s0` (0.008 in the literature), its clock stopped at `t_max`.
@@ -125,7 +127,7 @@ impl Schedule {
     pub fn cosine(s0: f64, t_max: f64) -> Result<Schedule> {
         check("s0", s0, (0.0..=1.0).contains(&s0), "0 <= s0 <= 1")?;
         check("t_max", t_max, t_max > 0.0 && t_max <= 0.9999, "0 < t_max <= 0.9999 (the rate is infinite at 1)")?;
-        Ok(Schedule { kind: Kind::Cosine { s0, t_max } })
+        Ok(Schedule { kind: Kind::Cosine { s0, t_max }, horizon: 1.0 })
     }
 
     /// The variance-exploding schedule, `sigma(t) = sigma_min (sigma_max/sigma_min)^t`, rate `d sigma^2 / dt`.
@@ -136,7 +138,51 @@ impl Schedule {
         check("sigma_min", sigma_min, sigma_min >= 1e-100, "sigma_min >= 1e-100")?;
         check("sigma_max", sigma_max, sigma_max > sigma_min && sigma_max <= 1e6, "sigma_min < sigma_max <= 1e6")?;
         let growth = (Dd::from(sigma_max) / Dd::from(sigma_min)).ln().scale(2.0);
-        Ok(Schedule { kind: Kind::Geometric { min: sigma_min, max: sigma_max, growth } })
+        Ok(Schedule { kind: Kind::Geometric { min: sigma_min, max: sigma_max, growth }, horizon: 1.0 })
+    }
+
+    /// The same rate on [0, T]: for code whose clock ends at another time than 1. Constant and linear rates only, the others are
+    /// defined by where their clock ends.
+    ///
+    /// # Errors
+    /// Unless `0 < T <= 1e6`; a rate that is negative at T; another kind with T other than 1.
+    pub fn on(self, horizon: f64) -> Result<Schedule> {
+        check("horizon", horizon, horizon > 0.0 && horizon <= 1e6, "0 < horizon <= 1e6")?;
+        match self.kind {
+            Kind::Linear { b0, b1 } => {
+                check("b0 + b1 horizon", b0 + b1 * horizon, b0 + b1 * horizon >= 0.0, ">= 0 (the rate at the horizon)")?;
+            }
+            _ if horizon != 1.0 => return Err(Error::parameter("horizon", horizon, format!("1 for the schedule {}", self.name()))),
+            _ => {}
+        }
+        Ok(Schedule { horizon, ..self })
+    }
+
+    /// The last time, T: 1 unless [`Schedule::on`] has set another.
+    pub fn horizon(&self) -> f64 {
+        self.horizon
+    }
+
+    /// The times there are, in words.
+    pub fn allowed(&self) -> String {
+        if self.horizon == 1.0 {
+            "0 <= t <= 1 (a process whose clock ends at another time says so by `horizon`)".into()
+        } else {
+            format!("0 <= t <= {}, the horizon", self.horizon)
+        }
+    }
+
+    /// The same with each parameter that is not 0 multiplied by `factor`, one at a time; those that this makes invalid left out.
+    pub(crate) fn perturbed(&self, factor: f64) -> Vec<Schedule> {
+        let made = |p: &[f64]| match self.kind {
+            Kind::Linear { .. } => Schedule::linear(p[0], p[1]),
+            Kind::Cosine { .. } => Schedule::cosine(p[0], p[1]),
+            Kind::Geometric { .. } => Schedule::geometric(p[0], p[1]),
+        };
+        let params: Vec<f64> = self.params().iter().map(|(_, x)| *x).collect();
+        let changed = |i: usize| (0..params.len()).map(|j| if i == j { params[j] * factor } else { params[j] }).collect::<Vec<_>>();
+        let list = (0..params.len()).filter(|i| params[*i] != 0.0);
+        list.filter_map(|i| made(&changed(i)).ok().map(|s| Schedule { horizon: self.horizon, ..s })).collect()
     }
 
     /// The kind's name in files and on the command line.
@@ -231,10 +277,10 @@ impl Schedule {
     /// The interval `[s, t]` in the schedule's own clock.
     ///
     /// # Errors
-    /// Unless `0 <= s <= t <= 1`.
+    /// Unless `0 <= s <= t <= 1` (or the horizon).
     pub fn span(&self, s: f64, t: f64) -> Result<Span> {
-        if !(0.0..=1.0).contains(&t) {
-            return Err(Error::time("t", t, "0 <= t <= 1"));
+        if !(0.0..=self.horizon).contains(&t) {
+            return Err(Error::time("t", t, self.allowed()));
         }
         if !(s >= 0.0 && s <= t) {
             return Err(Error::time("s", s, format!("0 <= s <= t = {t}")));

@@ -1,10 +1,11 @@
 //! Reading what is to be judged: a manifest (`cld-answers/1`, or one of our own `cld-vectors/1`) with its arrays.
 
 use crate::error::{Error, Result};
+use crate::files::json::parse_json_within;
+use crate::files::{Archive, Array, Limits, Precision, read_text};
 use crate::truth::config::{Config, number};
 use crate::truth::predict::{NOT_YET, QUANTITIES};
 use crate::truth::reverse::{OPTIONS, option_key, options_of};
-use crate::vectors::arrays::{Array, Precision, read_npz, read_text};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -78,72 +79,6 @@ pub fn find_manifest(path: &Path) -> Result<PathBuf> {
     if longer.is_file() { Ok(longer) } else { Err(io("no such file or folder (nor with .json added)")) }
 }
 
-/// Text to JSON, refusing an object that has a key twice (the last would win in silence).
-///
-/// # Errors
-/// Not JSON (the message says line and column), or a key twice.
-pub fn parse_json(text: &str, file: &str) -> Result<Json> {
-    let failed = |e: serde_json::Error| Error::Format {
-        file: file.to_string(),
-        place: format!("line {}, column {}", e.line(), e.column()),
-        problem: e.to_string(),
-    };
-    let unique: Unique = serde_json::from_str(text).map_err(failed)?;
-    Ok(unique.0)
-}
-
-/// JSON whose objects have no key twice.
-struct Unique(Json);
-
-impl<'de> serde::Deserialize<'de> for Unique {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Unique;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("JSON")
-            }
-            fn visit_bool<E>(self, v: bool) -> std::result::Result<Unique, E> {
-                Ok(Unique(v.into()))
-            }
-            fn visit_i64<E>(self, v: i64) -> std::result::Result<Unique, E> {
-                Ok(Unique(v.into()))
-            }
-            fn visit_u64<E>(self, v: u64) -> std::result::Result<Unique, E> {
-                Ok(Unique(v.into()))
-            }
-            fn visit_f64<E>(self, v: f64) -> std::result::Result<Unique, E> {
-                Ok(Unique(v.into()))
-            }
-            fn visit_str<E>(self, v: &str) -> std::result::Result<Unique, E> {
-                Ok(Unique(v.into()))
-            }
-            fn visit_unit<E>(self) -> std::result::Result<Unique, E> {
-                Ok(Unique(Json::Null))
-            }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut a: A) -> std::result::Result<Unique, A::Error> {
-                let mut list = Vec::new();
-                while let Some(Unique(v)) = a.next_element()? {
-                    list.push(v);
-                }
-                Ok(Unique(list.into()))
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut a: A) -> std::result::Result<Unique, A::Error> {
-                let mut map = serde_json::Map::new();
-                while let Some(key) = a.next_key::<String>()? {
-                    let Unique(v) = a.next_value()?;
-                    if map.contains_key(&key) {
-                        return Err(serde::de::Error::custom(format!("the name `{key}` twice in one object; names must be unique")));
-                    }
-                    map.insert(key, v);
-                }
-                Ok(Unique(map.into()))
-            }
-        }
-        d.deserialize_any(Visitor)
-    }
-}
-
 /// Fields of a vectors manifest.
 pub const MANIFEST_KEYS: &[&str] = &["schema", "version", "seed", "about", "arrays", "notes", "entries"];
 
@@ -177,7 +112,7 @@ fn inline(v: &Json, place: &dyn Fn(String) -> Error) -> Result<Array> {
 
 /// Where an entry's arrays come from.
 struct Source<'a> {
-    arrays: &'a BTreeMap<String, Array>,
+    arrays: Option<&'a Archive>,
     file: String,
 }
 
@@ -185,7 +120,7 @@ impl Source<'_> {
     /// The array that a manifest's value means: a name, or the numbers themselves. `None`: no array of that name.
     fn get(&self, v: &Json, place: &dyn Fn(String) -> Error) -> Result<Option<Array>> {
         match v {
-            Json::String(name) => Ok(self.arrays.get(name).cloned()),
+            Json::String(name) => self.arrays.map_or(Ok(None), |a| a.get(name)),
             other => inline(other, place).map(Some),
         }
     }
@@ -195,11 +130,11 @@ impl Source<'_> {
 ///
 /// # Errors
 /// Anything missing, damaged, unknown or twice; the message names file, entry and field.
-pub fn read_answers(path: &Path, answers: Option<&Path>) -> Result<Answers> {
+pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Result<Answers> {
     let manifest = find_manifest(path)?;
     let file = manifest.display().to_string();
     let bad = |place: &str, problem: String| Error::Format { file: file.clone(), place: place.to_string(), problem };
-    let json = parse_json(&read_text(&manifest)?, &file)?;
+    let json = parse_json_within(&read_text(&manifest, limits)?, &file, limits)?;
     let schema = json.get("schema").and_then(Json::as_str).unwrap_or("");
     let folder = manifest.parent().unwrap_or(Path::new("."));
     let ours = match schema {
@@ -220,7 +155,7 @@ pub fn read_answers(path: &Path, answers: Option<&Path>) -> Result<Answers> {
     let (inputs, outputs, outputs_file);
     if ours {
         let arrays = json.get("arrays");
-        inputs = read_npz(&name_of(arrays.and_then(|a| a.get("inputs")), "arrays.inputs")?)?;
+        inputs = Some(Archive::open(&name_of(arrays.and_then(|a| a.get("inputs")), "arrays.inputs")?, limits)?);
         outputs_file = match answers {
             Some(path) => path.to_path_buf(),
             None => name_of(arrays.and_then(|a| a.get("answers")), "arrays.answers")?,
@@ -231,14 +166,14 @@ pub fn read_answers(path: &Path, answers: Option<&Path>) -> Result<Answers> {
                 problem: "no such file; put your answers there, or name their file with --answers".into(),
             });
         }
-        outputs = read_npz(&outputs_file)?;
+        outputs = Some(Archive::open(&outputs_file, limits)?);
     } else {
         inputs = match json.get("arrays") {
-            None => BTreeMap::new(),
-            v => read_npz(&name_of(v, "arrays")?)?,
+            None => None,
+            v => Some(Archive::open(&name_of(v, "arrays")?, limits)?),
         };
         outputs_file = manifest.clone();
-        outputs = BTreeMap::new();
+        outputs = None;
         if answers.is_some() {
             return Err(bad("schema", "cld-answers/1 holds its answers itself; --answers is for vectors (cld-vectors/1)".into()));
         }
@@ -289,7 +224,7 @@ pub fn read_answers(path: &Path, answers: Option<&Path>) -> Result<Answers> {
             Some(Json::Object(o)) => Ok(o.clone()),
             _ => Err(bad(&here(key), "missing; allowed: an object from names to arrays".into())),
         };
-        let source = Source { arrays: &inputs, file: file.clone() };
+        let source = Source { arrays: inputs.as_ref(), file: file.clone() };
         let read_all = |key: &str, source: &Source<'_>| -> Result<BTreeMap<String, Option<Array>>> {
             let mut map = BTreeMap::new();
             for (name, v) in object(key)? {
@@ -325,7 +260,7 @@ pub fn read_answers(path: &Path, answers: Option<&Path>) -> Result<Answers> {
         let answer = if let Some(words) = raised {
             Answer::Raised(words)
         } else {
-            let out_source = if ours { Source { arrays: &outputs, file: outputs_file.display().to_string() } } else { source };
+            let out_source = if ours { Source { arrays: outputs.as_ref(), file: outputs_file.display().to_string() } } else { source };
             let map = read_all("outputs", &out_source)?;
             if map.is_empty() {
                 return Err(bad(&here("outputs"), "empty; allowed: at least one output".into()));
@@ -344,10 +279,10 @@ pub fn read_answers(path: &Path, answers: Option<&Path>) -> Result<Answers> {
         }
         entries.push(Entry { id, quantity, config, inputs: in_map, answer });
     }
-    if let Some(extra) = outputs.keys().find(|k| !used.contains(*k)) {
+    if let Some(extra) = outputs.iter().flat_map(Archive::names).find(|k| !used.contains(*k)) {
         return Err(Error::Format {
             file: outputs_file.display().to_string(),
-            place: extra.clone(),
+            place: extra.to_string(),
             problem: "no entry of the manifest has an output of this name".into(),
         });
     }

@@ -15,9 +15,9 @@ use super::answers::{Answer, Answers, Entry};
 use super::diagnose::{Diagnosis, diagnose};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::files::{Array, Precision};
 use crate::truth::predict::{Cell, Model, predict};
 use crate::truth::reverse::whole_array;
-use crate::vectors::arrays::{Array, Precision};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -171,18 +171,18 @@ pub(super) fn distance(got: f64, truth: Dd, precision: Precision) -> f64 {
         return f64::INFINITY;
     }
     let d = (Dd::from(got) - truth).to_f64().abs();
-    let smallest = if precision == Precision::F32 { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+    let smallest = if precision == Precision::F64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
     if d <= smallest { 0.0 } else { d }
 }
 
 pub(super) fn tolerance(p: Precision) -> f64 {
-    if p == Precision::F32 { F32_TOLERANCE } else { F64_TOLERANCE }
+    if p == Precision::F64 { F64_TOLERANCE } else { F32_TOLERANCE }
 }
 
 fn ulp(x: f64, p: Precision) -> f64 {
     match p {
         Precision::F64 => (x.abs().next_up() - x.abs()).max(f64::MIN_POSITIVE),
-        Precision::F32 => f64::from(((x.abs() as f32).next_up() - x.abs() as f32).max(f32::MIN_POSITIVE)),
+        _ => f64::from(((x.abs() as f32).next_up() - x.abs() as f32).max(f32::MIN_POSITIVE)),
     }
 }
 
@@ -298,14 +298,14 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
     }
     let accepted = |u: &Unit<'_>| match u.class {
         Class::F64 => true,
-        Class::F32 => u.got.precision == Precision::F32 || accept.contains(&Class::F32),
+        Class::F32 => u.got.precision != Precision::F64 || accept.contains(&Class::F32),
         Class::Eps => accept.contains(&Class::Eps),
         Class::Off => false,
     };
     // Within an array's own precision there is nothing to explain, even where it is accepted for another reason.
-    let natural = |u: &Unit<'_>| u.class == Class::F64 || (u.class == Class::F32 && u.got.precision == Precision::F32);
-    let suspects: Vec<&Unit<'_>> = units.iter().filter(|u| !natural(u)).collect();
-    let (diagnoses, unexplained) = diagnose(&suspects, &mut |done, all| progress(total * done / all.max(1), total));
+    let natural = |u: &Unit<'_>| u.class == Class::F64 || (u.class == Class::F32 && u.got.precision != Precision::F64);
+    let suspects: Vec<bool> = units.iter().map(|u| !natural(u)).collect();
+    let (diagnoses, unexplained) = diagnose(&units, &suspects, &mut |done, all| progress(total * done / all.max(1), total));
     let mut groups: BTreeMap<(usize, &str, &str, Class, bool), Vec<&Unit<'_>>> = BTreeMap::new();
     for u in &units {
         let order = crate::truth::predict::QUANTITIES.iter().position(|q| q.name == u.entry.quantity).unwrap_or(usize::MAX);

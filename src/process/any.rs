@@ -120,6 +120,18 @@ pub enum Value {
     Number(f64),
     /// A word, such as `critical`.
     Word(String),
+    /// A square matrix, row by row.
+    Matrix(Vec<Vec<f64>>),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Value::Number(x) => write!(f, "{x}"),
+            Value::Word(w) => write!(f, "{w}"),
+            Value::Matrix(m) => write!(f, "{m:?}"),
+        }
+    }
 }
 
 /// Parameters by name.
@@ -145,7 +157,7 @@ impl Params {
     pub fn number(&self, name: &str) -> Result<f64> {
         match self.0.get(name) {
             Some(Value::Number(x)) => Ok(*x),
-            Some(Value::Word(w)) => Err(Error::parameter(name.to_string(), format!("`{w}`"), "a number")),
+            Some(other) => Err(Error::parameter(name.to_string(), format!("`{other}`"), "a number")),
             None => Err(Error::parameter(name.to_string(), "missing", "a number; this process needs it")),
         }
     }
@@ -154,7 +166,7 @@ impl Params {
     fn word(&self, name: &str) -> Result<Option<&str>> {
         match self.0.get(name) {
             Some(Value::Word(w)) => Ok(Some(w)),
-            Some(Value::Number(x)) => Err(Error::parameter(name.to_string(), x, "a word")),
+            Some(other) => Err(Error::parameter(name.to_string(), other, "a word")),
             None => Ok(None),
         }
     }
@@ -218,6 +230,49 @@ fn langevin(p: &Params) -> Result<Box<dyn AnyProcess>> {
     }
 }
 
+/// The matrix called `name`, row-major, and its size.
+fn matrix(p: &Params, name: &str) -> Result<(Vec<f64>, usize)> {
+    let allowed = "a square matrix, row by row, of 1 to 4 channels";
+    match p.0.get(name) {
+        Some(Value::Matrix(m)) if (1..=4).contains(&m.len()) && m.iter().all(|r| r.len() == m.len()) => Ok((m.concat(), m.len())),
+        Some(other) => Err(Error::parameter(name.to_string(), other, allowed)),
+        None => Err(Error::parameter(name.to_string(), "missing", allowed)),
+    }
+}
+
+/// A process from its matrices F and `G G^T`, row-major, of k channels, and its mass.
+///
+/// # Errors
+/// As [`Custom::new`](super::Custom::new).
+pub fn custom(f: &[f64], g: &[f64], k: usize, mass: f64) -> Result<Box<dyn AnyProcess>> {
+    fn sized<const K: usize>(f: &[f64], g: &[f64], mass: f64) -> Result<Box<dyn AnyProcess>> {
+        let of = |v: &[f64]| Mat::<K>::build(|i, j| v[i * K + j]);
+        erase(super::Custom::new(of(f), of(g), mass)?)
+    }
+    match k {
+        1 => sized::<1>(f, g, mass),
+        2 => sized::<2>(f, g, mass),
+        3 => sized::<3>(f, g, mass),
+        4 => sized::<4>(f, g, mass),
+        _ => Err(Error::parameter("F", format!("{k} x {k}"), "a square matrix of 1 to 4 channels")),
+    }
+}
+
+/// Any linear SDE by its matrices: not a diffusion of the crate, but one that answers can be about.
+pub const CUSTOM: Entry = Entry {
+    name: "custom",
+    about: "any linear SDE du = F u b dt + G sqrt(b) dW, by its matrices F and GGt",
+    params: &["F", "GGt", "mass", "gamma"],
+    gamma: Some("gamma"),
+    build: |p| {
+        let ((f, k), (g, l)) = (matrix(p, "F")?, matrix(p, "GGt")?);
+        if k != l {
+            return Err(Error::parameter("GGt", format!("{l} x {l}"), format!("{k} x {k}, as F")));
+        }
+        custom(&f, &g, k, if p.0.contains_key("mass") { p.number("mass")? } else { 1.0 })
+    },
+};
+
 /// Every diffusion of the crate.
 #[rustfmt::skip]
 pub const REGISTRY: &[Entry] = &[
@@ -236,8 +291,9 @@ pub const REGISTRY: &[Entry] = &[
 /// # Errors
 /// No such process; the message lists those there are.
 pub fn entry(name: &str) -> Result<&'static Entry> {
-    REGISTRY.iter().find(|e| e.name == name).ok_or_else(|| {
-        let all: Vec<_> = REGISTRY.iter().map(|e| e.name).collect();
+    static OTHER: Entry = CUSTOM;
+    REGISTRY.iter().chain([&OTHER]).find(|e| e.name == name).ok_or_else(|| {
+        let all: Vec<_> = REGISTRY.iter().chain([&OTHER]).map(|e| e.name).collect();
         Error::parameter("process", format!("`{name}`"), all.join(", "))
     })
 }

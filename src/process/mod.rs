@@ -19,7 +19,7 @@ mod sub_vp;
 mod ve;
 mod vp;
 
-pub use any::{AnyLaw, AnyMoments, AnyProcess, Entry, Params, REGISTRY, Value, entry, erase};
+pub use any::{AnyLaw, AnyMoments, AnyProcess, CUSTOM, Entry, Params, REGISTRY, Value, custom, entry, erase};
 pub use cld::Cld;
 pub use cld_damped::CldDamped;
 pub use cld_position::CldPosition;

@@ -13,7 +13,7 @@ use super::checkpoint::{self, SoFar};
 use super::config::Config;
 use super::step::{Report, State, Trainer};
 use crate::error::{Error, Result};
-use crate::vectors::arrays::{read_text, write_whole};
+use crate::files::{Limits, read_text, write_whole};
 use crate::vectors::plot::{Curve, Format, Panel, curves};
 use serde_json::{Value as Json, json};
 use std::fs::{File, OpenOptions};
@@ -139,7 +139,14 @@ impl Run {
     /// # Errors
     /// No checkpoint, or one that cannot be used; data that are gone or have another shape; no more steps to do; a folder that cannot be
     /// written to, or `out` with a run in it, unless `force`.
-    pub fn resume(from: &Path, change: impl FnOnce(&mut Config), threads: usize, out: Option<&Path>, force: bool) -> Result<Run> {
+    pub fn resume(
+        from: &Path,
+        change: impl FnOnce(&mut Config),
+        threads: usize,
+        out: Option<&Path>,
+        force: bool,
+        limits: &Limits,
+    ) -> Result<Run> {
         let file = if from.is_dir() { from.join(CHECKPOINT) } else { from.to_path_buf() };
         let old = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
         let checkpoint::Checkpoint { mut config, state, so_far, .. } = checkpoint::read(&file)?;
@@ -152,7 +159,7 @@ impl Run {
         let plan = config.plan(data.source)?;
         let trainer = Trainer::new(plan, state, threads)?;
         let path = old.join(METRICS);
-        let text = if path.exists() { read_text(&path)? } else { String::new() };
+        let text = if path.exists() { read_text(&path, limits)? } else { String::new() };
         // a line that was cut short, and those after the checkpoint, will be written again
         let lines: Vec<Line> = text.lines().map_while(Line::parse).take_while(|l| l.step <= so_far.since).collect();
         let folder = out.unwrap_or(&old).to_path_buf();

@@ -26,7 +26,7 @@ pub struct Config {
 }
 
 /// Keys of a process object that are not parameters.
-const OTHER_KEYS: &[&str] = &["kind", "schedule", "objective", "epsilon_added", "decomposition"];
+const OTHER_KEYS: &[&str] = &["kind", "schedule", "objective", "epsilon_added", "decomposition", "horizon", "m_inv", "numerical_eps"];
 
 /// Reads a number, or one of the strings that stand for what JSON cannot say.
 pub fn number(v: &Json) -> Option<f64> {
@@ -60,6 +60,7 @@ pub fn schedule(v: &Json) -> Result<Schedule> {
     let kind = object.get("kind").and_then(Json::as_str).unwrap_or("");
     let names: &[&str] = match kind {
         "constant" => &["b"],
+        "linear" if object.contains_key("beta_min") || object.contains_key("beta_max") => &["beta_min", "beta_max"],
         "linear" => &["b0", "b1"],
         "cosine" => &["s0", "t_max"],
         "geometric-sigma" => &["sigma_min", "sigma_max"],
@@ -70,10 +71,24 @@ pub fn schedule(v: &Json) -> Result<Schedule> {
     }
     match kind {
         "constant" => Schedule::constant(field(v, "b")?),
+        // the rates at both ends, as score_sde has them: b0 = beta_min, b1 = beta_max - beta_min
+        "linear" if names[0] == "beta_min" => {
+            let (min, max) = (field(v, "beta_min")?, field(v, "beta_max")?);
+            Schedule::linear(min, max - min)
+        }
         "linear" => Schedule::linear(field(v, "b0")?, field(v, "b1")?),
         "cosine" => Schedule::cosine(field(v, "s0")?, field(v, "t_max")?),
         _ => Schedule::geometric(field(v, "sigma_min")?, field(v, "sigma_max")?),
     }
+}
+
+/// A list of rows of numbers.
+fn matrix(name: &str, rows: &[Json]) -> Result<Vec<Vec<f64>>> {
+    let row = |r: &Json| r.as_array().and_then(|r| r.iter().map(Json::as_f64).collect::<Option<Vec<f64>>>());
+    rows.iter()
+        .map(row)
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::parameter(name.to_string(), Json::from(rows.to_vec()), "a matrix: a list of rows of numbers"))
 }
 
 impl Config {
@@ -91,6 +106,7 @@ impl Config {
             let value = match v {
                 Json::Number(n) => Value::Number(n.as_f64().unwrap_or(f64::NAN)),
                 Json::String(s) => Value::Word(s.clone()),
+                Json::Array(rows) => Value::Matrix(matrix(key, rows)?),
                 other => return Err(Error::parameter(key.clone(), other, "a number or a word")),
             };
             if Some(key.as_str()) == entry.gamma {
@@ -124,13 +140,27 @@ impl Config {
             Some(Json::String(s)) => Ok(s.as_str()),
             Some(other) => Err(Error::parameter(key, other, "a word")),
         };
-        let params = object.iter().filter(|(k, _)| !OTHER_KEYS.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut params: serde_json::Map<String, Json> =
+            object.iter().filter(|(k, _)| !OTHER_KEYS.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+        // names that public code has for the same things
+        if object.contains_key("m_inv") {
+            if params.contains_key("mass") {
+                return Err(Error::parameter("m_inv", &object["m_inv"], "absent beside `mass`, which is 1 / m_inv"));
+            }
+            params.insert("mass".into(), (1.0 / field(v, "m_inv")?).into());
+        }
         let Some(schedule) = object.get("schedule") else { return Err(Error::parameter("schedule", "missing", "an object with `kind`")) };
         let mut config = Config::new(text("kind", "")?, &params, schedule, text("objective", "dsm")?)?;
-        if object.contains_key("epsilon_added") {
-            let e = field(v, "epsilon_added")?;
+        if object.contains_key("horizon") {
+            config.schedule = config.schedule.on(field(v, "horizon")?)?;
+        }
+        if object.contains_key("numerical_eps") && object.contains_key("epsilon_added") {
+            return Err(Error::parameter("numerical_eps", &object["numerical_eps"], "absent beside `epsilon_added`, which is the same"));
+        }
+        for name in ["epsilon_added", "numerical_eps"].into_iter().filter(|n| object.contains_key(*n)) {
+            let e = field(v, name)?;
             if !(0.0..=1.0).contains(&e) {
-                return Err(Error::parameter("epsilon_added", e, "0 to 1"));
+                return Err(Error::parameter(name, e, "0 to 1 (what your code adds to every variance)"));
             }
             config.epsilon_added = e;
         }
@@ -150,6 +180,7 @@ impl Config {
             let v = match v {
                 Value::Number(x) => Json::from(*x),
                 Value::Word(w) => Json::from(w.as_str()),
+                Value::Matrix(m) => Json::from(m.iter().map(|r| Json::from(r.clone())).collect::<Vec<_>>()),
             };
             o.insert(k.clone(), v);
         }
@@ -162,6 +193,9 @@ impl Config {
             s.insert(k.into(), v.into());
         }
         o.insert("schedule".into(), Json::Object(s));
+        if self.schedule.horizon() != 1.0 {
+            o.insert("horizon".into(), self.schedule.horizon().into());
+        }
         o.insert("objective".into(), self.objective.name().into());
         if self.upper {
             o.insert("decomposition".into(), "upper".into());
@@ -177,18 +211,41 @@ impl Config {
         self.entry.build(&self.params)
     }
 
+    /// The same with one number changed by a factor, for every number that it is made of (parameters, gamma, rate); for a
+    /// process whose coefficients are not among its parameters, their matrices changed entry by entry. What a configuration is
+    /// conditioned by.
+    pub fn perturbed(&self, factor: f64) -> Vec<Config> {
+        let mut list = Vec::new();
+        for (name, value) in &self.params.0 {
+            match value {
+                Value::Number(x) if *x != 0.0 && name != "order" => {
+                    list.push(Config { params: self.params.clone().with(name, x * factor), ..self.clone() });
+                }
+                Value::Matrix(m) => {
+                    for (i, j) in (0..m.len()).flat_map(|i| (0..m.len()).map(move |j| (i, j))).filter(|(i, j)| m[*i][*j] != 0.0) {
+                        let mut m = m.clone();
+                        m[i][j] *= factor;
+                        // a noise matrix stays symmetric
+                        if name == "GGt" && i != j {
+                            m[j][i] *= factor;
+                        }
+                        list.push(Config { params: self.params.clone().with_value(name, Value::Matrix(m)), ..self.clone() });
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(g) = self.gamma.filter(|g| *g != 0.0) {
+            let objective = if self.objective == Objective::DSM { Ok(Objective::DSM) } else { Objective::hsm(g * factor) };
+            list.extend(objective.map(|objective| Config { objective, gamma: Some(g * factor), ..self.clone() }));
+        }
+        list.extend(self.schedule.perturbed(factor).into_iter().map(|schedule| Config { schedule, ..self.clone() }));
+        list
+    }
+
     /// In one line, for tables.
     pub fn describe(&self) -> String {
-        let mut parts: Vec<String> = self
-            .params
-            .0
-            .iter()
-            .filter(|(k, _)| *k != "damping")
-            .map(|(k, v)| match v {
-                Value::Number(x) => format!("{k}={x}"),
-                Value::Word(w) => format!("{k}={w}"),
-            })
-            .collect();
+        let mut parts: Vec<String> = self.params.0.iter().filter(|(k, _)| *k != "damping").map(|(k, v)| format!("{k}={v}")).collect();
         if let (Some(name), true) = (self.entry.gamma, self.objective.name() == "hsm") {
             parts.push(format!("{name}={}", self.objective.gamma()));
         }

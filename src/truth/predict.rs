@@ -8,10 +8,10 @@ use super::reading::{Factor, Reading};
 use super::reverse;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::files::Array;
 use crate::process::{AnyLaw, AnyProcess, Custom, erase};
 use crate::schedule::{Schedule, Span};
 use crate::small::Mat;
-use crate::vectors::arrays::Array;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -25,51 +25,77 @@ pub struct Quantity {
     pub name: &'static str,
     /// The arrays it needs.
     pub inputs: &'static [&'static str],
+    /// Further arrays that it reads where they are given.
+    pub optional: &'static [&'static str],
     /// What it is.
     pub about: &'static str,
 }
 
-const fn q(name: &'static str, inputs: &'static [&'static str], about: &'static str) -> Quantity {
-    Quantity { name, inputs, about }
+const fn q(name: &'static str, inputs: &'static [&'static str], optional: &'static [&'static str], about: &'static str) -> Quantity {
+    Quantity { name, inputs, optional, about }
+}
+
+/// Where the score of a sampler comes from.
+const SCORE: &[&str] = &["t", "score", "score_v_matrix", "data"];
+const STEP: &[&str] = &["t", "s", "score", "score_v_matrix", "data"];
+const STEP_NOISE: &[&str] = &["t", "s", "score", "score_v_matrix", "data", "noise", "noise_x", "noise_v"];
+
+/// The quantity called `name`.
+pub fn quantity(name: &str) -> Option<&'static Quantity> {
+    QUANTITIES.iter().find(|q| q.name == name)
 }
 
 /// Every quantity that can be judged. `s`, where given, makes a kernel the transition over `[s, t]`.
 pub const QUANTITIES: &[Quantity] = &[
-    q("schedule.rate", &["t"], "rate b(t)"),
-    q("schedule.integral", &["t"], "integral of b over [0,t], or [s,t]"),
-    q("process.drift_diffusion", &["t", "u"], "drift b F u and diffusion sqrt(b G G^T), diagonal"),
-    q("prior.log_density", &["u"], "log-density of the prior, per channel and in all"),
-    q("kernel.mean", &["t"], "mean matrix Phi, and Phi u0"),
-    q("kernel.cov", &["t"], "covariance"),
-    q("kernel.factor", &["t"], "Cholesky factor, lower or upper"),
-    q("kernel.inverse_transpose_factor", &["t"], "inverse transpose of the factor"),
-    q("kernel.inverse", &["t"], "inverse covariance"),
-    q("kernel.det", &["t"], "determinant"),
-    q("kernel.logdet", &["t"], "log-determinant"),
-    q("kernel.ell", &["t"], "ell_t, inverse standard deviation of v given x"),
-    q("kernel.snr", &["t"], "signal-to-noise ratio of x"),
-    q("kernel.snr_joint", &["t"], "signal-to-noise ratio of all channels"),
-    q("kernel.perturb", &["t", "u0", "noise"], "Phi u0 + L noise"),
-    q("kernel.log_density", &["t", "u", "u0"], "log-density of u given u0"),
-    q("kernel.score", &["t", "u", "u0"], "gradient of the log-density"),
-    q("kernel.score_from_eps", &["t", "eps"], "-L^-T eps"),
-    q("kernel.eps_from_score", &["t", "score"], "-L^T score"),
-    q("kernel.x0_from_eps", &["t", "u", "eps"], "(x - L_xx eps_x) / Phi_xx"),
-    q("score.score_from_eps", &["t", "eps"], "score of the noised channel from its eps: -ell eps"),
-    q("score.eps_from_score", &["t", "score"], "its inverse: -score / ell"),
-    q("score.mixed", &["t", "u", "net_output"], "-v / S_vv - ell net, S_vv of HSM"),
-    q("score.net_from_score", &["t", "u", "score"], "its inverse: -(score + v / S_vv) / ell"),
-    q("score.x0_from_eps", &["t", "u", "score"], "x_0 from the state and the score of the noised channel, by way of its eps"),
-    q("loss.weight.likelihood", &["t"], "weight of the likelihood weighting, (G G^T)_vv b / 2"),
-    q("loss.per_sample", &["x0", "noise"], "denoising score matching of one sample with the mixed score"),
-    q("sampler.reverse_drift", &["u"], "drift and diffusion of the reverse SDE, or the probability flow"),
-    q("sampler.step.em", &["u"], "one Euler-Maruyama step"),
-    q("sampler.step.denoise", &["u"], "the last step, without noise"),
-    q("sampler.step.sscs", &["u", "noise_1", "noise_2"], "one SSCS step"),
-    q("sampler.step.sscs-first-half-twice", &["u", "noise_1", "noise_2"], "one SSCS step whose second half repeats the first"),
-    q("sampler.run.em", &["u", "noise"], "a whole run of Euler-Maruyama"),
-    q("sampler.run.sscs", &["u", "noise"], "a whole run of SSCS"),
-    q("likelihood.mixture", &["t", "u", "weights", "means", "stds"], "log-density of a mixture of normals at t"),
+    q("schedule.rate", &["t"], &[], "rate b(t)"),
+    q("schedule.integral", &["t"], &["s"], "integral of b over [0,t], or [s,t]"),
+    q("process.drift_diffusion", &["t", "u"], &[], "drift b F u and diffusion sqrt(b G G^T), diagonal"),
+    q("prior.log_density", &["u"], &[], "log-density of the prior, per channel and in all"),
+    q("prior.sample", &["noise"], &[], "a draw from the prior: its Cholesky factor times the noise"),
+    q("kernel.mean", &["t"], &["s", "u0"], "mean matrix Phi, and Phi u0"),
+    q("kernel.cov", &["t"], &["s"], "covariance"),
+    q("kernel.factor", &["t"], &["s"], "Cholesky factor, lower or upper"),
+    q("kernel.inverse_transpose_factor", &["t"], &["s"], "inverse transpose of the factor"),
+    q("kernel.inverse", &["t"], &["s"], "inverse covariance"),
+    q("kernel.det", &["t"], &["s"], "determinant"),
+    q("kernel.logdet", &["t"], &["s"], "log-determinant"),
+    q("kernel.ell", &["t"], &["s"], "ell_t, inverse standard deviation of v given x"),
+    q("kernel.snr", &["t"], &["s"], "signal-to-noise ratio of x"),
+    q("kernel.snr_joint", &["t"], &["s"], "signal-to-noise ratio of all channels"),
+    q("kernel.std", &["t"], &["s"], "standard deviation of each channel"),
+    q("kernel.sigma", &["t"], &["s"], "noise level of x: its standard deviation over the mean's factor"),
+    q("kernel.logsnr", &["t"], &["s"], "logarithm of the signal-to-noise ratio of x"),
+    q("kernel.perturb", &["t", "u0", "noise"], &["s"], "Phi u0 + L noise"),
+    q("kernel.log_density", &["t", "u", "u0"], &["s"], "log-density of u given u0"),
+    q("kernel.score", &["t", "u", "u0"], &["s"], "gradient of the log-density"),
+    q("kernel.score_from_eps", &["t", "eps"], &["s"], "-L^-T eps"),
+    q("kernel.eps_from_score", &["t", "score"], &["s"], "-L^T score"),
+    q("kernel.x0_from_eps", &["t", "u", "eps"], &["s"], "(x - L_xx eps_x) / Phi_xx"),
+    q("score.score_from_eps", &["t", "eps"], &[], "score of the noised channel from its eps: -ell eps"),
+    q("score.eps_from_score", &["t", "score"], &[], "its inverse: -score / ell"),
+    q("score.mixed", &["t", "u", "net_output"], &[], "-v / S_vv - ell net, S_vv of HSM"),
+    q("score.net_from_score", &["t", "u", "score"], &[], "its inverse: -(score + v / S_vv) / ell"),
+    q("score.x0_from_eps", &["t", "u", "score"], &[], "x_0 from the state and the score of the noised channel, by way of its eps"),
+    q("loss.weight.likelihood", &["t"], &[], "weight of the likelihood weighting, (G G^T)_vv b / 2"),
+    q(
+        "loss.per_sample",
+        &["x0", "noise"],
+        &["t", "uniform", "v_noise", "net_output", "net_W"],
+        "denoising score matching of one sample with the mixed score",
+    ),
+    q(
+        "sampler.reverse_drift",
+        &["u"],
+        &["t", "clock", "score", "score_v_matrix", "data"],
+        "drift and diffusion of the reverse SDE, or the probability flow",
+    ),
+    q("sampler.step.em", &["u"], STEP_NOISE, "one Euler-Maruyama step"),
+    q("sampler.step.denoise", &["u"], STEP_NOISE, "the last step, without noise"),
+    q("sampler.step.sscs", &["u", "noise_1", "noise_2"], STEP, "one SSCS step"),
+    q("sampler.step.sscs-first-half-twice", &["u", "noise_1", "noise_2"], STEP, "one SSCS step whose second half repeats the first"),
+    q("sampler.run.em", &["u", "noise"], SCORE, "a whole run of Euler-Maruyama"),
+    q("sampler.run.sscs", &["u", "noise"], SCORE, "a whole run of SSCS"),
+    q("likelihood.mixture", &["t", "u", "weights", "means", "stds"], &[], "log-density of a mixture of normals at t"),
 ];
 
 /// Further quantities of these kinds, which later versions will judge: named in reports, never silently skipped.
@@ -111,6 +137,8 @@ pub(super) struct Row {
     pub cov_scale: Vec<f64>,
     /// 2^-53 times the stationary size of each covariance entry.
     pub rounding: Vec<f64>,
+    /// No time has passed: the law is the initial one, and what has a limit there is judged by it.
+    pub at_start: bool,
 }
 
 impl Row {
@@ -119,7 +147,25 @@ impl Row {
             .moments
             .factors
             .as_ref()
-            .ok_or_else(|| Error::Degenerate { what: "the kernel's factor".into(), why: "the covariance is singular".into() })
+            .ok_or_else(|| Error::Degenerate { what: "the kernel's factor".into(), why: self.why_singular().into() })
+    }
+
+    fn why_singular(&self) -> &'static str {
+        if self.at_start {
+            "at t = 0 the covariance is singular, and this has no limit there"
+        } else {
+            "the covariance is singular, or too small for double words"
+        }
+    }
+
+    /// Whether nothing is random: every variance is 0.
+    fn certain(&self) -> bool {
+        self.at_start && self.law.cov.iter().all(|c| c.hi == 0.0)
+    }
+
+    /// A limit for t -> 0, where there is no factor to compute it from.
+    pub fn limit(&self, value: f64, t: f64) -> Option<Cell> {
+        (self.at_start && self.law.moments.factors.is_none()).then(|| Cell { truth: Dd::from(value), scale: 0.0, cancellation: 0.0, t })
     }
 
     /// A relative change of the determinant by rounding of the covariance's entries, for two channels.
@@ -135,6 +181,9 @@ impl Row {
     /// Entry `i` of the factor that `model` uses.
     pub fn lower(&self, model: &Model, i: usize, t: f64) -> Result<Cell> {
         let (k, cov) = (model.channels(), &self.law.cov);
+        if self.certain() {
+            return Ok(Cell { truth: Dd::ZERO, scale: 0.0, cancellation: 0.0, t });
+        }
         let (f, _) = self.factors()?;
         let (a, b) = (i / k, i % k);
         let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.abs().max(truth.hi.abs()), cancellation, t };
@@ -200,6 +249,11 @@ impl Model {
     /// The process.
     pub fn process(&self) -> &dyn AnyProcess {
         &*self.process
+    }
+
+    /// Refuses a time that the schedule has not.
+    pub(crate) fn check_time(&self, t: f64) -> Result<()> {
+        if (0.0..=self.schedule.horizon()).contains(&t) { Ok(()) } else { Err(Error::time("t", t, self.schedule.allowed())) }
     }
 
     /// The interval of the process's clock for `[s, t]`.
@@ -293,7 +347,7 @@ impl Model {
             law.cov[0] = law.cov[0] / (law.mean[0] * law.mean[0]);
         }
         if changed {
-            law.moments = reverse::moments(&law.cov, k)?;
+            law.moments = reverse::moments(&law.cov, k);
         }
         if let Some((f, _)) = law.moments.factors.as_mut().filter(|_| reading.factor != Factor::Cholesky && k > 1) {
             let r: Vec<f64> = match reading.factor {
@@ -383,7 +437,7 @@ impl Model {
         let size = self.process.stationary().map_or(vec![1.0; k * k], |s| s);
         let sd: Vec<f64> = (0..k).map(|i| size[i * k + i].max(law.cov[i * k + i].hi).sqrt()).collect();
         let rounding = grid(&|i, j| 2f64.powi(-53) * sd[i] * sd[j]);
-        let row = Rc::new(Row { law, mean_scale, cov_scale, rounding });
+        let row = Rc::new(Row { law, mean_scale, cov_scale, rounding, at_start: on.tau.hi == 0.0 });
         self.rows.borrow_mut().insert(key, row.clone());
         Ok(row)
     }
@@ -453,6 +507,8 @@ pub fn outputs(quantity: &str, k: usize) -> Vec<String> {
     let one = |s: &str| vec![s.to_string()];
     match quantity {
         "kernel.cov" | "kernel.inverse" => pairs(),
+        "kernel.std" => CHANNELS[..k].iter().map(|c| (*c).to_string()).collect(),
+        "prior.sample" => one("u"),
         "kernel.factor" | "kernel.inverse_transpose_factor" => one("factor"),
         "kernel.mean" => vec!["matrix".into(), "mean".into()],
         "kernel.perturb" => one("u_t"),
@@ -476,18 +532,28 @@ pub fn outputs(quantity: &str, k: usize) -> Vec<String> {
     }
 }
 
+/// The array whose rows are the rows of a quantity.
+pub fn leading(quantity: &str) -> &'static str {
+    match quantity {
+        "loss.per_sample" => "x0",
+        "prior.sample" => "noise",
+        q if q == "prior.log_density" || q.starts_with("sampler.") => "u",
+        _ => "t",
+    }
+}
+
+/// Number of rows that these inputs have for a quantity.
+pub fn rows(quantity: &str, inputs: &Inputs<'_>) -> usize {
+    inputs.get(leading(quantity)).map_or(0, |a| a.shape.first().copied().unwrap_or(a.data.len()))
+}
+
 /// The truth for one output of a quantity, row-major over (rows, columns), and the number of columns.
 ///
 /// # Errors
 /// Inputs missing, of the wrong shape or not finite; times outside `[0, 1]`; an output the quantity has not.
 pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str) -> Result<(Vec<Cell>, usize)> {
     let k = model.channels();
-    let first = match quantity {
-        "loss.per_sample" => "x0",
-        q if q == "prior.log_density" || q.starts_with("sampler.") => "u",
-        _ => "t",
-    };
-    let n = inputs.get(first).map_or(0, |a| a.shape.first().copied().unwrap_or(a.data.len()));
+    let n = rows(quantity, inputs);
     let read = Reader { inputs, n };
     let unknown =
         || Error::parameter(format!("outputs.{output}"), "unknown", format!("outputs of {quantity}: {}", outputs(quantity, k).join(", ")));
@@ -495,17 +561,23 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
         let (u, d) = read.block("u", k)?;
         return Ok((prior(model, u, n, d, output).ok_or_else(unknown)??, 1));
     }
+    if quantity == "prior.sample" {
+        let (z, d) = read.block("noise", k)?;
+        if output != "u" {
+            return Err(unknown());
+        }
+        return Ok((prior_sample(model, z, n, d)?, k * d));
+    }
     if reverse::covers(quantity) {
         return reverse::predict(quantity, model, &read, output)?.ok_or_else(unknown);
     }
     let t = read.times("t")?;
     let s = if inputs.contains_key("s") { read.times("s")? } else { vec![0.0; n] };
     for (name, list) in [("t", &t), ("s", &s)] {
-        if let Some(bad) = list.iter().find(|x| !(0.0..=1.0).contains(*x)) {
-            return Err(Error::time(name, *bad, "0 <= t <= 1"));
+        if let Some(bad) = list.iter().find(|x| !(0.0..=model.schedule.horizon()).contains(*x)) {
+            return Err(Error::time(name, *bad, model.schedule.allowed()));
         }
     }
-    let scalar = |v: f64, t: f64| Cell { truth: Dd::from(v), scale: v.abs(), cancellation: 0.0, t };
     match quantity {
         "schedule.rate" | "schedule.integral" => {
             let cells = (0..n).map(|r| {
@@ -559,15 +631,37 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
     Ok((cells, columns))
 }
 
-/// Log-density of the prior, per channel (`log_density_x`) or in all; `None` for an unknown output.
-fn prior(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<Result<Vec<Cell>>> {
+/// The prior's covariance, row-major.
+fn prior_cov(model: &Model) -> Vec<f64> {
     let k = model.channels();
-    let horizon = model.span(0.0, 1.0).map(|s| s.tau.to_f64()).unwrap_or(1.0);
+    let horizon = model.span(0.0, model.schedule.horizon()).map(|s| s.tau.to_f64()).unwrap_or(1.0);
     let mut cov = model.process.prior(horizon);
     if model.reading.prior_one {
         (1..k).for_each(|i| cov[i * k + i] = 1.0);
     }
     (0..k).for_each(|i| cov[i * k + i] += model.reading.start_variance);
+    cov
+}
+
+/// `L z`, with `L L^T` the prior's covariance.
+fn prior_sample(model: &Model, z: &[f64], n: usize, d: usize) -> Result<Vec<Cell>> {
+    let k = model.channels();
+    let cov: Vec<Dd> = prior_cov(model).into_iter().map(Dd::from).collect();
+    let mut l = vec![Dd::ZERO; k * k];
+    for i in 0..k {
+        for j in 0..=i {
+            let rest = (0..j).fold(cov[i * k + j], |s, m| s - l[i * k + m] * l[j * k + m]);
+            l[i * k + j] = if i == j { rest.sqrt() } else { rest / l[j * k + j] };
+        }
+    }
+    let lower = |i: usize| Cell { truth: l[i], scale: l[i].hi.abs(), cancellation: 0.0, t: f64::NAN };
+    Ok((0..n).flat_map(|r| product(&lower, z, r, k, d)).collect())
+}
+
+/// Log-density of the prior, per channel (`log_density_x`) or in all; `None` for an unknown output.
+fn prior(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<Result<Vec<Cell>>> {
+    let k = model.channels();
+    let cov = prior_cov(model);
     let (with_det, with_tau) = (f64::from(u8::from(model.reading.density_det)), f64::from(u8::from(model.reading.density_tau)));
     let diagonal = (0..k * k).all(|i| i / k == i % k || cov[i] == 0.0);
     let channel = match output {
@@ -669,15 +763,28 @@ fn kernel_row(
             };
             if output == "inverse" { whole(&c) } else { entry(pair(output, k), &c) }
         }
-        "kernel.det" if output == "det" => {
-            row.factors()?;
-            single(cell(Dd::from(det), det, det * det_moves))
-        }
-        "kernel.logdet" if output == "logdet" => {
-            let (_, l) = row.factors()?;
-            single(cell(Dd::from(*l), l.abs().max(1.0), det_moves))
-        }
+        "kernel.det" if output == "det" => match row.limit(0.0, t) {
+            Some(limit) => single(limit),
+            None => {
+                row.factors()?;
+                single(cell(Dd::from(det), det, det * det_moves))
+            }
+        },
+        "kernel.logdet" if output == "logdet" => match row.limit(f64::NEG_INFINITY, t) {
+            Some(limit) => single(limit),
+            None => {
+                let (_, l) = row.factors()?;
+                single(cell(Dd::from(*l), l.abs().max(1.0), det_moves))
+            }
+        },
         "kernel.ell" => {
+            if let Some(limit) = row.limit(f64::INFINITY, t) {
+                return Ok(match output {
+                    "ell" => single(limit),
+                    "minus_ell" => single(Cell { truth: -limit.truth, ..limit }),
+                    _ => None,
+                });
+            }
             let (f, _) = row.factors()?;
             let mut ell = 1.0 / f[0][k * k - 1];
             if model.reading.upper {
@@ -700,7 +807,28 @@ fn kernel_row(
             let v = mean[0] * mean[0] / cov[0];
             single(cell(v, v.hi + 2.0 * row.mean_scale[0] * mean[0].hi.abs() / cov[0].hi, v.hi * diag_moves(0)))
         }
+        "kernel.std" => {
+            let channel = CHANNELS[..k].iter().position(|c| *c == output).or((k == 1 && output == "std").then_some(0));
+            channel.and_then(|i| {
+                let root = cov[i * k + i].sqrt();
+                let part = |x: f64| if root.hi == 0.0 { 0.0 } else { 0.5 * x / root.hi };
+                single(cell(root, part(row.cov_scale[i * k + i]), part(row.rounding[i * k + i])))
+            })
+        }
+        "kernel.sigma" if output == "sigma" => {
+            let root = cov[0].sqrt();
+            let v = root / mean[0];
+            let size = v.hi.abs() * (1.0 + row.mean_scale[0] / mean[0].hi.abs());
+            single(cell(v, size, 0.5 * v.hi.abs() * diag_moves(0)))
+        }
+        "kernel.logsnr" if output == "logsnr" => {
+            let v = (mean[0] * mean[0] / cov[0]).ln();
+            single(cell(v, v.hi.abs() + 1.0 + 2.0 * row.mean_scale[0] / mean[0].hi.abs(), diag_moves(0)))
+        }
         "kernel.snr_joint" if output == "snr_joint" => {
+            if let Some(limit) = row.limit(f64::INFINITY, t) {
+                return Ok(single(limit));
+            }
             let (f, _) = row.factors()?;
             let inv = &f[2];
             let pairs = (0..k * k).map(|i| mean[i / k * k] * mean[i % k * k] * Dd::from(inv[i]));

@@ -7,8 +7,8 @@ use super::predict::{CHANNELS, Cell, Model, Reader, Row};
 use super::reading::{HalfRate, SqrtDt};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::files::Array;
 use crate::process::AnyMoments;
-use crate::vectors::arrays::Array;
 
 /// Settings of an entry that are not arrays: field, and the words it may have (empty: a number; `true`, `false` otherwise).
 pub const OPTIONS: &[(&str, &[&str])] = &[
@@ -293,7 +293,9 @@ pub(super) fn diffusion(model: &Model, clock: f64, g: f64, rate: Dd, t: f64) -> 
 }
 
 /// Determinant and factors of a covariance.
-pub(super) fn moments(cov: &[Dd], k: usize) -> Result<AnyMoments> {
+pub(super) fn moments(cov: &[Dd], k: usize) -> AnyMoments {
+    let round = |v: &[Dd]| v.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
+    let Ok((inv, det)) = inverse(cov, k) else { return AnyMoments { mean: vec![], cov: round(cov), det: 0.0, factors: None } };
     let lower = |cov: &[Dd]| -> Vec<Dd> {
         let mut l = vec![Dd::ZERO; k * k];
         for j in 0..k {
@@ -304,7 +306,6 @@ pub(super) fn moments(cov: &[Dd], k: usize) -> Result<AnyMoments> {
         }
         l
     };
-    let (inv, det) = inverse(cov, k)?;
     let back = |v: &[Dd]| -> Vec<Dd> { (0..k * k).map(|n| v[k * k - 1 - n]).collect() };
     let l = lower(cov);
     let u = back(&lower(&back(cov)));
@@ -312,9 +313,8 @@ pub(super) fn moments(cov: &[Dd], k: usize) -> Result<AnyMoments> {
     let transposed = |l: &[Dd]| -> Vec<f64> {
         (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, m| s + inv[n / k * k + m] * l[m * k + n % k]).to_f64()).collect()
     };
-    let round = |v: &[Dd]| v.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
     let factors = ([round(&l), round(&u), round(&inv), transposed(&l), transposed(&u)], det.ln().to_f64());
-    Ok(AnyMoments { mean: vec![], cov: round(cov), det: det.to_f64(), factors: Some(factors) })
+    AnyMoments { mean: vec![], cov: round(cov), det: det.to_f64(), factors: Some(factors) }
 }
 
 /// Covariance of `u_t` for data of deviation `std`, its inverse and determinant.
@@ -345,24 +345,22 @@ fn plain<'a>(read: &'a Reader<'_>, name: &'static str, width: usize) -> Result<&
 }
 
 /// Start, end and length of the step of each row: `t` and `s`, or the settings `clock` (1 - t) or `t`, and `dt`.
-fn steps(read: &Reader<'_>) -> Result<Vec<(f64, f64, Dd)>> {
+fn steps(model: &Model, read: &Reader<'_>) -> Result<Vec<(f64, f64, Dd)>> {
     if let Some(dt) = setting(read, "dt") {
         let t = match (setting(read, "t"), setting(read, "clock")) {
             (Some(t), _) => t,
             (None, Some(c)) => 1.0 - c,
             _ => return Err(Error::parameter("clock", "missing", "`t`, or `clock` (1 - t), beside `dt`")),
         };
-        return check(vec![(t, (t - dt).max(0.0), Dd::from(dt)); read.n]);
+        return check(model, vec![(t, (t - dt).max(0.0), Dd::from(dt)); read.n]);
     }
     let (t, s) = (read.times("t")?, read.times("s")?);
-    check(t.into_iter().zip(s).map(|(t, s)| (t, s, Dd::diff(t, s))).collect())
+    check(model, t.into_iter().zip(s).map(|(t, s)| (t, s, Dd::diff(t, s))).collect())
 }
 
-fn check(steps: Vec<(f64, f64, Dd)>) -> Result<Vec<(f64, f64, Dd)>> {
+fn check(model: &Model, steps: Vec<(f64, f64, Dd)>) -> Result<Vec<(f64, f64, Dd)>> {
     for (t, s, h) in &steps {
-        if !(0.0..=1.0).contains(t) {
-            return Err(Error::time("t", *t, "0 <= t <= 1"));
-        }
+        model.check_time(*t)?;
         if !(*s >= 0.0 && s < t && h.hi > 0.0) {
             return Err(Error::time("s", *s, "0 <= s < t: a step goes from t back to s"));
         }
@@ -414,9 +412,7 @@ fn reverse_drift(model: &Model, read: &Reader<'_>, output: &str) -> Result<Optio
     let sampler = Sampler::new(model, read, d)?;
     let mut cells = Vec::new();
     for (r, &t) in t.iter().enumerate() {
-        if !(0.0..=1.0).contains(&t) {
-            return Err(Error::time("t", t, "0 <= t <= 1"));
-        }
+        model.check_time(t)?;
         let (_, g, rate) = sampler.sde(t)?;
         match output {
             "drift" => {
@@ -453,7 +449,7 @@ fn step(name: &str, model: &Model, read: &Reader<'_>, output: &str) -> Result<Op
         wide = x.chunks(d).zip(v.chunks(d)).flat_map(|(x, v)| [x, v].concat()).collect();
         &wide
     };
-    for (r, (t, s, h)) in steps(read)?.into_iter().enumerate() {
+    for (r, (t, s, h)) in steps(model, read)?.into_iter().enumerate() {
         let u = row_of(u, r, k * d, t);
         let when = if model.reading.score_at_end { s } else { t };
         let next = match name {
@@ -554,9 +550,7 @@ fn score(quantity: &str, model: &Model, read: &Reader<'_>, output: &str) -> Resu
         return Ok(None);
     }
     let times_ = read.times("t")?;
-    if let Some(bad) = times_.iter().find(|t| !(0.0..=1.0).contains(*t)) {
-        return Err(Error::time("t", *bad, "0 <= t <= 1"));
-    }
+    times_.iter().try_for_each(|t| model.check_time(*t))?;
     let mut cells = Vec::new();
     let width = |name: &str| read.inputs.get(name).map_or(1, |a| a.data.len() / read.n.max(1));
     let input = match quantity {
@@ -663,9 +657,7 @@ fn loss(model: &Model, read: &Reader<'_>) -> Result<Option<(Vec<Cell>, usize)>> 
     let weighting = setting(read, "weighting").ok_or_else(|| Error::parameter("weighting", "missing", OPTIONS[8].1.join(", ")))?;
     let mut cells = Vec::new();
     for (r, &t) in t.iter().enumerate() {
-        if !(t > 0.0 && t <= 1.0) {
-            return Err(Error::time("t", t, "0 < t <= 1"));
-        }
+        model.check_time(t)?;
         let row = model.row(0.0, t)?;
         let (f, _) = row.factors()?;
         let l = ell(model, &row, t)?;
@@ -724,15 +716,24 @@ fn mixture(model: &Model, read: &Reader<'_>, u: &[f64], d: usize, output: &str) 
     if j == 0 || m.shape != [j, d] || s.data.len() != j {
         return Err(Error::shape("means", &m.shape, format!("({j}, {d}), with {j} weights and stds")));
     }
+    if let Some(bad) = w.data.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
+        return Err(Error::parameter("weights", bad, "finite numbers >= 0, not all of them 0"));
+    }
+    if w.data.iter().all(|w| *w == 0.0) {
+        return Err(Error::parameter("weights", "all 0", "finite numbers >= 0, not all of them 0"));
+    }
+    if let Some(bad) = s.data.iter().find(|s| !(**s >= 0.0 && s.is_finite())) {
+        return Err(Error::parameter("stds", bad, "finite numbers >= 0"));
+    }
+    super::predict::finite("means", &m.data)?;
     let mut cells = Vec::new();
     for (r, &t) in read.times("t")?.iter().enumerate() {
-        if !(t > 0.0 && t <= 1.0) {
-            return Err(Error::time("t", t, "0 < t <= 1"));
-        }
+        model.check_time(t)?;
         let row = model.row(0.0, t)?;
         let mut logs = Vec::new();
         let mut scale = 0.0f64;
-        for i in 0..j {
+        // a component of weight 0 is not there: log 0 = -infinity adds nothing
+        for i in (0..j).filter(|i| w.data[*i] > 0.0) {
             let (_, inv, det) = marginal(&row, k, s.data[i])?;
             let ln_tau = Dd::from(if model.reading.density_tau { std::f64::consts::TAU.ln() } else { 0.0 });
             let det = if model.reading.density_det { det } else { Dd::ONE };

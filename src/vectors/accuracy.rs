@@ -19,10 +19,9 @@
 //! **Left out** is what f64 cannot hold: true values below the smallest normal number, or beyond the largest. There the
 //! crate's value must still be finite, and no larger than twice the smallest normal number.
 
-use super::decimal;
-use crate::check::answers::parse_json;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::files::{decimal, parse_json};
 use crate::kernel::kernel_values;
 use crate::process::doubling;
 use crate::small::Mat;

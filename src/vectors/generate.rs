@@ -2,8 +2,8 @@
 //!
 //! Expected values come from the generic route in double words, rounded once; not from the closed forms.
 
-use super::arrays::{Array, write_npz, write_whole};
 use crate::error::{Error, Result};
+use crate::files::{Array, write_npz, write_whole};
 use crate::truth::config::Config;
 use crate::truth::predict::{Inputs, Model, QUANTITIES, outputs, predict};
 use crate::truth::reverse;
@@ -353,7 +353,7 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
     }
     let mut normals = || (0..n * k * DIM).map(|_| rng.sample::<f64, _>(StandardNormal)).collect::<Vec<f64>>();
     let mut block = |name: &str, data: Vec<f64>| {
-        map.insert(name.to_string(), Array { shape: vec![n, k * DIM], data, precision: super::arrays::Precision::F64 })
+        map.insert(name.to_string(), Array { shape: vec![n, k * DIM], data, precision: crate::files::Precision::F64 })
     };
     let mut u0 = normals();
     if config.objective.name() == "hsm" {
@@ -377,7 +377,7 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
         if needs.contains(&"u0") {
             // a sample of the kernel itself: other points have densities that say little
             let t = Array::new(vec![n], times())?;
-            let at = |data: &Vec<f64>| Array { shape: vec![n, k * DIM], data: data.clone(), precision: super::arrays::Precision::F64 };
+            let at = |data: &Vec<f64>| Array { shape: vec![n, k * DIM], data: data.clone(), precision: crate::files::Precision::F64 };
             let (u0, noise) = (at(&u0), at(&noise));
             let given: Inputs<'_> = [("t", &t), ("u0", &u0), ("noise", &noise)].into_iter().map(|(k, v)| (k.to_string(), v)).collect();
             let (cells, _) = predict("kernel.perturb", model, &given, "u_t")?;

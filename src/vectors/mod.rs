@@ -2,16 +2,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`arrays`] | `.npz` in and out, with limits |
-//! | [`decimal`] | decimal strings to double words: high-precision tables |
 //! | [`generate`] | inputs and expected outputs |
 //! | [`eval`] | the calculator |
 //! | [`plot`] | plots as SVG or PNG |
 //! | [`accuracy`] | our own values against high-precision tables |
 
 pub mod accuracy;
-pub mod arrays;
-pub mod decimal;
 pub mod eval;
 pub mod generate;
 pub mod plot;

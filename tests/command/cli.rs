@@ -326,7 +326,7 @@ fn vectors_round_trip() {
     let m: Value = serde_json::from_slice(&std::fs::read(dir.join("manifest.json")).unwrap()).unwrap();
     let entry = m["entries"].as_array().unwrap().iter().find(|e| e["quantity"] == "kernel.det").unwrap();
     let name = entry["outputs"]["det"].as_str().unwrap();
-    let expected = cld_sgm::vectors::arrays::read_npz(&dir.join("expected.npz")).unwrap();
+    let expected = cld_sgm::files::read_npz(&dir.join("expected.npz")).unwrap();
     let det = &expected[name];
     npz(&dir.join("answers.npz"), &[(name, f64s(&det.shape, &det.data))]);
     let out = cld(&["check", path(&dir)]);
@@ -535,7 +535,7 @@ fn sample_writes_the_same_bits_on_any_number_of_threads() {
     let out = run(&["--threads", "2", "--out", path(&two), "--plot", path(&file("a.svg"))]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
-    let arrays = cld_sgm::vectors::arrays::read_npz(&one).unwrap();
+    let arrays = cld_sgm::files::read_npz(&one).unwrap();
     assert_eq!(
         arrays.iter().map(|(name, a)| (name.as_str(), a.shape.clone())).collect::<Vec<_>>(),
         [("v", vec![2500, 2]), ("x", vec![2500, 2])]
@@ -548,7 +548,7 @@ fn sample_writes_the_same_bits_on_any_number_of_threads() {
     let vp = ["sample", "--data", "diamond", "--sampler", "em", "--steps", "5", "--n", "10", "--process", "vp", "--spacing", "power:3"];
     let out = cld(&[&vp[..], &["--schedule", r#"{"kind":"linear","b0":0.1,"b1":19.9}"#, "--out", path(&one)]].concat());
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    assert_eq!(cld_sgm::vectors::arrays::read_npz(&one).unwrap().into_keys().collect::<Vec<_>>(), ["x"]);
+    assert_eq!(cld_sgm::files::read_npz(&one).unwrap().into_keys().collect::<Vec<_>>(), ["x"]);
 }
 
 /// Unusable input to `cld sample` and `cld compare`: one sentence, exit code 2, nothing written.

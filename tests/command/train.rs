@@ -1,5 +1,6 @@
 //! Runs of training as a user has them: the same bits however they are run, stopped or killed; files that outlive all of it; refusals.
 
+use cld_sgm::files::Limits;
 use cld_sgm::train::checkpoint::{self, Checkpoint};
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
 use cld_sgm::train::{Config, Run};
@@ -95,7 +96,7 @@ fn stopped_is_as_never_stopped() {
             let mut text = std::fs::read_to_string(parts.join(METRICS)).unwrap();
             text += "{\"step\":1000,\"loss\":1.0,\"gradient\":1.0,\"rate\":1.0,\"seconds\":1.0,\"per_second\":1.0}\n{\"step\":3";
             std::fs::write(parts.join(METRICS), text).unwrap();
-            run = Run::resume(&parts, |_| (), 1 + stops as usize % 3, None, false).unwrap();
+            run = Run::resume(&parts, |_| (), 1 + stops as usize % 3, None, false, &Limits::default()).unwrap();
         }
         assert_eq!(metrics(&whole), metrics(&parts));
         for file in [CHECKPOINT, CONFIG] {
@@ -106,14 +107,14 @@ fn stopped_is_as_never_stopped() {
         assert!(c.state.p != c.state.ema && c.state.m.iter().any(|x| *x != 0.0));
         // more steps than were planned: as if they had been planned
         let more = c.config.steps + 3;
-        go(Run::resume(&parts, |c| c.steps = more, 1, None, false).unwrap());
+        go(Run::resume(&parts, |c| c.steps = more, 1, None, false, &Limits::default()).unwrap());
         let longer = dir.path().join("longer");
         go(Run::start(Config { steps: more, ..config(toml) }, &longer, 1, false).unwrap());
         assert_eq!(load(&parts).state, load(&longer).state);
         assert_eq!(metrics(&parts), metrics(&longer));
         // and from another folder, which stays as it is
         let (old, elsewhere) = (std::fs::read(whole.join(CHECKPOINT)).unwrap(), dir.path().join("elsewhere"));
-        go(Run::resume(&whole, |c| c.steps = more, 3, Some(&elsewhere), false).unwrap());
+        go(Run::resume(&whole, |c| c.steps = more, 3, Some(&elsewhere), false, &Limits::default()).unwrap());
         assert_eq!(load(&elsewhere).state, load(&longer).state);
         assert_eq!(metrics(&elsewhere), metrics(&longer));
         assert!(old == std::fs::read(whole.join(CHECKPOINT)).unwrap());
@@ -285,7 +286,11 @@ fn a_loss_that_is_not_finite_stops() {
     c.graph.layout().write(&mut c.state.p, at, &vec![1e30; n]).unwrap();
     checkpoint::write(&dir.path().join(CHECKPOINT), &c.config, &c.graph, &c.state, c.so_far).unwrap();
     let before = std::fs::read(dir.path().join(CHECKPOINT)).unwrap();
-    let e = Run::resume(dir.path(), |_| (), 1, None, false).unwrap().go(&AtomicBool::new(false), &mut |_, _| ()).unwrap_err().to_string();
+    let e = Run::resume(dir.path(), |_| (), 1, None, false, &Limits::default())
+        .unwrap()
+        .go(&AtomicBool::new(false), &mut |_, _| ())
+        .unwrap_err()
+        .to_string();
     for words in ["step 1", "not finite", "checkpoint of step 0 is whole"] {
         assert!(e.contains(words), "`{words}` is not in {e}");
     }

@@ -101,10 +101,10 @@ fn sample_draws_images_from_a_checkpoint() {
     assert!(figure(&first, "Frechet distance to data") > 0.0 && first.contains("30 images each"), "{first}");
     said(&[&small[..], &["--threads", "2", "--out", path(&two)]].concat());
     assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
-    let averaged = cld_sgm::vectors::arrays::read_npz(&one).unwrap();
+    let averaged = cld_sgm::files::read_npz(&one).unwrap();
     assert_eq!((&averaged["x"].shape, &averaged["v"].shape), (&vec![30, 64], &vec![30, 64]));
     said(&[&small[..], &["--raw", "--out", path(&two)]].concat());
-    assert_ne!(averaged["x"].data, cld_sgm::vectors::arrays::read_npz(&two).unwrap()["x"].data);
+    assert_ne!(averaged["x"].data, cld_sgm::files::read_npz(&two).unwrap()["x"].data);
     // ten images of 8 x 48/8 pixels in a row, lines of two between and around
     let (shape, _) = cld_sgm::data::files::png("a.png", &std::fs::read(&png).unwrap()).unwrap();
     assert_eq!(shape[1..], [3 * 50 + 2, 10 * 50 + 2]);

@@ -5,11 +5,11 @@
 
 use cld_sgm::check::answers::{Answer, Answers, Entry};
 use cld_sgm::check::compare::{Class, Report, judge};
+use cld_sgm::files::{Array, Precision};
 use cld_sgm::kernel::{Kernel, KernelValues, kernel_values};
 use cld_sgm::process::{Custom, Params};
 use cld_sgm::small::Mat;
 use cld_sgm::truth::config::Config;
-use cld_sgm::vectors::arrays::{Array, Precision};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -474,9 +474,9 @@ fn hybrid_matching_varies_less() {
 mod recorded {
     use super::*;
     use cld_sgm::Kernel;
+    use cld_sgm::files::read_npz;
     use cld_sgm::kernel::KernelValues;
     use cld_sgm::process::erase;
-    use cld_sgm::vectors::arrays::read_npz;
     use serde_json::Value as Json;
     use std::collections::BTreeMap;
     use std::path::Path;

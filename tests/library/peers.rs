@@ -6,12 +6,13 @@
 
 use cld_sgm::check::answers::read_answers;
 use cld_sgm::check::compare::{Class, Report, judge};
+use cld_sgm::files::Limits;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 fn report(name: &str, accept: &[Class]) -> Report {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/peers").join(name);
-    judge(&read_answers(&path, None).unwrap(), accept, &mut |_, _| {}).unwrap()
+    judge(&read_answers(&path, None, &Limits::default()).unwrap(), accept, &mut |_, _| {}).unwrap()
 }
 
 /// `quantity.output process class -> entries`.
@@ -144,7 +145,7 @@ fn cld_position_noise() {
 #[test]
 fn undeclared_constants_are_found() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/peers/psld");
-    let mut answers = read_answers(&path, None).unwrap();
+    let mut answers = read_answers(&path, None, &Limits::default()).unwrap();
     answers.entries.iter_mut().for_each(|e| e.config.epsilon_added = 0.0);
     let r = judge(&answers, &[], &mut |_, _| {}).unwrap();
     assert_eq!(r.diagnoses[0].id, "epsilon-added");

@@ -2,9 +2,12 @@
 //! process and flag is there.
 
 use cld_sgm::check::answers::{Answer, read_answers};
+use cld_sgm::check::answers::{Answer, read_answers};
+use cld_sgm::check::compare::judge;
 use cld_sgm::check::compare::judge;
 use cld_sgm::data::{Component, Mixture};
 use cld_sgm::diffusion::Diffusion;
+use cld_sgm::files::{Array, Limits, read_npz, write_npz};
 use cld_sgm::kernel::{KernelValues, kernel_values};
 use cld_sgm::loss::{Form, Loss, Weighting};
 use cld_sgm::process::REGISTRY;
@@ -13,9 +16,6 @@ use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::{Denoise, Grid, Memory, Stepper, entry};
 use cld_sgm::score::{Conversion, Gaussian, MixtureScore, Parametrisation, Score};
 use cld_sgm::truth::config::Config;
-use cld_sgm::truth::predict::{CHANNELS, NOT_YET, QUANTITIES};
-use cld_sgm::truth::reverse::OPTIONS;
-use cld_sgm::vectors::arrays::{Array, read_npz, write_npz};
 use cld_sgm::vectors::generate::{NOTES, Request, SUITES, generate};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,7 +205,7 @@ fn closed_forms_pass_the_vectors() {
     let written = generate(dir.path(), &Request::default(), &mut |_, _| {}).unwrap();
     assert!(written.entries > 600 && written.values > 50_000, "{written:?}");
     std::fs::copy(dir.path().join("expected.npz"), dir.path().join("answers.npz")).unwrap();
-    let mut answers = read_answers(dir.path(), None).unwrap();
+    let mut answers = read_answers(dir.path(), None, &Limits::default()).unwrap();
     let (mut replaced, mut seen, mut kinds) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for e in &mut answers.entries {
         seen.insert(e.quantity.clone());
@@ -268,7 +268,7 @@ fn closed_forms_pass_the_vectors() {
     }
     assert!(flushed > 0);
     write_npz(&dir.path().join("answers.npz"), &expected).unwrap();
-    assert!(judge(&read_answers(dir.path(), None).unwrap(), &[], &mut |_, _| {}).unwrap().ok);
+    assert!(judge(&read_answers(dir.path(), None, &Limits::default()).unwrap(), &[], &mut |_, _| {}).unwrap().ok);
 }
 
 /// The inputs of an entry depend on seed and entry alone: a subset has the same numbers. Catches vectors that change when a

@@ -3,8 +3,8 @@
 use crate::show::{BAD, print, styled, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
+use cld_sgm::files::{Limits, read_text};
 use cld_sgm::vectors::accuracy::{Bound, Corrections, Table};
-use cld_sgm::vectors::arrays::read_text;
 use std::path::{Path, PathBuf};
 
 /// Measure this program's own kernels and schedules against high-precision tables.
@@ -27,7 +27,7 @@ pub struct Args {
 /// The tables of the repository.
 const DEFAULT: [&str; 4] = ["kernels.json", "extra.json", "schedules.json", "corrections.json"];
 
-pub fn run(args: &Args) -> Result<Outcome> {
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let mut files = args.files.clone();
     if files.is_empty() {
         let folder = Path::new("fixtures").join("truth");
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     }
     let (mut tables, mut corrections) = (Vec::new(), Vec::new());
     for path in &files {
-        let (text, name) = (read_text(path)?, path.display().to_string());
+        let (text, name) = (read_text(path, limits)?, path.display().to_string());
         // the schema is among the first fields; a wrong one is named by whichever reader gets the file
         if text.chars().take(200).collect::<String>().contains("cld-truth-corrections/") {
             corrections.push(Corrections::new(&text, &name)?);

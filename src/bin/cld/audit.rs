@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use cld_sgm::Error;
 use cld_sgm::audit::run::{Audit, Options, SHARD_SCHEMA, Shard, audit, list, merge, shard};
 use cld_sgm::audit::{Plant, report};
-use cld_sgm::vectors::arrays::write_whole;
+use cld_sgm::files::{Limits, read_text, write_whole};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -103,11 +103,11 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
     })
 }
 
-pub fn run(args: &Args) -> Result<Outcome> {
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if let Some(Command::Merge { files, output }) = &args.command {
         writable(&output.html)?;
         output.json.as_deref().map_or(Ok(()), writable)?;
-        let shards = files.iter().map(|f| read_shard(f)).collect::<Result<Vec<_>>>()?;
+        let shards = files.iter().map(|f| read_shard(f, limits)).collect::<Result<Vec<_>>>()?;
         return show(&merge(&shards)?, output);
     }
     threads(args.threads)?;
@@ -140,9 +140,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
     show(&found, &args.output)
 }
 
-fn read_shard(path: &Path) -> Result<Shard> {
+fn read_shard(path: &Path, limits: &Limits) -> Result<Shard> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|e| Error::Io { path: name.clone(), problem: format!("cannot be read: {e}") })?;
+    let text = read_text(path, limits)?;
     serde_json::from_str(&text).map_err(|e| Error::Format {
         file: name,
         place: format!("line {}, column {}", e.line(), e.column()),

@@ -5,10 +5,10 @@ use crate::setting::Setting;
 use crate::show::{print, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
-use cld_sgm::check::answers::parse_json;
+use cld_sgm::files::json::parse_json_within;
+use cld_sgm::files::limits::{Limits, read_text, text_of};
 use cld_sgm::kernel::kernel_values;
 use cld_sgm::truth::predict::CHANNELS;
-use cld_sgm::vectors::arrays::read_text;
 use cld_sgm::vectors::eval::{evaluate, reply_row};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -48,25 +48,23 @@ fn pretty(v: &Value) -> Result<String> {
     serde_json::to_string_pretty(v).map(|s| s + "\n").map_err(|e| Error::Io { path: "standard output".into(), problem: e.to_string() })
 }
 
-pub fn run(args: &Args) -> Result<Outcome> {
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if let Some(file) = &args.request {
         let kind = Kind::of(file);
         if kind != Kind::Request {
             args.setting.refused("absent for a checkpoint or samples")?;
-            return args.judge.run(file, kind);
+            return args.judge.run(file, kind, limits);
         }
     }
     args.judge.refused()?;
     let Some(name) = &args.setting.process else {
         let path = args.request.as_deref().unwrap_or_else(|| std::path::Path::new("-"));
         let (text, file) = if path.as_os_str() == "-" {
-            let text = std::io::read_to_string(std::io::stdin())
-                .map_err(|e| Error::Io { path: "standard input".into(), problem: format!("cannot be read: {e}") })?;
-            (text, "standard input".to_string())
+            (text_of(std::io::stdin(), "standard input", limits)?, "standard input".to_string())
         } else {
-            (read_text(path)?, path.display().to_string())
+            (read_text(path, limits)?, path.display().to_string())
         };
-        print(&pretty(&evaluate(&parse_json(&text, &file)?, &file)?)?)?;
+        print(&pretty(&evaluate(&parse_json_within(&text, &file, limits)?, &file)?)?)?;
         return Ok(Outcome::Fine);
     };
     let config = args.setting.config(name, args.objective.as_deref())?;

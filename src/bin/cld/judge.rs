@@ -5,7 +5,7 @@ use crate::show::{print, short, table, threads, writable};
 use crate::trained::{Data, Distance, Trained};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
-use cld_sgm::vectors::arrays::{read_npz, write_whole};
+use cld_sgm::files::{Archive, Limits, write_whole};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -93,13 +93,13 @@ impl Judge {
         }
     }
 
-    pub fn run(&self, file: &Path, kind: Kind) -> Result<Outcome> {
+    pub fn run(&self, file: &Path, kind: Kind, limits: &Limits) -> Result<Outcome> {
         if let Some(out) = &self.out {
             writable(out)?;
         }
         threads(self.threads)?;
         let seed = self.seed.unwrap_or(0);
-        let (about, rows) = if kind == Kind::Checkpoint { self.checkpoint(file, seed)? } else { self.samples(file, seed)? };
+        let (about, rows) = if kind == Kind::Checkpoint { self.checkpoint(file, seed)? } else { self.samples(file, seed, limits)? };
         let last = rows.last().ok_or_else(|| Error::parameter("steps", "none", "at least one"))?;
         let (images, floor, count) = (last.distance.images, last.distance.floor, last.distance.rows);
         let mut head = vec!["sampler", "steps", "nfe", "seconds", if images { "Frechet distance" } else { "sliced W2" }];
@@ -166,7 +166,7 @@ impl Judge {
         Ok((about, rows))
     }
 
-    fn samples(&self, file: &Path, seed: u64) -> Result<(Vec<String>, Vec<Row>)> {
+    fn samples(&self, file: &Path, seed: u64, limits: &Limits) -> Result<(Vec<String>, Vec<Row>)> {
         for (name, given) in [
             ("samplers", !self.samplers.is_empty()),
             ("steps", !self.steps.is_empty()),
@@ -184,7 +184,7 @@ impl Judge {
         let dim: usize = data.shape().iter().product();
         let name = file.display().to_string();
         let bad = |problem: String| Error::Format { file: name.clone(), place: "x".into(), problem };
-        let x = read_npz(file)?.remove("x").ok_or_else(|| bad("is missing; `cld sample --out` writes it".into()))?;
+        let x = Archive::open(file, limits)?.get("x")?.ok_or_else(|| bad("is missing; `cld sample --out` writes it".into()))?;
         let count = x.shape.first().copied().unwrap_or(0);
         if count == 0 || x.data.len() != count * dim {
             return Err(bad(format!("has shape {:?}; allowed: (n, {dim}), or any with n first and {dim} numbers each", x.shape)));

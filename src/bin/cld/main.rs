@@ -16,6 +16,7 @@ mod trained;
 mod vectors;
 
 use clap::{Parser, Subcommand};
+use cld_sgm::files::{Limits, limits};
 use std::process::ExitCode;
 
 /// Exact transition kernels of Critically-Damped Langevin Diffusion and its relatives, and the cross-check of other
@@ -27,6 +28,12 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Most memory for the numbers of a file that is read.
+    #[arg(long, global = true, value_name = "SIZE", default_value = "4GiB", value_parser = limits::bytes, help_heading = "Limits")]
+    max_memory: u64,
+    /// Longest text (JSON, TOML) that is read.
+    #[arg(long, global = true, value_name = "SIZE", default_value = "256MiB", value_parser = limits::bytes, help_heading = "Limits")]
+    max_text: u64,
 }
 
 #[derive(Subcommand)]
@@ -56,17 +63,19 @@ enum Outcome {
 type Result<T> = std::result::Result<T, cld_sgm::Error>;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Check(args) => check::run(&args),
+    let cli = Cli::parse();
+    let limits = Limits { memory: cli.max_memory, text: cli.max_text };
+    let outcome = match cli.command {
+        Command::Check(args) => check::run(&args, &limits),
         Command::Vectors(args) => vectors::run(&args),
-        Command::Eval(args) => eval::run(&args),
-        Command::Accuracy(args) => accuracy::run(&args),
-        Command::Audit(args) => audit::run(&args),
+        Command::Eval(args) => eval::run(&args, &limits),
+        Command::Accuracy(args) => accuracy::run(&args, &limits),
+        Command::Audit(args) => audit::run(&args, &limits),
         Command::Sample(args) => sample::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Nll(args) => nll::run(&args),
-        Command::Train(args) => train::run(&args),
+        Command::Train(args) => train::run(&args, &limits),
     };
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! The flags that name a process, its schedule and objective: the same for every subcommand.
 
 use crate::Result;
-use cld_sgm::check::answers::parse_json;
+use cld_sgm::files::parse_json;
 use cld_sgm::process::entry;
 use cld_sgm::truth::config::Config;
 use cld_sgm::{Diffusion, Error};

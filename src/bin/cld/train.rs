@@ -4,10 +4,10 @@ use crate::setting::Setting;
 use crate::show::{print, short, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
+use cld_sgm::files::{Limits, read_text};
 use cld_sgm::train::config::ModelSpec;
 use cld_sgm::train::run::{CHECKPOINT, End};
 use cld_sgm::train::{Config, Run};
-use cld_sgm::vectors::arrays::read_text;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -148,9 +148,9 @@ impl Args {
     }
 
     /// The file's configuration, or the default one, with the flags over it.
-    fn config(&self) -> Result<Config> {
+    fn config(&self, limits: &Limits) -> Result<Config> {
         let mut c = match &self.config {
-            Some(path) => Config::from_toml(&read_text(path)?, &path.display().to_string())?,
+            Some(path) => Config::from_toml(&read_text(path, limits)?, &path.display().to_string())?,
             None => Config::default(),
         };
         if self.data.is_some() || self.held_out.is_some() || self.seed.is_some() {
@@ -241,7 +241,7 @@ fn time(seconds: f64) -> String {
     }
 }
 
-pub fn run(args: &Args) -> Result<Outcome> {
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let threads = match args.threads {
         Some(n) => n,
         None => std::thread::available_parallelism().map_or(1, |n| n.get().min(1024)),
@@ -251,9 +251,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
             if let Some(name) = args.fixed() {
                 return Err(Error::parameter(name, "given", "absent with --resume: a run goes on as it began"));
             }
-            Run::resume(from, |c| args.change(c), threads, args.out.as_deref(), args.force)?
+            Run::resume(from, |c| args.change(c), threads, args.out.as_deref(), args.force, limits)?
         }
-        None => Run::start(args.config()?, args.out.as_deref().unwrap_or("cld-train".as_ref()), threads, args.force)?,
+        None => Run::start(args.config(limits)?, args.out.as_deref().unwrap_or("cld-train".as_ref()), threads, args.force)?,
     };
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
