@@ -9,7 +9,7 @@
 //!   between equals the one that contradicts fewer right outputs. Tight explanations come before loose ones.
 //! - What nothing explains is listed as such.
 
-use super::compare::{CANCELLATION, Class, Unit, distance, size, some_rows, tolerance};
+use super::compare::{CANCELLATION, Class, UNITS, Unit, distance, size, some_rows, tolerance};
 use super::mistakes::{Arithmetic, Arrangement, EPSILON, Kind, MISTAKES, Mistake, Pattern, fill};
 use crate::dd::Dd;
 use crate::files::Precision;
@@ -167,7 +167,7 @@ fn spread(rows: &[usize], most: usize) -> Vec<usize> {
 
 /// What a hypothesis gives for some rows of an output, and what was answered.
 fn values(u: &Unit<'_>, model: &Model, rows: &[usize]) -> Option<(Vec<Cell>, Vec<f64>)> {
-    let subset = some_rows(u.entry, rows);
+    let subset = some_rows(&u.entry, rows);
     let inputs: Inputs<'_> = subset.iter().map(|(k, v)| (k.clone(), v)).collect();
     let (cells, _) = predict(&u.entry.quantity, model, &inputs, u.output).ok()?;
     let got: Vec<f64> = rows.iter().flat_map(|r| u.got.data[r * u.columns..(r + 1) * u.columns].iter().copied()).collect();
@@ -184,26 +184,32 @@ fn precision(u: &Unit<'_>) -> Precision {
 /// What is allowed where a value was fitted: the fit's own rounding comes on top of the answers'.
 const FIT: f64 = 4e-12;
 
-/// By how much a value may differ from a hypothesis's.
-fn allowed(c: &Cell, p: Precision) -> f64 {
-    tolerance(p).max(FIT) * size(c)
+/// By how much a value may differ from a hypothesis's: `condition` is that of the right value.
+fn allowed(c: &Cell, p: Precision, condition: f64) -> f64 {
+    (tolerance(p).max(FIT) * size(c)).max(UNITS * p.unit() * (c.truth.hi.abs() + condition))
+}
+
+/// The conditions of some rows' values.
+fn conditions(u: &Unit<'_>, rows: &[usize]) -> Vec<f64> {
+    rows.iter().flat_map(|r| u.condition[r * u.columns..(r + 1) * u.columns].iter().copied()).collect()
 }
 
 /// Whether all values agree within their type's tolerance plus `cancellation` allowances.
-fn agree(cells: &[Cell], got: &[f64], p: Precision, cancellation: f64) -> bool {
-    cells.iter().zip(got).all(|(c, g)| distance(*g, c.truth, p) <= allowed(c, p) + cancellation * c.cancellation)
+fn agree(cells: &[Cell], got: &[f64], conditions: &[f64], p: Precision, cancellation: f64) -> bool {
+    let fits = |((c, g), s): ((&Cell, &f64), &f64)| distance(*g, c.truth, p) <= allowed(c, p, *s) + cancellation * c.cancellation;
+    cells.iter().zip(got).zip(conditions).all(fits)
 }
 
 /// f64 rounding, in units of which f32's is this large.
 const SINGLE: f64 = 536_870_912.0; // 2^29
 
 /// How many numbers of a hypothesis tell it from the truth, at this precision.
-fn telling(cells: &[Cell], right: &[Cell], p: Precision) -> usize {
-    let differs = |(a, b): &(&Cell, &Cell)| {
+fn telling(cells: &[Cell], right: &[Cell], conditions: &[f64], p: Precision) -> usize {
+    let differs = |((a, b), s): &((&Cell, &Cell), &f64)| {
         let d = (a.truth - b.truth).to_f64().abs();
-        d.is_nan() || d > 4.0 * allowed(b, p).max(allowed(a, p))
+        d.is_nan() && a.truth.hi != b.truth.hi || d > 4.0 * allowed(b, p, **s).max(allowed(a, p, **s))
     };
-    cells.iter().zip(right).filter(differs).count()
+    cells.iter().zip(right).zip(conditions).filter(differs).count()
 }
 
 /// Tests a hypothesis: on a few rows first, then on all. With the number of values that tell it from the truth.
@@ -227,9 +233,10 @@ fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
         for rows in [spread(&all, 4), all.clone()] {
             let whole = rows.len() == all.len();
             let Some((cells, got)) = values(u, &model, &rows) else { break };
-            let found = if epsilon == 0.0 && agree(&cells, &got, p, 0.0) {
+            let conditions = conditions(u, &rows);
+            let found = if epsilon == 0.0 && agree(&cells, &got, &conditions, p, 0.0) {
                 Match::Tight
-            } else if agree(&cells, &got, p, CANCELLATION) {
+            } else if agree(&cells, &got, &conditions, p, CANCELLATION) {
                 Match::Loose
             } else {
                 break;
@@ -238,7 +245,7 @@ fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
                 // A mistake that leaves this output as it should be explains nothing about it.
                 let right = models.right(&u.entry.config, if h.is(EPSILON) { 0.0 } else { epsilon });
                 let Some((right, _)) = right.and_then(|m| values(u, &m, &rows)) else { break };
-                let count = telling(&cells, &right, p);
+                let count = telling(&cells, &right, &conditions, p);
                 if count > 0 && found > best.0 {
                     best = (found, count);
                 }
@@ -256,7 +263,7 @@ fn affects(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> bool {
     let (Some(with), Some(right)) = (of(models.get(h, &u.entry.config, 0.0)), of(models.right(&u.entry.config, 0.0))) else {
         return false;
     };
-    telling(&with, &right, precision(u)) > 0
+    telling(&with, &right, &conditions(u, &rows), precision(u)) > 0
 }
 
 /// Largest error of each row, relative.
@@ -267,7 +274,7 @@ fn row_errors(u: &Unit<'_>) -> Vec<f64> {
 
 /// The rows that are off.
 fn off_rows(u: &Unit<'_>) -> Vec<bool> {
-    row_errors(u).iter().map(|e| *e > tolerance(precision(u))).collect()
+    u.units.chunks(u.columns).map(|units| !units.iter().all(|x| *x <= UNITS)).collect()
 }
 
 /// Whether a number has at most `bits` bits (its exponent aside).
@@ -279,33 +286,34 @@ fn has_bits(x: f64, bits: u32) -> bool {
 fn arithmetic(u: &Unit<'_>, a: Arithmetic, models: &mut Models) -> Match {
     let p = precision(u);
     let (cells, got) = (&u.cells, &u.got.data);
+    let own = |i: usize| allowed(&cells[i], p, u.condition[i]);
     let found = |yes: bool, m: Match| if yes { m } else { Match::No };
-    let within = |limit: &dyn Fn(&Cell) -> f64| cells.iter().zip(got).all(|(c, g)| distance(*g, c.truth, p) <= limit(c));
+    let within = |limit: &dyn Fn(usize, &Cell) -> f64| (0..cells.len()).all(|i| distance(got[i], cells[i].truth, p) <= limit(i, &cells[i]));
+    let in_single = |i: usize, c: &Cell| allowed(c, Precision::F32, u.condition[i]);
     let f32_like = |x: &f64| *x == f64::from(*x as f32);
-    let single = super::compare::F32_TOLERANCE;
     match a {
         Arithmetic::Half => {
             let of = |bits: u32| {
                 let u = 2f64.powi(-(bits as i32));
-                got.iter().all(|x| has_bits(*x, bits)) && within(&|c| 1.01 * u * c.truth.hi.abs() + allowed(c, p))
+                got.iter().all(|x| has_bits(*x, bits)) && within(&|i, c| 1.01 * u * c.truth.hi.abs() + own(i))
             };
             let telling = got.iter().filter(|x| **x != 0.0).count() >= 4;
             found(p == Precision::F64 && telling && (of(8) || of(11)), Match::Tight)
         }
         Arithmetic::Single => {
-            let ok = p == Precision::F64 && got.iter().all(f32_like) && within(&|c| single * size(c));
+            let ok = p == Precision::F64 && got.iter().all(f32_like) && within(&|i, c| in_single(i, c));
             found(ok, Match::Tight)
         }
-        Arithmetic::Cancellation => found(agree(cells, got, p, CANCELLATION), Match::Loose),
+        Arithmetic::Cancellation => found(agree(cells, got, &u.condition, p, CANCELLATION), Match::Loose),
         Arithmetic::SingleCancellation => {
             let stored = p != Precision::F64 || got.iter().all(f32_like);
-            found(stored && within(&|c| single * size(c) + CANCELLATION * SINGLE * c.cancellation), Match::Loose)
+            found(stored && within(&|i, c| in_single(i, c) + CANCELLATION * SINGLE * c.cancellation), Match::Loose)
         }
         Arithmetic::SinglePart => {
             // rounding of f32, all over, not of single values
             let errors = row_errors(u);
-            let seen = errors.iter().filter(|e| **e > tolerance(Precision::F64)).count();
-            let ok = p == Precision::F64 && 2 * seen >= errors.len() && within(&|c| single * size(c) + CANCELLATION * c.cancellation);
+            let seen = errors.iter().filter(|e| **e > UNITS * Precision::F64.unit()).count();
+            let ok = p == Precision::F64 && 2 * seen >= errors.len() && within(&|i, c| in_single(i, c) + CANCELLATION * c.cancellation);
             found(ok, Match::Loose)
         }
         Arithmetic::Underflow => found(underflow(u, models).is_some(), Match::Loose),
@@ -326,11 +334,7 @@ fn beside(u: &Unit<'_>, quantity: &str, output: &str, models: &mut Models) -> Op
 
 /// Off where, and only where, the determinant or a product of variances leaves the normal range of the type.
 fn underflow(u: &Unit<'_>, models: &mut Models) -> Option<()> {
-    let smallest = match u.got.precision {
-        Precision::F64 => f64::MIN_POSITIVE,
-        Precision::F16 => 2f64.powi(-14),
-        _ => f64::from(f32::MIN_POSITIVE),
-    };
+    let smallest = u.got.precision.smallest();
     let (cov, width) = beside(u, "kernel.cov", "cov", models)?;
     let k = (width as f64).sqrt() as usize;
     let off = off_rows(u);
@@ -364,9 +368,9 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<()> {
         let cells = &u.cells[r * u.columns..(r + 1) * u.columns];
         let got = &u.got.data[r * u.columns..(r + 1) * u.columns];
         let mut beyond = false;
-        for (c, g) in cells.iter().zip(got) {
+        for (i, (c, g)) in cells.iter().zip(got).enumerate() {
             let d = distance(*g, c.truth, p);
-            if d <= allowed(c, p) + early * c.cancellation {
+            if d <= allowed(c, p, u.condition[r * u.columns + i]) + early * c.cancellation {
                 continue;
             }
             // relative to the size, once for the growing exponential and once for its square
@@ -488,15 +492,16 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
     for (i, cell) in cells.iter().enumerate() {
         let Some(place) = at(i / width, i % width) else { continue };
         let d = distance(u.got.data[place], cell.truth, p);
-        if !(d <= allowed(cell, p)) {
-            if !(d <= allowed(cell, p) + CANCELLATION * cell.cancellation) {
+        let most = allowed(cell, p, u.condition[i].max(u.condition[place]));
+        if !(d <= most) {
+            if !(d <= most + CANCELLATION * cell.cancellation) {
                 return Match::No;
             }
             result = Match::Loose;
         }
         seen += 1;
         let own = &u.cells[place];
-        telling += usize::from((own.truth - cell.truth).to_f64().abs() > 4.0 * allowed(own, p));
+        telling += usize::from((own.truth - cell.truth).to_f64().abs() > 4.0 * most);
     }
     let shifted = matches!(a, Arrangement::Shifted(_));
     if seen == 0 || telling == 0 || (shifted && (n < 3 || telling < 2)) { Match::No } else { result }
@@ -723,7 +728,7 @@ fn contradictions(
         }
         let mut dropped = Vec::new();
         for (i, u) in off.iter().enumerate().filter(|(i, _)| table[*i][h].0 != Match::No) {
-            let same = |w: &&Unit<'_>| std::ptr::eq(w.entry, u.entry) && w.output != u.output;
+            let same = |w: &&Unit<'_>| w.entry.id == u.entry.id && w.output != u.output;
             let others = off.iter().enumerate().filter(|(j, w)| same(w) && table[*j][h].0 == Match::No).map(|(_, w)| *w);
             if others.chain(right.iter().copied().filter(same)).any(|w| affects(w, *hypothesis, models)) {
                 dropped.push(i);
@@ -833,7 +838,7 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
                 let cells = &u.got.data[r * u.columns..(r + 1) * u.columns];
                 let what = if cells.iter().any(|x| !x.is_finite()) { ", not a finite number" } else { "" };
                 let when = if time(*r).is_finite() { format!(" (t = {})", super::compare::time(time(*r))) } else { String::new() };
-                format!("row {r}{when}{what}")
+                format!("row {}{when}{what}", u.rows[*r])
             };
             let names: Vec<String> = bad.iter().map(name).collect();
             let (verb, rest) = if bad.len() == 1 { ("is", "the others are") } else { ("are", "the others are") };
@@ -848,7 +853,7 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
                 .iter()
                 .zip(&u.got.data)
                 .zip(&u.errors)
-                .filter(|(_, e)| **e > tolerance(precision(u)))
+                .filter(|(_, e)| **e > 16.0 * precision(u).unit())
                 .map(|((c, g), _)| Dd::from(*g) > c.truth)
                 .collect();
             let up = signs.iter().filter(|s| **s).count();

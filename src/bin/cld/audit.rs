@@ -1,12 +1,12 @@
 //! `cld audit`: independent evidence for every formula.
 
-use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads, writable};
+use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
 use crate::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
 use cld_sgm::audit::run::{Audit, Options, SHARD_SCHEMA, Shard, audit, list, merge, shard};
 use cld_sgm::audit::{Plant, report};
-use cld_sgm::files::{Limits, read_text, write_whole};
+use cld_sgm::files::{Limits, Paths, read_text, write_whole};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -60,6 +60,12 @@ struct Output {
     html: PathBuf,
 }
 
+impl Output {
+    fn paths(&self) -> Paths {
+        Paths::default().outputs("html", [&self.html]).outputs("json", &self.json)
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Put shards together: the result is that of the whole run, bit for bit
@@ -105,8 +111,7 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if let Some(Command::Merge { files, output }) = &args.command {
-        writable(&output.html)?;
-        output.json.as_deref().map_or(Ok(()), writable)?;
+        output.paths().inputs("FILES", files).check()?;
         let shards = files.iter().map(|f| read_shard(f, limits)).collect::<Result<Vec<_>>>()?;
         return show(&merge(&shards)?, output);
     }
@@ -127,14 +132,13 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         let (i, n) = text.split_once('/').ok_or_else(bad)?;
         let (i, n) = (i.parse().map_err(|_| bad())?, n.parse().map_err(|_| bad())?);
         let file = args.output.json.clone().unwrap_or_else(|| PathBuf::from(format!("cld-audit-shard-{i}-of-{n}.json")));
-        writable(&file)?;
+        Paths::default().outputs("json", [&file]).check()?;
         let part = shard(&o, i, n, &progress)?;
         write_whole(&file, to_json(&part)?.as_bytes())?;
         print(&format!("{}: shard {i} of {n}. With all of them: cld audit merge FILES...\n", file.display()))?;
         return Ok(Outcome::Fine);
     }
-    writable(&args.output.html)?;
-    args.output.json.as_deref().map_or(Ok(()), writable)?;
+    args.output.paths().check()?;
     let found = audit(&o, &progress)?;
     drop(bar);
     show(&found, &args.output)
