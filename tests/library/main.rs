@@ -7,8 +7,6 @@ mod batch;
 mod likelihood;
 mod losses;
 mod mixture_orders;
-mod nn;
-mod nn_torch;
 mod oracles;
 mod orders;
 mod properties;
@@ -16,6 +14,11 @@ mod refusals;
 mod sampler;
 mod score;
 mod simd;
+
+#[cfg(feature = "nn")]
+mod nn;
+#[cfg(feature = "nn")]
+mod nn_torch;
 
 #[cfg(feature = "cli")]
 mod audit;
