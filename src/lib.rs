@@ -39,6 +39,7 @@
 //! | floor | what |
 //! |---|---|
 //! | [`error`] | the one error type: field, value, what is allowed |
+//! | [`worst`] | the worst of errors: NaN is worse than any number, nothing is no pass |
 //! | [`simd`] | vectors of floats, instruction sets, normals and paths many at a time |
 //! | `nn` | networks: layers, U-Net, perceptrons, Adam (feature `nn`) |
 //! | [`dd`] | double-word arithmetic, 106 bits |
@@ -97,6 +98,7 @@ pub mod train;
 pub mod truth;
 #[cfg(feature = "cli")]
 pub mod vectors;
+pub mod worst;
 
 pub use diffusion::Diffusion;
 pub use error::{Error, Result};

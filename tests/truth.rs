@@ -8,6 +8,7 @@ use cld_sgm::kernel::{Kernel, KernelValues, Objective, kernel_values, perturb_ba
 use cld_sgm::process::{AnyProcess, Cld, CldDamped, CldPosition, Langevin, LinearSde, Psld, Reversed, erase};
 use cld_sgm::schedule::Schedule;
 use cld_sgm::vectors::accuracy::{Bound, Corrections, FAMILIES, MEASURED, Table, largest_terms};
+use cld_sgm::worst::{Worst, is_worse, worse};
 use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -108,7 +109,7 @@ fn schedules() -> [Schedule; 3] {
 
 /// Distance in ulp of f64.
 fn ulps(got: f64, truth: Dd, term: f64) -> f64 {
-    let size = truth.hi.abs().max(term);
+    let size = worse(truth.hi.abs(), term);
     (Dd::from(got) - truth).to_f64().abs() / (size.next_up() - size)
 }
 
@@ -141,7 +142,7 @@ fn critical_cld_agrees_with_doubling_everywhere() {
         let (low, up, root_det) = (xx.sqrt(), vv.sqrt(), det.sqrt());
         let z = span.tau.hi / mass.sqrt();
         let (e, root) = ((-z).exp(), mass.sqrt());
-        let xv_term = root * e * e * z * gamma.max(2.0 * z).max(gamma * z);
+        let xv_term = root * e * e * z * worse(worse(gamma, 2.0 * z), gamma * z);
         let mut check = |what: &str, got: f64, truth: Dd, term: f64| {
             assert!(got.is_finite(), "{what} t={t:e} M={mass:e}");
             // below 1e-300 the low words of the oracle underflow; the tables hold what is there
@@ -152,7 +153,7 @@ fn critical_cld_agrees_with_doubling_everywhere() {
             compared += 1;
             crossed += usize::from(term > 4.0 * truth.hi.abs());
             let u = ulps(got, truth, term);
-            if u > worst.0 || u.is_nan() {
+            if is_worse(u, worst.0) {
                 worst = (u, format!("{what} t={t:e} M={mass:e} gamma={gamma} {} {got:e} {truth:?}", schedule.name()));
             }
         };
@@ -200,8 +201,8 @@ fn compare<P: LinearSde<2> + Copy + Send + Sync + 'static>(p: P, gamma: f64, sch
         if truth.hi.abs() < 1e-306 {
             return;
         }
-        let relative = (Dd::from(got) - truth).to_f64().abs() / truth.hi.abs().max(term);
-        if relative > worst.0 || relative.is_nan() {
+        let relative = (Dd::from(got) - truth).to_f64().abs() / worse(truth.hi.abs(), term);
+        if is_worse(relative, worst.0) {
             worst = (relative, format!("{what} t={t:e} {say} gamma={gamma} {} {got:e} {truth:?}", schedule.name()));
         }
     };
@@ -246,7 +247,7 @@ fn other_closed_forms_agree_with_doubling_everywhere() {
             compare(CldPosition::new(position.0, position.1, position.2).unwrap(), gamma, schedule, t, &format!("{position:?}")),
         ];
         for (w, f) in worst.iter_mut().zip(found) {
-            if f.0 > w.0 || f.0.is_nan() {
+            if is_worse(f.0, w.0) {
                 *w = f;
             }
         }
@@ -275,7 +276,7 @@ fn entries_that_vanish_stay_right() {
             ];
             for f in found {
                 all += 1;
-                if f.0 > worst.0 || f.0.is_nan() {
+                if is_worse(f.0, worst.0) {
                     worst = f;
                 }
             }
@@ -340,7 +341,7 @@ fn ulps32(got: f32, truth: f64) -> f64 {
 fn f32_batches_are_within_4_ulp_of_f32() {
     let mut rng = StdRng::seed_from_u64(4);
     let (rows, dim) = (60, 40);
-    let mut worst: f64 = 0.0;
+    let mut worst = Worst::NONE;
     for mass in [1e-4, 0.25, 1.0, 1e4] {
         for (objective, gamma) in [(Objective::DSM, 0.0), (Objective::hsm(0.04).unwrap(), 0.04)] {
             for schedule in &schedules() {
@@ -370,7 +371,7 @@ fn f32_batches_are_within_4_ulp_of_f32() {
                             };
                             let mut check = |got: f32, terms: Vec<Dd>| {
                                 let truth = terms.iter().fold(Dd::ZERO, |s, x| s + *x).to_f64();
-                                let largest = terms.iter().fold(0.0, |s: f64, x| s.max(x.hi.abs()));
+                                let largest = terms.iter().fold(0.0, |s: f64, x| worse(s, x.hi.abs()));
                                 let f64_share = 3.0 * 8.0 * f64::EPSILON * largest;
                                 let size = (truth.abs() as f32).max(f32::MIN_POSITIVE);
                                 let u = ulps32(got, truth);
@@ -379,7 +380,7 @@ fn f32_batches_are_within_4_ulp_of_f32() {
                                     "{u}: {i} t={:e} M={mass:e} {got} {truth}",
                                     t[r]
                                 );
-                                worst = worst.max(u);
+                                worst.see(u);
                             };
                             check(batch[i][(r, c)], terms(u0.len()));
                             check(out[i][c], terms(1));
@@ -390,8 +391,8 @@ fn f32_batches_are_within_4_ulp_of_f32() {
         }
     }
     // the same inputs in f64 are rounded nowhere: f32's result is its rounding, and the worst is near one half
-    println!("{worst:.3} ulp of f32");
-    assert!(worst > 0.4 && worst < 1.0, "{worst}");
+    println!("{:.3} ulp of f32", worst.value());
+    assert!(worst.value() > 0.4 && worst.within(1.0), "{worst}");
 }
 
 fn cld(args: &[&str], folder: &Path) -> (i32, String, String) {

@@ -101,6 +101,18 @@ fn list(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The files that [`load_split`] reads for `spec`, so far as they are there: what must not be written over.
+pub fn sources(spec: &str) -> Vec<PathBuf> {
+    let Some((kind, dir)) = spec.split_once(':') else { return vec![] };
+    let wanted = |name: &str| match kind {
+        "idx" => name.contains("ubyte"),
+        "cifar" => name.ends_with(".bin"),
+        "png" => name.ends_with(".png"),
+        _ => false,
+    };
+    list(Path::new(dir), wanted).unwrap_or_default()
+}
+
 /// A whole regular file of at most 1 GiB and its header.
 fn slurp(path: &Path) -> Result<Vec<u8>> {
     let most = MAX_BYTES as u64 + (1 << 20);

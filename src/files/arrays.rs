@@ -2,7 +2,7 @@
 
 use super::broken;
 use super::limits::Limits;
-use super::write::write_whole;
+use super::write::{Staged, stage};
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -328,6 +328,11 @@ fn to_row_major(shape: &[usize], data: &[f64]) -> Vec<f64> {
 /// # Errors
 /// A folder that cannot be written to, a full disk.
 pub fn write_npz(path: &Path, arrays: &BTreeMap<String, Array>) -> Result<()> {
+    stage_npz(path, arrays)?.commit()
+}
+
+/// The same but for the last step, the renaming.
+pub(crate) fn stage_npz(path: &Path, arrays: &BTreeMap<String, Array>) -> Result<Staged> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let failed = |e: &dyn std::fmt::Display| Error::Io { path: path.display().to_string(), problem: format!("cannot be written: {e}") };
     {
@@ -342,7 +347,7 @@ pub fn write_npz(path: &Path, arrays: &BTreeMap<String, Array>) -> Result<()> {
         }
         zip.finish().map_err(|e| failed(&e))?;
     }
-    write_whole(path, bytes.get_ref())
+    stage(path, |f| f.write_all(bytes.get_ref()))
 }
 
 /// The bytes of an `.npy` file: version 1, little-endian f64, row-major.

@@ -8,18 +8,24 @@
 //! | [`json`] | JSON without names given twice |
 //! | [`decimal`] | decimal strings to double words: high-precision tables |
 //! | [`write`] | files written whole or not at all |
+//! | [`paths`] | a command's inputs and outputs: none takes another's place |
+//! | [`lock`] | one run at a time in a folder |
 
 pub mod archive;
 pub mod arrays;
 pub mod decimal;
 pub mod json;
 pub mod limits;
+pub mod lock;
+pub mod paths;
 pub mod write;
 
 pub use archive::{Archive, read_npz};
 pub use arrays::{Array, Precision, write_npz};
 pub use json::parse_json;
 pub use limits::{Limits, read_text};
+pub use lock::Lock;
+pub use paths::Paths;
 pub use write::write_whole;
 
 use crate::error::Error;

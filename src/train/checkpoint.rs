@@ -18,11 +18,12 @@ use super::config::Config;
 use super::model::{Model, Net};
 use super::step::State;
 use crate::error::{Error, Result};
+use crate::files::{self, write::Staged};
 use crate::nn::Graph;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,6 +92,11 @@ fn checksum<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u8])>, metadata: &B
 /// # Errors
 /// A folder that cannot be written to, a full disk: what was there before is untouched.
 pub fn write(path: &Path, config: &Config, graph: &Graph<f32>, state: &State, so_far: SoFar) -> Result<()> {
+    stage(path, config, graph, state, so_far)?.commit()
+}
+
+/// The same but for the last step, the renaming.
+pub(super) fn stage(path: &Path, config: &Config, graph: &Graph<f32>, state: &State, so_far: SoFar) -> Result<Staged> {
     let layout = graph.layout();
     let mut tensors: Vec<(String, &[usize], Vec<u8>)> = vec![];
     for (prefix, numbers) in PREFIXES.iter().zip(parts(state)) {
@@ -124,24 +130,11 @@ pub fn write(path: &Path, config: &Config, graph: &Graph<f32>, state: &State, so
     while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
-    let failed = |e: &dyn std::fmt::Display| Error::Io { path: path.display().to_string(), problem: format!("cannot be written: {e}") };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| failed(&e))?;
-    let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(|e| failed(&e));
-    put(&(header.len() as u64).to_le_bytes())?;
-    put(header.as_bytes())?;
-    tensors.iter().try_for_each(|(.., data)| put(data))?;
-    file.as_file().sync_all().map_err(|e| failed(&e))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // a temporary file is private; a result is not
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(|e| failed(&e))?;
-    }
-    file.persist(path).map_err(|e| failed(&e.error))?;
-    // the new name, too, must outlive a power cut; where folders cannot be synced, there is nothing to be done
-    let _ = std::fs::File::open(folder).and_then(|f| f.sync_all());
-    Ok(())
+    files::write::stage(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        tensors.iter().try_for_each(|(.., data)| file.write_all(data))
+    })
 }
 
 /// The part of a header that is read first.

@@ -13,7 +13,8 @@ use super::checkpoint::{self, SoFar};
 use super::config::Config;
 use super::step::{Report, State, Trainer};
 use crate::error::{Error, Result};
-use crate::files::{Limits, read_text, write_whole};
+use crate::files::write::{Staged, stage, sweep, writable, write_whole};
+use crate::files::{Limits, Lock, read_text};
 use crate::vectors::plot::{Curve, Format, Panel, curves};
 use serde_json::{Value as Json, json};
 use std::fs::{File, OpenOptions};
@@ -30,6 +31,9 @@ pub const METRICS: &str = "metrics.jsonl";
 pub const CONFIG: &str = "config.toml";
 /// Name of the curve of the loss.
 pub const CURVE: &str = "loss.svg";
+
+/// What a run consists of.
+const FILES: [&str; 4] = [CHECKPOINT, METRICS, CONFIG, CURVE];
 
 /// Most points of the curve: more than these are averaged.
 const POINTS: usize = 200;
@@ -84,61 +88,84 @@ impl Line {
 
 /// A run and its folder.
 pub struct Run {
-    folder: PathBuf,
     config: Config,
     trainer: Trainer,
     so_far: SoFar,
-    metrics: File,
+    /// Open once the run has its place in the folder.
+    metrics: Option<File>,
     lines: Vec<Line>,
     saved: Option<u64>,
+    // last: what the fields before hold is closed when the folder is given back
+    folder: Claim,
 }
 
 fn io(path: &Path, what: &str, e: &std::io::Error) -> Error {
     Error::Io { path: path.display().to_string(), problem: format!("cannot be {what}: {e}") }
 }
 
-/// Refuses a folder that has a run in it.
-fn free(folder: &Path, force: bool) -> Result<()> {
-    let there = [CHECKPOINT, METRICS, CONFIG, CURVE].iter().find(|f| folder.join(f).exists());
-    match there {
-        Some(f) if !force => {
+/// A folder of this run alone. Until the run has its place in it, nothing there is changed; what was made for it goes again.
+struct Claim {
+    path: PathBuf,
+    lock: Option<Lock>,
+    /// The folders that were made, outermost first; empty once they are to stay.
+    made: Vec<PathBuf>,
+}
+
+impl Claim {
+    /// # Errors
+    /// A folder that cannot be made or written to, that another run has, or that has files of a run in it unless `taken` says that this
+    /// is meant.
+    fn new(folder: &Path, taken: bool) -> Result<Claim> {
+        let mut made: Vec<PathBuf> = folder.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Into::into).collect();
+        made.reverse();
+        std::fs::create_dir_all(folder).map_err(|e| io(folder, "created", &e))?;
+        let mut claim = Claim { path: folder.into(), lock: None, made };
+        claim.lock = Some(Lock::new(folder)?);
+        if let Some(f) = FILES.iter().find(|f| !taken && folder.join(f).symlink_metadata().is_ok()) {
             let problem = format!("has a run in it ({f}); --resume takes it up, --force begins anew, --out chooses another folder");
-            Err(Error::Io { path: folder.display().to_string(), problem })
+            return Err(Error::Io { path: folder.display().to_string(), problem });
         }
-        _ => std::fs::create_dir_all(folder).map_err(|e| io(folder, "created", &e)),
+        // hours later it would be too late
+        FILES.iter().try_for_each(|f| writable(&folder.join(f)))?;
+        sweep(folder);
+        Ok(claim)
+    }
+
+    fn join(&self, file: &str) -> PathBuf {
+        self.path.join(file)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.lock = None;
+        // only those that are empty
+        self.made.iter().rev().for_each(|p| drop(std::fs::remove_dir(p)));
     }
 }
 
 impl Run {
-    /// Begins a run. Nothing is written before the configuration, the data and the folder have turned out to be usable.
+    /// Begins a run. Nothing is written, and nothing of an old run removed, before the first step has turned out well ([`Run::go`]).
     ///
     /// # Errors
-    /// Anything of the configuration; data that cannot be loaded; a folder that cannot be written to, or that has a run in it already,
-    /// unless `force`, which removes that one.
+    /// Anything of the configuration; data that cannot be loaded; a folder that cannot be written to, that another run is going on in, or
+    /// that has a run in it already, unless `force`, which replaces that one.
     pub fn start(config: Config, folder: &Path, threads: usize, force: bool) -> Result<Run> {
         let data = config.load()?;
         let config = config.filled(&data)?;
         let plan = config.plan(data.source)?;
         let state = State::new(&plan.graph, config.seed);
         let trainer = Trainer::new(plan, state, threads)?;
-        free(folder, force)?;
-        write_whole(&folder.join(CONFIG), config.to_toml()?.as_bytes())?;
-        for old in [CHECKPOINT, CURVE] {
-            match std::fs::remove_file(folder.join(old)) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(&folder.join(old), "removed", &e)),
-                _ => (),
-            }
-        }
-        let metrics = open(folder, &[])?;
-        Ok(Run { folder: folder.into(), config, trainer, so_far: SoFar::default(), metrics, lines: vec![], saved: None })
+        let folder = Claim::new(folder, force)?;
+        Ok(Run { config, trainer, so_far: SoFar::default(), metrics: None, lines: vec![], saved: None, folder })
     }
 
     /// Takes up a run from its folder or one of its checkpoints. `change` may set another number of steps, or how often there are
     /// checkpoints and lines. `out`: another folder to go on in; the old one stays as it is.
     ///
     /// # Errors
-    /// No checkpoint, or one that cannot be used; data that are gone or have another shape; no more steps to do; a folder that cannot be
-    /// written to, or `out` with a run in it, unless `force`.
+    /// No checkpoint, or one that cannot be used; data that are gone or have another shape; no more steps to do; metrics beyond the
+    /// limits; a folder that cannot be written to or that another run is going on in, or `out` with a run in it, unless `force`.
     pub fn resume(
         from: &Path,
         change: impl FnOnce(&mut Config),
@@ -149,6 +176,9 @@ impl Run {
     ) -> Result<Run> {
         let file = if from.is_dir() { from.join(CHECKPOINT) } else { from.to_path_buf() };
         let old = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
+        let here = out.is_none();
+        // before the checkpoint is read: it must not change any more
+        let own = if here && file.is_file() { Some(Claim::new(&old, true)?) } else { None };
         let checkpoint::Checkpoint { mut config, state, so_far, .. } = checkpoint::read(&file)?;
         change(&mut config);
         let step = state.step;
@@ -162,17 +192,15 @@ impl Run {
         let text = if path.exists() { read_text(&path, limits)? } else { String::new() };
         // a line that was cut short, and those after the checkpoint, will be written again
         let lines: Vec<Line> = text.lines().map_while(Line::parse).take_while(|l| l.step <= so_far.since).collect();
-        let folder = out.unwrap_or(&old).to_path_buf();
-        let here = out.is_none();
-        if !here {
-            free(&folder, force)?;
-        } else if file.file_name().is_some_and(|n| n != CHECKPOINT) && folder.join(CHECKPOINT).exists() {
+        if here && file.file_name().is_some_and(|n| n != CHECKPOINT) && old.join(CHECKPOINT).exists() {
             let problem = format!("the run would go on into {CHECKPOINT} beside it, which is there; --out chooses another folder");
             return Err(Error::Io { path: file.display().to_string(), problem });
         }
-        write_whole(&folder.join(CONFIG), config.to_toml()?.as_bytes())?;
-        let metrics = open(&folder, &lines)?;
-        Ok(Run { folder, config, trainer, so_far, metrics, lines, saved: here.then_some(step) })
+        let folder = match own {
+            Some(claim) => claim,
+            None => Claim::new(out.unwrap_or(&old), force)?,
+        };
+        Ok(Run { config, trainer, so_far, metrics: None, lines, saved: here.then_some(step), folder })
     }
 
     /// The configuration, every field set.
@@ -187,7 +215,7 @@ impl Run {
 
     /// Its folder.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        &self.folder.path
     }
 
     /// The lines of the metrics so far.
@@ -209,7 +237,7 @@ impl Run {
         let (start, before) = (Instant::now(), self.lines.last().map_or(0.0, |l| l.seconds));
         let mut last = (self.so_far.since.max(self.state().step), 0.0);
         while self.state().step < self.config.steps {
-            if stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) && self.metrics.is_some() {
                 self.save()?;
                 return Ok(End::Stopped);
             }
@@ -229,11 +257,16 @@ impl Run {
                     seconds: before + now,
                     per_second: samples / (now - last.1).max(1e-9),
                 };
-                self.metrics.write_all(new.json().as_bytes()).map_err(|e| self.explain(io(&self.folder.join(METRICS), "written", &e)))?;
+                if let Some(Err(e)) = self.metrics.as_mut().map(|m| m.write_all(new.json().as_bytes())) {
+                    return Err(self.explain(io(&self.folder.join(METRICS), "written", &e)));
+                }
                 self.so_far = SoFar { since: step, ..SoFar::default() };
                 last = (step, now);
                 self.lines.push(new);
                 line = Some(new);
+            }
+            if self.metrics.is_none() {
+                self.settle()?;
             }
             if step.is_multiple_of(self.config.save_every) || step == self.config.steps {
                 self.save()?;
@@ -243,20 +276,55 @@ impl Run {
         Ok(End::Done)
     }
 
-    /// Writes a checkpoint and the curve, unless this step has them.
+    /// Gives the run its place in the folder, after its first step: all files are written under other names, then renamed. The checkpoint
+    /// is the run (it has the configuration in it, and says which lines of the metrics count), so it is first: killed before, a process
+    /// leaves the old run whole; killed after, the new one.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to, a full disk: nothing is changed.
+    fn settle(&mut self) -> Result<()> {
+        let step = self.state().step;
+        let (file, graph) = (self.folder.join(CHECKPOINT), &self.trainer.plan().graph);
+        let text = |name: &str, text: String| stage(&self.folder.join(name), |f| f.write_all(text.as_bytes()));
+        let staged = || {
+            let checkpoint = checkpoint::stage(&file, &self.config, graph, self.trainer.state(), self.so_far)?;
+            let lines = self.lines.iter().map(Line::json).collect();
+            Ok((checkpoint, [text(CONFIG, self.config.to_toml()?)?, text(METRICS, lines)?]))
+        };
+        let place = || {
+            let (checkpoint, others) = staged()?;
+            checkpoint.commit()?;
+            let curve = self.folder.join(CURVE);
+            match std::fs::remove_file(&curve) {
+                // one of this run will be drawn
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(&curve, "removed", &e)),
+                _ => (),
+            }
+            others.into_iter().try_for_each(Staged::commit)?;
+            let path = self.folder.join(METRICS);
+            OpenOptions::new().append(true).open(&path).map_err(|e| io(&path, "opened", &e))
+        };
+        self.metrics = Some(place().map_err(|e| self.explain(e))?);
+        self.saved = Some(step);
+        self.folder.made.clear();
+        Ok(())
+    }
+
+    /// Writes a checkpoint, unless this step has one, and the curve.
     ///
     /// # Errors
     /// A folder that cannot be written to, a full disk.
     fn save(&mut self) -> Result<()> {
         let step = self.state().step;
-        if self.saved == Some(step) {
-            return Ok(());
-        }
         // the lines before the checkpoint that says they are there
-        self.metrics.sync_data().map_err(|e| self.explain(io(&self.folder.join(METRICS), "written", &e)))?;
-        let (file, graph) = (self.folder.join(CHECKPOINT), &self.trainer.plan().graph);
-        checkpoint::write(&file, &self.config, graph, self.trainer.state(), self.so_far).map_err(|e| self.explain(e))?;
-        self.saved = Some(step);
+        if let Some(Err(e)) = self.metrics.as_ref().map(File::sync_data) {
+            return Err(self.explain(io(&self.folder.join(METRICS), "written", &e)));
+        }
+        if self.saved != Some(step) {
+            let (file, graph) = (self.folder.join(CHECKPOINT), &self.trainer.plan().graph);
+            checkpoint::write(&file, &self.config, graph, self.trainer.state(), self.so_far).map_err(|e| self.explain(e))?;
+            self.saved = Some(step);
+        }
         if let Some(picture) = curve(&self.lines)? {
             write_whole(&self.folder.join(CURVE), &picture).map_err(|e| self.explain(e))?;
         }
@@ -275,20 +343,13 @@ impl Run {
         match e {
             Error::Io { path, problem } => Error::Io { path, problem: format!("{problem}; {at}") },
             Error::NonFinite { step, .. } => Error::Format {
-                file: self.folder.display().to_string(),
+                file: self.folder.path.display().to_string(),
                 place: format!("step {step}"),
                 problem: format!("the loss or its gradient is not finite (a smaller adam.rate or adam.clip may help); {at}"),
             },
             other => other,
         }
     }
-}
-
-/// The metrics with these lines, open for more.
-fn open(folder: &Path, lines: &[Line]) -> Result<File> {
-    let path = folder.join(METRICS);
-    write_whole(&path, lines.iter().map(Line::json).collect::<String>().as_bytes())?;
-    OpenOptions::new().append(true).open(&path).map_err(|e| io(&path, "opened", &e))
 }
 
 /// The curve of the loss; none without lines. Of many lines, those whose steps are alike are averaged.

@@ -3,7 +3,9 @@
 //! Expected values come from the generic route in double words, rounded once; not from the closed forms.
 
 use crate::error::{Error, Result};
-use crate::files::{Array, write_npz, write_whole};
+use crate::files::arrays::stage_npz;
+use crate::files::write::{Staged, stage, sweep};
+use crate::files::{Array, Lock};
 use crate::truth::config::Config;
 use crate::truth::predict::{Inputs, Model, QUANTITIES, outputs, predict};
 use crate::truth::reverse;
@@ -510,9 +512,12 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
     let mut text = serde_json::to_string_pretty(&manifest).map_err(|e| io(e.to_string()))?;
     text.push('\n');
     std::fs::create_dir_all(folder).map_err(|e| io(format!("cannot be made: {e}")))?;
-    write_npz(&folder.join("inputs.npz"), &inputs)?;
-    write_npz(&folder.join("expected.npz"), &expected)?;
+    let _lock = Lock::new(folder)?;
+    sweep(folder);
+    let arrays = [stage_npz(&folder.join("inputs.npz"), &inputs)?, stage_npz(&folder.join("expected.npz"), &expected)?];
+    let manifest = stage(&manifest_file, |f| f.write_all(text.as_bytes()))?;
+    arrays.into_iter().try_for_each(Staged::commit)?;
     // last: a folder with a manifest is whole
-    write_whole(&manifest_file, text.as_bytes())?;
+    manifest.commit()?;
     Ok(Written { entries: count, values })
 }

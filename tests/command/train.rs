@@ -276,7 +276,7 @@ fn a_loss_that_is_not_finite_stops() {
     let mut run = Run::start(c, dir.path(), 1, false).unwrap();
     let stop = AtomicBool::new(false);
     stop.store(true, Ordering::Relaxed);
-    // a checkpoint of the start, then weights that are too large by hand
+    // a checkpoint of the first step, then weights that are too large by hand
     assert_eq!(run.go(&stop, &mut |_, _| ()).unwrap(), End::Stopped);
     let mut c = load(dir.path());
     c.state.p.iter_mut().for_each(|x| *x *= 1e19);
@@ -291,7 +291,7 @@ fn a_loss_that_is_not_finite_stops() {
         .go(&AtomicBool::new(false), &mut |_, _| ())
         .unwrap_err()
         .to_string();
-    for words in ["step 1", "not finite", "checkpoint of step 0 is whole"] {
+    for words in ["step 2", "not finite", "checkpoint of step 1 is whole"] {
         assert!(e.contains(words), "`{words}` is not in {e}");
     }
     assert!(before == std::fs::read(dir.path().join(CHECKPOINT)).unwrap());

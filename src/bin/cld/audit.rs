@@ -1,12 +1,15 @@
 //! `cld audit`: independent evidence for every formula.
 
-use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads, writable};
+use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
 use crate::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
 use cld_sgm::audit::run::{Audit, Options, SHARD_SCHEMA, Shard, audit, list, merge, shard};
+use cld_sgm::audit::run::{Audit, Options, audit, list, merge, shard};
+use cld_sgm::audit::{Plant, Shard, report};
 use cld_sgm::audit::{Plant, report};
-use cld_sgm::files::{Limits, read_text, write_whole};
+use cld_sgm::files::{Limits, Paths, read_text, write_whole};
+use cld_sgm::files::{read_text, write_whole};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -60,6 +63,12 @@ struct Output {
     html: PathBuf,
 }
 
+impl Output {
+    fn paths(&self) -> Paths {
+        Paths::default().outputs("html", [&self.html]).outputs("json", &self.json)
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Put shards together: the result is that of the whole run, bit for bit
@@ -105,49 +114,48 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if let Some(Command::Merge { files, output }) = &args.command {
-        writable(&output.html)?;
-        output.json.as_deref().map_or(Ok(()), writable)?;
+        output.paths().inputs("FILES", files).check()?;
         let shards = files.iter().map(|f| read_shard(f, limits)).collect::<Result<Vec<_>>>()?;
-        return show(&merge(&shards)?, output);
+        let bar = Mutex::new(Bar::at_once("auditing"));
+        let found = merge(&shards, &|done, total| advance(&bar, done, total))?;
+        drop(bar);
+        return show(&found, output);
     }
     threads(args.threads)?;
     let o = options(args)?;
     if args.list {
-        print(&list(&o)?.iter().map(|id| format!("{id}\n")).collect::<String>())?;
+        print(&list(&o)?.iter().map(|c| format!("{}\n", c.id)).collect::<String>())?;
         return Ok(Outcome::Fine);
     }
-    let bar = Mutex::new(Bar::new("simulating"));
-    let progress = |done: usize, total: usize| {
-        if let Ok(mut bar) = bar.lock() {
-            bar.set(done, total);
-        }
-    };
+    let bar = Mutex::new(Bar::at_once("auditing"));
+    let progress = |done: u64, total: u64| advance(&bar, done, total);
     if let Some(text) = &args.shard {
         let bad = || Error::parameter("shard", format!("`{text}`"), "I/N, such as 1/4");
         let (i, n) = text.split_once('/').ok_or_else(bad)?;
         let (i, n) = (i.parse().map_err(|_| bad())?, n.parse().map_err(|_| bad())?);
         let file = args.output.json.clone().unwrap_or_else(|| PathBuf::from(format!("cld-audit-shard-{i}-of-{n}.json")));
-        writable(&file)?;
+        Paths::default().outputs("json", [&file]).check()?;
         let part = shard(&o, i, n, &progress)?;
         write_whole(&file, to_json(&part)?.as_bytes())?;
         print(&format!("{}: shard {i} of {n}. With all of them: cld audit merge FILES...\n", file.display()))?;
         return Ok(Outcome::Fine);
     }
-    writable(&args.output.html)?;
-    args.output.json.as_deref().map_or(Ok(()), writable)?;
+    args.output.paths().check()?;
     let found = audit(&o, &progress)?;
     drop(bar);
     show(&found, &args.output)
 }
 
+/// Moves the bar, whose unit is a million steps of paths.
+fn advance(bar: &Mutex<Bar>, done: u64, total: u64) {
+    const UNIT: u64 = 1_000_000;
+    if let Ok(mut bar) = bar.lock() {
+        bar.set((done / UNIT) as usize, (total / UNIT).max(1) as usize);
+    }
+}
+
 fn read_shard(path: &Path, limits: &Limits) -> Result<Shard> {
-    let name = path.display().to_string();
-    let text = read_text(path, limits)?;
-    serde_json::from_str(&text).map_err(|e| Error::Format {
-        file: name,
-        place: format!("line {}, column {}", e.line(), e.column()),
-        problem: format!("is not a shard ({SHARD_SCHEMA}): {e}"),
-    })
+    Shard::parse(&read_text(path, limits)?, &path.display().to_string())
 }
 
 fn show(a: &Audit, output: &Output) -> Result<Outcome> {
@@ -160,12 +168,12 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
         .collect();
     let mut text = table(&["process", "method", "claims", "worst", "power", "verdict"], &rows);
     text += "\nworst: the largest deviation in units of its tolerance. power: the relative error that is caught (in simulations with probability 0.999;\nmeans apart).\n";
-    for e in a.evidence.iter().filter(|e| !e.holds) {
+    for e in a.evidence.iter().filter(|e| !e.holds()) {
         text += &format!(
             "\n{} {}: {} times its tolerance\n     {}\n     tolerance {}\n",
             styled(BAD, "OFF"),
             styled(BOLD, &e.claim.id),
-            short(e.worst),
+            short(e.worst()),
             e.claim.statement,
             e.claim.tolerance
         );
@@ -173,7 +181,7 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
     if let Some(p) = a.uniform {
         text += &format!(
             "\nAll {} p-values of the simulations against the uniform law: p = {}.\n",
-            a.evidence.iter().map(|e| e.p.len()).sum::<usize>(),
+            a.evidence.iter().map(|e| e.p().len()).sum::<usize>(),
             short(p)
         );
     }
@@ -181,7 +189,7 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
         write_whole(file, to_json(a)?.as_bytes())?;
     }
     write_whole(&output.html, report::html(a).as_bytes())?;
-    let off = a.evidence.iter().filter(|e| !e.holds).count();
+    let off = a.evidence.iter().filter(|e| !e.holds()).count();
     text += &format!("\nReport: {}\n", output.html.display());
     text += &if off == 0 {
         format!("{}: {} claims hold (false-alarm probability of the run: 1e-6)\n", styled(GOOD, "All is well"), a.evidence.len())

@@ -2,9 +2,9 @@
 
 use crate::sample::spacing;
 use crate::setting::Setting;
-use crate::show::{BOLD, Bar, print, short, styled, table, threads, writable};
+use crate::show::{BOLD, Bar, print, short, styled, table, threads};
 use crate::{Outcome, Result};
-use cld_sgm::files::write_whole;
+use cld_sgm::files::{Paths, write_whole};
 use cld_sgm::sampler::compare::{Comparison, Found, Row};
 use cld_sgm::sampler::{REGISTRY, entry};
 use cld_sgm::vectors::plot::{Curve, Format, Panel, curves};
@@ -84,9 +84,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         seed: args.seed,
     };
     let formats = args.plot.iter().map(|p| Format::of(p)).collect::<Result<Vec<_>>>()?;
-    for file in args.csv.iter().chain(&args.json).chain(&args.plot) {
-        writable(file)?;
-    }
+    Paths::default().outputs("csv", &args.csv).outputs("json", &args.json).outputs("plot", &args.plot).check()?;
     threads(args.threads)?;
     let bar = Mutex::new(Bar::new("sampling"));
     let progress = |done: usize, total: usize| {

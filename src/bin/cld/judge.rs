@@ -1,11 +1,12 @@
 //! `cld eval` of a trained network or of samples: how far they are from the data.
 
 use crate::sample::Task;
-use crate::show::{print, short, table, threads, writable};
+use crate::show::{print, short, table, threads};
 use crate::trained::{Data, Distance, Trained};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
-use cld_sgm::files::{Archive, Limits, write_whole};
+use cld_sgm::data::files::sources;
+use cld_sgm::files::{Archive, Limits, Paths, write_whole};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -94,9 +95,8 @@ impl Judge {
     }
 
     pub fn run(&self, file: &Path, kind: Kind, limits: &Limits) -> Result<Outcome> {
-        if let Some(out) = &self.out {
-            writable(out)?;
-        }
+        let data = self.data.as_deref().map(sources).unwrap_or_default();
+        Paths::default().inputs("FILE", [file]).inputs("data", data).outputs("out", &self.out).check()?;
         threads(self.threads)?;
         let seed = self.seed.unwrap_or(0);
         let (about, rows) = if kind == Kind::Checkpoint { self.checkpoint(file, seed)? } else { self.samples(file, seed, limits)? };
@@ -135,6 +135,7 @@ impl Judge {
 
     fn checkpoint(&self, file: &Path, seed: u64) -> Result<(Vec<String>, Vec<Row>)> {
         let trained = Trained::read(file, self.raw)?;
+        Paths::default().inputs("data", sources(&trained.config.data.name)).outputs("out", &self.out).apart()?;
         let data = trained.data(self.data.as_deref())?;
         let dim = trained.model.dim();
         let n = self.n.unwrap_or(if trained.levels > 0 { 1000 } else { 10_000 });

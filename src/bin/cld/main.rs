@@ -17,6 +17,7 @@ mod vectors;
 
 use clap::{Parser, Subcommand};
 use cld_sgm::files::{Limits, limits};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Exact transition kernels of Critically-Damped Langevin Diffusion and its relatives, and the cross-check of other
@@ -63,7 +64,12 @@ enum Outcome {
 type Result<T> = std::result::Result<T, cld_sgm::Error>;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // help and version are answers, and must have been printed
+        Err(e) if !e.use_stderr() => return end(show::print(&e.render().ansi().to_string()).map(|()| Outcome::Fine)),
+        Err(e) => e.exit(),
+    };
     let limits = Limits { memory: cli.max_memory, text: cli.max_text };
     let outcome = match cli.command {
         Command::Check(args) => check::run(&args, &limits),
@@ -77,6 +83,11 @@ fn main() -> ExitCode {
         Command::Nll(args) => nll::run(&args),
         Command::Train(args) => train::run(&args, &limits),
     };
+    end(outcome)
+}
+
+/// The exit code; an error's sentence on standard error.
+fn end(outcome: Result<Outcome>) -> ExitCode {
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Off) => ExitCode::from(1),
@@ -84,7 +95,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // one sentence, whatever the words of the operating system or of a library
             let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-            eprintln!("cld: {text}");
+            // who has closed standard error has the exit code
+            let _ = writeln!(std::io::stderr(), "cld: {text}");
             ExitCode::from(2)
         }
     }

@@ -1,11 +1,12 @@
 //! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the exact score.
 
 use crate::setting::Setting;
-use crate::show::{Bar, print, short, table, threads, writable};
+use crate::show::{Bar, print, short, table, threads};
 use crate::trained::{COMPARED, Data, Trained};
 use crate::{Outcome, Result};
+use cld_sgm::data::files::sources;
 use cld_sgm::data::{self, picture};
-use cld_sgm::files::{Array, write_npz, write_whole};
+use cld_sgm::files::{Array, Paths, write_npz, write_whole};
 use cld_sgm::sampler::adaptive::Tolerance;
 use cld_sgm::sampler::driver::{AdaptiveRun, Run};
 use cld_sgm::sampler::grid::Spacing;
@@ -192,6 +193,8 @@ struct Origin {
     levels: u32,
     /// What to compare with; a checkpoint's data may be gone.
     data: Result<Data>,
+    /// The files of the data.
+    sources: Vec<PathBuf>,
     rows: Vec<Vec<String>>,
 }
 
@@ -203,19 +206,20 @@ impl Origin {
             let t = Trained::read(file, args.raw)?;
             let rows = vec![row("process", t.process()), row("checkpoint", t.about.clone())];
             let (diffusion, shape, data) = (t.diffusion().clone(), t.model.shape(), t.data(None));
-            return Ok(Origin { diffusion, shape, levels: t.levels, data, rows, score: Box::new(t.model) });
+            let sources = sources(&t.config.data.name);
+            return Ok(Origin { sources, diffusion, shape, levels: t.levels, data, rows, score: Box::new(t.model) });
         }
         let toy = data::entry(args.data.as_deref().unwrap_or_default())?;
         let mixture = (toy.build)()?;
         let (diffusion, about) = args.setting.diffusion()?;
         let rows = vec![row("process", about), row("data", format!("{}: {}", toy.name, toy.about))];
         let score = Box::new(MixtureScore::new(diffusion.clone(), mixture.clone()));
-        Ok(Origin { score, diffusion, shape: [mixture.dim(), 1, 1], levels: 0, data: Ok(Data::Toy(mixture)), rows })
+        Ok(Origin { score, diffusion, shape: [mixture.dim(), 1, 1], levels: 0, data: Ok(Data::Toy(mixture)), sources: vec![], rows })
     }
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let Origin { score, diffusion, shape, levels, data, mut rows } = Origin::new(args)?;
+    let Origin { score, diffusion, shape, levels, data, sources, mut rows } = Origin::new(args)?;
     let dim = shape.iter().product();
     let n = args.n.unwrap_or(if levels > 0 { 100 } else { 10_000 });
     let task = Task {
@@ -238,9 +242,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
         }
         _ => (),
     }
-    for file in args.out.iter().chain(&args.plot).chain(&args.grid) {
-        writable(file)?;
-    }
+    let paths = Paths::default().inputs("checkpoint", &args.checkpoint).inputs("data", sources);
+    paths.outputs("out", &args.out).outputs("plot", &args.plot).outputs("grid", &args.grid).check()?;
     threads(args.threads)?;
     let drawn = job.run()?;
 

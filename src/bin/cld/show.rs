@@ -1,4 +1,4 @@
-//! Printing: tables, colours on a terminal only, a progress bar for what takes longer than a second. Files and threads, asked
+//! Printing: tables, colours on a terminal only, a progress bar for what takes longer than a second. Threads, asked
 //! for before the work starts.
 
 use crate::Result;
@@ -6,7 +6,6 @@ use anstyle::{AnsiColor, Style};
 use cld_sgm::Error;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
@@ -19,18 +18,43 @@ pub fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Writes to standard output, colours only if that is a terminal. A closed pipe (`cld ... | head`) is no error.
+/// Writes to standard output, colours only if that is a terminal.
 ///
 /// # Errors
-/// Standard output that cannot be written to, such as a full disk.
+/// Standard output that cannot be written to, such as a full disk, or that is closed: what was not read cannot have been understood.
 pub fn print(text: &str) -> Result<()> {
     let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::Io { path: "standard output".into(), problem: format!("cannot be written: {e}") })
+    out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()).map_err(|e| {
+        let problem = match e.kind() {
+            std::io::ErrorKind::BrokenPipe => "was closed before all was printed".into(),
+            _ => format!("cannot be written: {e}"),
+        };
+        Error::Io { path: "standard output".into(), problem }
+    })
+}
+
+/// `text` without control characters but those of our own styles: a second net for what is printed of files.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_control() && c != '\n') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        // a style is `ESC [ numbers m`
+        let style = rest.strip_prefix("\x1b[").and_then(|r| r.find(|c: char| !c.is_ascii_digit() && c != ';')).map(|n| n + 2);
+        let end = match style {
+            Some(n) if rest.as_bytes()[n] == b'm' => n + 1,
+            _ => rest.chars().next().map_or(0, char::len_utf8),
+        };
+        let (piece, after) = rest.split_at(end);
+        if piece.ends_with('m') {
+            out.push_str(piece);
+        } else {
+            out.extend(piece.chars().flat_map(char::escape_debug));
         }
-        _ => Ok(()),
+        rest = after;
     }
+    out + rest
 }
 
 /// A plain table: columns aligned, no frame, two spaces between. Cells may hold styles.
@@ -67,18 +91,28 @@ pub fn short(x: f64) -> String {
 pub struct Bar {
     bar: ProgressBar,
     since: Instant,
+    after: Duration,
     shown: bool,
     what: &'static str,
 }
 
 impl Bar {
     pub fn new(what: &'static str) -> Bar {
-        Bar { bar: ProgressBar::hidden(), since: Instant::now(), shown: false, what }
+        Bar { bar: ProgressBar::hidden(), since: Instant::now(), after: Duration::from_secs(1), shown: false, what }
+    }
+
+    /// One that is there at once, and counts seconds by itself: for what may be silent for long.
+    pub fn at_once(what: &'static str) -> Bar {
+        let mut bar = Bar::new(what);
+        bar.after = Duration::ZERO;
+        bar.set(0, 1);
+        bar.bar.enable_steady_tick(Duration::from_millis(200));
+        bar
     }
 
     pub fn set(&mut self, done: usize, total: usize) {
         if !self.shown {
-            if self.since.elapsed() < Duration::from_secs(1) {
+            if self.since.elapsed() < self.after {
                 return;
             }
             self.shown = true;
@@ -97,16 +131,6 @@ impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// Refuses now what could not be written an hour later.
-pub fn writable(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let io = |e: std::io::Error| Error::Io { path: path.display().to_string(), problem: format!("cannot be written: {e}") };
-    if path.is_dir() {
-        return Err(Error::Io { path: path.display().to_string(), problem: "is a folder; allowed: a file's name".into() });
-    }
-    tempfile::NamedTempFile::new_in(folder).map(drop).map_err(io)
 }
 
 /// The threads of the run; all cores if not said.

@@ -4,9 +4,9 @@ use crate::setting::Setting;
 use crate::show::{print, short, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
-use cld_sgm::files::{Limits, read_text};
+use cld_sgm::files::{Limits, Paths, read_text};
 use cld_sgm::train::config::ModelSpec;
-use cld_sgm::train::run::{CHECKPOINT, End};
+use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
 use cld_sgm::train::{Config, Run};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -246,6 +246,11 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         Some(n) => n,
         None => std::thread::available_parallelism().map_or(1, |n| n.get().min(1024)),
     };
+    let folder = args.out.as_deref().unwrap_or("cld-train".as_ref());
+    if args.resume.is_none() {
+        let files = [CHECKPOINT, METRICS, CONFIG, CURVE].map(|f| folder.join(f));
+        Paths::default().inputs("CONFIG.toml", &args.config).outputs("out", files).apart()?;
+    }
     let mut run = match &args.resume {
         Some(from) => {
             if let Some(name) = args.fixed() {
@@ -253,7 +258,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
             }
             Run::resume(from, |c| args.change(c), threads, args.out.as_deref(), args.force, limits)?
         }
-        None => Run::start(args.config(limits)?, args.out.as_deref().unwrap_or("cld-train".as_ref()), threads, args.force)?,
+        None => Run::start(args.config(limits)?, folder, threads, args.force)?,
     };
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
