@@ -8,8 +8,6 @@ mod initial_law;
 mod likelihood;
 mod losses;
 mod mixture_orders;
-mod nn;
-mod nn_torch;
 mod oracles;
 mod orders;
 mod properties;
@@ -17,6 +15,11 @@ mod refusals;
 mod sampler;
 mod score;
 mod simd;
+
+#[cfg(feature = "nn")]
+mod nn;
+#[cfg(feature = "nn")]
+mod nn_torch;
 
 #[cfg(feature = "cli")]
 mod audit;
