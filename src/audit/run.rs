@@ -7,7 +7,7 @@ use super::shards::{Shard, Whole};
 use super::simulation::{Group, Planned, Sums};
 use super::stats::{in_words, p_kolmogorov, uniform_distance};
 use super::{claims, noise_free, orders};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::simulate::Scheme;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -114,7 +114,7 @@ impl Work {
         parts.retain(|p| wanted(o, &p.claims));
         let work = Work { planned, parts, tests };
         if o.only.as_ref().is_some_and(String::is_empty) || work.claims().next().is_none() {
-            let only = o.only.as_deref().unwrap_or_default().escape_debug();
+            let only = shown(o.only.as_deref().unwrap_or_default());
             return Err(Error::parameter("only", format!("`{only}`"), "a part of a claim's id (`cld audit --list` prints them)"));
         }
         work.knows(o)?;
@@ -126,7 +126,7 @@ impl Work {
         match &o.plant {
             Some(p) if !self.claims().any(|c| c.id == p.id && asked(o, &c.id)) => {
                 let allowed = "the id of a claim that is run (`cld audit --list` prints them)";
-                Err(Error::parameter("plant", format!("`{}`", p.id.escape_debug()), allowed))
+                Err(Error::parameter("plant", format!("`{}`", shown(&p.id)), allowed))
             }
             Some(p) if !p.size.is_finite() => Err(Error::parameter("plant", p.size, "a finite relative size")),
             _ => Ok(()),
@@ -328,7 +328,7 @@ pub fn shard(o: &Options, shard: u64, of: u64, progress: Progress<'_>) -> Result
     }
     let groups = Work::new(o)?.planned.iter().map(|p| p.group(o.seed)).collect::<Result<Vec<_>>>()?;
     if groups.is_empty() {
-        let only = o.only.as_deref().unwrap_or_default().escape_debug();
+        let only = shown(o.only.as_deref().unwrap_or_default());
         let allowed = "with --shard a part of the id of a claim by simulation: the others are computed by `cld audit merge`";
         return Err(Error::parameter("only", format!("`{only}`"), allowed));
     }

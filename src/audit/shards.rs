@@ -7,8 +7,9 @@
 use super::claim::Plant;
 use super::run::{Options, PORTIONS, Portions, portion};
 use super::simulation::{Group, RECORDS, Sums};
-use crate::error::{Error, Result};
-use crate::files::parse_json;
+use crate::error::{self, Error, Result};
+use crate::files::Limits;
+use crate::files::json::parse_json_within;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
@@ -34,11 +35,9 @@ pub struct Shard {
     file: String,
 }
 
-/// A word of a file in a message: control characters escaped, and not too long.
+/// A word of a file in a message.
 fn shown(text: &str) -> String {
-    const MOST: usize = 60;
-    let short: String = text.chars().take(MOST).collect();
-    format!("`{}{}`", short.escape_debug(), if text.chars().nth(MOST).is_some() { "..." } else { "" })
+    format!("`{}`", error::shown(text))
 }
 
 /// A value of a file in a message.
@@ -66,10 +65,7 @@ impl Reader<'_> {
         let o = self.object(v, place)?;
         let at = |name: &str| if place.is_empty() { name.to_string() } else { format!("{place}.{name}") };
         if let Some(unknown) = o.keys().find(|k| !names.contains(&k.as_str())) {
-            return Err(self.bad(
-                &at(&unknown.chars().take(60).collect::<String>().escape_debug().to_string()),
-                format!("unknown field; allowed: {}", names.join(", ")),
-            ));
+            return Err(self.bad(&at(unknown), format!("unknown field; allowed: {}", names.join(", "))));
         }
         match names.iter().find(|n| !o.contains_key(**n)) {
             Some(missing) => Err(self.bad(&at(missing), "is missing")),
@@ -156,7 +152,15 @@ impl Shard {
     /// Text that is not JSON, another schema or version of the program; a field that is missing, unknown or of another type; a number of a
     /// shard that does not exist; portions that are not this shard's; contents that do not have the digest.
     pub fn parse(text: &str, file: &str) -> Result<Shard> {
-        let json = parse_json(text, file)?;
+        Shard::parse_within(text, file, &Limits::default())
+    }
+
+    /// The same within other limits.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_within(text: &str, file: &str, limits: &Limits) -> Result<Shard> {
+        let json = parse_json_within(text, file, limits)?;
         let r = Reader { file };
         let schema = match json.get("schema") {
             Some(s) => r.word(s, "schema")?,

@@ -613,11 +613,7 @@ fn is_round(x: f64) -> bool {
 }
 
 /// The mistakes that explain `units` that are `suspects`, and the outputs that none explains.
-pub(super) fn diagnose(
-    units: &[Unit<'_>],
-    suspects: &[bool],
-    progress: &mut dyn FnMut(usize, usize),
-) -> (Vec<Diagnosis>, Vec<String>) {
+pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn FnMut(usize, usize)) -> (Vec<Diagnosis>, Vec<String>) {
     let mut models = Models::default();
     let (off, right): (Vec<usize>, Vec<usize>) = (0..units.len()).partition(|i| suspects[*i]);
     let off: Vec<&Unit<'_>> = off.iter().map(|i| &units[*i]).collect();
@@ -693,9 +689,8 @@ pub(super) fn diagnose(
 
 /// What need not be said of an output where something plainer will do.
 fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
-    let matched = |row: &[(Match, usize)], which: &dyn Fn(&Hypothesis) -> bool| {
-        row.iter().zip(pool).any(|((m, _), h)| *m != Match::No && which(h))
-    };
+    let matched =
+        |row: &[(Match, usize)], which: &dyn Fn(&Hypothesis) -> bool| row.iter().zip(pool).any(|((m, _), h)| *m != Match::No && which(h));
     let drop = |row: &mut [(Match, usize)], which: &dyn Fn(&Hypothesis, Match) -> bool| {
         row.iter_mut().zip(pool).filter(|(r, h)| which(h, r.0)).for_each(|(r, _)| *r = (Match::No, 0));
     };
@@ -715,13 +710,7 @@ fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
 }
 
 /// Drops what explains one entry of a matrix and contradicts its neighbour in the same entry.
-fn contradictions(
-    off: &[&Unit<'_>],
-    right: &[&Unit<'_>],
-    pool: &[Hypothesis],
-    table: &mut [Vec<(Match, usize)>],
-    models: &mut Models,
-) {
+fn contradictions(off: &[&Unit<'_>], right: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>], models: &mut Models) {
     for (h, hypothesis) in pool.iter().enumerate() {
         if !hypothesis.changes_the_model() {
             continue;
@@ -859,8 +848,9 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
             let up = signs.iter().filter(|s| **s).count();
             let mixed = signs.len() >= 8 && 5 * up.min(signs.len() - up) >= signs.len();
             let flat = 2 * bad.len() >= n && worst <= 1e-2 && worst <= 300.0 * median;
-            (mixed && flat).then(|| format!("right to about {worst:.0e}, with errors like noise: an integrator, a table, or lower precision somewhere"))
+            (mixed && flat).then(|| {
+                format!("right to about {worst:.0e}, with errors like noise: an integrator, a table, or lower precision somewhere")
+            })
         }
     }
 }
-

@@ -416,9 +416,7 @@ pub const MISTAKES: &[Mistake] = &[
             variant("the reverse drift has the other clock's sign: dt < 0 is meant, where the step's length is positive", |m, _| {
                 signs(m, -1.0, -1.0)
             }),
-            variant("the sign of the forward drift is wrong in the reverse one: b F u, where -b F u belongs", |m, _| {
-                signs(m, -1.0, 1.0)
-            }),
+            variant("the sign of the forward drift is wrong in the reverse one: b F u, where -b F u belongs", |m, _| signs(m, -1.0, 1.0)),
             variant("the sign of the score is wrong in the reverse drift", |m, _| signs(m, 1.0, -1.0)),
         ]),
     ),
@@ -537,15 +535,24 @@ pub const MISTAKES: &[Mistake] = &[
         "the channels are interleaved: x1 v1 x2 v2 (shape (n, d, 2)), where all of x comes first",
         "move the channel axis before the coordinates: (n, 2, d), flattened",
         Kind::Arranged(&[
-            (Arrangement::Interleaved { inputs: false }, "the answer's channels are interleaved: x1 v1 x2 v2 (shape (n, d, 2)), where all of x comes first"),
-            (Arrangement::Interleaved { inputs: true }, "inputs and answer are read interleaved: x1 v1 x2 v2 (shape (n, d, 2)), where all of x comes first"),
+            (
+                Arrangement::Interleaved { inputs: false },
+                "the answer's channels are interleaved: x1 v1 x2 v2 (shape (n, d, 2)), where all of x comes first",
+            ),
+            (
+                Arrangement::Interleaved { inputs: true },
+                "inputs and answer are read interleaved: x1 v1 x2 v2 (shape (n, d, 2)), where all of x comes first",
+            ),
         ]),
     ),
     row(
         "transposed",
         "the matrices are transposed",
         "rows are the channels that come out, columns those that go in",
-        Kind::Arranged(&[(Arrangement::Transposed, ""), (Arrangement::Columnwise, "the array is written by columns: (columns, rows), where rows come first")]),
+        Kind::Arranged(&[
+            (Arrangement::Transposed, ""),
+            (Arrangement::Columnwise, "the array is written by columns: (columns, rows), where rows come first"),
+        ]),
     ),
     row(
         "rows-shifted",

@@ -66,7 +66,8 @@ fn respond(padded: &[f64], h: usize, w: usize, filter: &[f64], out: &mut [f64]) 
             }
         }
     }
-    out.iter_mut().for_each(|o| *o = o.max(0.0));
+    // not `max`, which makes 0 of NaN
+    out.iter_mut().for_each(|o| *o = if *o < 0.0 { 0.0 } else { *o });
 }
 
 /// The features (n, 64) of images (n, channels, height, width) on [-1, 1], as this module's page defines them.

@@ -599,11 +599,7 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
     match quantity {
         "schedule.rate" | "schedule.integral" => {
             let cells = (0..n).map(|r| {
-                let v = if quantity == "schedule.rate" {
-                    model.rate(t[r])
-                } else {
-                    model.span(s[r], t[r])?.tau
-                };
+                let v = if quantity == "schedule.rate" { model.rate(t[r]) } else { model.span(s[r], t[r])?.tau };
                 Ok(Cell { truth: v, scale: v.hi.abs(), cancellation: 0.0, t: t[r] })
             });
             if output != quantity.rsplit('.').next().unwrap_or("") {

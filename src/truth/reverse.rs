@@ -273,7 +273,9 @@ impl<'a> Sampler<'a> {
         for (l, &i) in self.noised.iter().enumerate() {
             let gain = number(h * rate * Dd::from(g[i * k + i] * if self.model.reading.half_kick { 0.5 } else { 1.0 }), t);
             for x in 0..d {
-                let pull = (0..k).fold(times(number(Dd::from(self.model.reading.score_sign), t), score[l * d + x]), |a, j| plus(a, times(number(p[i * k + j], t), before[j * d + x])));
+                let pull = (0..k).fold(times(number(Dd::from(self.model.reading.score_sign), t), score[l * d + x]), |a, j| {
+                    plus(a, times(number(p[i * k + j], t), before[j * d + x]))
+                });
                 u[i * d + x] = plus(u[i * d + x], times(gain, pull));
             }
         }
@@ -295,7 +297,9 @@ pub(super) fn diffusion(model: &Model, clock: f64, g: f64, rate: Dd, t: f64) -> 
 /// Determinant and factors of a covariance.
 pub(super) fn moments(cov: &[Dd], k: usize) -> AnyMoments {
     let round = |v: &[Dd]| v.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
-    let Ok((inv, det)) = inverse(cov, k) else { return AnyMoments { mean: vec![], cov: round(cov), det: 0.0, factors: None } };
+    let Ok((inv, det)) = inverse(cov, k) else {
+        return AnyMoments { mean: vec![], cov: round(cov), det: 0.0, factors: None, log_det: f64::NEG_INFINITY };
+    };
     let lower = |cov: &[Dd]| -> Vec<Dd> {
         let mut l = vec![Dd::ZERO; k * k];
         for j in 0..k {
@@ -313,8 +317,9 @@ pub(super) fn moments(cov: &[Dd], k: usize) -> AnyMoments {
     let transposed = |l: &[Dd]| -> Vec<f64> {
         (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, m| s + inv[n / k * k + m] * l[m * k + n % k]).to_f64()).collect()
     };
-    let factors = ([round(&l), round(&u), round(&inv), transposed(&l), transposed(&u)], det.ln().to_f64());
-    AnyMoments { mean: vec![], cov: round(cov), det: det.to_f64(), factors: Some(factors) }
+    let log_det = det.ln().to_f64();
+    let factors = Some(([round(&l), round(&u), round(&inv), transposed(&l), transposed(&u)], log_det));
+    AnyMoments { mean: vec![], cov: round(cov), det: det.to_f64(), factors, log_det }
 }
 
 /// Covariance of `u_t` for data of deviation `std`, its inverse and determinant.

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 /// Measure this program's own kernels and schedules against high-precision tables.
 ///
 /// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current folder, as in a clone of the repository.
+/// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current folder, as in a clone of the
+/// repository.
 #[derive(clap::Args)]
 pub struct Args {
     /// Tables.
@@ -43,7 +45,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     }
     let mut measured = Table::default();
     for path in &files {
-        measured.add(&read_text(path)?, &path.display().to_string())?;
+        measured.add(&read_text(path, limits)?, &path.display().to_string())?;
     }
     let text = if args.markdown {
         measured.to_markdown()

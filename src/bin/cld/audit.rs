@@ -155,7 +155,7 @@ fn advance(bar: &Mutex<Bar>, done: u64, total: u64) {
 }
 
 fn read_shard(path: &Path, limits: &Limits) -> Result<Shard> {
-    Shard::parse(&read_text(path, limits)?, &path.display().to_string())
+    Shard::parse_within(&read_text(path, limits)?, &path.display().to_string(), limits)
 }
 
 fn show(a: &Audit, output: &Output) -> Result<Outcome> {
