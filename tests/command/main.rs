@@ -1,5 +1,6 @@
 //! The command `cld` as a user runs it, one program: a module per subject.
 
 mod cli;
+mod files;
 mod train;
 mod train_cli;

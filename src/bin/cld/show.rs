@@ -21,7 +21,7 @@ pub fn styled(style: Style, text: &str) -> String {
 /// Writes to standard output, colours only if that is a terminal.
 ///
 /// # Errors
-/// Standard output that cannot be written to, such as a full disk, or that is closed: what was not read cannot have been understood.
+/// Standard output that cannot be written to, such as a full disk, or a pipe that nobody reads any more.
 pub fn print(text: &str) -> Result<()> {
     let mut out = anstream::stdout().lock();
     out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()).map_err(|e| {
