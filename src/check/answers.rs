@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::files::json::parse_json_within;
 use crate::files::{Archive, Array, Limits, Precision, read_text};
 use crate::truth::config::{Config, number};
-use crate::truth::predict::{NOT_YET, QUANTITIES};
+use crate::truth::predict::{self, NOT_YET, QUANTITIES};
 use crate::truth::reverse::{OPTIONS, option_key, options_of};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,8 +45,23 @@ pub struct Answers {
     pub implementation: String,
     /// Entries that can be judged.
     pub entries: Vec<Entry>,
+    /// Entries that cannot be judged, each with the reason in a sentence.
+    pub unusable: Vec<Unusable>,
+    /// Things that were given and not used: surplus inputs, arrays of the answers that no entry names.
+    pub ignored: Vec<String>,
     /// Quantities of later versions, with the number of entries of each.
     pub not_yet: BTreeMap<String, usize>,
+}
+
+/// An entry that cannot be judged.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Unusable {
+    /// The entry's id (or its place in the list, where it has none).
+    pub entry: String,
+    /// Its quantity, where it says one.
+    pub quantity: String,
+    /// Why.
+    pub why: String,
 }
 
 /// The file that `path` means: itself, itself with `.json` added, or for a folder its `manifest.json` or only `.json`.
@@ -110,26 +125,106 @@ fn inline(v: &Json, place: &dyn Fn(String) -> Error) -> Result<Array> {
     Ok(Array { shape, data, precision: Precision::F64 })
 }
 
-/// Where an entry's arrays come from.
-struct Source<'a> {
-    arrays: Option<&'a Archive>,
-    file: String,
+/// Where an entry's arrays come from: for answers to our vectors, outputs are in a file of their own.
+struct Sources<'a> {
+    inputs: Option<&'a Archive>,
+    outputs: Option<&'a Archive>,
+    file: &'a str,
+    answers: &'a Path,
 }
 
-impl Source<'_> {
-    /// The array that a manifest's value means: a name, or the numbers themselves. `None`: no array of that name.
-    fn get(&self, v: &Json, place: &dyn Fn(String) -> Error) -> Result<Option<Array>> {
-        match v {
-            Json::String(name) => self.arrays.map_or(Ok(None), |a| a.get(name)),
-            other => inline(other, place).map(Some),
-        }
+/// A wrong thing in an entry: where, and what is allowed.
+fn wrong(place: &str, problem: impl Into<String>) -> Error {
+    Error::Format { file: place.to_string(), place: String::new(), problem: problem.into() }
+}
+
+/// The arrays under `key` of an entry, by name. `None`: there is no array of that name.
+fn arrays(e: &Json, key: &str, archive: Option<&Archive>) -> Result<BTreeMap<String, (String, Option<Array>)>> {
+    let Some(Json::Object(o)) = e.get(key) else { return Err(wrong(key, "missing; allowed: an object from names to arrays")) };
+    let mut map = BTreeMap::new();
+    for (name, v) in o {
+        let place = |problem: String| wrong(&format!("{key}.{name}"), problem);
+        let (called, array) = match v {
+            Json::String(called) => (called.clone(), archive.map_or(Ok(None), |a| a.get(called))?),
+            other => (String::new(), Some(inline(other, &place)?)),
+        };
+        map.insert(name.clone(), (called, array));
     }
+    Ok(map)
+}
+
+/// The same, all of them there.
+fn all_there(key: &str, map: BTreeMap<String, (String, Option<Array>)>, file: &str) -> Result<BTreeMap<String, Array>> {
+    let there = |(name, (called, array)): (String, (String, Option<Array>))| match array {
+        Some(array) => Ok((name, array)),
+        None => Err(wrong(&format!("{key}.{name}"), format!("the array `{called}` is missing in {file}"))),
+    };
+    map.into_iter().map(there).collect()
+}
+
+/// One entry of a manifest.
+fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored: &mut Vec<String>) -> Result<Entry> {
+    let is_text = |key: &str| e.get(key).and_then(Json::as_str).map(|_| ()).ok_or_else(|| wrong(key, "missing; allowed: a string"));
+    is_text("id")?;
+    is_text("quantity")?;
+    let known = predict::quantity(quantity).ok_or_else(|| {
+        let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
+        wrong("quantity", format!("`{quantity}` is not known; allowed: {}", all.join(", ")))
+    })?;
+    let settings = options_of(quantity);
+    if let Some(key) = e.as_object().and_then(|o| o.keys().find(|k| !ENTRY_KEYS.contains(&k.as_str()) && !settings.contains(&k.as_str()))) {
+        return Err(wrong(key, format!("unknown field; allowed: {}", [ENTRY_KEYS, settings].concat().join(", "))));
+    }
+    let process = e.get("process").ok_or_else(|| wrong("process", "missing; allowed: an object with `kind` and parameters"))?;
+    let config = Config::from_answers(process).map_err(|e| wrong("process", e.to_string()))?;
+    let raised = e.get("raised").map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
+    let mut in_map = match (&raised, e.get("inputs")) {
+        (Some(_), None) => BTreeMap::new(),
+        _ => all_there("inputs", arrays(e, "inputs", sources.inputs)?, sources.file)?,
+    };
+    for (field, words) in OPTIONS.iter().filter(|(f, _)| settings.contains(f)) {
+        let Some(v) = e.get(*field) else { continue };
+        let word = v.as_str().map(String::from).or_else(|| v.as_bool().map(|b| b.to_string()));
+        let value = if words.is_empty() { v.as_f64() } else { word.and_then(|w| words.iter().position(|x| *x == w)).map(|i| i as f64) };
+        let allowed = if words.is_empty() { "a number".to_string() } else { words.join(", ") };
+        let value = value.ok_or_else(|| wrong(field, format!("is {v}; allowed: {allowed}")))?;
+        in_map.insert(option_key(field), Array::new(vec![1], vec![value])?);
+    }
+    let surplus = |name: &String| !name.starts_with("option.") && ![known.inputs, known.optional].concat().contains(&name.as_str());
+    let extra: Vec<String> = in_map.keys().filter(|name| surplus(name)).cloned().collect();
+    for name in extra {
+        in_map.remove(&name);
+        let reads = [known.inputs, known.optional].concat().join(", ");
+        ignored.push(format!("entry {id}: inputs.{name}: {quantity} does not read it (it reads {reads})"));
+    }
+    let answer = match (raised, sources.outputs) {
+        (Some(words), _) => Answer::Raised(words),
+        (None, separate) => {
+            let file = if separate.is_some() { sources.answers.display().to_string() } else { sources.file.to_string() };
+            let map = arrays(e, "outputs", separate.or(sources.inputs))?;
+            if map.is_empty() {
+                return Err(wrong("outputs", "empty; allowed: at least one output"));
+            }
+            if separate.is_some() && map.values().all(|(_, a)| a.is_none()) {
+                Answer::Missing
+            } else {
+                Answer::Given(all_there("outputs", map, &file)?)
+            }
+        }
+    };
+    if !matches!(answer, Answer::Raised(_))
+        && let Some(name) = known.inputs.iter().find(|n| !in_map.contains_key(**n))
+    {
+        return Err(wrong("inputs", format!("`{name}` is missing; {quantity} needs {}", known.inputs.join(", "))));
+    }
+    Ok(Entry { id: id.to_string(), quantity: quantity.to_string(), config, inputs: in_map, answer })
 }
 
 /// Reads a manifest and its arrays. `answers` names the file with the answers to vectors, if not the usual one.
 ///
 /// # Errors
-/// Anything missing, damaged, unknown or twice; the message names file, entry and field.
+/// The file itself missing, damaged or of another schema, an id twice; the message names file and field. An entry that is not as
+/// it should be takes no other with it: it is listed under `unusable`.
 pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Result<Answers> {
     let manifest = find_manifest(path)?;
     let file = manifest.display().to_string();
@@ -192,99 +287,28 @@ pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Res
     };
     let Some(Json::Array(list)) = json.get("entries") else { return Err(bad("entries", "missing; allowed: a list of entries".into())) };
     let mut ids = BTreeSet::new();
-    let (mut entries, mut not_yet) = (Vec::new(), BTreeMap::new());
-    let mut used = BTreeSet::new();
+    let (mut entries, mut unusable, mut ignored, mut used) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+    let mut not_yet = BTreeMap::new();
     for (i, e) in list.iter().enumerate() {
-        let text = |key: &str| {
-            e.get(key).and_then(Json::as_str).ok_or_else(|| bad(&format!("entries[{i}].{key}"), "missing; allowed: a string".into()))
-        };
-        let id = text("id")?.to_string();
-        let quantity = text("quantity")?.to_string();
-        let here = |what: &str| format!("entry {id}: {what}");
+        let word = |key: &str| e.get(key).and_then(Json::as_str).map(str::to_string);
+        let (id, quantity) = (word("id").unwrap_or_else(|| format!("entries[{i}]")), word("quantity").unwrap_or_default());
         if !ids.insert(id.clone()) {
-            return Err(bad(&here("id"), "two entries of this id; ids must be unique".into()));
+            return Err(bad(&format!("entry {id}: id"), "two entries of this id; ids must be unique".into()));
         }
-        let Some(known) = QUANTITIES.iter().find(|q| q.name == quantity) else {
-            if NOT_YET.iter().any(|p| quantity.starts_with(p)) {
-                *not_yet.entry(quantity).or_insert(0) += 1;
-                continue;
-            }
-            let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
-            return Err(bad(&here("quantity"), format!("`{quantity}`; allowed: {}", all.join(", "))));
-        };
-        let settings = options_of(&quantity);
-        if let Some(key) =
-            e.as_object().and_then(|o| o.keys().find(|k| !ENTRY_KEYS.contains(&k.as_str()) && !settings.contains(&k.as_str())))
-        {
-            return Err(bad(&here(key), format!("unknown field; allowed: {}", [ENTRY_KEYS, settings].concat().join(", "))));
+        if ours && let Some(outputs) = e.get("outputs").and_then(Json::as_object) {
+            used.extend(outputs.values().filter_map(Json::as_str).map(str::to_string));
         }
-        let Some(process) = e.get("process") else { return Err(bad(&here("process"), "missing".into())) };
-        let config = Config::from_answers(process).map_err(|e| bad(&here("process"), e.to_string()))?;
-        let object = |key: &str| match e.get(key) {
-            Some(Json::Object(o)) => Ok(o.clone()),
-            _ => Err(bad(&here(key), "missing; allowed: an object from names to arrays".into())),
-        };
-        let source = Source { arrays: inputs.as_ref(), file: file.clone() };
-        let read_all = |key: &str, source: &Source<'_>| -> Result<BTreeMap<String, Option<Array>>> {
-            let mut map = BTreeMap::new();
-            for (name, v) in object(key)? {
-                let place = |problem: String| bad(&here(&format!("{key}.{name}")), problem);
-                map.insert(name.clone(), source.get(&v, &place)?);
-            }
-            Ok(map)
-        };
-        let all_there = |key: &str, map: BTreeMap<String, Option<Array>>, source: &Source<'_>| -> Result<BTreeMap<String, Array>> {
-            let names = object(key)?;
-            map.into_iter()
-                .map(|(k, v)| {
-                    let array = names.get(&k).map(|v| v.to_string()).unwrap_or_default();
-                    v.map(|v| (k.clone(), v))
-                        .ok_or_else(|| bad(&here(&format!("{key}.{k}")), format!("the array {array} is missing in {}", source.file)))
-                })
-                .collect()
-        };
-        let raised = e.get("raised").map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
-        let mut in_map = if raised.is_some() && e.get("inputs").is_none() {
-            BTreeMap::new()
-        } else {
-            all_there("inputs", read_all("inputs", &source)?, &source)?
-        };
-        for (field, words) in OPTIONS.iter().filter(|(f, _)| settings.contains(f)) {
-            let Some(v) = e.get(*field) else { continue };
-            let word = v.as_str().map(String::from).or_else(|| v.as_bool().map(|b| b.to_string()));
-            let value = if words.is_empty() { v.as_f64() } else { word.and_then(|w| words.iter().position(|x| *x == w)).map(|i| i as f64) };
-            let allowed = if words.is_empty() { "a number".to_string() } else { words.join(", ") };
-            let value = value.ok_or_else(|| bad(&here(field), format!("is {v}; allowed: {allowed}")))?;
-            in_map.insert(option_key(field), Array::new(vec![1], vec![value])?);
+        if predict::quantity(&quantity).is_none() && NOT_YET.iter().any(|p| quantity.starts_with(p)) {
+            *not_yet.entry(quantity).or_insert(0) += 1;
+            continue;
         }
-        let answer = if let Some(words) = raised {
-            Answer::Raised(words)
-        } else {
-            let out_source = if ours { Source { arrays: outputs.as_ref(), file: outputs_file.display().to_string() } } else { source };
-            let map = read_all("outputs", &out_source)?;
-            if map.is_empty() {
-                return Err(bad(&here("outputs"), "empty; allowed: at least one output".into()));
-            }
-            if ours {
-                used.extend(object("outputs")?.values().filter_map(Json::as_str).map(str::to_string));
-            }
-            if ours && map.values().all(Option::is_none) { Answer::Missing } else { Answer::Given(all_there("outputs", map, &out_source)?) }
-        };
-        if !matches!(answer, Answer::Raised(_)) {
-            for name in known.inputs {
-                if !in_map.contains_key(*name) {
-                    return Err(bad(&here("inputs"), format!("`{name}` is missing; {quantity} needs {}", known.inputs.join(", "))));
-                }
-            }
+        let sources = Sources { inputs: inputs.as_ref(), outputs: outputs.as_ref(), file: &file, answers: &outputs_file };
+        match read_entry(e, &id, &quantity, &sources, &mut ignored) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => unusable.push(Unusable { entry: id, quantity, why: error.to_string() }),
         }
-        entries.push(Entry { id, quantity, config, inputs: in_map, answer });
     }
-    if let Some(extra) = outputs.iter().flat_map(Archive::names).find(|k| !used.contains(*k)) {
-        return Err(Error::Format {
-            file: outputs_file.display().to_string(),
-            place: extra.to_string(),
-            problem: "no entry of the manifest has an output of this name".into(),
-        });
-    }
-    Ok(Answers { file: manifest, implementation, entries, not_yet })
+    let extra = outputs.iter().flat_map(Archive::names).filter(|k| !used.contains(*k));
+    ignored.extend(extra.map(|k| format!("{}: {k}: no entry of the manifest has an output of this name", outputs_file.display())));
+    Ok(Answers { file: manifest, implementation, entries, unusable, ignored, not_yet })
 }

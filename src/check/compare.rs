@@ -1,29 +1,41 @@
-//! Judging answers: every output of every entry against the truth, with a verdict by tolerance class.
+//! Judging answers: every output of every entry against the truth.
 //!
-//! | class | a value passes if its error is at most | why |
-//! |---|---|---|
-//! | `f64` | 1e-12 | careful f64 code: an integral of beta up to 700, wrong by some ulp, moves `e^-y` by 1e-13 |
-//! | `f32` | 1e-5 | the same in f32: 84 ulp of f32 |
-//! | `eps` | 1e-12 from the truth with the *declared* `epsilon_added` on every variance, plus what cancellation in the printed formulas does (64 times 2^-53 of the stationary size) | "as published with eps" |
-//! | `off` | - | anything else |
+//! **The rule.** An answer y is right if it is the exact answer, up to a few units of its type, for inputs and parameters changed
+//! by a few units of that type:
 //!
-//! The error is relative to the true value, or to an eighth of its largest terms where these cancel: an entry that
-//! crosses zero has no relative error worth the name. Below the smallest normal number, errors do not count; where the
-//! true value is beyond f64, nothing does.
+//! ```text
+//! |y - y*| <= C u (|y*| + sum_i |x_i dy*/dx_i|),   C = 16
+//! ```
+//!
+//! u is the unit roundoff of the type that the array is stored in (2^-53, 2^-24, 2^-11, 2^-8), the x_i are the inputs and the
+//! parameters (mass, beta, gamma, ...), the derivatives those of the truth. `docs/cross-check.md` derives C.
+//!
+//! **Three outcomes per value**: judged by the rule; an infinite truth, which that infinity alone answers; no truth (not defined
+//! there, or beyond what double words hold): the row cannot be judged, is named, and the verdict is not "all within tolerance".
+//!
+//! | class | an output has it if |
+//! |---|---|
+//! | `f64`, `f32`, `f16`, `bf16` | it is right by the rule in its own type (an f64 array that is right in f32 only: `f32`) |
+//! | `eps` | it is right with the *declared* `epsilon_added` on every variance, plus what cancellation in the printed formulas does (64 times 2^-53 of the stationary size): "as published with eps" |
+//! | `off` | it is none of these |
 
 use super::answers::{Answer, Answers, Entry};
 use super::diagnose::{Diagnosis, diagnose};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::{Array, Precision};
-use crate::truth::predict::{Cell, Model, predict};
+use crate::truth::predict::{Cell, Inputs, Model, leading, predict, rows};
 use crate::truth::reverse::whole_array;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Relative error allowed in f64.
+/// The rule's C: how many units of its type an answer may be off, for inputs that are off by as many.
+pub const UNITS: f64 = 16.0;
+/// Relative distance, in f64, within which a mistake's numbers are recognised: looser than [`UNITS`], since it is the cause that is
+/// asked for and not the verdict.
 pub const F64_TOLERANCE: f64 = 1e-12;
-/// Relative error allowed in f32.
+/// The same in f32.
 pub const F32_TOLERANCE: f64 = 1e-5;
 /// Allowance for cancellation, in units of 2^-53 of the stationary size. The printed formulas sum some ten rounded
 /// terms of that size; the worst of the recorded implementations needs 4.
@@ -39,41 +51,68 @@ pub enum Class {
     Eps,
     /// Right in single precision.
     F32,
+    /// Right in half precision.
+    F16,
+    /// Right in bfloat16.
+    BF16,
     /// None of these.
     Off,
 }
 
 impl Class {
+    /// The class of what is right in its own type.
+    pub fn of(p: Precision) -> Class {
+        match p {
+            Precision::F64 => Class::F64,
+            Precision::F32 => Class::F32,
+            Precision::F16 => Class::F16,
+            Precision::BF16 => Class::BF16,
+        }
+    }
+
     /// As files and the command line spell it.
     pub fn name(self) -> &'static str {
         match self {
             Class::F64 => "f64",
             Class::Eps => "eps",
             Class::F32 => "f32",
+            Class::F16 => "f16",
+            Class::BF16 => "bf16",
             Class::Off => "off",
         }
     }
 }
 
-/// One output of one entry.
+/// One output of one entry: the rows that can be judged.
 pub(super) struct Unit<'a> {
-    pub entry: &'a Entry,
+    /// The entry, with these rows alone.
+    pub entry: Cow<'a, Entry>,
     pub output: &'a str,
-    pub got: &'a Array,
+    pub got: Cow<'a, Array>,
+    /// Where the rows stand in the file.
+    pub rows: Vec<usize>,
     pub cells: Vec<Cell>,
     pub columns: usize,
     pub class: Class,
-    /// Errors, one per value.
+    /// Errors relative to the value's size, one per value; infinite where the answer is not finite but the truth is, or the other way.
     pub errors: Vec<f64>,
+    /// Errors in the rule's units, C of which are allowed.
+    pub units: Vec<f64>,
+    /// Condition: `sum_i |x_i dy/dx_i|`, one per value.
+    pub condition: Vec<f64>,
 }
 
 /// Where the largest error is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Worst {
-    /// Relative error; infinite (`null` in JSON) for a value that is not finite.
+    /// Error relative to the true value (or to an eighth of its largest terms where these cancel).
+    #[serde(serialize_with = "number_or_word")]
     pub relative: f64,
-    /// The same in units in the last place of the array's type.
-    pub ulp: f64,
+    /// Error in units of the array's type, by the rule: at most 16 are right.
+    #[serde(serialize_with = "number_or_word")]
+    pub units: f64,
+    /// The type that the units are of.
+    pub precision: &'static str,
     /// The entry's id.
     pub entry: String,
     /// Row of the input arrays.
@@ -83,11 +122,51 @@ pub struct Worst {
     /// Time, where the quantity has one.
     pub t: Option<f64>,
     /// The value given.
+    #[serde(serialize_with = "number_or_word")]
     pub got: f64,
     /// The value that is right.
+    #[serde(serialize_with = "number_or_word")]
     pub truth: f64,
     /// Process, parameters and schedule.
     pub config: String,
+}
+
+/// JSON has no NaN and no infinity: they are written as words, never as null.
+fn number_or_word<S: serde::Serializer>(x: &f64, s: S) -> std::result::Result<S::Ok, S::Error> {
+    if x.is_finite() {
+        s.serialize_f64(*x)
+    } else {
+        s.serialize_str(if x.is_nan() {
+            "NaN"
+        } else if *x > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        })
+    }
+}
+
+/// Rows (or whole outputs) that cannot be judged.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unjudged {
+    /// The entry's id.
+    pub entry: String,
+    /// `quantity.output`.
+    pub output: String,
+    /// The rows' numbers; empty where it is all of them.
+    pub rows: Vec<usize>,
+    /// Time of the first of them, where there is one.
+    #[serde(serialize_with = "maybe_number")]
+    pub t: Option<f64>,
+    /// Why, in a sentence.
+    pub why: String,
+}
+
+fn maybe_number<S: serde::Serializer>(x: &Option<f64>, s: S) -> std::result::Result<S::Ok, S::Error> {
+    match x {
+        Some(x) => number_or_word(x, s),
+        None => s.serialize_none(),
+    }
 }
 
 /// A line of the table: one output of one quantity of one process, for the entries of one verdict.
@@ -107,8 +186,10 @@ pub struct Line {
     pub entries: usize,
     /// Number of values compared.
     pub values: usize,
-    /// The largest error against the truth (without any epsilon).
+    /// The largest error against the truth (without any epsilon), among the values that are finite where there are such.
     pub worst: Worst,
+    /// Number of values that are not finite, where the truth is.
+    pub not_finite: usize,
     /// Exponent p of the error's growth `t^p` as t -> 0, from the entry with the largest error; `None` where there is
     /// no trend (errors within the class's tolerance, or no power law).
     pub trend: Option<f64>,
@@ -136,7 +217,7 @@ pub struct Report {
     pub file: String,
     /// What made the numbers.
     pub implementation: String,
-    /// True if every answer is within an accepted class and none raised.
+    /// True if every answer was judged and is within an accepted class, and none raised.
     pub ok: bool,
     /// Number of entries judged.
     pub judged: usize,
@@ -150,6 +231,10 @@ pub struct Report {
     pub unexplained: Vec<String>,
     /// Entries whose code raised an error.
     pub raised: Vec<Raised>,
+    /// What cannot be judged: entries, outputs or rows.
+    pub unjudged: Vec<Unjudged>,
+    /// What was given and is not used.
+    pub ignored: Vec<String>,
     /// Entries of the vectors without an answer.
     pub unanswered: Vec<String>,
     /// Quantities not yet covered, with the number of entries.
@@ -161,48 +246,68 @@ pub(super) fn size(c: &Cell) -> f64 {
     c.truth.hi.abs().max(c.scale / 8.0)
 }
 
-/// Distance of `got` from `truth`, 0 where it is below the smallest normal number of its type, or where the true value
-/// is beyond f64 (no answer is right or wrong there).
+/// Distance of `got` from `truth`; 0 where it is below what the type can hold, infinite where one of the two is not finite and the
+/// other is not that, or is NaN. A truth beyond the type's largest number is infinite in that type.
 pub(super) fn distance(got: f64, truth: Dd, precision: Precision) -> f64 {
-    if truth.hi.is_infinite() {
-        return 0.0;
+    let t = truth.to_f64();
+    if t.is_nan() || got.is_nan() {
+        return f64::INFINITY;
+    }
+    // half a unit beyond the largest number rounds to infinity
+    let largest = precision.largest();
+    if t.abs() > largest * (1.0 + 2.0 * precision.unit()) {
+        let saturated = precision != Precision::F64 && got.abs() >= largest && got.signum() == t.signum();
+        return if got == f64::INFINITY.copysign(t) || saturated { 0.0 } else { f64::INFINITY };
     }
     if !got.is_finite() {
         return f64::INFINITY;
     }
     let d = (Dd::from(got) - truth).to_f64().abs();
-    let smallest = if precision == Precision::F64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
-    if d <= smallest { 0.0 } else { d }
+    // f64 and f32 are flushed to zero by some machines and flags; in half precision the numbers below the smallest normal one are used
+    let floor = match precision {
+        Precision::F64 | Precision::F32 => precision.smallest(),
+        Precision::F16 | Precision::BF16 => UNITS * precision.unit() * precision.smallest(),
+    };
+    if d <= floor { 0.0 } else { d }
 }
 
+/// Relative distance within which a mistake's numbers are recognised.
 pub(super) fn tolerance(p: Precision) -> f64 {
-    if p == Precision::F64 { F64_TOLERANCE } else { F32_TOLERANCE }
-}
-
-fn ulp(x: f64, p: Precision) -> f64 {
     match p {
-        Precision::F64 => (x.abs().next_up() - x.abs()).max(f64::MIN_POSITIVE),
-        _ => f64::from(((x.abs() as f32).next_up() - x.abs() as f32).max(f32::MIN_POSITIVE)),
+        Precision::F64 => F64_TOLERANCE,
+        Precision::F32 => F32_TOLERANCE,
+        Precision::F16 | Precision::BF16 => UNITS * p.unit(),
     }
 }
 
+/// `d / size`, never NaN: nothing is off by nothing, all else by infinitely much where the size is 0 or not a number.
 fn relative(d: f64, size: f64) -> f64 {
-    if d == 0.0 { 0.0 } else { d / size }
+    if d == 0.0 {
+        0.0
+    } else if size > 0.0 && size.is_finite() {
+        d / size
+    } else {
+        f64::INFINITY
+    }
 }
 
 /// The same inputs for some of the rows only.
 pub(super) fn some_rows(e: &Entry, rows: &[usize]) -> BTreeMap<String, Array> {
+    let leads = leading(&e.quantity);
     let pick = |name: &str, a: &Array| {
         if whole_array(name) {
             return a.clone();
         }
-        if let [draws, n, width] = a.shape[..] {
+        if name != leads
+            && e.quantity.starts_with("sampler.run.")
+            && let [draws, n, width] = a.shape[..]
+        {
             // the noise of a run: one slice per draw, rows inside
             let at = |d: usize, r: usize| a.data[(d * n + r) * width..][..width].iter().copied();
             let data = (0..draws).flat_map(|d| rows.iter().flat_map(move |r| at(d, *r))).collect();
             return Array { shape: vec![draws, rows.len(), width], data, precision: a.precision };
         }
-        let width = a.data.len() / a.shape[0];
+        let width = a.data.len() / a.shape[0].max(1);
         let mut shape = a.shape.clone();
         shape[0] = rows.len();
         Array {
@@ -220,11 +325,281 @@ fn within(e: &Entry, file: &str) -> impl Fn(Error) -> Error {
     move |error| Error::Format { file: file.clone(), place: place.clone(), problem: error.to_string() }
 }
 
-/// A single number in place of an array of one row.
+/// Whether an array is the noise of a run: one slice per draw, rows inside.
+fn is_run_noise(quantity: &str, name: &str) -> bool {
+    quantity.starts_with("sampler.run.") && name == "noise"
+}
+
+/// Arrays as the formulas have them: a single number becomes an array of one row, and an image's axes (n, c, h, w) are flattened
+/// to (n, c h w), which for channels one after the other is the order that the formulas expect.
 fn as_rows(e: &Entry) -> Entry {
     let mut e = e.clone();
-    e.inputs.values_mut().filter(|a| a.shape.is_empty()).for_each(|a| a.shape = vec![1]);
+    let (quantity, lead) = (e.quantity.clone(), leading(&e.quantity));
+    let n = e.inputs.get(lead).and_then(|a| a.shape.first().copied()).unwrap_or(1);
+    for (name, a) in e.inputs.iter_mut().filter(|(name, _)| !whole_array(name)) {
+        if a.shape.is_empty() {
+            a.shape = vec![1];
+        } else if is_run_noise(&quantity, name) {
+            if a.shape.len() > 3 {
+                a.shape = vec![a.shape[0], a.shape[1], a.shape[2..].iter().product()];
+            }
+        } else if a.shape.len() > 2 {
+            a.shape = vec![a.shape[0], a.shape[1..].iter().product()];
+        }
+        // times of shape (n, 1) are times
+        if a.shape == [n, 1] && matches!(name.as_str(), "t" | "s" | "clock" | "uniform") {
+            a.shape = vec![n];
+        }
+    }
     e
+}
+
+/// Refuses what has no rows: an empty array answers nothing, and must not pass for an answer.
+fn not_empty(e: &Entry) -> Result<()> {
+    let empty = |kind: &str, name: &str, a: &Array| {
+        Err(Error::shape(format!("{kind}.{name}"), &a.shape, "at least one row: an empty array cannot be judged"))
+    };
+    for (name, a) in e.inputs.iter().filter(|(_, a)| a.data.is_empty()) {
+        empty("inputs", name, a)?;
+    }
+    if let Answer::Given(outputs) = &e.answer {
+        for (name, a) in outputs.iter().filter(|(_, a)| a.data.is_empty()) {
+            empty("outputs", name, a)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether all inputs have `n` rows.
+fn same_rows(e: &Entry, n: usize) -> Result<()> {
+    for (name, a) in e.inputs.iter().filter(|(name, _)| !whole_array(name)) {
+        let found = if is_run_noise(&e.quantity, name) { a.shape.get(1) } else { a.shape.first() };
+        if found != Some(&n) {
+            return Err(Error::shape(format!("inputs.{name}"), &a.shape, format!("{n} rows, as `{}` has", leading(&e.quantity))));
+        }
+    }
+    Ok(())
+}
+
+/// An entry with some of its rows.
+fn restricted(e: &Entry, rows: &[usize]) -> Entry {
+    Entry { inputs: some_rows(e, rows), ..e.clone() }
+}
+
+/// Rows tried one by one at most, where none of them has a truth.
+const SINGLY: usize = 200;
+
+/// What a quantity's output should be, row by row: the columns, the cells of the rows that have a truth, and for the others why not.
+type ByRow = (usize, Vec<(usize, Vec<Cell>)>, Vec<(usize, String)>);
+
+fn by_row(e: &Entry, model: &Model, output: &str, n: usize) -> ByRow {
+    let mut found: ByRow = (1, Vec::new(), Vec::new());
+    let mut todo = vec![(0..n).collect::<Vec<usize>>()];
+    while let Some(part) = todo.pop() {
+        let inputs = if part.len() == n { e.inputs.clone() } else { some_rows(e, &part) };
+        let given: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+        match predict(&e.quantity, model, &given, output) {
+            Ok((cells, columns)) => {
+                found.0 = columns;
+                for (row, cells) in part.iter().zip(cells.chunks(columns)) {
+                    if cells.iter().any(|c| c.truth.to_f64().is_nan()) {
+                        found.2.push((*row, "the true value is not defined there, or beyond what double words hold".into()));
+                    } else {
+                        found.1.push((*row, cells.to_vec()));
+                    }
+                }
+            }
+            Err(error) if part.len() == 1 => found.2.push((part[0], error.to_string())),
+            Err(error) if found.1.is_empty() && found.2.len() >= SINGLY => {
+                found.2.extend(part.iter().map(|r| (*r, error.to_string())));
+            }
+            Err(_) => {
+                let (a, b) = part.split_at(part.len() / 2);
+                todo.extend([b.to_vec(), a.to_vec()]);
+            }
+        }
+    }
+    found.1.sort_by_key(|(row, _)| *row);
+    found.2.sort_by_key(|(row, _)| *row);
+    found
+}
+
+/// Relative change of one input or parameter, for the derivatives: 2^-8 units of f64's roundoff fit into it, so that a truth known to
+/// f64 gives the derivative to half a per cent, and it is so small that close times do not change places.
+const CHANGE: f64 = 1.0 / ((1u64 << 45) as f64);
+
+/// Inputs that are times, or settings that are numbers: what the truth is conditioned by besides the arrays it is linear in.
+const TIMES: &[&str] = &["t", "s", "clock", "uniform", "option.t", "option.clock", "option.dt", "option.eps", "stds", "data"];
+
+/// `sum_i |x_i dy/dx_i|` for every value of an output: over times and parameters by differences, over the arrays that the truth is
+/// made of by the sizes of its terms (`Cell::scale`).
+fn condition(e: &Entry, epsilon: f64, output: &str, cells: &[Cell]) -> Vec<f64> {
+    let mut sum: Vec<f64> = cells.iter().map(|c| c.scale).collect();
+    let mut add = |model: &Model, inputs: &BTreeMap<String, Array>| -> bool {
+        let given: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+        let Ok((changed, _)) = predict(&e.quantity, model, &given, output) else { return false };
+        if changed.len() != cells.len() {
+            return false;
+        }
+        for ((s, a), b) in sum.iter_mut().zip(&changed).zip(cells) {
+            let d = (a.truth - b.truth).to_f64().abs() / CHANGE;
+            if d.is_finite() {
+                *s += d;
+            }
+        }
+        true
+    };
+    let with = |config: &super::super::truth::config::Config| {
+        Model::new(config).ok().map(|mut m| {
+            m.reading.epsilon = epsilon;
+            m
+        })
+    };
+    if let Some(model) = with(&e.config) {
+        for name in TIMES.iter().filter(|n| e.inputs.contains_key(**n)) {
+            // down first: t = 1 is the last time there is; up where that would put t before s
+            let changed = |factor: f64| {
+                let mut inputs = e.inputs.clone();
+                inputs.entry((*name).to_string()).and_modify(|a| a.data.iter_mut().for_each(|x| *x *= factor));
+                inputs
+            };
+            let _ = add(&model, &changed(1.0 - CHANGE)) || add(&model, &changed(1.0 + CHANGE));
+        }
+    }
+    let (down, up) = (e.config.perturbed(1.0 - CHANGE), e.config.perturbed(1.0 + CHANGE));
+    for (i, config) in down.iter().enumerate() {
+        let done = with(config).is_some_and(|m| add(&m, &e.inputs));
+        if !done && let Some(model) = up.get(i).and_then(with) {
+            add(&model, &e.inputs);
+        }
+    }
+    // where the coefficients are not among the parameters, they are what code holds in its own type
+    if e.config.entry.name == "langevin-order-n" && (e.quantity.starts_with("kernel.") || e.quantity.starts_with("process.")) {
+        for mut model in Model::coefficients_changed(&e.config, 1.0 - CHANGE) {
+            model.reading.epsilon = epsilon;
+            add(&model, &e.inputs);
+        }
+    }
+    sum
+}
+
+/// Errors in the rule's units.
+fn in_units(cells: &[Cell], got: &[f64], p: Precision, condition: &[f64]) -> Vec<f64> {
+    let one = |((c, g), s): ((&Cell, &f64), &f64)| relative(distance(*g, c.truth, p), p.unit() * (c.truth.hi.abs() + s));
+    cells.iter().zip(got).zip(condition).map(one).collect()
+}
+
+/// Whether every one of some errors is within `bound`: NaN is not, and no errors at all are not.
+fn all_within(units: &[f64], bound: f64) -> bool {
+    !units.is_empty() && units.iter().all(|u| *u <= bound)
+}
+
+/// Judges one output of an entry, and says which rows it cannot judge.
+fn judge_output<'a>(
+    e: &'a Entry,
+    models: &BTreeMap<String, Model>,
+    name: &'a str,
+    got: &'a Array,
+    n: usize,
+    unjudged: &mut Vec<Unjudged>,
+) -> Option<Unit<'a>> {
+    let declared = e.config.epsilon_added;
+    let model = |epsilon: f64| &models[&key(e, epsilon)];
+    let time = |row: usize| e.inputs.get("t").and_then(|a| a.data.get(row)).copied();
+    let mut refuse = |rows: Vec<usize>, why: String| {
+        let t = rows.first().and_then(|r| time(*r));
+        let rows = if rows.len() == n { vec![] } else { rows };
+        unjudged.push(Unjudged { entry: e.id.clone(), output: format!("{}.{name}", e.quantity), rows, t, why });
+    };
+    let (columns, plain, refused) = by_row(e, model(0.0), name, n);
+    // the declared constant has a model of its own, also where the covariance without it is singular
+    let with: Option<ByRow> = (declared > 0.0).then(|| by_row(e, model(declared), name, n));
+    let columns = if plain.is_empty() { with.as_ref().map_or(columns, |w| w.0) } else { columns };
+    let wanted = if columns == 1 { format!("({n},)") } else { format!("({n}, {columns})") };
+    let usable = !plain.is_empty() || with.as_ref().is_some_and(|w| !w.1.is_empty());
+    if usable && (got.data.len() != n * columns || (got.shape.first() != Some(&n) && n != 1)) {
+        refuse((0..n).collect(), Error::shape(format!("outputs.{name}"), &got.shape, wanted).to_string());
+        return None;
+    }
+    let values =
+        |rows: &[usize]| -> Vec<f64> { rows.iter().flat_map(|r| got.data[r * columns..(r + 1) * columns].iter().copied()).collect() };
+    let unit = |rows: Vec<usize>, cells: Vec<Cell>, class: Class, condition: Vec<f64>| {
+        let data = values(&rows);
+        let p = got.precision;
+        let errors = cells.iter().zip(&data).map(|(c, g)| relative(distance(*g, c.truth, p), size(c))).collect();
+        let units = in_units(&cells, &data, p, &condition);
+        let whole = rows.len() == n;
+        let entry = if whole { Cow::Borrowed(e) } else { Cow::Owned(restricted(e, &rows)) };
+        let shape = vec![rows.len(), columns];
+        let got = if whole { Cow::Borrowed(got) } else { Cow::Owned(Array { shape, data, precision: p }) };
+        Unit { entry, output: name, got, rows, cells, columns, class, errors, units, condition }
+    };
+    let split = |found: &ByRow| -> (Vec<usize>, Vec<Cell>) {
+        (found.1.iter().map(|(r, _)| *r).collect(), found.1.iter().flat_map(|(_, c)| c.iter().copied()).collect())
+    };
+    let right = |epsilon: f64, rows: &[usize], cells: &[Cell], slack: f64| -> (bool, bool, Vec<f64>) {
+        let data = values(rows);
+        let p = got.precision;
+        // a bound that needs no derivatives comes first: the sizes of the terms are part of the condition
+        let quick: Vec<f64> = cells.iter().map(|c| c.scale).collect();
+        if slack == 0.0 && all_within(&in_units(cells, &data, p, &quick), UNITS) {
+            return (true, false, quick);
+        }
+        let part = restricted(e, rows);
+        let full = condition(&part, epsilon, name, cells);
+        let fits = |p: Precision| {
+            !cells.is_empty()
+                && cells
+                    .iter()
+                    .zip(&data)
+                    .zip(&full)
+                    .all(|((c, g), s)| distance(*g, c.truth, p) <= UNITS * p.unit() * (c.truth.hi.abs() + s) + slack * c.cancellation)
+        };
+        (fits(p), p == Precision::F64 && fits(Precision::F32), full)
+    };
+    let mut refusals = refused;
+    let (rows, cells) = split(&(columns, plain, vec![]));
+    let mut judged = (!rows.is_empty()).then(|| {
+        let (own, single, condition) = right(0.0, &rows, &cells, 0.0);
+        let class = match (own, single) {
+            (true, _) => Class::of(got.precision),
+            (_, true) => Class::F32,
+            _ => Class::Off,
+        };
+        unit(rows, cells, class, condition)
+    });
+    let natural = judged.as_ref().is_some_and(|u| u.class == Class::of(got.precision));
+    if let Some(with) = with.filter(|w| !natural && !w.1.is_empty()) {
+        let (rows, cells) = split(&with);
+        let (own, _, with_condition) = right(declared, &rows, &cells, CANCELLATION);
+        // an output that the constant does not reach is not excused by it
+        let reaches = judged.as_ref().is_none_or(|u| {
+            let right: BTreeMap<usize, &[Cell]> = u.rows.iter().copied().zip(u.cells.chunks(columns)).collect();
+            let differs = |(a, b): (&Cell, &Cell)| (a.truth - b.truth).to_f64().abs() > F64_TOLERANCE * size(a);
+            rows.iter().zip(cells.chunks(columns)).any(|(r, with)| right.get(r).is_none_or(|c| c.iter().zip(with).any(differs)))
+        });
+        if own && reaches {
+            refusals = with.2;
+            judged = match judged {
+                // errors are shown against the truth without any epsilon, where there is one for every row
+                Some(u) if u.rows.len() == rows.len() => Some(Unit { class: Class::Eps, ..u }),
+                _ => Some(unit(rows, cells, Class::Eps, with_condition)),
+            };
+        }
+    }
+    let mut reasons: Vec<(String, Vec<usize>)> = Vec::new();
+    for (row, why) in refusals {
+        match reasons.iter_mut().find(|(w, _)| *w == why) {
+            Some((_, rows)) => rows.push(row),
+            None => reasons.push((why, vec![row])),
+        }
+    }
+    reasons.into_iter().for_each(|(why, rows)| refuse(rows, why));
+    judged
+}
+
+fn key(e: &Entry, epsilon: f64) -> String {
+    format!("{} {epsilon}", e.config.to_answers())
 }
 
 /// Judges `answers`. Classes in `accept` pass besides the precision that each array is stored in.
@@ -232,15 +607,20 @@ fn as_rows(e: &Entry) -> Entry {
 /// `progress` is called with (done, total).
 ///
 /// # Errors
-/// Inputs or outputs of the wrong shape, inputs that are not finite, times outside `[0, 1]`, unknown outputs.
-/// Outputs that are not finite are answers, and get the verdict `off`.
+/// An array without rows; nothing at all that can be judged. What cannot be judged beside other things that can (inputs of the wrong
+/// shape, times outside the clock, unknown outputs) is listed under `unjudged`. Outputs that are not finite are answers, and get the
+/// verdict `off`.
 pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize, usize)) -> Result<Report> {
     let file = answers.file.display().to_string();
+    answers.entries.iter().try_for_each(|e| not_empty(e).map_err(within(e, &file)))?;
     let entries: Vec<Entry> = answers.entries.iter().map(as_rows).collect();
     let total = entries.len();
     let mut models: BTreeMap<String, Model> = BTreeMap::new();
     let mut units = Vec::new();
     let (mut raised, mut unanswered) = (BTreeMap::<(String, String), Vec<String>>::new(), Vec::new());
+    let whole =
+        |entry: &str, output: &str, why: String| Unjudged { entry: entry.into(), output: output.into(), rows: vec![], t: None, why };
+    let mut unjudged: Vec<Unjudged> = answers.unusable.iter().map(|u| whole(&u.entry, &u.quantity, u.why.clone())).collect();
     let mut judged = 0;
     for (i, e) in entries.iter().enumerate() {
         progress(i, total);
@@ -255,56 +635,37 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
                 continue;
             }
         };
-        judged += 1;
-        let inputs = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-        for epsilon in if e.config.epsilon_added > 0.0 { vec![0.0, e.config.epsilon_added] } else { vec![0.0] } {
-            let key = format!("{} {epsilon}", e.config.to_answers());
-            if let std::collections::btree_map::Entry::Vacant(place) = models.entry(key) {
-                let mut model = Model::new(&e.config).map_err(within(e, &file))?;
-                model.reading.epsilon = epsilon;
-                place.insert(model);
-            }
-        }
-        for (name, got) in outputs {
-            let model = &models[&format!("{} 0", e.config.to_answers())];
-            let (cells, columns) = predict(&e.quantity, model, &inputs, name).map_err(within(e, &file))?;
-            let n = cells.len() / columns;
-            let fits = got.data.len() == cells.len() && (got.shape.first() == Some(&n) || n == 1);
-            if !fits {
-                let wanted = if columns == 1 { format!("({n},)") } else { format!("({n}, {columns})") };
-                return Err(within(e, &file)(Error::shape(format!("outputs.{name}"), &got.shape, wanted)));
-            }
-            let errors: Vec<f64> =
-                cells.iter().zip(&got.data).map(|(c, g)| relative(distance(*g, c.truth, got.precision), size(c))).collect();
-            let worst = errors.iter().copied().fold(0.0, f64::max);
-            let mut class = if worst <= F64_TOLERANCE { Class::F64 } else { Class::Off };
-            if class == Class::Off && e.config.epsilon_added > 0.0 {
-                let model = &models[&format!("{} {}", e.config.to_answers(), e.config.epsilon_added)];
-                let (with, _) = predict(&e.quantity, model, &inputs, name).map_err(within(e, &file))?;
-                let fits = |(c, g): (&Cell, &f64)| {
-                    distance(*g, c.truth, got.precision) <= tolerance(got.precision) * size(c) + CANCELLATION * c.cancellation
-                };
-                // an output that the constant does not reach is not excused by it
-                let reaches = cells.iter().zip(&with).any(|(a, b)| (a.truth - b.truth).to_f64().abs() > F64_TOLERANCE * size(a));
-                if reaches && with.iter().zip(&got.data).all(fits) {
-                    class = Class::Eps;
+        let given: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+        let n = rows(&e.quantity, &given);
+        let prepared = same_rows(e, n).and_then(|()| {
+            for epsilon in [0.0, e.config.epsilon_added] {
+                if let std::collections::btree_map::Entry::Vacant(place) = models.entry(key(e, epsilon)) {
+                    let mut model = Model::new(&e.config)?;
+                    model.reading.epsilon = epsilon;
+                    place.insert(model);
                 }
             }
-            if class == Class::Off && worst <= F32_TOLERANCE {
-                class = Class::F32;
-            }
-            units.push(Unit { entry: e, output: name, got, cells, columns, class, errors });
+            Ok(())
+        });
+        if let Err(error) = prepared {
+            unjudged.push(whole(&e.id, &e.quantity, error.to_string()));
+            continue;
         }
+        let before = units.len();
+        units.extend(outputs.iter().filter_map(|(name, got)| judge_output(e, &models, name, got, n, &mut unjudged)));
+        judged += usize::from(units.len() > before);
     }
-    let accepted = |u: &Unit<'_>| match u.class {
-        Class::F64 => true,
-        Class::F32 => u.got.precision != Precision::F64 || accept.contains(&Class::F32),
-        Class::Eps => accept.contains(&Class::Eps),
-        Class::Off => false,
-    };
+    if let (0, true, Some(first)) = (judged, raised.is_empty(), unjudged.first()) {
+        let more = if unjudged.len() > 1 { format!(" (and {} more)", unjudged.len() - 1) } else { String::new() };
+        return Err(Error::Format {
+            file,
+            place: format!("entry {}", first.entry),
+            problem: format!("cannot be judged: {}{more}", first.why),
+        });
+    }
+    let accepted = |u: &Unit<'_>| u.class == Class::of(u.got.precision) || (u.class != Class::Off && accept.contains(&u.class));
     // Within an array's own precision there is nothing to explain, even where it is accepted for another reason.
-    let natural = |u: &Unit<'_>| u.class == Class::F64 || (u.class == Class::F32 && u.got.precision != Precision::F64);
-    let suspects: Vec<&Unit<'_>> = units.iter().filter(|u| !natural(u)).collect();
+    let suspects: Vec<&Unit<'_>> = units.iter().filter(|u| u.class != Class::of(u.got.precision)).collect();
     let (diagnoses, unexplained) = diagnose(&suspects, &mut |done, all| progress(total * done / all.max(1), total));
     let mut groups: BTreeMap<(usize, &str, &str, Class, bool), Vec<&Unit<'_>>> = BTreeMap::new();
     for u in &units {
@@ -316,32 +677,37 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
     let raised: Vec<Raised> = raised.into_iter().map(|((quantity, message), entries)| Raised { quantity, message, entries }).collect();
     progress(total, total);
     Ok(Report {
-        schema: "cld-report/1",
+        schema: "cld-report/2",
         file,
         implementation: answers.implementation.clone(),
-        ok: lines.iter().all(|l| l.accepted) && raised.is_empty(),
+        ok: !lines.is_empty() && lines.iter().all(|l| l.accepted) && raised.is_empty() && unjudged.is_empty(),
         judged,
         accept: accept.to_vec(),
         lines,
         diagnoses,
         unexplained,
         raised,
+        unjudged,
+        ignored: answers.ignored.clone(),
         unanswered,
         not_yet: answers.not_yet.clone(),
     })
 }
 
 fn line(output: &str, process: &str, class: Class, accepted: bool, units: &[&Unit<'_>]) -> Line {
-    let worst_of = |u: &Unit<'_>| u.errors.iter().copied().fold(0.0, f64::max);
-    let worst_unit = units.iter().copied().max_by(|a, b| worst_of(a).total_cmp(&worst_of(b))).expect("a group has units");
-    let at = (0..worst_unit.errors.len()).max_by(|a, b| worst_unit.errors[*a].total_cmp(&worst_unit.errors[*b])).unwrap_or(0);
+    // the worst value among those that are finite; where there is none, the first
+    let finite = |u: &Unit<'_>, i: usize| u.got.data[i].is_finite() || u.cells[i].truth.to_f64().is_infinite();
+    let all = || units.iter().flat_map(|u| (0..u.units.len()).map(move |i| (*u, i)));
+    let larger = |a: &(&Unit<'_>, usize), b: &(&Unit<'_>, usize)| a.0.units[a.1].total_cmp(&b.0.units[b.1]);
+    let found = all().filter(|(u, i)| finite(u, *i)).max_by(larger).or_else(|| all().next());
+    let (worst_unit, at) = found.expect("a group has units, and these have values");
     let (cell, got) = (&worst_unit.cells[at], worst_unit.got.data[at]);
-    let p = worst_unit.got.precision;
     let worst = Worst {
         relative: worst_unit.errors[at],
-        ulp: relative(distance(got, cell.truth, p), ulp(size(cell), p)),
+        units: worst_unit.units[at],
+        precision: worst_unit.got.precision.name(),
         entry: worst_unit.entry.id.clone(),
-        row: at / worst_unit.columns,
+        row: worst_unit.rows[at / worst_unit.columns],
         column: at % worst_unit.columns,
         t: cell.t.is_finite().then_some(cell.t),
         got,
@@ -357,6 +723,7 @@ fn line(output: &str, process: &str, class: Class, accepted: bool, units: &[&Uni
         entries: units.len(),
         values: units.iter().map(|u| u.errors.len()).sum(),
         worst,
+        not_finite: all().filter(|(u, i)| !finite(u, *i)).count(),
         trend: trend(worst_unit),
         off_at: off_at(units),
     }
@@ -375,7 +742,7 @@ fn by_time(u: &Unit<'_>) -> BTreeMap<u64, f64> {
 /// Slope of log(error) against log(t) for t <= 1e-3, if the errors are above tolerance there and follow a power law
 /// (coefficient of determination above 0.95, or a slope below a tenth: flat).
 fn trend(u: &Unit<'_>) -> Option<f64> {
-    let tolerance = tolerance(u.got.precision);
+    let tolerance = UNITS * u.got.precision.unit();
     let points: Vec<(f64, f64)> = by_time(u)
         .into_iter()
         .map(|(t, e)| (f64::from_bits(t), e))
@@ -401,9 +768,8 @@ fn trend(u: &Unit<'_>) -> Option<f64> {
 fn off_at(units: &[&Unit<'_>]) -> String {
     let mut times: BTreeMap<u64, bool> = BTreeMap::new();
     for u in units {
-        let tolerance = tolerance(u.got.precision);
-        for (t, e) in by_time(u) {
-            *times.entry(t).or_insert(false) |= e > tolerance;
+        for (i, c) in u.cells.iter().enumerate().filter(|(_, c)| c.t.is_finite()) {
+            *times.entry(c.t.to_bits()).or_insert(false) |= u.class != Class::of(u.got.precision) && !(u.units[i] <= UNITS);
         }
     }
     let list: Vec<(f64, bool)> = times.into_iter().map(|(t, off)| (f64::from_bits(t), off)).collect();

@@ -317,7 +317,7 @@ fn spread(rows: &[usize], most: usize) -> Vec<usize> {
 
 /// What a hypothesis gives for some rows of an output, and what was answered.
 fn values(u: &Unit<'_>, model: &Model, rows: &[usize]) -> Option<(Vec<Cell>, Vec<f64>)> {
-    let subset = some_rows(u.entry, rows);
+    let subset = some_rows(&u.entry, rows);
     let inputs: Inputs<'_> = subset.iter().map(|(k, v)| (k.clone(), v)).collect();
     let (cells, _) = predict(&u.entry.quantity, model, &inputs, u.output).ok()?;
     let got: Vec<f64> = rows.iter().flat_map(|r| u.got.data[r * u.columns..(r + 1) * u.columns].iter().copied()).collect();

@@ -1,4 +1,4 @@
-//! Convolutions, direct: 3x3 and 1x1, stride 1 and 2; forward, gradient of the input, gradient of the weights.
+//! Convolutions, direct: 3x3 of stride 1 and 2, 1x1; forward, gradient of the input, gradient of the weights.
 //!
 //! Images are stored in blocks of 16 channels, each with a border of zeros one pixel wide:
 //! `(image, channel / 16, y + 1, x + 1, channel % 16)`, in the words of the field nChw16c with padding. Weights are
@@ -154,12 +154,12 @@ pub fn spread<T: Real>(input: Images, x: &[T], output: Images, y: &mut [T]) {
     }
 }
 
-/// A convolution: kernel 3 or 1, stride 1 or 2, and the images that go in and come out.
+/// A convolution: kernel 3 and stride 1 or 2, or kernel 1, and the images that go in and come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv {
     /// 3 (with a border of zeros) or 1.
     pub size: usize,
-    /// 1 or 2.
+    /// 1, or 2 for a kernel of 3.
     pub stride: usize,
     /// What goes in.
     pub input: Images,
@@ -182,8 +182,8 @@ pub enum Finish<'a, T> {
 pub type PerImage<'a, T> = Option<(&'a [T], Images)>;
 
 impl Conv {
-    /// From input, output channels, kernel size and stride; `None` unless channels are multiples of 16, the size is 1 or 3, the stride
-    /// 1 or 2, there are pixels, and all lengths can be counted.
+    /// From input, output channels, kernel size and stride; `None` unless channels are multiples of 16, the size is 3 and the stride 1 or 2,
+    /// or both 1, there are pixels, and all lengths can be counted.
     pub fn new(input: Images, channels: usize, size: usize, stride: usize) -> Option<Conv> {
         let output = Images::new(input.n, channels, input.height.div_ceil(stride.max(1)), input.width.div_ceil(stride.max(1)));
         Conv::between(input, output, size, stride)
@@ -196,9 +196,8 @@ impl Conv {
         let weights = || input.channels.checked_mul(output.channels)?.checked_mul(size * size);
         (input.fits(most)
             && output.fits(most)
-            && matches!(size, 1 | 3)
             && weights().is_some_and(|n| n <= most)
-            && matches!(stride, 1 | 2)
+            && matches!((size, stride), (3, 1 | 2) | (1, 1))
             && input.n == output.n
             && output.height == input.height.div_ceil(stride)
             && output.width == input.width.div_ceil(stride))
@@ -253,7 +252,12 @@ impl Conv {
     pub fn forward_on<T: Real>(&self, set: Set, x: &[T], w: &[T], bias: &[T], per_image: PerImage<T>, finish: Finish<T>, y: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
         self.check_added(bias, per_image, finish);
-        (T::loops().conv)(set, Forward { conv: *self, x, w, bias, per_image, finish, y });
+        let task = Forward { conv: *self, x, w, bias, per_image, finish, y };
+        match (self.size, self.stride) {
+            (3, 1) => (T::loops().conv_three)(set, three::Kind(task)),
+            (3, _) => (T::loops().conv_half)(set, half::Kind(task)),
+            _ => (T::loops().conv_one)(set, one::Kind(task)),
+        }
     }
 
     /// `dw = sum over images and pixels of x dy`, added to what is there if `add`. Panics on slices that the shapes do not fit.
@@ -274,7 +278,7 @@ impl Conv {
 /// Numbers that the loops keep in the second-level cache: 2^17 bytes of f32.
 const CACHED: usize = 1 << 15;
 
-pub(super) struct Forward<'a, T> {
+struct Forward<'a, T> {
     conv: Conv,
     x: &'a [T],
     w: &'a [T],
@@ -293,35 +297,39 @@ struct Row {
     y_at: usize,
 }
 
-impl<T: Real> Task for Forward<'_, T> {
-    type Out = ();
-    #[inline(always)]
-    fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(mut self) {
-        let even = self.conv.output.blocks().is_multiple_of(2);
-        match (<T::Of<D, S> as Lane>::WIDTH, even) {
-            (16, true) => self.all::<T::Of<D, S>, 1, 2>(),
-            (16, false) => self.all::<T::Of<D, S>, 1, 1>(),
-            (8, _) => self.all::<T::Of<D, S>, 2, 1>(),
-            (4, _) => self.all::<T::Of<D, S>, 4, 1>(),
-            (2, _) => self.all::<T::Of<D, S>, 8, 1>(),
-            _ => self.all::<T::Of<D, S>, 16, 1>(),
+/// The forward loop for one kind of kernel, in a module of its own: what a module has is compiled by one core.
+macro_rules! kind {
+    ($module:ident, $size:literal, $stride:literal) => {
+        pub(super) mod $module {
+            use super::{Forward, Lane, Real, Task};
+
+            pub(in crate::simd) struct Kind<'a, T>(pub(super) Forward<'a, T>);
+
+            impl<T: Real> Task for Kind<'_, T> {
+                type Out = ();
+                #[inline(always)]
+                fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(mut self) {
+                    let even = self.0.conv.output.blocks().is_multiple_of(2);
+                    match (<T::Of<D, S> as Lane>::WIDTH, even) {
+                        (16, true) => self.0.blocks::<T::Of<D, S>, 1, 2, $size, $stride>(),
+                        (16, false) => self.0.blocks::<T::Of<D, S>, 1, 1, $size, $stride>(),
+                        (8, _) => self.0.blocks::<T::Of<D, S>, 2, 1, $size, $stride>(),
+                        (4, _) => self.0.blocks::<T::Of<D, S>, 4, 1, $size, $stride>(),
+                        (2, _) => self.0.blocks::<T::Of<D, S>, 8, 1, $size, $stride>(),
+                        _ => self.0.blocks::<T::Of<D, S>, 16, 1, $size, $stride>(),
+                    }
+                }
+            }
         }
-    }
+    };
 }
 
-impl<T: Real> Forward<'_, T> {
-    /// V vectors make a block; B blocks of outputs at a time.
-    #[inline(always)]
-    fn all<L: Lane<Item = T>, const V: usize, const B: usize>(&mut self) {
-        match (self.conv.size, self.conv.stride) {
-            (3, 1) => self.blocks::<L, V, B, 3, 1>(),
-            (3, _) => self.blocks::<L, V, B, 3, 2>(),
-            (_, 1) => self.blocks::<L, V, B, 1, 1>(),
-            _ => self.blocks::<L, V, B, 1, 2>(),
-        }
-    }
+kind!(three, 3, 1);
+kind!(half, 3, 2);
+kind!(one, 1, 1);
 
-    /// Some images at a time that stay in the cache; for each, all blocks of outputs.
+impl<T: Real> Forward<'_, T> {
+    /// Some images at a time that stay in the cache; for each, all blocks of outputs, B at a time. V vectors make a block.
     #[inline(always)]
     fn blocks<L: Lane<Item = T>, const V: usize, const B: usize, const K: usize, const S: usize>(&mut self) {
         let (input, output) = (self.conv.input, self.conv.output);
@@ -650,13 +658,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Every shape at and around the tiles' edges: widths 1 to 32, one to three blocks, both sizes and strides. Every second one has images
+    /// Every shape at and around the tiles' edges: widths 1 to 32, one to three blocks, all kinds of kernels. Every second one has images
     /// that are further apart than they are long.
     fn shapes() -> Vec<Conv> {
         let mut all = vec![];
         for (h, w) in [(1, 1), (2, 3), (3, 4), (5, 6), (4, 7), (5, 7), (2, 8), (2, 13), (3, 14), (2, 15), (1, 29), (1, 32)] {
             for (i, o) in [(16, 16), (16, 32), (48, 16), (32, 48)] {
-                for (size, stride) in [(3, 1), (3, 2), (1, 1), (1, 2)] {
+                for (size, stride) in [(3, 1), (3, 2), (1, 1)] {
                     let mut c = Conv::new(Images::new(3, i, h, w), o, size, stride).unwrap();
                     if all.len() % 2 == 1 {
                         c = Conv::between(apart(c.input, 16), apart(c.output, 5), size, stride).unwrap();
@@ -782,7 +790,7 @@ mod tests {
         #[test]
         fn random_shapes(
             (n, i, o) in (0..4usize, 1..4usize, 1..4usize), (h, w) in (1..6usize, 1..34usize),
-            size in prop::sample::select(vec![1usize, 3]), stride in 1..3usize, gaps in (0..50usize, 0..50usize), double: bool,
+            (size, stride) in prop::sample::select(vec![(3usize, 1usize), (3, 2), (1, 1)]), gaps in (0..50usize, 0..50usize), double: bool,
         ) {
             let (n, i, o, h, w) = if cfg!(miri) { (n.min(2), i.min(2), 1, h.min(2), w.min(5)) } else { (n, i, o, h, w) };
             let c = Conv::new(Images::new(n, 16 * i, h, w), 16 * o, size, stride).unwrap();
@@ -887,6 +895,7 @@ mod tests {
         let wrong = [
             Conv { size: 2, ..c },
             Conv { size: 5, ..c },
+            Conv { size: 1, stride: 2, input: i, output: Images::new(2, 32, 2, 3) },
             Conv { stride: 0, ..c },
             Conv { stride: 2, ..c },
             Conv { stride: 3, ..c },

@@ -130,6 +130,49 @@ pub trait Task {
     type Out;
     /// Runs with lanes `D` of doubles and `S` of singles, of one instruction set.
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) -> Self::Out;
+
+    // The loop for each set. As methods they are compiled with the module of their task, so that all cores have some; functions of
+    // this module or of `x86` would all be with it, on one core.
+
+    /// With lanes of one float.
+    #[doc(hidden)]
+    #[inline(never)]
+    fn scalar(self) -> Self::Out
+    where
+        Self: Sized,
+    {
+        self.run::<f64, f32>()
+    }
+
+    /// With lanes of 256 bits.
+    ///
+    /// # Safety
+    /// The machine must have AVX2 and FMA.
+    #[doc(hidden)]
+    #[cfg(target_arch = "x86_64")]
+    #[inline(never)]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(self) -> Self::Out
+    where
+        Self: Sized,
+    {
+        self.run::<x86::F64x4, x86::F32x8>()
+    }
+
+    /// With lanes of 512 bits.
+    ///
+    /// # Safety
+    /// The machine must have AVX-512 F and DQ, AVX2 and FMA.
+    #[doc(hidden)]
+    #[cfg(target_arch = "x86_64")]
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
+    unsafe fn avx512(self) -> Self::Out
+    where
+        Self: Sized,
+    {
+        self.run::<x86::F64x8, x86::F32x16>()
+    }
 }
 
 /// Runs a task with the widest vectors.
@@ -138,13 +181,13 @@ pub fn wide<T: Task>(task: T) -> T::Out {
     match Set::current() {
         // SAFETY: `current` is a set that `available` has found on this machine.
         #[cfg(target_arch = "x86_64")]
-        Set::Avx512 => unsafe { x86::avx512(task) },
+        Set::Avx512 => unsafe { task.avx512() },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Set::Avx2 => unsafe { x86::avx2(task) },
+        Set::Avx2 => unsafe { task.avx2() },
         #[cfg(target_arch = "aarch64")]
         Set::Neon => neon::neon(task),
-        _ => task.run::<f64, f32>(),
+        _ => task.scalar(),
     }
 }
 
@@ -153,13 +196,25 @@ pub fn wide_on<T: Task>(set: Set, task: T) -> T::Out {
     match set {
         // SAFETY: the machine has it.
         #[cfg(target_arch = "x86_64")]
-        Set::Avx512 if set.available() => unsafe { x86::avx512(task) },
+        Set::Avx512 if set.available() => unsafe { task.avx512() },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Set::Avx2 if set.available() => unsafe { x86::avx2(task) },
+        Set::Avx2 if set.available() => unsafe { task.avx2() },
         #[cfg(target_arch = "aarch64")]
         Set::Neon => neon::neon(task),
-        _ => task.run::<f64, f32>(),
+        _ => task.scalar(),
+    }
+}
+
+/// [`wide_on`] with AVX2 for AVX-512, which is then not compiled for this task.
+fn up_to_avx2_on<T: Task>(set: Set, task: T) -> T::Out {
+    match set {
+        // SAFETY: the machine has it: with AVX-512 there is AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 | Set::Avx2 if set.available() => unsafe { task.avx2() },
+        #[cfg(target_arch = "aarch64")]
+        Set::Neon => neon::neon(task),
+        _ => task.scalar(),
     }
 }
 
@@ -171,13 +226,7 @@ pub fn single<T: Task>(task: T) -> T::Out {
         // SAFETY: `current` is a set that `available` has found on this machine.
         return unsafe { x86::fma(task) };
     }
-    portable(task)
-}
-
-/// Out of line, so that the way to [`single`] is a load, a comparison and a call.
-#[inline(never)]
-fn portable<T: Task>(task: T) -> T::Out {
-    task.run::<f64, f32>()
+    task.scalar() // out of line: the way here is a load, a comparison and a call
 }
 
 struct Call<F>(F);

@@ -3,7 +3,7 @@
 
 use super::lane::Sealed;
 use super::pointwise::{ADD, DOWN, SET, UP};
-use super::{Lane, Set, conv, matrix, norm, pointwise, wide_on, winograd};
+use super::{Lane, Set, conv, matrix, norm, pointwise, up_to_avx2_on, wide_on, winograd};
 
 /// f32 or f64.
 pub trait Real: Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Debug + Send + Sync + 'static {
@@ -26,7 +26,9 @@ pub trait Real: Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Deb
 /// A task on a given instruction set, for each of the network's loops.
 #[doc(hidden)]
 pub struct Loops<T> {
-    pub(super) conv: for<'a> fn(Set, conv::Forward<'a, T>),
+    pub(super) conv_three: for<'a> fn(Set, conv::three::Kind<'a, T>),
+    pub(super) conv_half: for<'a> fn(Set, conv::half::Kind<'a, T>),
+    pub(super) conv_one: for<'a> fn(Set, conv::one::Kind<'a, T>),
     pub(super) conv_weights: for<'a> fn(Set, conv::Weights<'a, T>),
     pub(super) norm: for<'a> fn(Set, norm::Forward<'a, T>),
     pub(super) norm_back: for<'a> fn(Set, norm::Backward<'a, T>),
@@ -51,16 +53,16 @@ pub struct Loops<T> {
     pub(super) down: for<'a> fn(Set, pointwise::Rows<'a, T, DOWN>),
 }
 
-/// The loops of one type, in a static of this crate.
+/// The loops of one type, in a static of this crate, run by the given function.
 macro_rules! loops {
-    ($t:ty, $($name:ident),*) => {
+    ($t:ty, $run:ident, $($name:ident),*) => {
         fn loops() -> &'static Loops<$t> {
-            static ALL: Loops<$t> = Loops { $($name: |set, task| wide_on(set, task)),* };
+            static ALL: Loops<$t> = Loops { $($name: |set, task| $run(set, task)),* };
             &ALL
         }
     };
-    ($t:ty) => {
-        loops!($t, conv, conv_weights, norm, norm_back, winograd_weights, winograd_in, winograd_out, winograd_back, winograd_sums, product, softmax, softmax_back, silu, silu_back, add_scaled, scale, adam, squares, channel_sums, add, set, up, down);
+    ($t:ty, $run:ident) => {
+        loops!($t, $run, conv_three, conv_half, conv_one, conv_weights, norm, norm_back, winograd_weights, winograd_in, winograd_out, winograd_back, winograd_sums, product, softmax, softmax_back, silu, silu_back, add_scaled, scale, adam, squares, channel_sums, add, set, up, down);
     };
 }
 
@@ -87,7 +89,7 @@ macro_rules! exp {
 
 impl Real for f32 {
     type Of<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>> = S;
-    loops!(f32);
+    loops!(f32, wide_on);
     const ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
     #[inline(always)]
     fn of(x: f64) -> f32 {
@@ -112,7 +114,8 @@ impl Real for f64 {
     fn f64(self) -> f64 {
         self
     }
-    loops!(f64);
+    // what gradients are held against, not what trains: one set beside the scalar one is half the code to compile
+    loops!(f64, up_to_avx2_on);
     // ln 2 rounded to 40 bits, and the rest. Remainder r^14/14! < 5e-18.
     exp!(
         f64,

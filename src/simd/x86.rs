@@ -1,24 +1,12 @@
 //! Lanes of AVX2 with FMA, and of AVX-512 (F and DQ). Thin: one intrinsic per operation.
 //!
-//! The intrinsics need their instruction set. A lane of these types comes into being only inside [`avx2`] and
-//! [`avx512`], which are called only where the set was found: that is the safety argument of every block here.
+//! The intrinsics need their instruction set. A lane of these types comes into being only inside `Task::avx2` and
+//! `Task::avx512`, which are called only where the set was found: that is the safety argument of every block here.
 
 use super::Task;
 use super::lane::{Lane, Sealed, lanes};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
-
-/// Runs a task with lanes of 256 bits.
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn avx2<T: Task>(task: T) -> T::Out {
-    task.run::<F64x4, F32x8>()
-}
-
-/// Runs a task with lanes of 512 bits.
-#[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
-pub(super) fn avx512<T: Task>(task: T) -> T::Out {
-    task.run::<F64x8, F32x16>()
-}
 
 /// Runs a task with lanes of one float, multiply-add in hardware.
 #[target_feature(enable = "avx2,fma")]

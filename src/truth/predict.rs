@@ -9,9 +9,8 @@ use super::reverse;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::Array;
-use crate::process::{AnyLaw, AnyProcess, Custom, erase};
+use crate::process::{AnyLaw, AnyProcess, custom};
 use crate::schedule::{Schedule, Span};
-use crate::small::Mat;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -218,6 +217,34 @@ impl Model {
         })
     }
 
+    /// The models with one coefficient of drift or noise multiplied by `factor`, one for each that is not 0.
+    pub fn coefficients_changed(c: &Config, factor: f64) -> Vec<Model> {
+        let Ok(p) = c.process() else { return vec![] };
+        let (k, f, g) = (p.channels(), p.drift(), p.noise_at(0.0));
+        let changed = |m: &[f64], i: usize| {
+            let mut m = m.to_vec();
+            m[i] *= factor;
+            if i % k != i / k && m[i % k * k + i / k] != 0.0 {
+                m[i % k * k + i / k] = m[i];
+            }
+            m
+        };
+        let drifts = (0..k * k).filter(|i| f[*i] != 0.0).map(|i| {
+            let mut f = f.clone();
+            f[i] *= factor;
+            (f, g.clone())
+        });
+        let noises = (0..k * k).filter(|i| g[*i] != 0.0).map(|i| (f.clone(), changed(&g, i)));
+        drifts
+            .chain(noises)
+            .filter_map(|(f, g)| {
+                let mut model = Model::new(c).ok()?;
+                model.replace(custom(&f, &g, k, p.mass()).ok()?);
+                Some(model)
+            })
+            .collect()
+    }
+
     /// Another process in its place.
     pub fn replace(&mut self, process: Box<dyn AnyProcess>) {
         self.process = process;
@@ -261,10 +288,6 @@ impl Model {
 
     /// The model of SSCS's analytic part: drift `S F^T S^-1`, the same noise, no initial variance.
     pub(super) fn reversed(&self) -> Result<&Model> {
-        fn custom<const K: usize>(f: &[f64], g: &[f64]) -> Result<Box<dyn AnyProcess>> {
-            let of = |v: &[f64]| Mat::<K>::build(|i, j| v[i * K + j]);
-            erase(Custom::new(of(f), of(g), 1.0)?)
-        }
         if let Some(m) = self.reversed.get() {
             return Ok(m);
         }
@@ -277,12 +300,7 @@ impl Model {
             terms.fold(Dd::ZERO, |a, x| a + x).to_f64()
         };
         let drift: Vec<f64> = (0..k * k).map(|n| entry(n / k, n % k)).collect();
-        let process = match k {
-            1 => custom::<1>(&drift, &g),
-            2 => custom::<2>(&drift, &g),
-            3 => custom::<3>(&drift, &g),
-            _ => custom::<4>(&drift, &g),
-        }?;
+        let process = custom(&drift, &g, k, 1.0)?;
         let model = Model {
             process,
             schedule: self.schedule,

@@ -2,8 +2,6 @@
 //! process and flag is there.
 
 use cld_sgm::check::answers::{Answer, read_answers};
-use cld_sgm::check::answers::{Answer, read_answers};
-use cld_sgm::check::compare::judge;
 use cld_sgm::check::compare::judge;
 use cld_sgm::data::{Component, Mixture};
 use cld_sgm::diffusion::Diffusion;
@@ -16,6 +14,8 @@ use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::{Denoise, Grid, Memory, Stepper, entry};
 use cld_sgm::score::{Conversion, Gaussian, MixtureScore, Parametrisation, Score};
 use cld_sgm::truth::config::Config;
+use cld_sgm::truth::predict::{CHANNELS, NOT_YET, QUANTITIES};
+use cld_sgm::truth::reverse::OPTIONS;
 use cld_sgm::vectors::generate::{NOTES, Request, SUITES, generate};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

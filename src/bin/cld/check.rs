@@ -4,7 +4,8 @@ use crate::show::{BAD, BOLD, Bar, GOOD, WARN, print, short, styled, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
 use cld_sgm::check::answers::read_answers;
-use cld_sgm::check::compare::{Class, F32_TOLERANCE, F64_TOLERANCE, Line, Report, judge, time};
+use cld_sgm::check::compare::{Class, Line, Report, UNITS, judge, time};
+use cld_sgm::error::{escaped, shown};
 use cld_sgm::files::Limits;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -134,7 +135,7 @@ fn text(r: &Report, full: bool) -> String {
                 l.process.clone(),
                 l.values.to_string(),
                 short(l.worst.relative),
-                short(l.worst.ulp),
+                format!("{} {}", short(l.worst.units), l.worst.precision),
                 at,
                 l.worst.entry.clone(),
                 trend,
@@ -143,10 +144,12 @@ fn text(r: &Report, full: bool) -> String {
             ]
         })
         .collect();
-    out += &table(&["quantity", "process", "values", "worst rel", "worst ulp", "at", "in", "t->0", "off at", "verdict"], &rows);
+    out += &table(&["quantity", "process", "values", "worst rel", "units", "at", "in", "t->0", "off at", "verdict"], &rows);
     let _ = writeln!(
         out,
-        "\nClasses: f64 {F64_TOLERANCE:e}, f32 {F32_TOLERANCE:e} relative; eps: right with the declared epsilon_added on every variance."
+        "
+A value is right within {UNITS} units of its type (inputs and parameters may be off by as many); eps: right with the declared
+epsilon_added on every variance."
     );
     if !r.diagnoses.is_empty() {
         let _ = writeln!(out, "\n{}", styled(BOLD, "Likely mistakes"));
@@ -169,11 +172,47 @@ fn text(r: &Report, full: bool) -> String {
             let _ = writeln!(out, "     {} x{}: {:?} ({})", x.quantity, x.entries.len(), x.message, x.entries.join(", "));
         }
     }
+    if !r.unjudged.is_empty() {
+        let _ = writeln!(out, "\n{}", styled(BAD, "Cannot be judged"));
+        for u in r.unjudged.iter().take(12) {
+            let rows = match u.rows.as_slice() {
+                [] => String::new(),
+                [one] => format!(", row {one}"),
+                [first, ..] => format!(", {} rows from {first} on", u.rows.len()),
+            };
+            let t = u.t.map_or(String::new(), |t| format!(", t = {}", time(t)));
+            let _ = writeln!(out, "     {} {}{rows}{t}: {}", shown(&u.entry), shown(&u.output), escaped(&u.why));
+        }
+        if r.unjudged.len() > 12 {
+            let _ = writeln!(out, "     and {} more (--json lists all)", r.unjudged.len() - 12);
+        }
+    }
+    if !r.ignored.is_empty() {
+        let _ = writeln!(out, "\n{}", styled(WARN, "Not used"));
+        for line in r.ignored.iter().take(12) {
+            let _ = writeln!(out, "     {}", escaped(line));
+        }
+        if r.ignored.len() > 12 {
+            let _ = writeln!(out, "     and {} more (--json lists all)", r.ignored.len() - 12);
+        }
+    }
     if !r.not_yet.is_empty() {
         let _ = writeln!(out, "\n{} {}", styled(BOLD, "Not yet covered, not judged:"), list(r));
     }
     if !r.unanswered.is_empty() {
         let _ = writeln!(out, "\n{} {} of {} entries", styled(BOLD, "Not answered:"), r.unanswered.len(), r.unanswered.len() + r.judged);
+    }
+    for l in r.lines.iter().filter(|l| l.not_finite > 0) {
+        let _ = writeln!(
+            out,
+            "\n{} {} of {} values of {}.{} ({})",
+            styled(BAD, "Not finite:"),
+            l.not_finite,
+            l.values,
+            l.quantity,
+            l.output,
+            l.process
+        );
     }
     let lines = r.lines.iter().filter(|l| !l.accepted).count();
     let raised: usize = r.raised.iter().map(|x| x.entries.len()).sum();
@@ -181,7 +220,8 @@ fn text(r: &Report, full: bool) -> String {
         styled(GOOD, &format!("all within tolerance: {} entries, {} outputs", r.judged, r.lines.iter().map(|l| l.entries).sum::<usize>()))
     } else {
         let raised = if raised > 0 { format!(", {raised} entries raised an error") } else { String::new() };
-        styled(BAD, &format!("{lines} of {} outputs off{raised}", r.lines.len()))
+        let unjudged = if r.unjudged.is_empty() { String::new() } else { format!(", {} not judged", r.unjudged.len()) };
+        styled(BAD, &format!("{lines} of {} outputs off{raised}{unjudged}", r.lines.len()))
     };
     let _ = writeln!(out, "\n{sum}");
     out
