@@ -89,7 +89,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (any::<u16>(), prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(i, b)| Change::Insert(i, b)),
         1 => (any::<u16>(), any::<u16>(), any::<u8>()).prop_map(|(a, b, n)| Change::Copy(a, b, n)),
         2 => (any::<u16>(), prop_oneof![Just(u32::MAX), Just(1 << 31), any::<u32>(), 0..100u32]).prop_map(|(i, n)| Change::Size(i, n)),
-        2 => (any::<u16>(), prop::sample::select(&words[..])).prop_map(|(i, w)| Change::Words(i, w)),
+        2 => (any::<u16>(), prop::sample::select(words.to_vec())).prop_map(|(i, w)| Change::Words(i, w)),
     ]
 }
 
@@ -175,7 +175,7 @@ fn headers_of_any_text() {
 fn texts_of_any_bytes() {
     let pieces =
         ["[", "]", "{", "}", "\"a\":", ",", "1e999", "NaN", "-Infinity", "\"\\ud800\"", "null", "0.1", "\u{feff}", "\"", "\n", " "];
-    let pieces = prop::collection::vec(prop::sample::select(&pieces[..]), 0..200).prop_map(|p| p.concat().into_bytes());
+    let pieces = prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..200).prop_map(|p| p.concat().into_bytes());
     let strategy = prop_oneof![pieces, prop::collection::vec(any::<u8>(), 0..200)];
     let mut runner = proptest::test_runner::TestRunner::new(cases(4000));
     let run = runner.run(&strategy, |bytes| {
