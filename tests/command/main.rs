@@ -3,5 +3,6 @@
 mod cli;
 mod help;
 mod samples;
+mod files;
 mod train;
 mod train_cli;

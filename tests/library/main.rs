@@ -26,6 +26,8 @@ mod audit;
 #[cfg(feature = "cli")]
 mod diagnosis;
 #[cfg(feature = "cli")]
+mod files;
+#[cfg(feature = "cli")]
 mod images;
 #[cfg(feature = "cli")]
 mod mistakes;

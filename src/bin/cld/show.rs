@@ -4,6 +4,8 @@
 use crate::Result;
 use anstyle::{AnsiColor, Style};
 use cld_sgm::{Diffusion, Error};
+use cld_sgm::Error;
+use cld_sgm::error::escaped;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -23,7 +25,7 @@ pub fn styled(style: Style, text: &str) -> String {
 /// Writes to standard output, colours only if that is a terminal.
 ///
 /// # Errors
-/// Standard output that cannot be written to, such as a full disk, or that is closed: what was not read cannot have been understood.
+/// Standard output that cannot be written to, such as a full disk, or a pipe that nobody reads any more.
 pub fn print(text: &str) -> Result<()> {
     let mut out = anstream::stdout().lock();
     out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()).map_err(|e| {
@@ -35,28 +37,30 @@ pub fn print(text: &str) -> Result<()> {
     })
 }
 
-/// `text` without control characters but those of our own styles: a second net for what is printed of files.
+/// `text` with everything escaped that could change a terminal, but for line ends and our own styles: a second net for what is printed
+/// of files.
 fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c.is_control() && c != '\n') {
-        out.push_str(&rest[..at]);
+    loop {
+        let at = rest.find(['\n', '\x1b']).unwrap_or(rest.len());
+        out += &escaped(&rest[..at]);
         rest = &rest[at..];
         // a style is `ESC [ numbers m`
-        let style = rest.strip_prefix("\x1b[").and_then(|r| r.find(|c: char| !c.is_ascii_digit() && c != ';')).map(|n| n + 2);
-        let end = match style {
-            Some(n) if rest.as_bytes()[n] == b'm' => n + 1,
-            _ => rest.chars().next().map_or(0, char::len_utf8),
+        let numbers = |r: &str| r.find(|c: char| !c.is_ascii_digit() && c != ';').filter(|n| r[*n..].starts_with('m'));
+        let keep = match (rest.chars().next(), rest.strip_prefix("\x1b[").and_then(numbers)) {
+            (None, _) => return out,
+            (_, Some(n)) => &rest[..n + 3],
+            (Some('\n'), _) => "\n",
+            _ => "",
         };
-        let (piece, after) = rest.split_at(end);
-        if piece.ends_with('m') {
-            out.push_str(piece);
-        } else {
-            out.extend(piece.chars().flat_map(char::escape_debug));
+        out += keep;
+        rest = &rest[keep.len()..];
+        if keep.is_empty() {
+            out += &escaped(&rest[..1]);
+            rest = &rest[1..];
         }
-        rest = after;
     }
-    out + rest
 }
 
 /// A plain table: columns aligned, no frame, two spaces between. Cells may hold styles.
