@@ -136,10 +136,14 @@ fn misread(data: &[f64], of_data: [f64; 2]) -> Option<(String, String)> {
     }
     let least = data.iter().filter(|x| **x == low).count();
     if least >= n.div_ceil(20).max(2) && low > -0.95 && of_data[0] < -0.9 {
-        return Some((format!("exactly {low}, the least of them, in {least} of {n} values: a background in another range"), state(low, high)));
+        return Some((
+            format!("exactly {low}, the least of them, in {least} of {n} values: a background in another range"),
+            state(low, high),
+        ));
     }
     let outside = data.iter().filter(|x| x.abs() > 1.0).count();
-    (2 * outside > n).then(|| (format!("outside [-1, 1] in {outside} of {n} values, from {low} to {high}"), state(low.floor(), high.ceil())))
+    (2 * outside > n)
+        .then(|| (format!("outside [-1, 1] in {outside} of {n} values, from {low} to {high}"), state(low.floor(), high.ceil())))
 }
 
 #[cfg(test)]
@@ -215,7 +219,9 @@ mod tests {
         let levels: Vec<f64> = (0..n).map(level).collect();
         let right: Vec<f64> = levels.iter().map(|k| 2.0 * k / 16.0 - 1.0).collect();
         let scaled = |a: f64, b: f64| -> Vec<f64> { levels.iter().map(|k| a + (b - a) * k / 16.0).collect() };
-        for (low, high) in [(0.0, 16.0), (0.0, 255.0), (0.0, 1.0), (0.0, 254.5), (-0.5, 0.5), (-0.4242, 2.8215), (-128.0, 127.0), (0.25, 0.75)] {
+        for (low, high) in
+            [(0.0, 16.0), (0.0, 255.0), (0.0, 1.0), (0.0, 254.5), (-0.5, 0.5), (-0.4242, 2.8215), (-128.0, 127.0), (0.25, 0.75)]
+        {
             let data = scaled(low, high);
             let said = refused(&shape, &data, &GREY);
             assert!(said.contains("--range=") && said.contains("[-1, 1]"), "{low} {high}: {said}");

@@ -161,6 +161,9 @@ mod tests {
         for directions in [usize::MAX, usize::MAX / 2 + 1, 1 << 40] {
             assert!(sliced(&[1.0, 2.0], &[1.0, 2.0], 2, 1, directions, 0).unwrap_err().to_string().contains("`directions`"));
         }
-        assert!(sliced(&[1e300, 2.0], &[1.0, -1e300], 2, 2, 5, 0).is_ok_and(|e| !e.value.is_nan()) && sliced(&[], &[], usize::MAX, 1, 5, 0).is_err());
+        assert!(
+            sliced(&[1e300, 2.0], &[1.0, -1e300], 2, 2, 5, 0).is_ok_and(|e| !e.value.is_nan())
+                && sliced(&[], &[], usize::MAX, 1, 5, 0).is_err()
+        );
     }
 }

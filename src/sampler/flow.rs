@@ -278,13 +278,7 @@ pub fn dormand_prince(f: &mut RightHandSide, y: &mut [f64], from: f64, to: f64, 
 ///
 /// # Errors
 /// As [`dormand_prince`].
-pub fn dormand_prince_within(
-    f: &mut RightHandSide,
-    y: &mut [f64],
-    (from, to): (f64, f64),
-    tolerance: f64,
-    most: Most,
-) -> Result<Counts> {
+pub fn dormand_prince_within(f: &mut RightHandSide, y: &mut [f64], (from, to): (f64, f64), tolerance: f64, most: Most) -> Result<Counts> {
     check("tolerance", tolerance, (1e-14..=1.0).contains(&tolerance), "1e-14 to 1")?;
     check("from", from, true, "a finite number")?;
     check("to", to, true, "a finite number")?;

@@ -30,7 +30,9 @@ fn registries() -> Vec<(&'static str, Vec<&'static str>)> {
 /// Items of lists: what stands between commas, colons, brackets and full stops.
 fn items(text: &str) -> Vec<String> {
     let one = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    one.split([',', ':', '(', ')', ';', '.']).map(|s| s.trim().trim_start_matches("or a toy ").trim_start_matches("or ").to_string()).collect()
+    one.split([',', ':', '(', ')', ';', '.'])
+        .map(|s| s.trim().trim_start_matches("or a toy ").trim_start_matches("or ").to_string())
+        .collect()
 }
 
 /// Each option of a help text, with its words.

@@ -137,11 +137,9 @@ fn samples_are_checked() {
     (0..7).for_each(|i| over[100 * i] = 1.25);
     file(&at, "x", "<f8", &[60, 64], &doubles(&over));
     assert!(eval(&[]).contains("7 of 3840 values clamped"));
-    for (more, words) in [
-        (["--range", "1,0"], ["`range`", "LOW,HIGH"]),
-        (["--range", "0"], ["`range`", "LOW,HIGH"]),
-        (["--n", "61"], ["`n` is 61", "60"]),
-    ] {
+    for (more, words) in
+        [(["--range", "1,0"], ["`range`", "LOW,HIGH"]), (["--range", "0"], ["`range`", "LOW,HIGH"]), (["--n", "61"], ["`n` is 61", "60"])]
+    {
         refused(&[&["eval", path(&at), "--data", "digits"], &more[..]].concat(), &words);
     }
     // points have no range, and are not whole numbers

@@ -83,8 +83,7 @@ fn optimum_is_off(loss: &Loss, t: f64, deviations: &[f64]) -> f64 {
     // unit vectors: x_0, the velocities' normals, the noise
     let all = 2 * k;
     let unit = |i: usize| -> Vec<f64> { (0..all).map(|r| f64::from(r == i)).collect() };
-    let u0: Vec<Vec<f64>> =
-        (0..k).map(|i| unit(i).iter().map(|e| e * if i == 0 { size } else { deviations[i] }).collect()).collect();
+    let u0: Vec<Vec<f64>> = (0..k).map(|i| unit(i).iter().map(|e| e * if i == 0 { size } else { deviations[i] }).collect()).collect();
     let noise: Vec<Vec<f64>> = (0..k).map(|i| unit(k + i)).collect();
     let start = if loss.objective() == Objective::DSM { views(&u0) } else { vec![&u0[0][..]] };
     let at = loss.at(t).unwrap();
@@ -93,8 +92,7 @@ fn optimum_is_off(loss: &Loss, t: f64, deviations: &[f64]) -> f64 {
     at.target(&views(&noise), &mut views_mut(&mut target)).unwrap();
     let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let second: Vec<f64> = (0..k * k).map(|n| product(&u[n / k], &u[n % k])).collect();
-    let trained: Vec<Vec<f64>> =
-        target.iter().map(|y| solve(&second, &(0..k).map(|j| product(y, &u[j])).collect::<Vec<_>>())).collect();
+    let trained: Vec<Vec<f64>> = target.iter().map(|y| solve(&second, &(0..k).map(|j| product(y, &u[j])).collect::<Vec<_>>())).collect();
     // the exact score of unit states, as noise: e = -L^T s on the noised channels
     let states: Vec<Vec<f64>> = (0..k).map(|i| (0..k).map(|r| f64::from(r == i)).collect()).collect();
     let mut score = vec![vec![0.0; k]; m];
@@ -102,9 +100,8 @@ fn optimum_is_off(loss: &Loss, t: f64, deviations: &[f64]) -> f64 {
     let lower = kernel_values(d.process(), d.schedule(), loss.objective(), 0.0, t).unwrap().chol_lower;
     let mut off: f64 = 0.0;
     for (i, row) in trained.iter().enumerate() {
-        let exact: Vec<f64> = (0..k)
-            .map(|r| -(0..m).map(|j| lower[d.noised()[j] * k + d.noised()[i]] * score[j][r]).sum::<f64>())
-            .collect();
+        let exact: Vec<f64> =
+            (0..k).map(|r| -(0..m).map(|j| lower[d.noised()[j] * k + d.noised()[i]] * score[j][r]).sum::<f64>()).collect();
         let largest = exact.iter().fold(0.0, |a: f64, x| a.max(x.abs()));
         for (a, b) in row.iter().zip(&exact) {
             let e = (a - b).abs() / largest;
@@ -210,7 +207,18 @@ fn the_trainer_begins_from_it() {
         let graph = Arc::new(net::<f32>(k, m));
         let p: Vec<f32> = (0..graph.layout().len()).map(|i| 0.4 * (i as f32 * 1.3 + 0.2).sin()).collect();
         let zeros = vec![0.0; p.len()];
-        let adam = Adam { rate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, warm_up: 0, cool_down: 0, end: 10, clip: f64::INFINITY, decay: 0.0, average: 0.0 };
+        let adam = Adam {
+            rate: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            warm_up: 0,
+            cool_down: 0,
+            end: 10,
+            clip: f64::INFINITY,
+            decay: 0.0,
+            average: 0.0,
+        };
         let plan = Plan {
             graph,
             loss: loss.clone(),

@@ -1,9 +1,9 @@
 //! `cld compare`: error against evaluations of the score, every sampler.
 
+use crate::names::GAUSSIAN;
 use crate::sample::spacing;
 use crate::setting::Setting;
 use crate::show::{BOLD, Bar, note_prior, print, short, styled, table, threads, writable};
-use crate::names::GAUSSIAN;
 use crate::{Outcome, Result, names};
 use cld_sgm::sampler::compare::{Comparison, Found, Row};
 use cld_sgm::sampler::{REGISTRY, entry};
