@@ -18,7 +18,7 @@ pub struct Diffusion {
     noised: Vec<usize>,
 }
 
-/// How far the law at t = 1 is from the prior, from which samplers start and likelihoods count. Formula: diffusion.prior_gap.
+/// How far the law at t = 1 is from the prior, from which samplers start and likelihoods count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PriorGap {
     /// What is left of the data's mean: `Phi_i0` of the channel where it is largest in units of the prior's deviation.

@@ -6,6 +6,7 @@ mod support;
 mod batch;
 mod initial_law;
 mod likelihood;
+mod log_det;
 mod losses;
 mod mixture_orders;
 mod oracles;
