@@ -20,8 +20,8 @@ import math
 import numpy as np
 import torch
 
-NODES = 28  # of the quadrature, which is then exact to float64 for all early times
-LATE = 2.0  # early: until exp(-2 slow tau) is exp(-2 LATE)
+NODES = 32  # of the quadrature, which is then exact for all early times, in float64 too
+TINY = torch.finfo(torch.float32).tiny
 LOG_TAU = math.log(2 * math.pi)
 
 
@@ -119,14 +119,16 @@ class Process:
     def transition(self, tau):
         """Mean matrix, covariance and its Cholesky factor."""
         phi = self.phi(tau)
-        late = (self.slow * tau > LATE)[:, None, None]
-        a = self.roots(torch.where(late[:, 0, 0], LATE / self.slow, tau))
-        size = a.abs().amax(1, keepdim=True)  # squares of what is as small as t^1.5 would underflow
+        last = self.channels / self.slow  # early until then; with more channels S - Phi S Phi^T is near singular for longer
+        late = (tau > last)[:, None, None]
+        a = self.roots(torch.minimum(tau, last))
+        size = a.abs().amax(1, keepdim=True).clamp(min=TINY)  # squares of what is as small as t^1.5 would underflow
         r = torch.linalg.qr(a / size, mode="r").R
         lower = (r * r.diagonal(dim1=-2, dim2=-1).sign()[..., None] * size).transpose(-1, -2)
         rest = self.stationary - phi @ self.stationary @ phi.transpose(-1, -2)
         rest = torch.where(late, rest, self.stationary)
-        return phi, torch.where(late, rest, a.transpose(-1, -2) @ a), torch.where(late, torch.linalg.cholesky(rest), lower)
+        cov, lower = torch.where(late, rest, a.transpose(-1, -2) @ a), torch.where(late, torch.linalg.cholesky(rest), lower)
+        return phi, cov, lower
 
     def reversed(self):
         """The analytic part of SSCS: drift S F^T S^-1, the same noise and stationary law."""
@@ -180,6 +182,13 @@ class Cld(Process):
         else:
             last = c - a * s
         return matrix([[c + a * s, s / self.mass], [-s, last]])
+
+    def transition(self, tau):
+        phi, cov, lower = super().transition(tau)
+        xv = 2 * self.rate * phi[:, 1, 0] ** 2  # positive, and exact where its double zeros are
+        cov[:, 0, 1] = cov[:, 1, 0] = xv
+        lower[:, 1, 0] = xv / lower[:, 0, 0].clamp(min=TINY)
+        return phi, cov, lower
 
 
 class Psld(Process):
