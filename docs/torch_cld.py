@@ -29,21 +29,17 @@ LOG_TAU = math.log(2 * math.pi)
 
 
 class Linear:
-    """b(t) = b0 + b1 t."""
+    """b(t) = b0 + b1 t, and constant b."""
 
     def __init__(self, p):
-        self.b0, self.b1 = p["b0"], p["b1"]
+        self.b0 = p["b0"] if "b0" in p else p["b"]
+        self.b1 = p.get("b1", 0.0)
 
     def rate(self, t):
-        return self.b0 + self.b1 * t
+        return self.b0 + self.b1 * t  # a constant rate has the shape of t, too
 
     def integral(self, s, t):
         return (t - s) * (self.b0 + self.b1 / 2 * (t + s))
-
-
-class Constant(Linear):
-    def __init__(self, p):
-        self.b0, self.b1 = p["b"], torch.zeros_like(p["b"])
 
 
 class Cosine:
@@ -81,7 +77,7 @@ class Geometric:
         return self.low**2 * torch.exp(self.growth * s) * torch.expm1(self.growth * (t - s))
 
 
-SCHEDULES = {"linear": Linear, "constant": Constant, "cosine": Cosine, "geometric-sigma": Geometric}
+SCHEDULES = {"linear": Linear, "constant": Linear, "cosine": Cosine, "geometric-sigma": Geometric}
 
 
 # Processes: du = F u b dt + G sqrt(b) dW on K channels
@@ -95,13 +91,10 @@ def matrix(rows):
 
 
 class Process:
-    """A linear SDE with a stationary law. Needs `drift`, `noise` (the diagonal of G G^T), `stationary`, `slow` and `phi`."""
+    """A linear SDE with a stationary law: `drift` F, `noise` (the diagonal of G G^T), `stationary` S, the `slow` rate at which
+    it forgets, and `phi`, exp(F tau). HSM's initial velocity has the variance gamma mass."""
 
     channels, mass, gamma = 2, 1.0, None
-
-    def phi(self, tau):
-        """exp(F tau)."""
-        raise NotImplementedError
 
     def noise_at(self, start):
         return self.noise
@@ -139,6 +132,8 @@ class Process:
 
 
 class Reversed(Process):
+    """S F^T S^-1."""
+
     def __init__(self, forward):
         self.forward, self.channels, self.mass = forward, forward.channels, forward.mass
         self.noise, self.stationary, self.slow = forward.noise, forward.stationary, forward.slow
@@ -171,16 +166,15 @@ class Cld(Process):
         """e^(-a tau) [[C + a S, S/M], [-S, C - a S]], C = cosh(d tau), S = sinh(d tau)/d, d^2 = delta of either sign."""
         a, d = self.rate, self.delta.abs().sqrt()
         z = d * tau
+        e = torch.exp(-self.slow * tau)
         if self.delta > 0:
-            e, gone = torch.exp(-self.slow * tau), torch.expm1(-2 * z)
+            gone = torch.expm1(-2 * z)
             c, s = e * (1 + gone / 2), -e * gone / (2 * d)
         else:
-            e = torch.exp(-a * tau)
             c, s = e * torch.cos(z), e * tau * torch.sinc(z / math.pi)
-        if self.delta > 0:  # C - a S cancels where C is a S: e^(-slow tau) (d - a)/(2d) + e^(-fast tau) (d + a)/(2d)
-            last = e * ((1 + gone) * (a + d) - self.slow) / (2 * d) if d > 0.1 * a else c - a * s
-        else:
-            last = c - a * s
+        last = c - a * s
+        if d > 0.1 * a and self.delta > 0:  # this cancels late: C - a S = e^(-slow tau) (d - a)/(2d) + e^(-fast tau) (d + a)/(2d)
+            last = e * ((1 + gone) * (a + d) - self.slow) / (2 * d)
         return matrix([[c + a * s, s / self.mass], [-s, last]])
 
     def transition(self, tau):
@@ -316,19 +310,12 @@ def build(p, one):
 def rank_one(lower, column):
     """Cholesky factor of L L^T + c c^T: L times that of I + w w^T, w = L^-1 c, whose entries are products of w's."""
     w = solve(lower, column[..., None])[..., 0]
-    zero = torch.zeros_like(w[:, :1])
-    r = torch.cat([zero, torch.hypot(torch.ones_like(zero), cumulative(w))], -1)
-    r[:, 0] = 1.0
+    r = [torch.ones_like(w[:, 0])]
+    for i in range(w.shape[1]):
+        r.append(torch.hypot(r[-1], w[:, i]))
+    r = torch.stack(r, -1)
     inner = torch.tril(w[:, :, None] * (w / (r[:, 1:] * r[:, :-1]))[:, None, :], -1)
     return lower @ (inner + torch.diag_embed(r[:, 1:] / r[:, :-1]))
-
-
-def cumulative(w):
-    """Norms of the first i entries."""
-    out = [w[:, 0].abs()]
-    for i in range(1, w.shape[1]):
-        out.append(torch.hypot(out[-1], w[:, i]))
-    return torch.stack(out, -1)
 
 
 def solve(lower, b):
@@ -599,23 +586,40 @@ def answer(entry, g, dtype):
     return {"u_next": m.sscs(t, g["s"], g["u"], lambda u: g["score"], (g["noise_1"], g["noise_2"]), twice)}
 
 
+def answers(folder, dtype=torch.float32, change=lambda entry: entry):
+    """Answers to all entries, as tensors; `change` sees each entry first."""
+    manifest = json.load(open(f"{folder}/manifest.json"))
+    inputs = np.load(f"{folder}/inputs.npz")
+    out = {}
+    for entry in map(change, manifest["entries"]):
+        if skipped(entry):
+            continue
+        given = {name: torch.from_numpy(inputs[array]).to(dtype) for name, array in entry["inputs"].items()}
+        for name, value in answer(entry, given, dtype).items():
+            if name in entry["outputs"]:
+                whole = name in ("matrix", "factor", "cov", "inverse")
+                out[entry["outputs"][name]] = value.flatten(1) if value.dim() == 3 and not whole else value
+    return out
+
+
+def skipped(entry):
+    """With an initial variance, v and the further channels are almost known from x at early times: beyond two channels the updates
+    above lose that, and the kernel is not answered."""
+    p = entry["process"]
+    return p.get("order", 2) > 2 and p["objective"] == "hsm" and entry["quantity"].startswith("kernel.")
+
+
+def save(folder, arrays, dtype="float32"):
+    np.savez(f"{folder}/answers.npz", **{name: value.numpy().astype(dtype) for name, value in arrays.items()})
+    print(f"{len(arrays)} arrays written to {folder}/answers.npz")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", help="where `cld vectors` wrote")
     parser.add_argument("--dtype", choices=["float32", "float64", "float16"], default="float32", help="float16: float32's answers, rounded")
     args = parser.parse_args()
-    dtype = torch.float64 if args.dtype == "float64" else torch.float32
-    manifest = json.load(open(f"{args.folder}/manifest.json"))
-    inputs = np.load(f"{args.folder}/inputs.npz")
-    answers = {}
-    for entry in manifest["entries"]:
-        given = {name: torch.from_numpy(inputs[array]).to(dtype) for name, array in entry["inputs"].items()}
-        for name, value in answer(entry, given, dtype).items():
-            if name in entry["outputs"]:
-                value = value.flatten(1) if value.dim() == 3 and name not in ("matrix", "factor", "cov", "inverse") else value
-                answers[entry["outputs"][name]] = value.numpy().astype(args.dtype)
-    np.savez(f"{args.folder}/answers.npz", **answers)
-    print(f"{len(answers)} arrays written to {args.folder}/answers.npz")
+    save(args.folder, answers(args.folder, torch.float64 if args.dtype == "float64" else torch.float32), args.dtype)
 
 
 if __name__ == "__main__":
