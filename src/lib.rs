@@ -41,7 +41,7 @@
 //! | [`error`] | the one error type: field, value, what is allowed |
 //! | [`worst`] | the worst of errors: NaN is worse than any number, nothing is no pass |
 //! | [`simd`] | vectors of floats, instruction sets, normals and paths many at a time |
-//! | [`nn`] | networks: layers, U-Net, perceptrons, Adam |
+//! | `nn` | networks: layers, U-Net, perceptrons, Adam (feature `nn`) |
 //! | [`dd`] | double-word arithmetic, 106 bits |
 //! | [`small`] | matrices on the stack, K <= 4 |
 //! | [`special`] | `e^-x`, incomplete gammas, without cancellation |
@@ -81,6 +81,7 @@ pub mod kernel;
 pub mod likelihood;
 pub mod loss;
 pub mod metrics;
+#[cfg(feature = "nn")]
 pub mod nn;
 pub mod process;
 pub mod sampler;

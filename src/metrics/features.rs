@@ -177,7 +177,7 @@ mod tests {
         use crate::simd::normal::normal_pair;
 
         fn numbers(set: &ImageSet) -> Vec<f64> {
-            set.rows(&(0..set.len()).collect::<Vec<_>>(), 0, &Dither::new(1, false))
+            set.rows(&(0..set.len()).collect::<Vec<_>>(), 0, &Dither::new(1, false)).unwrap()
         }
 
         /// Catches features that do not tell good from bad: the distance of one half of the digits to the other against that

@@ -90,13 +90,17 @@ fn checksum<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u8])>, metadata: &B
 /// Writes a checkpoint whole or not at all: a temporary file in the same folder, synced, then renamed.
 ///
 /// # Errors
-/// A folder that cannot be written to, a full disk: what was there before is untouched.
+/// A folder that cannot be written to, a full disk, weights that are not finite: what was there before is untouched.
 pub fn write(path: &Path, config: &Config, graph: &Graph<f32>, state: &State, so_far: SoFar) -> Result<()> {
     stage(path, config, graph, state, so_far)?.commit()
 }
 
 /// The same but for the last step, the renaming.
 pub(super) fn stage(path: &Path, config: &Config, graph: &Graph<f32>, state: &State, so_far: SoFar) -> Result<Staged> {
+    // what could not be read again must not take the place of what can
+    if parts(state).iter().any(|part| part.iter().any(|x| !x.is_finite())) {
+        return Err(Error::NonFinite { step: state.step as usize, t: 0.0 });
+    }
     let layout = graph.layout();
     let mut tensors: Vec<(String, &[usize], Vec<u8>)> = vec![];
     for (prefix, numbers) in PREFIXES.iter().zip(parts(state)) {

@@ -345,7 +345,7 @@ impl Run {
             Error::NonFinite { step, .. } => Error::Format {
                 file: self.folder.path.display().to_string(),
                 place: format!("step {step}"),
-                problem: format!("the loss or its gradient is not finite (a smaller adam.rate or adam.clip may help); {at}"),
+                problem: format!("the loss, its gradient or a weight is not finite (a smaller adam.rate or adam.clip may help); {at}"),
             },
             other => other,
         }

@@ -223,7 +223,7 @@ fn mixtures_have_their_exact_density() {
         let score = MixtureScore::new(d.clone(), data);
         let law = |u: &[&[f64]], out: &mut [f64]| score.log_density(1.0, u, out);
         let mut u = start(&d, 2);
-        u[0] = score.mixture().sample(4, 4);
+        u[0] = score.mixture().sample(4, 4).unwrap();
         let mut exact = vec![0.0; 4];
         score.log_density(EPS, &views(&u), &mut exact).unwrap();
         let l = Likelihood::new(&d, 2, EPS, 1e-11, Terminal::Law(&law)).unwrap();

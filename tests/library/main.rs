@@ -4,11 +4,11 @@
 mod support;
 
 mod batch;
+mod initial_law;
 mod likelihood;
+mod log_det;
 mod losses;
 mod mixture_orders;
-mod nn;
-mod nn_torch;
 mod oracles;
 mod orders;
 mod properties;
@@ -17,10 +17,17 @@ mod sampler;
 mod score;
 mod simd;
 
+#[cfg(feature = "nn")]
+mod nn;
+#[cfg(feature = "nn")]
+mod nn_torch;
+
 #[cfg(feature = "cli")]
 mod audit;
 #[cfg(feature = "cli")]
 mod diagnosis;
+#[cfg(feature = "cli")]
+mod files;
 #[cfg(feature = "cli")]
 mod images;
 #[cfg(feature = "cli")]

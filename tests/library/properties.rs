@@ -105,6 +105,9 @@ impl AnyProcess for Planted {
     fn mass(&self) -> f64 {
         self.0.mass()
     }
+    fn initial(&self, gamma: f64) -> Vec<f64> {
+        self.0.initial(gamma)
+    }
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
         (self.1)(&*self.0, on, gamma)
     }

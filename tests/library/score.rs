@@ -153,7 +153,7 @@ fn three() -> Mixture {
 fn points(diffusion: &Diffusion, mixture: &Mixture, t: f64, rows: usize) -> Vec<Vec<f64>> {
     let (k, d) = (diffusion.channels(), mixture.dim());
     let kernel = diffusion.kernel(t).unwrap();
-    let x = mixture.sample(3, rows);
+    let x = mixture.sample(3, rows).unwrap();
     let wave = |n: usize, a: usize| 1.7 * (1.3 * n as f64 + 2.1 * a as f64).sin();
     (0..k)
         .map(|a| {

@@ -3,12 +3,15 @@
 use crate::show::{BAD, print, styled, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
+use cld_sgm::files::read_text;
 use cld_sgm::files::{Limits, read_text};
+use cld_sgm::vectors::accuracy::{Bound, Corrections, Table};
 use cld_sgm::vectors::accuracy::{Bound, Table};
 use std::path::{Path, PathBuf};
 
 /// Measure this program's own kernels and schedules against high-precision tables.
 ///
+/// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current folder, as in a clone of the repository.
 /// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current folder, as in a clone of the
 /// repository.
 #[derive(clap::Args)]
