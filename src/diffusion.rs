@@ -18,6 +18,47 @@ pub struct Diffusion {
     noised: Vec<usize>,
 }
 
+/// How far the law at t = 1 is from the prior, from which samplers start and likelihoods count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PriorGap {
+    /// What is left of the data's mean: `Phi_i0` of the channel where it is largest in units of the prior's deviation.
+    pub mean: f64,
+    /// That channel.
+    pub channel: usize,
+    /// The prior's deviation of it.
+    pub deviation: f64,
+    /// Variance given the data over the prior's, of the channel where it is furthest from 1.
+    pub variance: f64,
+    /// That channel.
+    pub variance_channel: usize,
+    /// `B(0,1)`, the integral of the rate.
+    pub clock: f64,
+}
+
+impl PriorGap {
+    /// Whether samples of data of deviation 1 can tell: more than a twentieth of the prior's deviation, or a hundredth of a variance.
+    pub fn unmet(&self) -> bool {
+        !(self.mean.abs() <= 0.05 * self.deviation && (self.variance - 1.0).abs() <= 0.01)
+    }
+}
+
+impl std::fmt::Display for PriorGap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let channel = |i: usize| ["x", "v", "a", "j"].get(i).copied().unwrap_or("?");
+        write!(
+            f,
+            "the mean of {} at t = 1 is still {:.3} of the data's (the prior's deviation is {:.3}), the variance of {} is {:.3} of the \
+             prior's; the schedule's integral is {:.3}",
+            channel(self.channel),
+            self.mean.abs(),
+            self.deviation,
+            channel(self.variance_channel),
+            self.variance,
+            self.clock
+        )
+    }
+}
+
 impl Diffusion {
     /// From its parts; `gamma` is 0 for a process without velocity.
     ///
@@ -66,6 +107,12 @@ impl Diffusion {
         self.gamma
     }
 
+    /// Variances of the channels at t = 0 given the data: 0 of x, `gamma M` of v and every further channel. The one law that kernels,
+    /// training, losses and likelihoods begin from. Formula: kernel.initial.
+    pub fn initial(&self) -> Vec<f64> {
+        self.process.initial(self.gamma)
+    }
+
     /// K, the number of channels.
     pub fn channels(&self) -> usize {
         self.process.channels()
@@ -99,6 +146,27 @@ impl Diffusion {
     /// Covariance of the prior, from which samplers start.
     pub fn prior(&self) -> Vec<f64> {
         self.process.prior(self.clock(1.0))
+    }
+
+    /// How far the law at t = 1 is from the prior.
+    ///
+    /// # Errors
+    /// As [`kernel`](Self::kernel).
+    pub fn prior_gap(&self) -> Result<PriorGap> {
+        let (kernel, prior, k) = (self.kernel(1.0)?, self.prior(), self.channels());
+        let deviation = |i: usize| prior[i * (k + 1)].sqrt();
+        let left = |i: &usize| kernel.mean[i * k].abs() / deviation(*i);
+        let ratio = |i: usize| kernel.cov[i * (k + 1)] / prior[i * (k + 1)];
+        let most = |size: &dyn Fn(&usize) -> f64| (0..k).max_by(|a, b| size(a).total_cmp(&size(b))).unwrap_or(0);
+        let (channel, variance_channel) = (most(&left), most(&|i| (ratio(*i) - 1.0).abs()));
+        Ok(PriorGap {
+            mean: kernel.mean[channel * k],
+            channel,
+            deviation: deviation(channel),
+            variance: ratio(variance_channel),
+            variance_channel,
+            clock: self.clock(1.0),
+        })
     }
 
     /// The marginal kernel given `x_0`, velocities marginalised (HSM with this `gamma`): the law that exact scores need.

@@ -57,6 +57,15 @@ pub enum Error {
         /// Time of the step.
         t: f64,
     },
+    /// A computation that would take longer than is allowed, given up.
+    Unfinished {
+        /// What was computed.
+        what: Cow<'static, str>,
+        /// The time that it had reached.
+        t: f64,
+        /// The reason, with figures.
+        why: String,
+    },
     /// The operating system refused a file operation.
     Io {
         /// The path.
@@ -148,6 +157,7 @@ impl fmt::Display for Error {
             Error::Format { file, place: at, problem } => write!(f, "{}: {}: {}", escaped(file), place(at), line(problem)),
             Error::Degenerate { what, why } => write!(f, "{} does not exist in f64: {}", place(what), line(why)),
             Error::NonFinite { step, t } => write!(f, "a value that is not finite at step {step}, time {t}"),
+            Error::Unfinished { what, t, why } => write!(f, "{} is given up at t = {t:e}: {}", escaped(what), line(why)),
             Error::Io { path, problem } => write!(f, "{}: {}", escaped(path), line(problem)),
         }
     }

@@ -39,8 +39,9 @@
 //! | floor | what |
 //! |---|---|
 //! | [`error`] | the one error type: field, value, what is allowed |
+//! | [`worst`] | the worst of errors: NaN is worse than any number, nothing is no pass |
 //! | [`simd`] | vectors of floats, instruction sets, normals and paths many at a time |
-//! | [`nn`] | networks: layers, U-Net, perceptrons, Adam |
+//! | `nn` | networks: layers, U-Net, perceptrons, Adam (feature `nn`) |
 //! | [`dd`] | double-word arithmetic, 106 bits |
 //! | [`small`] | matrices on the stack, K <= 4 |
 //! | [`special`] | `e^-x`, incomplete gammas, without cancellation |
@@ -80,6 +81,7 @@ pub mod kernel;
 pub mod likelihood;
 pub mod loss;
 pub mod metrics;
+#[cfg(feature = "nn")]
 pub mod nn;
 pub mod process;
 pub mod sampler;
@@ -96,6 +98,7 @@ pub mod train;
 pub mod truth;
 #[cfg(feature = "cli")]
 pub mod vectors;
+pub mod worst;
 
 pub use diffusion::Diffusion;
 pub use error::{Error, Result};

@@ -342,14 +342,22 @@ impl<'a> Likelihood<'a> {
         Ok(Joint { values: values.collect(), end, counts })
     }
 
-    /// Variance of the velocity a process starts with.
-    fn velocity_variance(&self) -> Result<f64> {
-        let variance = self.diffusion.gamma() * self.diffusion.process().mass();
-        if variance > 0.0 {
-            Ok(variance)
+    /// Variances of the velocities (v and every further channel) a process starts with.
+    fn velocity_variances(&self) -> Result<Vec<f64>> {
+        let variances = self.diffusion.initial().split_off(1);
+        if !variances.is_empty() && variances.iter().all(|v| *v > 0.0) {
+            Ok(variances)
         } else {
             Err(Error::parameter("gamma", self.diffusion.gamma(), "above 0, for a process with a velocity"))
         }
+    }
+
+    /// Standard normals, one vector for each velocity, as velocities.
+    fn velocities(&self, mut normals: Vec<Vec<f64>>) -> Result<Vec<Vec<f64>>> {
+        for (v, variance) in normals.iter_mut().zip(self.velocity_variances()?) {
+            v.iter_mut().for_each(|v| *v *= variance.sqrt());
+        }
+        Ok(normals)
     }
 
     /// Entropy of the velocities of a row, `dim (K - 1)/2 log(2 pi e gamma M)`. Formula: likelihood.velocity_entropy.
@@ -358,14 +366,14 @@ impl<'a> Likelihood<'a> {
     /// # Errors
     /// A diffusion without velocity, or with gamma 0.
     pub fn velocity_entropy(&self) -> Result<f64> {
-        let log = (std::f64::consts::TAU * std::f64::consts::E * self.velocity_variance()?).ln();
-        Ok(0.5 * (self.dim * (self.diffusion.channels() - 1)) as f64 * log)
+        let log = |v: &f64| (std::f64::consts::TAU * std::f64::consts::E * v).ln();
+        Ok(0.5 * self.dim as f64 * self.velocity_variances()?.iter().map(log).sum::<f64>())
     }
 
     /// `log q(v)` of each row.
     fn velocity_log_density(&self, v: &[&[f64]], out: &mut [f64]) -> Result<()> {
-        let (k, variance) = (v.len(), self.velocity_variance()?);
-        let diagonal: Vec<f64> = (0..k * k).map(|e| if e % (k + 1) == 0 { variance } else { 0.0 }).collect();
+        let (k, variances) = (v.len(), self.velocity_variances()?);
+        let diagonal: Vec<f64> = (0..k * k).map(|e| if e % (k + 1) == 0 { variances[e / k] } else { 0.0 }).collect();
         normal_log_density(&diagonal, self.dim, v, out)
     }
 
@@ -381,10 +389,8 @@ impl<'a> Likelihood<'a> {
         if draws < 2 {
             return Err(Error::parameter("draws", draws, "at least 2"));
         }
-        let variance = self.velocity_variance()?;
-        let k = self.diffusion.channels();
-        let mut u = draw(seed, b"velocity", k - 1, n * draws);
-        u.iter_mut().flatten().for_each(|v| *v *= variance.sqrt());
+        let u = draw(seed, b"velocity", self.diffusion.channels() - 1, n * draws);
+        let mut u = self.velocities(u)?;
         let repeated = x.chunks(self.dim).flat_map(|row| row.repeat(draws)).collect();
         u.insert(0, repeated);
         let slices: Vec<&[f64]> = u.iter().map(Vec::as_slice).collect();
@@ -432,10 +438,10 @@ impl<'a> Likelihood<'a> {
     /// As [`evidence`](Self::evidence) and [`velocity_entropy`](Self::velocity_entropy).
     pub fn evidence_bound(&self, score: &dyn Score, x: &[f64], times: usize, draws: usize, seed: u64) -> Result<Vec<Estimate>> {
         let n = self.length("x", &[x], 1)?;
-        let deviation = self.velocity_variance()?.sqrt();
+        self.velocity_variances()?;
         let start = |d: u64| {
-            let mut u = draw(seed.wrapping_add(d), b"evidvelo", self.diffusion.channels() - 1, n);
-            u.iter_mut().flatten().for_each(|v| *v *= deviation);
+            let u = draw(seed.wrapping_add(d), b"evidvelo", self.diffusion.channels() - 1, n);
+            let mut u = self.velocities(u).unwrap_or_default();
             u.insert(0, x.to_vec());
             u
         };

@@ -117,6 +117,24 @@ impl<const K: usize, T: Scalar + Copy> Mat<K, T> {
         Self::build(|i, j| self[(i, j)] * c)
     }
 
+    /// Determinant, by the first row's minors.
+    pub fn det(&self) -> T {
+        fn minor<const K: usize, T: Scalar + Copy>(m: &Mat<K, T>, row: usize, columns: &[usize]) -> T {
+            let mut sum = T::of(if columns.is_empty() { 1.0 } else { 0.0 });
+            for (p, &c) in columns.iter().enumerate() {
+                let others: Vec<usize> = columns.iter().copied().filter(|o| *o != c).collect();
+                let term = m[(row, c)] * minor(m, row + 1, &others);
+                sum = if p % 2 == 0 { sum + term } else { sum - term };
+            }
+            sum
+        }
+        match K {
+            1 => self[(0, 0)],
+            2 => self[(0, 0)] * self[(K - 1, K - 1)] - self[(0, K - 1)] * self[(K - 1, 0)],
+            _ => minor(self, 0, &(0..K).collect::<Vec<_>>()),
+        }
+    }
+
     /// `A S A^T`, symmetric by construction (the upper triangle is computed, the lower copied).
     pub fn sandwich(&self, s: &Self) -> Self {
         let a = self.matmul(s);

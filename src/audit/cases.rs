@@ -91,6 +91,9 @@ impl<const K: usize> LinearSde<K> for Typed<'_, K> {
     fn mass(&self) -> f64 {
         self.0.mass()
     }
+    fn log_det(&self, on: Span, gamma: f64, _: &Moments<K>) -> f64 {
+        self.0.moments(on, gamma).log_det
+    }
     fn noise_at(&self, start: f64) -> Mat<K> {
         matrix(&self.0.noise_at(start))
     }

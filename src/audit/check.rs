@@ -1,12 +1,15 @@
-//! A claim with its evidence at hand: what most families of claims are made of.
+//! Claims and what they are judged by: what most families of claims are made of.
 //!
-//! What is costly is computed once; judging is arithmetic, with or without a planted error, so that an error can be planted
-//! in every claim in turn. A family is a file in [`claims`](super::claims) and a line in its list.
+//! What a family claims is data, there before anything is computed; what is costly is computed once, and only if it is asked for;
+//! judging is arithmetic, with or without a planted error, so that an error can be planted in every claim in turn. A family is a
+//! file in [`claims`](super::claims) and a line in its list.
 
-use super::claim::{Claim, Evidence, Figure, Method, Plant};
+use super::claim::{Claim, Compared, Evidence, Figure, Plant, share};
 use super::orders::{self, Measured};
 use super::stats::{level, p_normal, shift_caught, z_chi_squared, z_of};
-use crate::error::Result;
+use crate::dd::Dd;
+use crate::error::{Error, Result};
+use crate::worst::worse;
 
 /// A number held against another without noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,11 +50,26 @@ pub struct Sampled {
     pub unit: f64,
 }
 
+/// A number held against a truth of more digits than f64 has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// Time.
+    pub at: f64,
+    /// The crate's value.
+    pub found: f64,
+    /// The truth, in double words where the method has that many digits.
+    pub truth: Dd,
+    /// The size of the terms: the truth's own, or that of its largest terms where they cancel.
+    pub scale: f64,
+}
+
 /// What a claim is judged by.
 #[derive(Clone, Debug)]
 pub enum Points {
     /// Without noise.
     Near(Vec<Near>),
+    /// Without noise, against double words: the pairs and the relative tolerance.
+    Pairs(Vec<Pair>, f64),
     /// By sampling: two-sided tests that share the run's false-alarm probability.
     Sampled(Vec<Sampled>),
     /// An order of convergence.
@@ -61,37 +79,27 @@ pub enum Points {
 /// A claim and its points.
 #[derive(Clone, Debug)]
 pub struct Check {
-    id: String,
-    formula: &'static str,
-    statement: String,
-    method: Method,
-    reason: String,
+    claim: Claim,
     points: Points,
 }
 
 impl Check {
-    /// A claim without noise; `name` is `case/entry`.
-    pub fn near(name: &str, formula: &'static str, method: Method, statement: String, reason: &str, points: Vec<Near>) -> Check {
-        let id = format!("{name}/{}", method.name());
-        Check { id, formula, statement, method, reason: reason.into(), points: Points::Near(points) }
-    }
-
-    /// A claim by sampling; `name` is `case/entry`.
-    pub fn sampled(name: &str, formula: &'static str, statement: String, points: Vec<Sampled>) -> Check {
-        let method = Method::Sampled;
-        let id = format!("{name}/{}", method.name());
-        Check { id, formula, statement, method, reason: String::new(), points: Points::Sampled(points) }
-    }
-
-    /// An order of convergence.
-    pub fn order(m: Measured) -> Check {
-        let reason = String::new();
-        Check { id: m.id(), formula: m.formula, statement: String::new(), method: Method::Order, reason, points: Points::Order(m) }
+    /// Claims with their points, in the same order.
+    ///
+    /// # Errors
+    /// More of the one than of the other.
+    pub fn all(claims: Vec<Claim>, points: Vec<Points>) -> Result<Vec<Check>> {
+        if claims.len() != points.len() {
+            let name = claims.first().map_or(String::new(), |c| format!(", {} and further", c.id));
+            let why = format!("{} claims{name}, but evidence for {}", claims.len(), points.len());
+            return Err(Error::Degenerate { what: "evidence for every claim".into(), why });
+        }
+        Ok(claims.into_iter().zip(points).map(|(claim, points)| Check { claim, points }).collect())
     }
 
     /// Id of the claim.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.claim.id
     }
 
     /// Tests by sampling that the claim makes.
@@ -100,78 +108,134 @@ impl Check {
     }
 
     /// The claim, judged with or without a planted error; `tests` is the number of tests of the whole audit.
-    pub fn evidence(&self, tests: usize, plant: Option<&Plant>) -> Evidence {
-        let near = match &self.points {
-            Points::Order(m) => return orders::evidence(m, plant),
-            Points::Near(p) => Some(p),
-            Points::Sampled(_) => None,
-        };
-        let mut e = Evidence {
-            claim: Claim {
-                id: self.id.clone(),
-                formula: self.formula.into(),
-                statement: self.statement.clone(),
-                method: self.method,
-                tolerance: self.reason.clone(),
-            },
-            figures: vec![],
-            p: vec![],
-            worst: 0.0,
-            power: 0.0,
-            holds: true,
-        };
-        // NaN must not hide
-        let add = |e: &mut Evidence, at: f64, found: f64, expected: f64, deviation: f64, size: f64| {
-            e.figures.push(Figure { at, found, expected, deviation });
-            e.worst = if size.is_nan() { f64::INFINITY } else { e.worst.max(size) };
-        };
-        if let Some(points) = near {
-            for p in points {
-                let found = Plant::apply(plant, &self.id, p.found, p.unit);
-                let error = (found - p.expected).abs();
-                let deviation = if error == 0.0 { 0.0 } else { error / p.tolerance };
-                add(&mut e, p.at, found, p.expected, deviation, deviation);
-                e.power = e.power.max((p.tolerance + (p.found - p.expected).abs()) / p.unit);
+    ///
+    /// # Errors
+    /// A claim without points.
+    pub fn evidence(&self, tests: usize, plant: Option<&Plant>) -> Result<Evidence> {
+        let mut claim = self.claim.clone();
+        let id = &self.claim.id;
+        let compared = match &self.points {
+            Points::Order(m) => return orders::evidence(claim, m, plant),
+            Points::Near(points) => points.iter().map(|p| p.judged(id, plant)).collect(),
+            Points::Pairs(pairs, tolerance) => pairs.iter().map(|p| p.judged(*tolerance, id, plant)).collect(),
+            Points::Sampled(points) => {
+                claim.tolerance = super::stats::in_words(tests);
+                let alpha = level(tests);
+                let (critical, caught) = (z_of(alpha), shift_caught(alpha));
+                points.iter().map(|p| p.judged(critical, caught, id, plant)).collect()
             }
-        } else if let Points::Sampled(points) = &self.points {
-            let alpha = level(tests);
-            let (critical, caught) = (z_of(alpha), shift_caught(alpha));
-            e.claim.tolerance =
-                format!("{critical:.2} standard errors: probability {alpha:.1e} of a false alarm, 1e-6 for all {tests} tests together");
-            for p in points {
-                let expected = Plant::apply(plant, &self.id, p.expected, p.unit);
-                let (z, shift) = match p.law {
-                    Law::Normal(se) => ((p.found - expected) / se, p.unit / se),
-                    Law::ChiSquared(n) => (z_chi_squared(n * p.found / expected, n), (0.5 * n).sqrt() * p.unit / p.expected),
-                };
-                add(&mut e, p.at, p.found, expected, z, z.abs() / critical);
-                e.p.push(p_normal(z));
-                e.power = e.power.max(caught / shift.abs());
-            }
-        }
-        e.holds = e.worst <= 1.0;
-        e
+        };
+        Evidence::new(claim, compared)
     }
 }
 
-/// The claims of one case: what is computed together, and shared out among the threads.
+impl Near {
+    fn judged(&self, id: &str, plant: Option<&Plant>) -> Compared {
+        let found = Plant::apply(plant, id, self.found, self.unit);
+        let share = share(found - self.expected, self.expected, self.tolerance);
+        Compared {
+            figure: Figure { at: self.at, found, expected: self.expected, deviation: share },
+            share,
+            power: Some((self.tolerance + (self.found - self.expected).abs()) / self.unit),
+            p: None,
+        }
+    }
+}
+
+impl Pair {
+    fn judged(&self, tolerance: f64, id: &str, plant: Option<&Plant>) -> Compared {
+        let found = Plant::apply(plant, id, self.found, self.found);
+        let allowed = tolerance * self.scale;
+        let share = share((Dd::from(found) - self.truth).to_f64(), self.truth.hi, allowed);
+        let own = (Dd::from(self.found) - self.truth).abs().hi;
+        Compared {
+            figure: Figure { at: self.at, found, expected: self.truth.hi, deviation: share },
+            share,
+            // an error of this size moves the value beyond the tolerance wherever the entry is not about to cross zero
+            power: (self.found.abs() > 1e-3 * self.scale).then(|| (allowed + own) / self.found.abs()),
+            p: None,
+        }
+    }
+}
+
+impl Sampled {
+    fn judged(&self, critical: f64, caught: f64, id: &str, plant: Option<&Plant>) -> Compared {
+        let expected = Plant::apply(plant, id, self.expected, self.unit);
+        let (z, shift) = match self.law {
+            Law::Normal(se) => ((self.found - expected) / se, self.unit / se),
+            Law::ChiSquared(n) => (z_chi_squared(n * self.found / expected, n), (0.5 * n).sqrt() * self.unit / self.expected),
+        };
+        // a spread that is none makes every deviation small
+        let lawful = match self.law {
+            Law::Normal(se) => se > 0.0 && se.is_finite(),
+            Law::ChiSquared(n) => n > 0.0 && n.is_finite() && self.expected > 0.0,
+        };
+        Compared {
+            figure: Figure { at: self.at, found: self.found, expected, deviation: z },
+            share: if lawful { share(z, expected, critical) } else { f64::INFINITY },
+            power: Some(caught / shift.abs()),
+            p: Some(p_normal(z)),
+        }
+    }
+}
+
+/// The claims of one case by one method or family: computed together, and shared out among the threads.
 pub struct Part {
     /// The case: what stands before the first slash of its claims' ids.
     pub case: String,
+    /// What is claimed.
+    pub claims: Vec<Claim>,
     /// Tests by sampling that its claims make: known before they run, so that the level of each does not depend on which
     /// are asked for.
     pub tests: usize,
-    /// Computes the claims; the argument is the run's seed.
+    /// Computes what the claims are judged by; the argument is the run's seed.
     pub run: Compute,
 }
 
 /// What a [`Part`] runs.
 pub type Compute = Box<dyn Fn(u64) -> Result<Vec<Check>> + Send + Sync>;
 
+impl Part {
+    /// Runs, and sees that there is evidence for what is claimed, and for nothing else.
+    ///
+    /// # Errors
+    /// Those of the run; a claim without evidence, evidence without a claim, another number of tests than was said.
+    pub fn checks(&self, seed: u64) -> Result<Vec<Check>> {
+        let checks = (self.run)(seed)?;
+        let amiss = |what: &str, why: String| Error::Degenerate { what: format!("{what} of {}", self.case).into(), why };
+        complete(&self.claims, checks.iter().map(Check::id)).map_err(|why| amiss("evidence", why))?;
+        let tests: usize = checks.iter().map(Check::tests).sum();
+        if tests != self.tests {
+            return Err(amiss("the number of tests", format!("{tests} were made, {} announced", self.tests)));
+        }
+        Ok(checks)
+    }
+}
+
+/// Whether `found` are the ids of the claims, each once; else what is wrong.
+pub(super) fn complete<'a>(claims: &[Claim], found: impl Iterator<Item = &'a str>) -> std::result::Result<(), String> {
+    let mut claimed: Vec<&str> = claims.iter().map(|c| c.id.as_str()).collect();
+    let mut found: Vec<&str> = found.collect();
+    claimed.sort_unstable();
+    found.sort_unstable();
+    if let Some(twice) = found.windows(2).find(|w| w[0] == w[1]) {
+        return Err(format!("there is evidence twice for the claim {}", twice[0]));
+    }
+    if let Some(id) = claimed.iter().find(|id| found.binary_search(id).is_err()) {
+        return Err(format!("there is none for the claim {id}"));
+    }
+    match found.iter().find(|id| claimed.binary_search(id).is_err()) {
+        Some(id) => Err(format!("there is some for {id}, which is not claimed")),
+        None => Ok(()),
+    }
+}
+
 /// Names and points for the moments of samples: `n` values of each channel against a Gaussian law, as in
 /// [`stats`](super::stats): means and covariances are normal, variances chi-squared.
 pub fn moments(at: f64, samples: &[Vec<f64>], mean: &[f64], cov: &[f64], names: &[&str]) -> Vec<(String, Sampled)> {
-    let (k, n) = (mean.len(), samples.first().map_or(0, Vec::len) as f64);
+    let k = mean.len();
+    assert!(samples.len() == k && names.len() >= k && samples.iter().all(|s| s.len() == samples[0].len()), "samples of {k} channels");
+    let n = samples[0].len() as f64;
     let average = |f: &dyn Fn(usize) -> f64| (0..n as usize).map(f).sum::<f64>() / n;
     let about = |i: usize, j: usize| average(&|r| (samples[i][r] - mean[i]) * (samples[j][r] - mean[j]));
     let mut all = vec![];
@@ -179,7 +243,7 @@ pub fn moments(at: f64, samples: &[Vec<f64>], mean: &[f64], cov: &[f64], names: 
         let sd = cov[i * k + i].sqrt();
         let found = average(&|r| samples[i][r]);
         let law = Law::Normal(sd / n.sqrt());
-        all.push((format!("mean.{}", names[i]), Sampled { at, found, expected: mean[i], law, unit: mean[i].abs().max(sd) }));
+        all.push((format!("mean.{}", names[i]), Sampled { at, found, expected: mean[i], law, unit: worse(mean[i].abs(), sd) }));
     }
     for i in 0..k {
         let (vi, found) = (cov[i * k + i], about(i, i));
@@ -187,7 +251,7 @@ pub fn moments(at: f64, samples: &[Vec<f64>], mean: &[f64], cov: &[f64], names: 
         for j in i + 1..k {
             let (c, vj) = (cov[i * k + j], cov[j * k + j]);
             // the slope on channel i times its variance: given channel i exactly normal
-            let rest = (vj - c * c / vi).max(1e-12 * vj);
+            let rest = worse(vj - c * c / vi, 1e-12 * vj);
             let law = Law::Normal((rest / (n * found)).sqrt() * vi);
             let expected = c;
             let p = Sampled { at, found: about(i, j) / found * vi, expected, law, unit: (vi * vj).sqrt() };
@@ -200,22 +264,136 @@ pub fn moments(at: f64, samples: &[Vec<f64>], mean: &[f64], cov: &[f64], names: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::claim::Method;
 
-    /// Catches a NaN that holds, a planted error that is missed, a power that is not what it says.
+    fn check(method: Method, points: Points) -> Check {
+        let claim = Claim::new("case/entry", "kernel.mean", method, String::new(), "");
+        Check::all(vec![claim], vec![points]).unwrap().remove(0)
+    }
+
+    fn near(points: Vec<Near>) -> Check {
+        check(Method::Law, Points::Near(points))
+    }
+
+    const NEAR: Near = Near { at: 0.5, found: 2.25, expected: 2.0, tolerance: 0.5, unit: 2.0 };
+
+    const SAMPLED: Sampled = Sampled { at: 0.0, found: 1.0, expected: 1.1, law: Law::Normal(0.05), unit: 1.0 };
+
+    /// Catches a planted error that is missed, a power that is not what it says.
     #[test]
     fn judged_as_said() {
-        let near = |found: f64| {
-            let p = Near { at: 0.5, found, expected: 2.0, tolerance: 0.5, unit: 2.0 };
-            Check::near("case/entry", "kernel.mean", Method::Law, String::new(), "", vec![p])
+        let holds = |found: f64| near(vec![Near { found, ..NEAR }]).evidence(1, None).unwrap().holds();
+        assert!(holds(2.4) && !holds(2.6));
+        let (c, plant) = (near(vec![NEAR]), |size: f64| Plant { id: "case/entry/law".into(), size });
+        let e = c.evidence(1, None).unwrap();
+        assert_eq!((e.worst(), e.power()), (0.5, 0.375)); // 0.25 of 0.5 used; 0.5 + 0.25 relative to 2
+        for size in [0.376, -0.376, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(!c.evidence(1, Some(&plant(size))).unwrap().holds(), "planted {size}");
+        }
+        let e = check(Method::Sampled, Points::Sampled(vec![SAMPLED])).evidence(1, None).unwrap();
+        assert!(e.holds() && (e.figures()[0].deviation + 2.0).abs() < 1e-12); // -0.1 of 0.05; rounding
+        assert!((e.p()[0] - 0.0455).abs() < 1e-4); // two-sided, two standard errors: any table
+    }
+
+    /// Catches NaN, infinities, an absurd tolerance or a claim without points that hold: each alone, beside points that are right,
+    /// in either place. "A judge is code, too."
+    #[test]
+    fn what_cannot_be_judged_does_not_hold() {
+        let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        let off = |c: &Check| c.evidence(7, None).map(|e| e.holds());
+        let mut near_ones = vec![];
+        let mut pairs = vec![];
+        let mut sampled = vec![];
+        let pair = Pair { at: 0.5, found: 2.0, truth: Dd::from(2.0), scale: 2.0 };
+        for x in bad {
+            near_ones.push(Near { found: x, ..NEAR });
+            near_ones.push(Near { expected: x, ..NEAR });
+            near_ones.push(Near { found: x, expected: x, ..NEAR });
+            near_ones.push(Near { tolerance: x, ..NEAR });
+            near_ones.push(Near { found: 2.0, tolerance: x, ..NEAR });
+            pairs.push(Pair { found: x, ..pair });
+            pairs.push(Pair { truth: Dd::from(x), ..pair });
+            pairs.push(Pair { found: x, truth: Dd::from(x), ..pair });
+            pairs.push(Pair { scale: x, ..pair });
+            sampled.push(Sampled { found: x, ..SAMPLED });
+            sampled.push(Sampled { expected: x, ..SAMPLED });
+            sampled.push(Sampled { found: x, expected: x, ..SAMPLED });
+            sampled.push(Sampled { law: Law::Normal(x), ..SAMPLED });
+            sampled.push(Sampled { law: Law::ChiSquared(x), ..SAMPLED });
+        }
+        near_ones.push(Near { found: 2.0, tolerance: -1.0, ..NEAR });
+        sampled.push(Sampled { law: Law::Normal(0.0), ..SAMPLED });
+        sampled.push(Sampled { found: 1.1, law: Law::Normal(-0.05), ..SAMPLED });
+        sampled.push(Sampled { expected: 0.0, law: Law::ChiSquared(100.0), ..SAMPLED });
+        let both = |n: usize| if n == 0 { [true, false] } else { [false, true] };
+        for order in 0..2 {
+            let place = both(order);
+            for x in &near_ones {
+                let points = place.map(|bad| if bad { *x } else { NEAR }).to_vec();
+                assert_ne!(off(&near(points)), Ok(true), "{x:?}");
+            }
+            for x in &pairs {
+                let points = place.map(|bad| if bad { *x } else { pair }).to_vec();
+                assert_ne!(off(&check(Method::Doubling, Points::Pairs(points, 1e-13))), Ok(true), "{x:?}");
+            }
+            for x in &sampled {
+                let points = place.map(|bad| if bad { *x } else { SAMPLED }).to_vec();
+                assert_ne!(off(&check(Method::Sampled, Points::Sampled(points))), Ok(true), "{x:?}");
+            }
+        }
+        for empty in [Points::Near(vec![]), Points::Pairs(vec![], 1e-13)] {
+            assert!(off(&check(Method::Law, empty)).is_err());
+        }
+        assert!(off(&check(Method::Sampled, Points::Sampled(vec![]))).is_err());
+        // the right ones do hold
+        assert_eq!(off(&near(vec![NEAR])), Ok(true));
+        assert_eq!(off(&check(Method::Doubling, Points::Pairs(vec![pair], 1e-13))), Ok(true));
+        assert_eq!(off(&check(Method::Sampled, Points::Sampled(vec![SAMPLED]))), Ok(true));
+    }
+
+    /// Catches an order that holds by NaN, by nothing, or by a single number of steps.
+    #[test]
+    fn orders_need_errors() {
+        let measured = |errors: &[f64]| Measured {
+            name: "case/entry".into(),
+            steps: (0..errors.len()).map(|i| 32 << i).collect(),
+            errors: errors.to_vec(),
+            size: 1.0,
+            rounding: 1e-10,
+            theory: 1.0,
+            entry: "xx".into(),
         };
-        assert!(near(2.4).evidence(1, None).holds && !near(2.6).evidence(1, None).holds && !near(f64::NAN).evidence(1, None).holds);
-        let (c, plant) = (near(2.25), |size: f64| Plant { id: "case/entry/law".into(), size });
-        let e = c.evidence(1, None);
-        assert_eq!((e.worst, e.power), (0.5, 0.375)); // 0.25 of 0.5 used; 0.5 + 0.25 relative to 2
-        assert!(!c.evidence(1, Some(&plant(0.376))).holds && !c.evidence(1, Some(&plant(-0.376))).holds);
-        let p = Sampled { at: 0.0, found: 1.0, expected: 1.1, law: Law::Normal(0.05), unit: 1.0 };
-        let e = Check::sampled("case/entry", "kernel.mean", String::new(), vec![p]).evidence(1, None);
-        assert!(e.holds && (e.figures[0].deviation + 2.0).abs() < 1e-12); // -0.1 of 0.05; rounding
-        assert!((e.p[0] - 0.0455).abs() < 1e-4); // two-sided, two standard errors: any table
+        let holds = |m: Measured| check(Method::Order, Points::Order(m)).evidence(1, None).map(|e| e.holds());
+        assert_eq!(holds(measured(&[4e-3, 2e-3, 1e-3])), Ok(true));
+        assert_eq!(holds(measured(&[4e-3, 2e-3, 0.5e-3])), Ok(false));
+        // no error to measure: exact, and said so
+        assert_eq!(holds(measured(&[1e-14, 0.0, 1e-15])), Ok(true));
+        for x in [f64::NAN, f64::INFINITY] {
+            for at in 0..3 {
+                let mut errors = [4e-3, 2e-3, 1e-3];
+                errors[at] = x;
+                assert_ne!(holds(measured(&errors)), Ok(true), "{errors:?}");
+            }
+            assert_ne!(holds(Measured { size: x, ..measured(&[1e-14, 0.0, 1e-15]) }), Ok(true));
+        }
+        assert!(holds(measured(&[])).is_err() && holds(measured(&[1e-3])).is_err());
+        assert!(holds(Measured { steps: vec![32], ..measured(&[2e-3, 1e-3]) }).is_err());
+    }
+
+    /// Catches a claim that goes without evidence, and evidence that is not announced.
+    #[test]
+    fn evidence_is_complete() {
+        let claim = |name: &str| Claim::new(name, "kernel.mean", Method::Law, String::new(), "");
+        let part = |claims: Vec<Claim>, found: Vec<Claim>, tests: usize| {
+            let run = move |_: u64| Check::all(found.clone(), found.iter().map(|_| Points::Near(vec![NEAR])).collect());
+            Part { case: "case".into(), claims, tests, run: Box::new(run) }.checks(0).map(|c| c.len()).map_err(|e| e.to_string())
+        };
+        let (a, b) = (claim("case/a"), claim("case/b"));
+        assert_eq!(part(vec![a.clone(), b.clone()], vec![b.clone(), a.clone()], 0), Ok(2));
+        assert!(part(vec![a.clone(), b.clone()], vec![a.clone()], 0).unwrap_err().contains("case/b"));
+        assert!(part(vec![a.clone()], vec![a.clone(), b.clone()], 0).unwrap_err().contains("case/b"));
+        assert!(part(vec![a.clone()], vec![a.clone(), a.clone()], 0).unwrap_err().contains("twice"));
+        assert!(part(vec![a.clone()], vec![a.clone()], 1).unwrap_err().contains("tests"));
+        assert!(Check::all(vec![a], vec![]).is_err());
     }
 }

@@ -8,9 +8,10 @@
 //! | [`noise_free`] | claims by doubling, and by integrating the moment equations |
 //! | [`orders`] | convergence orders of the schemes, from their exact laws |
 //! | [`simulation`] | claims by simulating the SDE |
-//! | [`check`] | claims with their evidence at hand, judged by differences or standard errors |
+//! | [`check`] | claims as data, and what they are judged by: differences or standard errors |
 //! | [`claims`] | families of claims: samplers, scores, losses, likelihoods |
 //! | [`run`] | runs claims, whole or in shards |
+//! | [`shards`] | shards as files: read whole or refused, put together |
 //! | [`report`] | text, JSON, HTML |
 
 pub mod cases;
@@ -21,8 +22,10 @@ pub mod noise_free;
 pub mod orders;
 pub mod report;
 pub mod run;
+pub mod shards;
 pub mod simulation;
 pub mod stats;
 
 pub use claim::{Claim, Evidence, Method, Plant};
-pub use run::{Audit, Options, Shard};
+pub use run::{Audit, Options};
+pub use shards::Shard;

@@ -1,13 +1,15 @@
 //! Claims without noise: closed forms against doubling, and against an integration of the moment equations.
 
 use super::cases::Case;
-use super::claim::{Claim, Evidence, Figure, Method, Plant};
+use super::check::{Check, Pair, Part, Points};
+use super::claim::{Claim, Method};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::kernel::kernel_values;
 use crate::process::{AnyLaw, AnyProcess};
 use crate::schedule::{Schedule, Span};
 use crate::truth::predict::CHANNELS;
+use crate::worst::worse;
 use ode_solvers::dop853::Dop853;
 use ode_solvers::{DVector, OutputType, System};
 
@@ -18,17 +20,6 @@ pub fn times() -> Vec<f64> {
     t
 }
 
-/// A value with what its relative error is measured against.
-struct Pair {
-    t: f64,
-    /// The crate's value.
-    found: f64,
-    /// The truth, in double words where the method has that many digits.
-    truth: Dd,
-    /// The size of the terms: the truth's own, or that of its largest terms where they cancel.
-    scale: f64,
-}
-
 /// An entry of a kernel: its name, formula and pairs.
 struct Entry {
     name: String,
@@ -37,62 +28,52 @@ struct Entry {
 }
 
 /// Adds a pair to the entry of this name.
-fn push(entries: &mut Vec<Entry>, name: String, formula: &'static str, pair: Pair) {
-    match entries.iter_mut().find(|e| e.name == name) {
-        Some(e) => e.pairs.push(pair),
-        None => entries.push(Entry { name, formula, pairs: vec![pair] }),
-    }
+///
+/// # Errors
+/// An entry that is not claimed.
+fn push(entries: &mut [Entry], name: &str, pair: Pair) -> Result<()> {
+    let known = entries.iter_mut().find(|e| e.name == name);
+    let entry = known.ok_or_else(|| Error::Degenerate { what: format!("a claim for {name}").into(), why: "it is not listed".into() })?;
+    entry.pairs.push(pair);
+    Ok(())
 }
 
-/// What was computed for the claims of one case by one method; judged with or without a planted error.
-pub struct Prepared {
-    case: String,
-    about: String,
-    entries: Vec<Entry>,
+/// The claims of one case by one method.
+fn part(
+    case: &Case,
     method: Method,
-    tolerance: f64,
-    reason: &'static str,
+    (tolerance, reason): (f64, &str),
+    times: usize,
+    names: Vec<(String, &'static str)>,
+    compute: fn(&Case, &mut [Entry]) -> Result<()>,
+) -> Part {
+    let about = case.config.describe();
+    let claim = |(name, formula): &(String, &'static str)| {
+        let says = format!("{name} of {about} at {times} times: {}", method.about());
+        Claim::new(&format!("{}/{name}", case.name), formula, method, says, &format!("{tolerance:e} relative: {reason}"))
+    };
+    let claims: Vec<Claim> = names.iter().map(claim).collect();
+    let (own, case) = (claims.clone(), case.clone());
+    let name = case.name.clone();
+    let run = move |_: u64| {
+        let mut entries: Vec<Entry> = names.iter().map(|(name, formula)| Entry { name: name.clone(), formula, pairs: vec![] }).collect();
+        compute(&case, &mut entries)?;
+        if let Some(e) = entries.iter().find(|e| e.pairs.len() != times) {
+            let why = format!("{} of {times} times were compared", e.pairs.len());
+            return Err(Error::Degenerate {
+                what: format!("evidence for {}, {} ({}) by {}", case.name, e.name, e.formula, method.name()).into(),
+                why,
+            });
+        }
+        Check::all(own.clone(), entries.into_iter().map(|e| Points::Pairs(e.pairs, tolerance)).collect())
+    };
+    Part { case: name, claims, tests: 0, run: Box::new(run) }
 }
 
-impl Prepared {
-    /// The claims, judged.
-    pub fn evidence(&self, plant: Option<&Plant>) -> Vec<Evidence> {
-        self.entries.iter().map(|e| self.judge(e, plant)).collect()
-    }
-
-    fn judge(&self, e: &Entry, plant: Option<&Plant>) -> Evidence {
-        let (tolerance, method) = (self.tolerance, self.method);
-        let id = format!("{}/{}/{}", self.case, e.name, method.name());
-        let (mut worst, mut power): (f64, f64) = (0.0, 0.0);
-        let mut figures = vec![];
-        for p in &e.pairs {
-            let found = Plant::apply(plant, &id, p.found, p.found);
-            let error = (Dd::from(found) - p.truth).abs().hi;
-            let deviation = if error == 0.0 { 0.0 } else { error / (tolerance * p.scale) };
-            // NaN must not hide
-            worst = if deviation.is_nan() { f64::INFINITY } else { worst.max(deviation) };
-            // an error of this size moves the value beyond the tolerance wherever the entry is not about to cross zero
-            if p.found.abs() > 1e-3 * p.scale {
-                let own = (Dd::from(p.found) - p.truth).abs().hi;
-                power = power.max((tolerance * p.scale + own) / p.found.abs());
-            }
-            figures.push(Figure { at: p.t, found, expected: p.truth.hi, deviation });
-        }
-        Evidence {
-            claim: Claim {
-                id,
-                formula: e.formula.into(),
-                statement: format!("{} of {} at {} times: {}", e.name, self.about, e.pairs.len(), method.about()),
-                method,
-                tolerance: format!("{tolerance:e} relative: {}", self.reason),
-            },
-            figures,
-            p: vec![],
-            worst,
-            power,
-            holds: worst <= 1.0,
-        }
-    }
+/// Names and formulas of the entries of mean and covariance.
+fn moment_names(k: usize) -> Vec<(String, &'static str)> {
+    let means = (0..k * k).map(|n| (format!("mean.{}", label(n / k, n % k)), "kernel.mean"));
+    means.chain((0..k).flat_map(|i| (i..k).map(move |j| (format!("cov.{}", label(i, j)), "kernel.cov")))).collect()
 }
 
 fn label(i: usize, j: usize) -> String {
@@ -129,59 +110,72 @@ impl Truth {
     }
 }
 
+/// Entries of a triangular or symmetric matrix: those on and above the diagonal, or below it.
+fn triangle(k: usize, upper: bool) -> impl Iterator<Item = (usize, usize)> {
+    (0..k * k).map(move |n| (n / k, n % k)).filter(move |(i, j)| if upper { j >= i } else { j <= i })
+}
+
+/// The three matrices that follow from the covariance: name, formula, which triangle is compared.
+const FACTORS: [(&str, &str, bool); 3] =
+    [("chol_lower", "kernel.chol_lower", false), ("chol_upper", "kernel.chol_upper", true), ("inverse", "kernel.inverse", true)];
+
 /// Closed form against doubling: 1e-13 on every entry of mean, covariance, factors, inverse, determinant and `ell`.
 ///
 /// # Errors
 /// None for the registry's own cases.
-pub fn doubling(case: &Case) -> Result<Prepared> {
+pub fn doubling(case: &Case) -> Result<Part> {
+    let k = case.config.process()?.channels();
+    let mut names = moment_names(k);
+    for (name, formula, upper) in FACTORS {
+        names.extend(triangle(k, upper).map(|(i, j)| (format!("{name}.{}", label(i, j)), formula)));
+    }
+    names.extend([("ell", "kernel.ell"), ("det", "kernel.det"), ("logdet", "kernel.logdet")].map(|(n, f)| (n.to_string(), f)));
+    let tolerance = (1e-13, "what general damping and higher orders are built to; critical CLD is held to 8 ulp by tests/truth.rs");
+    Ok(part(case, Method::Doubling, tolerance, times().len(), names, by_doubling))
+}
+
+fn by_doubling(case: &Case, entries: &mut [Entry]) -> Result<()> {
     let process = case.config.process()?;
     let k = process.channels();
     let gamma = case.config.objective.gamma();
-    let mut entries: Vec<Entry> = vec![];
-    let mut add = |name: String, formula: &'static str, pair: Pair| push(&mut entries, name, formula, pair);
-    for t in times() {
-        let Ok(values) = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, t) else { continue };
-        let on = case.config.schedule.span(0.0, t)?;
+    let mut add = |name: &str, pair: Pair| push(entries, name, pair);
+    for at in times() {
+        let values = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, at)?;
+        let on = case.config.schedule.span(0.0, at)?;
         let truth = Truth::new(&*process, on, gamma);
         let law = &truth.law;
         for i in 0..k {
             for j in 0..k {
                 let n = i * k + j;
-                let mean = Pair { t, found: values.mean[n], truth: law.mean[n], scale: truth.mean[n] };
-                add(format!("mean.{}", label(i, j)), "kernel.mean", mean);
+                let mean = Pair { at, found: values.mean[n], truth: law.mean[n], scale: truth.mean[n] };
+                add(&format!("mean.{}", label(i, j)), mean)?;
                 if j >= i {
-                    let cov = Pair { t, found: values.cov[n], truth: law.cov[n], scale: truth.cov[n] };
-                    add(format!("cov.{}", label(i, j)), "kernel.cov", cov);
+                    let cov = Pair { at, found: values.cov[n], truth: law.cov[n], scale: truth.cov[n] };
+                    add(&format!("cov.{}", label(i, j)), cov)?;
                 }
             }
         }
-        let Some((factors, log_det)) = &law.moments.factors else { continue };
+        let singular =
+            || Error::Degenerate { what: format!("the factor of {} by doubling", case.name).into(), why: format!("at t = {at}") };
+        let (factors, log_det) = law.moments.factors.as_ref().ok_or_else(singular)?;
         let rounded = |x: f64| Dd::from(x);
-        for (name, formula, found, truth) in [
-            ("chol_lower", "kernel.chol_lower", &values.chol_lower, &factors[0]),
-            ("chol_upper", "kernel.chol_upper", &values.chol_upper, &factors[1]),
-            ("inverse", "kernel.inverse", &values.inv, &factors[2]),
-        ] {
-            for i in 0..k {
-                for j in 0..k {
-                    let n = i * k + j;
-                    if truth[n] == 0.0 || (name == "inverse" && j < i) {
-                        continue;
-                    }
-                    // off-diagonal entries inherit the covariance's crossing of zero; relative to their row's diagonal there
-                    let s =
-                        if i == j { truth[n].abs() } else { truth[n].abs().max(1e-3 * (truth[i * k + i] * truth[j * k + j]).abs().sqrt()) };
-                    add(format!("{name}.{}", label(i, j)), formula, Pair { t, found: found[n], truth: rounded(truth[n]), scale: s });
-                }
+        for (((name, _, upper), found), truth) in
+            FACTORS.into_iter().zip([&values.chol_lower, &values.chol_upper, &values.inv]).zip(factors)
+        {
+            for (i, j) in triangle(k, upper) {
+                let n = i * k + j;
+                // off-diagonal entries inherit the covariance's crossing of zero; relative to their row's diagonal there
+                let scale =
+                    if i == j { truth[n].abs() } else { worse(truth[n].abs(), 1e-3 * (truth[i * k + i] * truth[j * k + j]).abs().sqrt()) };
+                add(&format!("{name}.{}", label(i, j)), Pair { at, found: found[n], truth: rounded(truth[n]), scale })?;
             }
         }
         let ell = 1.0 / factors[0][k * k - 1];
-        add("ell".into(), "kernel.ell", Pair { t, found: values.ell, truth: rounded(ell), scale: ell });
-        add("det".into(), "kernel.det", Pair { t, found: values.det, truth: rounded(law.moments.det), scale: law.moments.det });
-        add("logdet".into(), "kernel.logdet", Pair { t, found: values.logdet, truth: rounded(*log_det), scale: log_det.abs().max(1.0) });
+        add("ell", Pair { at, found: values.ell, truth: rounded(ell), scale: ell })?;
+        add("det", Pair { at, found: values.det, truth: rounded(law.moments.det), scale: law.moments.det })?;
+        add("logdet", Pair { at, found: values.logdet, truth: rounded(*log_det), scale: worse(log_det.abs(), 1.0) })?;
     }
-    let reason = "what general damping and higher orders are built to; critical CLD is held to 8 ulp by tests/truth.rs";
-    Ok(Prepared { case: case.name.clone(), about: case.config.describe(), entries, method: Method::Doubling, tolerance: 1e-13, reason })
+    Ok(())
 }
 
 /// The moment equations in time `t = h s`, s in [0, 1]: mean matrix, covariance, and the integral of b.
@@ -240,11 +234,11 @@ fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> 
         // the derivative of a covariance that vanishes is a difference of variances: rounding allows no more
         for n in 0..k * k {
             let sd = |i: usize| truth.law.cov[i * k + i].hi.sqrt();
-            truth.cov[n] = truth.cov[n].max(1e-2 * sd(n / k) * sd(n % k));
+            truth.cov[n] = worse(truth.cov[n], 1e-2 * sd(n / k) * sd(n % k));
         }
         let mut size: Vec<f64> = truth.mean.iter().chain(&truth.cov).copied().collect();
         size.extend([on.tau.hi, 1.0]);
-        size.iter_mut().for_each(|s| *s = s.max(f64::MIN_POSITIVE));
+        size.iter_mut().for_each(|s| *s = worse(*s, f64::MIN_POSITIVE));
         y[2 * k * k + 1] = 0.0;
         let scaled = DVector::from_iterator(y.len(), y.iter().zip(&size).map(|(y, s)| y / s));
         let (schedule, drift) = (&case.config.schedule, process.drift());
@@ -279,33 +273,42 @@ fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> 
     Ok(all)
 }
 
+/// Times at which the moment equations are compared.
+fn moment_times() -> Vec<f64> {
+    times().into_iter().step_by(2).collect()
+}
+
 /// Closed form against an integration of the moment equations: 1e-11 on mean, covariance and the integral of the rate.
 ///
 /// # Errors
 /// None for the registry's own cases.
-pub fn moments(case: &Case) -> Result<Prepared> {
+pub fn moments(case: &Case) -> Result<Part> {
+    let mut names = moment_names(case.config.process()?.channels());
+    names.push(("integral".into(), "schedule.integral"));
+    let tolerance = (1e-11, "the integrator's 1e-13 per step, over some hundred steps, relative to the size of the entry's terms");
+    Ok(part(case, Method::Moments, tolerance, moment_times().len(), names, by_moments))
+}
+
+fn by_moments(case: &Case, entries: &mut [Entry]) -> Result<()> {
     let process = case.config.process()?;
     let k = process.channels();
-    let times: Vec<f64> = times().into_iter().step_by(2).collect();
-    let mut entries: Vec<Entry> = vec![];
-    let mut add = |name: String, formula: &'static str, pair: Pair| push(&mut entries, name, formula, pair);
-    for (t, y, truth) in integrate(case, &times)? {
-        let Ok(values) = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, t) else { continue };
+    let mut add = |name: &str, pair: Pair| push(entries, name, pair);
+    for (at, y, truth) in integrate(case, &moment_times())? {
+        let values = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, at)?;
         let (mean, cov) = (&y[..k * k], &y[k * k..2 * k * k]);
         for i in 0..k {
             for j in 0..k {
                 let n = i * k + j;
-                let pair = Pair { t, found: values.mean[n], truth: Dd::from(mean[n]), scale: truth.mean[n] };
-                add(format!("mean.{}", label(i, j)), "kernel.mean", pair);
+                let pair = Pair { at, found: values.mean[n], truth: Dd::from(mean[n]), scale: truth.mean[n] };
+                add(&format!("mean.{}", label(i, j)), pair)?;
                 if j >= i {
-                    let pair = Pair { t, found: values.cov[n], truth: Dd::from(cov[n]), scale: truth.cov[n] };
-                    add(format!("cov.{}", label(i, j)), "kernel.cov", pair);
+                    let pair = Pair { at, found: values.cov[n], truth: Dd::from(cov[n]), scale: truth.cov[n] };
+                    add(&format!("cov.{}", label(i, j)), pair)?;
                 }
             }
         }
-        let b = case.config.schedule.integral(0.0, t)?;
-        add("integral".into(), "schedule.integral", Pair { t, found: b, truth: Dd::from(y[2 * k * k]), scale: b });
+        let b = case.config.schedule.integral(0.0, at)?;
+        add("integral", Pair { at, found: b, truth: Dd::from(y[2 * k * k]), scale: b })?;
     }
-    let reason = "the integrator's 1e-13 per step, over some hundred steps, relative to the size of the entry's terms";
-    Ok(Prepared { case: case.name.clone(), about: case.config.describe(), entries, method: Method::Moments, tolerance: 1e-11, reason })
+    Ok(())
 }

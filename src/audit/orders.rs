@@ -6,11 +6,13 @@
 //! affine in the same noise, so this, too, is a recursion.
 
 use super::cases::{Case, Typed};
-use super::claim::{Claim, Evidence, Figure, Method, Plant};
-use crate::error::Result;
+use super::check::{Check, Part, Points};
+use super::claim::{Claim, Compared, Evidence, Figure, Method, Plant, share};
+use crate::error::{Error, Result};
 use crate::simulate::{Forward, Scheme, SchemeLaw, Sde, affine_step, scheme_law};
 use crate::small::Mat;
 use crate::truth::predict::CHANNELS;
+use crate::worst::{largest, worse};
 
 /// The interval over which orders are measured: away from 0, so that every entry of the law is of the size of 1, and away
 /// from the stationary law, so that none has forgotten its past.
@@ -29,7 +31,7 @@ fn grid(to: f64, n: usize) -> Vec<f64> {
 /// The end of the interval: where the clock has run for 1.5 relaxation times, or 0.6.
 fn end(case: &Case) -> Result<f64> {
     let process = case.config.process()?;
-    let rate = process.drift().iter().fold(0.0, |a: f64, x| a.max(x.abs())).max(0.5);
+    let rate = worse(largest(&process.drift()), 0.5);
     let mut t = 0.6;
     while t > 0.1 && case.config.schedule.integral(FROM, t)? * rate > 3.0 {
         t -= 0.05;
@@ -72,17 +74,13 @@ fn strong_distance<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, to: f64, n
         }
     }
     // coarse - fine; the differences of nearly equal covariances are far above rounding at these step numbers
-    (0..K).map(|i| cc[(i, i)] - 2.0 * cf[(i, i)] + ff[(i, i)]).sum::<f64>().max(0.0).sqrt()
+    worse((0..K).map(|i| cc[(i, i)] - 2.0 * cf[(i, i)] + ff[(i, i)]).sum::<f64>(), 0.0).sqrt()
 }
 
-/// One order: errors by number of steps, the theoretical order, and the claim's words.
+/// What an order is read off: errors by number of steps.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// Name of the case.
-    pub case: String,
-    /// The case in words.
-    pub about: String,
-    /// The claim's second name.
+    /// The claim's name, `case/entry`.
     pub name: String,
     /// Numbers of steps, each twice the one before.
     pub steps: Vec<usize>,
@@ -90,64 +88,75 @@ pub struct Measured {
     pub errors: Vec<f64>,
     /// Size of the quantity whose error it is.
     pub size: f64,
+    /// Errors up to this share of the size are rounding: where the finest is, there is no order, and exactness is the claim.
+    pub rounding: f64,
     /// The order that theory gives.
     pub theory: f64,
-    /// The formula's id.
-    pub formula: &'static str,
-    /// What is measured.
-    pub what: String,
+    /// The entry whose error it is, if it is of one.
+    pub entry: String,
 }
 
-impl Measured {
-    /// Id of the claim.
-    pub fn id(&self) -> String {
-        format!("{}/{}/order", self.case, self.name)
-    }
+/// A claim of an order.
+pub fn claim(name: &str, formula: &'static str, what: &str, about: &str, theory: f64) -> Claim {
+    let tolerance = format!("{TOLERANCE}: the next term of the expansion, h^(order + 1), at the finest steps");
+    Claim::new(name, formula, Method::Order, format!("{what} for {about} is {theory}"), &tolerance)
 }
 
 /// The claim, judged with or without a planted error.
-pub fn evidence(m: &Measured, plant: Option<&Plant>) -> Evidence {
-    let id = m.id();
-    let slope = |shift: f64| {
-        let e: Vec<f64> = m.errors.iter().map(|e| (e + shift).abs()).collect();
-        (e[e.len() - 2] / e[e.len() - 1]).log2()
-    };
-    // a plant is an error of the limit (the closed form): it does not shrink with the step
-    let planted = plant.filter(|p| p.id == id).map_or(0.0, |p| p.size * m.size);
-    let order = slope(planted);
-    // an order above the theoretical one is no defect of a scheme, but here the theory says exactly which it is
-    let deviation = (order - m.theory).abs() / TOLERANCE;
-    // the smallest shift of the limit that moves the slope out of the tolerance, from either side, by bisection
-    let breaks = |shift: f64| (slope(shift) - m.theory).abs() > TOLERANCE;
-    let limit = |sign: f64| {
-        let (mut low, mut high) = (0.0, 1.0);
-        for _ in 0..60 {
-            let middle = 0.5 * (low + high);
-            if breaks(sign * middle * m.errors[m.errors.len() - 1].abs()) { high = middle } else { low = middle }
-        }
-        high * m.errors[m.errors.len() - 1].abs() / m.size
-    };
-    let figures = m
-        .steps
-        .iter()
-        .zip(&m.errors)
-        .map(|(&n, e)| Figure { at: n as f64, found: (e + planted).abs() / m.size, expected: 0.0, deviation })
-        .collect();
-    Evidence {
-        claim: Claim {
-            id,
-            formula: m.formula.into(),
-            statement: format!("{} for {}: order {:.3}, theory {}", m.what, m.about, order, m.theory),
-            method: Method::Order,
-            tolerance: format!("{TOLERANCE}: the next term of the expansion, h^(order + 1), at {} steps", m.steps[m.steps.len() - 1]),
-        },
-        figures,
-        p: vec![],
-        worst: if deviation.is_nan() { f64::INFINITY } else { deviation },
-        power: limit(1.0).max(limit(-1.0)),
-        holds: deviation <= 1.0,
+///
+/// # Errors
+/// Fewer than two errors, or another number of them than of steps.
+pub fn evidence(mut claim: Claim, m: &Measured, plant: Option<&Plant>) -> Result<Evidence> {
+    if m.errors.len() < 2 || m.errors.len() != m.steps.len() {
+        let why = format!("{} errors for {} numbers of steps; two at least", m.errors.len(), m.steps.len());
+        return Err(Error::Degenerate { what: format!("evidence for the claim {}", claim.id).into(), why });
     }
+    // a plant is an error of the limit (the closed form): it does not shrink with the step
+    let planted = plant.filter(|p| p.id == claim.id).map_or(0.0, |p| p.size * m.size);
+    let entry = if m.entry.is_empty() { String::new() } else { format!(", at entry {}", m.entry) };
+    let last = m.errors[m.errors.len() - 1];
+    let (deviation, power);
+    if last.abs() <= m.rounding * m.size {
+        let tolerance = m.rounding * m.size;
+        claim.statement += &format!(": there is no error{entry}, theory {}", m.theory);
+        claim.tolerance = format!("{:e} of the largest entry: rounding", m.rounding);
+        deviation = share(last + planted, m.theory, tolerance);
+        power = (tolerance + last.abs()) / m.size;
+    } else {
+        let slope = |shift: f64| {
+            let e: Vec<f64> = m.errors.iter().map(|e| (e + shift).abs()).collect();
+            (e[e.len() - 2] / e[e.len() - 1]).log2()
+        };
+        let order = slope(planted);
+        claim.statement += &format!(": order {order:.3}{entry}, theory {}", m.theory);
+        // an order above the theoretical one is no defect of a scheme, but here the theory says exactly which it is
+        deviation = share(order - m.theory, m.theory, TOLERANCE);
+        // the smallest shift of the limit that moves the slope out of the tolerance, from either side, by bisection
+        let breaks = |shift: f64| (slope(shift) - m.theory).abs() > TOLERANCE;
+        let limit = |sign: f64| {
+            let (mut low, mut high) = (0.0, 1.0);
+            for _ in 0..60 {
+                let middle = 0.5 * (low + high);
+                if breaks(sign * middle * last.abs()) { high = middle } else { low = middle }
+            }
+            high * last.abs() / m.size
+        };
+        power = worse(limit(1.0), limit(-1.0));
+    }
+    // an error that is no number at coarser steps is no smaller a fault
+    let finite = m.size.is_finite() && m.errors.iter().all(|e| e.is_finite());
+    let share = if finite { deviation } else { f64::INFINITY };
+    let compared = m.steps.iter().zip(&m.errors).map(|(&n, e)| Compared {
+        figure: Figure { at: n as f64, found: (e + planted).abs() / m.size, expected: 0.0, deviation },
+        share,
+        power: Some(power),
+        p: None,
+    });
+    Evidence::new(claim, compared.collect())
 }
+
+/// Schemes whose orders are measured.
+const SCHEMES: [Scheme; 3] = [Scheme::EulerMaruyama, Scheme::Splitting, Scheme::Sra1];
 
 fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
     let process = case.config.process()?;
@@ -159,68 +168,69 @@ fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
         Ok(SchemeLaw { mean: m.mean, cov: m.cov })
     };
     let mut all = vec![];
-    for scheme in [Scheme::EulerMaruyama, Scheme::Splitting, Scheme::Sra1] {
+    for scheme in SCHEMES {
         if scheme.check(&sde).is_err() {
             continue;
         }
         let laws = |to: f64| -> Vec<SchemeLaw<K>> {
             STEPS.iter().map(|&n| *scheme_law(scheme, &sde, &grid(to, n)).last().unwrap_or(&SchemeLaw::START)).collect()
         };
-        let weak = scheme.order().weak;
         // two ends of the interval, and the largest error among the entries: a single error may cross zero, and then
         // shows the order of the next term
         let ends = [last, FROM + 0.6 * (last - FROM)];
         let candidates = ends.map(|to| law(to).map(|exact| (exact, laws(to))));
         let candidates = candidates.into_iter().collect::<Result<Vec<_>>>()?;
-        let largest = |part: &dyn Fn(&SchemeLaw<K>) -> Mat<K>| {
-            let mut best = ((0, 0), vec![0.0f64; STEPS.len()], 1.0f64);
+        let largest_error = |part: &dyn Fn(&SchemeLaw<K>) -> Mat<K>| {
+            let mut best = ((0, 0), vec![], 0.0, f64::NEG_INFINITY);
             for (exact, laws) in &candidates {
                 let truth = part(exact);
-                let size: f64 = truth.0.iter().flatten().fold(0.0, |a: f64, x| a.max(x.abs()));
+                let size = largest(truth.0.iter().flatten());
                 for i in 0..K {
                     for j in 0..K {
                         let errors: Vec<f64> = laws.iter().map(|l| part(l)[(i, j)] - truth[(i, j)]).collect();
-                        if errors[2].abs() / size > best.1[2].abs() / best.2 {
-                            best = ((i, j), errors, size);
+                        let large = errors[2].abs() / size;
+                        // NaN is the largest, and stays
+                        if large.is_nan() || large > best.3 {
+                            best = ((i, j), errors, size, large);
                         }
                     }
                 }
             }
             best
         };
-        for (part, formula, f) in [
-            ("mean", "scheme.law", &(|l: &SchemeLaw<K>| l.mean) as &dyn Fn(&SchemeLaw<K>) -> Mat<K>),
-            ("cov", "scheme.law", &|l: &SchemeLaw<K>| l.cov),
-        ] {
-            let ((i, j), errors, size) = largest(f);
-            if errors[2].abs() < 1e-13 * size {
-                continue; // no error to measure (VE's mean)
-            }
-            all.push(Measured {
-                case: case.name.clone(),
-                about: case.config.describe(),
-                name: format!("{part}.{}", scheme.name()),
-                steps: STEPS.to_vec(),
-                errors,
-                size,
-                theory: weak,
-                formula,
-                what: format!("weak order of {} ({part}, entry {}{})", scheme.name(), CHANNELS[i], CHANNELS[j]),
-            });
+        let name = |part: &str| format!("{}/{part}.{}", case.name, scheme.name());
+        for (part, f) in [("mean", &(|l: &SchemeLaw<K>| l.mean) as &dyn Fn(&SchemeLaw<K>) -> Mat<K>), ("cov", &|l: &SchemeLaw<K>| l.cov)] {
+            let ((i, j), errors, size, _) = largest_error(f);
+            let entry = format!("{}{}", CHANNELS[i], CHANNELS[j]);
+            let theory = scheme.order().weak;
+            // rounding: VE's mean has no error
+            all.push(Measured { name: name(part), steps: STEPS.to_vec(), errors, size, rounding: 1e-13, theory, entry });
         }
-        let strong: Vec<f64> = STEPS.iter().map(|&n| strong_distance(scheme, &sde, last, n / 4)).collect();
+        let errors: Vec<f64> = STEPS.iter().map(|&n| strong_distance(scheme, &sde, last, n / 4)).collect();
         let size = (0..K).map(|i| candidates[0].0.cov[(i, i)]).sum::<f64>().sqrt();
-        all.push(Measured {
-            case: case.name.clone(),
-            about: case.config.describe(),
-            name: format!("strong.{}", scheme.name()),
-            steps: STEPS.to_vec(),
-            errors: strong,
-            size,
-            theory: scheme.strong_order_linear(),
-            formula: "scheme.law",
-            what: format!("strong order of {} (root mean square distance of paths with n/4 and n/2 steps)", scheme.name()),
-        });
+        let theory = scheme.strong_order_linear();
+        all.push(Measured { name: name("strong"), steps: STEPS.to_vec(), errors, size, rounding: 1e-13, theory, entry: String::new() });
+    }
+    Ok(all)
+}
+
+fn claims<const K: usize>(case: &Case) -> Result<Vec<Claim>> {
+    let process = case.config.process()?;
+    let typed = Typed::<K>(&*process);
+    let sde = Forward::new(&typed, case.config.schedule);
+    let mut all = vec![];
+    for scheme in SCHEMES.into_iter().filter(|s| s.check(&sde).is_ok()) {
+        for (part, what, theory) in [
+            ("mean", format!("weak order of {} (mean)", scheme.name()), scheme.order().weak),
+            ("cov", format!("weak order of {} (cov)", scheme.name()), scheme.order().weak),
+            (
+                "strong",
+                format!("strong order of {} (root mean square distance of paths with n/4 and n/2 steps)", scheme.name()),
+                scheme.strong_order_linear(),
+            ),
+        ] {
+            all.push(claim(&format!("{}/{part}.{}", case.name, scheme.name()), "scheme.law", &what, &case.config.describe(), theory));
+        }
     }
     Ok(all)
 }
@@ -229,14 +239,22 @@ fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
 ///
 /// # Errors
 /// None for the registry's own cases.
-pub fn orders(case: &Case) -> Result<Vec<Measured>> {
+pub fn orders(case: &Case) -> Result<Option<Part>> {
     if case.config.objective.name() == "hsm" {
-        return Ok(vec![]);
+        return Ok(None);
     }
-    match case.config.process()?.channels() {
-        1 => measure::<1>(case),
-        2 => measure::<2>(case),
-        3 => measure::<3>(case),
-        _ => measure::<4>(case),
-    }
+    type Family = (fn(&Case) -> Result<Vec<Claim>>, fn(&Case) -> Result<Vec<Measured>>);
+    let (claims, measure): Family = match case.config.process()?.channels() {
+        1 => (claims::<1>, measure::<1>),
+        2 => (claims::<2>, measure::<2>),
+        3 => (claims::<3>, measure::<3>),
+        _ => (claims::<4>, measure::<4>),
+    };
+    let (claims, case) = (claims(case)?, case.clone());
+    let (own, name) = (claims.clone(), case.name.clone());
+    let run = move |_: u64| {
+        let measured = measure(&case)?;
+        Check::all(own.clone(), measured.into_iter().map(Points::Order).collect())
+    };
+    Ok(Some(Part { case: name, claims, tests: 0, run: Box::new(run) }))
 }

@@ -3,6 +3,7 @@
 use super::claim::{Evidence, Method};
 use super::run::Audit;
 use crate::truth::predict::CHANNELS;
+use crate::worst::worse;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::collections::BTreeMap;
@@ -38,11 +39,11 @@ pub fn families(a: &Audit) -> Vec<Family> {
         });
         let f = &mut all[i];
         f.claims += 1;
-        f.worst = f.worst.max(e.worst);
+        f.worst = worse(f.worst, e.worst());
         if !e.claim.id.contains("/mean.") {
-            f.power = f.power.max(e.power);
+            f.power = worse(f.power, e.power());
         }
-        if !e.holds {
+        if !e.holds() {
             f.off.push(e.claim.id.clone());
         }
     }
@@ -103,6 +104,10 @@ const SIZE: (u32, u32) = (640, 420);
 /// Draws on coordinates that are already logarithms where an axis is logarithmic; labels turn them back.
 fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<String> {
     crate::vectors::plot::font();
+    let ends = [p.x.1, p.x.2, p.y.1, p.y.2];
+    if !ends.iter().all(|x| x.is_finite()) {
+        return None;
+    }
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -135,7 +140,9 @@ fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<Str
         }
         for s in series {
             let colour = COLOURS[s.colour % COLOURS.len()];
-            let points: Points = s.points.iter().map(|(x, y)| (to(p.log.0, *x), to(p.log.1, *y))).collect();
+            let points = s.points.iter().map(|(x, y)| (to(p.log.0, *x), to(p.log.1, *y)));
+            // what is no number has no place on a plot; the tables have it
+            let points: Points = points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
             let drawn = if s.line {
                 chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2))).ok()?
             } else {
@@ -165,9 +172,9 @@ fn errors_over_time(a: &Audit) -> Option<String> {
     let mut by: BTreeMap<&str, BTreeMap<u64, f64>> = BTreeMap::new();
     for e in a.evidence.iter().filter(|e| e.claim.method == Method::Doubling) {
         let process = e.claim.id.split(['.', '/']).next().unwrap_or("");
-        for f in &e.figures {
+        for f in e.figures() {
             let worst = by.entry(process).or_default().entry(f.at.to_bits()).or_insert(0.0);
-            *worst = worst.max(f.deviation * 1e-13);
+            *worst = worse(*worst, f.deviation * 1e-13);
         }
     }
     let chosen = ["cld", "cld-over", "psld", "position-noise", "order-4", "vp"];
@@ -200,7 +207,7 @@ fn convergence(a: &Audit) -> Option<String> {
         series.push(Series {
             colour,
             name: format!("{name}: {order}"),
-            points: e.figures.iter().map(|f| (f.at, f.found)).collect(),
+            points: e.figures().iter().map(|f| (f.at, f.found)).collect(),
             line: true,
         });
     }
@@ -223,7 +230,7 @@ fn simulated(a: &Audit) -> Option<String> {
     for scheme in ["exact", "em", "splitting", "sra1"] {
         let mut points = vec![];
         for e in a.evidence.iter().filter(|e| e.claim.id.ends_with(&format!("/simulation.{scheme}"))) {
-            points.extend(e.figures.iter().map(|f| (f.at.max(1e-8), f.deviation.clamp(-9.0, 9.0))));
+            points.extend(e.figures().iter().map(|f| (f.at.max(1e-8), f.deviation.clamp(-9.0, 9.0))));
             band = e.claim.tolerance.split(' ').next().and_then(|z| z.parse().ok()).unwrap_or(band);
         }
         if !points.is_empty() {
@@ -245,8 +252,8 @@ fn moments(a: &Audit) -> Option<String> {
     for (colour, entry) in ["cov.xx", "cov.vv", "cov.xv"].into_iter().enumerate() {
         let id = format!("cld.hsm.linear/{entry}/simulation.exact");
         let Some(e) = a.evidence.iter().find(|e| e.claim.id == id) else { continue };
-        series.push(Series { colour, name: entry.into(), points: e.figures.iter().map(|f| (f.at, f.expected)).collect(), line: true });
-        series.push(Series { colour, name: String::new(), points: e.figures.iter().map(|f| (f.at, f.found)).collect(), line: false });
+        series.push(Series { colour, name: entry.into(), points: e.figures().iter().map(|f| (f.at, f.expected)).collect(), line: true });
+        series.push(Series { colour, name: String::new(), points: e.figures().iter().map(|f| (f.at, f.found)).collect(), line: false });
     }
     let values: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).filter(|v| *v > 0.0).collect();
     let low = values.iter().copied().fold(1.0, f64::min).log10().floor();
@@ -262,7 +269,7 @@ fn moments(a: &Audit) -> Option<String> {
 
 /// All p-values in order against the uniform law.
 fn quantiles(a: &Audit) -> Option<String> {
-    let mut p: Vec<f64> = a.evidence.iter().flat_map(|e| e.p.iter().copied()).collect();
+    let mut p: Vec<f64> = a.evidence.iter().flat_map(|e| e.p().iter().copied()).collect();
     if p.is_empty() {
         return None;
     }
@@ -310,7 +317,7 @@ summary{cursor:pointer;padding:.3rem 0}
 /// The page.
 pub fn html(a: &Audit) -> String {
     let mut h = String::new();
-    let off: Vec<&Evidence> = a.evidence.iter().filter(|e| !e.holds).collect();
+    let off: Vec<&Evidence> = a.evidence.iter().filter(|e| !e.holds()).collect();
     let (class, verdict) = if a.holds {
         ("good", "All claims hold.".to_string())
     } else {
@@ -328,7 +335,7 @@ pub fn html(a: &Audit) -> String {
     }
     let simulated_claims = a.evidence.iter().filter(|e| e.claim.method.is_sampled()).count();
     let power =
-        |m: Method| a.evidence.iter().filter(|e| e.claim.method == m && e.claim.id.contains("/cov.")).map(|e| e.power).fold(0.0, f64::max);
+        |m: Method| a.evidence.iter().filter(|e| e.claim.method == m && e.claim.id.contains("/cov.")).map(Evidence::power).fold(0.0, worse);
     let _ = write!(h, "<div class=cards>");
     for (value, what) in [
         (a.evidence.len().to_string(), "claims"),
@@ -350,7 +357,7 @@ pub fn html(a: &Audit) -> String {
                 h,
                 "<tr><td><code>{}</code><td class=\"n bad\">{} &times; tolerance<td>{}",
                 escape(&e.claim.id),
-                short(e.worst),
+                short(e.worst()),
                 escape(&e.claim.statement)
             );
         }
@@ -416,7 +423,7 @@ pub fn html(a: &Audit) -> String {
         by.entry(e.claim.id.split('/').next().unwrap_or("")).or_default().push(e);
     }
     for (case, list) in by {
-        let off = list.iter().filter(|e| !e.holds).count();
+        let off = list.iter().filter(|e| !e.holds()).count();
         let mark = if off == 0 { "<span class=good>all hold</span>".to_string() } else { format!("<span class=bad>{off} off</span>") };
         let _ = write!(
             h,
@@ -428,9 +435,9 @@ pub fn html(a: &Audit) -> String {
         );
         for e in list {
             let (source, form) = sources.get(e.claim.formula.as_str()).copied().unwrap_or(("", ""));
-            let worst = e.figures.iter().max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()));
+            let worst = e.figures().iter().max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()));
             let figures = worst.map_or(String::new(), |f| format!("{} for {} at {}", short(f.found), short(f.expected), short(f.at)));
-            let (class, verdict) = if e.holds { ("good", "holds") } else { ("bad", "off") };
+            let (class, verdict) = if e.holds() { ("good", "holds") } else { ("bad", "off") };
             let _ = write!(
                 h,
                 "<tr><td><code>{}</code><td title=\"{}\"><code>{}</code><td>{}<td>{}<td class=n>{figures}<td class=n>{}<td>{}<td class=n>{}<td class={class}>{verdict}",
@@ -439,9 +446,9 @@ pub fn html(a: &Audit) -> String {
                 escape(&e.claim.formula),
                 escape(source),
                 e.claim.method.name(),
-                short(e.worst),
+                short(e.worst()),
                 escape(&e.claim.tolerance),
-                short(e.power)
+                short(e.power())
             );
         }
         let _ = write!(h, "</table></div></details>");

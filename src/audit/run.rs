@@ -1,23 +1,24 @@
-//! Runs the audit: whole, or one shard of its simulation.
+//! Runs the audit: what there is to do is data; then tasks on all threads; then verdicts.
 
-use super::cases::{Case, cases};
-use super::check::{Check, Part};
-use super::claim::{Evidence, Method, Plant};
-use super::simulation::{Group, Sums};
-use super::stats::{p_kolmogorov, uniform_distance};
+use super::cases::cases;
+use super::check::{Check, Part, complete};
+use super::claim::{Claim, Evidence, Plant};
+use super::shards::{Shard, Whole};
+use super::simulation::{Group, Planned, Sums};
+use super::stats::{in_words, p_kolmogorov, uniform_distance};
 use super::{claims, noise_free, orders};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::simulate::Scheme;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Portions into which each group's paths are cut: what shards and threads share out. Sums are merged in their order.
 pub const PORTIONS: u64 = 16;
 
 /// What to audit, and how.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Options {
     /// Paths of each group.
     pub paths: u64,
@@ -44,7 +45,7 @@ impl Options {
 }
 
 /// The result: evidence for every claim.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Audit {
     /// Schema of the file.
     pub schema: String,
@@ -62,203 +63,234 @@ pub struct Audit {
     pub holds: bool,
 }
 
-/// Part of the simulation, for merging.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Shard {
-    /// Schema of the file.
-    pub schema: String,
-    /// Version of the crate.
-    pub version: String,
-    /// What was asked for.
-    pub options: Options,
-    /// Which shard, from 1.
-    pub shard: u64,
-    /// Of how many.
-    pub of: u64,
-    /// Sums by group, portion and record.
-    pub sums: BTreeMap<String, BTreeMap<u64, Vec<Sums>>>,
-}
-
 /// Schema of audits.
 pub const AUDIT_SCHEMA: &str = "cld-audit/1";
-/// Schema of shards.
-pub const SHARD_SCHEMA: &str = "cld-audit-shard/1";
-
-/// Every group of the audit.
-fn groups(cases: &[Case], o: &Options) -> Result<Vec<Group>> {
-    let mut all = vec![];
-    for (i, case) in cases.iter().enumerate() {
-        let by_turns = if i % 2 == 0 { Scheme::Splitting } else { Scheme::Sra1 };
-        for scheme in [Scheme::Exact, Scheme::EulerMaruyama, Scheme::Splitting, Scheme::Sra1] {
-            let always = matches!(scheme, Scheme::Exact | Scheme::EulerMaruyama);
-            if o.full || always || scheme == by_turns {
-                all.extend(Group::new(case, scheme, o.seed)?);
-            }
-        }
-    }
-    Ok(all)
-}
-
-fn wanted(o: &Options, id: &str) -> bool {
-    o.only.as_ref().is_none_or(|p| id.contains(p.as_str()))
-}
-
-/// Whether a group has a claim that is asked for. Its ids are `case/.../simulation.scheme`.
-fn group_wanted(o: &Options, g: &Group) -> bool {
-    g.evidence(&[], 1, None).iter().any(|e| wanted(o, &e.claim.id))
-}
-
-/// The path numbers of a portion.
-fn portion(paths: u64, p: u64) -> (u64, u64) {
-    (paths * p / PORTIONS, paths * (p + 1) / PORTIONS)
-}
 
 /// Progress: how much is done of how much.
-pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
-/// Sums of the portions that `mine` chooses, of every group that is asked for.
-fn simulate(
-    groups: &[Group],
-    o: &Options,
-    mine: impl Fn(u64) -> bool,
-    progress: Progress<'_>,
-) -> BTreeMap<String, BTreeMap<u64, Vec<Sums>>> {
-    let tasks: Vec<(&Group, u64)> =
-        groups.iter().filter(|g| group_wanted(o, g)).flat_map(|g| (0..PORTIONS).map(move |p| (g, p))).filter(|(_, p)| mine(*p)).collect();
-    let (total, done) = (tasks.iter().map(|(g, _)| g.steps).sum::<usize>(), AtomicUsize::new(0));
-    let parts: Vec<(String, u64, Vec<Sums>)> = tasks
-        .into_par_iter()
-        .map(|(g, p)| {
-            let (from, to) = portion(o.paths, p);
-            let sums = g.sums(from, to);
-            progress(done.fetch_add(g.steps, Ordering::Relaxed) + g.steps, total);
-            (g.name.clone(), p, sums)
-        })
-        .collect();
-    let mut all: BTreeMap<String, BTreeMap<u64, Vec<Sums>>> = BTreeMap::new();
-    for (name, p, sums) in parts {
-        all.entry(name).or_default().insert(p, sums);
-    }
-    all
-}
-
-/// Simulated sums of a whole audit: they do not depend on what is planted.
-pub struct Simulated {
-    groups: Vec<Group>,
-    free: Vec<Free>,
-    checks: Vec<(String, Vec<Check>)>,
-    sums: BTreeMap<String, Vec<Sums>>,
+/// What there is to audit, before anything runs: claims as data. Groups and parts are those that are asked for.
+pub(super) struct Work {
+    pub planned: Vec<Planned>,
+    parts: Vec<Part>,
+    /// Tests of the whole registry, whatever is asked for.
     tests: usize,
 }
 
-/// What was computed for a case without noise.
-struct Free {
-    case: String,
-    prepared: Vec<noise_free::Prepared>,
-    orders: Vec<orders::Measured>,
+fn wanted(o: &Options, claims: &[Claim]) -> bool {
+    claims.iter().any(|c| asked(o, &c.id))
 }
 
-/// Whether the pattern can fit a claim of method `m`: one that names a method, as ids do, needs no other.
-fn asked(o: &Options, m: Method) -> bool {
-    let names = |p: &str, x: Method| p == x.name() || p.contains(&format!("/{}", x.name()));
-    // `order` is also the beginning of a process's name
-    let named = |p: &str| Method::ALL.iter().any(|x| names(p, *x)) && p != Method::Order.name();
-    o.only.as_ref().is_none_or(|p| names(p, m) || !named(p))
+fn asked(o: &Options, id: &str) -> bool {
+    o.only.as_ref().is_none_or(|p| id.contains(p.as_str()))
 }
 
-/// What stands before a pattern's first slash: it must end a case's name.
-fn before(o: &Options) -> &str {
-    o.only.as_deref().and_then(|p| p.split_once('/')).map_or("", |(case, _)| case)
-}
-
-/// Computes the parts that are asked for, on all threads.
-fn compute_parts(parts: &[Part], o: &Options) -> Result<Vec<(String, Vec<Check>)>> {
-    if !Method::ALL[2..].iter().any(|m| *m != Method::Simulation && asked(o, *m)) {
-        return Ok(vec![]);
+impl Work {
+    /// The work that `o` asks for.
+    ///
+    /// # Errors
+    /// Options out of range, a pattern or an id that fits no claim.
+    pub fn new(o: &Options) -> Result<Work> {
+        if !(16_000..=1 << 40).contains(&o.paths) {
+            return Err(Error::parameter("paths", o.paths, "16000 to 2^40 (the laws of the statistics need some)"));
+        }
+        let cases = cases()?;
+        let (mut planned, mut parts) = (vec![], vec![]);
+        for (i, case) in cases.iter().enumerate() {
+            parts.push(noise_free::doubling(case)?);
+            parts.push(noise_free::moments(case)?);
+            parts.extend(orders::orders(case)?);
+            let by_turns = if i % 2 == 0 { Scheme::Splitting } else { Scheme::Sra1 };
+            for scheme in [Scheme::Exact, Scheme::EulerMaruyama, Scheme::Splitting, Scheme::Sra1] {
+                let always = matches!(scheme, Scheme::Exact | Scheme::EulerMaruyama);
+                if o.full || always || scheme == by_turns {
+                    planned.extend(Planned::new(case, scheme)?);
+                }
+            }
+        }
+        parts.extend(claims::parts()?);
+        let tests = planned.iter().map(Planned::tests).sum::<usize>() + parts.iter().map(|p| p.tests).sum::<usize>();
+        planned.retain(|p| wanted(o, &p.claims));
+        parts.retain(|p| wanted(o, &p.claims));
+        let work = Work { planned, parts, tests };
+        if o.only.as_ref().is_some_and(String::is_empty) || work.claims().next().is_none() {
+            let only = shown(o.only.as_deref().unwrap_or_default());
+            return Err(Error::parameter("only", format!("`{only}`"), "a part of a claim's id (`cld audit --list` prints them)"));
+        }
+        work.knows(o)?;
+        Ok(work)
     }
-    let chosen: Vec<&Part> = parts.iter().filter(|p| p.case.ends_with(before(o))).collect();
-    chosen.into_par_iter().map(|p| Ok((p.case.clone(), (p.run)(o.seed)?))).collect()
+
+    /// Refuses an error that is planted where nothing would meet it.
+    fn knows(&self, o: &Options) -> Result<()> {
+        match &o.plant {
+            Some(p) if !self.claims().any(|c| c.id == p.id && asked(o, &c.id)) => {
+                let allowed = "the id of a claim that is run (`cld audit --list` prints them)";
+                Err(Error::parameter("plant", format!("`{}`", shown(&p.id)), allowed))
+            }
+            Some(p) if !p.size.is_finite() => Err(Error::parameter("plant", p.size, "a finite relative size")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The claims of what is asked for, and those that are computed with them.
+    fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.planned.iter().flat_map(|p| &p.claims).chain(self.parts.iter().flat_map(|p| &p.claims))
+    }
 }
 
-/// Computes what is asked for without noise, on all threads.
-fn compute(cases: &[Case], o: &Options) -> Result<Vec<Free>> {
-    let asked = |m: Method| asked(o, m);
-    let one = |case: &Case| -> Result<Free> {
-        let mut prepared = vec![];
-        if asked(Method::Doubling) {
-            prepared.push(noise_free::doubling(case)?);
+/// The claims that `o` asks for, by id; nothing is computed.
+///
+/// # Errors
+/// As [`audit`].
+pub fn list(o: &Options) -> Result<Vec<Claim>> {
+    let work = Work::new(o)?;
+    let mut all: Vec<Claim> = work.claims().filter(|c| asked(o, &c.id)).cloned().collect();
+    all.iter_mut().filter(|c| c.method.is_sampled()).for_each(|c| c.tolerance = in_words(work.tests));
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(all)
+}
+
+/// The path numbers of a portion.
+pub(super) fn portion(paths: u64, p: u64) -> (u64, u64) {
+    (paths * p / PORTIONS, paths * (p + 1) / PORTIONS)
+}
+
+/// Something to compute, on one thread.
+enum Task<'a> {
+    Paths(&'a Group, u64),
+    Part(&'a Part),
+}
+
+enum Done {
+    Paths(String, u64, Vec<Sums>),
+    Part(String, Vec<Check>),
+}
+
+/// Work of a part without paths, in steps of paths: half a second; it only serves the display of progress.
+const PART: u64 = 100_000_000;
+
+impl Task<'_> {
+    fn work(&self, o: &Options) -> u64 {
+        match self {
+            Task::Paths(g, _) => g.steps as u64 * (o.paths / PORTIONS),
+            Task::Part(_) => PART,
         }
-        if asked(Method::Moments) {
-            prepared.push(noise_free::moments(case)?);
+    }
+
+    fn run(&self, o: &Options) -> Result<Done> {
+        match self {
+            Task::Paths(g, p) => {
+                let (from, to) = portion(o.paths, *p);
+                Ok(Done::Paths(g.name.clone(), *p, g.sums(from, to)))
+            }
+            Task::Part(p) => Ok(Done::Part(p.case.clone(), p.checks(o.seed)?)),
         }
-        let orders = if asked(Method::Order) { orders::orders(case)? } else { vec![] };
-        Ok(Free { case: case.name.clone(), prepared, orders })
+    }
+}
+
+/// Sums by group and portion.
+pub(super) type Portions = BTreeMap<String, BTreeMap<u64, Vec<Sums>>>;
+/// Checks by case.
+type Checks = Vec<(String, Vec<Check>)>;
+
+/// Does the tasks on all threads; what comes out does not depend on how they are shared out.
+fn work_off(tasks: Vec<Task<'_>>, o: &Options, progress: Progress<'_>) -> Result<(Portions, Checks)> {
+    let total = tasks.iter().map(|t| t.work(o)).sum();
+    let done = AtomicU64::new(0);
+    progress(0, total);
+    let one = |task: Task<'_>| {
+        let found = task.run(o)?;
+        let work = task.work(o);
+        progress(done.fetch_add(work, Ordering::Relaxed) + work, total);
+        Ok(found)
     };
-    cases.par_iter().filter(|c| c.name.ends_with(before(o))).map(one).collect()
+    let all = tasks.into_par_iter().map(one).collect::<Result<Vec<Done>>>()?;
+    let (mut sums, mut checks) = (Portions::new(), Checks::new());
+    for found in all {
+        match found {
+            Done::Paths(name, p, s) => {
+                sums.entry(name).or_default().insert(p, s);
+            }
+            Done::Part(case, c) => checks.push((case, c)),
+        }
+    }
+    Ok((sums, checks))
+}
+
+/// Everything that is computed for an audit: it does not depend on what is planted.
+pub struct Simulated {
+    work: Work,
+    groups: Vec<Group>,
+    checks: Checks,
+    sums: BTreeMap<String, Vec<Sums>>,
 }
 
 impl Simulated {
-    /// Simulates.
+    /// Computes.
     ///
     /// # Errors
-    /// Fewer than 16000 paths.
+    /// As [`audit`].
     pub fn new(o: &Options, progress: Progress<'_>) -> Result<Simulated> {
-        let Work { cases, groups, parts, tests } = prepare(o)?;
-        let sums = merged(&simulate(&groups, o, |_| true, progress));
-        Ok(Simulated { groups, free: compute(&cases, o)?, checks: compute_parts(&parts, o)?, sums, tests })
+        progress(0, 1);
+        let work = Work::new(o)?;
+        let groups = work.planned.iter().map(|p| p.group(o.seed)).collect::<Result<Vec<_>>>()?;
+        let mut tasks: Vec<Task<'_>> = work.parts.iter().map(Task::Part).collect();
+        tasks.extend(groups.iter().flat_map(|g| (0..PORTIONS).map(move |p| Task::Paths(g, p))));
+        let (sums, checks) = work_off(tasks, o, progress)?;
+        let sums = merged(&Whole::new(sums, &groups, o)?)?;
+        Ok(Simulated { work, groups, checks, sums })
     }
 
     /// Evidence for the claims of the cases that `choose` chooses.
-    fn evidence(&self, choose: impl Fn(&str) -> bool, plant: Option<&Plant>) -> Vec<Evidence> {
+    fn evidence(&self, choose: impl Fn(&str) -> bool, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
         let mut all = vec![];
-        for f in self.free.iter().filter(|f| choose(&f.case)) {
-            all.extend(f.prepared.iter().flat_map(|p| p.evidence(plant)));
-            all.extend(f.orders.iter().map(|m| orders::evidence(m, plant)));
-        }
         for (_, checks) in self.checks.iter().filter(|(case, _)| choose(case)) {
-            all.extend(checks.iter().map(|c| c.evidence(self.tests, plant)));
-        }
-        for g in self.groups.iter().filter(|g| choose(g.case())) {
-            if let Some(sums) = self.sums.get(&g.name) {
-                all.extend(g.evidence(sums, self.tests, plant));
+            for check in checks {
+                all.push(check.evidence(self.work.tests, plant)?);
             }
         }
-        all
+        for g in self.groups.iter().filter(|g| choose(g.case())) {
+            let none = || Error::Degenerate { what: format!("evidence for {}", g.name).into(), why: "its paths were not simulated".into() };
+            all.extend(g.evidence(self.sums.get(&g.name).ok_or_else(none)?, self.work.tests, plant)?);
+        }
+        Ok(all)
     }
 
     /// Ids of the claims that do not hold with this error planted, among those of the same case: the planted claim, and
     /// nothing else, if all is as it should be.
-    pub fn blamed(&self, plant: &Plant) -> Vec<String> {
+    ///
+    /// # Errors
+    /// A claim without evidence.
+    pub fn blamed(&self, plant: &Plant) -> Result<Vec<String>> {
         let case = plant.id.split('/').next().unwrap_or("");
-        self.evidence(|c| c == case, Some(plant)).into_iter().filter(|e| !e.holds).map(|e| e.claim.id).collect()
+        let all = self.evidence(|c| c == case, Some(plant))?;
+        Ok(all.into_iter().filter(|e| !e.holds()).map(|e| e.claim.id).collect())
     }
 
     /// Judges, with or without a planted error.
     ///
     /// # Errors
-    /// A plant whose id is no claim's.
+    /// A plant whose id is no claim's; a claim without evidence, evidence without a claim.
     pub fn judge(&self, o: &Options) -> Result<Audit> {
-        let plant = o.plant.as_ref();
-        let mut evidence = self.evidence(|_| true, plant);
-        evidence.retain(|e| wanted(o, &e.claim.id));
+        self.work.knows(o)?;
+        let mut evidence = self.evidence(|_| true, o.plant.as_ref())?;
+        let all: Vec<Claim> = self.work.claims().cloned().collect();
+        let amiss = |why| Error::Degenerate { what: "evidence for every claim".into(), why };
+        complete(&all, evidence.iter().map(|e| e.claim.id.as_str())).map_err(amiss)?;
+        evidence.retain(|e| asked(o, &e.claim.id));
         evidence.sort_by(|a, b| a.claim.id.cmp(&b.claim.id));
-        if let Some(p) = plant
-            && !evidence.iter().any(|e| e.claim.id == p.id)
-        {
-            return Err(Error::parameter("plant", format!("`{}`", p.id), "the id of a claim that is run (`cld audit --list` prints them)"));
-        }
         if evidence.is_empty() {
-            let only = o.only.clone().unwrap_or_default();
-            return Err(Error::parameter("only", format!("`{only}`"), "a part of a claim's id (`cld audit --list` prints them)"));
+            return Err(amiss("nothing is asked for".into()));
         }
-        let p: Vec<f64> = evidence.iter().flat_map(|e| e.p.iter().copied()).collect();
+        let p: Vec<f64> = evidence.iter().flat_map(|e| e.p().iter().copied()).collect();
         let uniform = (!p.is_empty()).then(|| p_kolmogorov(uniform_distance(&p), p.len()));
-        let holds = evidence.iter().all(|e| e.holds);
+        let holds = evidence.iter().all(Evidence::holds);
         Ok(Audit {
             schema: AUDIT_SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
             options: o.clone(),
-            tests: self.tests,
+            tests: self.work.tests,
             evidence,
             uniform,
             holds,
@@ -266,109 +298,56 @@ impl Simulated {
     }
 }
 
-/// What there is to audit, before anything runs.
-struct Work {
-    cases: Vec<Case>,
-    groups: Vec<Group>,
-    parts: Vec<Part>,
-    tests: usize,
-}
-
-fn prepare(o: &Options) -> Result<Work> {
-    if !(16_000..=1 << 40).contains(&o.paths) {
-        return Err(Error::parameter("paths", o.paths, "16000 to 2^40 (the laws of the statistics need some)"));
-    }
-    let cases = cases()?;
-    let groups = groups(&cases, o)?;
-    let parts = claims::parts()?;
-    let tests = groups.iter().map(Group::tests).sum::<usize>() + parts.iter().map(|p| p.tests).sum::<usize>();
-    Ok(Work { cases, groups, parts, tests })
-}
-
 /// Sums of all portions, merged in their order.
-fn merged(parts: &BTreeMap<String, BTreeMap<u64, Vec<Sums>>>) -> BTreeMap<String, Vec<Sums>> {
-    let merge = |portions: &BTreeMap<u64, Vec<Sums>>| {
-        let mut all = portions.values();
-        let mut total = all.next().cloned().unwrap_or_default();
-        for part in all {
-            total.iter_mut().zip(part).for_each(|(t, p)| *t = t.merge(p));
+fn merged(whole: &Whole) -> Result<BTreeMap<String, Vec<Sums>>> {
+    let merge = |portions: &[Vec<Sums>]| {
+        let mut total = portions[0].clone();
+        for part in &portions[1..] {
+            total = total.iter().zip(part).map(|(t, p)| t.merge(p)).collect::<Result<_>>()?;
         }
-        total
+        Ok(total)
     };
-    parts.iter().map(|(name, portions)| (name.clone(), merge(portions))).collect()
+    whole.groups().iter().map(|(name, portions)| Ok((name.clone(), merge(portions)?))).collect()
 }
 
 /// The whole audit.
 ///
 /// # Errors
-/// Options out of range, an id or pattern that fits no claim.
+/// Options out of range, an id or pattern that fits no claim; a claim without evidence.
 pub fn audit(o: &Options, progress: Progress<'_>) -> Result<Audit> {
     Simulated::new(o, progress)?.judge(o)
-}
-
-/// Ids of all claims that `o` asks for, without simulating paths.
-///
-/// # Errors
-/// As [`audit`].
-pub fn list(o: &Options) -> Result<Vec<String>> {
-    let Work { cases, groups, parts, .. } = prepare(o)?;
-    let mut ids: Vec<String> = groups.iter().flat_map(|g| g.evidence(&[], 1, None)).map(|e| e.claim.id).collect();
-    for f in compute(&cases, o)? {
-        ids.extend(f.prepared.iter().flat_map(|p| p.evidence(None)).map(|e| e.claim.id));
-        ids.extend(f.orders.iter().map(|m| orders::evidence(m, None).claim.id));
-    }
-    ids.extend(compute_parts(&parts, o)?.iter().flat_map(|(_, c)| c).map(|c| c.id().to_string()));
-    ids.retain(|id| wanted(o, id));
-    ids.sort();
-    Ok(ids)
 }
 
 /// Shard `shard` (from 1) of `of`: its portions of the simulation.
 ///
 /// # Errors
-/// A shard that is not in 1..=of, or more shards than portions.
+/// A shard that is not in 1..=of, or more shards than portions; a pattern that fits no simulation.
 pub fn shard(o: &Options, shard: u64, of: u64, progress: Progress<'_>) -> Result<Shard> {
     if !(1..=PORTIONS).contains(&of) || !(1..=of).contains(&shard) {
         return Err(Error::parameter("shard", format!("{shard}/{of}"), format!("I/N with 1 <= I <= N <= {PORTIONS}")));
     }
-    let groups = prepare(o)?.groups;
-    let sums = simulate(&groups, o, |p| p % of == shard - 1, progress);
-    Ok(Shard { schema: SHARD_SCHEMA.into(), version: env!("CARGO_PKG_VERSION").into(), options: o.clone(), shard, of, sums })
+    let groups = Work::new(o)?.planned.iter().map(|p| p.group(o.seed)).collect::<Result<Vec<_>>>()?;
+    if groups.is_empty() {
+        let only = shown(o.only.as_deref().unwrap_or_default());
+        let allowed = "with --shard a part of the id of a claim by simulation: the others are computed by `cld audit merge`";
+        return Err(Error::parameter("only", format!("`{only}`"), allowed));
+    }
+    let mine = (0..PORTIONS).filter(|p| p % of == shard - 1);
+    let tasks = mine.flat_map(|p| groups.iter().map(move |g| Task::Paths(g, p))).collect();
+    let (sums, _) = work_off(tasks, o, progress)?;
+    Shard::new(o.clone(), shard, of, sums)
 }
 
 /// The audit that the shards make together: bit for bit that of [`audit`] with the same options.
 ///
 /// # Errors
-/// Shards of different runs, a shard twice, or one missing.
-pub fn merge(shards: &[Shard]) -> Result<Audit> {
-    let bad = |found: String, allowed: &'static str| Err(Error::parameter("shards", found, allowed));
-    let Some(first) = shards.first() else { return bad("none".into(), "at least one file") };
-    let mut parts: BTreeMap<String, BTreeMap<u64, Vec<Sums>>> = BTreeMap::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for s in shards {
-        if s.schema != SHARD_SCHEMA || s.version != first.version || s.options != first.options || s.of != first.of {
-            return bad(
-                format!("shard {}/{} of another run", s.shard, s.of),
-                "shards of one run: the same version, options and number of shards",
-            );
-        }
-        if !seen.insert(s.shard) {
-            return bad(format!("shard {}/{} twice", s.shard, s.of), "each shard once");
-        }
-        for (name, portions) in &s.sums {
-            parts.entry(name.clone()).or_default().extend(portions.iter().map(|(p, v)| (*p, v.clone())));
-        }
-    }
-    if let Some(missing) = (1..=first.of).find(|i| !seen.contains(i)) {
-        return bad(format!("shard {missing}/{} is missing", first.of), "all shards of the run");
-    }
-    let o = &first.options;
-    let Work { cases, groups, parts: rest, tests } = prepare(o)?;
-    for g in groups.iter().filter(|g| group_wanted(o, g)) {
-        let complete = parts.get(&g.name).is_some_and(|p| (0..PORTIONS).all(|i| p.contains_key(&i)));
-        if !complete {
-            return bad(format!("{} is incomplete", g.name), "shards whose sums are whole");
-        }
-    }
-    Simulated { groups, free: compute(&cases, o)?, checks: compute_parts(&rest, o)?, sums: merged(&parts), tests }.judge(o)
+/// Shards of different runs, a shard twice, or one missing; one whose sums are not those of its portions.
+pub fn merge(shards: &[Shard], progress: Progress<'_>) -> Result<Audit> {
+    progress(0, 1);
+    let o = Shard::options_of_all(shards)?;
+    let work = Work::new(o)?;
+    let groups = work.planned.iter().map(|p| p.group(o.seed)).collect::<Result<Vec<_>>>()?;
+    let sums = merged(&Whole::of_shards(shards, &groups)?)?;
+    let (_, checks) = work_off(work.parts.iter().map(Task::Part).collect(), o, progress)?;
+    Simulated { work, groups, checks, sums }.judge(o)
 }

@@ -6,16 +6,17 @@
 //! is known ([`stats`](super::stats)).
 
 use super::cases::{Case, Typed};
-use super::claim::{Claim, Evidence, Figure, Method, Plant};
-use super::stats::{level, p_normal, shift_caught, z_chi_squared, z_of};
-use crate::error::Result;
+use super::claim::{Claim, Compared, Evidence, Figure, Method, Plant, share};
+use super::stats::{in_words, level, p_normal, shift_caught, z_chi_squared, z_of};
+use crate::error::{Error, Result};
 use crate::kernel::kernel_values;
 use crate::process::AnyProcess;
 use crate::simulate::streams::Stream;
 use crate::simulate::{Forward, Moments, Plan, Scheme, scheme_law};
 use crate::small::Mat;
 use crate::truth::predict::CHANNELS;
-use serde::{Deserialize, Serialize};
+use crate::worst::{largest, worse};
+use serde::Serialize;
 
 /// Times at which a group's paths are recorded.
 pub const RECORDS: usize = 6;
@@ -23,7 +24,7 @@ pub const RECORDS: usize = 6;
 const AT: [usize; RECORDS] = [6, 11, 17, 27, 37, 49];
 
 /// Number, mean and co-moments, as plain numbers: what shards write.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sums {
     /// Number of paths.
     pub n: u64,
@@ -42,14 +43,55 @@ impl Sums {
         Moments { n: self.n, mean: std::array::from_fn(|i| self.mean[i]), sum: Mat::build(|i, j| self.sum[i * K + j]) }
     }
 
-    /// Of both; both must be of the same number of channels.
-    pub fn merge(&self, o: &Sums) -> Sums {
-        match self.mean.len() {
+    /// Of both.
+    ///
+    /// # Errors
+    /// Sums of different numbers of channels, or of none, or more than 4.
+    pub fn merge(&self, o: &Sums) -> Result<Sums> {
+        let k = self.mean.len();
+        if [self.sum.len(), o.sum.len()] != [k * k; 2] || o.mean.len() != k {
+            let why = format!("{} and {} channels, {} and {} sums", k, o.mean.len(), self.sum.len(), o.sum.len());
+            return Err(Error::Degenerate { what: "the merger of sums".into(), why });
+        }
+        Ok(match k {
             1 => Sums::of(&self.fixed::<1>().merge(&o.fixed())),
             2 => Sums::of(&self.fixed::<2>().merge(&o.fixed())),
             3 => Sums::of(&self.fixed::<3>().merge(&o.fixed())),
-            _ => Sums::of(&self.fixed::<4>().merge(&o.fixed())),
+            4 => Sums::of(&self.fixed::<4>().merge(&o.fixed())),
+            _ => return Err(Error::parameter("channels", k, "1 to 4")),
+        })
+    }
+
+    /// What is wrong with these sums of `n` paths of `k` channels, by what any such sums are: the field, and what is allowed.
+    pub(super) fn amiss(&self, n: u64, k: usize) -> Option<(&'static str, String)> {
+        let finite = |v: &[f64]| v.iter().all(|x| x.is_finite());
+        let s = |i: usize, j: usize| self.sum[i * k + j];
+        if self.n != n {
+            return Some(("n", format!("is {}; allowed: {n}, the number of paths of the portion", self.n)));
         }
+        for (field, list, length) in [("mean", &self.mean, k), ("sum", &self.sum, k * k)] {
+            if list.len() != length {
+                return Some((field, format!("has {} numbers; allowed: {length}", list.len())));
+            }
+            if !finite(list) {
+                return Some((field, "has a number that is not finite".into()));
+            }
+        }
+        for i in 0..k {
+            if s(i, i) < 0.0 {
+                return Some(("sum", format!("has {} as entry {i}, {i}; allowed: a sum of squares, 0 or more", s(i, i))));
+            }
+            for j in 0..i {
+                if s(i, j) != s(j, i) {
+                    return Some(("sum", format!("is not symmetric in entry {i}, {j}")));
+                }
+                // by Cauchy and Schwarz, up to the rounding of sums
+                if s(i, j).abs() > (1.0 + 1e-6) * (s(i, i).sqrt() * s(j, j).sqrt()) {
+                    return Some(("sum", format!("has {} as entry {i}, {j}; allowed: at most the root of the squares' product", s(i, j))));
+                }
+            }
+        }
+        None
     }
 
     /// Sum of products of deviations from `center`, row-major.
@@ -69,12 +111,158 @@ struct Expected {
     ell: Option<f64>,
 }
 
-/// One case under one scheme.
+/// What is claimed of one case under one scheme: data, before any path is simulated.
+pub struct Planned {
+    /// The case.
+    pub case: Case,
+    /// The scheme.
+    pub scheme: Scheme,
+    /// The claims, one for each entry.
+    pub claims: Vec<Claim>,
+}
+
+/// An entry of the law that is compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Quantity {
+    Mean(usize),
+    Cov(usize, usize),
+    Ell,
+}
+
+impl Quantity {
+    /// Those of `k` channels; `ell` for the closed form alone.
+    fn all(k: usize, scheme: Scheme) -> Vec<Quantity> {
+        let mut all: Vec<Quantity> = (0..k).map(Quantity::Mean).collect();
+        all.extend((0..k).flat_map(|i| (i..k).map(move |j| Quantity::Cov(i, j))));
+        if scheme == Scheme::Exact && k > 1 {
+            all.push(Quantity::Ell);
+        }
+        all
+    }
+
+    fn name(self) -> String {
+        match self {
+            Quantity::Mean(i) => format!("mean.{}", CHANNELS[i]),
+            Quantity::Cov(i, j) => format!("cov.{}{}", CHANNELS[i], CHANNELS[j]),
+            Quantity::Ell => "ell".into(),
+        }
+    }
+
+    fn formula(self) -> &'static str {
+        match self {
+            Quantity::Mean(_) => "kernel.mean",
+            Quantity::Cov(..) => "kernel.cov",
+            Quantity::Ell => "kernel.ell",
+        }
+    }
+}
+
+fn fits<const K: usize>(case: &Case, process: &dyn AnyProcess, scheme: Scheme) -> bool {
+    scheme.check(&Forward::new(&Typed::<K>(process), case.config.schedule)).is_ok()
+}
+
+impl Planned {
+    /// What is claimed of `case` under `scheme`; `None` where the scheme is not defined.
+    ///
+    /// # Errors
+    /// None for the registry's own cases.
+    pub fn new(case: &Case, scheme: Scheme) -> Result<Option<Planned>> {
+        let process = case.config.process()?;
+        let k = process.channels();
+        let fits = match k {
+            1 => fits::<1>,
+            2 => fits::<2>,
+            3 => fits::<3>,
+            _ => fits::<4>,
+        };
+        if !fits(case, &*process, scheme) {
+            return Ok(None);
+        }
+        let claim = |q: Quantity| {
+            let about = case.config.describe();
+            let how = match scheme {
+                Scheme::Exact => "chained exact transitions".to_string(),
+                s => format!("as {} discretises it", s.name()),
+            };
+            let says = format!("{} of {about}, {how}, at {RECORDS} times, is that of simulated paths", q.name());
+            let mut claim = Claim::new(&format!("{}/{}", case.name, q.name()), q.formula(), Method::Simulation, says, "");
+            claim.id += &format!(".{}", scheme.name());
+            claim
+        };
+        let claims = Quantity::all(k, scheme).into_iter().map(claim).collect();
+        Ok(Some(Planned { case: case.clone(), scheme, claims }))
+    }
+
+    /// `case/scheme`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.case.name, self.scheme.name())
+    }
+
+    /// Number of tests that the claims make.
+    pub fn tests(&self) -> usize {
+        RECORDS * self.claims.len()
+    }
+
+    /// Ready to simulate, its noise from `seed`.
+    ///
+    /// # Errors
+    /// None for the registry's own cases.
+    pub fn group(&self, seed: u64) -> Result<Group> {
+        match self.case.config.process()?.channels() {
+            1 => self.typed::<1>(seed),
+            2 => self.typed::<2>(seed),
+            3 => self.typed::<3>(seed),
+            _ => self.typed::<4>(seed),
+        }
+    }
+
+    fn typed<const K: usize>(&self, seed: u64) -> Result<Group> {
+        let (case, scheme) = (&self.case, self.scheme);
+        let process = case.config.process()?;
+        let typed = Typed::<K>(&*process);
+        let sde = Forward::new(&typed, case.config.schedule);
+        let name = self.name();
+        let fine = grid(case, &*process)?;
+        // the exact scheme needs no steps between the records
+        let (grid, records) = if scheme == Scheme::Exact {
+            let mut g = vec![0.0];
+            g.extend(AT.map(|n| fine[n]));
+            (g, (1..=RECORDS).collect::<Vec<_>>())
+        } else {
+            (fine, AT.to_vec())
+        };
+        let gamma = case.config.objective.gamma();
+        let size = process.prior(case.config.schedule.integral(0.0, 1.0)?);
+        let start = [1.5, -1.0, 0.7, -1.2];
+        let m0: [f64; K] = std::array::from_fn(|i| start[i] * size[i * K + i].sqrt());
+        let initial: [f64; K] = std::array::from_fn(|i| if i > 0 { gamma * process.mass() } else { 0.0 });
+        let laws = scheme_law(scheme, &sde, &grid);
+        let mut expected = vec![];
+        for &r in &records {
+            let t = grid[r];
+            let (mean, cov, ell) = if scheme == Scheme::Exact {
+                let v = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, t)?;
+                (crate::audit::cases::matrix::<K>(&v.mean), v.cov.clone(), (K > 1).then_some(v.ell))
+            } else {
+                (laws[r].mean, laws[r].started_from(initial).0.concat(), None)
+            };
+            let mean = (0..K).map(|i| (0..K).map(|j| mean[(i, j)] * m0[j]).sum()).collect();
+            expected.push(Expected { t, mean, cov, ell });
+        }
+        let plan = Plan::new(scheme, &sde, &grid, &records, (m0, initial.map(f64::sqrt)), Stream::named(seed, &name))?;
+        let steps = plan.steps();
+        let run = Box::new(move |from: u64, to: u64| plan.moments(from, to).iter().map(Sums::of).collect());
+        let claims = Quantity::all(K, scheme).into_iter().zip(self.claims.iter().cloned()).collect();
+        Ok(Group { name, case: case.name.clone(), claims, k: K, expected, steps, run })
+    }
+}
+
+/// One case under one scheme, ready to simulate.
 pub struct Group {
     /// `case/scheme`.
     pub name: String,
-    case: Case,
-    scheme: Scheme,
+    case: String,
+    claims: Vec<(Quantity, Claim)>,
     k: usize,
     expected: Vec<Expected>,
     /// Steps of one path, for reports of the work done.
@@ -84,7 +272,7 @@ pub struct Group {
 
 /// Relaxation rate of a process, roughly: what the clock's length is measured in.
 fn rate(process: &dyn AnyProcess) -> f64 {
-    process.drift().iter().fold(0.0, |a: f64, x| a.max(x.abs())).max(0.5)
+    worse(largest(&process.drift()), 0.5)
 }
 
 /// Times: 17 geometric in the clock, then 32 equal in it. The end is 1, or where the clock has run for 6 relaxation times:
@@ -120,58 +308,17 @@ impl Group {
     /// # Errors
     /// None for the registry's own cases.
     pub fn new(case: &Case, scheme: Scheme, seed: u64) -> Result<Option<Group>> {
-        match case.config.process()?.channels() {
-            1 => Self::typed::<1>(case, scheme, seed),
-            2 => Self::typed::<2>(case, scheme, seed),
-            3 => Self::typed::<3>(case, scheme, seed),
-            _ => Self::typed::<4>(case, scheme, seed),
-        }
-    }
-
-    fn typed<const K: usize>(case: &Case, scheme: Scheme, seed: u64) -> Result<Option<Group>> {
-        let process = case.config.process()?;
-        let typed = Typed::<K>(&*process);
-        let sde = Forward::new(&typed, case.config.schedule);
-        if scheme.check(&sde).is_err() {
-            return Ok(None);
-        }
-        let name = format!("{}/{}", case.name, scheme.name());
-        let fine = grid(case, &*process)?;
-        // the exact scheme needs no steps between the records
-        let (grid, records) = if scheme == Scheme::Exact {
-            let mut g = vec![0.0];
-            g.extend(AT.map(|n| fine[n]));
-            (g, (1..=RECORDS).collect::<Vec<_>>())
-        } else {
-            (fine, AT.to_vec())
-        };
-        let gamma = case.config.objective.gamma();
-        let size = process.prior(case.config.schedule.integral(0.0, 1.0)?);
-        let start = [1.5, -1.0, 0.7, -1.2];
-        let m0: [f64; K] = std::array::from_fn(|i| start[i] * size[i * K + i].sqrt());
-        let initial: [f64; K] = std::array::from_fn(|i| if i > 0 { gamma * process.mass() } else { 0.0 });
-        let laws = scheme_law(scheme, &sde, &grid);
-        let mut expected = vec![];
-        for &r in &records {
-            let t = grid[r];
-            let (mean, cov, ell) = if scheme == Scheme::Exact {
-                let v = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, t)?;
-                (crate::audit::cases::matrix::<K>(&v.mean), v.cov.clone(), (K > 1).then_some(v.ell))
-            } else {
-                (laws[r].mean, laws[r].started_from(initial).0.concat(), None)
-            };
-            let mean = (0..K).map(|i| (0..K).map(|j| mean[(i, j)] * m0[j]).sum()).collect();
-            expected.push(Expected { t, mean, cov, ell });
-        }
-        let plan = Plan::new(scheme, &sde, &grid, &records, (m0, initial.map(f64::sqrt)), Stream::named(seed, &name))?;
-        let steps = plan.steps();
-        let run = Box::new(move |from: u64, to: u64| plan.moments(from, to).iter().map(Sums::of).collect());
-        Ok(Some(Group { name, case: case.clone(), scheme, k: K, expected, steps, run }))
+        Planned::new(case, scheme)?.map(|p| p.group(seed)).transpose()
     }
 
     /// Name of the case.
     pub fn case(&self) -> &str {
-        &self.case.name
+        &self.case
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.k
     }
 
     /// Sums at every record of the paths `from .. to`. One thread.
@@ -179,100 +326,68 @@ impl Group {
         (self.run)(from, to)
     }
 
-    /// Number of tests that [`evidence`](Self::evidence) makes.
-    pub fn tests(&self) -> usize {
-        self.expected.iter().map(|e| self.k + self.k * (self.k + 1) / 2 + usize::from(e.ell.is_some())).sum()
-    }
-
     /// The claims, judged by the sums of all paths; `tests` is the number of tests of the whole audit.
-    pub fn evidence(&self, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Vec<Evidence> {
-        let k = self.k;
-        let mut names: Vec<(String, &'static str)> = vec![];
-        for i in 0..k {
-            names.push((format!("mean.{}", CHANNELS[i]), "kernel.mean"));
+    ///
+    /// # Errors
+    /// Sums that are not those of every record: another number of them, of paths or of channels, or what no sums can be.
+    pub fn evidence(&self, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
+        let lacking = |why: String| Error::Degenerate { what: format!("evidence for {}", self.name).into(), why };
+        if sums.len() != self.expected.len() {
+            return Err(lacking(format!("sums of {} records; there are {}", sums.len(), self.expected.len())));
         }
-        for i in 0..k {
-            for j in i..k {
-                names.push((format!("cov.{}{}", CHANNELS[i], CHANNELS[j]), "kernel.cov"));
+        for (r, s) in sums.iter().enumerate() {
+            if s.n == 0 || s.n != sums[0].n {
+                return Err(lacking(format!("record {r} has {} paths, record 0 has {}", s.n, sums[0].n)));
+            }
+            if let Some((field, problem)) = s.amiss(s.n, self.k) {
+                return Err(lacking(format!("`{field}` of record {r} {problem}")));
             }
         }
-        if self.expected.iter().any(|e| e.ell.is_some()) {
-            names.push(("ell".into(), "kernel.ell"));
-        }
-        names.into_iter().map(|(entry, formula)| self.claim(&entry, formula, sums, tests, plant)).collect()
+        self.claims.iter().map(|(q, claim)| self.claim(*q, claim, sums, tests, plant)).collect()
     }
 
-    fn claim(&self, entry: &str, formula: &str, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Evidence {
-        let id = format!("{}/{entry}/simulation.{}", self.case.name, self.scheme.name());
-        let (k, alpha) = (self.k, level(tests));
+    fn claim(&self, quantity: Quantity, claim: &Claim, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Result<Evidence> {
+        let (id, k, alpha) = (&claim.id, self.k, level(tests));
         let (critical, caught) = (z_of(alpha), shift_caught(alpha));
-        let mut e = Evidence {
-            claim: Claim {
-                id: id.clone(),
-                formula: formula.into(),
-                statement: format!(
-                    "{entry} of {}, {}, at {} times, is that of simulated paths",
-                    self.case.config.describe(),
-                    if self.scheme == Scheme::Exact {
-                        "chained exact transitions".to_string()
-                    } else {
-                        format!("as {} discretises it", self.scheme.name())
-                    },
-                    self.expected.len()
-                ),
-                method: Method::Simulation,
-                tolerance: format!(
-                    "{critical:.2} standard errors: probability {alpha:.1e} of a false alarm, 1e-6 for all {tests} tests together"
-                ),
-            },
-            figures: vec![],
-            p: vec![],
-            worst: 0.0,
-            power: 0.0,
-            holds: true,
-        };
+        let mut compared = vec![];
         for (x, s) in self.expected.iter().zip(sums) {
             let n = s.n as f64;
             let cov = |i: usize, j: usize| x.cov[i * k + j];
-            let channel = |c: char| CHANNELS.iter().position(|l| l.starts_with(c)).unwrap_or(0);
             let about = s.about(&x.mean);
-            let letters: Vec<char> = entry.rsplit('.').next().unwrap_or("").chars().collect();
             // (found, expected, deviation in standard errors, shift of it per unit of relative error)
-            let (found, expected, z, shift) = match (entry.split('.').next(), letters.as_slice()) {
-                (Some("mean"), [c]) => {
-                    let i = channel(*c);
+            let (found, expected, z, shift) = match quantity {
+                Quantity::Mean(i) => {
                     let se = (cov(i, i) / n).sqrt();
-                    let m = Plant::apply(plant, &id, x.mean[i], x.mean[i]);
+                    let m = Plant::apply(plant, id, x.mean[i], x.mean[i]);
                     (s.mean[i], m, (s.mean[i] - m) / se, (x.mean[i] / se).abs())
                 }
-                (Some("cov"), [c, d]) if c == d => {
-                    let i = channel(*c);
-                    let v = Plant::apply(plant, &id, cov(i, i), cov(i, i));
+                Quantity::Cov(i, j) if i == j => {
+                    let v = Plant::apply(plant, id, cov(i, i), cov(i, i));
                     (about[i * k + i] / n, v, z_chi_squared(about[i * k + i] / v, n), (0.5 * n).sqrt())
                 }
-                (Some("cov"), [c, d]) => {
-                    let (i, j) = (channel(*c), channel(*d));
+                Quantity::Cov(i, j) => {
                     let unit = (cov(i, i) * cov(j, j)).sqrt();
-                    let v = Plant::apply(plant, &id, cov(i, j), unit);
+                    let v = Plant::apply(plant, id, cov(i, j), unit);
                     // given channel i, the residual of j is Gaussian with this variance; from the unplanted law
-                    let rest = (cov(j, j) - cov(i, j) * cov(i, j) / cov(i, i)).max(f64::MIN_POSITIVE);
+                    let rest = worse(cov(j, j) - cov(i, j) * cov(i, j) / cov(i, i), f64::MIN_POSITIVE);
                     let sum = about[i * k + j] - v / cov(i, i) * about[i * k + i];
                     (about[i * k + j] / n, v, sum / (about[i * k + i] * rest).sqrt(), (n * cov(j, j) / rest).sqrt())
                 }
-                _ => {
+                Quantity::Ell => {
                     let ell = x.ell.unwrap_or(f64::NAN);
-                    let planted = Plant::apply(plant, &id, ell, ell);
+                    let planted = Plant::apply(plant, id, ell, ell);
                     let (rest, n) = (residual(&about, k), n - (k - 1) as f64);
                     ((n / rest).sqrt(), planted, z_chi_squared(rest * planted * planted, n), 2.0 * (0.5 * n).sqrt())
                 }
             };
-            e.figures.push(Figure { at: x.t, found, expected, deviation: z });
-            e.p.push(p_normal(z));
-            e.worst = if z.is_nan() { f64::INFINITY } else { e.worst.max(z.abs() / critical) };
-            e.power = e.power.max(caught / shift);
+            compared.push(Compared {
+                figure: Figure { at: x.t, found, expected, deviation: z },
+                share: share(z, expected, critical),
+                power: Some(caught / shift),
+                p: Some(p_normal(z)),
+            });
         }
-        e.holds = e.worst <= 1.0;
-        e
+        Evidence::new(Claim { tolerance: in_words(tests), ..claim.clone() }, compared)
     }
 }
 

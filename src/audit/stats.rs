@@ -9,6 +9,7 @@
 //! | covariance S_ij | `sum d_i (d_j - beta d_i) / sqrt(sum d_i^2 s)`, `beta = S_ij/S_ii`, `s = S_jj - S_ij^2/S_ii`, `d = u - m` | N(0, 1), exact (given d_i it is a sum of independent Gaussians) |
 //! | `ell` | `ell^2 sum of squared residuals of the last channel given the others` | chi-squared with n - K + 1 degrees of freedom, exact |
 
+use crate::worst::{Worst, worse};
 use statrs::distribution::{ContinuousCDF, Normal};
 use statrs::function::erf::erfc;
 
@@ -47,6 +48,13 @@ pub fn shift_caught(level: f64) -> f64 {
     z_of(level) + z_of(2.0 * (1.0 - POWER))
 }
 
+/// The tolerance of one test among `tests`, in words.
+pub fn in_words(tests: usize) -> String {
+    let alpha = level(tests);
+    let critical = z_of(alpha);
+    format!("{critical:.2} standard errors: probability {alpha:.1e} of a false alarm, 1e-6 for all {tests} tests together")
+}
+
 /// Kolmogorov's p-value for the largest distance `d` of `n` sorted values from the uniform law (asymptotic, with
 /// Stephens's correction; for n >= 100 good to some percent).
 pub fn p_kolmogorov(d: f64, n: usize) -> f64 {
@@ -56,12 +64,12 @@ pub fn p_kolmogorov(d: f64, n: usize) -> f64 {
     sum.clamp(0.0, 1.0)
 }
 
-/// Largest distance of the empirical law of `values` from the uniform one on [0, 1].
+/// Largest distance of the empirical law of `values` from the uniform one on [0, 1]; NaN if one is NaN, or there is none.
 pub fn uniform_distance(values: &[f64]) -> f64 {
     let mut v = values.to_vec();
     v.sort_by(f64::total_cmp);
     let n = v.len() as f64;
-    v.iter().enumerate().map(|(i, x)| (x - i as f64 / n).abs().max(((i + 1) as f64 / n - x).abs())).fold(0.0, f64::max)
+    v.iter().enumerate().map(|(i, x)| worse((x - i as f64 / n).abs(), ((i + 1) as f64 / n - x).abs())).collect::<Worst>().value()
 }
 
 #[cfg(test)]
@@ -100,5 +108,6 @@ mod tests {
         let n = 10_000;
         assert!((p_kolmogorov(1.358 / (n as f64).sqrt(), n) - 0.05).abs() < 1e-3);
         assert!((uniform_distance(&[0.5, 0.1, 0.9]) - 0.233_333_333).abs() < 1e-8);
+        assert!(uniform_distance(&[0.5, f64::NAN, 0.9]).is_nan() && uniform_distance(&[]).is_nan());
     }
 }

@@ -665,8 +665,8 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
     }
     let accepted = |u: &Unit<'_>| u.class == Class::of(u.got.precision) || (u.class != Class::Off && accept.contains(&u.class));
     // Within an array's own precision there is nothing to explain, even where it is accepted for another reason.
-    let suspects: Vec<&Unit<'_>> = units.iter().filter(|u| u.class != Class::of(u.got.precision)).collect();
-    let (diagnoses, unexplained) = diagnose(&suspects, &mut |done, all| progress(total * done / all.max(1), total));
+    let suspects: Vec<bool> = units.iter().map(|u| u.class != Class::of(u.got.precision)).collect();
+    let (diagnoses, unexplained) = diagnose(&units, &suspects, &mut |done, all| progress(total * done / all.max(1), total));
     let mut groups: BTreeMap<(usize, &str, &str, Class, bool), Vec<&Unit<'_>>> = BTreeMap::new();
     for u in &units {
         let order = crate::truth::predict::QUANTITIES.iter().position(|q| q.name == u.entry.quantity).unwrap_or(usize::MAX);

@@ -1,20 +1,20 @@
-//! Which mistake explains the answers: each hypothesis is computed from the truth side and held against them.
+//! Which mistake explains the answers: each row of [`super::mistakes`] is computed from the truth side and held against them.
 //!
 //! An output is *explained* by a hypothesis if every value agrees with what that mistake would give: tightly (to the
-//! tolerance of the array's type), or with the declared `epsilon_added` and the cancellation of the printed formulas
-//! on top. Mistakes with a free value (the constant added, the factor of beta, the friction) are fitted to one value
-//! of one output and must then reproduce all the others. The answer is a short list: the hypothesis that explains
-//! most outputs first, then the one that explains most of the rest. Tight explanations come before loose ones.
+//! tolerance of the array's type), or with the declared `epsilon_added` and the cancellation of the printed formulas on top.
+//! - A value that is found (the constant added, the factor of beta, the friction) is fitted to one number and must then
+//!   reproduce at least eight others that tell it from the truth; one that explains a single output must be a round number, too.
+//! - A hypothesis that explains one entry of a matrix and contradicts its neighbour in the same entry explains neither.
+//! - The answer is a short list: the hypothesis that explains most outputs first, then the one that explains most of the rest;
+//!   between equals the one that contradicts fewer right outputs. Tight explanations come before loose ones.
+//! - What nothing explains is listed as such.
 
-use super::compare::{CANCELLATION, Class, Unit, distance, size, some_rows, tolerance};
+use super::compare::{CANCELLATION, Class, UNITS, Unit, distance, size, some_rows, tolerance};
+use super::mistakes::{Arithmetic, Arrangement, EPSILON, Kind, MISTAKES, Mistake, Pattern, fill};
+use crate::dd::Dd;
 use crate::files::Precision;
-use crate::kernel::Objective;
-use crate::process::{AnyProcess, Custom, Value, erase};
-use crate::small::Mat;
 use crate::truth::config::Config;
 use crate::truth::predict::{Cell, Inputs, Model, predict};
-use crate::truth::reading::SqrtDt;
-use crate::truth::reverse::covers;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -22,10 +22,12 @@ use std::rc::Rc;
 /// A likely mistake, and what it explains.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnosis {
-    /// Short name, stable across versions; the list is in `docs/cross-check.md`.
+    /// Short name, stable across versions; `cld check --list-mistakes` lists them.
     pub id: &'static str,
     /// In words.
     pub text: String,
+    /// What to do about it.
+    pub remedy: &'static str,
     /// The fitted or declared value, where the mistake has one.
     pub value: Option<f64>,
     /// Number of outputs explained.
@@ -38,252 +40,86 @@ pub struct Diagnosis {
     pub cancellation: bool,
 }
 
-/// The mistakes known. The order decides between hypotheses that explain equally many outputs.
+/// A row of the table, one of its variants, and the value that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mistake {
-    /// The constant that was added to the variances.
-    Epsilon(f64),
-    /// How M and 1/M were swapped: whether the friction, and the initial variance, were left right.
-    InverseMass {
-        friction_kept: bool,
-        initial_kept: bool,
-    },
-    DsmForHsm,
-    HsmForDsm,
-    GammaNotTimesMass,
-    FlipAll,
-    FlipCov,
-    FlipMean,
-    OtherFactor,
-    VarianceForFactor,
-    DeviationForVariance,
-    OneMinusT,
-    /// The score at the end of a step.
-    ScoreAtEnd,
-    /// Half of the kick.
-    HalfKick,
-    /// Noise without its square root of dt, or with dt.
-    NoiseOf(SqrtDt),
-    PriorOne,
-    DenoiseNoise,
-    SecondHalf,
-    /// Some part in single precision.
-    SinglePart,
-    /// Factor of beta and its integral.
-    Rate(f64),
-    /// The friction.
-    Friction(f64),
-    Cancellation,
-    SinglePrecision,
-    SingleCancellation,
+struct Hypothesis {
+    row: usize,
+    variant: usize,
+    value: Option<f64>,
 }
 
-use Mistake::*;
-
-/// The mistakes without a free value, in the order of preference.
-const FIXED: &[Mistake] = &[
-    InverseMass { friction_kept: false, initial_kept: false },
-    InverseMass { friction_kept: false, initial_kept: true },
-    InverseMass { friction_kept: true, initial_kept: false },
-    InverseMass { friction_kept: true, initial_kept: true },
-    DsmForHsm,
-    HsmForDsm,
-    GammaNotTimesMass,
-    FlipAll,
-    FlipCov,
-    FlipMean,
-    OtherFactor,
-    VarianceForFactor,
-    DeviationForVariance,
-    OneMinusT,
-    ScoreAtEnd,
-    HalfKick,
-    NoiseOf(SqrtDt::Missing),
-    NoiseOf(SqrtDt::Dt),
-    PriorOne,
-    DenoiseNoise,
-    SecondHalf,
-    SinglePart,
-    Cancellation,
-    SinglePrecision,
-    SingleCancellation,
-];
-
-impl Mistake {
-    fn id(self) -> &'static str {
-        match self {
-            Epsilon(_) => "epsilon-added",
-            InverseMass { .. } => "mass-inverted",
-            DsmForHsm => "dsm-for-hsm",
-            HsmForDsm => "hsm-for-dsm",
-            GammaNotTimesMass => "gamma-not-times-mass",
-            FlipAll | FlipCov | FlipMean => "xv-sign",
-            OtherFactor => "other-cholesky-factor",
-            VarianceForFactor => "variance-for-standard-deviation",
-            DeviationForVariance => "standard-deviation-for-variance",
-            OneMinusT => "one-minus-t",
-            ScoreAtEnd => "score-at-end-of-step",
-            HalfKick => "half-kick",
-            NoiseOf(_) => "noise-without-sqrt-dt",
-            PriorOne => "prior-variance-one",
-            DenoiseNoise => "denoise-with-noise",
-            SecondHalf => "second-half-step",
-            SinglePart => "single-precision-part",
-            Rate(c) if is_half(c) => "beta-half",
-            Rate(_) => "beta-factor",
-            Friction(_) => "friction",
-            Cancellation => "cancellation",
-            SinglePrecision => "single-precision",
-            SingleCancellation => "single-precision-cancellation",
-        }
+impl Hypothesis {
+    fn mistake(self) -> &'static Mistake {
+        &MISTAKES[self.row]
     }
 
-    /// Whether the hypothesis is about the formulas, not about the arithmetic.
+    fn is(self, id: &str) -> bool {
+        self.mistake().id == id
+    }
+
+    fn arithmetic(self) -> Option<Arithmetic> {
+        if let Kind::Arithmetic(a) = &self.mistake().kind { Some(*a) } else { None }
+    }
+
+    fn arrangement(self) -> Option<Arrangement> {
+        if let Kind::Arranged(list) = &self.mistake().kind { Some(list[self.variant].0) } else { None }
+    }
+
+    /// Whether it is about the formulas, not about arithmetic or arrangement.
     fn changes_the_model(self) -> bool {
-        !matches!(self, SinglePart | Cancellation | SinglePrecision | SingleCancellation)
+        matches!(self.mistake().kind, Kind::Reading(_) | Kind::Fitted { .. })
     }
 
     fn value(self) -> Option<f64> {
-        match self {
-            Epsilon(x) | Rate(x) | Friction(x) => Some(x),
-            _ => None,
+        match &self.mistake().kind {
+            Kind::Reading(list) => list[self.variant].value,
+            _ => self.value,
         }
     }
 
-    /// In words; `c` is the configuration of one of the entries.
     fn text(self, c: &Config) -> String {
-        let mass = c.process().map_or(1.0, |p| p.mass());
-        match self {
-            Epsilon(e) if c.epsilon_added == e => format!("{e:e} is added to every variance, as declared"),
-            Epsilon(e) if c.epsilon_added > 0.0 => format!("{e:e} is added to every variance (declared: {:e})", c.epsilon_added),
-            Epsilon(e) => format!("{e:e} is added to every variance; without it the values would be right"),
-            InverseMass { friction_kept, initial_kept } => {
-                let kept = match (friction_kept, initial_kept && c.objective.gamma() > 0.0) {
-                    (false, false) => "",
-                    (true, false) => " (Gamma was left right)",
-                    (false, true) => " (the initial variance gamma M was left right)",
-                    (true, true) => " (Gamma and the initial variance gamma M were left right)",
-                };
-                format!("M and 1/M are swapped: the values are those of mass {}{kept}", 1.0 / mass)
-            }
-            DsmForHsm => "these are DSM values, where HSM was asked for: the initial velocity's variance gamma M is missing".into(),
-            HsmForDsm => format!("these are HSM values (gamma = {}), where DSM was asked for", c.gamma.unwrap_or(PAPER_GAMMA)),
-            GammaNotTimesMass => "the initial velocity has variance gamma, where it should be gamma M".into(),
-            FlipAll => "the sign of the coupling of x and v is reversed (forward for reverse, or v for -v), in mean and covariance".into(),
-            FlipCov => "the sign of the xv covariance is reversed".into(),
-            FlipMean => "the sign of the coupling of x and v is reversed in the mean (or in the drift)".into(),
-            OtherFactor if c.upper => "the lower Cholesky factor is used, where the upper one was declared".into(),
-            OtherFactor => "the upper Cholesky factor is used, where the lower one is expected".into(),
-            VarianceForFactor => "variances stand where standard deviations (the Cholesky factor) belong".into(),
-            DeviationForVariance => "standard deviations stand where variances belong".into(),
-            OneMinusT => "the values are those of time 1 - t: the clock runs backward".into(),
-            ScoreAtEnd => "the score is taken at the end of the step, where it belongs to the start".into(),
-            HalfKick => "a factor 2 is missing: half of G G^T multiplies the score (or all of it, where half belongs)".into(),
-            NoiseOf(SqrtDt::Dt) => "the noise of a step grows with dt, where sqrt(dt) belongs".into(),
-            NoiseOf(_) => "the noise of a step is without sqrt(dt)".into(),
-            PriorOne => "the velocity's stationary variance is taken as 1, where it is M".into(),
-            DenoiseNoise => "the denoising step adds noise".into(),
-            SecondHalf => "the second analytic half step of SSCS has the other one's interval (it repeats the first, or should): the same only while beta is constant".into(),
-            SinglePart => "right to single precision: some part (a network, a rate) was computed in f32".into(),
-            Rate(x) if is_half(x) => format!("beta is {x} times what the schedule says: the beta/2 convention (an SDE written with beta/2, or without it) was mixed up"),
-            Rate(x) => format!("beta, and its integral, are {x} times what the schedule says"),
-            Friction(g) => {
-                let critical = 2.0 * mass.sqrt();
-                let asked = match c.params.0.get("Gamma") {
-                    Some(Value::Number(x)) => format!("{x} was declared"),
-                    _ => format!("critical damping is {critical}"),
-                };
-                format!("the friction is Gamma = {g}, where {asked}")
-            }
-            Cancellation => "cancellation: the printed formulas subtract nearly equal numbers, and the digits are lost as t -> 0 (use forms with positive terms only)".into(),
-            SinglePrecision => "computed in single precision (f32), though stored as f64".into(),
-            SingleCancellation => "computed in single precision (f32) with formulas that cancel: the digits are lost as t -> 0".into(),
-        }
+        let words = match &self.mistake().kind {
+            Kind::Reading(list) => list[self.variant].words,
+            Kind::Fitted { words, .. } => words,
+            Kind::Arranged(list) => list[self.variant].1,
+            _ => "",
+        };
+        fill(if words.is_empty() { self.mistake().sentence } else { words }, c, self.value)
     }
 
-    /// The process, objective and schedule with this mistake; `None` where the mistake cannot be made, or changes nothing.
+    /// The model with this mistake; `None` where it cannot be made.
     fn model(self, c: &Config, epsilon: f64) -> Option<Model> {
         let mut m = Model::new(c).ok()?;
         m.reading.epsilon = epsilon;
-        let k = m.channels();
-        let hsm = c.objective.name() == "hsm";
-        let mass = m.process().mass();
-        match self {
-            Epsilon(e) => m.reading.epsilon = e,
-            InverseMass { friction_kept, initial_kept } => {
-                if mass == 1.0 || k != 2 || (initial_kept && !hsm) {
-                    return None;
-                }
-                m.replace(inverse_mass(c, m.process(), friction_kept)?);
-                // the initial variance is gamma times the process's own mass, now 1/M
-                if initial_kept {
-                    m.gamma = c.objective.gamma() * mass * mass;
-                }
-            }
-            DsmForHsm if hsm && m.gamma > 0.0 => m.gamma = 0.0,
-            HsmForDsm if !hsm && k > 1 => m.gamma = Objective::hsm(c.gamma.unwrap_or(PAPER_GAMMA)).ok()?.gamma(),
-            GammaNotTimesMass if hsm && m.gamma > 0.0 && mass != 1.0 => m.gamma /= mass,
-            FlipAll if k > 1 => (m.reading.flip_mean, m.reading.flip_cov) = (true, true),
-            FlipCov if k > 1 => m.reading.flip_cov = true,
-            FlipMean if k > 1 => m.reading.flip_mean = true,
-            OtherFactor if k > 1 => m.reading.upper = !m.reading.upper,
-            VarianceForFactor => m.reading.variance_for_factor = true,
-            DeviationForVariance => m.reading.deviation_for_variance = true,
-            OneMinusT => m.reading.one_minus_t = true,
-            ScoreAtEnd => m.reading.score_at_end = true,
-            HalfKick => m.reading.half_kick = true,
-            NoiseOf(how) => m.reading.sqrt_dt = how,
-            PriorOne if mass != 1.0 => m.reading.prior_one = true,
-            DenoiseNoise => m.reading.denoise_noise = true,
-            SecondHalf => m.reading.other_half = true,
-            Rate(x) => m.reading.rate_factor = x,
-            Friction(g) => {
-                let mut params = c.params.clone();
-                params.0.remove("damping");
-                let allowed = c.entry.params.contains(&"damping") && c.entry.params.contains(&"Gamma");
-                m.replace(c.entry.build(&allowed.then(|| params.with("Gamma", g))?).ok()?);
-            }
-            SinglePart | Cancellation | SinglePrecision | SingleCancellation => {}
-            _ => return None,
+        match &self.mistake().kind {
+            Kind::Reading(list) => (list[self.variant].change)(&mut m, c)?,
+            Kind::Fitted { change, .. } => change(&mut m, c, self.value?)?,
+            _ => {}
         }
         Some(m)
     }
 }
 
-/// The paper's gamma, where a DSM file does not say which gamma its code would use.
-const PAPER_GAMMA: f64 = 0.04;
-
-fn is_half(c: f64) -> bool {
-    c == 0.5 || c == 2.0
+/// Every hypothesis without a value to be found, in the order of the table; patterns come later.
+fn fixed() -> Vec<Hypothesis> {
+    let variants = |m: &Mistake| match &m.kind {
+        Kind::Reading(list) => list.len(),
+        Kind::Arranged(list) => list.len(),
+        Kind::Arithmetic(_) => 1,
+        Kind::Fitted { .. } | Kind::Pattern(_) => 0,
+    };
+    let of = |(row, m)| (0..variants(m)).map(move |variant| Hypothesis { row, variant, value: None });
+    MISTAKES.iter().enumerate().flat_map(of).collect()
 }
 
-/// The process with 1/M for M, and the friction recomputed from it or kept.
-fn inverse_mass(c: &Config, p: &dyn AnyProcess, friction_kept: bool) -> Option<Box<dyn AnyProcess>> {
-    let mass = p.mass();
-    let number = |name: &str| c.params.number(name).ok();
-    match c.entry.name {
-        "cld" | "sscs-analytic" => {
-            let swapped = c.params.clone().with("mass", 1.0 / mass);
-            if !friction_kept || number("Gamma").is_some() {
-                return c.entry.build(&swapped).ok();
-            }
-            let mut general = swapped;
-            general.0.remove("damping");
-            c.entry.build(&general.with("Gamma", 2.0 * mass.sqrt())).ok()
-        }
-        "cld-position-noise" if !friction_kept => c.entry.build(&c.params.clone().with("a", 1.0 / number("a")?)).ok(),
-        "psld" => {
-            let (f, g) = (p.drift(), p.noise_at(0.0));
-            let noise = if friction_kept { g[3] } else { g[3] / (mass * mass) };
-            erase(Custom::<2>::new(Mat([[f[0], f[1] * mass * mass], [f[2], f[3]]]), Mat([[g[0], 0.0], [0.0, noise]]), 1.0 / mass).ok()?)
-                .ok()
-        }
-        _ => None,
-    }
+/// An added constant, as a hypothesis.
+fn epsilon(value: f64) -> Hypothesis {
+    let row = MISTAKES.iter().position(|m| m.id == EPSILON).unwrap_or(0);
+    Hypothesis { row, variant: 0, value: Some(value) }
 }
 
 /// How well a hypothesis explains an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
     No,
     Loose,
@@ -292,19 +128,33 @@ enum Match {
 
 /// Models are shared between the outputs of one configuration: their rows are computed once.
 #[derive(Default)]
-struct Models(HashMap<String, Option<Rc<Model>>>);
+struct Models {
+    configs: HashMap<String, usize>,
+    models: HashMap<(usize, usize, u64, u64, usize), Option<Rc<Model>>>,
+}
 
 impl Models {
-    fn get(&mut self, m: Mistake, c: &Config, epsilon: f64) -> Option<Rc<Model>> {
-        let key = format!("{m:?} {epsilon} {} {}", c.to_answers(), c.epsilon_added);
-        self.0.entry(key).or_insert_with(|| m.model(c, epsilon).map(Rc::new)).clone()
+    fn get(&mut self, h: Hypothesis, c: &Config, epsilon: f64) -> Option<Rc<Model>> {
+        let next = self.configs.len();
+        let config = *self.configs.entry(format!("{} {}", c.to_answers(), c.epsilon_added)).or_insert(next);
+        // what does not change the model shares the right one
+        let (row, variant) = if h.changes_the_model() { (h.row, h.variant) } else { (usize::MAX, 0) };
+        let key = (row, variant, h.value.map_or(0, f64::to_bits), epsilon.to_bits(), config);
+        self.models.entry(key).or_insert_with(|| h.model(c, epsilon).map(Rc::new)).clone()
+    }
+
+    fn right(&mut self, c: &Config, e: f64) -> Option<Rc<Model>> {
+        self.get(epsilon(e), c, e)
     }
 }
 
+fn row_count(u: &Unit<'_>) -> usize {
+    u.cells.len() / u.columns
+}
+
 /// The rows at which a hypothesis can be tested: all, or all with a positive time for `1 - t`.
-fn usable(u: &Unit<'_>, m: Mistake) -> Vec<usize> {
-    let n = u.cells.len() / u.columns;
-    (0..n).filter(|r| m != OneMinusT || u.cells[r * u.columns].t < 1.0).collect()
+fn usable(u: &Unit<'_>, h: Hypothesis) -> Vec<usize> {
+    (0..row_count(u)).filter(|r| !h.is("one-minus-t") || u.cells[r * u.columns].t < 1.0).collect()
 }
 
 /// At most `most` of `rows`, spread evenly, the last one among them.
@@ -324,86 +174,81 @@ fn values(u: &Unit<'_>, model: &Model, rows: &[usize]) -> Option<(Vec<Cell>, Vec
     (cells.len() == got.len()).then_some((cells, got))
 }
 
-/// Whether all values agree within `tolerance` times their size plus `cancellation` allowances.
-fn agree(cells: &[Cell], got: &[f64], p: Precision, tolerance: f64, cancellation: f64) -> bool {
-    cells.iter().zip(got).all(|(c, g)| distance(*g, c.truth, p) <= tolerance * size(c) + cancellation * c.cancellation)
+/// The precision to which an output's causes are held: what is computed from arrays in f32 is held to f32 here. The verdict is
+/// about the numbers, this about their cause.
+fn precision(u: &Unit<'_>) -> Precision {
+    let single = u.entry.inputs.values().any(|a| a.precision != Precision::F64);
+    if single && u.got.precision == Precision::F64 { Precision::F32 } else { u.got.precision }
+}
+
+/// What is allowed where a value was fitted: the fit's own rounding comes on top of the answers'.
+const FIT: f64 = 4e-12;
+
+/// By how much a value may differ from a hypothesis's: `condition` is that of the right value.
+fn allowed(c: &Cell, p: Precision, condition: f64) -> f64 {
+    (tolerance(p).max(FIT) * size(c)).max(UNITS * p.unit() * (c.truth.hi.abs() + condition))
+}
+
+/// The conditions of some rows' values.
+fn conditions(u: &Unit<'_>, rows: &[usize]) -> Vec<f64> {
+    rows.iter().flat_map(|r| u.condition[r * u.columns..(r + 1) * u.columns].iter().copied()).collect()
+}
+
+/// Whether all values agree within their type's tolerance plus `cancellation` allowances.
+fn agree(cells: &[Cell], got: &[f64], conditions: &[f64], p: Precision, cancellation: f64) -> bool {
+    let fits = |((c, g), s): ((&Cell, &f64), &f64)| distance(*g, c.truth, p) <= allowed(c, p, *s) + cancellation * c.cancellation;
+    cells.iter().zip(got).zip(conditions).all(fits)
 }
 
 /// f64 rounding, in units of which f32's is this large.
 const SINGLE: f64 = 536_870_912.0; // 2^29
 
-/// Tests a hypothesis: on a few rows first, then on all.
-fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
-    let all = usable(u, m);
+/// How many numbers of a hypothesis tell it from the truth, at this precision.
+fn telling(cells: &[Cell], right: &[Cell], conditions: &[f64], p: Precision) -> usize {
+    let differs = |((a, b), s): &((&Cell, &Cell), &f64)| {
+        let d = (a.truth - b.truth).to_f64().abs();
+        d.is_nan() && a.truth.hi != b.truth.hi || d > 4.0 * allowed(b, p, **s).max(allowed(a, p, **s))
+    };
+    cells.iter().zip(right).zip(conditions).filter(differs).count()
+}
+
+/// Tests a hypothesis: on a few rows first, then on all. With the number of values that tell it from the truth.
+fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
+    let all = usable(u, h);
     if all.is_empty() {
-        return Match::No;
+        return (Match::No, 0);
     }
-    // what is computed from arrays in f32 is held to f32 here: the verdict is about the numbers, this about their cause
-    let single = u.entry.inputs.values().any(|a| a.precision != Precision::F64);
-    let p = if single { Precision::F32 } else { u.got.precision };
-    let tolerance = tolerance(p);
+    if let Some(a) = h.arithmetic() {
+        return (arithmetic(u, a, models), 0);
+    }
+    if let Some(a) = h.arrangement() {
+        return (arranged(u, a, models), 0);
+    }
+    let p = precision(u);
     let declared = u.entry.config.epsilon_added;
-    let mut best = Match::No;
-    let epsilons: &[f64] = if declared > 0.0 && !matches!(m, Epsilon(_)) { &[0.0, declared] } else { &[0.0] };
+    let mut best = (Match::No, 0);
+    let epsilons: &[f64] = if declared > 0.0 && !h.is(EPSILON) { &[0.0, declared] } else { &[0.0] };
     for &epsilon in epsilons {
-        let Some(model) = models.get(m, &u.entry.config, epsilon) else { continue };
+        let Some(model) = models.get(h, &u.entry.config, epsilon) else { continue };
         for rows in [spread(&all, 4), all.clone()] {
-            let Some((cells, got)) = values(u, &model, &rows) else {
+            let whole = rows.len() == all.len();
+            let Some((cells, got)) = values(u, &model, &rows) else { break };
+            let conditions = conditions(u, &rows);
+            let found = if epsilon == 0.0 && agree(&cells, &got, &conditions, p, 0.0) {
+                Match::Tight
+            } else if agree(&cells, &got, &conditions, p, CANCELLATION) {
+                Match::Loose
+            } else {
                 break;
             };
-            if m.changes_the_model() {
+            if whole {
                 // A mistake that leaves this output as it should be explains nothing about it.
-                let epsilon = if epsilon_of(m).is_some() { 0.0 } else { epsilon };
-                let plain = models.get(Epsilon(epsilon), &u.entry.config, epsilon).and_then(|plain| values(u, &plain, &rows));
-                let same = |(right, _): &(Vec<Cell>, Vec<f64>)| {
-                    cells.iter().zip(right).all(|(a, b)| relative_distance(a, b) <= tolerance.max(FIT))
-                };
-                if plain.as_ref().is_some_and(same) {
-                    break;
+                let right = models.right(&u.entry.config, if h.is(EPSILON) { 0.0 } else { epsilon });
+                let Some((right, _)) = right.and_then(|m| values(u, &m, &rows)) else { break };
+                let count = telling(&cells, &right, &conditions, p);
+                if count > 0 && found > best.0 {
+                    best = (found, count);
                 }
-            }
-            let found = match m {
-                SinglePrecision => {
-                    let single = |x: &f64| *x == f64::from(*x as f32);
-                    if p == Precision::F64 && got.iter().all(single) && agree(&cells, &got, p, super::compare::F32_TOLERANCE, 0.0) {
-                        Match::Tight
-                    } else {
-                        Match::No
-                    }
-                }
-                SingleCancellation => {
-                    let stored = p != Precision::F64 || got.iter().all(|x| *x == f64::from(*x as f32));
-                    if stored && agree(&cells, &got, p, super::compare::F32_TOLERANCE, CANCELLATION * SINGLE) {
-                        Match::Loose
-                    } else {
-                        Match::No
-                    }
-                }
-                SinglePart => {
-                    if covers(&u.entry.quantity) && agree(&cells, &got, p, super::compare::F32_TOLERANCE, CANCELLATION) {
-                        Match::Loose
-                    } else {
-                        Match::No
-                    }
-                }
-                // loose by nature, and never on the strength of an epsilon
-                Cancellation if epsilon > 0.0 => Match::No,
-                Cancellation => {
-                    if agree(&cells, &got, p, tolerance, CANCELLATION) {
-                        Match::Loose
-                    } else {
-                        Match::No
-                    }
-                }
-                _ if epsilon == 0.0 && agree(&cells, &got, p, tolerance.max(FIT), 0.0) => Match::Tight,
-                _ if agree(&cells, &got, p, tolerance.max(FIT), CANCELLATION) => Match::Loose,
-                _ => Match::No,
-            };
-            if found == Match::No {
-                break;
-            }
-            if rows.len() == all.len() {
-                best = best.max_of(found);
                 break;
             }
         }
@@ -411,33 +256,269 @@ fn test(u: &Unit<'_>, m: Mistake, models: &mut Models) -> Match {
     best
 }
 
-/// The constant of a hypothesis that is nothing but an added constant.
-fn epsilon_of(m: Mistake) -> Option<f64> {
-    if let Epsilon(e) = m { Some(e) } else { None }
+/// Whether a hypothesis would change an output that it does not explain.
+fn affects(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> bool {
+    let rows = spread(&usable(u, h), 4);
+    let of = |m: Option<Rc<Model>>| m.and_then(|m| values(u, &m, &rows)).map(|(cells, _)| cells);
+    let (Some(with), Some(right)) = (of(models.get(h, &u.entry.config, 0.0)), of(models.right(&u.entry.config, 0.0))) else {
+        return false;
+    };
+    telling(&with, &right, &conditions(u, &rows), precision(u)) > 0
 }
 
-/// Distance of two predictions, relative to the second.
-fn relative_distance(a: &Cell, b: &Cell) -> f64 {
-    let d = (a.truth - b.truth).to_f64().abs();
-    if d == 0.0 { 0.0 } else { d / size(b) }
+/// Largest error of each row, relative.
+fn row_errors(u: &Unit<'_>) -> Vec<f64> {
+    let worst = |e: &[f64]| e.iter().fold(0.0f64, |a, b| if b.is_nan() { f64::INFINITY } else { a.max(*b) });
+    u.errors.chunks(u.columns).map(worst).collect()
 }
 
-/// What is allowed where a value was fitted: the fit's own rounding comes on top of the answers'.
-const FIT: f64 = 4e-12;
+/// The rows that are off.
+fn off_rows(u: &Unit<'_>) -> Vec<bool> {
+    u.units.chunks(u.columns).map(|units| !units.iter().all(|x| *x <= UNITS)).collect()
+}
 
-impl Match {
-    fn max_of(self, o: Match) -> Match {
-        if self as u8 >= o as u8 { self } else { o }
+/// Whether a number has at most `bits` bits (its exponent aside).
+fn has_bits(x: f64, bits: u32) -> bool {
+    x.to_bits().trailing_zeros() >= 53 - bits || x == 0.0
+}
+
+/// Whether arithmetic that loses digits explains an output.
+fn arithmetic(u: &Unit<'_>, a: Arithmetic, models: &mut Models) -> Match {
+    let p = precision(u);
+    let (cells, got) = (&u.cells, &u.got.data);
+    let own = |i: usize| allowed(&cells[i], p, u.condition[i]);
+    let found = |yes: bool, m: Match| if yes { m } else { Match::No };
+    let within = |limit: &dyn Fn(usize, &Cell) -> f64| (0..cells.len()).all(|i| distance(got[i], cells[i].truth, p) <= limit(i, &cells[i]));
+    let in_single = |i: usize, c: &Cell| allowed(c, Precision::F32, u.condition[i]);
+    let f32_like = |x: &f64| *x == f64::from(*x as f32);
+    match a {
+        Arithmetic::Half => {
+            let of = |bits: u32| {
+                let u = 2f64.powi(-(bits as i32));
+                got.iter().all(|x| has_bits(*x, bits)) && within(&|i, c| 1.01 * u * c.truth.hi.abs() + own(i))
+            };
+            let telling = got.iter().filter(|x| **x != 0.0).count() >= 4;
+            found(p == Precision::F64 && telling && (of(8) || of(11)), Match::Tight)
+        }
+        Arithmetic::Single => {
+            let ok = p == Precision::F64 && got.iter().all(f32_like) && within(&|i, c| in_single(i, c));
+            found(ok, Match::Tight)
+        }
+        Arithmetic::Cancellation => found(agree(cells, got, &u.condition, p, CANCELLATION), Match::Loose),
+        Arithmetic::SingleCancellation => {
+            let stored = p != Precision::F64 || got.iter().all(f32_like);
+            found(stored && within(&|i, c| in_single(i, c) + CANCELLATION * SINGLE * c.cancellation), Match::Loose)
+        }
+        Arithmetic::SinglePart => {
+            // rounding of f32, all over, not of single values
+            let errors = row_errors(u);
+            let seen = errors.iter().filter(|e| **e > UNITS * Precision::F64.unit()).count();
+            let ok = p == Precision::F64 && 2 * seen >= errors.len() && within(&|i, c| in_single(i, c) + CANCELLATION * c.cancellation);
+            found(ok, Match::Loose)
+        }
+        Arithmetic::Underflow => found(underflow(u, models).is_some(), Match::Loose),
+        Arithmetic::Late => found(late(u, models).is_some(), Match::Loose),
+        Arithmetic::AnotherFactor => found(another_factor(u, models).is_some(), Match::Tight),
     }
+}
+
+/// Another quantity at the same rows.
+fn beside(u: &Unit<'_>, quantity: &str, output: &str, models: &mut Models) -> Option<(Vec<Cell>, usize)> {
+    let inputs: Inputs<'_> = u.entry.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+    if !u.entry.inputs.contains_key("t") || !u.entry.quantity.starts_with("kernel.") && !u.entry.quantity.starts_with("score.") {
+        return None;
+    }
+    let model = models.right(&u.entry.config, 0.0)?;
+    predict(quantity, &model, &inputs, output).ok()
+}
+
+/// Off where, and only where, the determinant or a product of variances leaves the normal range of the type.
+fn underflow(u: &Unit<'_>, models: &mut Models) -> Option<()> {
+    let smallest = u.got.precision.smallest();
+    let (cov, width) = beside(u, "kernel.cov", "cov", models)?;
+    let k = (width as f64).sqrt() as usize;
+    let off = off_rows(u);
+    for (r, off) in off.iter().enumerate() {
+        let s = &cov[r * width..(r + 1) * width];
+        // the determinant is at least a product's rounding: what is formed on the way is its smallest factor squared, or it
+        let diagonal = (0..k).map(|i| s[i * (k + 1)].truth.to_f64());
+        let smallest_variance = diagonal.clone().fold(f64::INFINITY, f64::min);
+        let product = diagonal.product::<f64>();
+        let formed = product.min(smallest_variance * smallest_variance);
+        if *off && formed >= 64.0 * smallest {
+            return None;
+        }
+    }
+    off.contains(&true).then_some(())
+}
+
+/// Off at late times, where the inverse of the mean has grown so large that rounding of it is seen; right before.
+fn late(u: &Unit<'_>, models: &mut Models) -> Option<()> {
+    let p = precision(u);
+    let stored = p != Precision::F64 || u.got.data.iter().all(|x| *x == f64::from(*x as f32));
+    let unit = if stored { 2f64.powi(-24) } else { 2f64.powi(-53) };
+    let early = CANCELLATION * if stored { SINGLE } else { 1.0 };
+    let (mean, width) = beside(u, "kernel.mean", "matrix", models)?;
+    let rows = row_count(u);
+    let errors = row_errors(u);
+    let mut seen: Vec<(f64, f64)> = Vec::new();
+    for r in 0..rows {
+        let largest = mean[r * width..(r + 1) * width].iter().map(|m| m.truth.to_f64().abs()).fold(0.0, f64::max);
+        let growth = (1.0 / largest).max(1.0);
+        let cells = &u.cells[r * u.columns..(r + 1) * u.columns];
+        let got = &u.got.data[r * u.columns..(r + 1) * u.columns];
+        let mut beyond = false;
+        for (i, (c, g)) in cells.iter().zip(got).enumerate() {
+            let d = distance(*g, c.truth, p);
+            if d <= allowed(c, p, u.condition[r * u.columns + i]) + early * c.cancellation {
+                continue;
+            }
+            // relative to the size, once for the growing exponential and once for its square
+            if !(d <= CANCELLATION * unit * growth * growth * size(c).max(c.truth.hi.abs())) {
+                return None;
+            }
+            beyond = true;
+        }
+        if beyond {
+            seen.push((cells[0].t, errors[r]));
+        }
+    }
+    let first = seen.iter().map(|(t, _)| *t).fold(f64::INFINITY, f64::min);
+    let before = u.cells.chunks(u.columns).filter(|c| c[0].t < first).count();
+    // late times only, and worse the later
+    let last = seen.iter().copied().fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
+    let at_first = seen.iter().find(|s| s.0 == first).map_or(0.0, |s| s.1);
+    (!seen.is_empty() && first >= 0.05 && 2 * before >= rows && last.1 >= at_first).then_some(())
+}
+
+/// A matrix R with R R^T = cov (or, for inverse transposes, R R^T = its inverse) that is not the Cholesky factor.
+fn another_factor(u: &Unit<'_>, models: &mut Models) -> Option<()> {
+    let quantity = match (u.entry.quantity.as_str(), u.output) {
+        ("kernel.factor", "factor") => ("kernel.cov", "cov"),
+        ("kernel.inverse_transpose_factor", "factor") => ("kernel.inverse", "inverse"),
+        _ => return None,
+    };
+    let (cov, width) = beside(u, quantity.0, quantity.1, models)?;
+    let k = (width as f64).sqrt() as usize;
+    let p = precision(u);
+    if k < 2 || u.columns != width {
+        return None;
+    }
+    for r in 0..row_count(u) {
+        let f = &u.got.data[r * width..(r + 1) * width];
+        let norm = |i: usize| (0..k).map(|l| f[i * k + l] * f[i * k + l]).sum::<f64>().sqrt();
+        for n in 0..width {
+            let (i, j) = (n / k, n % k);
+            let product = (0..k).fold(Dd::ZERO, |s, l| s + Dd::prod(f[i * k + l], f[j * k + l]));
+            let d = (product - cov[r * width + n].truth).to_f64().abs();
+            // to what rounding of R's entries does to the product
+            if !(d <= 4.0 * tolerance(p).max(FIT) * norm(i) * norm(j)) {
+                return None;
+            }
+        }
+    }
+    Some(())
+}
+
+/// Outputs that hold K channels of d coordinates.
+fn is_block(u: &Unit<'_>) -> bool {
+    let of_all = ["kernel.", "process.", "sampler.", "prior."].iter().any(|p| u.entry.quantity.starts_with(p));
+    of_all && matches!(u.output, "mean" | "u_t" | "score" | "eps" | "drift" | "diffusion" | "u_next" | "u_mean" | "u")
+}
+
+fn is_matrix(u: &Unit<'_>) -> bool {
+    matches!(u.output, "matrix" | "cov" | "factor" | "inverse")
+}
+
+/// Where a block of K channels has coordinate `c` in another order.
+fn place(a: Arrangement, c: usize, k: usize, d: usize) -> usize {
+    match a {
+        Arrangement::Reversed { .. } => (k - 1 - c / d) * d + c % d,
+        Arrangement::Interleaved { .. } => c % d * k + c / d,
+        _ => c,
+    }
+}
+
+/// Whether the answer is right but for the order of its numbers.
+fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
+    let (n, width) = (row_count(u), u.columns);
+    let Some(model) = models.right(&u.entry.config, 0.0) else { return Match::No };
+    let k = model.channels();
+    let with_inputs = matches!(a, Arrangement::Reversed { inputs: true } | Arrangement::Interleaved { inputs: true });
+    let blocks = is_block(u) && width.is_multiple_of(k);
+    let d = if blocks { width / k } else { 0 };
+    let permutes = matches!(a, Arrangement::Reversed { .. } | Arrangement::Interleaved { .. });
+    if permutes && k < 2 || (permutes && !with_inputs && !blocks && !is_matrix(u)) {
+        return Match::No;
+    }
+    let mut own = Vec::new();
+    if with_inputs {
+        let mut changed = false;
+        let mut inputs = u.entry.inputs.clone();
+        for name in ["u", "u0", "noise", "noise_1", "noise_2", "eps", "score"] {
+            let Some(array) = inputs.get_mut(name) else { continue };
+            let w = array.data.len() / n.max(1);
+            if array.shape.len() != 2 || !w.is_multiple_of(k) || (d > 0 && w != k * d) {
+                continue;
+            }
+            changed = true;
+            // the numbers, as code reads them that expects the other order
+            let old = array.data.clone();
+            for r in 0..n {
+                (0..w).for_each(|c| array.data[r * w + c] = old[r * w + place(a, c, k, w / k)]);
+            }
+        }
+        let refs: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+        let Some((cells, _)) = predict(&u.entry.quantity, &model, &refs, u.output).ok().filter(|_| changed) else { return Match::No };
+        own = cells;
+    }
+    let cells: &[Cell] = if with_inputs { &own } else { &u.cells };
+    let at = |r: usize, c: usize| -> Option<usize> {
+        match a {
+            Arrangement::Reversed { .. } if is_matrix(u) => Some(r * width + width - 1 - c),
+            Arrangement::Interleaved { .. } if is_matrix(u) => Some(r * width + c),
+            Arrangement::Reversed { .. } | Arrangement::Interleaved { .. } if blocks => Some(r * width + place(a, c, k, d)),
+            Arrangement::Reversed { .. } | Arrangement::Interleaved { .. } => Some(r * width + c),
+            Arrangement::Transposed => is_matrix(u).then(|| r * width + c % k * k + c / k),
+            Arrangement::Columnwise => (width > 1 && n > 1).then(|| c * n + r),
+            // row r of the truth is found at r - shift
+            Arrangement::Shifted(by) => r.checked_add_signed(-by as isize).filter(|r| *r < n).map(|r| r * width + c),
+        }
+    };
+    let p = precision(u);
+    let mut seen = 0;
+    let mut telling = 0;
+    let mut result = Match::Tight;
+    for (i, cell) in cells.iter().enumerate() {
+        let Some(place) = at(i / width, i % width) else { continue };
+        let d = distance(u.got.data[place], cell.truth, p);
+        let most = allowed(cell, p, u.condition[i].max(u.condition[place]));
+        if !(d <= most) {
+            if !(d <= most + CANCELLATION * cell.cancellation) {
+                return Match::No;
+            }
+            result = Match::Loose;
+        }
+        seen += 1;
+        let own = &u.cells[place];
+        telling += usize::from((own.truth - cell.truth).to_f64().abs() > 4.0 * most);
+    }
+    let shifted = matches!(a, Arrangement::Shifted(_));
+    if seen == 0 || telling == 0 || (shifted && (n < 3 || telling < 2)) { Match::No } else { result }
 }
 
 /// Values close to which a fitted factor is taken to be meant.
 const NICE: &[f64] =
     &[0.5, 2.0, 0.25, 4.0, 0.125, 8.0, 1.0 / 3.0, 3.0, 0.1, 10.0, 1.5, std::f64::consts::FRAC_1_SQRT_2, std::f64::consts::SQRT_2];
 
-/// Fits a mistake's free value to one answered value at a time; keeps those that then reproduce a few rows.
-fn fit(u: &Unit<'_>, make: &dyn Fn(f64) -> Mistake, range: (f64, f64), models: &mut Models) -> Vec<Mistake> {
+/// Fits a mistake's free value to one answered number at a time; keeps those that then reproduce the rest.
+fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
     let config = &u.entry.config;
+    let Kind::Fitted { range, change, .. } = &MISTAKES[row].kind else { return vec![] };
+    let Some(range) = range(&u.entry.quantity, config) else { return vec![] };
+    let make = |x: f64| Hypothesis { row, variant: 0, value: Some(x) };
+    let is_epsilon = MISTAKES[row].id == EPSILON;
+    let p = precision(u);
     let rows = usable(u, make(range.0));
     // One number fits any one-parameter family: ask for more than that.
     let mut distinct: Vec<u64> = u.got.data.iter().filter(|x| x.is_finite() && **x != 0.0).map(|x| x.to_bits()).collect();
@@ -446,28 +527,33 @@ fn fit(u: &Unit<'_>, make: &dyn Fn(f64) -> Mistake, range: (f64, f64), models: &
     if distinct.len() < 3 || rows.len() < 2 {
         return vec![];
     }
-    let declared = config.epsilon_added;
-    let mut found: Vec<Mistake> = Vec::new();
+    let base = if is_epsilon { 0.0 } else { config.epsilon_added };
+    let mut found: Vec<Hypothesis> = Vec::new();
     // The largest error says most; a row in the middle is a second chance where that one saturates.
-    let worst = rows.iter().copied().filter(|r| u.errors[r * u.columns].is_finite()).max_by(|a, b| {
-        let e = |r: &usize| (0..u.columns).map(|c| u.errors[r * u.columns + c]).filter(|x| x.is_finite()).fold(0.0, f64::max);
-        e(a).total_cmp(&e(b))
-    });
+    let errors = row_errors(u);
+    let worst = rows.iter().copied().filter(|r| errors[*r].is_finite()).max_by(|a, b| errors[*a].total_cmp(&errors[*b]));
     let tries: Vec<usize> =
         [worst, Some(rows[rows.len() / 2]), Some(rows[rows.len() - 1 - rows.len() / 8])].into_iter().flatten().collect();
-    for row in tries {
-        let column = (0..u.columns).max_by(|a, b| u.errors[row * u.columns + a].total_cmp(&u.errors[row * u.columns + b])).unwrap_or(0);
-        let got = u.got.data[row * u.columns + column];
+    for at_row in tries {
+        let error = |c: usize| u.errors[at_row * u.columns + c];
+        let column = (0..u.columns).max_by(|a, b| error(*a).total_cmp(&error(*b))).unwrap_or(0);
+        let got = u.got.data[at_row * u.columns + column];
         if !got.is_finite() {
             continue;
         }
         let miss = |x: f64| -> Option<f64> {
-            let base = if matches!(make(x), Epsilon(_)) { 0.0 } else { declared };
-            let model = make(x).model(config, base)?;
-            let (cells, _) = values(u, &model, &[row])?;
-            let d = (cells[column].truth - crate::dd::Dd::from(got)).to_f64();
+            let mut model = Model::new(config).ok()?;
+            model.reading.epsilon = base;
+            change(&mut model, config, x)?;
+            let (cells, _) = values(u, &model, &[at_row])?;
+            let d = (cells[column].truth - Dd::from(got)).to_f64();
             d.is_finite().then_some(d)
         };
+        // what this value does not move, it cannot be fitted to
+        let (low, high) = (miss(range.0), miss(range.1));
+        if low.is_some() && low == high && low == miss((range.0 * range.1).sqrt()) {
+            continue;
+        }
         let grid = 48;
         let at = |i: usize| range.0 * (range.1 / range.0).powf(i as f64 / grid as f64);
         let mut before: Option<(f64, f64)> = None;
@@ -478,20 +564,19 @@ fn fit(u: &Unit<'_>, make: &dyn Fn(f64) -> Mistake, range: (f64, f64), models: &
                 continue;
             };
             if let Some((x0, y0)) = before.filter(|(_, y0)| (*y0 <= 0.0) != (y <= 0.0)) {
-                let (mut a, mut b, mut ya) = (x0, x, y0);
-                for _ in 0..70 {
+                let (mut a, mut b, ya) = (x0, x, y0);
+                for _ in 0..60 {
                     let mid = (a * b).sqrt();
                     let Some(ym) = miss(mid) else { break };
-                    if (ym <= 0.0) == (ya <= 0.0) {
-                        (a, ya) = (mid, ym);
-                    } else {
-                        b = mid;
-                    }
+                    if (ym <= 0.0) == (ya <= 0.0) { a = mid } else { b = mid }
                 }
-                let x = nice(0.5 * (a + b), matches!(make(1.0), Epsilon(_)));
-                let h = make(x);
-                if !found.contains(&h) && test(u, h, models) != Match::No {
-                    found.push(h);
+                let x = 0.5 * (a + b);
+                for x in [nice(x, is_epsilon || range.0 < 1e-6, p), x] {
+                    let h = make(x);
+                    if !found.contains(&h) && test(u, h, models).0 != Match::No {
+                        found.push(h);
+                        break;
+                    }
                 }
             }
             before = Some((x, y));
@@ -503,92 +588,161 @@ fn fit(u: &Unit<'_>, make: &dyn Fn(f64) -> Mistake, range: (f64, f64), models: &
     found
 }
 
-/// The nearest round value, if it is so near that it must be meant.
-fn nice(x: f64, epsilon: bool) -> f64 {
-    if epsilon {
-        // cancellation on top of the constant leaves it known to some 1e-16 absolute
-        for digits in 1..=3 {
-            let scale = 10f64.powi(digits - 1 - x.log10().floor() as i32);
-            let round = (x * scale).round() / scale;
-            let round: f64 = format!("{round:.2e}").parse().unwrap_or(round);
-            if (round - x).abs() <= 1e-14 + 1e-9 * x {
-                return round;
-            }
-        }
-        return x;
-    }
-    NICE.iter().copied().chain((1..=400).map(|i| f64::from(i) / 20.0)).find(|n| (x / n - 1.0).abs() < 1e-10).unwrap_or(x)
+/// `x` with so many digits.
+fn rounded(x: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits - 1 - x.log10().floor() as i32);
+    let round = (x * scale).round() / scale;
+    format!("{round:.2e}").parse().unwrap_or(round)
 }
 
-/// The mistakes that explain `units` (outputs that are not right), and the outputs that none explains.
-pub(super) fn diagnose(units: &[&Unit<'_>], progress: &mut dyn FnMut(usize, usize)) -> (Vec<Diagnosis>, Vec<String>) {
+/// The nearest round value, if it is so near that it must be meant.
+fn nice(x: f64, small: bool, p: Precision) -> f64 {
+    let double = p == Precision::F64;
+    if small {
+        // cancellation on top of the constant leaves it known to some 1e-16 absolute
+        let near = if double { 1e-14 + 1e-9 * x } else { 1e-3 * x };
+        return (1..=if double { 3 } else { 2 }).map(|d| rounded(x, d)).find(|r| (r - x).abs() <= near).unwrap_or(x);
+    }
+    let near = if double { 1e-10 } else { 3e-5 };
+    NICE.iter().copied().chain((1..=400).map(|i| f64::from(i) / 20.0)).find(|n| (x / n - 1.0).abs() < near).unwrap_or(x)
+}
+
+/// Whether a value has at most three digits: one that somebody would write.
+fn is_round(x: f64) -> bool {
+    rounded(x, 3) == x || NICE.contains(&x)
+}
+
+/// The mistakes that explain `units` that are `suspects`, and the outputs that none explains.
+pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn FnMut(usize, usize)) -> (Vec<Diagnosis>, Vec<String>) {
     let mut models = Models::default();
-    let mut pool: Vec<Mistake> = Vec::new();
-    for u in units {
-        let declared = Epsilon(u.entry.config.epsilon_added);
+    let (off, right): (Vec<usize>, Vec<usize>) = (0..units.len()).partition(|i| suspects[*i]);
+    let off: Vec<&Unit<'_>> = off.iter().map(|i| &units[*i]).collect();
+    let right: Vec<&Unit<'_>> = right.iter().map(|i| &units[*i]).collect();
+    let mut pool: Vec<Hypothesis> = Vec::new();
+    for u in &off {
+        let declared = epsilon(u.entry.config.epsilon_added);
         if u.entry.config.epsilon_added > 0.0 && !pool.contains(&declared) {
             pool.push(declared);
         }
     }
-    pool.extend_from_slice(FIXED);
-    let mut table: Vec<Vec<Match>> = Vec::with_capacity(units.len());
-    for (i, u) in units.iter().enumerate() {
-        progress(i, units.len());
-        if u.class == Class::Eps {
-            // settled: right with the constant that the file declares
-            let declared = Epsilon(u.entry.config.epsilon_added);
-            table.push(pool.iter().map(|m| if *m == declared { Match::Tight } else { Match::No }).collect());
-            continue;
-        }
-        let mut row: Vec<Match> = pool.iter().map(|m| test(u, *m, &mut models)).collect();
+    let declared = pool.len();
+    pool.extend(fixed());
+    let settled = |u: &Unit<'_>, h: Hypothesis| {
+        // right with the constant that the file declares
+        (u.class == Class::Eps).then(|| if h == epsilon(u.entry.config.epsilon_added) { Match::Tight } else { Match::No })
+    };
+    let mut table: Vec<Vec<(Match, usize)>> = Vec::with_capacity(off.len());
+    for (i, u) in off.iter().enumerate() {
+        progress(i, off.len());
+        let mut row: Vec<(Match, usize)> =
+            pool.iter().map(|h| settled(u, *h).map_or_else(|| test(u, *h, &mut models), |m| (m, 0))).collect();
         // A tight explanation needs no fit; neither does a loose one of a value that is known.
-        let known = row.iter().zip(&pool).any(|(r, m)| {
-            *r == Match::Tight
-                || (*r == Match::Loose && m.value().is_some())
-                || (*r == Match::Loose && matches!(m, Cancellation | SinglePart))
+        let known = row.iter().zip(&pool).any(|((m, _), h)| {
+            *m == Match::Tight
+                || (*m == Match::Loose && h.value().is_some())
+                || (*m == Match::Loose && matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SinglePart)))
         });
-        if !known {
-            let critical = 2.0 * u.entry.config.process().map_or(1.0, |p| p.mass()).sqrt();
-            let mut new = fit(u, &Epsilon, (1e-15, 0.1), &mut models);
-            new.extend(fit(u, &Rate, (0.05, 20.5), &mut models));
-            if u.entry.config.entry.params.contains(&"damping") {
-                new.extend(fit(u, &Friction, (critical / 20.0, critical * 20.0), &mut models));
-            }
-            for m in new {
-                if !pool.contains(&m) {
-                    pool.push(m);
-                    row.push(test(u, m, &mut models));
+        if !known && row_errors(u).iter().any(|e| e.is_finite()) {
+            for fitted in 0..MISTAKES.len() {
+                for h in fit(u, fitted, &mut models) {
+                    if !pool.contains(&h) {
+                        pool.push(h);
+                        row.push(test(u, h, &mut models));
+                    }
                 }
             }
         }
         table.push(row);
     }
     // Hypotheses found late have not met the earlier outputs yet.
-    for (u, row) in units.iter().zip(&mut table) {
-        for m in pool.iter().skip(row.len()) {
-            row.push(if u.class == Class::Eps { Match::No } else { test(u, *m, &mut models) });
+    for (u, row) in off.iter().zip(&mut table) {
+        for h in pool.iter().skip(row.len()) {
+            row.push(settled(u, *h).map_or_else(|| test(u, *h, &mut models), |m| (m, 0)));
         }
-        // Where a constant or cancellation alone will do, nothing needs to be loose about a mistake on top of them.
-        let plain = |m: &Mistake| epsilon_of(*m).is_some() || *m == Cancellation;
-        if row.iter().zip(&pool).any(|(r, m)| plain(m) && *r != Match::No) {
-            row.iter_mut().zip(&pool).filter(|(r, m)| **r == Match::Loose && !plain(m)).for_each(|(r, _)| *r = Match::No);
+        rule_out(row, &pool);
+    }
+    contradictions(&off, &right, &pool, &mut table, &mut models);
+    // A value that was found must reproduce numbers that it was not fitted to.
+    for (h, hypothesis) in pool.iter().enumerate().skip(declared) {
+        if !matches!(hypothesis.mistake().kind, Kind::Fitted { .. }) {
+            continue;
+        }
+        let explained: Vec<usize> = (0..off.len()).filter(|u| table[*u][h].0 != Match::No).collect();
+        let numbers: usize = explained.iter().map(|u| table[*u][h].1).sum();
+        let single = explained.len() == 1 && !hypothesis.value.is_some_and(is_round);
+        if numbers < 9 || single {
+            table.iter_mut().for_each(|row| row[h] = (Match::No, 0));
         }
     }
-    cover(units, &pool, &table)
+    let contradicted: Vec<usize> = (0..pool.len())
+        .map(|h| {
+            let configs: Vec<_> = off.iter().zip(&table).filter(|(_, row)| row[h].0 != Match::No).map(|(u, _)| &u.entry.config).collect();
+            if configs.is_empty() || !pool[h].changes_the_model() {
+                return 0;
+            }
+            let same = |u: &&&Unit<'_>| configs.iter().any(|c| c.to_answers() == u.entry.config.to_answers());
+            right.iter().filter(same).filter(|u| affects(u, pool[h], &mut models)).count()
+        })
+        .collect();
+    cover(&off, pool, table, &contradicted)
 }
 
-/// The hypothesis that explains most of what is left, again and again; tight explanations before loose ones.
-fn cover(units: &[&Unit<'_>], pool: &[Mistake], table: &[Vec<Match>]) -> (Vec<Diagnosis>, Vec<String>) {
+/// What need not be said of an output where something plainer will do.
+fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
+    let matched =
+        |row: &[(Match, usize)], which: &dyn Fn(&Hypothesis) -> bool| row.iter().zip(pool).any(|((m, _), h)| *m != Match::No && which(h));
+    let drop = |row: &mut [(Match, usize)], which: &dyn Fn(&Hypothesis, Match) -> bool| {
+        row.iter_mut().zip(pool).filter(|(r, h)| which(h, r.0)).for_each(|(r, _)| *r = (Match::No, 0));
+    };
+    let is = |a: Arithmetic| move |h: &Hypothesis| h.arithmetic() == Some(a);
+    // Where a constant or cancellation alone will do, nothing needs to be loose about a mistake on top of them.
+    let plain = |h: &Hypothesis| h.is(EPSILON) || h.arithmetic() == Some(Arithmetic::Cancellation);
+    if matched(row, &plain) {
+        drop(row, &|h, m| m == Match::Loose && !plain(h));
+    }
+    // underflow is not cancellation; nor is a loss at late times one that early cancellation explains
+    if matched(row, &is(Arithmetic::Underflow)) {
+        drop(row, &|h, _| matches!(h.arithmetic(), Some(Arithmetic::SingleCancellation | Arithmetic::Late)));
+    }
+    if matched(row, &|h| matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SingleCancellation))) {
+        drop(row, &|h, _| h.arithmetic() == Some(Arithmetic::Late));
+    }
+}
+
+/// Drops what explains one entry of a matrix and contradicts its neighbour in the same entry.
+fn contradictions(off: &[&Unit<'_>], right: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>], models: &mut Models) {
+    for (h, hypothesis) in pool.iter().enumerate() {
+        if !hypothesis.changes_the_model() {
+            continue;
+        }
+        let mut dropped = Vec::new();
+        for (i, u) in off.iter().enumerate().filter(|(i, _)| table[*i][h].0 != Match::No) {
+            let same = |w: &&Unit<'_>| w.entry.id == u.entry.id && w.output != u.output;
+            let others = off.iter().enumerate().filter(|(j, w)| same(w) && table[*j][h].0 == Match::No).map(|(_, w)| *w);
+            if others.chain(right.iter().copied().filter(same)).any(|w| affects(w, *hypothesis, models)) {
+                dropped.push(i);
+            }
+        }
+        dropped.into_iter().for_each(|i| table[i][h] = (Match::No, 0));
+    }
+}
+
+/// The hypothesis that explains most of what is left, again and again; tight explanations before loose ones; patterns for the rest.
+fn cover(
+    units: &[&Unit<'_>],
+    mut pool: Vec<Hypothesis>,
+    table: Vec<Vec<(Match, usize)>>,
+    contradicted: &[usize],
+) -> (Vec<Diagnosis>, Vec<String>) {
     let mut left: Vec<usize> = (0..units.len()).collect();
     let mut explained: Vec<Vec<usize>> = vec![Vec::new(); pool.len()];
     let mut order: Vec<usize> = Vec::new();
     for least in [Match::Tight, Match::Loose] {
         loop {
-            let count = |h: usize| left.iter().filter(|u| table[**u][h] as u8 >= least as u8).count();
-            let Some(best) = (0..pool.len()).rev().max_by_key(|h| (count(*h), preference(pool[*h]))).filter(|h| count(*h) > 0) else {
-                break;
-            };
-            let (taken, rest): (Vec<usize>, Vec<usize>) = left.iter().partition(|u| table[**u][best] as u8 >= least as u8);
+            let count = |h: usize| left.iter().filter(|u| table[**u][h].0 >= least).count();
+            let rank = |h: &usize| (count(*h), -(contradicted[*h] as isize), -(pool[*h].row as isize), -(*h as isize));
+            let Some(best) = (0..pool.len()).max_by_key(rank).filter(|h| count(*h) > 0) else { break };
+            let (taken, rest): (Vec<usize>, Vec<usize>) = left.iter().partition(|u| table[**u][best].0 >= least);
             left = rest;
             explained[best].extend(taken);
             if !order.contains(&best) {
@@ -597,42 +751,106 @@ fn cover(units: &[&Unit<'_>], pool: &[Mistake], table: &[Vec<Match>]) -> (Vec<Di
         }
     }
     order.sort_by_key(|h| std::cmp::Reverse(explained[*h].len()));
-    let diagnoses = order
-        .into_iter()
-        .map(|h| {
-            let list = &explained[h];
-            let (mut outputs, mut entries) = (BTreeMap::new(), Vec::new());
-            for &u in list {
-                *outputs.entry(format!("{}.{}", units[u].entry.quantity, units[u].output)).or_insert(0) += 1;
-                if !entries.contains(&units[u].entry.id) {
-                    entries.push(units[u].entry.id.clone());
-                }
+    let mut words: Vec<Option<String>> = vec![None; pool.len()];
+    for (row, m) in MISTAKES.iter().enumerate() {
+        let Kind::Pattern(pattern) = m.kind else { continue };
+        let mut seen: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        left.retain(|u| {
+            let text = pattern_of(units[*u], pattern);
+            text.map(|t| seen.entry(t).or_default().push(*u)).is_none()
+        });
+        for (text, list) in seen {
+            order.push(pool.len());
+            pool.push(Hypothesis { row, variant: 0, value: None });
+            words.push(Some(text));
+            explained.push(list);
+        }
+    }
+    let mut diagnoses: Vec<Diagnosis> = Vec::new();
+    for h in order {
+        let list = &explained[h];
+        let (mut outputs, mut entries) = (BTreeMap::new(), Vec::new());
+        for &u in list {
+            *outputs.entry(format!("{}.{}", units[u].entry.quantity, units[u].output)).or_insert(0) += 1;
+            if !entries.contains(&units[u].entry.id) {
+                entries.push(units[u].entry.id.clone());
             }
-            Diagnosis {
-                id: pool[h].id(),
-                text: pool[h].text(&units[list[0]].entry.config),
-                value: pool[h].value(),
-                explains: list.len(),
-                outputs,
-                entries,
-                cancellation: list.iter().any(|u| table[*u][h] == Match::Loose),
-            }
-        })
-        .collect();
+        }
+        let cancellation = list.iter().any(|u| table[*u].get(h).is_some_and(|m| m.0 == Match::Loose));
+        let text = words[h].clone().unwrap_or_else(|| pool[h].text(&units[list[0]].entry.config));
+        // a friction that is off critical is one finding, whatever the masses
+        if let Some(one) = diagnoses.iter_mut().find(|d| d.id == "friction" && pool[h].is("friction")) {
+            one.text += &format!("; {text}");
+            one.explains += list.len();
+            outputs.into_iter().for_each(|(k, n)| *one.outputs.entry(k).or_insert(0) += n);
+            one.entries.extend(entries);
+            one.cancellation |= cancellation;
+            continue;
+        }
+        diagnoses.push(Diagnosis {
+            id: pool[h].mistake().id,
+            text,
+            remedy: pool[h].mistake().remedy,
+            value: pool[h].value(),
+            explains: list.len(),
+            outputs,
+            entries,
+            cancellation,
+        });
+    }
     (diagnoses, left.into_iter().map(|u| format!("{} {}", units[u].entry.id, units[u].output)).collect())
 }
 
-/// Between hypotheses that explain equally many outputs, the one listed first; fitted values last.
-fn preference(m: Mistake) -> i32 {
-    let fixed = FIXED.iter().position(|f| *f == m).map(|i| -(i as i32));
-    match m {
-        Epsilon(_) => 1,
-        Rate(_) => -100,
-        Friction(_) => -101,
-        SinglePart => -105,
-        Cancellation => -102,
-        SinglePrecision => -103,
-        SingleCancellation => -104,
-        _ => fixed.unwrap_or(-99),
+/// What the errors of an output look like, where no mistake gives its numbers.
+fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
+    let errors = row_errors(u);
+    let off = off_rows(u);
+    let n = off.len();
+    let bad: Vec<usize> = (0..n).filter(|r| off[*r]).collect();
+    let time = |r: usize| u.cells[r * u.columns].t;
+    match pattern {
+        Pattern::DamagedRows => {
+            if n < 5 || bad.is_empty() || bad.len() > 4 || 5 * bad.len() > n {
+                return None;
+            }
+            // between rows that are right, in time where there is one: digits lost at an end are something else
+            let key = |r: usize| if time(r).is_finite() { time(r) } else { r as f64 };
+            let between = |r: usize| {
+                let good = |later: bool| (0..n).any(|o| !off[o] && if later { key(o) > key(r) } else { key(o) < key(r) });
+                good(false) && good(true)
+            };
+            let timed = bad.iter().all(|r| time(*r).is_finite());
+            if timed && !bad.iter().all(|r| between(*r)) {
+                return None;
+            }
+            let name = |r: &usize| {
+                let cells = &u.got.data[r * u.columns..(r + 1) * u.columns];
+                let what = if cells.iter().any(|x| !x.is_finite()) { ", not a finite number" } else { "" };
+                let when = if time(*r).is_finite() { format!(" (t = {})", super::compare::time(time(*r))) } else { String::new() };
+                format!("row {}{when}{what}", u.rows[*r])
+            };
+            let names: Vec<String> = bad.iter().map(name).collect();
+            let (verb, rest) = if bad.len() == 1 { ("is", "the others are") } else { ("are", "the others are") };
+            Some(format!("{} {verb} off, {rest} right: damaged values, not a formula", names.join(", ")))
+        }
+        Pattern::Noise => {
+            let mut sizes: Vec<f64> = errors.iter().copied().filter(|e| *e > 0.0).collect();
+            sizes.sort_by(f64::total_cmp);
+            let (worst, median) = (*sizes.last()?, sizes[sizes.len() / 2]);
+            let signs: Vec<bool> = u
+                .cells
+                .iter()
+                .zip(&u.got.data)
+                .zip(&u.errors)
+                .filter(|(_, e)| **e > 16.0 * precision(u).unit())
+                .map(|((c, g), _)| Dd::from(*g) > c.truth)
+                .collect();
+            let up = signs.iter().filter(|s| **s).count();
+            let mixed = signs.len() >= 8 && 5 * up.min(signs.len() - up) >= signs.len();
+            let flat = 2 * bad.len() >= n && worst <= 1e-2 && worst <= 300.0 * median;
+            (mixed && flat).then(|| {
+                format!("right to about {worst:.0e}, with errors like noise: an integrator, a table, or lower precision somewhere")
+            })
+        }
     }
 }

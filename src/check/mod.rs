@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`answers`] | reading a manifest and its arrays |
 //! | [`compare`] | the verdict |
-//! | [`diagnose`] | the likely mistakes |
+//! | [`mistakes`] | the table of mistakes |
+//! | [`diagnose`] | which of them explain the answers |
 
 pub mod answers;
 pub mod compare;
 pub mod diagnose;
+pub mod mistakes;

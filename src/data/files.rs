@@ -35,7 +35,7 @@ pub fn digits() -> Result<ImageSet> {
 
 /// The set that `spec` names: `digits`; `idx:DIR`, the files `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` (a dot
 /// for the second hyphen will do, as will `.gz` after it; labels may be missing); `cifar:DIR`, all `data_batch_*.bin`; `png:DIR`,
-/// all `*.png` of a folder by name, grey or RGB of 8 bits, of one size.
+/// all `*.png` of a folder by name (hidden files are not looked at), grey or RGB of 8 bits without transparency, of one size.
 ///
 /// # Errors
 /// Another text; a folder or file that cannot be read, or is not what it should be.
@@ -56,6 +56,9 @@ pub fn load_split(spec: &str, fraction: f64, seed: u64) -> Result<Split> {
         (train, Some(held_out)) if train.shape() == held_out.shape() => Ok(Split { train, held_out }),
         (train, Some(held_out)) => {
             Err(bad(spec, format!("test images are {:?}, training images {:?}; one shape is allowed", held_out.shape(), train.shape())))
+        }
+        (all, None) if all.len() < 2 => {
+            Err(bad(spec, "has a single image; at least 2 are needed, one to train on and one that is held out"))
         }
         (all, None) => all.split(((all.len() as f64 * fraction).round() as usize).max(1), seed),
     }
@@ -93,7 +96,9 @@ fn list(dir: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = vec![];
     for entry in std::fs::read_dir(dir).map_err(|e| refused(dir, "list the folder", &e))? {
         let entry = entry.map_err(|e| refused(dir, "list the folder", &e))?;
-        if wanted(&entry.file_name().to_string_lossy()) {
+        let name = entry.file_name();
+        // hidden files are not data: macOS leaves ._x.png beside x.png
+        if !name.as_encoded_bytes().starts_with(b".") && wanted(&name.to_string_lossy()) {
             found.push(entry.path());
         }
     }
@@ -240,10 +245,11 @@ pub fn png(file: &str, bytes: &[u8]) -> Result<([usize; 3], Vec<u8>)> {
     decoder.set_ignore_iccp_chunk(true);
     let info = decoder.read_header_info().map_err(broken)?;
     let (w, h, depth) = (info.width as usize, info.height as usize, info.bit_depth);
+    const ALLOWED: &str = "allowed: grey or RGB of 8 bits, without transparency";
     let channels = match (info.color_type, depth) {
         (png::ColorType::Grayscale, png::BitDepth::Eight) => 1,
         (png::ColorType::Rgb, png::BitDepth::Eight) => 3,
-        (c, d) => return Err(bad(file, format!("is {c:?} of {} bits; allowed: grey or RGB of 8 bits, without transparency", d as u8))),
+        (c, d) => return Err(bad(file, format!("is {c:?} of {} bits; {ALLOWED}", d as u8))),
     };
     let most = MAX_DIM.min(bytes.len().saturating_mul(DEFLATE));
     let size = w.checked_mul(h).and_then(|n| n.checked_mul(channels)).filter(|n| (1..=most).contains(n));
@@ -260,6 +266,9 @@ pub fn png(file: &str, bytes: &[u8]) -> Result<([usize; 3], Vec<u8>)> {
         return Err(bad(file, "its first frame is only a part of it; allowed: a whole image"));
     }
     reader.finish().map_err(broken)?;
+    if reader.info().trns.is_some() {
+        return Err(bad(file, format!("names a colour that is transparent (tRNS); {ALLOWED}")));
+    }
     let mut planes = vec![0; size];
     for (p, pixel) in mixed.chunks_exact(channels).enumerate() {
         for (c, k) in pixel.iter().enumerate() {

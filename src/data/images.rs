@@ -99,9 +99,10 @@ impl ImageSet {
         &self.pixels
     }
 
-    /// The pixels of image `i < len`.
-    pub fn image(&self, i: usize) -> &[u8] {
-        &self.pixels[i * self.dim()..(i + 1) * self.dim()]
+    /// The pixels of image `i`; `None` unless `i < len`.
+    pub fn image(&self, i: usize) -> Option<&[u8]> {
+        let dim = self.dim();
+        self.pixels.get(i.checked_mul(dim)?..)?.get(..dim)
     }
 
     /// The class of each image, where it is known.
@@ -120,7 +121,7 @@ impl ImageSet {
         if places.is_empty() || places.len() > MAX_BYTES / self.dim() {
             return Err(Error::parameter("places", format!("{} of them", places.len()), "at least 1, at most 2^30 bytes of pixels"));
         }
-        let pixels = places.iter().flat_map(|i| self.image(*i)).copied().collect();
+        let pixels = places.iter().flat_map(|i| self.image(*i).unwrap_or_default()).copied().collect();
         let labels = self.labels.as_ref().map(|l| places.iter().map(|i| l[*i]).collect());
         Ok(ImageSet { name: self.name.clone(), shape: self.shape, levels: self.levels, pixels, labels })
     }
@@ -151,13 +152,15 @@ impl ImageSet {
     /// A flip moves the pixels; noise belongs to the place in the output. Formula: data.scale.
     /// Source: Theis, van den Oord, Bethge 2016.
     ///
-    /// # Panics
-    /// If `out` has not `dim` numbers, or `i` is not below `len`.
-    pub fn write(&self, i: usize, draw: u32, dither: &Dither, out: &mut [f64]) {
-        assert_eq!(out.len(), self.dim(), "an image has {} numbers", self.dim());
+    /// # Errors
+    /// `out` of another length than `dim`; `i` that is not below `len`.
+    pub fn write(&self, i: usize, draw: u32, dither: &Dither, out: &mut [f64]) -> Result<()> {
+        if out.len() != self.dim() {
+            return Err(Error::shape("out", &[out.len()], format!("[{}], the numbers of an image", self.dim())));
+        }
+        let image = self.image(i).ok_or_else(|| Error::parameter("place", i, format!("below {}", self.len())))?;
         let width = self.shape[2];
         let flip = dither.flips(i, draw);
-        let image = self.image(i);
         let scale = 2.0 / f64::from(self.levels);
         let mut words = [0u32; 4];
         for (p, x) in out.iter_mut().enumerate() {
@@ -169,18 +172,21 @@ impl ImageSet {
             let from = if flip { p / width * width + (width - 1 - p % width) } else { p };
             *x = scale * (f64::from(image[from]) + u) - 1.0;
         }
+        Ok(())
     }
 
     /// Images at these places, one after the other, as [`ImageSet::write`] has them.
     ///
-    /// # Panics
-    /// If a place is not below `len`.
-    pub fn rows(&self, places: &[usize], draw: u32, dither: &Dither) -> Vec<f64> {
-        let mut out = vec![0.0; places.len() * self.dim()];
+    /// # Errors
+    /// A place that is not below `len`; more than 2^30 numbers.
+    pub fn rows(&self, places: &[usize], draw: u32, dither: &Dither) -> Result<Vec<f64>> {
+        let count = places.len().checked_mul(self.dim()).filter(|n| *n <= MAX_BYTES);
+        let count = count.ok_or_else(|| Error::parameter("places", format!("{} of them", places.len()), "at most 2^30 numbers"))?;
+        let mut out = vec![0.0; count];
         for (i, row) in places.iter().zip(out.chunks_exact_mut(self.dim())) {
-            self.write(*i, draw, dither, row);
+            self.write(*i, draw, dither, row)?;
         }
-        out
+        Ok(out)
     }
 }
 
@@ -243,11 +249,11 @@ mod tests {
         for n in [2, 17, 256] {
             let set = all_levels(n);
             for draw in 0..200 {
-                let x = set.rows(&[0], draw, &Dither::new(7, false));
+                let x = set.rows(&[0], draw, &Dither::new(7, false)).unwrap();
                 assert!(x.iter().all(|x| x.abs() < 1.0));
                 assert_eq!(levels(&x, n).unwrap(), set.pixels());
             }
-            let x = set.rows(&[0], 0, &Dither::none());
+            let x = set.rows(&[0], 0, &Dither::none()).unwrap();
             for (k, x) in x.iter().enumerate() {
                 let exact = (2.0 * k as f64 + 1.0 - f64::from(n)) / f64::from(n);
                 assert!((x - exact).abs() < 3e-16, "{n} {k}"); // two roundings below 2
@@ -266,7 +272,7 @@ mod tests {
         let dither = Dither::new(3, false);
         let places: Vec<usize> = (0..64).collect();
         // u of level 0 of 2: x + 1
-        let rows: Vec<Vec<f64>> = (0..5).map(|d| set.rows(&places, d, &dither)).collect();
+        let rows: Vec<Vec<f64>> = (0..5).map(|d| set.rows(&places, d, &dither).unwrap()).collect();
         let u: Vec<f64> = rows[..4].iter().flatten().map(|x| x + 1.0).collect();
         let n = u.len() as f64;
         let mean = u.iter().sum::<f64>() / n;
@@ -278,9 +284,9 @@ mod tests {
             let m = u.len() - lag;
             assert!(moment(&u[..m], &u[lag..]).abs() < 4.5 / 12.0 / (m as f64).sqrt(), "lag {lag}");
         }
-        assert_ne!(rows[0], set.rows(&places, 0, &Dither::new(4, false)));
+        assert_ne!(rows[0], set.rows(&places, 0, &Dither::new(4, false)).unwrap());
         // whatever the order
-        assert_eq!(set.rows(&[5, 2], 1, &dither)[..256], rows[1][5 * 256..6 * 256]);
+        assert_eq!(set.rows(&[5, 2], 1, &dither).unwrap()[..256], rows[1][5 * 256..6 * 256]);
     }
 
     /// Catches a flip of the wrong axis or of the channels, one that is not half the time, and one that moves the noise away
@@ -291,12 +297,12 @@ mod tests {
         let dither = Dither::new(1, true);
         let mut flipped = 0;
         for draw in 0..4096 {
-            let back = levels(&set.rows(&[1], draw, &dither), 256).unwrap();
+            let back = levels(&set.rows(&[1], draw, &dither).unwrap(), 256).unwrap();
             if dither.flips(1, draw) {
                 flipped += 1;
                 assert_eq!(back, [20, 19, 18, 23, 22, 21, 26, 25, 24, 29, 28, 27, 32, 31, 30, 35, 34, 33]);
             } else {
-                assert_eq!(back, set.image(1));
+                assert_eq!(back, set.image(1).unwrap());
             }
         }
         assert!((flipped - 2048i32).abs() < 4 * 32, "{flipped}"); // four standard errors

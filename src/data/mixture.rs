@@ -5,10 +5,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 
+/// Most numbers that are drawn at once.
+const MOST: usize = 1 << 30;
+
 /// One Gaussian of a mixture: `weight N(mean, L L^T)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Component {
-    /// Its share, in (0, 1].
+    /// Its share, in [0, 1].
     pub weight: f64,
     /// Its mean, dim numbers.
     pub mean: Vec<f64>,
@@ -36,7 +39,7 @@ impl Mixture {
     /// From its components.
     ///
     /// # Errors
-    /// No component; components of different dimensions; a weight not in (0, 1], or weights whose sum is not 1 within 1e-12; a
+    /// No component; components of different dimensions; a weight not in [0, 1], or weights whose sum is not 1 within 1e-12; a
     /// mean that is not finite; a factor that is not lower triangular with diagonal in [1e-100, 1e100].
     pub fn new(components: Vec<Component>) -> Result<Mixture> {
         let dim = components.first().map_or(0, |c| c.mean.len());
@@ -50,8 +53,8 @@ impl Mixture {
             if c.lower.len() != dim * dim {
                 return Err(Error::shape(format!("lower of component {n}"), &[c.lower.len()], format!("[{}], {dim} x {dim}", dim * dim)));
             }
-            if !(c.weight > 0.0 && c.weight <= 1.0) {
-                return Err(Error::parameter(format!("weight of component {n}"), c.weight, "0 < weight <= 1"));
+            if !(0.0..=1.0).contains(&c.weight) {
+                return Err(Error::parameter(format!("weight of component {n}"), c.weight, "0 <= weight <= 1"));
             }
             if let Some(m) = c.mean.iter().find(|m| !m.is_finite()) {
                 return Err(Error::parameter(format!("mean of component {n}"), m, "finite numbers"));
@@ -90,7 +93,13 @@ impl Mixture {
 
     /// `n` independent samples, row-major (n, dim): a component by its weight, then `mean + L xi`. The same seed gives the same
     /// samples. Formula: data.mixture_sample.
-    pub fn sample(&self, seed: u64, n: usize) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// More than 2^30 numbers.
+    pub fn sample(&self, seed: u64, n: usize) -> Result<Vec<f64>> {
+        if n.checked_mul(self.dim).is_none_or(|all| all > MOST) {
+            return Err(Error::parameter("n", n, format!("at most {}, 2^30 numbers", MOST / self.dim)));
+        }
         let mut rng = StdRng::seed_from_u64(seed);
         let edges: Vec<f64> = self
             .components
@@ -100,24 +109,34 @@ impl Mixture {
                 Some(*s)
             })
             .collect();
+        // rounding may leave the last edge below 1: what lies beyond belongs to the last component that has a share
+        let last = self.components.iter().rposition(|c| c.weight > 0.0).unwrap_or(0);
         let (mut out, mut xi) = (Vec::with_capacity(n * self.dim), vec![0.0; self.dim]);
         for _ in 0..n {
             let u: f64 = rng.random();
-            let c = &self.components[edges.partition_point(|&e| e <= u).min(edges.len() - 1)];
+            let c = &self.components[edges.partition_point(|&e| e <= u).min(last)];
             xi.fill_with(|| rng.sample(StandardNormal));
             for i in 0..self.dim {
                 let row = &c.lower[i * self.dim..][..=i];
                 out.push(c.mean[i] + row.iter().zip(&xi).map(|(l, z)| l * z).sum::<f64>());
             }
         }
-        out
+        Ok(out)
     }
 
     /// Log-density at one point `x` of dim numbers: `log sum w N(x; mean, L L^T)`, by forward substitution, the largest term taken
-    /// out of the sum. Panics unless x has dim numbers. Formula: data.mixture_log_density.
-    pub fn log_density(&self, x: &[f64]) -> f64 {
+    /// out of the sum; `-inf` where every term is below the smallest f64's logarithm. Formula: data.mixture_log_density.
+    ///
+    /// # Errors
+    /// A point of another dimension, or that is not finite.
+    pub fn log_density(&self, x: &[f64]) -> Result<f64> {
         let d = self.dim;
-        assert_eq!(x.len(), d, "a point of {d} numbers");
+        if x.len() != d {
+            return Err(Error::shape("x", &[x.len()], format!("[{d}]")));
+        }
+        if let Some(x) = x.iter().find(|x| !x.is_finite()) {
+            return Err(Error::parameter("x", x, "finite numbers"));
+        }
         let terms = self.components.iter().map(|c| {
             let (mut w, mut log) = (vec![0.0; d], c.weight.ln() - 0.5 * d as f64 * std::f64::consts::TAU.ln());
             for i in 0..d {
@@ -125,11 +144,12 @@ impl Mixture {
                 w[i] = (x[i] - c.mean[i] - rest) / c.lower[i * d + i];
                 log -= c.lower[i * d + i].ln() + 0.5 * w[i] * w[i];
             }
-            log
+            // so far away that a term has overflowed: no density is left (NaN is infinity less infinity)
+            if log.is_nan() { f64::NEG_INFINITY } else { log }
         });
         let terms: Vec<f64> = terms.collect();
         let most = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        most + terms.iter().map(|t| (t - most).exp()).sum::<f64>().ln()
+        Ok(if most == f64::NEG_INFINITY { most } else { most + terms.iter().map(|t| (t - most).exp()).sum::<f64>().ln() })
     }
 
     /// Its mean.
@@ -172,7 +192,7 @@ mod tests {
         for i in -n / 2..=n / 2 {
             for j in -n / 2..=n / 2 {
                 let x = [f64::from(i) * h, f64::from(j) * h];
-                let p = m.log_density(&x).exp() * h * h;
+                let p = m.log_density(&x).unwrap().exp() * h * h;
                 total += p;
                 (0..2).for_each(|a| mean[a] += p * x[a]);
                 (0..4).for_each(|a| second[a] += p * x[a / 2] * x[a % 2]);
@@ -192,9 +212,9 @@ mod tests {
     #[test]
     fn samples_have_the_moments() {
         let (m, n) = (two(), 40_000);
-        let x = m.sample(7, n);
-        assert_eq!(x, m.sample(7, n));
-        assert_ne!(x[..10], m.sample(8, 5)[..]);
+        let x = m.sample(7, n).unwrap();
+        assert_eq!(x, m.sample(7, n).unwrap());
+        assert_ne!(x[..10], m.sample(8, 5).unwrap()[..]);
         let (mean, cov) = (m.mean(), m.covariance());
         for a in 0..4 {
             let (i, j) = (a / 2, a % 2);
@@ -218,9 +238,45 @@ mod tests {
         refused(vec![], "components");
         refused(vec![c(0.5)], "sum of weights");
         refused(vec![c(1.5)], "weight of component 0");
+        refused(vec![c(1.5), c(-0.5)], "weight of component 0");
+        refused(vec![c(0.5), c(-0.5), c(1.0)], "weight of component 1");
+        refused(vec![c(0.0), c(0.0)], "sum of weights");
         refused(vec![c(0.5), Component { mean: vec![0.0], ..c(0.5) }], "mean of component 1");
         refused(vec![Component { lower: vec![1.0, 0.5, 0.0, 1.0], ..c(1.0) }], "(0, 1)");
         refused(vec![Component { lower: vec![1.0, 0.0, 0.0, 0.0], ..c(1.0) }], "(1, 1)");
         refused(vec![Component { mean: vec![f64::NAN, 0.0], ..c(1.0) }], "mean of component 0");
+    }
+
+    /// Catches NaN for a point so far away that its squares overflow, a weight of zero that makes NaN or is drawn, and a panic for points
+    /// and numbers of samples that are none.
+    #[test]
+    fn far_points_and_zero_weights() {
+        let m = two();
+        for far in [1e10, 1e150, 1e160, 1e300, f64::MAX] {
+            for x in [[far, 0.0], [0.0, -far], [far, far], [-far, far]] {
+                let l = m.log_density(&x).unwrap();
+                assert!(l < -1e18, "{x:?}: {l}"); // at least (1e10)^2 / 2 / 0.6^2, and no NaN
+            }
+        }
+        assert_eq!(m.log_density(&[1e200, 0.0]).unwrap(), f64::NEG_INFINITY);
+        // a component without share changes nothing, wherever it stands
+        let none = Component::round(0.0, vec![50.0, 50.0], 1.0);
+        for at in 0..3 {
+            let mut all = two().components;
+            all.insert(at, none.clone());
+            let with = Mixture::new(all).unwrap();
+            for x in [[0.3, 0.2], [50.0, 50.0], [-2.0, 1.0]] {
+                assert_eq!(with.log_density(&x).unwrap(), m.log_density(&x).unwrap());
+            }
+            assert_eq!(with.sample(3, 1000).unwrap(), m.sample(3, 1000).unwrap());
+            assert_eq!((with.mean(), with.covariance()), (m.mean(), m.covariance()));
+        }
+        for bad in [&[][..], &[1.0], &[1.0, 2.0, 3.0], &[f64::NAN, 0.0], &[0.0, f64::INFINITY]] {
+            assert!(m.log_density(bad).unwrap_err().to_string().contains("`x`"), "{bad:?}");
+        }
+        for n in [usize::MAX, usize::MAX / 2 + 1, 1 << 40] {
+            assert!(m.sample(1, n).unwrap_err().to_string().contains("`n`"));
+        }
+        assert!(m.sample(1, 0).unwrap().is_empty());
     }
 }

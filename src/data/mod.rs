@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`mixture`] | the mixture: density, moments, samples from a seed |
 //! | `toys` | the toys by name: [`REGISTRY`] |
+//! | [`samples`] | samples from elsewhere: shape, finiteness and range |
 //! | [`images`] | sets of images, their split, scaling and dequantisation |
 //! | `files` | the built-in digits, IDX, CIFAR-10, folders of PNG (feature `cli`) |
 //! | `picture` | a grid of images as PNG (feature `cli`) |
@@ -14,6 +15,7 @@ pub mod images;
 pub mod mixture;
 #[cfg(feature = "cli")]
 pub mod picture;
+pub mod samples;
 mod toys;
 
 #[cfg(feature = "cli")]

@@ -11,8 +11,8 @@ pub use batch::KernelBatch;
 pub use perturb::{Real, perturb_batch};
 
 use crate::error::{Error, Result, check};
-use crate::process::{LinearSde, Moments};
-use crate::schedule::Schedule;
+use crate::process::{LinearSde, Moments, near_one};
+use crate::schedule::{Schedule, Span};
 use crate::simd::{self, Lane, Task};
 use crate::small::Mat;
 
@@ -56,6 +56,8 @@ pub struct Kernel<const K: usize> {
     moments: Moments<K>,
     lower: Mat<K>,
     ell: f64,
+    /// Where `det` is near 1, and its logarithm has lost digits.
+    log_det: Option<f64>,
 }
 
 /// Whether determinant and inverse are normal numbers; the inverse's largest entries are near `last / det`.
@@ -76,7 +78,12 @@ impl<P: LinearSde<K>, const K: usize> Task for At<'_, P, K> {
     type Out = Result<Kernel<K>>;
     #[inline(always)]
     fn run<D: Lane<Item = f64>, S: Lane<Item = f32, Word = u32>>(self) -> Self::Out {
-        Kernel::from_moments(self.process.moments_at(self.schedule, self.gamma, self.t))
+        let kernel = Kernel::from_moments(self.process.moments_at(self.schedule, self.gamma, self.t))?;
+        if !near_one(kernel.moments.det) {
+            return Ok(kernel);
+        }
+        let on = Span::to(self.schedule, self.t);
+        Ok(Kernel { log_det: Some(self.process.log_det(on, self.gamma, &kernel.moments)), ..kernel })
     }
 }
 
@@ -107,7 +114,7 @@ impl<const K: usize> Kernel<K> {
         if !regular(moments.cov[(K - 1, K - 1)], moments.det) || (K > 2 && moments.factors.is_none()) {
             return Err(degenerate(moments.det));
         }
-        Ok(Kernel { moments, lower, ell })
+        Ok(Kernel { moments, lower, ell, log_det: None })
     }
 
     /// Mean matrix Phi: the mean of `u_t` is `Phi u_0` (HSM: the first column times x_0). Formula: kernel.mean.
@@ -183,11 +190,13 @@ impl<const K: usize> Kernel<K> {
         self.moments.det
     }
 
-    /// Logarithm of the determinant, within 8 ulp of `max(1, |log det|)`. Formula: kernel.logdet.
+    /// Logarithm of the determinant, within 8 ulp of `max(1, |log det|)`; near the stationary law of a process whose own determinant is
+    /// 1, of its largest term, however small ([`LinearSde::log_det`]). Formula: kernel.logdet.
     pub fn log_det(&self) -> f64 {
-        match &self.moments.factors {
-            Some(f) => f.log_det,
-            None => self.moments.det.ln(),
+        match (&self.moments.factors, self.log_det) {
+            (Some(f), _) => f.log_det,
+            (None, Some(l)) => l,
+            (None, None) => self.moments.det.ln(),
         }
     }
 

@@ -33,8 +33,8 @@ pub fn gap(loss: &Loss, t: f64) -> Result<Vec<f64>> {
     let d = loss.diffusion();
     let kernel = kernel_values(d.process(), d.schedule(), Objective::DSM, 0.0, t)?;
     let (mut inverse, mut total) = (kernel.inv.clone(), vec![0.0; kernel.k * kernel.k]);
-    for j in 1..kernel.k {
-        let part = lost(&inverse, &column(&kernel, j), d.gamma() * d.process().mass());
+    for (j, variance) in d.initial().into_iter().enumerate().skip(1) {
+        let part = lost(&inverse, &column(&kernel, j), variance);
         for ((i, t), p) in inverse.iter_mut().zip(&mut total).zip(part) {
             *i -= p;
             *t += p;

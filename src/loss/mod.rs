@@ -81,6 +81,15 @@ impl Loss {
         self.objective
     }
 
+    /// Deviations of the channels of the `u_0` that a state is noised from, given the data: those of [`Diffusion::initial`] under DSM;
+    /// none under HSM, whose kernel has the velocities integrated out.
+    pub fn deviations(&self) -> Vec<f64> {
+        match self.objective.name() {
+            "dsm" => self.diffusion.initial().iter().map(|v| v.sqrt()).collect(),
+            _ => vec![0.0; self.diffusion.channels()],
+        }
+    }
+
     /// Score or eps.
     pub fn form(&self) -> Form {
         self.form

@@ -2,6 +2,7 @@
 
 use super::rows;
 use crate::error::{Error, Result};
+use crate::worst::{largest, worse};
 
 /// Eigenvalues and eigenvectors (columns of the second, row-major) of a symmetric matrix, by cyclic Jacobi rotations.
 fn eigen(matrix: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
@@ -44,16 +45,16 @@ fn eigen(matrix: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
 
 /// L with `L L^T = cov`, for a semidefinite covariance too; columns are scaled eigenvectors.
 fn factor(name: &'static str, cov: &[f64], n: usize) -> Result<Vec<f64>> {
-    let size = cov.iter().fold(0.0f64, |a, x| a.max(x.abs()));
+    let size = largest(cov);
     let skew = (0..n * n).any(|e| (cov[e] - cov[e % n * n + e / n]).abs() > 1e-12 * size);
-    if skew || !size.is_finite() || cov.iter().any(|x| x.is_nan()) {
+    if skew || !size.is_finite() {
         return Err(Error::parameter(name, format!("{cov:?}"), "a symmetric matrix of finite numbers"));
     }
     let (values, vectors) = eigen(cov, n);
     if let Some(low) = values.iter().find(|l| **l < -1e-12 * size) {
         return Err(Error::parameter(name, format!("a matrix with eigenvalue {low:e}"), "no negative eigenvalue"));
     }
-    Ok((0..n * n).map(|e| vectors[e] * values[e % n].max(0.0).sqrt()).collect())
+    Ok((0..n * n).map(|e| vectors[e] * worse(values[e % n], 0.0).sqrt()).collect())
 }
 
 /// The orthogonal factor `U V^T` of `A = U S V^T`, by one-sided Jacobi rotations; completed where A is singular.
@@ -87,7 +88,7 @@ fn polar(a: &[f64], n: usize) -> Vec<f64> {
             break;
         }
     }
-    let largest = u.iter().map(|c| dot(c, c).sqrt()).fold(0.0, f64::max);
+    let largest = u.iter().map(|c| dot(c, c).sqrt()).fold(0.0, worse);
     let mut done: Vec<usize> = vec![];
     for j in 0..n {
         let length = dot(&u[j], &u[j]).sqrt();

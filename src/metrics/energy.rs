@@ -6,6 +6,7 @@
 
 use super::{Estimate, rows, variance};
 use crate::error::{Error, Result, check};
+use crate::worst::worse;
 
 /// The most points (of both samples together) for which all pairs are taken: 2e8 pairs.
 pub const MOST: usize = 20_000;
@@ -68,7 +69,7 @@ impl Pairwise {
         let by_row: Vec<f64> = sums.iter().map(|s| s / others).collect();
         // var k = 2 (variance of row means) + rest, and a row's mean has rest/(n - 1) of its own
         let rest = (squares / pairs - mean * mean - 2.0 * variance(&by_row)) / (1.0 - 2.0 / others).max(0.1);
-        Table { mean, by_column: by_row.clone(), by_row, rest: rest.max(0.0) }
+        Table { mean, by_column: by_row.clone(), by_row, rest: worse(rest, 0.0) }
     }
 
     fn cross(self, a: &[f64], b: &[f64], dim: usize) -> Table {
@@ -87,7 +88,7 @@ impl Pairwise {
         by_column.iter_mut().for_each(|s| *s /= n);
         let mean = by_row.iter().sum::<f64>() / n;
         let rest = (squares / (n * m) - mean * mean - variance(&by_row) - variance(&by_column)) / (1.0 - 1.0 / n - 1.0 / m).max(0.1);
-        Table { mean, by_row, by_column, rest: rest.max(0.0) }
+        Table { mean, by_row, by_column, rest: worse(rest, 0.0) }
     }
 
     /// Over all pairs, unbiased (it can be negative). The standard error has both parts of the variance of a U-statistic, by
@@ -108,7 +109,7 @@ impl Pairwise {
         // the statistic's derivative with respect to a point's weight, less the noise of its own estimate
         let first = |own: &Table, cross: &[f64], n: f64, m: f64| {
             let g: Vec<f64> = own.by_row.iter().zip(cross).map(|(k, c)| k - c).collect();
-            (variance(&g) - own.rest / (n - 1.0) - ab.rest / m).max(0.0)
+            worse(variance(&g) - own.rest / (n - 1.0) - ab.rest / m, 0.0)
         };
         let linear = 4.0 * (first(&aa, &ab.by_row, n, m) / n + first(&bb, &ab.by_column, m, n) / m);
         let quadratic = 2.0 * aa.rest / (n * (n - 1.0)) + 2.0 * bb.rest / (m * (m - 1.0)) + 4.0 * ab.rest / (n * m);

@@ -66,7 +66,8 @@ fn respond(padded: &[f64], h: usize, w: usize, filter: &[f64], out: &mut [f64]) 
             }
         }
     }
-    out.iter_mut().for_each(|o| *o = o.max(0.0));
+    // not `max`, which makes 0 of NaN
+    out.iter_mut().for_each(|o| *o = if *o < 0.0 { 0.0 } else { *o });
 }
 
 /// The features (n, 64) of images (n, channels, height, width) on [-1, 1], as this module's page defines them.
@@ -176,7 +177,7 @@ mod tests {
         use crate::simd::normal::normal_pair;
 
         fn numbers(set: &ImageSet) -> Vec<f64> {
-            set.rows(&(0..set.len()).collect::<Vec<_>>(), 0, &Dither::new(1, false))
+            set.rows(&(0..set.len()).collect::<Vec<_>>(), 0, &Dither::new(1, false)).unwrap()
         }
 
         /// Catches features that do not tell good from bad: the distance of one half of the digits to the other against that

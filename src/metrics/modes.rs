@@ -75,7 +75,8 @@ impl Modes {
             }
         }
         let total = counts.iter().sum::<usize>() as f64;
-        let part = |(&c, w): (&usize, &f64)| if total > 0.0 { (c as f64 - total * w).powi(2) / (total * w) } else { 0.0 };
+        // of no counts 0 / 0, NaN: that is no agreement
+        let part = |(&c, w): (&usize, &f64)| (c as f64 - total * w).powi(2) / (total * w);
         Ok(Coverage {
             hit: counts.iter().filter(|c| **c > 0).count() as f64 / counts.len() as f64,
             within: total / n as f64,

@@ -56,7 +56,7 @@ pub fn w2(a: &[f64], b: &[f64]) -> Result<f64> {
 /// Formula: metric.sliced. Source: Bonneel et al. 2015.
 ///
 /// # Errors
-/// Shapes; values that are not finite; `p` other than 1 or 2; no direction.
+/// Shapes; values that are not finite; `p` other than 1 or 2; no direction, or more than 2^28 numbers of them.
 pub fn sliced(a: &[f64], b: &[f64], dim: usize, p: u32, directions: usize, seed: u64) -> Result<Estimate> {
     rows("a", a, dim, 1)?;
     rows("b", b, dim, 1)?;
@@ -67,6 +67,9 @@ pub fn sliced(a: &[f64], b: &[f64], dim: usize, p: u32, directions: usize, seed:
         return Err(Error::parameter("directions", directions, "at least 1"));
     }
     let count = if dim == 1 { 1 } else { directions };
+    if count.checked_mul(dim).is_none_or(|n| n > 1 << 28) {
+        return Err(Error::parameter("directions", directions, format!("at most {}, 2^28 numbers", (1 << 28) / dim)));
+    }
     let mut normal = vec![0.0; count * dim];
     let mut unused = vec![0.0; count * dim];
     normals([seed, u64::from_be_bytes(*b"sliced..")], 0, 0, [&mut normal, &mut unused]);
@@ -155,5 +158,12 @@ mod tests {
         assert!(sliced(&[1.0, 2.0], &[1.0, 2.0], 2, 3, 5, 0).is_err());
         assert!(sliced(&[1.0, 2.0], &[1.0, 2.0], 2, 1, 0, 0).is_err());
         assert!(sliced(&[1.0, 2.0], &[1.0, 2.0], 0, 1, 5, 0).is_err());
+        for directions in [usize::MAX, usize::MAX / 2 + 1, 1 << 40] {
+            assert!(sliced(&[1.0, 2.0], &[1.0, 2.0], 2, 1, directions, 0).unwrap_err().to_string().contains("`directions`"));
+        }
+        assert!(
+            sliced(&[1e300, 2.0], &[1.0, -1e300], 2, 2, 5, 0).is_ok_and(|e| !e.value.is_nan())
+                && sliced(&[], &[], usize::MAX, 1, 5, 0).is_err()
+        );
     }
 }

@@ -425,6 +425,7 @@ impl<T: Real> Builder<T> {
     /// A convolution, or for a flat tensor a linear layer, from `input` true channels (the tensor may have more, zeros).
     pub fn conv(&mut self, name: &str, x: Id, input: usize, output: usize, with: With) -> Id {
         let (size, stride) = (if with.three { 3 } else { 1 }, if with.half { 2 } else { 1 });
+        assert!(with.three || !with.half, "{name}: a kernel of 1 has stride 1");
         assert!(padded(input) == self.channels(x), "{name}: {input} channels of {}", self.channels(x));
         let pixels = self.pixels(x).map(|(h, w)| (h.div_ceil(stride), w.div_ceil(stride)));
         let y = self.tensor(padded(output), pixels);

@@ -1,9 +1,9 @@
 //! The object-safe face of a process, and the registry: one line per diffusion.
 
-use super::{Cld, CldDamped, CldPosition, Factors, Langevin, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp};
+use super::{Cld, CldDamped, CldPosition, Factors, Langevin, Law, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
-use crate::schedule::Span;
+use crate::schedule::{Schedule, Span};
 use crate::small::Mat;
 use std::collections::BTreeMap;
 
@@ -16,6 +16,8 @@ pub struct AnyMoments {
     pub det: f64,
     /// `[lower, upper, inverse, inverse transpose of lower, of upper]` and log-determinant, as in `Factors`.
     pub factors: Option<([Vec<f64>; 5], f64)>,
+    /// Log-determinant, also where `det` rounds to 1.
+    pub log_det: f64,
 }
 
 impl AnyMoments {
@@ -30,13 +32,14 @@ impl AnyMoments {
     }
 }
 
-impl<const K: usize> From<Moments<K>> for AnyMoments {
-    fn from(m: Moments<K>) -> Self {
+impl AnyMoments {
+    /// Of moments and the log-determinant of their covariance.
+    fn of<const K: usize>(m: Moments<K>, log_det: f64) -> Self {
         let factors = m.factors.map(|f| {
             let all = [f.lower, f.upper, f.inverse, f.inverse_transpose_lower, f.inverse_transpose_upper];
             (all.map(|a| a.0.concat()), f.log_det)
         });
-        AnyMoments { mean: m.mean.0.concat(), cov: m.cov.0.concat(), det: m.det, factors }
+        AnyMoments { mean: m.mean.0.concat(), cov: m.cov.0.concat(), det: m.det, factors, log_det }
     }
 }
 
@@ -62,11 +65,24 @@ pub trait AnyProcess: Send + Sync {
     fn stationary(&self) -> Option<Vec<f64>>;
     fn prior(&self, horizon: f64) -> Vec<f64>;
     fn mass(&self) -> f64;
+    fn initial(&self, gamma: f64) -> Vec<f64>;
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments;
     /// By the generic route, with `epsilon` added to every variance: what published code does against cancellation.
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw;
     /// The transition of the process's [`Reversed`]; refused where that is.
     fn reversed_moments(&self, on: Span) -> Result<AnyMoments>;
+}
+
+fn moments<const K: usize>(p: &impl LinearSde<K>, on: Span, gamma: f64) -> AnyMoments {
+    let m = p.moments(on, gamma);
+    let log_det = p.log_det(on, gamma, &m);
+    AnyMoments::of(m, log_det)
+}
+
+fn moments_of_law<const K: usize>(law: &Law<K>) -> AnyMoments {
+    let m = law.moments();
+    let log_det = m.factors.as_ref().map_or(f64::NEG_INFINITY, |f| f.log_det);
+    AnyMoments::of(m, log_det)
 }
 
 struct Erased<P, const K: usize>(P);
@@ -93,15 +109,18 @@ impl<P: LinearSde<K> + Clone + Send + Sync, const K: usize> AnyProcess for Erase
     fn mass(&self) -> f64 {
         self.0.mass()
     }
+    fn initial(&self, gamma: f64) -> Vec<f64> {
+        self.0.initial(gamma).iter().map(|v| v.to_f64()).collect()
+    }
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
-        self.0.moments(on, gamma).into()
+        moments(&self.0, on, gamma)
     }
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
         let l = self.0.law(on, gamma).with_variance_added(epsilon);
-        AnyLaw { mean: l.mean.0.concat(), cov: l.cov.0.concat(), moments: l.moments().into() }
+        AnyLaw { mean: l.mean.0.concat(), cov: l.cov.0.concat(), moments: moments_of_law(&l) }
     }
     fn reversed_moments(&self, on: Span) -> Result<AnyMoments> {
-        Ok(Reversed::new(self.0.clone())?.moments(on, 0.0).into())
+        Ok(moments(&Reversed::new(self.0.clone())?, on, 0.0))
     }
 }
 
@@ -182,6 +201,13 @@ pub struct Entry {
     pub params: &'static [&'static str],
     /// The parameter that is HSM's `gamma` (in units of the process's mass), if it has a velocity.
     pub gamma: Option<&'static str>,
+    /// The parameters that every command takes where none are given: the paper's, where there are some. What is not here must be given.
+    pub defaults: &'static [(&'static str, f64)],
+    /// The schedule that every command takes where none is given: with `defaults` the prior is met at t = 1.
+    ///
+    /// # Errors
+    /// None; the type is that of the schedules' constructors.
+    pub schedule: fn() -> Result<Schedule>,
     build: fn(&Params) -> Result<Box<dyn AnyProcess>>,
 }
 
@@ -264,6 +290,8 @@ pub const CUSTOM: Entry = Entry {
     about: "any linear SDE du = F u b dt + G sqrt(b) dW, by its matrices F and GGt",
     params: &["F", "GGt", "mass", "gamma"],
     gamma: Some("gamma"),
+    defaults: &[],
+    schedule: || Schedule::constant(1.0),
     build: |p| {
         let ((f, k), (g, l)) = (matrix(p, "F")?, matrix(p, "GGt")?);
         if k != l {
@@ -276,14 +304,14 @@ pub const CUSTOM: Entry = Entry {
 /// Every diffusion of the crate.
 #[rustfmt::skip]
 pub const REGISTRY: &[Entry] = &[
-    Entry { name: "cld", about: "critically damped Langevin (Dockhorn et al. 2022); any damping with Gamma", params: &["mass", "Gamma", "damping", "gamma"], gamma: Some("gamma"), build: cld },
-    Entry { name: "sscs-analytic", about: "reversed analytic part of SSCS (Dockhorn et al. 2022)", params: &["mass", "Gamma", "damping", "gamma"], gamma: Some("gamma"), build: sscs },
-    Entry { name: "psld", about: "phase-space Langevin (Pandey and Mandt 2023)", params: &["Gamma", "nu", "gamma"], gamma: Some("gamma"), build: |p| erase(Psld::new(p.number("Gamma")?, p.number("nu")?)?) },
-    Entry { name: "cld-position-noise", about: "CLD with position noise (Strasman et al. 2025)", params: &["a", "epsilon", "sigma", "v0_var"], gamma: Some("v0_var"), build: |p| erase(CldPosition::new(p.number("a")?, p.number("epsilon")?, p.number("sigma")?)?) },
-    Entry { name: "langevin-order-n", about: "Langevin chain of order 2, 3 or 4, critically damped", params: &["order", "damping", "velocity_var"], gamma: Some("velocity_var"), build: langevin },
-    Entry { name: "vp", about: "variance preserving (Song et al. 2021)", params: &[], gamma: None, build: |_| erase(Vp) },
-    Entry { name: "ve", about: "variance exploding (Song et al. 2021)", params: &[], gamma: None, build: |_| erase(Ve) },
-    Entry { name: "sub-vp", about: "sub-variance preserving (Song et al. 2021)", params: &[], gamma: None, build: |_| erase(SubVp) },
+    Entry { name: "cld", about: "critically damped Langevin (Dockhorn et al. 2022); any damping with Gamma", params: &["mass", "Gamma", "damping", "gamma"], gamma: Some("gamma"), defaults: &[("mass", 0.25), ("gamma", 0.04)], schedule: || Schedule::constant(4.0), build: cld },
+    Entry { name: "sscs-analytic", about: "reversed analytic part of SSCS (Dockhorn et al. 2022)", params: &["mass", "Gamma", "damping", "gamma"], gamma: Some("gamma"), defaults: &[("gamma", 0.04)], schedule: || Schedule::constant(4.0), build: sscs },
+    Entry { name: "psld", about: "phase-space Langevin (Pandey and Mandt 2023)", params: &["Gamma", "nu", "gamma"], gamma: Some("gamma"), defaults: &[("Gamma", 0.01), ("nu", 4.01), ("gamma", 0.04)], schedule: || Schedule::constant(8.0), build: |p| erase(Psld::new(p.number("Gamma")?, p.number("nu")?)?) },
+    Entry { name: "cld-position-noise", about: "CLD with position noise (Strasman et al. 2025)", params: &["a", "epsilon", "sigma", "v0_var"], gamma: Some("v0_var"), defaults: &[("v0_var", 0.04)], schedule: || Schedule::constant(4.0), build: |p| erase(CldPosition::new(p.number("a")?, p.number("epsilon")?, p.number("sigma")?)?) },
+    Entry { name: "langevin-order-n", about: "Langevin chain of order 2, 3 or 4, critically damped", params: &["order", "damping", "velocity_var"], gamma: Some("velocity_var"), defaults: &[("order", 3.0), ("velocity_var", 0.04)], schedule: || Schedule::constant(8.0), build: langevin },
+    Entry { name: "vp", about: "variance preserving (Song et al. 2021)", params: &[], gamma: None, defaults: &[], schedule: || Schedule::linear(0.1, 19.9), build: |_| erase(Vp) },
+    Entry { name: "ve", about: "variance exploding (Song et al. 2021)", params: &[], gamma: None, defaults: &[], schedule: || Schedule::geometric(0.01, 50.0), build: |_| erase(Ve) },
+    Entry { name: "sub-vp", about: "sub-variance preserving (Song et al. 2021)", params: &[], gamma: None, defaults: &[], schedule: || Schedule::linear(0.1, 19.9), build: |_| erase(SubVp) },
 ];
 
 /// The registry's entry called `name`.

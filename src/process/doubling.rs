@@ -26,6 +26,8 @@ pub struct Law<const K: usize> {
     pub initial_factor: Mat<K, Dd>,
     /// A standard deviation added to every channel, independent of all else; 0 unless asked for.
     pub added: Dd,
+    /// Log-determinant of the covariance, where the stationary law is near and so gives it without loss.
+    pub log_det: Option<f64>,
 }
 
 /// What is read off a covariance, rounded to f64.
@@ -58,7 +60,28 @@ impl<const K: usize> Law<K> {
     pub fn started_from(&self, initial: &[Dd; K]) -> Law<K> {
         let initial_factor = Mat::build(|i, j| self.mean[(i, j)] * initial[j].sqrt());
         let start = Mat::build(|i, j| if i == j { initial[i] } else { Dd::ZERO });
-        Law { cov: self.cov.plus(&self.mean.sandwich(&start)), initial_factor, ..*self }
+        Law { cov: self.cov.plus(&self.mean.sandwich(&start)), initial_factor, log_det: None, ..*self }
+    }
+
+    /// The covariance, its off-diagonal entries by the route that cancels less. Random velocities of one temperature are turned into
+    /// each other and stay what they were: what friction and noise leave of their covariances, at tiny times a millionth of a millionth of
+    /// the terms, is not what is left of their sum, but with S diagonal and `Sigma0 = gamma S` but for the first channel
+    ///
+    /// ```text
+    /// Phi Sigma0 Phi^T = gamma (S - Q - S_00 phi phi^T),   phi the first column of Phi
+    /// ```
+    pub(super) fn with_what_rotation_leaves(&self, q: &Mat<K, Dd>, s: &Mat<K, Dd>, initial: &[Dd; K]) -> Mat<K, Dd> {
+        let gamma = initial[1] / s[(1, 1)];
+        let alike = |i: usize| (initial[i] - gamma * s[(i, i)]).abs().hi <= 1e-30 * initial[i].hi;
+        let diagonal = (0..K * K).all(|n| n / K == n % K || s[(n / K, n % K)].hi == 0.0);
+        if !(diagonal && (1..K).all(alike)) {
+            return self.cov;
+        }
+        Mat::build(|i, j| {
+            let terms = q[(i, j)].hi.abs() + (1..K).map(|l| (self.mean[(i, l)] * self.mean[(j, l)] * initial[l]).hi.abs()).sum::<f64>();
+            let (noise, data) = ((Dd::ONE - gamma) * q[(i, j)], gamma * s[(0, 0)] * self.mean[(i, 0)] * self.mean[(j, 0)]);
+            if i != j && noise.hi.abs() + data.hi.abs() < terms { noise - data } else { self.cov[(i, j)] }
+        })
     }
 
     /// The same transition, its covariance as `S - Phi S Phi^T` where Phi has become small: every entry then keeps its
@@ -76,7 +99,7 @@ impl<const K: usize> Law<K> {
     /// With `epsilon` added to every variance, as some published code does.
     pub fn with_variance_added(&self, epsilon: f64) -> Law<K> {
         let cov = Mat::build(|i, j| if i == j { self.cov[(i, j)] + Dd::from(epsilon) } else { self.cov[(i, j)] });
-        Law { cov, added: Dd::from(epsilon).sqrt(), ..*self }
+        Law { cov, added: Dd::from(epsilon).sqrt(), log_det: self.log_det.filter(|_| epsilon == 0.0), ..*self }
     }
 
     /// Rounded, with factors and determinant (`det = 0` and no factors where the covariance is singular).
@@ -88,7 +111,7 @@ impl<const K: usize> Law<K> {
             .filter(|c: &[Dd; K]| c.iter().any(|x| x.hi != 0.0))
             .collect();
         let (det, factors) = match (Minors { columns: &columns }).factors() {
-            Some((det, f)) => (det, Some(Box::new(f))),
+            Some((det, f)) => (det, Some(Box::new(Factors { log_det: self.log_det.unwrap_or(f.log_det), ..f }))),
             None => (0.0, None),
         };
         Moments { mean: self.mean.round(), cov: self.cov.round(), det, factors }
@@ -237,5 +260,5 @@ pub fn doubling<const K: usize>(drift: &Mat<K, Dd>, noise: &Mat<K, Dd>, tau: Dd)
         q = q.plus(&phi.sandwich(&q));
         phi = phi.matmul(&phi);
     }
-    Law { mean: phi, cov: q, noise_factor: q.cholesky().unwrap_or(zero), initial_factor: zero, added: Dd::ZERO }
+    Law { mean: phi, cov: q, noise_factor: q.cholesky().unwrap_or(zero), initial_factor: zero, added: Dd::ZERO, log_det: None }
 }

@@ -97,6 +97,26 @@ pub(crate) fn write_column<const K: usize>(m: &Moments<K>, r: usize, columns: &m
     put(ell);
 }
 
+/// Whether a determinant is so near 1 that its logarithm has lost digits.
+pub(crate) fn near_one(det: f64) -> bool {
+    (det - 1.0).abs() < 1.0 / 64.0
+}
+
+/// `log det (S - Phi (S - Sigma0) Phi^T)` where `Phi` has become small, from the difference itself; `None` where it has not.
+fn log_det_near<const K: usize>(mean: &Mat<K, Dd>, s: &Mat<K, Dd>, initial: [Dd; K]) -> Option<f64> {
+    let back = mean.sandwich(&Mat::build(|i, j| if i == j { s[(i, i)] - initial[i] } else { s[(i, j)] }));
+    if (0..K).any(|i| !(back[(i, i)].hi.abs() <= 0.25 * s[(i, i)].hi)) {
+        return None;
+    }
+    // a determinant is linear in each column: det (S - back) - det S is the sum over the sets of columns taken from -back but the empty one
+    let mut missing = Dd::ZERO;
+    for set in 1..1 << K {
+        missing = missing + Mat::<K, Dd>::build(|i, j| if set >> j & 1 == 1 { -back[(i, j)] } else { s[(i, j)] }).det();
+    }
+    let whole = s.det();
+    Some((whole - Dd::ONE).to_f64().ln_1p() + (missing / whole).to_f64().ln_1p())
+}
+
 /// A linear SDE `du = F u b dt + G sqrt(b) dW` on K channels, in the clock `tau = integral of b`.
 ///
 /// Channels come in the order x, v (then further auxiliary ones).
@@ -165,6 +185,18 @@ pub trait LinearSde<const K: usize> {
         self.law(on, gamma).moments()
     }
 
+    /// Log-determinant of the covariance in `m`, the [`moments`](Self::moments) over the interval. Where the stationary law is near and the
+    /// determinant near 1, its logarithm is that of what is missing, `log det S + log det (I - S^-1 Phi (S - Sigma0) Phi^T)`: right
+    /// also where the determinant rounds to 1. Formula: kernel.logdet.
+    fn log_det(&self, on: Span, gamma: f64, m: &Moments<K>) -> f64 {
+        let _ = on;
+        if let Some(f) = &m.factors {
+            return f.log_det;
+        }
+        let near = near_one(m.det).then(|| self.stationary_dd()).flatten();
+        near.and_then(|s| log_det_near(&m.mean.to_dd(), &s, self.initial(gamma))).unwrap_or_else(|| m.det.ln())
+    }
+
     /// [`moments`](Self::moments) from time 0 to `t` in [0, 1]. A process may have a faster way to it than by way of
     /// the integral; the caller has chosen the instruction set (see [`crate::simd::single`]).
     #[inline(always)]
@@ -187,7 +219,11 @@ pub trait LinearSde<const K: usize> {
             Some(s) => law.near_stationary(&s),
             None => law,
         };
-        law.started_from(&self.initial(gamma))
+        let (initial, stationary) = (self.initial(gamma), self.stationary_dd());
+        let started = law.started_from(&initial);
+        let Some(s) = stationary else { return started };
+        let cov = if K > 2 { started.with_what_rotation_leaves(&law.cov, &s, &initial) } else { started.cov };
+        Law { cov, log_det: log_det_near(&started.mean, &s, initial), ..started }
     }
 
     /// Parities under time reversal, if the stationary law is diagonal and reversing time amounts to flipping the

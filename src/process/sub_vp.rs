@@ -17,6 +17,11 @@ use crate::special::one_minus_exp_neg;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SubVp;
 
+/// `log (1 - e^-x)`, by whichever of two forms does not cancel.
+fn log_one_minus_exp_neg(x: Dd) -> f64 {
+    if x.hi < 0.7 { one_minus_exp_neg(x).ln() } else { (-(-x.hi).exp() * (1.0 - x.lo)).ln_1p() }
+}
+
 impl LinearSde<1> for SubVp {
     fn name(&self) -> &'static str {
         "sub-vp"
@@ -46,6 +51,10 @@ impl LinearSde<1> for SubVp {
         Moments { mean: Mat([[m - m * half.lo]]), cov: Mat([[q]]), det: q, factors: None }
     }
 
+    fn log_det(&self, on: Span, _gamma: f64, _m: &Moments<1>) -> f64 {
+        [on.tau, on.start + on.start + on.tau].map(log_one_minus_exp_neg).iter().sum()
+    }
+
     /// The closed form in double words: the noise is not constant in the clock, so doubling does not apply.
     fn law(&self, on: Span, _gamma: f64) -> Law<1> {
         let one_minus_exp = |x: Dd| {
@@ -60,6 +69,7 @@ impl LinearSde<1> for SubVp {
             noise_factor: Mat([[cov.sqrt()]]),
             initial_factor: zero,
             added: Dd::ZERO,
+            log_det: Some([on.tau, on.start + on.start + on.tau].map(log_one_minus_exp_neg).iter().sum()),
         }
     }
 }

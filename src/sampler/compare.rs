@@ -154,8 +154,8 @@ impl Comparison {
                 let (name, spacing) = &self.grids[j.grid];
                 let grid = Grid::spaced(*spacing, diffusion, j.steps, self.eps)?;
                 let (w2, energy, nfe) = match one(j, &grid) {
-                    // a run that blows up is a finding, not an error of the comparison
-                    Err(Error::NonFinite { .. }) => (f64::NAN, None, j.budget.map_or(f64::NAN, |b| b as f64)),
+                    // a run that blows up, or would take too long, is a finding, not an error of the comparison
+                    Err(Error::NonFinite { .. } | Error::Unfinished { .. }) => (f64::NAN, None, j.budget.map_or(f64::NAN, |b| b as f64)),
                     other => other?,
                 };
                 progress(done.fetch_add(j.steps, Ordering::Relaxed) + j.steps, total);
@@ -177,11 +177,11 @@ impl Comparison {
         self.jobs(diffusion)?;
         let dim = mixture.dim();
         let w2 = |a: &[f64], b: &[f64]| sliced(a, b, dim, 2, DIRECTIONS, self.seed).map(|e| e.value);
-        let data = mixture.sample(self.seed, self.n);
+        let data = mixture.sample(self.seed, self.n)?;
         // against the very data that the runs are held against: its own deviation is in all of them alike
         let mut floors = (1..=FRESH)
             .into_par_iter()
-            .map(|i| w2(&data, &mixture.sample(self.seed.wrapping_add(i), self.n)))
+            .map(|i| w2(&data, &mixture.sample(self.seed.wrapping_add(i), self.n)?))
             .collect::<Result<Vec<_>>>()?;
         floors.sort_by(f64::total_cmp);
         let score = MixtureScore::new(diffusion.clone(), mixture.clone());

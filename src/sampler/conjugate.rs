@@ -1,7 +1,7 @@
 //! Conjugate integrators of the probability flow: its linear part, that of the score included, is solved exactly.
 
 use super::combine::{View, combine, update};
-use super::flow::dormand_prince;
+use super::flow::{Most, dormand_prince_within};
 use super::{Grid, Memory, Stepper, evaluate};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result, check};
@@ -87,6 +87,9 @@ pub fn conjugate(diffusion: &Diffusion, grid: &Grid, linear: Linear, order: usiz
     }
     let (k, m) = (diffusion.channels(), diffusion.noised().len());
     let width = k + order * m;
+    // a step of the plan is cheap beside one with a batch
+    let most = Most::of_parts(grid.steps());
+    let most = Most { stiff: 5 * most.stiff, all: 5 * most.all };
     let mut steps = vec![];
     let mut before = None;
     for (t, s) in grid.intervals() {
@@ -117,7 +120,7 @@ pub fn conjugate(diffusion: &Diffusion, grid: &Grid, linear: Linear, order: usiz
             }
             Ok(())
         };
-        dormand_prince(&mut f, &mut y, t, s, TOLERANCE)?;
+        dormand_prince_within(&mut f, &mut y, (t, s), TOLERANCE, most)?;
         let euler = 1.0 + lambda * diffusion.schedule().integral(s, t)?;
         let state = (0..k * k).map(|n| euler * y[n / k * width + n % k]).collect();
         let inputs = (0..k).flat_map(|i| y[i * width + k..(i + 1) * width].to_vec()).collect();

@@ -186,6 +186,76 @@ const ROWS: [&[f64]; 7] = [
 /// The step of order 5 less that of order 4.
 const ERROR: [f64; 7] = [71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0];
 
+/// Steps that an integration may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Where stability limits them: an explicit method is the wrong one then.
+    pub stiff: usize,
+    /// Where the tolerance does.
+    pub all: usize,
+}
+
+impl Most {
+    /// Of one integration.
+    pub const ALONE: Most = Most { stiff: 20_000, all: 200_000 };
+
+    /// Of each of `parts` integrations, one after the other.
+    pub fn of_parts(parts: usize) -> Most {
+        let share = |n: usize, least: usize| (n / parts.max(1)).max(least);
+        Most { stiff: share(Most::ALONE.stiff, 400), all: share(Most::ALONE.all, 4000) }
+    }
+}
+
+/// Accepted steps between two looks at how far an integration has come.
+const LOOK: usize = 50;
+
+/// Where the boundary of the method's stability is on the negative axis, a little inside of it. Source: Hairer and Wanner, sec. IV.2.
+const STABLE: f64 = 3.25;
+
+/// Watches an integration: whether it is stiff, and whether it will end. Source: Hairer and Wanner, sec. IV.2 (for the first).
+struct Watch {
+    most: Most,
+    /// Steps beyond [`STABLE`], and steps within it since.
+    beyond: usize,
+    within: usize,
+    /// Where the last look was, and the way between the last two.
+    seen: f64,
+    way: f64,
+}
+
+impl Watch {
+    /// After an accepted step to `t`: `lambda` is an estimate of `|h lambda|`.
+    fn check(&mut self, counts: &Counts, lambda: f64, (t, to, h): (f64, f64, f64), tolerance: f64) -> Result<()> {
+        if lambda > STABLE {
+            (self.beyond, self.within) = (self.beyond + 1, 0);
+        } else {
+            self.within += 1;
+            if self.within >= 6 {
+                self.beyond = 0;
+            }
+        }
+        if !counts.accepted.is_multiple_of(LOOK) {
+            return Ok(());
+        }
+        let (way, before) = ((t - self.seen).abs(), self.way);
+        (self.seen, self.way) = (t, way);
+        let stiff = self.beyond >= 15;
+        let most = if stiff { self.most.stiff } else { self.most.all };
+        // steps that grow are not held against what is left
+        let left = if way <= 1.1 * before { (to - t).abs() / way * LOOK as f64 } else { 0.0 };
+        let needed = (counts.accepted + counts.rejected) as f64 + left;
+        if needed <= most as f64 {
+            return Ok(());
+        }
+        let cause = match stiff {
+            true => format!("it is stiff there: stability, not the tolerance {tolerance:e}, holds its steps to {:.1e}", h.abs()),
+            false => format!("the tolerance {tolerance:e} holds its steps to {:.1e}", h.abs()),
+        };
+        let why = format!("{cause}, so that {needed:.1e} of them would be needed; allowed: {most}");
+        Err(Error::Unfinished { what: "the adaptive integration".into(), t, why })
+    }
+}
+
 /// `f(t, y, out)` writes the slope `dy/dt` at t.
 pub type RightHandSide<'a> = dyn FnMut(f64, &[f64], &mut [f64]) -> Result<()> + 'a;
 
@@ -198,8 +268,17 @@ pub type RightHandSide<'a> = dyn FnMut(f64, &[f64], &mut [f64]) -> Result<()> + 
 ///
 /// # Errors
 /// Those of `f`; a tolerance outside [1e-14, 1]; times that are not finite; steps that shrink to nothing (a slope that is not
-/// finite or not smooth), or a million of them.
+/// finite or not smooth), or more of them than [`Most::ALONE`] allows.
 pub fn dormand_prince(f: &mut RightHandSide, y: &mut [f64], from: f64, to: f64, tolerance: f64) -> Result<Counts> {
+    dormand_prince_within(f, y, (from, to), tolerance, Most::ALONE)
+}
+
+/// The same within a number of steps. An integration that will not end is given up as soon as that shows: where the way of 50 steps no
+/// longer grows, and what is left would take too many of them.
+///
+/// # Errors
+/// As [`dormand_prince`].
+pub fn dormand_prince_within(f: &mut RightHandSide, y: &mut [f64], (from, to): (f64, f64), tolerance: f64, most: Most) -> Result<Counts> {
     check("tolerance", tolerance, (1e-14..=1.0).contains(&tolerance), "1e-14 to 1")?;
     check("from", from, true, "a finite number")?;
     check("to", to, true, "a finite number")?;
@@ -221,6 +300,7 @@ pub fn dormand_prince(f: &mut RightHandSide, y: &mut [f64], from: f64, to: f64, 
     let guess = 0.05 * size.max(1e-2 / tolerance) / speed;
     let mut h = if guess < span.abs() { guess.copysign(span) } else { span };
     let mut t = from;
+    let mut watch = Watch { most, beyond: 0, within: 0, seen: from, way: 0.0 };
     loop {
         let last = (to - t).abs() <= h.abs() * (1.0 + 1e-9);
         if last {
@@ -245,20 +325,28 @@ pub fn dormand_prince(f: &mut RightHandSide, y: &mut [f64], from: f64, to: f64, 
         let error = rms(sum);
         if error <= 1.0 {
             counts.accepted += 1;
+            // the last two stages are at one time: their slopes differ as their states do, times the largest eigenvalue
+            let (mut slopes, mut states) = (0.0, 0.0);
+            for i in 0..n {
+                slopes += (k[6][i] - k[5][i]).powi(2);
+                states += (0..6).map(|j| (ROWS[6][j] - ROWS[5].get(j).unwrap_or(&0.0)) * k[j][i]).sum::<f64>().powi(2);
+            }
+            let lambda = if states > 0.0 { (slopes / states).sqrt() } else { 0.0 };
             y.copy_from_slice(&stage);
             if last {
                 return Ok(counts);
             }
             t += h;
             k.swap(0, 6);
+            watch.check(&counts, lambda, (t, to, h), tolerance)?;
         } else {
             counts.rejected += 1;
         }
         // NaN: the slope overflowed or is not defined there, so nearer
         h *= if error.is_nan() { 0.2 } else { (0.9 * error.powf(-0.2)).clamp(0.2, 10.0) };
-        if t + 1e-3 * h == t || counts.accepted + counts.rejected >= 1_000_000 {
-            let why = format!("steps of {h:e} at t = {t:e}, after {} steps, do not reach the tolerance {tolerance:e}", counts.accepted);
-            return Err(Error::Degenerate { what: "the adaptive integration".into(), why });
+        if t + 1e-3 * h == t || counts.rejected > 2 * most.all {
+            let why = format!("steps of {h:e}, after {} steps, do not reach the tolerance {tolerance:e}", counts.accepted);
+            return Err(Error::Unfinished { what: "the adaptive integration".into(), t, why });
         }
     }
 }
@@ -305,7 +393,7 @@ impl Stepper for Dp5 {
             let mut out: Vec<&mut [f64]> = out.chunks_mut(n).collect();
             slope(&self.diffusion, t, &channels, score, &mut memory.scratch, &mut out)
         };
-        dormand_prince(&mut f, &mut y, from, to, self.tolerance)?;
+        dormand_prince_within(&mut f, &mut y, (from, to), self.tolerance, Most::of_parts(self.intervals.len()))?;
         u.iter_mut().zip(y.chunks(n)).for_each(|(u, y)| u.copy_from_slice(y));
         Ok(())
     }
@@ -344,6 +432,58 @@ mod tests {
         }
         // 1e5 times the tolerance: 10 times the steps at local order 5, and 17.8 at local order 4
         assert!((8.0..14.0).contains(&(steps[1] / steps[0])), "{steps:?}");
+    }
+
+    /// Catches minutes of silence: a stiff equation, an oscillation, and a singularity within, each given up after few evaluations, with the
+    /// time and the reason; and a stiffness that is none: a decay whose rate falls as 1/t, over nine decades either way, and a fast
+    /// transient before a slow solution.
+    #[test]
+    fn what_will_not_end_is_given_up() {
+        let run = |slope: &dyn Fn(f64, &[f64], &mut [f64]), from: f64, to: f64, tolerance: f64| {
+            let (mut y, mut calls) = (vec![1.0, 0.5], 0);
+            let mut f = |t: f64, y: &[f64], out: &mut [f64]| {
+                calls += 1;
+                slope(t, y, out);
+                Ok(())
+            };
+            let found = dormand_prince(&mut f, &mut y, from, to, tolerance);
+            (found, calls)
+        };
+        let stiff = |rate: f64| {
+            move |t: f64, y: &[f64], out: &mut [f64]| {
+                out[0] = -rate * (y[0] - t.cos());
+                out[1] = -y[1];
+            }
+        };
+        for rate in [1e6, 1e9] {
+            let (found, calls) = run(&stiff(rate), 0.0, 1.0, 1e-6);
+            let said = found.unwrap_err().to_string();
+            assert!(said.contains("stiff") && said.contains("given up at t = ") && said.contains("allowed: 20000"), "{said}");
+            assert!(calls < 5000, "{calls}");
+        }
+        // as many steps as a stable one must have, 1e4 / 3.3, and no more than twice that
+        let (found, _) = run(&stiff(1e4), 0.0, 1.0, 1e-6);
+        assert!((2500..7000).contains(&found.unwrap().accepted));
+        let circle = |t: f64, y: &[f64], out: &mut [f64]| {
+            let rate = 1e6 * (1.0 + 0.1 * t);
+            (out[0], out[1]) = (rate * y[1], -rate * y[0]);
+        };
+        let (found, calls) = run(&circle, 0.0, 1.0, 1e-9);
+        let said = found.unwrap_err().to_string();
+        assert!(said.contains("the tolerance 1e-9 holds its steps") && !said.contains("stiff") && calls < 5000, "{said} {calls}");
+        let falling = |t: f64, y: &[f64], out: &mut [f64]| {
+            out[0] = -300.0 * y[0] / t + 1.0;
+            out[1] = 0.0;
+        };
+        for (from, to) in [(1e-9, 1.0), (1.0, 1e-9)] {
+            let rising = |t: f64, y: &[f64], out: &mut [f64]| {
+                falling(t, y, out);
+                // backward the same decay
+                out[0] = if to < from { 300.0 * y[0] / t - 1.0 } else { out[0] };
+            };
+            let (found, _) = run(&rising, from, to, 1e-6);
+            assert!(found.is_ok(), "{found:?}");
+        }
     }
 
     /// Catches a tolerance that is let in, and a singularity that is stepped over.

@@ -88,7 +88,7 @@ impl MixtureScore {
         }
         let diffusion = self.diffusion();
         let (kernel, k, d) = (diffusion.kernel(t)?, diffusion.channels(), self.dim());
-        let (x, n) = (self.mixture().sample(seed, samples), samples * d);
+        let (x, n) = (self.mixture().sample(seed, samples)?, samples * d);
         let mut rng = StdRng::seed_from_u64(!seed); // another stream than the data's
         let noise: Vec<Vec<f64>> = (0..k).map(|_| (0..n).map(|_| rng.sample(StandardNormal)).collect()).collect();
         let state =

@@ -283,7 +283,9 @@ impl First<'_, '_> {
             }
             if let Some(log) = &mut self.log {
                 for (i, o) in log[first..first + n].iter_mut().enumerate() {
-                    *o = columns_out[k * d * BLOCK + i] + columns_out[(k * d + 1) * BLOCK + i].ln();
+                    let most = columns_out[k * d * BLOCK + i];
+                    // so far away that the squares have overflowed: no density is left
+                    *o = if most == f64::NEG_INFINITY { most } else { most + columns_out[(k * d + 1) * BLOCK + i].ln() };
                 }
             }
         }
@@ -431,7 +433,8 @@ impl MixtureScore {
     /// Of `mixture` under `diffusion`.
     pub fn new(diffusion: Diffusion, mixture: Mixture) -> MixtureScore {
         let d = mixture.dim();
-        let axes = mixture.components().iter().map(|c| {
+        // a component without share has no score
+        let axes = mixture.components().iter().filter(|c| c.weight > 0.0).map(|c| {
             let (basis, deviations) = diagonalise(&c.lower, d);
             Axes { log_weight: c.weight.ln(), mean: c.mean.clone(), basis, deviations }
         });

@@ -12,24 +12,31 @@
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+#[cfg(feature = "nn")]
 pub mod conv;
 mod lane;
 pub mod limits;
+#[cfg(feature = "nn")]
 pub mod matrix;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(feature = "nn")]
 pub mod norm;
 pub mod normal;
+#[cfg(feature = "nn")]
 pub mod pointwise;
+#[cfg(feature = "nn")]
 mod real;
 pub mod sde;
-#[cfg(test)]
+#[cfg(all(test, feature = "nn"))]
 mod tensors;
+#[cfg(feature = "nn")]
 pub mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use lane::Lane;
+#[cfg(feature = "nn")]
 pub use real::Real;
 pub use sde::{Steps, affine_paths, affine_paths_f32, initial_paths, initial_paths_f32};
 
@@ -207,6 +214,7 @@ pub fn wide_on<T: Task>(set: Set, task: T) -> T::Out {
 }
 
 /// [`wide_on`] with AVX2 for AVX-512, which is then not compiled for this task.
+#[cfg(feature = "nn")]
 fn up_to_avx2_on<T: Task>(set: Set, task: T) -> T::Out {
     match set {
         // SAFETY: the machine has it: with AVX-512 there is AVX2.

@@ -20,9 +20,13 @@ impl<const K: usize> Moments<K> {
     /// Of no samples.
     pub const EMPTY: Self = Moments { n: 0, mean: [0.0; K], sum: Mat([[0.0; K]; K]) };
 
-    /// Of a block: one slice per channel, of equal length (the shortest counts).
+    /// Of a block: one slice per channel.
+    ///
+    /// # Panics
+    /// Slices of different lengths.
     pub fn of(u: [&[f64]; K]) -> Self {
-        let n = u.iter().map(|s| s.len()).min().unwrap_or(0);
+        let n = u.first().map_or(0, |s| s.len());
+        assert!(u.iter().all(|s| s.len() == n), "channels of one length");
         if n == 0 {
             return Self::EMPTY;
         }

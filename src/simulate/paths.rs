@@ -146,7 +146,7 @@ impl<const K: usize> Plan<K> {
 /// with the same draws for any number of threads. A linear SDE runs a hundred times faster as a [`Plan`].
 ///
 /// # Errors
-/// As [`Plan::new`].
+/// As [`Plan::new`]; no paths.
 pub fn simulate_any<const K: usize>(
     scheme: Scheme,
     sde: &impl Sde<K>,
@@ -157,6 +157,9 @@ pub fn simulate_any<const K: usize>(
     paths: u64,
 ) -> Result<Vec<Moments<K>>> {
     check(scheme, sde, grid, records)?;
+    if paths == 0 {
+        return Err(Error::parameter("paths", paths, "at least 1"));
+    }
     let one = |path: u64, sink: &mut dyn FnMut(usize, [f64; K])| {
         let (mut pair, mut spare) = (0, None);
         let mut draw = || {

@@ -46,9 +46,9 @@ use crate::nn::adam::Adam;
 use crate::nn::{Graph, Mlp, UNet};
 use crate::process::entry;
 use crate::score::Parametrisation;
-use crate::truth::config::Config as Process;
+use crate::truth::config::{Config as Process, defaults};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use std::sync::Arc;
 
 /// Most parameters that a network may have.
@@ -215,20 +215,10 @@ impl Default for AdamSpec {
     }
 }
 
-/// What `[process]` is for a process of which only the name is known, with the paper's values where there are some: such that the
-/// prior is met at t = 1. Another name gets itself alone, and is refused for what it lacks.
+/// What `[process]` is for a process of which only the name is known: the registry's defaults, such that the prior is met at t = 1.
+/// Another name gets itself alone, and is refused for what it is.
 pub fn process(kind: &str) -> Map<String, Json> {
-    let constant = |b: f64| json!({"kind": "constant", "b": b});
-    let linear = json!({"kind": "linear", "b0": 0.1, "b1": 19.9});
-    let object = match kind {
-        "cld" => json!({"kind": kind, "mass": 0.25, "gamma": 0.04, "schedule": constant(4.0)}),
-        "psld" => json!({"kind": kind, "Gamma": 0.01, "nu": 4.01, "gamma": 0.04, "schedule": constant(8.0)}),
-        "langevin-order-n" => json!({"kind": kind, "order": 3, "velocity_var": 0.04, "schedule": constant(8.0)}),
-        "vp" | "sub-vp" => json!({"kind": kind, "schedule": linear}),
-        "ve" => json!({"kind": kind, "schedule": {"kind": "geometric-sigma", "sigma_min": 0.01, "sigma_max": 50.0}}),
-        _ => json!({"kind": kind, "schedule": constant(4.0)}),
-    };
-    if let Json::Object(o) = object { o } else { Map::new() }
+    defaults(kind).unwrap_or_else(|_| Map::from_iter([("kind".into(), kind.into())]))
 }
 
 /// Training data in memory.

@@ -5,7 +5,6 @@
 //! bits are the same for any number of them. Noise, times and data of sample number n are functions of the seed and n.
 
 use super::source::{Source, bits};
-use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::kernel::kernel_values;
 use crate::loss::{Form, Loss, Times};
@@ -331,7 +330,7 @@ impl Worker {
         }
         let hybrid = plan.loss.objective().name() == "hsm" || k == 1;
         if !hybrid {
-            let deviation = initial_deviations(d);
+            let deviation = plan.loss.deviations();
             for i in 1..k {
                 self.start[i][..length].iter_mut().zip(&self.noise[k + i]).for_each(|(v, xi)| *v = deviation[i] * xi);
             }
@@ -365,13 +364,6 @@ impl Worker {
         self.session.backward_with(p, turned, &self.dy[..n * m * dim], (g, add), None, &mut |_| ());
         Ok(mean * part)
     }
-}
-
-/// Deviations of the channels at t = 0 given the data: `sqrt(gamma M)` of the velocity, 0 of the others.
-fn initial_deviations(d: &Diffusion) -> Vec<f64> {
-    let k = d.channels();
-    let prior = d.prior();
-    (0..k).map(|i| if i == 1 { (d.gamma() * prior[i * k + i]).sqrt() } else { 0.0 }).collect()
 }
 
 /// What the mixed parametrisation adds to an output, for each unit of v, to make it the noise: `1/(S_vv ell)`, as

@@ -91,6 +91,38 @@ fn matrix(name: &str, rows: &[Json]) -> Result<Vec<Vec<f64>>> {
         .ok_or_else(|| Error::parameter(name.to_string(), Json::from(rows.to_vec()), "a matrix: a list of rows of numbers"))
 }
 
+/// A schedule as files have it: [`schedule`] reads it back.
+fn written(s: &Schedule) -> Json {
+    let mut o = serde_json::Map::new();
+    o.insert("kind".into(), s.name().into());
+    match (s.name(), s.params().first()) {
+        ("constant", Some((_, b))) => drop(o.insert("b".into(), (*b).into())),
+        _ => s.params().iter().for_each(|(k, x)| drop(o.insert((*k).into(), (*x).into()))),
+    }
+    Json::Object(o)
+}
+
+/// The schedule of a process for which none is given, as files have it.
+///
+/// # Errors
+/// No such process.
+pub fn default_schedule(name: &str) -> Result<Json> {
+    Ok(written(&(entry(name)?.schedule)()?))
+}
+
+/// The process object ([`Config::from_answers`]) of a process of which only the name is known: the registry's defaults. What has none
+/// must be added.
+///
+/// # Errors
+/// No such process.
+pub fn defaults(name: &str) -> Result<serde_json::Map<String, Json>> {
+    let mut o = serde_json::Map::new();
+    o.insert("kind".into(), name.into());
+    o.extend(entry(name)?.defaults.iter().map(|(k, x)| ((*k).to_string(), Json::from(*x))));
+    o.insert("schedule".into(), default_schedule(name)?);
+    Ok(o)
+}
+
 impl Config {
     /// From its parts: name, parameters (an object of numbers and words), schedule, objective.
     ///

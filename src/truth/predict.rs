@@ -4,7 +4,7 @@
 //! [`doubling`](crate::process::doubling) from drift and noise alone, which the high-precision tables hold to account.
 
 use super::config::Config;
-use super::reading::Reading;
+use super::reading::{Factor, Reading};
 use super::reverse;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
@@ -250,6 +250,24 @@ impl Model {
         self.process = process;
     }
 
+    /// Another schedule in its place.
+    pub fn set_schedule(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
+    }
+
+    /// The schedule.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Another variance of the initial velocity, in units of the mass: in the kernel under HSM, and in the mixed score.
+    pub fn set_gamma(&mut self, gamma: f64) {
+        if self.hsm {
+            self.gamma = gamma;
+        }
+        self.declared_gamma = self.declared_gamma.map(|_| gamma);
+    }
+
     /// Number of channels.
     pub fn channels(&self) -> usize {
         self.process.channels()
@@ -267,14 +285,23 @@ impl Model {
 
     /// The interval of the process's clock for `[s, t]`.
     pub(super) fn span(&self, s: f64, t: f64) -> Result<Span> {
+        let (s, t) = (s, if s == 0.0 { t.max(self.reading.t_min) } else { t });
         let (s, t) = if self.reading.one_minus_t && s == 0.0 { (0.0, 1.0 - t) } else { (s, t) };
-        let on = self.schedule.span(s, t)?;
+        let mut on = self.schedule.span(s, t)?;
+        if self.reading.rate_times_t {
+            on.tau = Dd::diff(t, s) * Dd::from(self.schedule.rate(t));
+        }
+        if let (true, Some((_, b1))) = (self.reading.slope != 1.0, self.schedule.as_linear()) {
+            let more = |t: f64| Dd::prod(t, t) * Dd::from(0.5 * b1 * (self.reading.slope - 1.0));
+            on = Span { start: on.start + more(s), tau: on.tau + more(t) - more(s) };
+        }
         let c = Dd::from(self.reading.rate_factor);
         Ok(Span { start: on.start * c, tau: on.tau * c })
     }
 
     /// The rate `b(t)`.
     pub(super) fn rate(&self, t: f64) -> Dd {
+        let t = t.max(self.reading.t_min);
         Dd::from(self.schedule.rate(if self.reading.one_minus_t { 1.0 - t } else { t })) * Dd::from(self.reading.rate_factor)
     }
 
@@ -308,11 +335,64 @@ impl Model {
             rows: RefCell::default(),
             reversed: OnceCell::new(),
             // the clock of a step is that of its ends
-            reading: Reading { one_minus_t: false, upper: false, ..self.reading },
+            // and no initial state stands behind it
+            reading: Reading { one_minus_t: false, upper: false, initial_epsilon: 0.0, start_variance: 0.0, cov_rate: 1.0, ..self.reading },
             declared_gamma: self.declared_gamma,
             hsm: self.hsm,
         };
         Ok(self.reversed.get_or_init(|| Box::new(model)))
+    }
+
+    /// The covariance and its factors under conventions that change these alone.
+    fn change_covariance(&self, on: Span, gamma: f64, epsilon: f64, law: &mut AnyLaw) -> Result<()> {
+        let (k, reading) = (self.channels(), &self.reading);
+        if reading.cov_rate != 1.0 {
+            let c = Dd::from(reading.cov_rate);
+            let other = self.process.law(Span { start: on.start * c, tau: on.tau * c }, gamma, epsilon);
+            law.cov = other.cov;
+            law.moments = other.moments;
+        }
+        let mut changed = false;
+        if reading.initial_epsilon != 0.0 {
+            changed = true;
+            for n in 0..k * k {
+                let sum = (0..k).fold(Dd::ZERO, |s, l| s + law.mean[n / k * k + l] * law.mean[n % k * k + l]);
+                law.cov[n] = law.cov[n] + sum * Dd::from(reading.initial_epsilon);
+            }
+        }
+        if reading.sigma_over_mean && k == 1 {
+            changed = true;
+            law.cov[0] = law.cov[0] / (law.mean[0] * law.mean[0]);
+        }
+        if changed {
+            law.moments = reverse::moments(&law.cov, k);
+        }
+        if let Some((f, _)) = law.moments.factors.as_mut().filter(|_| reading.factor != Factor::Cholesky && k > 1) {
+            let r: Vec<f64> = match reading.factor {
+                Factor::Symmetric if k == 2 => {
+                    // S^(1/2) = (S + sqrt(det) I) / sqrt(trace + 2 sqrt(det))
+                    let root = Dd::from(law.moments.det).sqrt();
+                    let size = (law.cov[0] + law.cov[3] + root.scale(2.0)).sqrt();
+                    (0..4).map(|n| ((law.cov[n] + if n % 3 == 0 { root } else { Dd::ZERO }) / size).to_f64()).collect()
+                }
+                Factor::Symmetric => return Err(Error::parameter("factor", "symmetric", "two channels")),
+                _ => (0..k * k)
+                    .map(|n| match (n % (k + 1) == 0, reading.factor == Factor::Diagonal) {
+                        (false, _) => 0.0,
+                        (true, true) => law.cov[n].sqrt().to_f64(),
+                        (true, false) => law.cov[n].to_f64(),
+                    })
+                    .collect(),
+            };
+            let inverse: Vec<f64> = if k == 2 {
+                let det = r[0] * r[3] - r[1] * r[2];
+                vec![r[3] / det, -r[2] / det, -r[1] / det, r[0] / det]
+            } else {
+                r.iter().map(|x| if *x == 0.0 { 0.0 } else { 1.0 / x }).collect()
+            };
+            *f = [r.clone(), r, f[2].clone(), inverse.clone(), inverse];
+        }
+        Ok(())
     }
 
     pub(super) fn row(&self, s: f64, t: f64) -> Result<Rc<Row>> {
@@ -321,13 +401,23 @@ impl Model {
 
     /// The law over `[s, t]` for this gamma.
     pub(super) fn row_of(&self, s: f64, t: f64, gamma: f64) -> Result<Rc<Row>> {
+        self.row_on(self.span(s, t)?, s, t, gamma)
+    }
+
+    /// The law over `[s, t]`, `tau` standing for the integral of the rate.
+    pub(super) fn row_over(&self, s: f64, t: f64, tau: Dd) -> Result<Rc<Row>> {
+        self.row_on(Span { tau, ..self.span(s, t)? }, s, t, self.gamma)
+    }
+
+    fn row_on(&self, on: Span, s: f64, t: f64, gamma: f64) -> Result<Rc<Row>> {
         let key = (s.to_bits(), t.to_bits(), gamma.to_bits());
         if let Some(row) = self.rows.borrow().get(&key) {
             return Ok(row.clone());
         }
-        let on = self.span(s, t)?;
-        let mut law = self.process.law(on, gamma, self.reading.epsilon);
         let k = self.channels();
+        let epsilon = self.reading.epsilon + if s == 0.0 { self.reading.start_variance } else { 0.0 };
+        let mut law = self.process.law(on, gamma, epsilon);
+        self.change_covariance(on, gamma, epsilon, &mut law)?;
         let odd = |i: usize| (i / k + i % k) % 2 == 1;
         let flip = |v: &mut Vec<Dd>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
         let flip64 = |v: &mut Vec<f64>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
@@ -506,16 +596,10 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
             return Err(Error::time(name, *bad, model.schedule.allowed()));
         }
     }
-    let scalar = |v: f64, t: f64| Cell { truth: Dd::from(v), scale: v.abs(), cancellation: 0.0, t };
     match quantity {
         "schedule.rate" | "schedule.integral" => {
             let cells = (0..n).map(|r| {
-                let v = if quantity == "schedule.rate" {
-                    let at = if model.reading.one_minus_t { 1.0 - t[r] } else { t[r] };
-                    Dd::from(model.schedule.rate(at)) * Dd::from(model.reading.rate_factor)
-                } else {
-                    model.span(s[r], t[r])?.tau
-                };
+                let v = if quantity == "schedule.rate" { model.rate(t[r]) } else { model.span(s[r], t[r])?.tau };
                 Ok(Cell { truth: v, scale: v.hi.abs(), cancellation: 0.0, t: t[r] })
             });
             if output != quantity.rsplit('.').next().unwrap_or("") {
@@ -531,7 +615,7 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
             }
             let mut cells = Vec::with_capacity(u.len());
             for r in 0..n {
-                let b = model.schedule.rate(if model.reading.one_minus_t { 1.0 - t[r] } else { t[r] }) * model.reading.rate_factor;
+                let b = model.rate(t[r]).to_f64();
                 let start = model.span(0.0, t[r])?.start.to_f64() + model.span(0.0, t[r])?.tau.to_f64();
                 let g = model.process.noise_at(start);
                 for i in 0..k {
@@ -540,7 +624,7 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
                         let (sum, scale) = terms.fold((Dd::ZERO, 0.0), |(a, m), x| (a + x, m + x.hi.abs()));
                         cells.push(match output {
                             "drift" => Cell { truth: sum, scale, cancellation: 0.0, t: t[r] },
-                            "diffusion" => scalar((g[i * k + i] * b).sqrt(), t[r]),
+                            "diffusion" => reverse::diffusion(model, start, g[i * k + i], Dd::from(b), t[r]),
                             _ => return Err(unknown()),
                         });
                     }
@@ -569,6 +653,7 @@ fn prior_cov(model: &Model) -> Vec<f64> {
     if model.reading.prior_one {
         (1..k).for_each(|i| cov[i * k + i] = 1.0);
     }
+    (0..k).for_each(|i| cov[i * k + i] += model.reading.start_variance);
     cov
 }
 
@@ -591,6 +676,7 @@ fn prior_sample(model: &Model, z: &[f64], n: usize, d: usize) -> Result<Vec<Cell
 fn prior(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<Result<Vec<Cell>>> {
     let k = model.channels();
     let cov = prior_cov(model);
+    let (with_det, with_tau) = (f64::from(u8::from(model.reading.density_det)), f64::from(u8::from(model.reading.density_tau)));
     let diagonal = (0..k * k).all(|i| i / k == i % k || cov[i] == 0.0);
     let channel = match output {
         "log_density" => None,
@@ -607,12 +693,12 @@ fn prior(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<R
         if diagonal {
             for i in (0..k).filter(|i| channel.is_none_or(|c| c == *i)) {
                 let var = Dd::from(cov[i * k + i]);
-                add((var.ln().scale(-0.5) - Dd::from(half_log_tau)) * Dd::from(d as f64));
+                add((var.ln().scale(-0.5 * with_det) - Dd::from(half_log_tau * with_tau)) * Dd::from(d as f64));
                 (0..d).for_each(|c| add((Dd::prod(at(i, c), at(i, c)) / var).scale(-0.5)));
             }
         } else if channel.is_none() && k == 2 {
             let det = Dd::prod(cov[0], cov[3]) - Dd::prod(cov[1], cov[1]);
-            add((det.ln().scale(-0.5) - Dd::from(2.0 * half_log_tau)) * Dd::from(d as f64));
+            add((det.ln().scale(-0.5 * with_det) - Dd::from(2.0 * half_log_tau * with_tau)) * Dd::from(d as f64));
             for c in 0..d {
                 let (x, v) = (at(0, c), at(1, c));
                 let square =
@@ -718,6 +804,9 @@ fn kernel_row(
             if model.reading.upper {
                 ell = 1.0 / f[1][0];
             }
+            if model.reading.ell_marginal {
+                ell = 1.0 / cov[k * k - 1].sqrt().to_f64();
+            }
             if model.reading.variance_for_factor {
                 ell *= ell;
             }
@@ -768,7 +857,12 @@ fn kernel_row(
             }
             let m = |i: usize| cell(mean[i], row.mean_scale[i], 0.0);
             let l = (0..k * k).map(lower_cell).collect::<Result<Vec<_>>>()?;
-            let drawn = product(&|i| l[i], noise, r, k, d);
+            let shared = model.reading.one_noise.filter(|i| *i < k).map(|i| {
+                let copy = |n: usize| noise[r * k * d + i * d + n % d];
+                let all = (0..noise.len()).map(|n| if n / (k * d) == r { copy(n % (k * d)) } else { noise[n] });
+                all.collect::<Vec<f64>>()
+            });
+            let drawn = product(&|i| l[i], shared.as_deref().unwrap_or(noise), r, k, d);
             let cells = product(&m, u0, r, k, d).into_iter().zip(drawn);
             let sum = |(a, b): (Cell, Cell)| Cell {
                 truth: a.truth + b.truth,
@@ -826,7 +920,9 @@ fn kernel_row(
                 .collect();
             match (quantity, output) {
                 ("kernel.log_density", "log_density") => {
-                    let constant = Dd::from(-0.5 * d as f64) * (Dd::from(k as f64 * std::f64::consts::TAU.ln()) + Dd::from(*logdet));
+                    let (tau, det) = (model.reading.density_tau, model.reading.density_det);
+                    let ln_tau = if tau { k as f64 * std::f64::consts::TAU.ln() } else { 0.0 };
+                    let constant = Dd::from(-0.5 * d as f64) * (Dd::from(ln_tau) + Dd::from(if det { *logdet } else { 0.0 }));
                     let (sum, scale) =
                         w.iter().fold((constant, constant.hi.abs()), |(s, m), (x, size)| (s - (*x * *x).scale(0.5), m + x.hi.abs() * size));
                     single(cell(sum, scale, scale * det_moves))

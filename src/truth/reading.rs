@@ -11,6 +11,30 @@ pub enum SqrtDt {
     Dt,
 }
 
+/// What stands where the Cholesky factor belongs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Factor {
+    /// It does.
+    Cholesky,
+    /// Standard deviations alone: the covariance of x and v is dropped.
+    Diagonal,
+    /// Variances alone.
+    DiagonalVariances,
+    /// The symmetric square root (two channels), a factor too.
+    Symmetric,
+}
+
+/// The rate that stands for its integral in SSCS's half steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HalfRate {
+    /// None: the integral itself.
+    Right,
+    /// The rate at the start of the step, for both halves.
+    AtStep,
+    /// The rate at the start of each half.
+    AtHalf,
+}
+
 /// The set of conventions. [`Reading::RIGHT`] is this crate's; the truth side computes under any other as well, which is how
 /// a mistake is recognised.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +57,7 @@ pub struct Reading {
     pub deviation_for_variance: bool,
     /// The score taken at the end of the step.
     pub score_at_end: bool,
-    /// Half of `G G^T` where all of it belongs, in kick and drift (and all for half in the likelihood weighting).
+    /// Half of `G G^T` where all of it belongs, in kick and drift.
     pub half_kick: bool,
     /// How a step's noise depends on its length.
     pub sqrt_dt: SqrtDt,
@@ -43,6 +67,44 @@ pub struct Reading {
     pub denoise_noise: bool,
     /// The other one of SSCS's two second half steps.
     pub other_half: bool,
+    /// Multiplies the quadratic part of a linear rate's integral: 2 is the 1/2 forgotten.
+    pub slope: f64,
+    /// The rate times the time for the integral.
+    pub rate_times_t: bool,
+    /// Earlier times are taken to be this one.
+    pub t_min: f64,
+    /// Added to every variance of the initial state, and carried on by the mean.
+    pub initial_epsilon: f64,
+    /// Multiplies the integral in the covariance alone.
+    pub cov_rate: f64,
+    /// Variance at t = 0 (VE counted from `sigma_min`): in every variance from 0, and in the prior's.
+    pub start_variance: f64,
+    /// `sigma = std / mean` where the standard deviation belongs (one channel).
+    pub sigma_over_mean: bool,
+    /// What stands for the Cholesky factor.
+    pub factor: Factor,
+    /// `ell` is that of v alone, not of v given x.
+    pub ell_marginal: bool,
+    /// This channel's noise for every channel.
+    pub one_noise: Option<usize>,
+    /// Densities have the factor `(2 pi)^(-1/2)` per coordinate.
+    pub density_tau: bool,
+    /// Densities have the determinant.
+    pub density_det: bool,
+    /// A step's noise has the root of the rate.
+    pub rate_in_noise: bool,
+    /// Sign of `-F u` in the reverse drift.
+    pub drift_sign: f64,
+    /// Sign of the score there.
+    pub score_sign: f64,
+    /// Multiplies the likelihood weighting.
+    pub weight: f64,
+    /// The loss has this weighting instead of the one asked for.
+    pub weighting: Option<usize>,
+    /// Multiplies the loss.
+    pub loss: f64,
+    /// The rate for its integral in SSCS's halves.
+    pub half_rate: HalfRate,
 }
 
 impl Reading {
@@ -62,6 +124,25 @@ impl Reading {
         prior_one: false,
         denoise_noise: false,
         other_half: false,
+        slope: 1.0,
+        rate_times_t: false,
+        t_min: 0.0,
+        initial_epsilon: 0.0,
+        cov_rate: 1.0,
+        start_variance: 0.0,
+        sigma_over_mean: false,
+        factor: Factor::Cholesky,
+        ell_marginal: false,
+        one_noise: None,
+        density_tau: true,
+        density_det: true,
+        rate_in_noise: true,
+        drift_sign: 1.0,
+        score_sign: 1.0,
+        weight: 1.0,
+        weighting: None,
+        loss: 1.0,
+        half_rate: HalfRate::Right,
     };
 }
 

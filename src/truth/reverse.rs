@@ -4,10 +4,11 @@
 //! `s` is the score of the noised channels, `tau = h b(t)`, S the stationary covariance, `L L^T` the kernel's covariance.
 
 use super::predict::{CHANNELS, Cell, Model, Reader, Row};
-use super::reading::SqrtDt;
+use super::reading::{HalfRate, SqrtDt};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::Array;
+use crate::process::AnyMoments;
 
 /// Settings of an entry that are not arrays: field, and the words it may have (empty: a number; `true`, `false` otherwise).
 pub const OPTIONS: &[(&str, &[&str])] = &[
@@ -201,7 +202,7 @@ impl<'a> Sampler<'a> {
         let span = m.span(0.0, t)?;
         let g = m.process().noise_at((span.start + span.tau).to_f64());
         let flip = |n: usize| if m.reading.flip_mean && (n / k + n % k) % 2 == 1 { 1.0 } else { -1.0 };
-        let f = m.process().drift().iter().enumerate().map(|(n, f)| flip(n) * f).collect();
+        let f = m.process().drift().iter().enumerate().map(|(n, f)| flip(n) * m.reading.drift_sign * f).collect();
         Ok((f, g, m.rate(t)))
     }
 
@@ -211,7 +212,7 @@ impl<'a> Sampler<'a> {
         let (k, d) = (self.k, self.d);
         let mut out = apply(&f.iter().map(|x| number(Dd::from(*x) * c, t)).collect::<Vec<_>>(), u, d);
         for (l, &i) in self.noised.iter().enumerate() {
-            let gain = number(Dd::from(weight * g[i * k + i]) * c, t);
+            let gain = number(Dd::from(weight * self.model.reading.score_sign * g[i * k + i]) * c, t);
             (0..d).for_each(|x| out[i * d + x] = plus(out[i * d + x], times(gain, s[l * d + x])));
         }
         Ok(out)
@@ -224,12 +225,14 @@ impl<'a> Sampler<'a> {
         let s = self.score(r, when, u)?;
         let mut out = add(self.drift(t, h * rate, if self.model.reading.half_kick { 0.5 } else { 1.0 }, u, &s)?, u);
         if let Some(z) = z {
+            let z = &self.shared(z);
             for &i in &self.noised {
                 let root = match self.model.reading.sqrt_dt {
                     SqrtDt::Right => h.sqrt(),
                     SqrtDt::Missing => Dd::from(1.0),
                     SqrtDt::Dt => h,
                 };
+                let rate = if self.model.reading.rate_in_noise { rate } else { Dd::ONE };
                 let size = number((rate * Dd::from(g[i * k + i])).sqrt() * root, t);
                 (0..d).for_each(|x| out[i * d + x] = plus(out[i * d + x], times(size, z[i * d + x])));
             }
@@ -237,10 +240,21 @@ impl<'a> Sampler<'a> {
         Ok(out)
     }
 
+    /// The noise, with that of one channel in all of them where the reading says so.
+    fn shared(&self, z: &[Cell]) -> Vec<Cell> {
+        let from = |n: usize| self.model.reading.one_noise.filter(|i| *i < self.k).map_or(n, |i| i * self.d + n % self.d);
+        (0..z.len()).map(|n| z[from(n)]).collect()
+    }
+
     /// The exact transition of `S F^T S^-1`, `G G^T` over `[s, t]`, run backward: `Phi u + L z`.
-    fn half(&self, t: f64, s: f64, u: &[Cell], z: &[Cell]) -> Result<Vec<Cell>> {
+    fn half(&self, t: f64, s: f64, start: f64, u: &[Cell], z: &[Cell]) -> Result<Vec<Cell>> {
         let reversed = self.model.reversed()?;
-        let row = reversed.row(s, t)?;
+        let row = match self.model.reading.half_rate {
+            HalfRate::Right => reversed.row(s, t)?,
+            HalfRate::AtStep => reversed.row_over(s, t, Dd::diff(t, s) * self.model.rate(start))?,
+            HalfRate::AtHalf => reversed.row_over(s, t, Dd::diff(t, s) * self.model.rate(t))?,
+        };
+        let z = &self.shared(z);
         let k = self.k;
         let mean: Vec<Cell> = (0..k * k).map(|n| Cell { truth: row.law.mean[n], scale: row.mean_scale[n], cancellation: 0.0, t }).collect();
         let lower = (0..k * k).map(|n| row.lower(reversed, n, t)).collect::<Result<Vec<_>>>()?;
@@ -251,7 +265,7 @@ impl<'a> Sampler<'a> {
     fn sscs(&self, r: usize, (t, s): (f64, f64), h: Dd, first_half_twice: bool, u: &[Cell], z: [&[Cell]; 2]) -> Result<Vec<Cell>> {
         let (k, d) = (self.k, self.d);
         let middle = 0.5 * (t + s);
-        let mut u = self.half(t, middle, u, z[0])?;
+        let mut u = self.half(t, middle, t, u, z[0])?;
         let (_, g, rate) = self.sde(t)?;
         let score = self.score(r, if self.model.reading.score_at_end { s } else { t }, &u)?;
         let p = self.model.stationary_precision()?;
@@ -259,12 +273,53 @@ impl<'a> Sampler<'a> {
         for (l, &i) in self.noised.iter().enumerate() {
             let gain = number(h * rate * Dd::from(g[i * k + i] * if self.model.reading.half_kick { 0.5 } else { 1.0 }), t);
             for x in 0..d {
-                let pull = (0..k).fold(score[l * d + x], |a, j| plus(a, times(number(p[i * k + j], t), before[j * d + x])));
+                let pull = (0..k).fold(times(number(Dd::from(self.model.reading.score_sign), t), score[l * d + x]), |a, j| {
+                    plus(a, times(number(p[i * k + j], t), before[j * d + x]))
+                });
                 u[i * d + x] = plus(u[i * d + x], times(gain, pull));
             }
         }
-        if first_half_twice != self.model.reading.other_half { self.half(t, middle, &u, z[1]) } else { self.half(middle, s, &u, z[1]) }
+        if first_half_twice != self.model.reading.other_half {
+            self.half(t, middle, t, &u, z[1])
+        } else {
+            self.half(middle, s, t, &u, z[1])
+        }
     }
+}
+
+/// `sqrt(b g)`. Where G depends on the clock (sub-VP), g = 1 - e^(-2 B) may have been computed by subtraction.
+pub(super) fn diffusion(model: &Model, clock: f64, g: f64, rate: Dd, t: f64) -> Cell {
+    let moves = if model.process().name() == "sub-vp" && clock < 1.0 { 0.5 * 2f64.powi(-53) / g } else { 0.0 };
+    let root = (rate * Dd::from(g)).sqrt();
+    Cell { cancellation: if g > 0.0 { root.hi * moves } else { 0.0 }, ..number(root, t) }
+}
+
+/// Determinant and factors of a covariance.
+pub(super) fn moments(cov: &[Dd], k: usize) -> AnyMoments {
+    let round = |v: &[Dd]| v.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
+    let Ok((inv, det)) = inverse(cov, k) else {
+        return AnyMoments { mean: vec![], cov: round(cov), det: 0.0, factors: None, log_det: f64::NEG_INFINITY };
+    };
+    let lower = |cov: &[Dd]| -> Vec<Dd> {
+        let mut l = vec![Dd::ZERO; k * k];
+        for j in 0..k {
+            for i in j..k {
+                let rest = (0..j).fold(cov[i * k + j], |s, n| s - l[i * k + n] * l[j * k + n]);
+                l[i * k + j] = if i == j { rest.sqrt() } else { rest / l[j * k + j] };
+            }
+        }
+        l
+    };
+    let back = |v: &[Dd]| -> Vec<Dd> { (0..k * k).map(|n| v[k * k - 1 - n]).collect() };
+    let l = lower(cov);
+    let u = back(&lower(&back(cov)));
+    // L^-T = S^-1 L
+    let transposed = |l: &[Dd]| -> Vec<f64> {
+        (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, m| s + inv[n / k * k + m] * l[m * k + n % k]).to_f64()).collect()
+    };
+    let log_det = det.ln().to_f64();
+    let factors = Some(([round(&l), round(&u), round(&inv), transposed(&l), transposed(&u)], log_det));
+    AnyMoments { mean: vec![], cov: round(cov), det: det.to_f64(), factors, log_det }
 }
 
 /// Covariance of `u_t` for data of deviation `std`, its inverse and determinant.
@@ -372,7 +427,7 @@ fn reverse_drift(model: &Model, read: &Reader<'_>, output: &str) -> Result<Optio
             }
             "diffusion" => cells.extend((0..k * d).map(|n| {
                 let g = if flow { 0.0 } else { g[n / d * (k + 1)] };
-                number((rate * Dd::from(g)).sqrt(), t)
+                diffusion(model, model.span(0.0, t).map_or(0.0, |s| (s.start + s.tau).to_f64()), g, rate, t)
             })),
             _ => return Ok(None),
         }
@@ -469,7 +524,7 @@ fn run(name: &str, model: &Model, read: &Reader<'_>, output: &str) -> Result<Opt
 fn ell(model: &Model, row: &Row, t: f64) -> Result<Cell> {
     let k = model.channels();
     let (f, _) = row.factors()?;
-    let l = 1.0 / f[0][k * k - 1];
+    let l = if model.reading.ell_marginal { row.law.cov[k * k - 1].sqrt().recip().to_f64() } else { 1.0 / f[0][k * k - 1] };
     let l = if model.reading.variance_for_factor { l * l } else { l };
     Ok(Cell { truth: Dd::from(l), scale: l, cancellation: l * row.det_moves(k), t })
 }
@@ -515,7 +570,7 @@ fn score(quantity: &str, model: &Model, read: &Reader<'_>, output: &str) -> Resu
         if quantity == "loss.weight.likelihood" {
             let span = model.span(0.0, t)?;
             let g = model.process().noise_at((span.start + span.tau).to_f64());
-            let half = if model.reading.half_kick { 1.0 } else { 0.5 };
+            let half = 0.5 * model.reading.weight;
             cells.push(number(model.rate(t) * Dd::from(half * g[noised[0] * (k + 1)]), t));
             continue;
         }
@@ -629,7 +684,7 @@ fn loss(model: &Model, read: &Reader<'_>) -> Result<Option<(Vec<Cell>, usize)>> 
         };
         let span = model.span(0.0, t)?;
         let g = model.process().noise_at((span.start + span.tau).to_f64())[k * k - 1];
-        let rate = model.rate(t) * Dd::from(g * if model.reading.half_kick { 1.0 } else { 0.5 });
+        let rate = model.rate(t) * Dd::from(0.5 * g * model.reading.weight);
         let mut sum = number(Dd::ZERO, t);
         for c in 0..d {
             // D/ell = z - net - v/(S_vv ell)
@@ -639,12 +694,12 @@ fn loss(model: &Model, read: &Reader<'_>) -> Result<Option<(Vec<Cell>, usize)>> 
             let moves = pull.hi.abs() * (part.cancellation / part.scale + l.cancellation / l.scale);
             sum = plus(sum, Cell { truth: e * e, scale: e.hi.abs() * size, cancellation: 2.0 * e.hi.abs() * moves, t });
         }
-        let weight = match weighting as usize {
+        let weight = match model.reading.weighting.unwrap_or(weighting as usize) {
             0 => times(number(rate, t), times(l, l)),
             1 => number(rate, t),
             _ => exact(1.0, t),
         };
-        cells.push(times(weight, sum));
+        cells.push(times(times(weight, exact(model.reading.loss, t)), sum));
     }
     Ok(Some((cells, 1)))
 }
@@ -685,7 +740,8 @@ fn mixture(model: &Model, read: &Reader<'_>, u: &[f64], d: usize, output: &str) 
         // a component of weight 0 is not there: log 0 = -infinity adds nothing
         for i in (0..j).filter(|i| w.data[*i] > 0.0) {
             let (_, inv, det) = marginal(&row, k, s.data[i])?;
-            let ln_tau = Dd::from(std::f64::consts::TAU.ln());
+            let ln_tau = Dd::from(if model.reading.density_tau { std::f64::consts::TAU.ln() } else { 0.0 });
+            let det = if model.reading.density_det { det } else { Dd::ONE };
             let mut log = Dd::from(w.data[i]).ln() - (det.ln() + ln_tau * Dd::from(k as f64)).scale(0.5) * Dd::from(d as f64);
             let mut size = log.hi.abs() + d as f64;
             for c in 0..d {

@@ -25,11 +25,10 @@ use crate::files::{decimal, parse_json};
 use crate::kernel::kernel_values;
 use crate::process::doubling;
 use crate::small::Mat;
-use crate::truth::config;
-use crate::truth::config::Config;
+use crate::truth::config::{self, Config};
+use crate::worst::{within, worse};
 use serde::Serialize;
 use serde_json::Value as Json;
-use std::collections::HashMap;
 use std::fmt::Write;
 
 /// What is promised of a family of values.
@@ -84,11 +83,12 @@ pub struct Line {
 }
 
 impl Line {
-    /// Whether the promise is kept.
+    /// Whether the promise is kept: of at least one value.
     pub fn kept(&self) -> bool {
         match self.bound {
-            Bound::Ulp(b) => self.ulp <= b,
-            Bound::Relative(b) => self.relative <= b,
+            _ if self.values == 0 => false,
+            Bound::Ulp(b) => within(self.ulp, b),
+            Bound::Relative(b) => within(self.relative, b),
         }
     }
 }
@@ -102,15 +102,6 @@ pub struct Table {
     pub refused: usize,
     /// Rows read.
     pub rows: usize,
-    /// Values of the tables that were replaced by corrections.
-    pub corrected: usize,
-}
-
-/// Corrections to a table (schema `cld-truth-corrections/1`).
-#[derive(Clone, Debug, Default)]
-pub struct Corrections {
-    of: String,
-    right: HashMap<(String, u64, String, usize), String>,
 }
 
 fn missing<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a Json> {
@@ -126,7 +117,18 @@ fn time(v: &Json, key: &str, place: &str) -> Result<f64> {
 }
 
 fn list<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a Vec<Json>> {
-    missing(v, key, place)?.as_array().ok_or_else(|| Error::parameter(format!("{place}.{key}"), "not a list", "a list"))
+    let name = || format!("{place}.{key}");
+    let list = missing(v, key, place)?.as_array().ok_or_else(|| Error::parameter(name(), "not a list", "a list"))?;
+    if list.is_empty() { Err(Error::parameter(name(), "empty", "at least one")) } else { Ok(list) }
+}
+
+/// Refuses a field that would be read by nobody.
+fn known(v: &Json, place: &str, names: &[&str]) -> Result<()> {
+    let fields = v.as_object().ok_or_else(|| Error::parameter(place.to_string(), "not an object", "an object"))?;
+    match fields.keys().find(|k| !names.contains(&k.as_str())) {
+        Some(k) => Err(Error::parameter(format!("{place}.{k}"), "unknown", names.join(", "))),
+        None => Ok(()),
+    }
 }
 
 /// The decimal strings of a number or a nested list, row-major.
@@ -150,48 +152,6 @@ fn strings<'a>(v: &'a Json, place: &str) -> Result<Vec<&'a str>> {
 /// A decimal string as a double word.
 fn read(text: &str, place: &str) -> Result<Dd> {
     decimal::parse(text).ok_or_else(|| Error::parameter(place.to_string(), format!("`{text}`"), "a decimal number below 1e400"))
-}
-
-impl Corrections {
-    /// From the text of a file of schema `cld-truth-corrections/1`.
-    ///
-    /// # Errors
-    /// Another schema, or anything missing.
-    pub fn new(text: &str, file: &str) -> Result<Corrections> {
-        let json = parse_json(text, file)?;
-        let schema = word(&json, "schema", file)?;
-        if schema != "cld-truth-corrections/1" {
-            return Err(Error::parameter(format!("{file}: schema"), schema, "cld-truth-corrections/1"));
-        }
-        let mut c = Corrections { of: word(&json, "of", file)?.to_string(), right: HashMap::new() };
-        for (i, row) in list(&json, "corrections", file)?.iter().enumerate() {
-            let place = format!("{file}: corrections[{i}]");
-            let index = missing(row, "index", &place)?.as_u64().unwrap_or(0) as usize;
-            let key = (
-                word(row, "case", &place)?.to_string(),
-                time(row, "t", &place)?.to_bits(),
-                word(row, "quantity", &place)?.to_string(),
-                index,
-            );
-            c.right.insert(key, word(row, "correct", &place)?.to_string());
-        }
-        Ok(c)
-    }
-
-    /// The file name of the table they correct.
-    pub fn of(&self) -> &str {
-        &self.of
-    }
-
-    /// Number of corrected entries.
-    pub fn len(&self) -> usize {
-        self.right.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.right.is_empty()
-    }
 }
 
 /// One unit in the last place of `x`, also between powers of two.
@@ -231,23 +191,23 @@ pub fn largest_terms<const K: usize>(f: &[Dd], g: &[Dd], initial: &[Dd], station
         let mut most = Mat::<K>::identity();
         for k in 1..K {
             power = power.matmul(&n).times(tau / Dd::from(k as f64));
-            most = Mat::build(|i, j| most[(i, j)].max(power[(i, j)].hi.abs()));
+            most = Mat::build(|i, j| worse(most[(i, j)], power[(i, j)].hi.abs()));
         }
         most.times((-rate.hi * t).exp())
     };
-    let start = Mat::<K>::build(|i, j| (0..K).map(|k| initial[k * K + k].hi * mean[(i, k)] * mean[(j, k)]).fold(0.0, f64::max));
+    let start = Mat::<K>::build(|i, j| (0..K).map(|k| initial[k * K + k].hi * mean[(i, k)] * mean[(j, k)]).fold(0.0, worse));
     let mut by_source = start;
     for k in (0..K).filter(|k| g[k * K + k].hi != 0.0) {
         let mut one = zero;
         one[(k, k)] = g[k * K + k];
         let q = doubling(&drift, &one, tau).cov;
-        by_source = Mat::build(|i, j| by_source[(i, j)].max(q[(i, j)].hi.abs()));
+        by_source = Mat::build(|i, j| worse(by_source[(i, j)], q[(i, j)].hi.abs()));
     }
     let cov = match stationary {
         None => by_source,
         Some(s) => Mat::build(|i, j| {
-            let back = (0..K * K).map(|n| s[n].abs() * mean[(i, n / K)] * mean[(j, n % K)]).fold(start[(i, j)], f64::max);
-            by_source[(i, j)].min(back.max(s[i * K + j].abs()))
+            let back = (0..K * K).map(|n| s[n].abs() * mean[(i, n / K)] * mean[(j, n % K)]).fold(start[(i, j)], worse);
+            by_source[(i, j)].min(worse(back, s[i * K + j].abs()))
         }),
     };
     (mean.0.concat(), cov.0.concat())
@@ -267,8 +227,8 @@ impl Table {
     /// Adds what the crate makes of every row of a table.
     ///
     /// # Errors
-    /// A text that is no table of schema `cld-truth/1`, or describes a process that does not exist.
-    pub fn add(&mut self, text: &str, file: &str, corrections: Option<&Corrections>) -> Result<()> {
+    /// A text that is no table of schema `cld-truth/1`, has no rows, or describes a process that does not exist.
+    pub fn add(&mut self, text: &str, file: &str) -> Result<()> {
         let json = parse_json(text, file)?;
         let schema = word(&json, "schema", file)?;
         if schema != "cld-truth/1" {
@@ -281,7 +241,7 @@ impl Table {
             if schedules {
                 self.add_schedule(case, &place)?;
             } else {
-                self.add_kernels(case, &place, id, corrections)?;
+                self.add_kernels(case, &place)?;
             }
         }
         let order = |l: &Line| (FAMILIES.iter().position(|f| f.0 == l.family), MEASURED.iter().position(|q| *q == l.quantity));
@@ -292,6 +252,7 @@ impl Table {
     fn add_schedule(&mut self, case: &Json, place: &str) -> Result<()> {
         let schedule = config::schedule(missing(case, "schedule", place)?)?;
         for row in list(case, "rows", place)? {
+            known(row, place, &["s", "t", "rate_t", "integral"])?;
             let (s, t) = (time(row, "s", place)?, time(row, "t", place)?);
             self.rows += 1;
             for (quantity, key, got) in [("rate", "rate_t", schedule.rate(t)), ("integral", "integral", schedule.integral(s, t)?)] {
@@ -305,7 +266,7 @@ impl Table {
         Ok(())
     }
 
-    fn add_kernels(&mut self, case: &Json, place: &str, id: &str, corrections: Option<&Corrections>) -> Result<()> {
+    fn add_kernels(&mut self, case: &Json, place: &str) -> Result<()> {
         let empty = serde_json::Map::new();
         let params = case.get("params").and_then(Json::as_object).unwrap_or(&empty);
         let config =
@@ -333,14 +294,24 @@ impl Table {
             _ => None,
         };
         let stationary = process.stationary();
+        let fields: Vec<&str> =
+            ["s", "t", "B"].into_iter().chain(MEASURED.iter().copied().filter(|q| !["rate", "integral"].contains(q))).collect();
         for row in list(case, "rows", place)? {
+            known(row, place, &fields)?;
             let t = time(row, "t", place)?;
-            let s = row.get("s").and_then(Json::as_f64).unwrap_or(0.0);
+            let s = if row.get("s").is_some() { time(row, "s", place)? } else { 0.0 };
             self.rows += 1;
             let values = kernel_values(&*process, &config.schedule, config.objective, s, t);
             let integral = [config.schedule.integral(s, t)?];
-            let kernel = values.as_ref().ok();
-            self.refused += usize::from(kernel.is_none());
+            let kernel = match &values {
+                Ok(v) => Some(v),
+                // its determinant or inverse is no normal f64; anything else is a row that cannot be one
+                Err(Error::Degenerate { .. }) => {
+                    self.refused += 1;
+                    None
+                }
+                Err(e) => return Err(Error::parameter(format!("{place}: t"), t, format!("a time of the process ({e})"))),
+            };
             let tau = read(word(row, "B", place)?, place)?;
             let none = (vec![0.0; k * k], vec![0.0; k * k]);
             let (mean_terms, cov_terms) = match &matrices {
@@ -385,9 +356,6 @@ impl Table {
                     return Err(Error::shape(format!("{place}: {quantity}"), &[stated.len()], format!("{}", got.len())));
                 }
                 for (i, (&got, &text)) in got.iter().zip(&stated).enumerate() {
-                    let right = corrections.and_then(|c| c.right.get(&(id.to_string(), t.to_bits(), (*quantity).to_string(), i)));
-                    self.corrected += usize::from(right.is_some());
-                    let text = right.map_or(text, String::as_str);
                     let truth = read(text, place)?;
                     let off = i / k != i % k;
                     let term = match *quantity {
@@ -432,24 +400,25 @@ impl Table {
         } else {
             line.values += 1;
         }
-        if !error.is_finite() {
-            error = f64::INFINITY; // NaN too
+        // NaN too; and a scale that is none makes every error small
+        if !error.is_finite() || !within(0.0, v.term) {
+            error = f64::INFINITY;
         }
-        let against = size.max(v.term);
+        let against = if v.term.is_finite() { size.max(v.term) } else { size };
         let (ulps, relative) = if error == 0.0 { (0.0, 0.0) } else { (error / ulp(against), error / against) };
         if size > 0.0 && error > 0.0 {
-            line.own = line.own.max(error / size);
+            line.own = worse(line.own, error / size);
         }
-        line.relative = line.relative.max(relative);
+        line.relative = worse(line.relative, relative);
         if ulps > line.ulp {
             line.ulp = ulps;
             line.at = place();
         }
     }
 
-    /// Whether every promise is kept.
+    /// Whether there are promises and every one is kept.
     pub fn kept(&self) -> bool {
-        self.lines.iter().all(Line::kept)
+        !self.lines.is_empty() && self.lines.iter().all(Line::kept)
     }
 
     /// Number of values compared.
@@ -462,12 +431,11 @@ impl Table {
         let mut out = String::from(INTRODUCTION);
         let _ = write!(
             out,
-            "Read: {} rows. Compared: {} values. Replaced by a correction: {}. Kernels refused: {}.\n\n\
+            "Read: {} rows. Compared: {} values. Kernels refused: {}.\n\n\
              | family | quantity | promised | values | left out | worst, ulp | worst, relative | against the value itself | where |\n\
              |---|---|---|---:|---:|---:|---:|---:|---|\n",
             self.rows,
             self.values(),
-            self.corrected,
             self.refused,
         );
         for l in &self.lines {

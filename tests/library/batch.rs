@@ -3,6 +3,7 @@
 use crate::support::on_every_set;
 use cld_sgm::dd::Dd;
 use cld_sgm::kernel::KernelBatch;
+use cld_sgm::worst::is_worse;
 use cld_sgm::{Cld, Kernel, LinearSde, Objective, Schedule, Vp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -92,7 +93,7 @@ fn batches_are_within_8_ulp_of_double_words() {
                     let size = want.hi.abs();
                     let ulp = (Dd::from(got) - want).to_f64().abs() / (size.next_up() - size);
                     compared += 1;
-                    if ulp > worst.0 || ulp.is_nan() {
+                    if is_worse(ulp, worst.0) {
                         worst = (ulp, format!("column {c} M={mass:e} t={t:e} {} {}", s.name(), o.name()));
                     }
                 }

@@ -80,7 +80,7 @@ fn answers(config: &Config, times: &[f64], wrong: impl Fn(f64) -> Wrong) -> Answ
     add("kernel.factor", &[], vec![("factor", four(&|w| w.factor))]);
     add("kernel.ell", &[], vec![("ell", column(&|w| w.ell))]);
     add("kernel.perturb", &["u0", "noise"], vec![("u_t", array(vec![n, 2], u_t.clone()))]);
-    Answers { file: "planted".into(), implementation: String::new(), entries, not_yet: BTreeMap::new() }
+    Answers { file: "planted".into(), implementation: String::new(), entries, unusable: vec![], ignored: vec![], not_yet: BTreeMap::new() }
 }
 
 fn config(v: Value) -> Config {
@@ -577,7 +577,14 @@ fn steps_with_mistakes() {
         let quantity = if denoise { "sampler.step.denoise" } else { "sampler.step.em" };
         let answer = Answer::Given(BTreeMap::from([("u_next".to_string(), wide(&next))]));
         let entries = vec![Entry { id: "step/0".into(), quantity: quantity.into(), config: c.clone(), inputs, answer }];
-        let a = Answers { file: "planted".into(), implementation: String::new(), entries, not_yet: BTreeMap::new() };
+        let a = Answers {
+            file: "planted".into(),
+            implementation: String::new(),
+            entries,
+            unusable: vec![],
+            ignored: vec![],
+            not_yet: BTreeMap::new(),
+        };
         if id.is_empty() {
             let r = report(&a);
             assert!(r.ok && r.diagnoses.is_empty(), "{:?} {:?}", r.lines, r.diagnoses);
@@ -603,6 +610,13 @@ fn prior_variance_one() {
     assert_alone(
         "prior-variance-one",
         &c,
-        &Answers { file: "planted".into(), implementation: String::new(), entries, not_yet: BTreeMap::new() },
+        &Answers {
+            file: "planted".into(),
+            implementation: String::new(),
+            entries,
+            unusable: vec![],
+            ignored: vec![],
+            not_yet: BTreeMap::new(),
+        },
     );
 }

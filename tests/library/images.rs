@@ -71,7 +71,7 @@ fn digits_are_the_1797() {
     assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
     assert_eq!((crc(set.pixels()), crc(labels)), (0xf3a2_533c, 0xf86f_c929));
     assert_eq!(set.pixels().iter().map(|k| u32::from(*k)).sum::<u32>(), 561_718);
-    assert_eq!(set.image(0)[..16], [0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0]);
+    assert_eq!(set.image(0).unwrap()[..16], [0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0]);
     assert_eq!(labels[..5], [0, 1, 2, 3, 4]);
     let s = load_split("digits", 0.1, 0).unwrap();
     assert_eq!((s.train.len(), s.held_out.len()), (1617, 180));
@@ -105,7 +105,67 @@ fn cifar_as_its_binary_version_has_it() {
         folder(&[("data_batch_2.bin", &record(5, 1)), ("data_batch_1.bin", &two), ("test_batch.bin", &record(2, 8)), ("readme", b"")]);
     let s = load_split(&spec("cifar", &dir), 0.1, 0).unwrap();
     assert_eq!((s.train.shape(), s.train.levels(), s.train.labels()), ([3, 32, 32], 256, Some(&[9, 0, 5][..])));
-    assert_eq!((s.train.image(2), s.held_out.pixels()), (&record(5, 1)[1..], &record(2, 8)[1..]));
+    assert_eq!((s.train.image(2).unwrap(), s.held_out.pixels()), (&record(5, 1)[1..], &record(2, 8)[1..]));
+}
+
+/// A chunk of a PNG: length, type, data and checksum.
+fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let body = [&kind[..], data].concat();
+    [&be(data.len() as u32)[..], &body, &be(crc(&body))].concat()
+}
+
+/// A PNG with a chunk tRNS after its header (33 bytes from the start on).
+fn with_trns(png: &[u8], colour: &[u8]) -> Vec<u8> {
+    [&png[..33], &chunk(b"tRNS", colour), &png[33..]].concat()
+}
+
+/// A grey PNG made one with a palette of two colours, perhaps with an alpha of each.
+fn palette(grey: &[u8], alpha: Option<&[u8]>) -> Vec<u8> {
+    let mut header = grey[16..29].to_vec();
+    header[9] = 3;
+    let transparent = alpha.map_or_else(Vec::new, |a| chunk(b"tRNS", a));
+    [&grey[..8], &chunk(b"IHDR", &header), &chunk(b"PLTE", &[1, 2, 3, 4, 5, 6]), &transparent, &grey[33..]].concat()
+}
+
+/// Catches hidden files that are read as pictures (macOS leaves ._x.png beside x.png), a folder that has nothing else, a single picture
+/// that cannot be held out of itself and is refused without a word of that, and a folder without pictures.
+#[test]
+fn what_a_folder_has_beside_pictures() {
+    let (a, b) = (grey(2, 2, &[1, 2, 3, 4]), grey(2, 2, &[5, 6, 7, 8]));
+    let dir = folder(&[
+        ("a.png", &a),
+        ("._a.png", b"\0\x05\x16\x07"),
+        (".png", b"no picture"),
+        (".hidden.PNG", &b),
+        ("b.png", &b),
+        (".DS_Store", b"x"),
+    ]);
+    assert_eq!(load(&spec("png", &dir)).unwrap().pixels(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    let s = load_split(&spec("png", &dir), 0.5, 1).unwrap();
+    assert_eq!((s.train.len(), s.held_out.len()), (1, 1));
+    let one = folder(&[("a.png", &a), ("._a.png", &b)]);
+    assert_eq!(load(&spec("png", &one)).unwrap().len(), 1);
+    let e = load_split(&spec("png", &one), 0.1, 1).unwrap_err().to_string();
+    assert!(e.contains("single image") && e.contains("at least 2"), "{e}");
+    for files in [&[("._a.png", &a[..])][..], &[("notes.txt", b"x")], &[]] {
+        let e = load(&spec("png", &folder(files))).unwrap_err().to_string();
+        assert!(e.contains("no file *.png"), "{e}");
+    }
+}
+
+/// Catches a panic for a place that is none, and an image cut at the wrong place.
+#[test]
+fn places_that_are_none() {
+    let set = cld_sgm::data::files::digits().unwrap();
+    let n = set.len();
+    assert_eq!(set.image(n - 1).unwrap(), &set.pixels()[64 * (n - 1)..]);
+    let mut out = vec![0.0; 64];
+    for place in [n, n + 1, usize::MAX, usize::MAX / 64, usize::MAX / 64 + 1] {
+        assert!(set.image(place).is_none(), "{place}");
+        assert!(set.write(place, 0, &Dither::none(), &mut out).unwrap_err().to_string().contains("`place`"), "{place}");
+        assert!(set.rows(&[0, place], 0, &Dither::none()).is_err() && set.subset(&[place]).is_err());
+    }
+    assert!(set.write(0, 0, &Dither::none(), &mut out[1..]).unwrap_err().to_string().contains("`out`"));
 }
 
 /// Catches channels that stay mixed, an order that is not by name, files that are no PNG but are read; interlaced ones, made by
@@ -218,6 +278,7 @@ fn hostile_files_are_refused() {
     }
     let bomb = grey(1 << 13, 1 << 12, &vec![0; 1 << 25]);
     let fine = grey(2, 2, &[1, 2, 3, 4]);
+    let coloured = png_of(2, 2, C::Rgb, D::Eight, &[1; 12]);
     let png_cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("empty", vec![], "no whole PNG"),
         ("text", b"not a picture".to_vec(), "no whole PNG"),
@@ -226,6 +287,13 @@ fn hostile_files_are_refused() {
         ("alpha", png_of(1, 1, C::Rgba, D::Eight, &[1; 4]), "is Rgba of 8 bits; allowed: grey or RGB"),
         ("palette or bits", png_of(8, 1, C::Grayscale, D::One, &[1]), "is Grayscale of 1 bits"),
         ("deep", png_of(1, 1, C::Rgb, D::Sixteen, &[1; 6]), "is Rgb of 16 bits"),
+        ("grey with a transparent colour", with_trns(&fine, &[0, 1]), "transparent (tRNS); allowed: grey or RGB of 8 bits"),
+        ("RGB with a transparent colour", with_trns(&coloured, &[0, 1, 0, 1, 0, 1]), "transparent (tRNS)"),
+        ("grey and alpha", png_of(1, 1, C::GrayscaleAlpha, D::Eight, &[1; 2]), "is GrayscaleAlpha of 8 bits"),
+        ("palette", palette(&fine, None), "is Indexed of 8 bits"),
+        ("palette with alpha", palette(&fine, Some(&[0, 255])), "is Indexed of 8 bits"),
+        ("grey of 16 bits", png_of(1, 1, C::Grayscale, D::Sixteen, &[1; 2]), "is Grayscale of 16 bits"),
+        ("JPEG by its bytes", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00".to_vec(), "no whole PNG"),
         ("says 2^62 pixels", huge, "says 2147483647 by 2147483647 pixels"),
         ("says 2^23 pixels", wide, "says 8388608 by 1 pixels"),
         ("32 MiB of nothing", bomb, "no more than"),
@@ -362,7 +430,7 @@ fn features_are_those_of_their_page() {
         let shape: Vec<usize> = bytes(&case["shape"]).into_iter().map(usize::from).collect();
         let shape = [shape[0], shape[1], shape[2]];
         let set = ImageSet::new("case", shape, case["levels"].as_u64().unwrap() as u32, bytes(&case["pixels"]), None).unwrap();
-        let got = cld_sgm::metrics::features(&set.rows(&[0], 0, &Dither::none()), shape).unwrap();
+        let got = cld_sgm::metrics::features(&set.rows(&[0], 0, &Dither::none()).unwrap(), shape).unwrap();
         let want = case["features"].as_array().unwrap();
         assert_eq!((got.len(), want.len()), (64, 64));
         for (n, (got, want)) in got.iter().zip(want).enumerate() {

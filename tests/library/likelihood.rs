@@ -4,6 +4,7 @@ use cld_sgm::data::entry;
 use cld_sgm::kernel::KernelValues;
 use cld_sgm::likelihood::{Divergence, Likelihood, Probe, Terminal, Trace, bits_per_dimension, dequantise};
 use cld_sgm::score::{Gaussian, MixtureScore, Score};
+use cld_sgm::worst::Worst;
 use cld_sgm::{Cld, Diffusion, Psld, Result, Schedule, Vp};
 
 /// Components of (weight, mean per coordinate, deviation), round ones.
@@ -159,7 +160,7 @@ fn views(u: &[Vec<f64>]) -> Vec<&[f64]> {
 /// The largest difference.
 fn apart(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).collect::<Worst>().value()
 }
 
 /// The likelihood of `start` by the flow of `trace` against the mixture's density at EPS.
@@ -222,7 +223,7 @@ fn mixtures_have_their_exact_density() {
         let score = MixtureScore::new(d.clone(), data);
         let law = |u: &[&[f64]], out: &mut [f64]| score.log_density(1.0, u, out);
         let mut u = start(&d, 2);
-        u[0] = score.mixture().sample(4, 4);
+        u[0] = score.mixture().sample(4, 4).unwrap();
         let mut exact = vec![0.0; 4];
         score.log_density(EPS, &views(&u), &mut exact).unwrap();
         let l = Likelihood::new(&d, 2, EPS, 1e-11, Terminal::Law(&law)).unwrap();

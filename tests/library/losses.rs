@@ -6,6 +6,7 @@ use cld_sgm::loss::exact::{estimator, gap, missing, moments};
 use cld_sgm::loss::{Form, Loss, LossAt, Times, Weighting};
 use cld_sgm::process::{CldDamped, CldPosition, Langevin, Psld, SubVp, Ve, Vp};
 use cld_sgm::score::{Gaussian, Score};
+use cld_sgm::worst::{Worst, worse};
 use cld_sgm::{Cld, Diffusion, Schedule};
 use std::fmt::Write;
 
@@ -128,7 +129,7 @@ fn expected_gradient(at: &LossAt, n: &Nodes, whole: bool) -> (Vec<f64>, Vec<f64>
 
 /// Largest difference of two gradients, relative to the sum of their terms' sizes.
 fn distance(a: &(Vec<f64>, Vec<f64>), b: &(Vec<f64>, Vec<f64>)) -> f64 {
-    (0..a.0.len()).map(|i| (a.0[i] - b.0[i]).abs() / (a.1[i] + b.1[i])).fold(0.0, f64::max)
+    (0..a.0.len()).map(|i| (a.0[i] - b.0[i]).abs() / (a.1[i] + b.1[i])).collect::<Worst>().value()
 }
 
 const TIMES: [f64; 5] = [1e-5, 1e-3, 0.05, 0.4, 1.0];
@@ -148,17 +149,17 @@ fn same_gradient(d: &Diffusion, of_hsm: &Loss, weighting: Weighting, t: f64) -> 
 /// Tolerance: 1e-10 of the sum of the terms' sizes; sums of up to 2e5 terms, each right to some 1e-15.
 #[test]
 fn dsm_and_hsm_have_one_gradient() {
-    let mut worst: f64 = 0.0;
+    let mut worst = Worst::NONE;
     for d in with_velocity() {
         for weighting in [Weighting::Likelihood, Weighting::Score] {
             let of_hsm = Loss::new(&d, hsm(&d), Form::Score, weighting).unwrap();
             for t in if d.channels() > 2 { vec![1e-3, 0.4] } else { TIMES.to_vec() } {
-                worst = worst.max(same_gradient(&d, &of_hsm, weighting, t));
+                worst.see(same_gradient(&d, &of_hsm, weighting, t));
             }
         }
     }
     println!("worst {worst:e}");
-    assert!(worst < 1e-10, "{worst:e}");
+    assert!(worst.within(1e-10), "{worst:e}");
 }
 
 /// Catches a claim that cannot fail: HSM with the initial variance gamma for gamma M, and HSM with DSM's kernel, must both break
@@ -206,7 +207,7 @@ fn gradient_error(loss: &Loss, times: &[f64], factor: f64) -> f64 {
     let mut gradient = vec![vec![0.0; rows * dim]; m];
     let mut each = vec![0.0; rows];
     plan.value(&scale, &views(&noise), &views(&output), &mut each, &mut views_mut(&mut gradient)).unwrap();
-    let mut worst: f64 = 0.0;
+    let mut worst = Worst::NONE;
     for i in 0..m {
         for r in 0..rows * dim {
             let mut at = |shift: f64| {
@@ -217,10 +218,10 @@ fn gradient_error(loss: &Loss, times: &[f64], factor: f64) -> f64 {
                 each[r / dim] / rows as f64
             };
             let (above, below) = (at(0.5), at(-0.5));
-            worst = worst.max((above - below - factor * gradient[i][r]).abs() / (above + below));
+            worst.see((above - below - factor * gradient[i][r]).abs() / (above + below));
         }
     }
-    worst
+    worst.value()
 }
 
 /// Catches a gradient without its factor 2, with a wrong scale per row, of the wrong row or channel, or without the mean over
@@ -229,14 +230,15 @@ fn gradient_error(loss: &Loss, times: &[f64], factor: f64) -> f64 {
 #[test]
 fn gradients_are_those_of_the_values() {
     let times = [2e-2, 0.3, 0.9];
-    let (mut worst, mut planted): (f64, f64) = (0.0, f64::INFINITY);
+    let (mut worst, mut planted) = (Worst::NONE, f64::INFINITY);
     for loss in every_loss() {
-        worst = worst.max(gradient_error(&loss, &times, 1.0));
-        planted = planted.min(gradient_error(&loss, &times, 0.5));
+        worst.see(gradient_error(&loss, &times, 1.0));
+        let half = gradient_error(&loss, &times, 0.5);
+        assert!(half > 1e-3, "{half:e}");
+        planted = planted.min(half);
     }
     println!("worst {worst:e}, with half the gradient at least {planted:e}");
-    assert!(worst < 1e-13, "{worst:e}");
-    assert!(planted > 1e-3, "{planted:e}");
+    assert!(worst.within(1e-13), "{worst:e}");
 }
 
 /// Catches eps form without `ell` (or `L^-T`), or with its inverse: an output in eps form and the score it stands for have one
@@ -297,7 +299,7 @@ fn the_target_has_no_loss() {
 #[test]
 fn closed_forms_are_those_of_the_loss_that_runs() {
     let deviation = 0.7;
-    let mut worst: f64 = 0.0;
+    let mut worst = Worst::NONE;
     for loss in every_loss() {
         let d = loss.diffusion();
         let (k, m) = (d.channels(), d.noised().len());
@@ -331,13 +333,14 @@ fn closed_forms_are_those_of_the_loss_that_runs() {
                     square += n.weight[r] * value * value;
                 }
                 let (expected, variance) = moments(&loss, who, t).unwrap();
-                let error = (mean / expected - 1.0).abs().max(((square - mean * mean) / variance - 1.0).abs());
+                let error = worse((mean / expected - 1.0).abs(), ((square - mean * mean) / variance - 1.0).abs());
                 assert!(error < 1e-9, "{} {:?} {t} {who:?}: {mean} {expected} {square} {variance}", d.process().name(), loss.form());
-                worst = worst.max(error);
+                worst.see(error);
             }
         }
     }
     println!("worst {worst:e}");
+    assert!(worst.within(1e-9), "{worst:e}");
 }
 
 /// Catches times whose density is not the one returned, in either law: the density's integral is 1 up to each time that is drawn
@@ -531,7 +534,7 @@ mod recorded {
     fn recorded_losses_are_met() {
         let all = entries("loss.per_sample");
         assert_eq!(all.len(), 24);
-        let mut worst: f64 = 0.0;
+        let mut worst = Worst::NONE;
         for (e, d, a) in all {
             let objective = objective(&e, &d);
             let weighting = match e["weighting"].as_str().unwrap() {
@@ -557,11 +560,11 @@ mod recorded {
                 let size: f64 = (0..2).map(|c| (u[1][c] / variance).powi(2) + (kernel.ell * noise[1][c]).powi(2)).sum();
                 let q = at.quadratic()[0];
                 let unit = (2.0 * q * (size * value / q).sqrt() + value) * 2f64.powi(-24);
-                worst = worst.max((value - recorded).abs() / unit);
+                worst.see((value - recorded).abs() / unit);
             }
         }
         println!("worst {worst} units");
-        assert!(worst < 4.0, "{worst}");
+        assert!(worst.within(4.0), "{worst}");
     }
 
     /// Catches a likelihood weight other than the recorded `Gamma beta` (8 entries, f64): half of `b G G^T`. The objective plays no part.
@@ -590,7 +593,7 @@ mod recorded {
                 for c in 0..2 {
                     let (v, net, score) = (a["u"][i * 4 + 2 + c], a["net_output"][i * 2 + c], a["score"][i * 2 + c]);
                     let (normal, rest) = (-v / variance, -own.ell * net);
-                    let size = normal.abs().max(rest.abs());
+                    let size = worse(normal.abs(), rest.abs());
                     assert!((normal + rest - score).abs() < 1e-6 * size, "{} {t}: {} {score}", e["id"], normal + rest);
                     planted = planted.max((-v / own.cov[3] + rest - score).abs() / size);
                 }
@@ -606,7 +609,7 @@ mod recorded {
     fn recorded_predictions_of_the_data_are_met_but_for_vp() {
         let all = entries("score.x0_from_eps");
         assert_eq!(all.len(), 5);
-        let mut worst: f64 = 0.0;
+        let mut worst = Worst::NONE;
         for (e, d, a) in all {
             for (i, t) in a["t"].iter().enumerate() {
                 for c in 0..2 {
@@ -627,11 +630,11 @@ mod recorded {
                     let known = v + l[3] * score / k.ell;
                     let own = (x * l[2] - known * l[0]) / det;
                     let size = (l[3] * score / k.ell * l[0] / det).abs() + own.abs() * 1e-3;
-                    worst = worst.max((own - recorded).abs() / size);
+                    worst.see((own - recorded).abs() / size);
                 }
             }
         }
         println!("worst {worst:e}");
-        assert!(worst < 2f64.powi(-23), "{worst:e}");
+        assert!(worst.within(2f64.powi(-23)), "{worst:e}");
     }
 }

@@ -4,11 +4,11 @@
 mod support;
 
 mod batch;
+mod initial_law;
 mod likelihood;
+mod log_det;
 mod losses;
 mod mixture_orders;
-mod nn;
-mod nn_torch;
 mod oracles;
 mod orders;
 mod properties;
@@ -16,6 +16,11 @@ mod refusals;
 mod sampler;
 mod score;
 mod simd;
+
+#[cfg(feature = "nn")]
+mod nn;
+#[cfg(feature = "nn")]
+mod nn_torch;
 
 #[cfg(feature = "cli")]
 mod audit;

@@ -72,7 +72,7 @@ fn off(m: &Mistake) -> Vec<String> {
     let mut checks = orders(&s).unwrap();
     checks.extend(printed(&s, "em").unwrap());
     checks.extend(reversal("reversal", "em", &d, &data, &score).unwrap());
-    checks.iter().map(|c| c.evidence(1, None)).filter(|e| !e.holds).map(|e| e.claim.id).collect()
+    checks.iter().map(|c| c.evidence(1, None).unwrap()).filter(|e| !e.holds()).map(|e| e.claim.id).collect()
 }
 
 /// Catches claims that cannot tell these mistakes: each must break the law by the printed formulas and the weak order; those of

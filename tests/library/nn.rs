@@ -2,6 +2,7 @@
 
 use cld_sgm::nn::{Graph, Layout, Mlp, Session, UNet};
 use cld_sgm::simd::Real;
+use cld_sgm::worst::largest;
 use std::sync::Arc;
 
 /// Reproducible numbers in (-1, 1).
@@ -102,7 +103,7 @@ fn gradients_are_central_differences() {
         let layout = graph.layout().clone();
         for (i, e) in layout.entries().iter().enumerate() {
             let (numbers, grads) = (layout.read(&p, i), layout.read(&g, i));
-            let size = grads.iter().fold(0f64, |m, g| m.max(g.abs()));
+            let size = largest(&grads);
             assert!(size > 0.0, "{name}: {} has no gradient", e.name);
             for j in (0..5).map(|j| j * e.count() / 5) {
                 let mut at = |d: f64| {
@@ -116,7 +117,7 @@ fn gradients_are_central_differences() {
                 assert!((grads[j] - want).abs() <= 1e-7 * size, "{name}: {} [{j}]: {} and {want}", e.name, grads[j]);
             }
         }
-        let size = dx.iter().fold(0f64, |m, g| m.max(g.abs()));
+        let size = largest(&dx);
         for j in (0..10).map(|j| j * dx.len() / 10) {
             let x = run.x[j];
             let mut at = |d: f64| {
@@ -219,8 +220,8 @@ fn prepared_sessions_are_the_direct_ones() {
         run.output(&parameters::<f64>(graph.layout(), 6));
         let (y2, (g2, dx2)) = (run.output(&p), run.gradients(&p));
         for (a, b) in [(&y, &y2), (&g, &g2), (&dx, &dx2)] {
-            let size = a.iter().fold(0f64, |m, x| m.max(x.abs()));
-            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-12 * size), "{name}");
+            let size = largest(a);
+            assert!(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-12 * size), "{name}");
         }
         assert_eq!(y == y2, name != "wide unet", "{name}");
         run.prepared = false;

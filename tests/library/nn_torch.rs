@@ -5,6 +5,7 @@ use cld_sgm::nn::graph::{Id, With};
 use cld_sgm::nn::{Builder, Graph, Session, UNet};
 use cld_sgm::simd::pointwise::{AdamStep, adam, sum_of_squares};
 use cld_sgm::simd::{Real, Set, matrix};
+use cld_sgm::worst::{Worst, is_worse, largest, worse};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -49,9 +50,8 @@ impl Recorded {
 /// The largest difference over the largest number.
 fn off<T: Real>(got: &[T], want: &[f64]) -> f64 {
     assert_eq!(got.len(), want.len());
-    let size = want.iter().fold(0f64, |m, w| m.max(w.abs()));
-    let worst = got.iter().zip(want).map(|(g, w)| (g.f64() - w).abs()).fold(0f64, |m, d| if d <= m { m } else { d });
-    worst / size
+    let worst: Worst = got.iter().zip(want).map(|(g, w)| (g.f64() - w).abs()).collect();
+    worst.value() / largest(want)
 }
 
 /// A graph against a record: parameters are called `own` in the graph and `{case}param.`, `{case}grad.` in the record. Returns how far the
@@ -83,7 +83,7 @@ fn compare<T: Real>(graph: Graph<T>, record: &Recorded, case: &str, own: &str, i
             // of the larger ones every fifth number is recorded
             None => off(&got.into_iter().step_by(5).collect::<Vec<_>>(), &record.of::<f64>(&format!("{case}grad5.{name}"))),
         };
-        if !(d <= worst.0) {
+        if is_worse(d, worst.0) {
             worst = (d, name.clone());
         }
     }
@@ -224,7 +224,7 @@ fn softmax_and_silu_are_those_of_pytorch() {
         for (got, name) in [(y, "silu.y"), (dx, "silu.grad.x")] {
             let want = record.of::<f64>(name);
             // each number for itself: the largest is 200
-            let d = got.iter().zip(&want).map(|(g, w)| (g.f64() - w).abs() / w.abs().max(1.0)).fold(0.0, f64::max);
+            let d = got.iter().zip(&want).map(|(g, w)| (g.f64() - w).abs() / worse(w.abs(), 1.0)).collect::<Worst>().value();
             assert!(d <= bound, "{name}: {d:e}");
         }
     }

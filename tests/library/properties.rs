@@ -53,6 +53,7 @@ use cld_sgm::process::{
 };
 use cld_sgm::schedule::{Schedule, Span};
 use cld_sgm::small::Mat;
+use cld_sgm::worst::worse;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::cell::Cell;
@@ -103,6 +104,9 @@ impl AnyProcess for Planted {
     }
     fn mass(&self) -> f64 {
         self.0.mass()
+    }
+    fn initial(&self, gamma: f64) -> Vec<f64> {
+        self.0.initial(gamma)
     }
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
         (self.1)(&*self.0, on, gamma)
@@ -326,7 +330,7 @@ fn factors_of(v: &KernelValues, accuracy: f64) -> Check {
     product("inverse times covariance", &v.inv, &v.cov, &one, &mixed)?;
     let squares = |l: &[f64]| (0..k).map(|i| l[i * (k + 1)] * l[i * (k + 1)]).product::<f64>();
     close("determinant", &[squares(&v.chol_lower), squares(&v.chol_upper)], &[v.det; 2], &[v.det; 2], 2.0 * k as f64 * tolerance)?;
-    close("log-determinant", &[v.logdet], &[v.det.ln()], &[v.logdet.abs().max(1.0)], 8.0 * ULP)?;
+    close("log-determinant", &[v.logdet], &[v.det.ln()], &[worse(v.logdet.abs(), 1.0)], 8.0 * ULP)?;
     let last = k * k - 1;
     close("ell", &[v.ell], &[v.inverse_transpose_lower[last]], &[v.ell], tolerance)?;
     close("ell is the precision's root", &[v.ell * v.ell], &[v.inv[last]], &[v.inv[last]], tolerance)?;
@@ -354,7 +358,7 @@ fn factors(p: &dyn AnyProcess, c: &Case) -> Check {
                     // Drawn drifts may grow: late on, S is nearly singular and its root, from a Cholesky factor in double
                     // words, is off by 1e-31 times the condition
                     let k = v.k;
-                    let condition = (0..k).map(|i| v.cov[i * (k + 1)] * v.inv[i * (k + 1)]).fold(0.0, f64::max);
+                    let condition = (0..k).map(|i| v.cov[i * (k + 1)] * v.inv[i * (k + 1)]).fold(0.0, worse);
                     let grown = if c.name == "custom" { 1e-31 * condition } else { 0.0 };
                     factors_of(&v, c.accuracy() + grown)?
                 }
@@ -441,7 +445,7 @@ fn series(p: &dyn AnyProcess, gamma: f64) -> Vec<Vec<f64>> {
 /// variance with a constant added, Gamma for 2 Gamma, a coupling with a wrong power of M, gamma applied to x.
 fn small_time(p: &dyn AnyProcess, c: &Case) -> Check {
     let k = p.channels();
-    let tau = 1e-9 / rate(p).max(1.0);
+    let tau = 1e-9 / worse(rate(p), 1.0);
     let at = |tau: f64, gamma| p.moments(Span::from_zero(tau).unwrap(), gamma);
     for gamma in [0.0, c.gamma] {
         let table = match c.name {
@@ -705,7 +709,7 @@ fn conversions_of<const K: usize>(m: &AnyMoments, c: &Case) -> Check {
     let u: [f64; K] = std::array::from_fn(|i| mean[(i, 0)] * u0[0] + (0..=i).map(|j| l[(i, j)] * eps[j]).sum::<f64>());
     // forming u and taking its mean off again loses |Phi u0| / L_ii, and the triangular solves multiply that by |L^-1||L|
     let loss = (0..K).map(|i| (mean[(i, 0)] * u0[0]).abs() / l[(i, i)] + (0..=i).map(|j| (l[(i, j)] / l[(i, i)]).abs() * 3.0).sum::<f64>());
-    let loss = loss.fold(1.0, f64::max);
+    let loss = loss.fold(1.0, worse);
     let amplify = (0..K).map(|i| (0..=i).map(|j| (l[(i, j)] / l[(i, i)]).abs()).sum::<f64>()).product::<f64>();
     let back = kernel.eps_from_x0(u, u0);
     close("eps from x0", &back, &eps, &[1.0; K], 16.0 * ULP * loss * amplify)?;
@@ -746,7 +750,7 @@ fn conversions_of<const K: usize>(m: &AnyMoments, c: &Case) -> Check {
     if K <= 2 && r2 < 0.999 {
         let det = if K == 1 { cov[(0, 0)] } else { cov[(0, 0)] * cov[(K - 1, K - 1)] - cov[(0, K - 1)] * cov[(K - 1, 0)] };
         let want = -0.5 * (K as f64 * std::f64::consts::TAU.ln() + det.ln());
-        close("mode", &[kernel.log_density(zero, zero)], &[want], &[want.abs().max(1.0) + slack], 8.0 * c.accuracy() + 16.0 * ULP)?;
+        close("mode", &[kernel.log_density(zero, zero)], &[want], &[worse(want.abs(), 1.0) + slack], 8.0 * c.accuracy() + 16.0 * ULP)?;
         // the trapezoidal rule on a Gaussian, step 1/2 and reach 9 deviations: error e^-(2 pi^2 / h^2) = 1e-34
         let (sx, b) = (cov[(0, 0)].sqrt(), cov[(0, K - 1)] / cov[(0, 0)]);
         let sv = if K == 1 { 1.0 } else { (det / cov[(0, 0)]).sqrt() };

@@ -9,6 +9,7 @@ use cld_sgm::process::{
 };
 use cld_sgm::schedule::{Schedule, Span};
 use cld_sgm::small::Mat;
+use cld_sgm::worst::largest;
 use ndarray::Array2;
 use std::fmt::{Debug, Display};
 
@@ -227,7 +228,7 @@ fn allowed_ends_give_finite_moments() {
     fn finite<const K: usize>(name: &str, p: &impl LinearSde<K>) {
         for tau in [0.0, 1e-300, 1e-100, 1e-12, 1e-3, 1.0, 1e3, 1e9, 1e15] {
             // doubling is for |F| tau up to 1e8
-            let size = p.drift().0.iter().flatten().fold(0.0f64, |a, x| a.max(x.abs()));
+            let size = largest(p.drift().0.iter().flatten());
             for gamma in [0.0, 1.0, 1e6] {
                 let m = p.moments(Span::from_zero(tau).unwrap(), gamma);
                 let all = [m.mean.0, m.cov.0].concat().concat();

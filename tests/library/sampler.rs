@@ -3,6 +3,7 @@
 use cld_sgm::sampler::law::run_law;
 use cld_sgm::sampler::{Denoise, Grid, Stepper, entry};
 use cld_sgm::score::Gaussian;
+use cld_sgm::worst::{Worst, worse};
 use cld_sgm::{Cld, Diffusion, Schedule};
 use serde_json::Value as Json;
 
@@ -21,11 +22,11 @@ enum Mistake {
 }
 
 /// The largest error of the table's laws that `choose` chooses, relative to the law's size, and how many these are.
-fn worst(mistake: Mistake, choose: impl Fn(&Json) -> bool) -> (f64, usize) {
+fn worst(mistake: Mistake, choose: impl Fn(&Json) -> bool) -> (Worst, usize) {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/truth/sampler_laws.json")).unwrap();
     let table: Json = serde_json::from_str(&text).unwrap();
     let eps = 1e-3;
-    let (mut worst, mut count): (f64, usize) = (0.0, 0);
+    let (mut worst, mut count) = (Worst::NONE, 0);
     for law in table["laws"].as_array().unwrap().iter().filter(|l| choose(l)) {
         count += 1;
         let (b0, b1) = (number(&law["schedule"]["b0"]), number(&law["schedule"]["b1"]));
@@ -51,11 +52,11 @@ fn worst(mistake: Mistake, choose: impl Fn(&Json) -> bool) -> (f64, usize) {
         }
         let variance = if mistake == Mistake::UnitPrior { 1.0 } else { mass };
         let (mean, cov) = run_law(&runs, 2, &score).unwrap().moments(&[0.0, 0.0], &[1.0, 0.0, 0.0, variance]);
-        let size = (0..4).map(|i| number(&law["cov"][i / 2][i % 2]).abs()).fold(1.0, f64::max);
+        let size = (0..4).map(|i| number(&law["cov"][i / 2][i % 2]).abs()).fold(1.0, worse);
         for i in 0..2 {
-            worst = worst.max((mean[i] - number(&law["mean"][i])).abs() / size.sqrt());
+            worst.see((mean[i] - number(&law["mean"][i])).abs() / size.sqrt());
             for j in 0..2 {
-                worst = worst.max((cov[2 * i + j] - number(&law["cov"][i][j])).abs() / size);
+                worst.see((cov[2 * i + j] - number(&law["cov"][i][j])).abs() / size);
             }
         }
     }
@@ -70,7 +71,7 @@ fn laws_are_those_of_the_table() {
     let (worst, count) = worst(Mistake::None, |_| true);
     println!("worst {worst:e}");
     assert_eq!(count, 240);
-    assert!(worst < 1e-11, "{worst:e}");
+    assert!(worst.within(1e-11), "{worst:e}");
 }
 
 /// Catches a check that could not see a denoising step with noise, or a prior velocity of variance 1 for M: each planted, each far
@@ -78,7 +79,7 @@ fn laws_are_those_of_the_table() {
 #[test]
 fn mistakes_at_the_ends_break_the_table() {
     let (noisy, count) = worst(Mistake::NoisyDenoise, |l| l["denoise"] == true);
-    assert!(count == 120 && noisy > 1e-5, "{count} {noisy:e}");
+    assert!(count == 120 && noisy.value() > 1e-5, "{count} {noisy:e}");
     let (unit, _) = worst(Mistake::UnitPrior, |l| l["n_steps"] == 10);
-    assert!(unit > 1e-5, "{unit:e}");
+    assert!(unit.value() > 1e-5, "{unit:e}");
 }

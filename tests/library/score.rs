@@ -4,6 +4,7 @@ use crate::support::on_every_set;
 use cld_sgm::data::{Component, Mixture, entry};
 use cld_sgm::dd::Dd;
 use cld_sgm::score::{MixtureScore, Score};
+use cld_sgm::worst::{Worst, largest, worse};
 use cld_sgm::{Cld, CldPosition, Diffusion, Langevin, Psld, Schedule, SubVp, Ve, Vp};
 use serde_json::Value as Json;
 
@@ -39,7 +40,7 @@ fn mixture_is_that_of_the_table() {
     let s = Schedule::linear(number(&table["schedule"]["b0"]), number(&table["schedule"]["b1"])).unwrap();
     let d = Diffusion::of(Cld::new(number(&table["params"]["mass"])).unwrap(), s, number(&table["params"]["gamma"])).unwrap();
     let score = MixtureScore::new(d, mixture);
-    let (mut worst_log, mut worst): (f64, f64) = (0.0, 0.0);
+    let (mut worst_log, mut worst) = (Worst::NONE, Worst::NONE);
     let points = table["points"].as_array().unwrap();
     assert_eq!(points.len(), 120);
     for p in points {
@@ -49,16 +50,16 @@ fn mixture_is_that_of_the_table() {
         score.joint_score(t, &slices(&u), &mut slices_mut(&mut g)).unwrap();
         score.score(t, &slices(&u), &mut slices_mut(&mut s)).unwrap();
         let want = number(&p["log_density"]);
-        worst_log = worst_log.max((log[0] - want).abs() / want.abs().max(1.0));
+        worst_log.see((log[0] - want).abs() / worse(want.abs(), 1.0));
         for (got, want) in [(&g[0], &p["score_x"]), (&g[1], &p["score_v"]), (&s[0], &p["score_v"])] {
             let want = numbers(want);
             let size = want[0].hypot(want[1]);
-            let off = (got[0] - want[0]).abs().max((got[1] - want[1]).abs()) / size;
-            worst = worst.max(off);
+            let off = worse((got[0] - want[0]).abs(), (got[1] - want[1]).abs()) / size;
+            worst.see(off);
         }
     }
     println!("log-density {worst_log:e}, score {worst:e}");
-    assert!(worst_log < 1e-12 && worst < 1e-12, "log-density {worst_log:e}, score {worst:e}");
+    assert!(worst_log.within(1e-12) && worst.within(1e-12), "log-density {worst_log:e}, score {worst:e}");
 }
 
 /// The joint law of (channels, coordinates) in 106 bits: covariances built in full, from the generic route by doubling, and
@@ -152,7 +153,7 @@ fn three() -> Mixture {
 fn points(diffusion: &Diffusion, mixture: &Mixture, t: f64, rows: usize) -> Vec<Vec<f64>> {
     let (k, d) = (diffusion.channels(), mixture.dim());
     let kernel = diffusion.kernel(t).unwrap();
-    let x = mixture.sample(3, rows);
+    let x = mixture.sample(3, rows).unwrap();
     let wave = |n: usize, a: usize| 1.7 * (1.3 * n as f64 + 2.1 * a as f64).sin();
     (0..k)
         .map(|a| {
@@ -168,7 +169,7 @@ fn points(diffusion: &Diffusion, mixture: &Mixture, t: f64, rows: usize) -> Vec<
 /// dense log-density (four points, step 1e-6: error h^4 f^(5) / 30 and 1e-30 / h): 1e-12 of the sums of the terms' sizes.
 #[test]
 fn every_process_agrees_with_the_dense_law() {
-    let mut worst = [0.0f64; 5];
+    let mut worst = [Worst::NONE; 5];
     for (name, diffusion) in diffusions() {
         for mixture in [three(), (entry("mixture").unwrap().build)().unwrap()] {
             for t in [0.02, 0.3, 1.0] {
@@ -191,15 +192,15 @@ fn every_process_agrees_with_the_dense_law() {
                     let point: Vec<Dd> = (0..k * d).map(|n| Dd::from(u[n / d][r * d + n % d])).collect();
                     let (want_log, want) = dense.at(&point);
                     let place = format!("{name}, dim {d}, t = {t}, row {r}");
-                    let off = (Dd::from(log[r]) - want_log).to_f64().abs() / want_log.hi.abs().max(1.0);
-                    worst[0] = worst[0].max(off);
+                    let off = (Dd::from(log[r]) - want_log).to_f64().abs() / worse(want_log.hi.abs(), 1.0);
+                    worst[0].see(off);
                     assert!(off < 1e-12, "{place}: log-density off by {off:e}");
                     // gradient and its shape
                     for a in 0..k {
-                        let size = (0..d).map(|i| want[a * d + i].hi.abs()).fold(0.0, f64::max);
+                        let size = (0..d).map(|i| want[a * d + i].hi.abs()).fold(0.0, worse);
                         for i in 0..d {
                             let off = (Dd::from(g[a][r * d + i]) - want[a * d + i]).to_f64().abs() / size;
-                            worst[1] = worst[1].max(off);
+                            worst[1].see(off);
                             assert!(off < 1e-12, "{place}: channel {a} off by {off:e} of {size:e}");
                             if let Some(n) = noised.iter().position(|c| *c == a) {
                                 assert!((s[n][r * d + i] - g[a][r * d + i]).abs() <= 1e-15 * size, "{place}: score is not the joint one");
@@ -221,12 +222,12 @@ fn every_process_agrees_with_the_dense_law() {
                     let terms = || direction.iter().enumerate().map(|(n, w)| w * g[n / d][r * d + n % d]);
                     let (along, length) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
                     let off = (slope - along).abs() / length;
-                    worst[4] = worst[4].max(off);
+                    worst[4].see(off);
                     assert!(off < 1e-12, "{place}: the score is not the log-density's gradient, off by {off:e}");
-                    let size = want_product.iter().map(|x| x.abs()).fold(0.0, f64::max);
+                    let size = largest(&want_product);
                     for n in 0..k * d {
                         let off = (product[n / d][r * d + n % d] - want_product[n]).abs() / size;
-                        worst[2] = worst[2].max(off);
+                        worst[2].see(off);
                         assert!(off < 1e-12, "{place}: Hessian product {n} off by {off:e}");
                     }
                     for (n, &a) in noised.iter().enumerate() {
@@ -238,7 +239,7 @@ fn every_process_agrees_with_the_dense_law() {
                             want_trace[1] += x.abs();
                         }
                         let off = (trace[n][r] - want_trace[0]).abs() / want_trace[1];
-                        worst[3] = worst[3].max(off);
+                        worst[3].see(off);
                         assert!(off < 1e-12, "{place}: trace of channel {a} off by {off:e}");
                     }
                 }
@@ -246,6 +247,7 @@ fn every_process_agrees_with_the_dense_law() {
         }
     }
     println!("log-density, score, Hessian product, trace, slope: {worst:?}");
+    assert!(worst.iter().all(|w| w.within(1e-12)), "something was not compared: {worst:?}");
 }
 
 /// Catches lanes that depend on each other, a tail that is lost, and an instruction set with other bits: batches of 1 to 200 rows

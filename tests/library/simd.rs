@@ -3,6 +3,7 @@
 use cld_sgm::simd::normal::{normal_pair, normals_on, threefry};
 use cld_sgm::simd::{Set, Steps, sde};
 use cld_sgm::small::Mat;
+use cld_sgm::worst::Worst;
 
 fn sets() -> Vec<Set> {
     let all: Vec<Set> = Set::ALL.into_iter().filter(|s| s.available()).collect();
@@ -33,15 +34,15 @@ fn normals_are_box_and_mullers() {
     let (key, n) = ([3, 5], 200_000);
     let (mut a, mut b) = (vec![0.0; n], vec![0.0; n]);
     normals_on(Set::current(), key, 0, 9, [&mut a, &mut b]);
-    let mut worst: f64 = 0.0;
+    let mut worst = Worst::NONE;
     for i in 0..n {
         let want = normal_pair(threefry([i as u64, 9], key));
         for (got, want) in [(a[i], want[0]), (b[i], want[1])] {
-            worst = worst.max(((got - want) / want).abs());
+            worst.see(((got - want) / want).abs());
         }
     }
     // ln: s rounded 3 times, series 2; square root halves it; sine: 4 roundings; product 1. The angle near 0 is exact in both.
-    assert!(worst < 12.0 * f64::EPSILON / 2.0, "worst relative error {worst:e}");
+    assert!(worst.within(12.0 * f64::EPSILON / 2.0), "worst relative error {worst:e}");
 }
 
 /// Catches a wrong matrix product, draw number or pair: against a loop over plain numbers, for 1, 2 and 3 draws per step,
@@ -120,7 +121,7 @@ fn single_precision_normals() {
     }
     let (first, n) = ((1 << 32) - 1000, 100_000);
     let all = draw(Set::current(), first, n);
-    let mut worst: f64 = 0.0;
+    let mut worst = Worst::NONE;
     for i in 0..n {
         let path = first + i as u64;
         let [a, b, c, d] = threefry4([path as u32, (path >> 32) as u32, 7, 0], key);
@@ -131,11 +132,11 @@ fn single_precision_normals() {
                 // u is rounded to 24 bits, an error of up to 2^-25 in u; near 1 that is one of 2^-24 in R^2 = -2 ln u, relative
                 // to R half of 2^-24/R^2. The rest: some ten roundings of 6e-8.
                 let allowed = f64::from(w.abs()) * (1e-6 + 6e-8 / square);
-                worst = worst.max(f64::from((all[2 * pair + j][i] - w).abs()) / allowed);
+                worst.see(f64::from((all[2 * pair + j][i] - w).abs()) / allowed);
             }
         }
     }
-    assert!(worst < 1.0, "worst error {worst} of what is allowed");
+    assert!(worst.within(1.0), "worst error {worst} of what is allowed");
 }
 
 /// Single-precision paths are the plain recursion: against numbers in f64, for 1 and 2 draws per step and odd first draws.

@@ -16,6 +16,7 @@ use cld_sgm::train::model::{Model, Net, Probed, Probes};
 use cld_sgm::train::source::Toy;
 use cld_sgm::train::step::Plan;
 use cld_sgm::train::{Source, State, Trainer};
+use cld_sgm::worst::{largest, worse};
 use std::sync::Arc;
 
 /// Reproducible numbers in (-1, 1).
@@ -161,7 +162,7 @@ fn scores_are_those_of_the_network_in_f64() {
             for r in 0..n * dim {
                 let o: Vec<f64> = o.iter().map(|c| c[r]).collect();
                 for (want, got) in s.scores(t, u[k - 1][r], &o).iter().zip(&got) {
-                    (error, size) = (error.max((want - got[r]).abs()), size.max(want.abs()));
+                    (error, size) = (worse(error, (want - got[r]).abs()), worse(size, want.abs()));
                 }
             }
             assert!(error < 1e-5 * size && size > 0.1, "{} at {t}: {error:e} of {size}", s.name);
@@ -272,7 +273,7 @@ fn probes_average_to_the_trace() {
     let all = divergence(&model, 1, Probes::Signs(1), m, probes, t, &many).swap_remove(0);
     assert_eq!(all, divergence(&model, 1, Probes::Signs(1), m, probes, t, &many)[0]);
     let exact = divergence(&model, 1, Probes::Exact, m, 1, t, &u)[0][0];
-    assert!((exact - trace).abs() < 1e-5 * j.iter().map(|x| x.abs()).fold(0.0, f64::max) * dim as f64, "{exact} is not {trace}");
+    assert!((exact - trace).abs() < 1e-5 * largest(&j) * dim as f64, "{exact} is not {trace}");
     // the second probe of a row is another one: the mean of both has half the variance
     let two = divergence(&model, 1, Probes::Signs(2), m, probes, t, &many).swap_remove(0);
     let apart: f64 = two.iter().zip(&all).map(|(two, one)| (2.0 * two - 2.0 * one) * (one - trace)).sum::<f64>() / probes as f64;

@@ -3,6 +3,7 @@
 
 use cld_sgm::process::AnyProcess;
 use cld_sgm::simd::Set;
+use cld_sgm::worst::{within, worse};
 use std::sync::{Mutex, PoisonError};
 
 /// The set in use is one for the whole program: tests that force one take turns. (Those beside them see another set, and the same bits.)
@@ -61,7 +62,7 @@ pub fn spread(s: &[f64], k: usize) -> Vec<f64> {
 pub fn rate(p: &dyn AnyProcess) -> f64 {
     let (k, f) = (p.channels(), p.drift());
     let d = deviations(p);
-    (0..k).map(|i| (0..k).map(|j| f[i * k + j].abs() * d[j] / d[i]).sum::<f64>()).fold(0.0, f64::max)
+    (0..k).map(|i| (0..k).map(|j| f[i * k + j].abs() * d[j] / d[i]).sum::<f64>()).fold(0.0, worse)
 }
 
 /// Stationary standard deviations; ones where there is no stationary law.
@@ -75,15 +76,17 @@ pub fn deviations(p: &dyn AnyProcess) -> Vec<f64> {
 pub fn mean_scale(p: &dyn AnyProcess, phi: &[f64], tau: f64) -> Vec<f64> {
     let (k, d, x) = (p.channels(), deviations(p), (rate(p) * tau).min(1.0));
     let unit = |e: usize| d[e / k] / d[e % k];
-    let most = (0..k * k).map(|e| phi[e].abs() / unit(e)).fold(0.0, f64::max);
-    (0..k * k).map(|e| phi[e].abs().max(most * x.powi((e / k).abs_diff(e % k) as i32) * unit(e))).collect()
+    let most = (0..k * k).map(|e| phi[e].abs() / unit(e)).fold(0.0, worse);
+    (0..k * k).map(|e| worse(phi[e].abs(), most * x.powi((e / k).abs_diff(e % k) as i32) * unit(e))).collect()
 }
 
 /// `got` = `want` to `tolerance`, entry by entry, in units of `scale`. The floor is where products underflow.
 pub fn close(what: &str, got: &[f64], want: &[f64], scale: &[f64], tolerance: f64) -> Result<(), String> {
-    assert!(got.len() == want.len() && got.len() == scale.len());
+    if got.is_empty() || got.len() != want.len() || got.len() != scale.len() {
+        return Err(format!("{what}: {} numbers for {}, scales of {}", got.len(), want.len(), scale.len()));
+    }
     for (i, ((g, w), s)) in got.iter().zip(want).zip(scale).enumerate() {
-        if !((g - w).abs() <= tolerance * s + 1e-290) {
+        if !within((g - w).abs(), tolerance * s + 1e-290) {
             return Err(format!("{what}: entry {i}: {g:e} for {w:e}, off by {:.2e} of {s:e}, allowed {tolerance:.2e}", (g - w).abs() / s));
         }
     }

@@ -1,8 +1,8 @@
 //! Claims about likelihoods: the flow against exact densities of a mixture, probes, bounds on velocities, entropies and bits.
 
 use super::sampler::{Case, cases};
-use crate::audit::check::{Check, Law, Near, Part, Sampled};
-use crate::audit::claim::Method;
+use crate::audit::check::{Check, Law, Near, Part, Points, Sampled};
+use crate::audit::claim::{Claim, Method};
 use crate::data::mixture::{Component, Mixture};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
@@ -10,6 +10,10 @@ use crate::kernel::Objective;
 use crate::likelihood::{Divergence, Likelihood, Probe, Terminal, Trace, bits_per_dimension, dequantise};
 use crate::score::{Gaussian, MixtureScore, Score};
 use crate::truth::predict::CHANNELS;
+use crate::worst::{distances, largest};
+
+/// Where velocities have the law they start with.
+const NEAR: f64 = 1e-9;
 
 /// Where flows begin.
 const EPS: f64 = 1e-2;
@@ -122,6 +126,7 @@ pub(super) fn start(d: &Diffusion, dim: usize) -> Vec<Vec<f64>> {
 
 /// A row for each number, held against another absolutely: in nats.
 fn nats(found: &[f64], expected: &[f64], tolerance: f64) -> Vec<Near> {
+    assert_eq!(found.len(), expected.len(), "rows");
     let near = |(i, (f, e)): (usize, (&f64, &f64))| Near { at: i as f64, found: *f, expected: *e, tolerance, unit: 1.0 };
     found.iter().zip(expected).enumerate().map(near).collect()
 }
@@ -136,36 +141,55 @@ fn flow(d: &Diffusion, dim: usize, tolerance: f64, data: &Dense<'_>, trace: &Tra
     Ok(joint.values.iter().map(|e| e.value).collect())
 }
 
+/// A claim of an identity about one case; `name` is its entry.
+fn identity(case: &Case, name: &str, formula: &str, says: String, reason: &str) -> Claim {
+    Claim::new(&format!("likelihood.{}/{name}", case.name), formula, Method::Identity, says, reason)
+}
+
+/// A claim by sampling about one case.
+fn sampled(case: &Case, name: &str, formula: &str, says: String) -> Claim {
+    Claim::new(&format!("likelihood.{}/{name}", case.name), formula, Method::Sampled, says, "")
+}
+
+fn flow_claims(case: &Case) -> Vec<Claim> {
+    let about = &case.about;
+    let reason = "1e-6: 1e-10 a step, some hundreds of steps, and what a flow makes of it";
+    let says =
+        |what: &str| format!("log-density of rows of a {what} in two dimensions by the flow, {about}, is the exact one of a dense law");
+    let mut all = vec![
+        identity(case, "joint", "likelihood.joint", says("mixture"), reason),
+        identity(case, "gaussian", "likelihood.gaussian_divergence", says("Gaussian"), reason),
+    ];
+    for channel in &CHANNELS[..case.diffusion.channels()] {
+        let says = format!("{channel} of the flow from {EPS} to 1 and back, {about}, is where it was");
+        let reason = "1e-7: 1e-11 a step, and the growth of errors on the way back";
+        all.push(identity(case, &format!("back.{channel}"), "likelihood.flow", says, reason));
+    }
+    all
+}
+
 /// The flow against densities; there and back.
-fn flows(case: &Case, all: &mut Vec<Check>) -> Result<()> {
-    let (d, about, name) = (&case.diffusion, &case.about, format!("likelihood.{}", case.name));
+fn flows(case: &Case) -> Result<Vec<Check>> {
+    let d = &case.diffusion;
     let data = mixture(2)?;
     let (dense, score, u) = (Dense { diffusion: d, mixture: &data }, MixtureScore::new(d.clone(), data.clone()), start(d, 2));
     let exact = dense.log_density(EPS, &views(&u))?;
     let found = flow(d, 2, 1e-10, &dense, &Trace::Exact(&score), &u)?;
-    let reason = "1e-6: 1e-10 a step, some hundreds of steps, and what a flow makes of it";
-    let says = format!("log-density of rows of a mixture in two dimensions by the flow, {about}, is the exact one of a dense law");
-    all.push(Check::near(&format!("{name}/joint"), "likelihood.joint", Method::Identity, says, reason, nats(&found, &exact, 1e-6)));
+    let mut all = vec![nats(&found, &exact, 1e-6)];
 
     let single = Mixture::new(vec![Component::round(1.0, vec![0.4, 0.4], DEVIATION)])?;
     let (dense, gaussian) = (Dense { diffusion: d, mixture: &single }, Gaussian::new(d.clone(), 0.4, DEVIATION)?);
     let found = flow(d, 2, 1e-10, &dense, &Trace::Exact(&gaussian), &u)?;
-    let points = nats(&found, &dense.log_density(EPS, &views(&u))?, 1e-6);
-    let says = format!("log-density of rows of a Gaussian in two dimensions by the flow, {about}, is the exact one of a dense law");
-    all.push(Check::near(&format!("{name}/gaussian"), "likelihood.gaussian_divergence", Method::Identity, says, reason, points));
+    all.push(nats(&found, &dense.log_density(EPS, &views(&u))?, 1e-6));
 
     let l = Likelihood::new(d, 2, EPS, 1e-11, Terminal::Prior)?;
     let (end, _) = l.flow(&score, &views(&u), EPS, 1.0)?;
     let (back, _) = l.flow(&score, &views(&end), 1.0, EPS)?;
-    for (c, (b, u)) in back.iter().zip(&u).enumerate() {
-        let unit = u.iter().fold(0.0, |a: f64, x| a.max(x.abs()));
-        let near = b.iter().zip(u).map(|(b, u)| Near { at: EPS, found: *b, expected: *u, tolerance: 1e-7 * unit, unit });
-        let says = format!("{} of the flow from {EPS} to 1 and back, {about}, is where it was", CHANNELS[c]);
-        let reason = "1e-7: 1e-11 a step, and the growth of errors on the way back";
-        let id = format!("{name}/back.{}", CHANNELS[c]);
-        all.push(Check::near(&id, "likelihood.flow", Method::Identity, says, reason, near.collect()));
+    for (b, u) in back.iter().zip(&u) {
+        let unit = largest(u);
+        all.push(b.iter().zip(u).map(|(b, u)| Near { at: EPS, found: *b, expected: *u, tolerance: 1e-7 * unit, unit }).collect());
     }
-    Ok(())
+    Check::all(flow_claims(case), all.into_iter().map(Points::Near).collect())
 }
 
 /// Whether one channel is noised, for which what a probe of signs finds is known.
@@ -173,44 +197,71 @@ fn one_noised(case: &Case) -> bool {
     case.diffusion.noised().len() == 1
 }
 
+fn probe_claims(case: &Case) -> Vec<Claim> {
+    let (about, formula) = (&case.about, "likelihood.hutchinson");
+    let reason = "1e-6: differences right to 1e-10, steps to 1e-9";
+    let one = format!("log-density by one probe of signs in one dimension, where it is exact, {about}, is that of a dense law");
+    let two = format!("error of one probe of signs in two dimensions, {about}, is the cross term of the Hessian along the flow");
+    let mut all = vec![identity(case, "probe.1", formula, one, reason), identity(case, "probe.2", formula, two, reason)];
+    for i in 0..ROWS {
+        let says = format!("log-density of row {i} by {PROBES} probes of signs in two dimensions, {about}, against a dense law");
+        all.push(sampled(case, &format!("probes.{i}"), formula, says));
+    }
+    all
+}
+
 /// Probes of signs: exact in one dimension; in two, off by the cross term, one sign or the other, so that the mean of many is a
 /// binomial of known standard error, with tails below the normal law's.
-fn probes(case: &Case, seed: u64, all: &mut Vec<Check>) -> Result<()> {
-    let (d, about, name) = (&case.diffusion, &case.about, format!("likelihood.{}", case.name));
+fn probes(case: &Case, seed: u64) -> Result<Vec<Check>> {
+    let d = &case.diffusion;
     let (one, u) = (mixture(1)?, start(d, 1));
     let (dense, score) = (Dense { diffusion: d, mixture: &one }, MixtureScore::new(d.clone(), one.clone()));
     let signs = |score, probes| Trace::Hutchinson { score, probes, law: Probe::Rademacher, seed };
     let found = flow(d, 1, 1e-9, &dense, &signs(&score, 1), &u)?;
-    let says = format!("log-density by one probe of signs in one dimension, where it is exact, {about}, is that of a dense law");
-    let reason = "1e-6: differences right to 1e-10, steps to 1e-9";
-    let points = nats(&found, &dense.log_density(EPS, &views(&u))?, 1e-6);
-    all.push(Check::near(&format!("{name}/probe.1"), "likelihood.hutchinson", Method::Identity, says, reason, points));
+    let mut all = vec![Points::Near(nats(&found, &dense.log_density(EPS, &views(&u))?, 1e-6))];
 
     let (two, u) = (mixture(2)?, start(d, 2));
     let (dense, score) = (Dense { diffusion: d, mixture: &two }, MixtureScore::new(d.clone(), two.clone()));
     let exact = dense.log_density(EPS, &views(&u))?;
     let cross = flow(d, 2, 1e-9, &dense, &Trace::Exact(&Signs(&score, 1.0)), &u)?;
-    let cross: Vec<f64> = cross.iter().zip(&exact).map(|(a, b)| (a - b).abs()).collect();
+    let cross: Vec<f64> = distances(&cross, &exact).collect();
     let found = flow(d, 2, 1e-9, &dense, &signs(&score, 1), &u)?;
-    let found: Vec<f64> = found.iter().zip(&exact).map(|(a, b)| (a - b).abs()).collect();
-    let says = format!("error of one probe of signs in two dimensions, {about}, is the cross term of the Hessian along the flow");
-    let points = nats(&found, &cross, 1e-6);
-    all.push(Check::near(&format!("{name}/probe.2"), "likelihood.hutchinson", Method::Identity, says, reason, points));
+    let found: Vec<f64> = distances(&found, &exact).collect();
+    all.push(Points::Near(nats(&found, &cross, 1e-6)));
 
     let found = flow(d, 2, 1e-6, &dense, &signs(&score, PROBES), &u)?;
     for (i, ((found, expected), cross)) in found.iter().zip(&exact).zip(&cross).enumerate() {
         let law = Law::Normal(cross / (PROBES as f64).sqrt());
         let p = Sampled { at: i as f64, found: *found, expected: *expected, law, unit: 1.0 };
-        let says = format!("log-density of row {i} by {PROBES} probes of signs in two dimensions, {about}, against a dense law");
-        all.push(Check::sampled(&format!("{name}/probes.{i}"), "likelihood.hutchinson", says, vec![p]));
+        all.push(Points::Sampled(vec![p]));
     }
-    Ok(())
+    Check::all(probe_claims(case), all)
+}
+
+fn velocity_claims(case: &Case) -> Vec<Claim> {
+    let about = &case.about;
+    let says = format!("entropy of the velocities of a row of 1, 2 and 5 coordinates, {about}, is the integral of -q log q");
+    let reason = "1e-12 per coordinate: trapezoids on a Gaussian over 24 deviations";
+    let mut all = vec![identity(case, "entropy", "likelihood.velocity_entropy", says, reason)];
+    for (what, formula) in [("plain", "likelihood.velocity_bound"), ("weighted", "likelihood.weighted_bound")] {
+        let says =
+            format!("{what} bound from 8 velocities at t = {NEAR}, where velocities have the law they start with, {about}, is log p(x)");
+        let reason = "1e-6: the flow, as for the joint density; the gap is of the order of the time";
+        all.push(identity(case, &format!("bound.{what}"), formula, says, reason));
+    }
+    if case.diffusion.channels() == 2 {
+        let says = format!(
+            "variance of {VELOCITIES} velocities of 2 coordinates, read off the plain bound on log p(0) for Gaussian data, {about}, is gamma M"
+        );
+        all.push(sampled(case, "bound.drawn", "likelihood.velocity_bound", says));
+    }
+    all
 }
 
 /// Velocities: entropy by quadrature; bounds that are equalities where velocities have the law they start with; the plain bound
 /// for a Gaussian at 0, where it is a constant less a chi-square.
-fn velocities(case: &Case, seed: u64, all: &mut Vec<Check>) -> Result<()> {
-    let (d, about, name) = (&case.diffusion, &case.about, format!("likelihood.{}", case.name));
+fn velocities(case: &Case, seed: u64) -> Result<Vec<Check>> {
+    let d = &case.diffusion;
     let (k, variance) = (d.channels(), d.gamma() * d.process().mass());
     let mut points = vec![];
     for dim in [1, 2, 5] {
@@ -225,9 +276,7 @@ fn velocities(case: &Case, seed: u64, all: &mut Vec<Check>) -> Result<()> {
         let found = Likelihood::new(d, dim, EPS, 1e-6, Terminal::Prior)?.velocity_entropy()?;
         points.push(Near { at: dim as f64, found, expected, tolerance: 1e-12 * dim as f64, unit: dim as f64 });
     }
-    let says = format!("entropy of the velocities of a row of 1, 2 and 5 coordinates, {about}, is the integral of -q log q");
-    let reason = "1e-12 per coordinate: trapezoids on a Gaussian over 24 deviations";
-    all.push(Check::near(&format!("{name}/entropy"), "likelihood.velocity_entropy", Method::Identity, says, reason, points));
+    let mut all = vec![Points::Near(points)];
 
     let (data, x) = (mixture(2)?, start(d, 2).swap_remove(0));
     let (dense, score) = (Dense { diffusion: d, mixture: &data }, MixtureScore::new(d.clone(), data.clone()));
@@ -235,18 +284,11 @@ fn velocities(case: &Case, seed: u64, all: &mut Vec<Check>) -> Result<()> {
         out.copy_from_slice(&dense.log_density(1.0, u)?);
         Ok(())
     };
-    let near = 1e-9;
-    let bounds = Likelihood::new(d, 2, near, 1e-10, Terminal::Law(&law))?.velocity_bound(&Trace::Exact(&score), &x, 8, seed)?;
-    let exact = dense.log_density(near, &[&x])?;
-    for (what, formula, values) in [
-        ("plain", "likelihood.velocity_bound", bounds.iter().map(|b| b.plain.value).collect::<Vec<_>>()),
-        ("weighted", "likelihood.weighted_bound", bounds.iter().map(|b| b.weighted.value).collect()),
-    ] {
-        let says =
-            format!("{what} bound from 8 velocities at t = {near}, where velocities have the law they start with, {about}, is log p(x)");
-        let reason = "1e-6: the flow, as for the joint density; the gap is of the order of the time";
-        all.push(Check::near(&format!("{name}/bound.{what}"), formula, Method::Identity, says, reason, nats(&values, &exact, 1e-6)));
-    }
+    let bounds = Likelihood::new(d, 2, NEAR, 1e-10, Terminal::Law(&law))?.velocity_bound(&Trace::Exact(&score), &x, 8, seed)?;
+    let exact = dense.log_density(NEAR, &[&x])?;
+    let plain: Vec<f64> = bounds.iter().map(|b| b.plain.value).collect();
+    let weighted: Vec<f64> = bounds.iter().map(|b| b.weighted.value).collect();
+    all.extend([plain, weighted].map(|values| Points::Near(nats(&values, &exact, 1e-6))));
 
     if k == 2 {
         let (t, dim) = (0.05, 2);
@@ -267,15 +309,17 @@ fn velocities(case: &Case, seed: u64, all: &mut Vec<Check>) -> Result<()> {
         let n = (VELOCITIES * dim) as f64;
         let found = (bound[0].plain.value / dim as f64 - constant) / slope;
         let p = Sampled { at: t, found, expected: variance, law: Law::ChiSquared(n), unit: variance };
-        let says = format!(
-            "variance of {VELOCITIES} velocities of 2 coordinates, read off the plain bound on log p(0) for Gaussian data, {about}, is gamma M"
-        );
-        all.push(Check::sampled(&format!("{name}/bound.drawn"), "likelihood.velocity_bound", says, vec![p]));
+        all.push(Points::Sampled(vec![p]));
     }
-    Ok(())
+    Check::all(velocity_claims(case), all)
 }
 
 /// Bits of a density that is constant on each level are those of the integers.
+fn bits_claims() -> Vec<Claim> {
+    let says = "bits per dimension of 2, 5 and 256 levels, dequantised under a density that is constant on each, are those of the integers";
+    vec![Claim::new("likelihood/bits", "likelihood.bits", Method::Identity, says.into(), "1e-12: sums of 40 logarithms")]
+}
+
 fn bits(seed: u64) -> Result<Vec<Check>> {
     let mut points = vec![];
     for levels in [2u32, 5, 256] {
@@ -288,8 +332,7 @@ fn bits(seed: u64) -> Result<Vec<Check>> {
         let expected = values.iter().map(|i| -share(*i).log2()).sum::<f64>() / values.len() as f64;
         points.push(Near { at: f64::from(levels), found, expected, tolerance: 1e-12, unit: 1.0 });
     }
-    let says = "bits per dimension of 2, 5 and 256 levels, dequantised under a density that is constant on each, are those of the integers";
-    Ok(vec![Check::near("likelihood/bits", "likelihood.bits", Method::Identity, says.into(), "1e-12: sums of 40 logarithms", points)])
+    Check::all(bits_claims(), vec![Points::Near(points)])
 }
 
 /// Every claim.
@@ -297,26 +340,32 @@ fn bits(seed: u64) -> Result<Vec<Check>> {
 /// # Errors
 /// None in practice.
 pub fn parts() -> Result<Vec<Part>> {
-    let mut all = vec![Part { case: "likelihood".into(), tests: 0, run: Box::new(bits) }];
+    let mut all = vec![Part { case: "likelihood".into(), claims: bits_claims(), tests: 0, run: Box::new(bits) }];
     for case in cases()?.into_iter().filter(|c| ["cld", "psld", "order-3", "vp"].contains(&c.name)) {
         let name = format!("likelihood.{}", case.name);
         let velocity = case.diffusion.gamma() > 0.0;
         let tests = if one_noised(&case) { ROWS } else { 0 } + usize::from(velocity && case.diffusion.channels() == 2);
+        let mut claims = flow_claims(&case);
+        if one_noised(&case) {
+            claims.extend(probe_claims(&case));
+        }
+        if velocity {
+            claims.extend(velocity_claims(&case));
+        }
         // draws of their own for each process
         let own = all.len() as u64;
         let run = move |seed: u64| -> Result<Vec<Check>> {
             let seed = seed.wrapping_mul(64).wrapping_add(own);
-            let mut all = vec![];
-            flows(&case, &mut all)?;
+            let mut all = flows(&case)?;
             if one_noised(&case) {
-                probes(&case, seed, &mut all)?;
+                all.extend(probes(&case, seed)?);
             }
             if velocity {
-                velocities(&case, seed, &mut all)?;
+                all.extend(velocities(&case, seed)?);
             }
             Ok(all)
         };
-        all.push(Part { case: name, tests, run: Box::new(run) });
+        all.push(Part { case: name, claims, tests, run: Box::new(run) });
     }
     Ok(all)
 }

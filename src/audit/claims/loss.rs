@@ -4,8 +4,8 @@
 //! normal give exactly. So the loss that runs is held against closed forms without noise.
 
 use super::sampler::{Case, cases};
-use crate::audit::check::{Check, Near, Part};
-use crate::audit::claim::Method;
+use crate::audit::check::{Check, Near, Part, Points};
+use crate::audit::claim::{Claim, Method};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::kernel::{Objective, kernel_values};
@@ -103,34 +103,48 @@ fn by_stein(loss: &Loss, t: f64) -> Result<Vec<f64>> {
     Ok((0..m * (k + 1)).map(|n| (0..m).map(|l| 2.0 * q[n / (k + 1) * m + l] * missed(l, n % (k + 1))).sum()).collect())
 }
 
-/// Gradients of DSM and HSM with respect to an affine score: one number, that of explicit score matching.
-fn one_gradient(case: &Case, all: &mut Vec<Check>) -> Result<()> {
+/// A claim of an identity about one case; `name` is its entry.
+fn identity(case: &Case, name: &str, formula: &str, says: String, reason: &str) -> Claim {
+    Claim::new(&format!("loss.{}/{name}", case.name), formula, Method::Identity, says, reason)
+}
+
+fn gradient_claims(case: &Case) -> Vec<Claim> {
     let (d, k) = (&case.diffusion, case.diffusion.channels());
-    let of = |o: Objective| Loss::new(d, o, Form::Score, Weighting::Likelihood);
-    let (m, mut table) = (d.noised().len(), vec![]);
-    for t in TIMES {
-        let dsm = gradient(&of(Objective::DSM)?, t)?;
-        let hsm = if k > 1 { gradient(&of(Objective::hsm(d.gamma())?)?, t)? } else { dsm.clone() };
-        table.push((t, dsm, hsm, by_stein(&of(Objective::DSM)?, t)?));
-    }
-    for e in 0..m * (k + 1) {
+    let mut all = vec![];
+    for e in 0..d.noised().len() * (k + 1) {
         let (i, j) = (CHANNELS[d.noised()[e / (k + 1)]], if e % (k + 1) == k { "1" } else { CHANNELS[e % (k + 1)] });
         let reason = "1e-10 of the sum of the terms' sizes: quadrature that is exact, sums of up to 729 terms";
         let says = |a: &str, b: &str| {
             format!("gradient of the expected {a} with respect to the coefficient of {j} in an affine score of {i}, {}, is {b}", case.about)
         };
-        let near = |t: f64, found: f64, expected: f64, unit: f64| Near { at: t, found, expected, tolerance: 1e-10 * unit, unit };
         if k > 1 {
-            let points = table.iter().map(|(t, a, b, _)| near(*t, a.0[e], b.0[e], a.1[e])).collect();
-            let name = format!("loss.{}/dsm-hsm.{i}{j}", case.name);
-            all.push(Check::near(&name, "loss.gradient", Method::Identity, says("DSM", "HSM's"), reason, points));
+            all.push(identity(case, &format!("dsm-hsm.{i}{j}"), "loss.gradient", says("DSM", "HSM's"), reason));
         }
-        let points = table.iter().map(|(t, _, b, s)| near(*t, b.0[e], s[e], b.1[e])).collect();
-        let name = format!("loss.{}/stein.{i}{j}", case.name);
         let who = if k > 1 { "HSM" } else { "DSM" };
-        all.push(Check::near(&name, "loss.gradient", Method::Identity, says(who, "that of Stein's identity"), reason, points));
+        all.push(identity(case, &format!("stein.{i}{j}"), "loss.gradient", says(who, "that of Stein's identity"), reason));
     }
-    Ok(())
+    all
+}
+
+/// Gradients of DSM and HSM with respect to an affine score: one number, that of explicit score matching.
+fn one_gradient(case: &Case) -> Result<Vec<Check>> {
+    let (d, k) = (&case.diffusion, case.diffusion.channels());
+    let of = |o: Objective| Loss::new(d, o, Form::Score, Weighting::Likelihood);
+    let mut table = vec![];
+    for t in TIMES {
+        let dsm = gradient(&of(Objective::DSM)?, t)?;
+        let hsm = if k > 1 { gradient(&of(Objective::hsm(d.gamma())?)?, t)? } else { dsm.clone() };
+        table.push((t, dsm, hsm, by_stein(&of(Objective::DSM)?, t)?));
+    }
+    let near = |t: f64, found: f64, expected: f64, unit: f64| Near { at: t, found, expected, tolerance: 1e-10 * unit, unit };
+    let mut all = vec![];
+    for e in 0..d.noised().len() * (k + 1) {
+        if k > 1 {
+            all.push(table.iter().map(|(t, a, b, _)| near(*t, a.0[e], b.0[e], a.1[e])).collect());
+        }
+        all.push(table.iter().map(|(t, _, b, s)| near(*t, b.0[e], s[e], b.1[e])).collect());
+    }
+    Check::all(gradient_claims(case), all.into_iter().map(Points::Near).collect())
 }
 
 /// Mean and variance of the loss of one value by quadrature, for the exact score or an output 0.
@@ -159,12 +173,32 @@ fn found(loss: &Loss, t: f64, exact: bool) -> Result<(f64, f64)> {
     Ok((mean, n.weight.iter().zip(&values).map(|(w, v)| w * (v - mean) * (v - mean)).sum()))
 }
 
-/// Means and variances of the loss that runs, and its gradient against differences of its value.
-fn values(case: &Case, loss: &Loss, all: &mut Vec<Check>) -> Result<()> {
+/// Who answers, and with what.
+const ANSWERS: [(&str, &str, Option<f64>); 2] = [("exact", "the exact score", Some(DATA.1)), ("zero", "an output 0", None)];
+
+fn value_claims(case: &Case, loss: &Loss) -> Vec<Claim> {
     let (form, weighting) = (if loss.form() == Form::Eps { "eps" } else { "score" }, loss.weighting().name());
-    let name = format!("loss.{}/{}.{form}.{weighting}", case.name, loss.objective().name());
+    let name = format!("{}.{form}.{weighting}", loss.objective().name());
     let about = format!("{} in {form} form, weighting `{weighting}`, {}", loss.objective().name(), case.about);
-    for (who, deviation) in [("exact", Some(DATA.1)), ("zero", None)] {
+    let mut all = vec![];
+    for (who, output, _) in ANSWERS {
+        for what in ["mean", "variance"] {
+            let says =
+                format!("{what} of the loss of one value for {output}, {about}: what runs, by exact quadrature, against the closed form");
+            let reason = "1e-9 relative: score and target nearly agree, what is missed is down to 1e-3 of either";
+            all.push(identity(case, &format!("{name}.{who}.{what}"), "loss.constant", says, reason));
+        }
+    }
+    let says = format!("gradient of a batch with a time for each row, {about}, is the central difference of its value");
+    let reason = "1e-12 of the values: a quadratic has no truncation error";
+    all.push(identity(case, &format!("{name}.gradient"), "loss.batch", says, reason));
+    all
+}
+
+/// Means and variances of the loss that runs, and its gradient against differences of its value.
+fn values(case: &Case, loss: &Loss) -> Result<Vec<Check>> {
+    let mut all = vec![];
+    for (_, _, deviation) in ANSWERS {
         let mut points = [vec![], vec![]];
         for t in TIMES {
             let (f, e) = (found(loss, t, deviation.is_some())?, moments(loss, deviation, t)?);
@@ -172,13 +206,7 @@ fn values(case: &Case, loss: &Loss, all: &mut Vec<Check>) -> Result<()> {
                 p.push(Near { at: t, found, expected, tolerance: 1e-9 * expected, unit: expected });
             }
         }
-        for (what, points) in ["mean", "variance"].into_iter().zip(points) {
-            let output = if who == "zero" { "an output 0" } else { "the exact score" };
-            let says =
-                format!("{what} of the loss of one value for {output}, {about}: what runs, by exact quadrature, against the closed form");
-            let reason = "1e-9 relative: score and target nearly agree, what is missed is down to 1e-3 of either";
-            all.push(Check::near(&format!("{name}.{who}.{what}"), "loss.constant", Method::Identity, says, reason, points));
-        }
+        all.extend(points);
     }
     // differences of a quadratic: no truncation
     let (k, m, dim) = (loss.diffusion().channels(), loss.diffusion().noised().len(), 2);
@@ -203,14 +231,21 @@ fn values(case: &Case, loss: &Loss, all: &mut Vec<Check>) -> Result<()> {
             points.push(Near { at: *at, found: g[i][r * dim + 1], expected: above - below, tolerance: 1e-12 * unit, unit });
         }
     }
-    let says = format!("gradient of a batch with a time for each row, {about}, is the central difference of its value");
-    let reason = "1e-12 of the values: a quadratic has no truncation error";
-    all.push(Check::near(&format!("{name}.gradient"), "loss.batch", Method::Identity, says, reason, points));
-    Ok(())
+    all.push(points);
+    Check::all(value_claims(case, loss), all.into_iter().map(Points::Near).collect())
+}
+
+fn gap_claims(case: &Case) -> Vec<Claim> {
+    let says =
+        format!("DSM's expected loss less HSM's for the exact score, {}, is the trace of the gap of their inverse covariances", case.about);
+    let reason = "1e-9 of DSM's expected loss: what two quadratures leave";
+    let gap = identity(case, "gap", "loss.gap", says, reason);
+    let says = format!("variance of HSM's loss of one value over DSM's for the exact score, {}, is between 0 and 1", case.about);
+    vec![gap, identity(case, "ratio", "loss.gap", says, "from 0 to 1")]
 }
 
 /// HSM's constant is below DSM's by the gap, and its estimator varies less.
-fn gaps(case: &Case, all: &mut Vec<Check>) -> Result<()> {
+fn gaps(case: &Case) -> Result<Vec<Check>> {
     let (d, k) = (&case.diffusion, case.diffusion.channels());
     let of = |o: Objective| Loss::new(d, o, Form::Score, Weighting::Score);
     let (dsm, hsm) = (of(Objective::DSM)?, of(Objective::hsm(d.gamma())?)?);
@@ -222,19 +257,31 @@ fn gaps(case: &Case, all: &mut Vec<Check>) -> Result<()> {
         // between 0 and 1
         ratios.push(Near { at: t, found: b.1 / a.1, expected: 0.5, tolerance: 0.5, unit: 1.0 });
     }
-    let name = format!("loss.{}", case.name);
-    let says =
-        format!("DSM's expected loss less HSM's for the exact score, {}, is the trace of the gap of their inverse covariances", case.about);
-    let reason = "1e-9 of DSM's expected loss: what two quadratures leave";
-    all.push(Check::near(&format!("{name}/gap"), "loss.gap", Method::Identity, says, reason, gaps));
-    let says = format!("variance of HSM's loss of one value over DSM's for the exact score, {}, is between 0 and 1", case.about);
-    all.push(Check::near(&format!("{name}/ratio"), "loss.gap", Method::Identity, says, "from 0 to 1", ratios));
-    Ok(())
+    Check::all(gap_claims(case), vec![Points::Near(gaps), Points::Near(ratios)])
+}
+
+fn time_claims(case: &Case, objective: Objective) -> Vec<Claim> {
+    let name = format!("times.{}", objective.name());
+    let about = format!("times by importance for {} with the likelihood weighting, {}", objective.name(), case.about);
+    let says = format!("density of {about}, is the weight over its integral");
+    let reason = "1e-4 relative: straight lines between 1025 knots";
+    let mut all = vec![identity(case, &format!("{name}.density"), "loss.time.importance", says, reason)];
+    let says = format!("{about}: integral of the density up to the time drawn is the uniform it was drawn by; it is the density returned");
+    let reason = "1e-10: sums of up to 1024 cells, logarithms of times";
+    all.push(identity(case, &format!("{name}.draw"), "loss.time.importance", says, reason));
+    if case.diffusion.noised().len() == 1 {
+        let says = format!(
+            "{about}: the estimator of the integral for an output 0 has the integral as mean (0) and twice its square as variance (1)"
+        );
+        let reason = "1e-7 and 1e-6: the lines miss the weight by up to 1e-4, the variance by its square";
+        all.push(identity(case, &format!("{name}.estimator"), "loss.time.variance", says, reason));
+    }
+    all
 }
 
 /// Times by importance: their density is the weight's, they have the density that is returned, and with it the estimator varies by
 /// the noise alone.
-fn times(case: &Case, objective: Objective, all: &mut Vec<Check>) -> Result<()> {
+fn times(case: &Case, objective: Objective) -> Result<Vec<Check>> {
     const CELLS: usize = 1024;
     const PANELS: usize = 512;
     let (d, k) = (&case.diffusion, case.diffusion.channels());
@@ -277,49 +324,52 @@ fn times(case: &Case, objective: Objective, all: &mut Vec<Check>) -> Result<()> 
         below.push(Near { at: t, found: sum, expected: u, tolerance: 1e-10, unit: 1.0 });
         below.push(Near { at: t, found: at / times.density(t), expected: 1.0, tolerance: 1e-10, unit: 1.0 });
     }
-    let name = format!("loss.{}/times.{}", case.name, objective.name());
-    let about = format!("times by importance for {} with the likelihood weighting, {}", objective.name(), case.about);
-    let says = format!("density of {about}, is the weight over its integral");
-    let reason = "1e-4 relative: straight lines between 1025 knots";
-    all.push(Check::near(&format!("{name}.density"), "loss.time.importance", Method::Identity, says, reason, density));
-    let says = format!("{about}: integral of the density up to the time drawn is the uniform it was drawn by; it is the density returned");
-    let reason = "1e-10: sums of up to 1024 cells, logarithms of times";
-    all.push(Check::near(&format!("{name}.draw"), "loss.time.importance", Method::Identity, says, reason, below));
+    let mut all = vec![density, below];
     if d.noised().len() == 1 {
         // a chi-square of one degree times the integral
         let (mean, variance) = estimator(&loss, None, &times, 1)?;
-        let points = vec![
+        all.push(vec![
             Near { at: 0.0, found: mean, expected: total, tolerance: 1e-7 * total, unit: total },
             Near { at: 1.0, found: variance, expected: 2.0 * total * total, tolerance: 1e-6 * total * total, unit: 2.0 * total * total },
-        ];
-        let says = format!(
-            "{about}: the estimator of the integral for an output 0 has the integral as mean (0) and twice its square as variance (1)"
-        );
-        let reason = "1e-7 and 1e-6: the lines miss the weight by up to 1e-4, the variance by its square";
-        all.push(Check::near(&format!("{name}.estimator"), "loss.time.variance", Method::Identity, says, reason, points));
+        ]);
     }
-    Ok(())
+    Check::all(time_claims(case, objective), all.into_iter().map(Points::Near).collect())
 }
 
-/// All claims of one process.
-fn claims(case: &Case) -> Result<Vec<Check>> {
-    let (d, mut all) = (&case.diffusion, vec![]);
+/// The losses that the process has.
+fn losses(d: &Diffusion) -> Result<Vec<(Objective, Vec<Loss>)>> {
     let mut objectives = vec![Objective::DSM];
     if d.channels() > 1 {
         objectives.push(Objective::hsm(d.gamma())?);
-        gaps(case, &mut all)?;
     }
-    one_gradient(case, &mut all)?;
-    for objective in objectives {
-        for form in [Form::Score, Form::Eps] {
-            for weighting in Weighting::ALL {
-                // some processes have no eps form
-                if let Ok(loss) = Loss::new(d, objective, form, weighting) {
-                    values(case, &loss, &mut all)?;
-                }
-            }
+    let of = |objective: Objective| {
+        let forms = [Form::Score, Form::Eps].into_iter().flat_map(|f| Weighting::ALL.into_iter().map(move |w| (f, w)));
+        // some processes have no eps form
+        (objective, forms.filter_map(|(form, weighting)| Loss::new(d, objective, form, weighting).ok()).collect())
+    };
+    Ok(objectives.into_iter().map(of).collect())
+}
+
+/// What is claimed of one process.
+fn claims(case: &Case) -> Result<Vec<Claim>> {
+    let mut all = if case.diffusion.channels() > 1 { gap_claims(case) } else { vec![] };
+    all.extend(gradient_claims(case));
+    for (objective, losses) in losses(&case.diffusion)? {
+        all.extend(losses.iter().flat_map(|loss| value_claims(case, loss)));
+        all.extend(time_claims(case, objective));
+    }
+    Ok(all)
+}
+
+/// The same, computed.
+fn checks(case: &Case) -> Result<Vec<Check>> {
+    let mut all = if case.diffusion.channels() > 1 { gaps(case)? } else { vec![] };
+    all.extend(one_gradient(case)?);
+    for (objective, losses) in losses(&case.diffusion)? {
+        for loss in &losses {
+            all.extend(values(case, loss)?);
         }
-        times(case, objective, &mut all)?;
+        all.extend(times(case, objective)?);
     }
     Ok(all)
 }
@@ -329,6 +379,9 @@ fn claims(case: &Case) -> Result<Vec<Check>> {
 /// # Errors
 /// None in practice.
 pub fn parts() -> Result<Vec<Part>> {
-    let part = |case: Case| Part { case: format!("loss.{}", case.name), tests: 0, run: Box::new(move |_| claims(&case)) };
-    Ok(cases()?.into_iter().map(part).collect())
+    let part = |case: Case| {
+        let (claims, name) = (claims(&case)?, format!("loss.{}", case.name));
+        Ok(Part { case: name, claims, tests: 0, run: Box::new(move |_| checks(&case)) })
+    };
+    cases()?.into_iter().map(part).collect()
 }

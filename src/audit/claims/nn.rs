@@ -1,13 +1,14 @@
 //! Claims about networks: gradients of whole networks against differences of their outputs, in f64, by the loops that train in f32; these in
 //! f32 against the same in f64.
 
-use crate::audit::check::{Check, Near, Part};
-use crate::audit::claim::Method;
+use crate::audit::check::{Check, Near, Part, Points};
+use crate::audit::claim::{Claim, Method};
 use crate::error::Result;
 use crate::nn::{Graph, Mlp, Session, UNet};
 use crate::simd::Real;
 use crate::simd::normal::threefry;
-use std::collections::BTreeMap;
+use crate::worst::largest;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const TIMES: [f64; 2] = [0.7, 0.02];
@@ -77,15 +78,32 @@ fn kind(name: &str, shape: &[usize]) -> &'static str {
     }
 }
 
-fn claims<T: Fn() -> Result<Graph<f64>>, U: Fn() -> Result<Graph<f32>>>(name: &str, wide: T, narrow: U, seed: u64) -> Result<Vec<Check>> {
-    let (mut case, mut single) = (Case::new(wide()?, seed)?, Case::new(narrow()?, seed)?);
+fn claims(name: &str, graph: &Graph<f64>) -> Vec<Claim> {
+    let kinds: BTreeSet<&str> = graph.layout().entries().iter().map(|e| kind(&e.name, &e.shape)).collect();
+    let mut all = vec![];
+    for of in &kinds {
+        let says = format!("gradient of the {of} of {name}, in f64, is a difference of its outputs (two numbers of every parameter)");
+        let reason = "1e-7 of the parameter's largest gradient: differences of order 4 with a step of 2e-4";
+        all.push(Claim::new(&format!("nn.{name}/gradient.{of}"), "nn.backward", Method::Identity, says, reason));
+    }
+    for of in &kinds {
+        let says = format!("gradient of the {of} of {name}, in f32, is that in f64");
+        let reason = "1e-4 of the parameter's largest gradient: what is demanded of f32; PyTorch keeps 3e-6";
+        all.push(Claim::new(&format!("nn.{name}/single.{of}"), "nn.backward", Method::Identity, says, reason));
+    }
+    all
+}
+
+fn checks(name: &str, wide: Graph<f64>, narrow: Graph<f32>, seed: u64) -> Result<Vec<Check>> {
+    let claims = claims(name, &wide);
+    let (mut case, mut single) = (Case::new(wide, seed)?, Case::new(narrow, seed)?);
     let layout = case.session.graph().layout().clone();
     let (g, g32) = (case.gradient(), single.gradient());
     let h = 2e-4;
     let (mut slopes, mut rounded) = (BTreeMap::<&str, Vec<Near>>::new(), BTreeMap::<&str, Vec<Near>>::new());
     for (i, e) in layout.entries().iter().enumerate() {
         let (values, grads, grads32) = (layout.read(&case.p, i), layout.read(&g, i), layout.read(&g32, i));
-        let unit = grads.iter().fold(0f64, |m, g| m.max(g.abs()));
+        let unit = largest(&grads);
         for j in [e.count() / 3, e.count() - 1] {
             let mut at = |d: f64| -> Result<f64> {
                 let mut moved = values.clone();
@@ -101,18 +119,7 @@ fn claims<T: Fn() -> Result<Graph<f64>>, U: Fn() -> Result<Graph<f32>>>(name: &s
             rounded.entry(of).or_default().push(Near { at: i as f64, found, expected: grads[j], tolerance: 1e-4 * unit, unit });
         }
     }
-    let mut all = vec![];
-    for (of, points) in slopes {
-        let says = format!("gradient of the {of} of {name}, in f64, is a difference of its outputs (two numbers of every parameter)");
-        let reason = "1e-7 of the parameter's largest gradient: differences of order 4 with a step of 2e-4";
-        all.push(Check::near(&format!("nn.{name}/gradient.{of}"), "nn.backward", Method::Identity, says, reason, points));
-    }
-    for (of, points) in rounded {
-        let says = format!("gradient of the {of} of {name}, in f32, is that in f64");
-        let reason = "1e-4 of the parameter's largest gradient: what is demanded of f32; PyTorch keeps 3e-6";
-        all.push(Check::near(&format!("nn.{name}/single.{of}"), "nn.backward", Method::Identity, says, reason, points));
-    }
-    Ok(all)
+    Check::all(claims, slopes.into_values().chain(rounded.into_values()).map(Points::Near).collect())
 }
 
 /// Every kind of network.
@@ -127,13 +134,14 @@ pub fn parts() -> Result<Vec<Part>> {
         net: M,
         wide: fn(&M) -> Result<Graph<f64>>,
         narrow: fn(&M) -> Result<Graph<f32>>,
-    ) -> Part {
-        let run = move |seed: u64| claims(name, || wide(&net), || narrow(&net), seed);
-        Part { case: format!("nn.{name}"), tests: 0, run: Box::new(run) }
+    ) -> Result<Part> {
+        let claims = claims(name, &wide(&net)?);
+        let run = move |seed: u64| checks(name, wide(&net)?, narrow(&net)?, seed);
+        Ok(Part { case: format!("nn.{name}"), claims, tests: 0, run: Box::new(run) })
     }
     Ok(vec![
-        part("unet", unet, UNet::build, UNet::build),
-        part("mlp", mlp(false), Mlp::build, Mlp::build),
-        part("resmlp", mlp(true), Mlp::build, Mlp::build),
+        part("unet", unet, UNet::build, UNet::build)?,
+        part("mlp", mlp(false), Mlp::build, Mlp::build)?,
+        part("resmlp", mlp(true), Mlp::build, Mlp::build)?,
     ])
 }

@@ -2,11 +2,13 @@
 
 use super::likelihood::{Dense, mixture, start, views};
 use super::sampler::{Case, cases};
-use crate::audit::check::{Check, Near, Part};
-use crate::audit::claim::Method;
+use crate::audit::check::{Check, Near, Part, Points};
+use crate::audit::claim::{Claim, Method};
+use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::score::{Conversion, MixtureScore, Parametrisation};
 use crate::truth::predict::CHANNELS;
+use crate::worst::{largest, worse};
 
 /// Times of the claims.
 const TIMES: [f64; 3] = [0.02, 0.3, 1.0];
@@ -19,9 +21,28 @@ fn derivative(h: f64, f: &dyn Fn(f64) -> Result<f64>) -> Result<f64> {
     Ok((16.0 * e - d) / 15.0)
 }
 
-/// Density, score and divergence of the mixture that runs against a dense law.
-fn densities(case: &Case, all: &mut Vec<Check>) -> Result<()> {
+fn density_claims(case: &Case) -> Vec<Claim> {
     let (d, about, name) = (&case.diffusion, &case.about, format!("score.{}", case.name));
+    let says = format!("log-density of a mixture in two dimensions, {about}, is that of a dense law");
+    let reason = "1e-11: covariances of condition up to 1e5";
+    let mut all = vec![Claim::new(&format!("{name}/log"), "score.mixture_log_density", Method::Identity, says, reason)];
+    let reason = "1e-8 of the score's size: differences of order 6 over a twentieth of a deviation";
+    for channel in &CHANNELS[..d.channels()] {
+        let says =
+            format!("{channel} of the score of a mixture in two dimensions, {about}, is the derivative of a dense law's log-density");
+        all.push(Claim::new(&format!("{name}/score.{channel}"), "score.mixture", Method::Identity, says, reason));
+    }
+    for &c in d.noised() {
+        let says = format!("divergence of the score of a mixture in {}, {about}, is the sum of its derivatives", CHANNELS[c]);
+        let name = format!("{name}/divergence.{}", CHANNELS[c]);
+        all.push(Claim::new(&name, "score.mixture_divergence", Method::Identity, says, reason));
+    }
+    all
+}
+
+/// Density, score and divergence of the mixture that runs against a dense law.
+fn densities(case: &Case) -> Result<Vec<Check>> {
+    let d = &case.diffusion;
     let (data, dim, k) = (mixture(2)?, 2, case.diffusion.channels());
     let (dense, score) = (Dense { diffusion: d, mixture: &data }, MixtureScore::new(d.clone(), data.clone()));
     let (mut logs, mut slopes, mut traces) = (vec![], vec![vec![]; k], vec![vec![]; d.noised().len()]);
@@ -33,7 +54,7 @@ fn densities(case: &Case, all: &mut Vec<Check>) -> Result<()> {
         score.joint_score(t, &views(&u), &mut found.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>())?;
         score.divergence(t, &views(&u), &mut trace.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>())?;
         for (found, expected) in log.iter().zip(dense.log_density(t, &views(&u))?) {
-            let unit = expected.abs().max(1.0);
+            let unit = worse(expected.abs(), 1.0);
             logs.push(Near { at: t, found: *found, expected, tolerance: 1e-11 * unit, unit });
         }
         // below the deviation of a channel given the others and the data no score of a mixture varies
@@ -46,7 +67,7 @@ fn densities(case: &Case, all: &mut Vec<Check>) -> Result<()> {
         for c in 0..k {
             for (e, found) in found[c].iter().enumerate() {
                 let expected = derivative(step(c), &|by| Ok(dense.log_density(t, &views(&moved(c, e, by)))?[e / dim]))?;
-                let unit = expected.abs().max(inverse[c * k + c].sqrt());
+                let unit = worse(expected.abs(), inverse[c * k + c].sqrt());
                 slopes[c].push(Near { at: t, found: *found, expected, tolerance: 1e-8 * unit, unit });
             }
         }
@@ -61,34 +82,59 @@ fn densities(case: &Case, all: &mut Vec<Check>) -> Result<()> {
                         Ok(out[c][e])
                     })?;
                 }
-                let unit = expected.abs().max(inverse[c * k + c]);
+                let unit = worse(expected.abs(), inverse[c * k + c]);
                 traces[l].push(Near { at: t, found: *found, expected, tolerance: 1e-8 * unit, unit });
             }
         }
     }
-    let says = format!("log-density of a mixture in two dimensions, {about}, is that of a dense law");
-    let reason = "1e-11: covariances of condition up to 1e5";
-    all.push(Check::near(&format!("{name}/log"), "score.mixture_log_density", Method::Identity, says, reason, logs));
-    let reason = "1e-8 of the score's size: differences of order 6 over a twentieth of a deviation";
-    for (c, points) in slopes.into_iter().enumerate() {
-        let says =
-            format!("{} of the score of a mixture in two dimensions, {about}, is the derivative of a dense law's log-density", CHANNELS[c]);
-        all.push(Check::near(&format!("{name}/score.{}", CHANNELS[c]), "score.mixture", Method::Identity, says, reason, points));
+    let points = std::iter::once(logs).chain(slopes).chain(traces).map(Points::Near).collect();
+    Check::all(density_claims(case), points)
+}
+
+/// Whether a parametrisation is defined for the process.
+fn fits(d: &Diffusion, p: Parametrisation) -> Result<bool> {
+    let (u, output) = (vec![vec![0.0]; d.channels()], vec![vec![0.0]; if p == Parametrisation::X0 { 1 } else { d.noised().len() }]);
+    let mut out = vec![vec![0.0]; d.noised().len()];
+    let mut slices: Vec<&mut [f64]> = out.iter_mut().map(Vec::as_mut_slice).collect();
+    Ok(Conversion::new(d, TIMES[0])?.to_score(p, &views(&u), &views(&output), &mut slices).is_ok())
+}
+
+/// The outputs that are claimed: all but the score itself, which is a copy.
+fn parametrisations(d: &Diffusion) -> Result<Vec<Parametrisation>> {
+    let mut all = vec![];
+    for p in Parametrisation::ALL.into_iter().filter(|p| *p != Parametrisation::Score) {
+        if fits(d, p)? {
+            all.push(p);
+        }
     }
-    for (&c, points) in d.noised().iter().zip(traces) {
-        let says = format!("divergence of the score of a mixture in {}, {about}, is the sum of its derivatives", CHANNELS[c]);
-        let id = format!("{name}/divergence.{}", CHANNELS[c]);
-        all.push(Check::near(&id, "score.mixture_divergence", Method::Identity, says, reason, points));
+    Ok(all)
+}
+
+fn output_claims(case: &Case) -> Result<Vec<Claim>> {
+    let about = &case.about;
+    let mut all = vec![];
+    for p in parametrisations(&case.diffusion)? {
+        let (name, reason) = (format!("score.{}/{}", case.name, p.name()), "1e-10 of the largest: kernels of condition up to 1e5");
+        let (there, from) = match p {
+            Parametrisation::Score => continue,
+            Parametrisation::Eps => ("param.eps", "param.eps_from_score"),
+            Parametrisation::Mixed => ("param.mixed", "param.mixed_from_score"),
+            Parametrisation::X0 => ("param.x0", "param.x0_from_score"),
+        };
+        let says = format!("score of the output `{}` of a known noise, {about}, is the kernel's", p.name());
+        all.push(Claim::new(&format!("{name}.to"), there, Method::Identity, says, reason));
+        let says = format!("output `{}` of the kernel's score, {about}, is the one that is known", p.name());
+        all.push(Claim::new(&format!("{name}.from"), from, Method::Identity, says, reason));
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Every output of a known noise stands for one score, that of the kernel; and comes back from it.
-fn outputs(case: &Case, all: &mut Vec<Check>) -> Result<()> {
-    let (d, about, k) = (&case.diffusion, &case.about, case.diffusion.channels());
-    let (m, n) = (d.noised().len(), 5);
+fn outputs(case: &Case) -> Result<Vec<Check>> {
+    let (d, k) = (&case.diffusion, case.diffusion.channels());
+    let (m, n, mut all) = (d.noised().len(), 5, vec![]);
     let wave = |seed: f64| (0..n).map(|i| ((i as f64 + 1.0) * seed).sin() * 1.7).collect::<Vec<f64>>();
-    for p in Parametrisation::ALL {
+    for p in parametrisations(d)? {
         let (mut to, mut back) = (vec![], vec![]);
         for t in TIMES {
             let (kernel, c) = (d.kernel(t)?, Conversion::new(d, t)?);
@@ -111,12 +157,9 @@ fn outputs(case: &Case, all: &mut Vec<Check>) -> Result<()> {
             };
             let mut found = vec![vec![0.0; n]; m];
             let mut slices: Vec<&mut [f64]> = found.iter_mut().map(Vec::as_mut_slice).collect();
-            if c.to_score(p, &views(&u), &views(&output), &mut slices).is_err() {
-                break; // not for this process
-            }
-            let size = |s: &[Vec<f64>]| s.iter().flatten().fold(0.0, |a: f64, x| a.max(x.abs()));
+            c.to_score(p, &views(&u), &views(&output), &mut slices)?;
             let near = |all: &mut Vec<Near>, a: &[Vec<f64>], b: &[Vec<f64>]| {
-                let unit = size(b);
+                let unit = largest(b.iter().flatten());
                 let point = |(f, e): (&f64, &f64)| Near { at: t, found: *f, expected: *e, tolerance: 1e-10 * unit, unit };
                 all.extend(a.iter().flatten().zip(b.iter().flatten()).map(point));
             };
@@ -126,22 +169,9 @@ fn outputs(case: &Case, all: &mut Vec<Check>) -> Result<()> {
             c.from_score(p, &views(&u), &views(&score), &mut slices)?;
             near(&mut back, &again, &output);
         }
-        if to.is_empty() {
-            continue;
-        }
-        let (name, reason) = (format!("score.{}/{}", case.name, p.name()), "1e-10 of the largest: kernels of condition up to 1e5");
-        let (there, from) = match p {
-            Parametrisation::Score => continue, // a copy
-            Parametrisation::Eps => ("param.eps", "param.eps_from_score"),
-            Parametrisation::Mixed => ("param.mixed", "param.mixed_from_score"),
-            Parametrisation::X0 => ("param.x0", "param.x0_from_score"),
-        };
-        let says = format!("score of the output `{}` of a known noise, {about}, is the kernel's", p.name());
-        all.push(Check::near(&format!("{name}.to"), there, Method::Identity, says, reason, to));
-        let says = format!("output `{}` of the kernel's score, {about}, is the one that is known", p.name());
-        all.push(Check::near(&format!("{name}.from"), from, Method::Identity, says, reason, back));
+        all.extend([to, back].map(Points::Near));
     }
-    Ok(())
+    Check::all(output_claims(case)?, all)
 }
 
 /// Every process.
@@ -151,13 +181,14 @@ fn outputs(case: &Case, all: &mut Vec<Check>) -> Result<()> {
 pub fn parts() -> Result<Vec<Part>> {
     let part = |case: Case| {
         let name = format!("score.{}", case.name);
+        let mut claims = density_claims(&case);
+        claims.extend(output_claims(&case)?);
         let run = move |_: u64| {
-            let mut all = vec![];
-            densities(&case, &mut all)?;
-            outputs(&case, &mut all)?;
+            let mut all = densities(&case)?;
+            all.extend(outputs(&case)?);
             Ok(all)
         };
-        Part { case: name, tests: 0, run: Box::new(run) }
+        Ok(Part { case: name, claims, tests: 0, run: Box::new(run) })
     };
-    Ok(cases()?.into_iter().map(part).collect())
+    cases()?.into_iter().map(part).collect()
 }

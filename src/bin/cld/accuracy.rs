@@ -3,17 +3,20 @@
 use crate::show::{BAD, print, styled, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
+use cld_sgm::files::read_text;
 use cld_sgm::files::{Limits, read_text};
 use cld_sgm::vectors::accuracy::{Bound, Corrections, Table};
+use cld_sgm::vectors::accuracy::{Bound, Table};
 use std::path::{Path, PathBuf};
 
 /// Measure this program's own kernels and schedules against high-precision tables.
 ///
-/// Tables are files of schema cld-truth/1; a file of schema cld-truth-corrections/1 corrects the table that it names. Without
-/// FILE: those in fixtures/truth of the current folder, as in a clone of the repository.
+/// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current folder, as in a clone of the repository.
+/// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current folder, as in a clone of the
+/// repository.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Tables, and corrections to them.
+    /// Tables.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The page docs/accuracy.md.
@@ -25,7 +28,7 @@ pub struct Args {
 }
 
 /// The tables of the repository.
-const DEFAULT: [&str; 4] = ["kernels.json", "extra.json", "schedules.json", "corrections.json"];
+const DEFAULT: [&str; 3] = ["kernels.json", "extra.json", "schedules.json"];
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let mut files = args.files.clone();
@@ -40,20 +43,9 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
             });
         }
     }
-    let (mut tables, mut corrections) = (Vec::new(), Vec::new());
-    for path in &files {
-        let (text, name) = (read_text(path, limits)?, path.display().to_string());
-        // the schema is among the first fields; a wrong one is named by whichever reader gets the file
-        if text.chars().take(200).collect::<String>().contains("cld-truth-corrections/") {
-            corrections.push(Corrections::new(&text, &name)?);
-        } else {
-            tables.push((text, path.clone()));
-        }
-    }
     let mut measured = Table::default();
-    for (text, path) in &tables {
-        let own = corrections.iter().find(|c| path.file_name().is_some_and(|f| f == c.of()));
-        measured.add(text, &path.display().to_string(), own)?;
+    for path in &files {
+        measured.add(&read_text(path, limits)?, &path.display().to_string())?;
     }
     let text = if args.markdown {
         measured.to_markdown()
@@ -91,10 +83,9 @@ fn readable(t: &Table) -> String {
     let mut text = table(&["family", "quantity", "promised", "values", "left out", "worst ulp", "relative", "where"], &rows);
     let off = t.lines.iter().filter(|l| !l.kept()).count();
     text += &format!(
-        "\n{} rows, {} values compared, {} corrected, {} kernels refused. {}\n",
+        "\n{} rows, {} values compared, {} kernels refused. {}\n",
         t.rows,
         t.values(),
-        t.corrected,
         t.refused,
         if off == 0 { "Every promise is kept.".into() } else { styled(BAD, &format!("{off} lines are off.")) }
     );

@@ -5,8 +5,11 @@ use crate::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
 use cld_sgm::audit::run::{Audit, Options, SHARD_SCHEMA, Shard, audit, list, merge, shard};
+use cld_sgm::audit::run::{Audit, Options, audit, list, merge, shard};
+use cld_sgm::audit::{Plant, Shard, report};
 use cld_sgm::audit::{Plant, report};
 use cld_sgm::files::{Limits, Paths, read_text, write_whole};
+use cld_sgm::files::{read_text, write_whole};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -113,20 +116,19 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if let Some(Command::Merge { files, output }) = &args.command {
         output.paths().inputs("FILES", files).check()?;
         let shards = files.iter().map(|f| read_shard(f, limits)).collect::<Result<Vec<_>>>()?;
-        return show(&merge(&shards)?, output);
+        let bar = Mutex::new(Bar::at_once("auditing"));
+        let found = merge(&shards, &|done, total| advance(&bar, done, total))?;
+        drop(bar);
+        return show(&found, output);
     }
     threads(args.threads)?;
     let o = options(args)?;
     if args.list {
-        print(&list(&o)?.iter().map(|id| format!("{id}\n")).collect::<String>())?;
+        print(&list(&o)?.iter().map(|c| format!("{}\n", c.id)).collect::<String>())?;
         return Ok(Outcome::Fine);
     }
-    let bar = Mutex::new(Bar::new("simulating"));
-    let progress = |done: usize, total: usize| {
-        if let Ok(mut bar) = bar.lock() {
-            bar.set(done, total);
-        }
-    };
+    let bar = Mutex::new(Bar::at_once("auditing"));
+    let progress = |done: u64, total: u64| advance(&bar, done, total);
     if let Some(text) = &args.shard {
         let bad = || Error::parameter("shard", format!("`{text}`"), "I/N, such as 1/4");
         let (i, n) = text.split_once('/').ok_or_else(bad)?;
@@ -144,14 +146,16 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     show(&found, &args.output)
 }
 
+/// Moves the bar, whose unit is a million steps of paths.
+fn advance(bar: &Mutex<Bar>, done: u64, total: u64) {
+    const UNIT: u64 = 1_000_000;
+    if let Ok(mut bar) = bar.lock() {
+        bar.set((done / UNIT) as usize, (total / UNIT).max(1) as usize);
+    }
+}
+
 fn read_shard(path: &Path, limits: &Limits) -> Result<Shard> {
-    let name = path.display().to_string();
-    let text = read_text(path, limits)?;
-    serde_json::from_str(&text).map_err(|e| Error::Format {
-        file: name,
-        place: format!("line {}, column {}", e.line(), e.column()),
-        problem: format!("is not a shard ({SHARD_SCHEMA}): {e}"),
-    })
+    Shard::parse_within(&read_text(path, limits)?, &path.display().to_string(), limits)
 }
 
 fn show(a: &Audit, output: &Output) -> Result<Outcome> {
@@ -164,12 +168,12 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
         .collect();
     let mut text = table(&["process", "method", "claims", "worst", "power", "verdict"], &rows);
     text += "\nworst: the largest deviation in units of its tolerance. power: the relative error that is caught (in simulations with probability 0.999;\nmeans apart).\n";
-    for e in a.evidence.iter().filter(|e| !e.holds) {
+    for e in a.evidence.iter().filter(|e| !e.holds()) {
         text += &format!(
             "\n{} {}: {} times its tolerance\n     {}\n     tolerance {}\n",
             styled(BAD, "OFF"),
             styled(BOLD, &e.claim.id),
-            short(e.worst),
+            short(e.worst()),
             e.claim.statement,
             e.claim.tolerance
         );
@@ -177,7 +181,7 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
     if let Some(p) = a.uniform {
         text += &format!(
             "\nAll {} p-values of the simulations against the uniform law: p = {}.\n",
-            a.evidence.iter().map(|e| e.p.len()).sum::<usize>(),
+            a.evidence.iter().map(|e| e.p().len()).sum::<usize>(),
             short(p)
         );
     }
@@ -185,7 +189,7 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
         write_whole(file, to_json(a)?.as_bytes())?;
     }
     write_whole(&output.html, report::html(a).as_bytes())?;
-    let off = a.evidence.iter().filter(|e| !e.holds).count();
+    let off = a.evidence.iter().filter(|e| !e.holds()).count();
     text += &format!("\nReport: {}\n", output.html.display());
     text += &if off == 0 {
         format!("{}: {} claims hold (false-alarm probability of the run: 1e-6)\n", styled(GOOD, "All is well"), a.evidence.len())

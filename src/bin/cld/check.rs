@@ -17,7 +17,11 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder or manifest.
-    answers_path: PathBuf,
+    #[arg(required_unless_present = "list_mistakes")]
+    answers_path: Option<PathBuf>,
+    /// Print the mistakes that can be named, and what to do about each.
+    #[arg(long)]
+    list_mistakes: bool,
     /// Your answers to vectors, if not FOLDER/answers.npz.
     #[arg(long, value_name = "FILE.npz")]
     answers: Option<PathBuf>,
@@ -37,7 +41,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
-    let answers = read_answers(&args.answers_path, args.answers.as_deref(), limits)?;
+    if args.list_mistakes {
+        print(&cld_sgm::check::mistakes::table())?;
+        return Ok(Outcome::Fine);
+    }
+    let path = args.answers_path.as_deref().unwrap_or(std::path::Path::new("."));
+    let answers = read_answers(path, args.answers.as_deref(), limits)?;
     let accept: Vec<Class> = args
         .accept
         .iter()
@@ -155,6 +164,7 @@ epsilon_added on every variance."
         let _ = writeln!(out, "\n{}", styled(BOLD, "Likely mistakes"));
         for (i, d) in r.diagnoses.iter().enumerate() {
             let _ = writeln!(out, "{:3}. {} [{}]", i + 1, styled(WARN, &d.text), d.id);
+            let _ = writeln!(out, "     {}", d.remedy);
             let what: Vec<String> = d.outputs.iter().map(|(q, n)| format!("{q} ({n})")).collect();
             let loose = if d.cancellation && d.id != "cancellation" { "; some only after allowing for cancellation" } else { "" };
             let _ = writeln!(out, "     explains {} outputs in {} entries: {}{loose}", d.explains, d.entries.len(), what.join(", "));

@@ -1,9 +1,12 @@
 //! `cld compare`: error against evaluations of the score, every sampler.
 
+use crate::names::GAUSSIAN;
 use crate::sample::spacing;
 use crate::setting::Setting;
+use crate::show::{BOLD, Bar, note_prior, print, short, styled, table, threads, writable};
 use crate::show::{BOLD, Bar, print, short, styled, table, threads};
 use crate::{Outcome, Result};
+use crate::{Outcome, Result, names};
 use cld_sgm::files::{Paths, write_whole};
 use cld_sgm::sampler::compare::{Comparison, Found, Row};
 use cld_sgm::sampler::{REGISTRY, entry};
@@ -16,17 +19,14 @@ use std::sync::Mutex;
 /// Compare samplers: distance to the data against evaluations of the exact score (nfe).
 ///
 /// Every sampler that fits the process runs on every grid with every budget. On `gaussian` (N(0, 0.7^2)) nothing is sampled: the law
-/// of each run is read off its own steps, and W2 is exact. The process is the paper's unless flags say otherwise.
+/// of each run is read off its own steps, and W2 is exact. What is not given of the process has its defaults.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Data: mixture, diamond, swissroll, modes25, funnel; or gaussian, without sampling.
-    #[arg(long, default_value = "mixture")]
+    #[arg(long, default_value = "mixture", help = names::compared())]
     data: String,
-    /// Only these samplers.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help = names::some_samplers())]
     samplers: Vec<String>,
-    /// Spacings of the times: linear, quadratic, power:P, log-snr.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values_t = ["linear".to_string(), "quadratic".to_string()])]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help = names::spacings(), default_values_t = ["linear".to_string(), "quadratic".to_string()])]
     spacings: Vec<String>,
     /// Budgets: evaluations of the score per sample.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [10, 20, 50, 100, 200, 500, 1000])]
@@ -63,7 +63,11 @@ pub struct Args {
 const DEVIATION: f64 = 0.7;
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let toy = if args.data == "gaussian" { None } else { Some((data::entry(&args.data)?.build)()?) };
+    let toy = match data::REGISTRY.iter().find(|e| e.name == args.data) {
+        Some(toy) => Some((toy.build)()?),
+        None if args.data == GAUSSIAN => None,
+        None => return Err(Error::parameter("data", format!("`{}`", args.data), format!("{}, {GAUSSIAN}", names::toys()))),
+    };
     let samplers = if args.samplers.is_empty() {
         REGISTRY.iter().collect()
     } else {
@@ -86,6 +90,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let formats = args.plot.iter().map(|p| Format::of(p)).collect::<Result<Vec<_>>>()?;
     Paths::default().outputs("csv", &args.csv).outputs("json", &args.json).outputs("plot", &args.plot).check()?;
     threads(args.threads)?;
+    note_prior(&diffusion);
     let bar = Mutex::new(Bar::new("sampling"));
     let progress = |done: usize, total: usize| {
         if let Ok(mut bar) = bar.lock() {

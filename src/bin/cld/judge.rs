@@ -1,23 +1,24 @@
 //! `cld eval` of a trained network or of samples: how far they are from the data.
 
 use crate::sample::Task;
+use crate::show::{Bar, note_prior, print, short, table, threads, writable};
 use crate::show::{print, short, table, threads};
 use crate::trained::{Data, Distance, Trained};
-use crate::{Outcome, Result};
+use crate::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::files::sources;
+use cld_sgm::data::samples;
 use cld_sgm::files::{Archive, Limits, Paths, write_whole};
+use cld_sgm::files::{read_npz, write_whole};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Judge {
-    /// Data to compare with: digits, idx:DIR, cifar:DIR, png:DIR or a toy; if absent those of the checkpoint.
-    #[arg(long)]
+    #[arg(long, help = names::to_compare_with())]
     data: Option<String>,
-    /// Samplers of a checkpoint; sscs and em if absent, em alone where sscs is not defined.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help = names::judged_samplers())]
     samplers: Vec<String>,
     /// Their steps; 20, 50, 100 and 500 if absent.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
@@ -25,12 +26,14 @@ pub struct Judge {
     /// Samples for each; 1000 if absent, 10000 of points.
     #[arg(long)]
     n: Option<usize>,
-    /// Spacing of the times: linear, quadratic (if absent), power:P, log-snr.
-    #[arg(long)]
+    #[arg(long, help = names::spacing_of_judge())]
     spacing: Option<String>,
     /// Last time; 1e-3 if absent.
     #[arg(long)]
     eps: Option<f64>,
+    /// The range that samples of images have, such as 0,255, if it is not -1,1.
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
+    range: Option<String>,
     /// End with a noise-free Euler step from eps to 0.
     #[arg(long)]
     denoise: bool,
@@ -80,6 +83,7 @@ impl Judge {
             ("samplers", !self.samplers.is_empty()),
             ("steps", !self.steps.is_empty()),
             ("n", self.n.is_some()),
+            ("range", self.range.is_some()),
             ("spacing", self.spacing.is_some()),
             ("eps", self.eps.is_some()),
             ("denoise", self.denoise),
@@ -134,6 +138,9 @@ impl Judge {
     }
 
     fn checkpoint(&self, file: &Path, seed: u64) -> Result<(Vec<String>, Vec<Row>)> {
+        if self.range.is_some() {
+            return Err(Error::parameter("range", "given", "absent, but for samples"));
+        }
         let trained = Trained::read(file, self.raw)?;
         Paths::default().inputs("data", sources(&trained.config.data.name)).outputs("out", &self.out).apart()?;
         let data = trained.data(self.data.as_deref())?;
@@ -149,16 +156,21 @@ impl Judge {
         let steps = if self.steps.is_empty() { vec![20, 50, 100, 500] } else { self.steps.clone() };
         // everything that can be refused is, before the first run
         let mut jobs = vec![];
+        let planning = Bar::new("planning");
         for sampler in &samplers {
             for steps in &steps {
                 jobs.push((sampler, *steps, task().by(sampler, Some(*steps), None)?));
             }
         }
         data.distance(&data.fresh(n, seed)?, seed)?;
+        drop(planning);
+        note_prior(trained.diffusion());
         let mut rows = vec![];
         for (sampler, steps, job) in jobs {
             let drawn = job.run()?;
+            let comparing = Bar::new("comparing");
             let distance = data.distance(&drawn.samples[0], seed)?;
+            drop(comparing);
             let (nfe, seconds) = (Some(drawn.nfe), Some(drawn.seconds));
             rows.push(Row { sampler: sampler.clone(), steps: Some(steps), nfe, seconds, distance });
         }
@@ -184,19 +196,35 @@ impl Judge {
         let data = Data::load(spec, 0.1, 0)?;
         let dim: usize = data.shape().iter().product();
         let name = file.display().to_string();
-        let bad = |problem: String| Error::Format { file: name.clone(), place: "x".into(), problem };
-        let x = Archive::open(file, limits)?.get("x")?.ok_or_else(|| bad("is missing; `cld sample --out` writes it".into()))?;
-        let count = x.shape.first().copied().unwrap_or(0);
-        if count == 0 || x.data.len() != count * dim {
-            return Err(bad(format!("has shape {:?}; allowed: (n, {dim}), or any with n first and {dim} numbers each", x.shape)));
-        }
+        let bad = |problem: String| Error::Format { file: name.clone(), place: String::new(), problem };
+        let archive = Archive::open(file, limits)?;
+        let Some(x) = archive.get("x")? else {
+            let there: Vec<_> = archive.names().collect();
+            let there = if there.is_empty() { "none".to_string() } else { there.join(", ") };
+            return Err(bad(format!("array `x` is missing (there: {there}); `cld sample --out` writes it, numpy by savez(FILE, x=...)")));
+        };
+        let range = self.range.as_deref().map(samples::range).transpose()?;
+        let expected = samples::Expected { shape: data.shape(), images: data.images(), data: data.ends(), range, name: "x" };
+        let checked = samples::check(&x.shape, &x.data, &expected).map_err(|e| bad(e.to_string()))?;
+        let count = checked.values.len() / dim;
         let n = self.n.unwrap_or(count);
         if !(1..=count).contains(&n) {
             return Err(Error::parameter("n", n, format!("1 to {count}, the samples there are")));
         }
-        let distance = data.distance(&x.data[..n * dim], seed)?;
+        let bar = Bar::new("comparing");
+        let distance = data.distance(&checked.values[..n * dim], seed)?;
+        drop(bar);
+        let mut about = vec![format!("{n} samples of {name} against {spec}")];
+        if let Some([low, high]) = range {
+            about.push(format!("values from [{low}, {high}] taken to [-1, 1]"));
+        }
+        if data.images() {
+            let all = checked.values.len();
+            let percent = short(100.0 * checked.clamped as f64 / all as f64);
+            about.push(format!("{} of {all} values clamped to [-1, 1] ({percent} %)", checked.clamped));
+        }
         let row = Row { sampler: "-".into(), steps: None, nfe: None, seconds: None, distance };
-        Ok((vec![format!("{n} samples of {name} against {spec}")], vec![row]))
+        Ok((about, vec![row]))
     }
 }
 

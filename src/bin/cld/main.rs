@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod eval;
 mod judge;
+mod names;
 mod nll;
 mod sample;
 mod setting;

@@ -1,8 +1,8 @@
 //! `cld nll`: likelihoods of a trained network.
 
-use crate::show::{Bar, print, short, table, threads};
+use crate::show::{Bar, note_prior, print, short, table, threads};
 use crate::trained::{Data, Trained};
-use crate::{Outcome, Result};
+use crate::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::images::Dither;
 use cld_sgm::likelihood::{Divergence, Likelihood, Terminal, Trace, bits_per_dimension};
@@ -22,8 +22,7 @@ use std::time::Instant;
 pub struct Args {
     /// Checkpoint of `cld train`.
     checkpoint: PathBuf,
-    /// held-out, train, or other data: digits, idx:DIR, cifar:DIR, png:DIR (all of them); a toy for points.
-    #[arg(long, default_value = "held-out")]
+    #[arg(long, default_value = "held-out", help = names::of_likelihoods())]
     data: String,
     /// Samples, the first ones; 100 if absent, or as many as there are.
     #[arg(long)]
@@ -109,15 +108,15 @@ pub fn run(args: &Args) -> Result<Outcome> {
             if !(1..=set.len()).contains(&n) {
                 return Err(Error::parameter("n", n, format!("1 to {}, the images there are", set.len())));
             }
-            (set.rows(&(0..n).collect::<Vec<_>>(), 0, &Dither::new(args.seed, false)), None)
+            (set.rows(&(0..n).collect::<Vec<_>>(), 0, &Dither::new(args.seed, false))?, None)
         }
         Data::Toy(mixture) => {
             let n = args.n.unwrap_or(1000);
             if !(1..=1_000_000).contains(&n) {
                 return Err(Error::parameter("n", n, "1 to 1000000"));
             }
-            let x = mixture.sample(args.seed.wrapping_add(3 << 32), n);
-            let own: Vec<f64> = x.chunks(dim).map(|x| mixture.log_density(x)).collect();
+            let x = mixture.sample(args.seed.wrapping_add(3 << 32), n)?;
+            let own = x.chunks(dim).map(|x| mixture.log_density(x)).collect::<Result<Vec<f64>>>()?;
             (x, Some(own))
         }
     };
@@ -125,6 +124,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let per = if velocity { (ROWS / args.draws).max(1) } else { ROWS };
     let (mut plain, mut weighted, mut calls) = (vec![], vec![], 0);
     let blocks: Vec<&[f64]> = x.chunks(per * dim).collect();
+    note_prior(trained.diffusion());
     let mut bar = Bar::new("likelihoods");
     let start = Instant::now();
     for (i, block) in blocks.iter().enumerate() {

@@ -1,16 +1,18 @@
 //! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the exact score.
 
 use crate::setting::Setting;
+use crate::show::{Bar, note_prior, print, short, table, threads, writable};
 use crate::show::{Bar, print, short, table, threads};
 use crate::trained::{COMPARED, Data, Trained};
 use crate::{Outcome, Result};
+use crate::{Outcome, Result, names};
 use cld_sgm::data::files::sources;
 use cld_sgm::data::{self, picture};
 use cld_sgm::files::{Array, Paths, write_npz, write_whole};
 use cld_sgm::sampler::adaptive::Tolerance;
 use cld_sgm::sampler::driver::{AdaptiveRun, Run};
 use cld_sgm::sampler::grid::Spacing;
-use cld_sgm::sampler::{ADAPTIVE, Grid, entry};
+use cld_sgm::sampler::{ADAPTIVE, Grid};
 use cld_sgm::score::{Counted, MixtureScore, Score};
 use cld_sgm::truth::predict::CHANNELS;
 use cld_sgm::vectors::plot::{Cloud, Format, clouds};
@@ -23,20 +25,18 @@ use std::time::Instant;
 /// Draw samples, from a trained network or with the exact score of data of known law, and compare them with fresh data.
 ///
 /// FILE.npz gets one array (n, dim) per channel: x, and v where there is one. A checkpoint of `cld train` has its process; without one
-/// the process is the paper's (cld, M = 1/4, gamma = 0.04, beta = 4) unless flags say otherwise.
+/// the process is cld, and what else is not given has its process's defaults (docs/samplers.md): the paper's, for cld.
 #[derive(clap::Args)]
 pub struct Args {
     /// Checkpoint of `cld train`.
     #[arg(required_unless_present = "data", conflicts_with = "data")]
     checkpoint: Option<PathBuf>,
-    /// Data with the exact score: mixture, diamond, swissroll, modes25, funnel.
-    #[arg(long)]
+    #[arg(long, help = names::known_law())]
     data: Option<String>,
     /// The checkpoint's weights themselves, not their average.
     #[arg(long, requires = "checkpoint")]
     raw: bool,
-    /// Sampler: em, sscs, ...; an unknown name lists them all. gotta-go-fast chooses its own steps.
-    #[arg(long)]
+    #[arg(long, help = names::sampler())]
     sampler: String,
     /// Steps from t = 1 to eps; every sampler needs them but gotta-go-fast.
     #[arg(long)]
@@ -47,8 +47,7 @@ pub struct Args {
     /// Samples; 10000 if absent, 100 of images.
     #[arg(long)]
     n: Option<usize>,
-    /// Spacing of the times: linear, quadratic, power:P, log-snr.
-    #[arg(long, default_value = "quadratic")]
+    #[arg(long, default_value = "quadratic", help = names::spacing())]
     spacing: String,
     /// Last time.
     #[arg(long, default_value_t = 1e-3)]
@@ -77,7 +76,7 @@ pub struct Args {
 
 /// A spacing of times by its name on the command line.
 pub fn spacing(text: &str) -> Result<Spacing> {
-    let bad = || Error::parameter("spacing", format!("`{text}`"), "linear, quadratic, power:P with 0.1 <= P <= 100, log-snr");
+    let bad = || Error::parameter("spacing", format!("`{text}`"), names::SPACINGS);
     match text {
         "linear" => Ok(Spacing::Linear),
         "quadratic" => Ok(Spacing::Quadratic),
@@ -124,7 +123,7 @@ impl<'a> Task<'a> {
             Some(_) if steps.is_some() => return Err(Error::parameter("steps", "given", "absent: this sampler chooses its steps")),
             Some(_) => None,
             None => {
-                let sampler = entry(sampler)?;
+                let sampler = names::on_grid(sampler)?;
                 if let Some(t) = tolerance {
                     return Err(Error::parameter("tolerance", t, "absent, but for gotta-go-fast"));
                 }
@@ -232,7 +231,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
         dim,
         seed: args.seed,
     };
+    let planning = Bar::new("planning");
     let job = task.by(&args.sampler, args.steps, args.tolerance)?;
+    drop(planning);
     let format = args.plot.as_deref().map(Format::of).transpose()?;
     match (&args.plot, &args.grid) {
         (Some(_), _) if levels > 0 => return Err(Error::parameter("plot", "given", "absent for images; --grid draws them")),
@@ -245,6 +246,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let paths = Paths::default().inputs("checkpoint", &args.checkpoint).inputs("data", sources);
     paths.outputs("out", &args.out).outputs("plot", &args.plot).outputs("grid", &args.grid).check()?;
     threads(args.threads)?;
+    note_prior(&diffusion);
     let drawn = job.run()?;
 
     rows.push(vec!["sampler".into(), format!("{}: {}", args.sampler, drawn.about)]);
@@ -252,10 +254,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
     rows.push(vec!["evaluations per sample".into(), short(drawn.nfe)]);
     rows.push(vec!["seconds".into(), format!("{} ({} samples/s)", short(drawn.seconds), short(n as f64 / drawn.seconds))]);
     let x = &drawn.samples[0];
+    let comparing = Bar::new("comparing");
     match data.as_ref().map_err(Clone::clone).and_then(|d| d.distance(x, args.seed)) {
         Ok(distance) => rows.extend(distance.lines()),
         Err(e) => rows.push(vec!["no distance to data".into(), e.to_string()]),
     }
+    drop(comparing);
     let picture = match (format, &data) {
         (Some(f), Ok(data)) => {
             let shown = n.min(COMPARED);

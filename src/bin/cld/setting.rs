@@ -1,16 +1,18 @@
 //! The flags that name a process, its schedule and objective: the same for every subcommand.
 
 use crate::Result;
+use crate::{Result, names};
+use cld_sgm::check::answers::parse_json;
 use cld_sgm::files::parse_json;
 use cld_sgm::process::entry;
 use cld_sgm::truth::config::Config;
+use cld_sgm::truth::config::{Config, default_schedule, defaults};
 use cld_sgm::{Diffusion, Error};
 use serde_json::{Map, Value, json};
 
 #[derive(clap::Args)]
 pub struct Setting {
-    /// Process: cld, sscs-analytic, psld, cld-position-noise, langevin-order-n, vp, ve, sub-vp.
-    #[arg(long)]
+    #[arg(long, help = names::process())]
     pub process: Option<String>,
     /// Mass M.
     #[arg(long)]
@@ -24,11 +26,10 @@ pub struct Setting {
     /// Any other parameter of the process, such as nu=4.01 (may be repeated).
     #[arg(long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
-    /// Constant beta; the paper's 4 if no schedule is given.
+    /// Constant beta.
     #[arg(long, conflicts_with = "schedule")]
     beta: Option<f64>,
-    /// Schedule as JSON, such as '{"kind":"linear","b0":0.1,"b1":19.9}'.
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", help = names::schedule())]
     schedule: Option<String>,
 }
 
@@ -52,20 +53,16 @@ impl Setting {
 
     /// The process `name` with these flags; hsm if gamma is given and no objective is.
     pub fn config(&self, name: &str, objective: Option<&str>) -> Result<Config> {
-        self.with(name, objective, self.mass, self.gamma)
-    }
-
-    fn with(&self, name: &str, objective: Option<&str>, mass: Option<f64>, gamma: Option<f64>) -> Result<Config> {
         let known = entry(name)?;
         let mut params = Map::new();
         let mut give = |key: &str, value: Value| params.insert(key.to_string(), value);
-        if let Some(m) = mass {
+        if let Some(m) = self.mass {
             give("mass", number("mass", m)?);
         }
         if let Some(g) = self.friction {
             give("Gamma", number("Gamma", g)?);
         }
-        if let Some(g) = gamma {
+        if let Some(g) = self.gamma {
             give(known.gamma.unwrap_or("gamma"), number("gamma", g)?);
         }
         for p in &self.params {
@@ -75,11 +72,13 @@ impl Setting {
                 Err(_) => give(key, value.into()),
             };
         }
-        let objective = objective.unwrap_or(if gamma.is_some() { "hsm" } else { "dsm" });
+        let objective = objective.unwrap_or(if self.gamma.is_some() { "hsm" } else { "dsm" });
         let schedule = match &self.schedule {
             Some(text) => parse_json(text, "--schedule")?,
-            None if name == "ve" && self.beta.is_none() => json!({"kind": "geometric-sigma", "sigma_min": 0.01, "sigma_max": 50.0}),
-            None => json!({"kind": "constant", "b": number("beta", self.beta.unwrap_or(4.0))?}),
+            None => match self.beta {
+                Some(b) => json!({"kind": "constant", "b": number("beta", b)?}),
+                None => default_schedule(name)?,
+            },
         };
         Config::new(name, &params, &schedule, objective)
     }
@@ -95,7 +94,7 @@ impl Setting {
         if let Some(name) = &self.process
             && process.get("kind").and_then(Value::as_str) != Some(entry(name)?.name)
         {
-            *process = cld_sgm::train::config::process(name);
+            *process = defaults(name)?;
         }
         let known = entry(process.get("kind").and_then(Value::as_str).unwrap_or_default())?;
         let gamma = known.gamma.unwrap_or("gamma");
@@ -116,14 +115,16 @@ impl Setting {
         Ok(())
     }
 
-    /// The diffusion to sample from, and a line about it. What is not given is the paper's: cld, M = 1/4, gamma = 0.04, beta = 4.
+    /// The diffusion to sample from, and a line about it. The process is cld if none is given; what else is not given has the registry's
+    /// defaults.
     pub fn diffusion(&self) -> Result<(Diffusion, String)> {
         let name = self.process.as_deref().unwrap_or("cld");
-        let known = entry(name)?;
-        let mass = self.mass.or_else(|| (name == "cld").then_some(0.25));
-        let given = self.params.iter().any(|p| p.split_once('=').is_some_and(|(key, _)| Some(key) == known.gamma));
-        let gamma = self.gamma.or_else(|| (known.gamma.is_some() && !given).then_some(0.04));
-        let config = self.with(name, known.gamma.map(|_| "hsm"), mass, gamma)?;
+        let mut object = defaults(name)?;
+        self.apply(&mut object)?;
+        if entry(name)?.gamma.is_some() {
+            object.insert("objective".into(), "hsm".into());
+        }
+        let config = Config::from_answers(&Value::Object(object))?;
         let diffusion = Diffusion::new(config.process()?, config.schedule, config.gamma.unwrap_or(0.0))?;
         Ok((diffusion, config.describe()))
     }

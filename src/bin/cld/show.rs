@@ -3,11 +3,14 @@
 
 use crate::Result;
 use anstyle::{AnsiColor, Style};
+use cld_sgm::{Diffusion, Error};
 use cld_sgm::Error;
 use cld_sgm::error::escaped;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::Write;
-use std::time::{Duration, Instant};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const WARN: Style = AnsiColor::Yellow.on_default();
@@ -90,34 +93,70 @@ pub fn short(x: f64) -> String {
     }
 }
 
-/// A progress bar on standard error that appears after one second, if that is a terminal.
+/// Says on standard error what should be known, and is no error.
+pub fn note(text: &str) {
+    // nobody may be reading
+    let _ = writeln!(std::io::stderr(), "cld: note: {text}");
+}
+
+/// A note where the schedule of a command that starts from the prior, or counts from it, does not meet it.
+pub fn note_prior(diffusion: &Diffusion) {
+    if let Ok(gap) = diffusion.prior_gap()
+        && gap.unmet()
+    {
+        note(&format!("the prior is not met: {gap}"));
+    }
+}
+
+/// Progress on standard error, if that is a terminal, of what takes longer than a second: from then on the time runs, whether or not there
+/// is a first result to count.
 pub struct Bar {
     bar: ProgressBar,
-    since: Instant,
-    shown: bool,
-    what: &'static str,
+    counted: bool,
+    /// Dropped, it ends the thread that waits for the second to pass.
+    _waiting: Sender<()>,
 }
 
 impl Bar {
     pub fn new(what: &'static str) -> Bar {
-        Bar { bar: ProgressBar::hidden(), since: Instant::now(), shown: false, what }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        bar.set_style(style("{msg} {spinner} {elapsed}"));
+        bar.set_message(what);
+        let (waiting, over) = channel();
+        if std::io::stderr().is_terminal() {
+            let shown = bar.clone();
+            std::thread::spawn(move || {
+                if over.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                    shown.set_draw_target(ProgressDrawTarget::stderr());
+                    shown.enable_steady_tick(Duration::from_millis(200));
+                }
+            });
+        }
+        Bar { bar, counted: false, _waiting: waiting }
+    }
+
+    /// One that is there at once, and counts seconds by itself: for what may be silent for long.
+    pub fn at_once(what: &'static str) -> Bar {
+        let bar = Bar::new(what);
+        if std::io::stderr().is_terminal() {
+            bar.bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        bar
     }
 
     pub fn set(&mut self, done: usize, total: usize) {
-        if !self.shown {
-            if self.since.elapsed() < Duration::from_secs(1) {
-                return;
-            }
-            self.shown = true;
-            self.bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-            let style =
-                ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_bar());
-            self.bar.set_style(style);
-            self.bar.set_message(self.what);
+        if !self.counted {
+            self.counted = true;
+            self.bar.set_style(style("{msg} {bar:30} {pos}/{len} {elapsed}"));
         }
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Drop for Bar {

@@ -1,8 +1,8 @@
 //! `cld train`: trains a network; a run lives in a folder and can be stopped and taken up at any time.
 
 use crate::setting::Setting;
-use crate::show::{print, short, table};
-use crate::{Outcome, Result};
+use crate::show::{note_prior, print, short, table};
+use crate::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::files::{Limits, Paths, read_text};
 use cld_sgm::train::config::ModelSpec;
@@ -24,8 +24,7 @@ pub struct Args {
     /// What to train, as TOML.
     #[arg(value_name = "CONFIG.toml", conflicts_with = "resume")]
     config: Option<PathBuf>,
-    /// Data: digits, a toy (mixture, diamond, swissroll, modes25, funnel), idx:DIR, cifar:DIR, png:DIR.
-    #[arg(long)]
+    #[arg(long, help = names::of_training())]
     data: Option<String>,
     /// Share of the images that training does not see, where the set has no test files.
     #[arg(long, value_name = "SHARE")]
@@ -39,8 +38,7 @@ pub struct Args {
     /// What the network puts out: mixed or eps; mixed for cld with hsm, if absent.
     #[arg(long)]
     parametrisation: Option<String>,
-    /// Weighting of the loss: eps, likelihood, score, rated-eps.
-    #[arg(long)]
+    #[arg(long, help = names::weighting())]
     weighting: Option<String>,
     /// Law of the times: uniform, importance.
     #[arg(long)]
@@ -260,6 +258,9 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         }
         None => Run::start(args.config(limits)?, folder, threads, args.force)?,
     };
+    if let Ok(diffusion) = run.config().diffusion() {
+        note_prior(&diffusion);
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
     // who asks a second time means it; one request may come twice, to the process and to its group

@@ -128,6 +128,23 @@ impl Data {
         }
     }
 
+    /// Whether of images, on [-1, 1].
+    pub fn images(&self) -> bool {
+        matches!(self, Data::Images { .. })
+    }
+
+    /// The least and largest number of images, each pixel the middle of its level; all numbers of points.
+    pub fn ends(&self) -> [f64; 2] {
+        match self {
+            Data::Images { train, .. } => {
+                let middle = |k: u8| 2.0 * (f64::from(k) + 0.5) / f64::from(train.levels()) - 1.0;
+                let ends = train.pixels().iter().fold((u8::MAX, 0), |(a, b), k| (a.min(*k), b.max(*k)));
+                [middle(ends.0), middle(ends.1)]
+            }
+            Data::Toy(_) => [f64::NEG_INFINITY, f64::INFINITY],
+        }
+    }
+
     /// Two sets of fresh data, at most `n` rows each: the first is what samples are held against. Of images, two disjoint parts of the
     /// training data, each pixel the middle of its level.
     fn two(&self, n: usize, seed: u64) -> Result<[Vec<f64>; 2]> {
@@ -138,10 +155,13 @@ impl Data {
                 let part = |set: &ImageSet| set.rows(&(0..n).collect::<Vec<_>>(), 0, &Dither::none());
                 // the other part keeps the order of the files: it is drawn once more
                 let other = if mixed.train.len() > n { mixed.train.split(n, seed ^ 1)?.held_out } else { mixed.train };
-                Ok([part(&mixed.held_out), part(&other)])
+                Ok([part(&mixed.held_out)?, part(&other)?])
             }
             // another stream than a run's noise
-            Data::Toy(mixture) => Ok([1, 2].map(|i: u64| mixture.sample(seed.wrapping_add(i << 32), n))),
+            Data::Toy(mixture) => {
+                let one = |i: u64| mixture.sample(seed.wrapping_add(i << 32), n);
+                Ok([one(1)?, one(2)?])
+            }
         }
     }
 

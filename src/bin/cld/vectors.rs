@@ -1,7 +1,7 @@
 //! `cld vectors`: inputs and expected outputs for other implementations.
 
 use crate::show::{Bar, print};
-use crate::{Outcome, Result};
+use crate::{Outcome, Result, names};
 use cld_sgm::vectors::generate::{Request, generate};
 use std::path::PathBuf;
 
@@ -13,11 +13,9 @@ use std::path::PathBuf;
 pub struct Args {
     /// Folder to write to; made if it is not there.
     folder: PathBuf,
-    /// Only this process: cld, sscs-analytic, psld, cld-position-noise, langevin-order-n, vp, ve, sub-vp.
-    #[arg(long)]
+    #[arg(long, help = names::process())]
     process: Option<String>,
-    /// Only this suite (may be repeated): schedule, process, kernel, transition, perturb, density, conversion.
-    #[arg(long)]
+    #[arg(long, help = names::suite())]
     suite: Vec<String>,
     /// Seed of the random inputs; the same seed gives the same files.
     #[arg(long, default_value_t = 0)]
