@@ -19,7 +19,7 @@ use std::path::Path;
 /// Groups of quantities that can be asked for: name and quantities. `transition` is the kernel over `[s, t]`, s > 0.
 pub const SUITES: &[(&str, &[&str])] = &[
     ("schedule", &["schedule.rate", "schedule.integral"]),
-    ("process", &["process.drift_diffusion", "prior.log_density"]),
+    ("process", &["process.drift_diffusion", "prior.log_density", "prior.sample"]),
     (
         "kernel",
         &[
@@ -33,6 +33,9 @@ pub const SUITES: &[(&str, &[&str])] = &[
             "kernel.ell",
             "kernel.snr",
             "kernel.snr_joint",
+            "kernel.std",
+            "kernel.sigma",
+            "kernel.logsnr",
         ],
     ),
     ("transition", &["schedule.integral", "kernel.mean", "kernel.cov", "kernel.factor"]),
@@ -90,6 +93,10 @@ fn catches(quantity: &str) -> &'static str {
         "kernel.ell" => "1/sqrt(S_vv) for sqrt(S_xx / det); a constant added to the variances",
         "kernel.snr" => "variance for standard deviation",
         "kernel.snr_joint" => "velocities left out",
+        "kernel.std" => "variances; a constant added before the root",
+        "kernel.sigma" => "the standard deviation without the mean's factor",
+        "kernel.logsnr" => "half of it; the opposite sign",
+        "prior.sample" => "a prior with variance 1 in v (it is M); variance for standard deviation",
         "kernel.perturb" => "variances for standard deviations; upper for lower factor; the mean without Phi_vx",
         "kernel.log_density" => "a missing factor d, or half of the log-determinant",
         "kernel.score" => "the sign; the inverse of the factor for that of the covariance",
@@ -155,7 +162,7 @@ fn configurations() -> Vec<(Json, Vec<&'static str>)> {
         add(cld(4.0, 0.5), &constant, objective, &["MassNotOne"]);
         add(cld(1e-4, 0.04), &linear, objective, &["ExtremeMass", "TimeDependentBeta"]);
         add(cld(1e4, 0.04), &linear, objective, &["ExtremeMass", "TimeDependentBeta"]);
-        for (gamma, flag) in [(0.5, "Underdamped"), (2.0, "Overdamped"), (1.000_000_1, "NearCritical")] {
+        for (gamma, flag) in [(0.5, "Underdamped"), (2.0, "Overdamped"), (1.0 + 2f64.powi(-23), "NearCritical")] {
             add(json!({"kind": "cld", "mass": 0.25, "Gamma": gamma, "gamma": 0.04}), &linear, objective, &[flag, "TimeDependentBeta"]);
         }
         for (g, nu) in [(0.0, 4.0), (0.01, 4.01), (0.25, 4.25)] {
@@ -191,6 +198,16 @@ fn configurations() -> Vec<(Json, Vec<&'static str>)> {
     list
 }
 
+/// The nearest number that float32 holds: what a user's code in f32 reads is then what was meant.
+fn single(x: f64) -> f64 {
+    f64::from(x as f32)
+}
+
+/// A normal draw on a grid of 1/256, which float16 holds exactly up to 8.
+fn draw(rng: &mut StdRng) -> f64 {
+    (rng.sample::<f64, _>(StandardNormal).clamp(-7.5, 7.5) * 256.0).round() / 256.0
+}
+
 /// Times from 1e-12 to 1: half decades, the paper's 1e-5 and 1e-3 among them, and tenths.
 fn times() -> Vec<f64> {
     let mut t: Vec<f64> = Vec::new();
@@ -199,27 +216,32 @@ fn times() -> Vec<f64> {
     }
     t.extend((2..10).map(|i| f64::from(i) / 10.0).filter(|x| *x != 0.3));
     t.extend([0.99, 1.0]);
+    t.iter_mut().for_each(|t| *t = single(*t));
     t.sort_by(f64::total_cmp);
     t
 }
 
 /// Pairs s < t: far apart, close, and early.
 fn spans() -> (Vec<f64>, Vec<f64>) {
+    let two = |n: i32| 2f64.powi(n);
+    // neighbours among float32's numbers are as close as one can ask for: 2^-24 at 1, 2^-39 at 2^-16
     let pairs = [
-        (0.1, 0.9),
+        (0.125, 0.875),
         (0.25, 0.75),
         (0.5, 1.0),
-        (0.999, 1.0),
-        (1e-3, 2e-3),
-        (1e-6, 1e-5),
-        (1e-9, 1.5e-9),
-        (1e-12, 1.0),
-        (0.5, 0.5 + 1e-4),
-        (0.5, 0.5 + 1e-7),
-        (0.5, 0.5 + 1e-10),
-        (0.7, 0.7 + 1e-12),
-        (0.3, 0.301),
-        (0.9, 0.91),
+        (1.0 - two(-10), 1.0),
+        (1.0 - two(-24), 1.0),
+        (two(-10), two(-9)),
+        (two(-20), two(-17)),
+        (two(-30), 1.5 * two(-30)),
+        (two(-40), 1.0),
+        (0.5, 0.5 + two(-13)),
+        (0.5, 0.5 + two(-23)),
+        (0.75, 0.75 + two(-24)),
+        (two(-10), two(-10) + two(-33)),
+        (two(-16), two(-16) + two(-39)),
+        (0.3125, 0.3125 + two(-10)),
+        (0.90625, 0.9140625),
     ];
     pairs.into_iter().unzip()
 }
@@ -265,8 +287,8 @@ fn reverse_inputs(quantity: &str, config: &Config, model: &Model, seed: u64, (i,
     let mut rng = StdRng::seed_from_u64(seed ^ hash(id));
     let mut map = BTreeMap::new();
     let mut put = |name: &str, shape: Vec<usize>, data: Vec<f64>| Array::new(shape, data).map(|a| map.insert(name.to_string(), a));
-    let mut normals = |n: usize| (0..n).map(|_| rng.sample::<f64, _>(StandardNormal)).collect::<Vec<f64>>();
-    let (mut t, s): (Vec<f64>, Vec<f64>) = STEPS.iter().copied().unzip();
+    let mut normals = |n: usize| (0..n).map(|_| draw(&mut rng)).collect::<Vec<f64>>();
+    let (mut t, s): (Vec<f64>, Vec<f64>) = STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
     if quantity == "score.x0_from_eps" {
         // once the mean is gone, nothing but overflow is left to check
         let all = Array::new(vec![t.len()], t.clone())?;
@@ -282,13 +304,13 @@ fn reverse_inputs(quantity: &str, config: &Config, model: &Model, seed: u64, (i,
         let draws = if quantity == "sampler.run.em" { RUN } else { 2 * RUN };
         put("noise", vec![draws, 2, k * DIM], normals(draws * 2 * k * DIM))?;
         put("data", vec![2], vec![0.5, 0.75])?;
-        for (field, value) in [("n_steps", RUN as f64), ("eps", 1e-3), ("striding", (i % 2) as f64), ("denoise", 0.0)] {
+        for (field, value) in [("n_steps", RUN as f64), ("eps", 2f64.powi(-10)), ("striding", (i % 2) as f64), ("denoise", 0.0)] {
             put(&reverse::option_key(field), vec![1], vec![value])?;
         }
         return Ok(map);
     }
     if quantity == "sampler.step.denoise" {
-        t = vec![1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0];
+        t = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0].map(single).to_vec();
         put("s", vec![n], vec![0.0; n])?;
     } else if quantity.starts_with("sampler.step.") {
         put("s", vec![n], s)?;
@@ -353,7 +375,7 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
     if needs.contains(&"t") {
         map.insert("t".to_string(), Array::new(vec![n], t)?);
     }
-    let mut normals = || (0..n * k * DIM).map(|_| rng.sample::<f64, _>(StandardNormal)).collect::<Vec<f64>>();
+    let mut normals = || (0..n * k * DIM).map(|_| draw(&mut rng)).collect::<Vec<f64>>();
     let mut block = |name: &str, data: Vec<f64>| {
         map.insert(name.to_string(), Array { shape: vec![n, k * DIM], data, precision: crate::files::Precision::F64 })
     };
@@ -361,6 +383,10 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
     if config.objective.name() == "hsm" {
         // HSM conditions on x_0 alone: the kernel's mean is that of v_0 = 0
         u0.iter_mut().enumerate().filter(|(i, _)| i % (k * DIM) >= DIM).for_each(|(_, x)| *x = 0.0);
+    }
+    if needs.contains(&"u") && needs.contains(&"u0") {
+        // every other row starts at 0: there u keeps its digits in f32, however small the noise
+        u0.iter_mut().enumerate().filter(|(i, _)| i / (k * DIM) % 2 == 1).for_each(|(_, x)| *x = 0.0);
     }
     let noise = normals();
     for name in needs {
@@ -383,7 +409,7 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
             let (u0, noise) = (at(&u0), at(&noise));
             let given: Inputs<'_> = [("t", &t), ("u0", &u0), ("noise", &noise)].into_iter().map(|(k, v)| (k.to_string(), v)).collect();
             let (cells, _) = predict("kernel.perturb", model, &given, "u_t")?;
-            block("u", cells.iter().map(|c| c.truth.to_f64()).collect());
+            block("u", cells.iter().map(|c| single(c.truth.to_f64())).collect());
         } else {
             block("u", normals());
         }
