@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::files::arrays::stage_npz;
 use crate::files::write::{Staged, stage, sweep};
-use crate::files::{Array, Lock};
+use crate::files::{Array, Limits, Lock, read_text};
 use crate::truth::config::Config;
 use crate::truth::predict::{Inputs, Model, QUANTITIES, outputs, predict};
 use crate::truth::reverse;
@@ -434,7 +434,7 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
     }
     let io = |problem: String| Error::Io { path: folder.display().to_string(), problem };
     let manifest_file = folder.join("manifest.json");
-    let ours = std::fs::read_to_string(&manifest_file).is_ok_and(|t| t.contains("\"cld-vectors/1\""));
+    let ours = read_text(&manifest_file, &Limits::default()).is_ok_and(|t| t.contains("\"cld-vectors/1\""));
     if let Some(taken) = ["manifest.json", "inputs.npz", "expected.npz"].iter().find(|f| !ours && folder.join(f).exists()) {
         return Err(io(format!("holds another {taken}; allowed: a new folder, or one that `cld vectors` wrote")));
     }
