@@ -301,7 +301,9 @@ fn only_late(u: &Unit<'_>) -> bool {
     let time = |r: usize| u.cells[r * u.columns].t;
     let first = (0..off.len()).filter(|r| off[*r]).map(time).fold(f64::INFINITY, f64::min);
     let before = (0..off.len()).filter(|r| time(*r) < first).count();
-    (0.05..=1e9).contains(&first) && 2 * before >= off.len()
+    // the last one among them: a single row in between is damaged, not late
+    let last = (0..off.len()).max_by(|a, b| time(*a).total_cmp(&time(*b)));
+    (0.05..=1e9).contains(&first) && 2 * before >= off.len() && last.is_some_and(|r| off[r])
 }
 
 /// The same against these cells.
@@ -343,7 +345,10 @@ fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models)
             let errors = row_errors(u);
             let seen = errors.iter().filter(|e| **e > UNITS * Precision::F64.unit()).count();
             let worst = errors.iter().copied().fold(0.0, f64::max);
-            let ok = p == Precision::F64 && 2 * seen >= errors.len() && worst > 1e-9 && within(&|i, c| in_single(i, c) + CANCELLATION * c.cancellation);
+            let ok = p == Precision::F64
+                && 2 * seen >= errors.len()
+                && worst > 1e-9
+                && within(&|i, c| in_single(i, c) + CANCELLATION * c.cancellation);
             found(ok, Match::Loose)
         }
         Arithmetic::Underflow => found(underflow(u, models).is_some(), Match::Loose),
@@ -471,9 +476,9 @@ fn another_factor(u: &Unit<'_>, models: &mut Models) -> Option<()> {
 }
 
 /// Outputs that hold K channels of d coordinates.
-fn is_block(u: &Unit<'_>) -> bool {
-    let of_all = ["kernel.", "process.", "sampler.", "prior."].iter().any(|p| u.entry.quantity.starts_with(p));
-    of_all && matches!(u.output, "mean" | "u_t" | "score" | "eps" | "drift" | "diffusion" | "u_next" | "u_mean" | "u")
+fn is_block(quantity: &str, output: &str) -> bool {
+    let of_all = ["kernel.", "process.", "sampler.", "prior."].iter().any(|p| quantity.starts_with(p));
+    of_all && matches!(output, "mean" | "u_t" | "score" | "eps" | "drift" | "diffusion" | "u_next" | "u_mean" | "u")
 }
 
 fn is_matrix(u: &Unit<'_>) -> bool {
@@ -495,7 +500,7 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
     let Some(model) = models.right(&u.entry.config, 0.0) else { return Match::No };
     let k = model.channels();
     let with_inputs = matches!(a, Arrangement::Reversed { inputs: true } | Arrangement::Interleaved { inputs: true });
-    let blocks = is_block(u) && width.is_multiple_of(k);
+    let blocks = is_block(&u.entry.quantity, u.output) && width.is_multiple_of(k);
     let d = if blocks { width / k } else { 0 };
     let permutes = matches!(a, Arrangement::Reversed { .. } | Arrangement::Interleaved { .. });
     if permutes && k < 2 || (permutes && !with_inputs && !blocks && !is_matrix(u)) {
@@ -872,7 +877,7 @@ pub fn plant(row: usize, variant: usize, value: Option<f64>, e: &super::answers:
     let d = width / k;
     match a {
         Arrangement::Reversed { inputs: false } | Arrangement::Interleaved { inputs: false }
-            if width.is_multiple_of(k) && k > 1 && d > 1 =>
+            if is_block(&e.quantity, output) && k > 1 && d > 1 =>
         {
             let mut out = values.clone();
             (0..values.len()).for_each(|i| out[i / width * width + place(a, i % width, k, d)] = values[i]);
@@ -946,9 +951,8 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
         Pattern::Rounding => {
             let worst = errors.iter().copied().fold(0.0, f64::max);
             let power = 10f64.powi(worst.log10().ceil() as i32);
-            (worst <= tolerance(u.got.precision)).then(|| {
-                format!("right to about {power:.0e}, but not to the last units of its type: rounding errors that add up, or grow")
-            })
+            (worst <= tolerance(u.got.precision))
+                .then(|| format!("right to about {power:.0e}, but not to the last units of its type: rounding errors that add up, or grow"))
         }
         Pattern::Noise => {
             let mut sizes: Vec<f64> = errors.iter().copied().filter(|e| *e > 0.0).collect();

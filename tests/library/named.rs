@@ -100,8 +100,7 @@ fn questions() -> Vec<(Entry, Vec<&'static str>)> {
     add("loss.weight.likelihood", &p, &[], &["weight"]);
     for weighting in [0.0, 1.0, 2.0] {
         let option = Array::new(vec![1], vec![weighting]).unwrap();
-        let inputs =
-            [("x0", wave(2, 0.9, 0.1)), ("noise", z.clone()), ("net_output", wave(2, 1.1, 0.6)), ("option.weighting", option)];
+        let inputs = [("x0", wave(2, 0.9, 0.1)), ("noise", z.clone()), ("net_output", wave(2, 1.1, 0.6)), ("option.weighting", option)];
         add("loss.per_sample", &p, &inputs, &["loss"]);
     }
     add("sampler.reverse_drift", &p, &[("u", u.clone()), ("score", s1.clone())], &["drift", "diffusion"]);
@@ -115,7 +114,7 @@ fn questions() -> Vec<(Entry, Vec<&'static str>)> {
     for (kind, schedule) in [
         ("vp", json!({"kind": "linear", "b0": 0.5, "b1": 16.0})),
         ("sub-vp", json!({"kind": "linear", "b0": 0.5, "b1": 16.0})),
-        ("ve", json!({"kind": "geometric-sigma", "sigma_min": 0.25, "sigma_max": 50.0})),
+        ("ve", json!({"kind": "geometric-sigma", "sigma_min": 0.25, "sigma_max": 8.0})),
     ] {
         let p = json!({"kind": kind, "schedule": schedule});
         add("kernel.mean", &p, &[], &["xx"]);

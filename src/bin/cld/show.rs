@@ -3,9 +3,9 @@
 
 use crate::Result;
 use anstyle::{AnsiColor, Style};
-use cld_sgm::{Diffusion, Error};
 use cld_sgm::Error;
 use cld_sgm::error::escaped;
+use cld_sgm::{Diffusion, Error};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
