@@ -79,7 +79,7 @@ impl Sums {
         }
         for i in 0..k {
             if s(i, i) < 0.0 {
-                return Some(("sum", format!("has {} as entry {i}, {i}; allowed: a sum of squares, 0 or more", s(i, i))));
+                return Some(("sum", format!("has {:e} as entry {i}, {i}; allowed: a sum of squares, 0 or more", s(i, i))));
             }
             for j in 0..i {
                 if s(i, j) != s(j, i) {
@@ -87,7 +87,10 @@ impl Sums {
                 }
                 // by Cauchy and Schwarz, up to the rounding of sums
                 if s(i, j).abs() > (1.0 + 1e-6) * (s(i, i).sqrt() * s(j, j).sqrt()) {
-                    return Some(("sum", format!("has {} as entry {i}, {j}; allowed: at most the root of the squares' product", s(i, j))));
+                    return Some((
+                        "sum",
+                        format!("has {:e} as entry {i}, {j}; allowed: at most the root of the squares' product", s(i, j)),
+                    ));
                 }
             }
         }

@@ -9,7 +9,7 @@
 //! | whole numbers alone | levels or bytes, not numbers on [-1, 1] |
 //! | no value below 0, of data that have such | the range is [0, 1] or [0, 255] |
 //! | all within 0.6 of the data's range | a range of [-1/2, 1/2] |
-//! | one value in twenty exactly at the smallest, which is above -0.95 | the background of pictures in another range |
+//! | one value in twenty exactly at the smallest, and that 0.04 above the data's | the background of pictures in another range |
 //! | half of the values outside [-1, 1] | the same |
 //!
 //! The last five are of images, and of a range that is not stated.
@@ -135,7 +135,7 @@ fn misread(data: &[f64], of_data: [f64; 2]) -> Option<(String, String)> {
         return Some((format!("from {low} to {high}, where the data go from {} to {}", of_data[0], of_data[1]), state(-0.5, 0.5)));
     }
     let least = data.iter().filter(|x| **x == low).count();
-    if least >= n.div_ceil(20).max(2) && low > -0.95 && of_data[0] < -0.9 {
+    if least >= n.div_ceil(20).max(2) && low > of_data[0] + 0.04 {
         return Some((
             format!("exactly {low}, the least of them, in {least} of {n} values: a background in another range"),
             state(low, high),

@@ -45,7 +45,7 @@ fn values<const K: usize>(m: &AnyMoments) -> Result<KernelValues> {
         inverse_transpose_lower: flat(&kernel.inverse_transpose_lower()),
         inverse_transpose_upper: flat(&kernel.inverse_transpose_upper()),
         det: kernel.det(),
-        logdet: m.log_det,
+        logdet: m.factors.as_ref().map_or(m.log_det, |(_, l)| *l),
         ell: kernel.ell(),
         snr: kernel.snr(),
         snr_joint: kernel.snr_joint(),

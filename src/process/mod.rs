@@ -114,7 +114,9 @@ fn log_det_near<const K: usize>(mean: &Mat<K, Dd>, s: &Mat<K, Dd>, initial: [Dd;
         missing = missing + Mat::<K, Dd>::build(|i, j| if set >> j & 1 == 1 { -back[(i, j)] } else { s[(i, j)] }).det();
     }
     let whole = s.det();
-    Some((whole - Dd::ONE).to_f64().ln_1p() + (missing / whole).to_f64().ln_1p())
+    let off = whole - Dd::ONE;
+    let log = if off.hi.abs() < 0.5 { off.to_f64().ln_1p() } else { whole.ln().to_f64() };
+    Some(log + (missing / whole).to_f64().ln_1p())
 }
 
 /// A linear SDE `du = F u b dt + G sqrt(b) dW` on K channels, in the clock `tau = integral of b`.

@@ -398,7 +398,8 @@ impl Config {
     pub fn loss(&self) -> Result<Loss> {
         let weighting = Weighting::ALL.into_iter().find(|w| w.name() == self.loss.weighting);
         let Some(weighting) = weighting else {
-            return refuse("loss.weighting", &self.loss.weighting, "likelihood, score, eps or rated-eps");
+            let all: Vec<_> = Weighting::ALL.iter().map(|w| w.name()).collect();
+            return Err(Error::parameter("loss.weighting", format!("`{}`", self.loss.weighting), all.join(", ")));
         };
         Loss::new(&self.diffusion()?, self.process()?.objective, Form::Eps, weighting)
     }

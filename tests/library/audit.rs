@@ -270,7 +270,10 @@ fn mutate(text: &str, rng: &mut impl RngExt) -> String {
             let at = rng.random_range(0..bytes.len());
             match n {
                 7 => bytes.truncate(at),
-                8 => bytes[at] = b"0123456789.,:[]{}\"eE+-naNfi \\u\n"[rng.random_range(0..32)],
+                8 => {
+                    let some = b"0123456789.,:[]{}\"eE+-naNfi \\u\n";
+                    bytes[at] = some[rng.random_range(0..some.len())];
+                }
                 _ => {
                     let (words, end) = (["NaN", "Infinity", "1e999", "-1e999", "null", "\"n\": 7,"], (at + 3).min(bytes.len()));
                     bytes.splice(at..end, words[rng.random_range(0..words.len())].bytes());
@@ -282,7 +285,7 @@ fn mutate(text: &str, rng: &mut impl RngExt) -> String {
     v.to_string()
 }
 
-/// Catches a merge that passes, or panics, with evidence that is missing, torn, retyped, swapped, doubled, absurd or another's: 3000 shards with
+/// Catches a merge that passes, or panics, with evidence that is missing, torn, retyped, swapped, doubled, absurd or another's: 400 shards with
 /// 1 to 3 changes are refused in one sentence that names the file (or the shards), or make the very bytes of the whole run.
 #[test]
 fn mutated_shards_are_refused_or_change_nothing() {
@@ -290,7 +293,7 @@ fn mutated_shards_are_refused_or_change_nothing() {
     let whole = through_files(good).unwrap();
     let mut rng = rand::rngs::StdRng::seed_from_u64(12);
     let (mut refused, mut same) = (0, 0);
-    for run in 0..3000 {
+    for run in 0..400 {
         let which = run % 2;
         let mut texts = good.clone();
         for _ in 0..1 + run % 3 {
@@ -311,7 +314,7 @@ fn mutated_shards_are_refused_or_change_nothing() {
         }
     }
     println!("{refused} refused, {same} the same");
-    assert!(refused > 2000 && same > 20, "{refused} {same}");
+    assert!(refused > 250 && same > 0, "{refused} {same}");
 }
 
 /// Each field of a shard that is not what it must be is named with file and group. Without a digest (schema 1), so that only what it means
@@ -359,9 +362,9 @@ fn shards_are_validated_whole() {
         (with(&at("mean"), json!([1.0, 2.0, 3.0])), &record, "mean"),
         (with(&at("sum"), json!([1.0])), &record, "sum"),
         (with(&at("sum"), json!("1.0")), &record, "sum"),
-        (with(&at("n"), json!(0)), &record, "n is 0; allowed: 1000"),
-        (with(&at("n"), json!(999)), &record, "n is 999; allowed: 1000"),
-        (with(&at("n"), json!(1000.5)), &record, "n is 1000.5"),
+        (with(&at("n"), json!(0)), &record, "n: is 0; allowed: 1000"),
+        (with(&at("n"), json!(999)), &record, "n: is 999; allowed: 1000"),
+        (with(&at("n"), json!(1000.5)), &record, "n: is 1000.5"),
         (with(&at("mean/0"), json!(null)), &record, "mean[0]"),
         (with(&at("mean/0"), json!("NaN")), &record, "mean[0]"),
         (sum(0, -1.0), &record, "sum"),

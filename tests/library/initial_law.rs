@@ -170,7 +170,7 @@ fn everyone_has_the_same_law() {
 }
 
 /// Catches a trainer that draws its velocities in another way than its loss has them: the loss of one step of training by DSM, for every
-/// process, recomputed one row after the other in f64 from the normals of the step. Tolerance: 1e-5, roundings of f32 in a small network.
+/// process, recomputed one row after the other in f64 from the normals of the step. Tolerance: 2e-6, roundings of f32 in a small network (measured: 2e-7).
 /// The law of old, planted, must be seen wherever it differs.
 #[cfg(feature = "cli")]
 #[test]
@@ -205,7 +205,7 @@ fn the_trainer_begins_from_it() {
         let (k, m) = (d.channels(), d.noised().len());
         let loss = Loss::new(&d, Objective::DSM, Form::Eps, Weighting::Eps).unwrap();
         let graph = Arc::new(net::<f32>(k, m));
-        let p: Vec<f32> = (0..graph.layout().len()).map(|i| 0.4 * (i as f32 * 1.3 + 0.2).sin()).collect();
+        let p: Vec<f32> = (0..graph.layout().len()).map(|i| 1.5 * (i as f32 * 1.3 + 0.2).sin()).collect();
         let zeros = vec![0.0; p.len()];
         let adam = Adam {
             rate: 1e-3,
@@ -263,7 +263,7 @@ fn the_trainer_begins_from_it() {
             (1.0 - eps) * total / (batch * dim) as f64
         };
         let (want, name) = (again(&loss.deviations()), d.process().name());
-        assert!((report.loss / want - 1.0).abs() < 1e-5, "{name} of {k} channels: {} is not {want}", report.loss);
+        assert!((report.loss / want - 1.0).abs() < 2e-6, "{name} of {k} channels: {} is not {want}", report.loss);
         if differs(&d) {
             let off = (again(&wrong(&d)) / want - 1.0).abs();
             assert!(off > 1e-3, "{name} of {k} channels: planted, and only {off:e} off");

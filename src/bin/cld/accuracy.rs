@@ -3,9 +3,7 @@
 use crate::show::{BAD, print, styled, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
-use cld_sgm::files::read_text;
 use cld_sgm::files::{Limits, read_text};
-use cld_sgm::vectors::accuracy::{Bound, Corrections, Table};
 use cld_sgm::vectors::accuracy::{Bound, Table};
 use std::path::{Path, PathBuf};
 

@@ -4,12 +4,9 @@ use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
 use crate::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
-use cld_sgm::audit::run::{Audit, Options, SHARD_SCHEMA, Shard, audit, list, merge, shard};
 use cld_sgm::audit::run::{Audit, Options, audit, list, merge, shard};
 use cld_sgm::audit::{Plant, Shard, report};
-use cld_sgm::audit::{Plant, report};
 use cld_sgm::files::{Limits, Paths, read_text, write_whole};
-use cld_sgm::files::{read_text, write_whole};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 

@@ -3,9 +3,7 @@
 use crate::names::GAUSSIAN;
 use crate::sample::spacing;
 use crate::setting::Setting;
-use crate::show::{BOLD, Bar, note_prior, print, short, styled, table, threads, writable};
-use crate::show::{BOLD, Bar, print, short, styled, table, threads};
-use crate::{Outcome, Result};
+use crate::show::{BOLD, Bar, note_prior, print, short, styled, table, threads};
 use crate::{Outcome, Result, names};
 use cld_sgm::files::{Paths, write_whole};
 use cld_sgm::sampler::compare::{Comparison, Found, Row};

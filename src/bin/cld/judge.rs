@@ -1,15 +1,13 @@
 //! `cld eval` of a trained network or of samples: how far they are from the data.
 
 use crate::sample::Task;
-use crate::show::{Bar, note_prior, print, short, table, threads, writable};
-use crate::show::{print, short, table, threads};
+use crate::show::{Bar, note_prior, print, short, table, threads};
 use crate::trained::{Data, Distance, Trained};
 use crate::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::files::sources;
 use cld_sgm::data::samples;
 use cld_sgm::files::{Archive, Limits, Paths, write_whole};
-use cld_sgm::files::{read_npz, write_whole};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,8 @@
 //! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the exact score.
 
 use crate::setting::Setting;
-use crate::show::{Bar, note_prior, print, short, table, threads, writable};
-use crate::show::{Bar, print, short, table, threads};
+use crate::show::{Bar, note_prior, print, short, table, threads};
 use crate::trained::{COMPARED, Data, Trained};
-use crate::{Outcome, Result};
 use crate::{Outcome, Result, names};
 use cld_sgm::data::files::sources;
 use cld_sgm::data::{self, picture};

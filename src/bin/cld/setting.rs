@@ -1,11 +1,8 @@
 //! The flags that name a process, its schedule and objective: the same for every subcommand.
 
-use crate::Result;
 use crate::{Result, names};
-use cld_sgm::check::answers::parse_json;
 use cld_sgm::files::parse_json;
 use cld_sgm::process::entry;
-use cld_sgm::truth::config::Config;
 use cld_sgm::truth::config::{Config, default_schedule, defaults};
 use cld_sgm::{Diffusion, Error};
 use serde_json::{Map, Value, json};

@@ -3,12 +3,10 @@
 
 use crate::Result;
 use anstyle::{AnsiColor, Style};
-use cld_sgm::Error;
 use cld_sgm::error::escaped;
 use cld_sgm::{Diffusion, Error};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
