@@ -15,6 +15,7 @@ use crate::dd::Dd;
 use crate::files::Precision;
 use crate::truth::config::Config;
 use crate::truth::predict::{Cell, Inputs, Model, predict};
+use crate::truth::reverse::covers;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -313,6 +314,13 @@ fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models)
     let own = |i: usize| allowed(&cells[i], p, u.condition[i]);
     // what the rule allows, so that nothing is put down to cancellation but what cancels
     let rule = |i: usize, p: Precision| UNITS * p.unit() * (cells[i].truth.hi.abs() + u.condition[i]);
+    // at least half of what the rule does not allow is what cancellation does
+    let cancels = |p: Precision, scale: f64| {
+        let d = |i: &usize| distance(got[*i], cells[*i].truth, p);
+        let beyond: Vec<usize> = (0..cells.len()).filter(|i| !(d(i) <= rule(*i, p))).collect();
+        let explained = beyond.iter().filter(|i| d(i) <= rule(**i, p) + CANCELLATION * scale * cells[**i].cancellation).count();
+        explained > 0 && 2 * explained >= beyond.len()
+    };
     let found = |yes: bool, m: Match| if yes { m } else { Match::No };
     let within = |limit: &dyn Fn(usize, &Cell) -> f64| (0..cells.len()).all(|i| distance(got[i], cells[i].truth, p) <= limit(i, &cells[i]));
     let in_single = |i: usize, c: &Cell| allowed(c, Precision::F32, u.condition[i]);
@@ -331,22 +339,26 @@ fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models)
             found(ok, Match::Tight)
         }
         Arithmetic::Cancellation => {
-            let ok = within(&|i, c| rule(i, p) + CANCELLATION * c.cancellation);
+            let ok = within(&|i, c| own(i) + CANCELLATION * c.cancellation) && cancels(p, 1.0);
             found(ok && !only_late(u), Match::Loose)
         }
         Arithmetic::SingleCancellation => {
             let stored = p != Precision::F64 || got.iter().all(f32_like);
-            let p = Precision::F32;
-            let ok = stored && within(&|i, c| rule(i, p).max(1e-6 * size(c)) + CANCELLATION * SINGLE * c.cancellation);
+            let ok = stored && within(&|i, c| in_single(i, c) + CANCELLATION * SINGLE * c.cancellation) && cancels(Precision::F32, SINGLE);
             found(ok && !only_late(u), Match::Loose)
         }
         Arithmetic::SinglePart => {
             // rounding of f32, all over, not of single values
             let errors = row_errors(u);
-            let seen = errors.iter().filter(|e| **e > UNITS * Precision::F64.unit()).count();
+            // where cancellation hides nothing
+            let plain =
+                |r: usize| cells[r * u.columns..(r + 1) * u.columns].iter().all(|c| CANCELLATION * c.cancellation <= 1e-8 * size(c));
+            let clear: Vec<usize> = (0..errors.len()).filter(|r| plain(*r)).collect();
+            let seen = clear.iter().filter(|r| errors[**r] > UNITS * Precision::F64.unit()).count();
             let worst = errors.iter().copied().fold(0.0, f64::max);
             let ok = p == Precision::F64
-                && 2 * seen >= errors.len()
+                && 2 * seen >= clear.len()
+                && (seen > 0 || covers(&u.entry.quantity))
                 && worst > 1e-9
                 && within(&|i, c| in_single(i, c) + CANCELLATION * c.cancellation);
             found(ok, Match::Loose)
@@ -425,7 +437,8 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<()> {
     // late times only, and worse the later
     let last = seen.iter().copied().fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
     let at_first = seen.iter().find(|s| s.0 == first).map_or(0.0, |s| s.1);
-    (!seen.is_empty() && first >= 0.05 && 2 * before >= rows && last.1 >= at_first).then_some(())
+    let end = u.cells.iter().map(|c| c.t).fold(0.0, f64::max);
+    (first >= 0.05 && 2 * before >= rows && last.0 == end && last.1 >= at_first).then_some(())
 }
 
 /// The size of the inverse of a matrix of one or two channels; of more, that of its largest entry's.
@@ -921,6 +934,10 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
     match pattern {
         Pattern::DamagedRows => {
             if n < 5 || bad.is_empty() || bad.len() > 4 || 5 * bad.len() > n {
+                return None;
+            }
+            // a few units beyond the rule are no damage
+            if !bad.iter().all(|r| errors[*r] > tolerance(u.got.precision)) {
                 return None;
             }
             // between rows that are right, in time where there is one: digits lost at an end are something else
