@@ -173,6 +173,7 @@ impl Schedule {
     }
 
     /// The same with each parameter that is not 0 multiplied by `factor`, one at a time; those that this makes invalid left out.
+    #[cfg(feature = "cli")]
     pub(crate) fn perturbed(&self, factor: f64) -> Vec<Schedule> {
         let made = |p: &[f64]| match self.kind {
             Kind::Linear { .. } => Schedule::linear(p[0], p[1]),

@@ -102,7 +102,7 @@ fn optimum_is_off(loss: &Loss, t: f64, deviations: &[f64]) -> f64 {
     for (i, row) in trained.iter().enumerate() {
         let exact: Vec<f64> =
             (0..k).map(|r| -(0..m).map(|j| lower[d.noised()[j] * k + d.noised()[i]] * score[j][r]).sum::<f64>()).collect();
-        let largest = exact.iter().fold(0.0, |a: f64, x| a.max(x.abs()));
+        let largest = cld_sgm::worst::largest(&exact);
         for (a, b) in row.iter().zip(&exact) {
             let e = (a - b).abs() / largest;
             off = if e.is_nan() { f64::NAN } else { off.max(e) };
@@ -161,7 +161,7 @@ fn everyone_has_the_same_law() {
         let added: Vec<f64> = hsm.cov.iter().zip(&dsm.cov).map(|(a, b)| a - b).collect();
         near(&added, &sandwich(&dsm.mean, &diagonal(&want), k), 1.0, "kernel");
         let lost: Vec<f64> = dsm.inv.iter().zip(&hsm.inv).map(|(a, b)| a - b).collect();
-        let scale = dsm.inv.iter().fold(0.0, |a: f64, x| a.max(x.abs()));
+        let scale = cld_sgm::worst::largest(&dsm.inv);
         near(&gap(&loss, 0.4).unwrap(), &lost, 10.0 * scale, "gap");
         let likelihood = Likelihood::new(&d, 3, 1e-3, 1e-6, Terminal::Prior).unwrap();
         let entropy: f64 = want[1..].iter().map(|v| 1.5 * (std::f64::consts::TAU * std::f64::consts::E * v).ln()).sum();
