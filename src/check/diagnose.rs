@@ -15,6 +15,7 @@ use crate::dd::Dd;
 use crate::files::Precision;
 use crate::truth::config::Config;
 use crate::truth::predict::{Cell, Inputs, Model, predict};
+use crate::truth::reverse::covers;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -282,11 +283,44 @@ fn has_bits(x: f64, bits: u32) -> bool {
     x.to_bits().trailing_zeros() >= 53 - bits || x == 0.0
 }
 
-/// Whether arithmetic that loses digits explains an output.
+/// Whether arithmetic that loses digits explains an output; in single precision also on top of the declared constant.
 fn arithmetic(u: &Unit<'_>, a: Arithmetic, models: &mut Models) -> Match {
+    let plain = lost_digits(u, a, &u.cells, models);
+    let declared = u.entry.config.epsilon_added;
+    let single = matches!(a, Arithmetic::Single | Arithmetic::SingleCancellation | Arithmetic::SinglePart);
+    if plain != Match::No || declared == 0.0 || !single {
+        return plain;
+    }
+    let all: Vec<usize> = (0..row_count(u)).collect();
+    let with = models.right(&u.entry.config, declared).and_then(|m| values(u, &m, &all));
+    with.map_or(Match::No, |(cells, _)| lost_digits(u, a, &cells, models))
+}
+
+/// Whether all rows that are off are late ones, with right ones before.
+fn only_late(u: &Unit<'_>) -> bool {
+    let off = off_rows(u);
+    let time = |r: usize| u.cells[r * u.columns].t;
+    let first = (0..off.len()).filter(|r| off[*r]).map(time).fold(f64::INFINITY, f64::min);
+    let before = (0..off.len()).filter(|r| time(*r) < first).count();
+    // the last one among them: a single row in between is damaged, not late
+    let last = (0..off.len()).max_by(|a, b| time(*a).total_cmp(&time(*b)));
+    (0.05..=1e9).contains(&first) && 2 * before >= off.len() && last.is_some_and(|r| off[r])
+}
+
+/// The same against these cells.
+fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models) -> Match {
     let p = precision(u);
-    let (cells, got) = (&u.cells, &u.got.data);
+    let got = &u.got.data;
     let own = |i: usize| allowed(&cells[i], p, u.condition[i]);
+    // what the rule allows, so that nothing is put down to cancellation but what cancels
+    let rule = |i: usize, p: Precision| UNITS * p.unit() * (cells[i].truth.hi.abs() + u.condition[i]);
+    // at least half of what the rule does not allow is what cancellation does
+    let cancels = |p: Precision, scale: f64| {
+        let d = |i: &usize| distance(got[*i], cells[*i].truth, p);
+        let beyond: Vec<usize> = (0..cells.len()).filter(|i| !(d(i) <= rule(*i, p))).collect();
+        let explained = beyond.iter().filter(|i| d(i) <= rule(**i, p) + CANCELLATION * scale * cells[**i].cancellation).count();
+        explained > 0 && 2 * explained >= beyond.len()
+    };
     let found = |yes: bool, m: Match| if yes { m } else { Match::No };
     let within = |limit: &dyn Fn(usize, &Cell) -> f64| (0..cells.len()).all(|i| distance(got[i], cells[i].truth, p) <= limit(i, &cells[i]));
     let in_single = |i: usize, c: &Cell| allowed(c, Precision::F32, u.condition[i]);
@@ -298,22 +332,35 @@ fn arithmetic(u: &Unit<'_>, a: Arithmetic, models: &mut Models) -> Match {
                 got.iter().all(|x| has_bits(*x, bits)) && within(&|i, c| 1.01 * u * c.truth.hi.abs() + own(i))
             };
             let telling = got.iter().filter(|x| **x != 0.0).count() >= 4;
-            found(p == Precision::F64 && telling && (of(8) || of(11)), Match::Tight)
+            found(matches!(p, Precision::F64 | Precision::F32) && telling && (of(8) || of(11)), Match::Tight)
         }
         Arithmetic::Single => {
             let ok = p == Precision::F64 && got.iter().all(f32_like) && within(&|i, c| in_single(i, c));
             found(ok, Match::Tight)
         }
-        Arithmetic::Cancellation => found(agree(cells, got, &u.condition, p, CANCELLATION), Match::Loose),
+        Arithmetic::Cancellation => {
+            let ok = within(&|i, c| own(i) + CANCELLATION * c.cancellation) && cancels(p, 1.0);
+            found(ok && !only_late(u), Match::Loose)
+        }
         Arithmetic::SingleCancellation => {
             let stored = p != Precision::F64 || got.iter().all(f32_like);
-            found(stored && within(&|i, c| in_single(i, c) + CANCELLATION * SINGLE * c.cancellation), Match::Loose)
+            let ok = stored && within(&|i, c| in_single(i, c) + CANCELLATION * SINGLE * c.cancellation) && cancels(Precision::F32, SINGLE);
+            found(ok && !only_late(u), Match::Loose)
         }
         Arithmetic::SinglePart => {
             // rounding of f32, all over, not of single values
             let errors = row_errors(u);
-            let seen = errors.iter().filter(|e| **e > UNITS * Precision::F64.unit()).count();
-            let ok = p == Precision::F64 && 2 * seen >= errors.len() && within(&|i, c| in_single(i, c) + CANCELLATION * c.cancellation);
+            // where cancellation hides nothing
+            let plain =
+                |r: usize| cells[r * u.columns..(r + 1) * u.columns].iter().all(|c| CANCELLATION * c.cancellation <= 1e-8 * size(c));
+            let clear: Vec<usize> = (0..errors.len()).filter(|r| plain(*r)).collect();
+            let seen = clear.iter().filter(|r| errors[**r] > UNITS * Precision::F64.unit()).count();
+            let worst = errors.iter().copied().fold(0.0, f64::max);
+            let ok = p == Precision::F64
+                && 2 * seen >= clear.len()
+                && (seen > 0 || covers(&u.entry.quantity))
+                && worst > 1e-9
+                && within(&|i, c| in_single(i, c) + CANCELLATION * c.cancellation);
             found(ok, Match::Loose)
         }
         Arithmetic::Underflow => found(underflow(u, models).is_some(), Match::Loose),
@@ -363,8 +410,7 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<()> {
     let errors = row_errors(u);
     let mut seen: Vec<(f64, f64)> = Vec::new();
     for r in 0..rows {
-        let largest = mean[r * width..(r + 1) * width].iter().map(|m| m.truth.to_f64().abs()).fold(0.0, f64::max);
-        let growth = (1.0 / largest).max(1.0);
+        let growth = inverse_size(&mean[r * width..(r + 1) * width]).max(1.0);
         let cells = &u.cells[r * u.columns..(r + 1) * u.columns];
         let got = &u.got.data[r * u.columns..(r + 1) * u.columns];
         let mut beyond = false;
@@ -383,12 +429,25 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<()> {
             seen.push((cells[0].t, errors[r]));
         }
     }
+    if seen.is_empty() && only_late(u) {
+        return Some(());
+    }
     let first = seen.iter().map(|(t, _)| *t).fold(f64::INFINITY, f64::min);
     let before = u.cells.chunks(u.columns).filter(|c| c[0].t < first).count();
     // late times only, and worse the later
     let last = seen.iter().copied().fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
     let at_first = seen.iter().find(|s| s.0 == first).map_or(0.0, |s| s.1);
-    (!seen.is_empty() && first >= 0.05 && 2 * before >= rows && last.1 >= at_first).then_some(())
+    let end = u.cells.iter().map(|c| c.t).fold(0.0, f64::max);
+    (first >= 0.05 && 2 * before >= rows && last.0 == end && last.1 >= at_first).then_some(())
+}
+
+/// The size of the inverse of a matrix of one or two channels; of more, that of its largest entry's.
+fn inverse_size(m: &[Cell]) -> f64 {
+    let largest = m.iter().map(|c| c.truth.to_f64().abs()).fold(0.0, f64::max);
+    match m {
+        [a, b, c, d] => largest / (a.truth * d.truth - b.truth * c.truth).to_f64().abs(),
+        _ => 1.0 / largest,
+    }
 }
 
 /// A matrix R with R R^T = cov (or, for inverse transposes, R R^T = its inverse) that is not the Cholesky factor.
@@ -402,6 +461,15 @@ fn another_factor(u: &Unit<'_>, models: &mut Models) -> Option<()> {
     let k = (width as f64).sqrt() as usize;
     let p = precision(u);
     if k < 2 || u.columns != width {
+        return None;
+    }
+    // a Cholesky factor that has lost digits is not another one
+    let other = |r: usize| {
+        let truth = &u.cells[r * width..(r + 1) * width];
+        let size = truth.iter().map(|c| c.truth.to_f64().abs()).fold(0.0, f64::max);
+        (0..width).any(|n| (u.got.data[r * width + n].abs() - truth[n].truth.to_f64().abs()).abs() > 1e-3 * size)
+    };
+    if !(0..row_count(u)).any(other) {
         return None;
     }
     for r in 0..row_count(u) {
@@ -421,9 +489,9 @@ fn another_factor(u: &Unit<'_>, models: &mut Models) -> Option<()> {
 }
 
 /// Outputs that hold K channels of d coordinates.
-fn is_block(u: &Unit<'_>) -> bool {
-    let of_all = ["kernel.", "process.", "sampler.", "prior."].iter().any(|p| u.entry.quantity.starts_with(p));
-    of_all && matches!(u.output, "mean" | "u_t" | "score" | "eps" | "drift" | "diffusion" | "u_next" | "u_mean" | "u")
+fn is_block(quantity: &str, output: &str) -> bool {
+    let of_all = ["kernel.", "process.", "sampler.", "prior."].iter().any(|p| quantity.starts_with(p));
+    of_all && matches!(output, "mean" | "u_t" | "score" | "eps" | "drift" | "diffusion" | "u_next" | "u_mean" | "u")
 }
 
 fn is_matrix(u: &Unit<'_>) -> bool {
@@ -445,7 +513,7 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
     let Some(model) = models.right(&u.entry.config, 0.0) else { return Match::No };
     let k = model.channels();
     let with_inputs = matches!(a, Arrangement::Reversed { inputs: true } | Arrangement::Interleaved { inputs: true });
-    let blocks = is_block(u) && width.is_multiple_of(k);
+    let blocks = is_block(&u.entry.quantity, u.output) && width.is_multiple_of(k);
     let d = if blocks { width / k } else { 0 };
     let permutes = matches!(a, Arrangement::Reversed { .. } | Arrangement::Interleaved { .. });
     if permutes && k < 2 || (permutes && !with_inputs && !blocks && !is_matrix(u)) {
@@ -659,21 +727,11 @@ pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn
         for h in pool.iter().skip(row.len()) {
             row.push(settled(u, *h).map_or_else(|| test(u, *h, &mut models), |m| (m, 0)));
         }
-        rule_out(row, &pool);
     }
+    reproduces(&off, &pool, declared, &mut table);
+    table.iter_mut().for_each(|row| rule_out(row, &pool));
     contradictions(&off, &right, &pool, &mut table, &mut models);
-    // A value that was found must reproduce numbers that it was not fitted to.
-    for (h, hypothesis) in pool.iter().enumerate().skip(declared) {
-        if !matches!(hypothesis.mistake().kind, Kind::Fitted { .. }) {
-            continue;
-        }
-        let explained: Vec<usize> = (0..off.len()).filter(|u| table[*u][h].0 != Match::No).collect();
-        let numbers: usize = explained.iter().map(|u| table[*u][h].1).sum();
-        let single = explained.len() == 1 && !hypothesis.value.is_some_and(is_round);
-        if numbers < 9 || single {
-            table.iter_mut().for_each(|row| row[h] = (Match::No, 0));
-        }
-    }
+    reproduces(&off, &pool, declared, &mut table);
     let contradicted: Vec<usize> = (0..pool.len())
         .map(|h| {
             let configs: Vec<_> = off.iter().zip(&table).filter(|(_, row)| row[h].0 != Match::No).map(|(u, _)| &u.entry.config).collect();
@@ -685,6 +743,21 @@ pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn
         })
         .collect();
     cover(&off, pool, table, &contradicted)
+}
+
+/// Drops values that were found and do not reproduce numbers that they were not fitted to.
+fn reproduces(off: &[&Unit<'_>], pool: &[Hypothesis], declared: usize, table: &mut [Vec<(Match, usize)>]) {
+    for (h, hypothesis) in pool.iter().enumerate().skip(declared) {
+        if !matches!(hypothesis.mistake().kind, Kind::Fitted { .. }) {
+            continue;
+        }
+        let explained: Vec<usize> = (0..off.len()).filter(|u| table[*u][h].0 != Match::No).collect();
+        let numbers: usize = explained.iter().map(|u| table[*u][h].1).sum();
+        let single = explained.len() == 1 && !hypothesis.value.is_some_and(is_round);
+        if numbers < 9 || single {
+            table.iter_mut().for_each(|row| row[h] = (Match::No, 0));
+        }
+    }
 }
 
 /// What need not be said of an output where something plainer will do.
@@ -706,6 +779,9 @@ fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
     }
     if matched(row, &|h| matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SingleCancellation))) {
         drop(row, &|h, _| h.arithmetic() == Some(Arithmetic::Late));
+    }
+    if matched(row, &is(Arithmetic::Late)) {
+        drop(row, &|h, _| h.arithmetic() == Some(Arithmetic::SinglePart));
     }
 }
 
@@ -801,6 +877,53 @@ fn cover(
     (diagnoses, left.into_iter().map(|u| format!("{} {}", units[u].entry.id, units[u].output)).collect())
 }
 
+/// What code with a mistake would answer: the tests plant every row of the table. `None` where the mistake cannot be made.
+#[doc(hidden)]
+pub fn plant(row: usize, variant: usize, value: Option<f64>, e: &super::answers::Entry, output: &str) -> Option<Vec<f64>> {
+    let h = Hypothesis { row, variant, value };
+    let inputs: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+    let model = h.model(&e.config, 0.0)?;
+    let (cells, width) = predict(&e.quantity, &model, &inputs, output).ok()?;
+    let values: Vec<f64> = cells.iter().map(|c| c.truth.to_f64()).collect();
+    let k = model.channels();
+    let Some(a) = h.arrangement() else { return Some(values) };
+    let d = width / k;
+    match a {
+        Arrangement::Reversed { inputs: false } | Arrangement::Interleaved { inputs: false }
+            if is_block(&e.quantity, output) && k > 1 && d > 1 =>
+        {
+            let mut out = values.clone();
+            (0..values.len()).for_each(|i| out[i / width * width + place(a, i % width, k, d)] = values[i]);
+            Some(out)
+        }
+        Arrangement::Shifted(by) => {
+            let from = |i: usize| (i as i64 + i64::from(by) * width as i64).rem_euclid(values.len() as i64) as usize;
+            Some((0..values.len()).map(|i| values[from(i)]).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Variants of a row that [`plant`] knows, and the value to plant where there is one to be found.
+#[doc(hidden)]
+pub fn plants(row: usize) -> Vec<(usize, Option<f64>)> {
+    match &MISTAKES[row].kind {
+        Kind::Reading(list) => (0..list.len()).map(|v| (v, None)).collect(),
+        Kind::Arranged(list) => (0..list.len()).map(|v| (v, None)).collect(),
+        Kind::Fitted { .. } => {
+            let value = match MISTAKES[row].id {
+                "epsilon-added" | "epsilon-in-initial-variance" => 1e-4,
+                "initial-variance" => 0.037,
+                "t-clamped" => 0.02,
+                "friction" => 1.37,
+                _ => 0.73,
+            };
+            vec![(0, Some(value))]
+        }
+        _ => vec![],
+    }
+}
+
 /// What the errors of an output look like, where no mistake gives its numbers.
 fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
     let errors = row_errors(u);
@@ -811,6 +934,10 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
     match pattern {
         Pattern::DamagedRows => {
             if n < 5 || bad.is_empty() || bad.len() > 4 || 5 * bad.len() > n {
+                return None;
+            }
+            // a few units beyond the rule are no damage
+            if !bad.iter().all(|r| errors[*r] > tolerance(u.got.precision)) {
                 return None;
             }
             // between rows that are right, in time where there is one: digits lost at an end are something else
@@ -825,13 +952,24 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
             }
             let name = |r: &usize| {
                 let cells = &u.got.data[r * u.columns..(r + 1) * u.columns];
-                let what = if cells.iter().any(|x| !x.is_finite()) { ", not a finite number" } else { "" };
-                let when = if time(*r).is_finite() { format!(" (t = {})", super::compare::time(time(*r))) } else { String::new() };
-                format!("row {}{when}{what}", u.rows[*r])
+                let mut of = Vec::new();
+                if time(*r).is_finite() {
+                    of.push(format!("t = {}", super::compare::time(time(*r))));
+                }
+                if cells.iter().any(|x| !x.is_finite()) {
+                    of.push("not a finite number".into());
+                }
+                format!("row {}{}", u.rows[*r], if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) })
             };
             let names: Vec<String> = bad.iter().map(name).collect();
-            let (verb, rest) = if bad.len() == 1 { ("is", "the others are") } else { ("are", "the others are") };
-            Some(format!("{} {verb} off, {rest} right: damaged values, not a formula", names.join(", ")))
+            let verb = if bad.len() == 1 { "is" } else { "are" };
+            Some(format!("{} {verb} off, the others are right: damaged values, not a formula", names.join(", ")))
+        }
+        Pattern::Rounding => {
+            let worst = errors.iter().copied().fold(0.0, f64::max);
+            let power = 10f64.powi(worst.log10().ceil() as i32);
+            (worst <= tolerance(u.got.precision))
+                .then(|| format!("right to about {power:.0e}, but not to the last units of its type: rounding errors that add up, or grow"))
         }
         Pattern::Noise => {
             let mut sizes: Vec<f64> = errors.iter().copied().filter(|e| *e > 0.0).collect();
@@ -848,6 +986,7 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
             let up = signs.iter().filter(|s| **s).count();
             let mixed = signs.len() >= 8 && 5 * up.min(signs.len() - up) >= signs.len();
             let flat = 2 * bad.len() >= n && worst <= 1e-2 && worst <= 300.0 * median;
+            let worst = 10f64.powi(worst.log10().ceil() as i32);
             (mixed && flat).then(|| {
                 format!("right to about {worst:.0e}, with errors like noise: an integrator, a table, or lower precision somewhere")
             })

@@ -102,6 +102,8 @@ pub(super) enum Arithmetic {
 pub(super) enum Pattern {
     /// A few rows are off, between others that are right.
     DamagedRows,
+    /// All are nearly right.
+    Rounding,
     /// All are off by a little, up and down.
     Noise,
 }
@@ -729,6 +731,12 @@ pub const MISTAKES: &[Mistake] = &[
         "single rows are off, between others that are right: damaged values, not a formula",
         "look at these rows: a NaN, a digit or a bit that was flipped on the way",
         Kind::Pattern(Pattern::DamagedRows),
+    ),
+    row(
+        "rounding",
+        "nearly right, but not to the last units of its type: rounding errors that add up, or grow (a matrix exponential, many steps, a constant with few digits)",
+        "nothing, if that is enough; else compute the exponent exactly (an error of one unit in y is y units in e^-y)",
+        Kind::Pattern(Pattern::Rounding),
     ),
     row(
         "noise",

@@ -468,10 +468,10 @@ fn mistake_on_top_of_epsilon() {
     }
 }
 
-/// Numbers that are not finite get a verdict, and values that fit nothing stay unexplained; catches a judge that lets NaN
+/// Numbers that are not finite get a verdict, and a single row that fits nothing is named as damaged; catches a judge that lets NaN
 /// compare as right, or a hypothesis that explains anything.
 #[test]
-fn nonsense_is_off_and_unexplained() {
+fn nonsense_is_off_and_its_row_is_named() {
     let c = config(with(processes()[1].clone(), "objective", "hsm"));
     for (what, bad) in [("NaN", f64::NAN), ("infinity", f64::INFINITY), ("zero", 0.0), ("negative", -1.0)] {
         let a = answers(&c, TIMES, |t| {
@@ -482,8 +482,9 @@ fn nonsense_is_off_and_unexplained() {
             w
         });
         let r = report(&a);
-        assert!(!r.ok && r.diagnoses.is_empty(), "{what}: {:?}", r.diagnoses);
-        assert_eq!(r.unexplained, ["kernel.cov/0 xx"], "{what}");
+        let named: Vec<_> = r.diagnoses.iter().map(|d| (d.id, d.text.contains("row 12 (t = 0.3"))).collect();
+        assert!(!r.ok && named == [("damaged-rows", true)], "{what}: {:?}", r.diagnoses);
+        assert!(r.unexplained.is_empty(), "{what}: {:?}", r.unexplained);
         let line = r.lines.iter().find(|l| l.class == Class::Off).unwrap();
         assert_eq!((line.worst.t, line.off_at.as_str()), (Some(0.3), "1 of 19 times, t <= 0.3"), "{what}");
     }

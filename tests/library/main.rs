@@ -33,6 +33,8 @@ mod images;
 #[cfg(feature = "cli")]
 mod mistakes;
 #[cfg(feature = "cli")]
+mod named;
+#[cfg(feature = "cli")]
 mod peers;
 #[cfg(feature = "cli")]
 mod simulate;
