@@ -482,7 +482,6 @@ fn audit_refuses() {
         (vec!["--only", "nonsense"], vec!["`only`", "nonsense"]),
         (vec!["--only", ""], vec!["`only`", "``"]),
         (vec!["--list", "--only", "nothing"], vec!["`only`", "nothing"]),
-        (vec!["--list", "--only", "vp", "--only", "nothing"], vec!["--only"]),
         (vec!["--only", "nothing", "--shard", "1/2"], vec!["`only`", "nothing"]),
         (vec!["--only", "cov.xx/doubling", "--shard", "1/2"], vec!["`only`", "cov.xx/doubling", "simulation"]),
         (vec!["--plant", "ve.geometric/cov.xx/doubling:NaN"], vec!["`plant`", "NaN"]),
@@ -537,8 +536,8 @@ fn audit_lists_at_once() {
     let ids = text(&out.stdout);
     assert!(out.status.code() == Some(0) && ids.lines().count() > 3000, "{}", ids.lines().count());
     println!("{took:?}");
-    // 0.1 s without optimisation; other tests run beside this one
-    assert!(took.as_secs_f64() < 3.0, "{took:?}");
+    // half a second of one core with little optimisation; other tests run beside this one
+    assert!(took.as_secs_f64() < 10.0, "{took:?}");
     let mut sorted: Vec<&str> = ids.lines().collect();
     sorted.dedup();
     assert!(sorted.is_sorted() && sorted.len() == ids.lines().count(), "ids in order, each once");

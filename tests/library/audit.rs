@@ -425,7 +425,7 @@ fn the_list_is_what_runs() {
     let took = started.elapsed().as_secs_f64();
     println!("{} claims in {took:.3} s", all.len());
     // far above what it takes beside other tests (0.1 s), far below what computing takes (half a minute)
-    assert!(all.len() > 3000 && took < 5.0, "{} claims in {took} s", all.len());
+    assert!(all.len() > 3000 && took < 10.0, "{} claims in {took} s", all.len());
     assert!(all.iter().all(|c| !c.statement.is_empty() && !c.tolerance.is_empty() && !c.formula.is_empty()));
     let run: Vec<&str> = judged().evidence.iter().map(|e| e.claim.id.as_str()).collect();
     assert_eq!(all.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), run);
