@@ -213,6 +213,23 @@ impl<const K: usize> Kernel<K> {
         w.iter().map(|x| x * x).sum()
     }
 
+    /// Standard deviation of channel `i`, `sqrt(S_ii)`. Formula: kernel.std.
+    pub fn std(&self, i: usize) -> f64 {
+        self.moments.cov[(i, i)].sqrt()
+    }
+
+    /// Noise level of x over its mean's factor, `sqrt(S_xx) / Phi_xx`: EDM's sigma (Karras et al. 2022). Infinite once the mean is gone.
+    /// Formula: kernel.sigma.
+    pub fn sigma(&self) -> f64 {
+        self.std(0) / self.moments.mean[(0, 0)]
+    }
+
+    /// `ln(Phi_xx^2 / S_xx)`, the log-SNR of variational diffusion (Kingma et al. 2021), from logarithms: the ratio may leave f64.
+    /// Formula: kernel.logsnr.
+    pub fn log_snr(&self) -> f64 {
+        2.0 * self.moments.mean[(0, 0)].abs().ln() - self.moments.cov[(0, 0)].ln()
+    }
+
     /// `L^-1 r`, by forward substitution.
     #[inline(always)]
     pub(crate) fn whiten(&self, r: [f64; K]) -> [f64; K] {

@@ -368,6 +368,12 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
         let (weight, _) = predict("kernel.mean", model, &[("t".to_string(), &all)].into(), "xx")?;
         t = t.into_iter().zip(weight).filter(|(_, w)| w.truth.hi.abs() > 1e-290).map(|(t, _)| t).collect();
     }
+    if matches!(quantity, "kernel.sigma" | "kernel.logsnr") {
+        // no language has to write an infinity: the same, once the mean is gone
+        let all = Array::new(vec![t.len()], t.clone())?;
+        let (weight, _) = predict("kernel.mean", model, &[("t".to_string(), &all)].into(), "xx")?;
+        t = t.into_iter().zip(weight).filter(|(_, w)| w.truth.hi.abs() > 1e-100).map(|(t, _)| t).collect();
+    }
     let n = t.len();
     if suite == "transition" {
         map.insert("s".to_string(), Array::new(vec![n], s)?);

@@ -50,6 +50,12 @@ fn closed(v: &[KernelValues], quantity: &str, output: &str) -> Option<Vec<f64>> 
         ("kernel.ell", _) => all(&|x| vec![x.ell]),
         ("kernel.snr", _) => all(&|x| vec![x.snr]),
         ("kernel.snr_joint", _) => all(&|x| vec![x.snr_joint]),
+        ("kernel.std", _) => {
+            let i = CHANNELS.iter().position(|c| *c == output)?;
+            all(&|x| vec![x.cov[i * k + i].sqrt()])
+        }
+        ("kernel.sigma", _) => all(&|x| vec![x.cov[0].sqrt() / x.mean[0]]),
+        ("kernel.logsnr", _) => all(&|x| vec![2.0 * x.mean[0].abs().ln() - x.cov[0].ln()]),
         _ => None,
     }
 }
@@ -238,7 +244,7 @@ fn closed_forms_pass_the_vectors() {
             }
         }
     }
-    assert_eq!(replaced.len(), 10 + 15, "the kernel suite; steps, scores, losses and likelihoods: {replaced:?}");
+    assert_eq!(replaced.len(), 13 + 15, "the kernel suite; steps, scores, losses and likelihoods: {replaced:?}");
     assert_eq!(seen, QUANTITIES.iter().map(|q| q.name.to_string()).collect(), "every quantity has entries");
     assert_eq!(kinds, REGISTRY.iter().map(|e| e.name.to_string()).collect(), "every process has entries");
     let report = judge(&answers, &[], &mut |_, _| {}).unwrap();
