@@ -27,6 +27,9 @@ pub struct KernelValues {
     pub ell: f64,
     pub snr: f64,
     pub snr_joint: f64,
+    pub std: Vec<f64>,
+    pub sigma: f64,
+    pub log_snr: f64,
 }
 
 fn flat<const K: usize>(m: &Mat<K>) -> Vec<f64> {
@@ -49,6 +52,9 @@ fn values<const K: usize>(m: &AnyMoments) -> Result<KernelValues> {
         ell: kernel.ell(),
         snr: kernel.snr(),
         snr_joint: kernel.snr_joint(),
+        std: (0..K).map(|i| kernel.std(i)).collect(),
+        sigma: kernel.sigma(),
+        log_snr: kernel.log_snr(),
     })
 }
 

@@ -25,6 +25,8 @@ mod nn_torch;
 #[cfg(feature = "cli")]
 mod audit;
 #[cfg(feature = "cli")]
+mod cases;
+#[cfg(feature = "cli")]
 mod diagnosis;
 #[cfg(feature = "cli")]
 mod files;

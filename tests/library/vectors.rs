@@ -52,10 +52,10 @@ fn closed(v: &[KernelValues], quantity: &str, output: &str) -> Option<Vec<f64>> 
         ("kernel.snr_joint", _) => all(&|x| vec![x.snr_joint]),
         ("kernel.std", _) => {
             let i = CHANNELS.iter().position(|c| *c == output)?;
-            all(&|x| vec![x.cov[i * k + i].sqrt()])
+            all(&|x| vec![x.std[i]])
         }
-        ("kernel.sigma", _) => all(&|x| vec![x.cov[0].sqrt() / x.mean[0]]),
-        ("kernel.logsnr", _) => all(&|x| vec![2.0 * x.mean[0].abs().ln() - x.cov[0].ln()]),
+        ("kernel.sigma", _) => all(&|x| vec![x.sigma]),
+        ("kernel.logsnr", _) => all(&|x| vec![x.log_snr]),
         _ => None,
     }
 }
