@@ -82,7 +82,13 @@ impl Error {
     #[cold]
     /// A parameter that is refused: its name, its value, and what is allowed.
     pub fn parameter(name: impl Into<Cow<'static, str>>, value: impl fmt::Display, allowed: impl Into<Cow<'static, str>>) -> Self {
-        Error::Parameter { name: name.into(), value: value.to_string(), allowed: allowed.into() }
+        let plain = value.to_string();
+        // a number of hundreds of digits is read better with its exponent
+        let value = match plain.parse::<f64>() {
+            Ok(x) if plain.len() > 24 => format!("{x:e}"),
+            _ => plain,
+        };
+        Error::Parameter { name: name.into(), value, allowed: allowed.into() }
     }
 
     #[cold]

@@ -131,6 +131,17 @@ pub struct Worst {
     pub config: String,
 }
 
+/// A place in the answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Place {
+    /// The entry's id.
+    pub entry: String,
+    /// Row of the input arrays.
+    pub row: usize,
+    /// Time, where the quantity has one.
+    pub t: Option<f64>,
+}
+
 /// JSON has no NaN and no infinity: they are written as words, never as null.
 fn number_or_word<S: serde::Serializer>(x: &f64, s: S) -> std::result::Result<S::Ok, S::Error> {
     if x.is_finite() {
@@ -190,6 +201,8 @@ pub struct Line {
     pub worst: Worst,
     /// Number of values that are not finite, where the truth is.
     pub not_finite: usize,
+    /// The first of them.
+    pub not_finite_at: Option<Place>,
     /// Exponent p of the error's growth `t^p` as t -> 0, from the entry with the largest error; `None` where there is
     /// no trend (errors within the class's tolerance, or no power law).
     pub trend: Option<f64>,
@@ -724,6 +737,11 @@ fn line(output: &str, process: &str, class: Class, accepted: bool, units: &[&Uni
         values: units.iter().map(|u| u.errors.len()).sum(),
         worst,
         not_finite: all().filter(|(u, i)| !finite(u, *i)).count(),
+        not_finite_at: all().find(|(u, i)| !finite(u, *i)).map(|(u, i)| Place {
+            entry: u.entry.id.clone(),
+            row: u.rows[i / u.columns],
+            t: Some(u.cells[i].t).filter(|t| t.is_finite()),
+        }),
         trend: trend(worst_unit),
         off_at: off_at(units),
     }

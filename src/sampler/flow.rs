@@ -494,7 +494,7 @@ mod tests {
             Ok(())
         };
         let e = dormand_prince(&mut pole, &mut [0.0], 0.0, 1.0, 1e-9).unwrap_err().to_string();
-        assert!(e.contains("do not reach"), "{e}");
+        assert!(e.contains("given up at t = 2.9") || e.contains("given up at t = 3.0"), "{e}");
         let e = dormand_prince(&mut pole, &mut [0.0], 0.0, 1.0, 0.0).unwrap_err().to_string();
         assert!(e.contains("`tolerance` is 0"), "{e}");
     }

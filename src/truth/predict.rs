@@ -112,6 +112,8 @@ pub struct Model {
     pub(super) declared_gamma: Option<f64>,
     /// Whether the objective is HSM.
     pub(super) hsm: bool,
+    /// The process was replaced by matrices that do not tell its prior.
+    without_prior: bool,
     rows: RefCell<HashMap<(u64, u64, u64), Rc<Row>>>,
     reversed: OnceCell<Box<Model>>,
 }
@@ -212,6 +214,7 @@ impl Model {
             reading: Reading { upper: c.upper, ..Reading::RIGHT },
             declared_gamma: c.gamma,
             hsm: c.objective.name() == "hsm",
+            without_prior: false,
             rows: RefCell::default(),
             reversed: OnceCell::new(),
         })
@@ -247,6 +250,7 @@ impl Model {
 
     /// Another process in its place.
     pub fn replace(&mut self, process: Box<dyn AnyProcess>) {
+        self.without_prior = process.stationary().is_none() && self.process.stationary().is_some();
         self.process = process;
     }
 
@@ -334,6 +338,7 @@ impl Model {
             gamma: 0.0,
             rows: RefCell::default(),
             reversed: OnceCell::new(),
+            without_prior: false,
             // the clock of a step is that of its ends
             // and no initial state stands behind it
             reading: Reading { one_minus_t: false, upper: false, initial_epsilon: 0.0, start_variance: 0.0, cov_rate: 1.0, ..self.reading },
@@ -575,6 +580,9 @@ pub fn predict(quantity: &str, model: &Model, inputs: &Inputs<'_>, output: &str)
     let read = Reader { inputs, n };
     let unknown =
         || Error::parameter(format!("outputs.{output}"), "unknown", format!("outputs of {quantity}: {}", outputs(quantity, k).join(", ")));
+    if quantity.starts_with("prior.") && model.without_prior {
+        return Err(Error::parameter("process", model.process.name(), "one whose prior is known"));
+    }
     if quantity == "prior.log_density" {
         let (u, d) = read.block("u", k)?;
         return Ok((prior(model, u, n, d, output).ok_or_else(unknown)??, 1));

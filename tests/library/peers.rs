@@ -59,8 +59,8 @@ fn cld_sgm() {
             ("score.x0_from_eps.x0 cld off", 4), // the same
             ("score.x0_from_eps.x0 vp off", 1),  // 1 - c^2 for its square root
             ("loss.weight.likelihood.weight cld f64", 8),
-            ("loss.per_sample.loss cld f32", 12),
-            ("loss.per_sample.loss cld off", 12),
+            ("loss.per_sample.loss cld f32", 11),
+            ("loss.per_sample.loss cld off", 13),
             ("sampler.reverse_drift.diffusion cld f64", 16),
             ("sampler.reverse_drift.drift cld f64", 16),
             ("sampler.step.em.u_mean cld f64", 24),

@@ -215,13 +215,17 @@ epsilon_added on every variance."
     for l in r.lines.iter().filter(|l| l.not_finite > 0) {
         let _ = writeln!(
             out,
-            "\n{} {} of {} values of {}.{} ({})",
+            "\n{} {} of {} values of {}.{} ({}){}",
             styled(BAD, "Not finite:"),
             l.not_finite,
             l.values,
             l.quantity,
             l.output,
-            l.process
+            l.process,
+            l.not_finite_at.as_ref().map_or(String::new(), |at| {
+                let t = at.t.map_or(String::new(), |t| format!(", t = {}", time(t)));
+                format!(", first in {} row {}{t}", shown(&at.entry), at.row)
+            })
         );
     }
     let lines = r.lines.iter().filter(|l| !l.accepted).count();
