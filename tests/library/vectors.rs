@@ -337,3 +337,20 @@ fn schemas_agree_with_the_code() {
         assert!(!properties[field].is_null(), "{field} is not in the schema");
     }
 }
+
+/// Catches an input that float32 cannot hold: rounding t = 1, s = 0.999 alone breaks t - s, and right code in f32 would be called off. Draws
+/// are held by float16 as well.
+#[test]
+fn inputs_are_what_float32_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    generate(dir.path(), &Request::default(), &mut |_, _| {}).unwrap();
+    let inputs = read_npz(&dir.path().join("inputs.npz")).unwrap();
+    assert!(inputs.len() > 1000, "{}", inputs.len());
+    for (name, a) in &inputs {
+        assert!(a.data.iter().all(|x| f64::from(*x as f32) == *x), "{name}: {:?}", a.data.iter().find(|x| f64::from(**x as f32) != **x));
+        if [".noise", ".eps", ".u0", ".noise_1", ".noise_2", ".net_output"].iter().any(|end| name.ends_with(end)) {
+            // 11 bits: a multiple of 1/256 below 8
+            assert!(a.data.iter().all(|x| (x * 256.0).fract() == 0.0 && x.abs() < 8.0), "{name}");
+        }
+    }
+}
