@@ -448,10 +448,15 @@ def channels(a, k):
     return a.unflatten(-1, (k, -1))
 
 
+def prior_factor(m, n, dtype):
+    """Cholesky factor of the prior's covariance, n times."""
+    horizon = m.schedule.integral(torch.zeros(1, dtype=dtype), torch.ones(1, dtype=dtype))
+    return torch.linalg.cholesky(m.process.prior(horizon)).expand(n, -1, -1)
+
+
 def prior(m, u):
     """Log-density in all, and per channel where these are independent."""
-    horizon = m.schedule.integral(torch.zeros(1, dtype=u.dtype), torch.ones(1, dtype=u.dtype))
-    lower = torch.linalg.cholesky(m.process.prior(horizon)).expand(len(u), -1, -1)
+    lower = prior_factor(m, len(u), u.dtype)
     each = -(solve(lower, u) ** 2).sum(-1) / 2 - u.shape[2] * (lower.diagonal(dim1=-2, dim2=-1).log() + LOG_TAU / 2)
     return {"log_density": each.sum(-1), **{f"log_density_{c}": each[:, i] for i, c in enumerate(CHANNELS[: m.k])}}
 
@@ -474,6 +479,13 @@ def kernel_answers(name, m, g):
         return {name: getattr(k, name)}
     if name == "snr":
         return {"snr": (k.phi[:, 0, 0] / k.lower[:, 0, 0]) ** 2 if m.k == 1 or not m.hsm else k.phi[:, 0, 0] ** 2 / k.cov[:, 0, 0]}
+    if name in ("std", "sigma", "logsnr"):
+        largest = k.lower.abs().amax(-1, keepdim=True).clamp(min=TINY)  # squares of small numbers underflow, their ratios do not
+        std = largest[..., 0] * ((k.lower / largest) ** 2).sum(-1).sqrt()
+        if name == "std":
+            return {c: std[:, i] for i, c in enumerate(CHANNELS[: m.k])}
+        phi = k.phi[:, 0, 0]
+        return {"sigma": std[:, 0] / phi, "logsnr": 2 * (phi.abs().log() - std[:, 0].log())}
     if name == "snr_joint":
         return {"snr_joint": (solve(k.lower, k.phi[:, :, :1]) ** 2).sum((1, 2))}
     if name == "perturb":
@@ -560,7 +572,7 @@ def answer(entry, g, dtype):
     if suite == "kernel":
         return kernel_answers(name, m, g)
     if suite == "prior":
-        return prior(m, g["u"])
+        return prior(m, g["u"]) if name == "log_density" else {"u": prior_factor(m, len(g["noise"]), dtype) @ g["noise"]}
     if suite == "process":
         return dict(zip(("drift", "diffusion"), m.drift(t, g["u"])))
     if suite == "score":

@@ -266,9 +266,9 @@ pub(super) fn distance(got: f64, truth: Dd, precision: Precision) -> f64 {
     if t.is_nan() || got.is_nan() {
         return f64::INFINITY;
     }
-    // half a unit beyond the largest number rounds to infinity
+    // what is beyond the largest number, or within the rule's units of it, may be infinite in its type
     let largest = precision.largest();
-    if t.abs() > largest * (1.0 + 2.0 * precision.unit()) {
+    if t.abs() > largest || (got.is_infinite() && t.abs() > largest * (1.0 - UNITS * precision.unit()) && precision != Precision::F64) {
         let saturated = precision != Precision::F64 && got.abs() >= largest && got.signum() == t.signum();
         return if got == f64::INFINITY.copysign(t) || saturated { 0.0 } else { f64::INFINITY };
     }
