@@ -266,11 +266,12 @@ pub(super) fn distance(got: f64, truth: Dd, precision: Precision) -> f64 {
     if t.is_nan() || got.is_nan() {
         return f64::INFINITY;
     }
-    // what is beyond the largest number, or within the rule's units of it, may be infinite in its type
     let largest = precision.largest();
-    if t.abs() > largest || (got.is_infinite() && t.abs() > largest * (1.0 - UNITS * precision.unit()) && precision != Precision::F64) {
-        let saturated = precision != Precision::F64 && got.abs() >= largest && got.signum() == t.signum();
-        return if got == f64::INFINITY.copysign(t) || saturated { 0.0 } else { f64::INFINITY };
+    if t.is_infinite() {
+        return if got == t { 0.0 } else { f64::INFINITY };
+    }
+    if t.abs() > largest && got.abs() >= largest && got.signum() == t.signum() {
+        return 0.0;
     }
     if !got.is_finite() {
         return f64::INFINITY;
@@ -496,10 +497,20 @@ fn condition(e: &Entry, epsilon: f64, output: &str, cells: &[Cell]) -> Vec<f64> 
     sum
 }
 
+/// An error in the rule's units. Where the exact answer for inputs changed by as much as is allowed may leave the type's range, an
+/// infinity is as good as any number.
+fn in_unit(c: &Cell, got: f64, p: Precision, condition: f64) -> f64 {
+    let size = c.truth.hi.abs();
+    let unit = p.unit() * (size + condition);
+    if got.is_infinite() && size.is_finite() && size + UNITS * unit > p.largest() {
+        return 0.0;
+    }
+    relative(distance(got, c.truth, p), unit)
+}
+
 /// Errors in the rule's units.
 fn in_units(cells: &[Cell], got: &[f64], p: Precision, condition: &[f64]) -> Vec<f64> {
-    let one = |((c, g), s): ((&Cell, &f64), &f64)| relative(distance(*g, c.truth, p), p.unit() * (c.truth.hi.abs() + s));
-    cells.iter().zip(got).zip(condition).map(one).collect()
+    cells.iter().zip(got).zip(condition).map(|((c, g), s)| in_unit(c, *g, p, *s)).collect()
 }
 
 /// Whether every one of some errors is within `bound`: NaN is not, and no errors at all are not.
