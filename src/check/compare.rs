@@ -573,11 +573,10 @@ fn judge_output<'a>(
         let full = condition(&part, epsilon, name, cells);
         let fits = |p: Precision| {
             !cells.is_empty()
-                && cells
-                    .iter()
-                    .zip(&data)
-                    .zip(&full)
-                    .all(|((c, g), s)| distance(*g, c.truth, p) <= UNITS * p.unit() * (c.truth.hi.abs() + s) + slack * c.cancellation)
+                && cells.iter().zip(&data).zip(&full).all(|((c, g), s)| {
+                    in_unit(c, *g, p, *s) <= UNITS
+                        || distance(*g, c.truth, p) <= UNITS * p.unit() * (c.truth.hi.abs() + s) + slack * c.cancellation
+                })
         };
         (fits(p), p == Precision::F64 && fits(Precision::F32), full)
     };
