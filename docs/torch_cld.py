@@ -2,7 +2,8 @@
 
 usage: cld vectors vectors; python torch_cld.py vectors; cld check vectors
 
-An example of careful single precision. Nothing here is computed in float64; what would cancel is written so that it does not:
+An example of careful single precision: all that depends on the inputs is computed in float32 (fixed constants, such as nodes of the quadrature, are
+rounded to it once), and what would cancel is written so that it does not:
 
 - the integral of the rate over [s, t] is a product with t - s, and 1 - exp(-x) is expm1;
 - a covariance is an integral of positive terms (Gauss-Legendre quadrature) at early times, and the stationary covariance less
@@ -20,7 +21,7 @@ import math
 import numpy as np
 import torch
 
-NODES = 32  # of the quadrature, which is then exact for all early times (numpy's weights are right to 1e-14)
+NODES = 32  # of the quadrature: beyond what float32 can tell from the integral at early times
 TINY = torch.finfo(torch.float32).tiny
 LOG_TAU = math.log(2 * math.pi)
 
