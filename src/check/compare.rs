@@ -370,18 +370,13 @@ fn as_rows(e: &Entry) -> Entry {
 
 /// Refuses what has no rows: an empty array answers nothing, and must not pass for an answer.
 fn not_empty(e: &Entry) -> Result<()> {
-    let empty = |kind: &str, name: &str, a: &Array| {
-        Err(Error::shape(format!("{kind}.{name}"), &a.shape, "at least one row: an empty array cannot be judged"))
-    };
-    for (name, a) in e.inputs.iter().filter(|(_, a)| a.data.is_empty()) {
-        empty("inputs", name, a)?;
+    let outputs = if let Answer::Given(outputs) = &e.answer { Some(outputs) } else { None };
+    let named = |kind: &'static str| move |(name, a)| (kind, name, a);
+    let all = e.inputs.iter().map(named("inputs")).chain(outputs.into_iter().flatten().map(named("outputs")));
+    match all.into_iter().find(|(_, _, a): &(&str, &String, &Array)| a.data.is_empty()) {
+        Some((kind, name, a)) => Err(Error::shape(format!("{kind}.{name}"), &a.shape, "at least one row: an empty array cannot be judged")),
+        None => Ok(()),
     }
-    if let Answer::Given(outputs) = &e.answer {
-        for (name, a) in outputs.iter().filter(|(_, a)| a.data.is_empty()) {
-            empty("outputs", name, a)?;
-        }
-    }
-    Ok(())
 }
 
 /// Whether all inputs have `n` rows.

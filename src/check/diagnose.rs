@@ -127,11 +127,14 @@ enum Match {
     Tight,
 }
 
+/// Row and variant of a hypothesis, its value's bits, the constant's bits, and the configuration.
+type Key = (usize, usize, u64, u64, usize);
+
 /// Models are shared between the outputs of one configuration: their rows are computed once.
 #[derive(Default)]
 struct Models {
     configs: HashMap<String, usize>,
-    models: HashMap<(usize, usize, u64, u64, usize), Option<Rc<Model>>>,
+    models: HashMap<Key, Option<Rc<Model>>>,
 }
 
 impl Models {

@@ -215,7 +215,7 @@ mod tests {
         let n = 600;
         let shape = [n / 6, 6];
         // pictures of 17 levels, a quarter of them background
-        let level = |i: usize| if i % 4 == 0 { 0.0 } else { (i * 7 % 17) as f64 };
+        let level = |i: usize| if i.is_multiple_of(4) { 0.0 } else { (i * 7 % 17) as f64 };
         let levels: Vec<f64> = (0..n).map(level).collect();
         let right: Vec<f64> = levels.iter().map(|k| 2.0 * k / 16.0 - 1.0).collect();
         let scaled = |a: f64, b: f64| -> Vec<f64> { levels.iter().map(|k| a + (b - a) * k / 16.0).collect() };

@@ -439,7 +439,8 @@ mod tests {
     /// transient before a slow solution.
     #[test]
     fn what_will_not_end_is_given_up() {
-        let run = |slope: &dyn Fn(f64, &[f64], &mut [f64]), from: f64, to: f64, tolerance: f64| {
+        type Plain<'a> = &'a dyn Fn(f64, &[f64], &mut [f64]);
+        let run = |slope: Plain<'_>, from: f64, to: f64, tolerance: f64| {
             let (mut y, mut calls) = (vec![1.0, 0.5], 0);
             let mut f = |t: f64, y: &[f64], out: &mut [f64]| {
                 calls += 1;
