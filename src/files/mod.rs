@@ -7,7 +7,7 @@
 //! | [`arrays`] | arrays and their precision; `.npy` in and out |
 //! | [`json`] | JSON without names given twice |
 //! | [`decimal`] | decimal strings to double words: high-precision tables |
-//! | [`write`] | files written whole or not at all |
+//! | [`write`](mod@write) | files written whole or not at all |
 //! | [`paths`] | a command's inputs and outputs: none takes another's place |
 //! | [`lock`] | one run at a time in a folder |
 
