@@ -48,6 +48,7 @@ pub struct Images {
 
 impl Images {
     /// Images one after the other.
+    #[inline]
     pub fn new(n: usize, channels: usize, height: usize, width: usize) -> Images {
         let mut images = Images { n, channels, height, width, stride: 0 };
         images.stride = images.image();
@@ -55,26 +56,31 @@ impl Images {
     }
 
     /// Blocks of channels.
+    #[inline]
     pub fn blocks(&self) -> usize {
         self.channels / BLOCK
     }
 
     /// Numbers of a row, border included.
+    #[inline]
     pub fn row(&self) -> usize {
         (self.width + 2) * BLOCK
     }
 
     /// Numbers of a block of an image, border included.
+    #[inline]
     pub fn plane(&self) -> usize {
         (self.height + 2) * self.row()
     }
 
     /// Numbers of an image.
+    #[inline]
     pub fn image(&self) -> usize {
         self.blocks() * self.plane()
     }
 
     /// Numbers from the start of the first image to the end of the last.
+    #[inline]
     pub fn len(&self) -> usize {
         if self.n == 0 { 0 } else { (self.n - 1) * self.stride + self.image() }
     }
@@ -85,6 +91,7 @@ impl Images {
     }
 
     /// Where channel `c` of the pixel (y, x) of image `n` is.
+    #[inline]
     pub fn at(&self, n: usize, c: usize, y: usize, x: usize) -> usize {
         n * self.stride + (c / BLOCK) * self.plane() + (y + 1) * self.row() + (x + 1) * BLOCK + c % BLOCK
     }
@@ -103,17 +110,20 @@ impl Images {
     }
 
     /// As many pixels of another number of channels, one image after the other.
+    #[inline]
     pub fn with_channels(&self, channels: usize) -> Images {
         Images::new(self.n, channels, self.height, self.width)
     }
 }
 
 /// Numbers of the weights of a convolution with kernels of `size` x `size`; channels are multiples of 16.
+#[inline]
 pub fn weights_len(input: usize, output: usize, size: usize) -> usize {
     input * output * size * size
 }
 
 /// Where the weight from channel `i` to channel `o` at (ky, kx) is, among `input` channels and kernels of `size`.
+#[inline]
 pub fn weight_at(input: usize, size: usize, o: usize, i: usize, ky: usize, kx: usize) -> usize {
     ((((o / BLOCK) * (input / BLOCK) + i / BLOCK) * size + ky) * size + kx) * BLOCK * BLOCK + (i % BLOCK) * BLOCK + o % BLOCK
 }
@@ -364,6 +374,23 @@ impl<T: Real> Forward<'_, T> {
         }
     }
 
+    /// Where row number `row` is, R of them being worked on at a time, among those of `len` images from `first` on; `at` and `o` are the column
+    /// and the block of outputs.
+    #[inline(always)]
+    fn place<const K: usize, const S: usize, const R: usize>(&self, [first, len, at, o]: [usize; 4], row: usize) -> Row {
+        let (input, output) = (self.conv.input, self.conv.output);
+        // several rows at a time: the same row of several images, so that all of them meet the border together
+        let (n, y) = if R == 1 { (first + row / output.height, row % output.height) } else { (first + row % len, row / len) };
+        // a kernel of 3 begins one pixel up and to the left: in the border, for the first row and column
+        let back = K / 2;
+        Row {
+            n,
+            y,
+            x_at: n * input.stride + (y * S + 1 - back) * input.row() + (at * S + 1 - back) * BLOCK,
+            y_at: n * output.stride + o * output.plane() + (y + 1) * output.row() + (at + 1) * BLOCK,
+        }
+    }
+
     /// C columns from `at` on, for these images, R rows at a time, P = R C pixels. Returns C.
     #[inline(always)]
     fn column<
@@ -382,27 +409,15 @@ impl<T: Real> Forward<'_, T> {
         o: usize,
     ) -> usize {
         let (input, output) = (self.conv.input, self.conv.output);
-        let place = |row: usize| {
-            // several rows at a time: the same row of several images, so that all of them meet the border together
-            let (n, y) = if R == 1 {
-                (images.start + row / output.height, row % output.height)
-            } else {
-                (images.start + row % images.len(), row / images.len())
-            };
-            // a kernel of 3 begins one pixel up and to the left: in the border, for the first row and column
-            let back = K / 2;
-            Row {
-                n,
-                y,
-                x_at: n * input.stride + (y * S + 1 - back) * input.row() + (at * S + 1 - back) * BLOCK,
-                y_at: n * output.stride + o * output.plane() + (y + 1) * output.row() + (at + 1) * BLOCK,
-            }
-        };
+        let place = [images.start, images.len(), at, o];
         let (mut row, end) = (0, images.len() * output.height);
         // a whole narrow row, where a block is one vector: the kernel's outer columns are in the border at its ends
         let whole = V == 1 && K == 3 && C <= 4 && at == 0 && C == output.width && (S == 1 || input.width == 2 * C);
         while row + R <= end {
-            let rows = std::array::from_fn(|r| place(row + r));
+            let mut rows = [self.place::<K, S, R>(place, row); R];
+            for r in 1..R {
+                rows[r] = self.place::<K, S, R>(place, row + r);
+            }
             if whole {
                 self.tile::<L, V, B, K, S, R, C, P, true>(rows, at, o);
             } else {
@@ -411,7 +426,7 @@ impl<T: Real> Forward<'_, T> {
             row += R;
         }
         while row < end {
-            self.tile::<L, V, B, K, S, 1, C, C, false>([place(row)], at, o);
+            self.tile::<L, V, B, K, S, 1, C, C, false>([self.place::<K, S, R>(place, row)], at, o);
             row += 1;
         }
         C
@@ -599,37 +614,40 @@ impl<T: Real> Weights<'_, T> {
             let last = output.n.min(first + some);
             for o in (0..output.blocks()).step_by(B) {
                 for i in 0..input.blocks() {
-                    for (ky, kx) in (0..k).flat_map(|ky| (0..k).map(move |kx| (ky, kx))) {
+                    for tap in 0..k * k {
+                        let (ky, kx) = (tap / k, tap % k);
                         for c in (0..BLOCK).step_by(C) {
                             let w0 = o * per_block + ((i * k + ky) * k + kx) * BLOCK * BLOCK + c * BLOCK;
                             let mut acc = [[[L::splat(T::default()); V]; B]; C];
                             let xs = inside(width, input.width, kx);
                             let (ys, pixels) = (if xs.is_empty() { 0..0 } else { inside(height, input.height, ky) }, xs.len());
-                            for (n, y) in (first..last).flat_map(|n| ys.clone().map(move |y| (n, y))) {
-                                let x0 = n * input.stride
-                                    + i * input.plane()
-                                    + (y * S + 1 + ky - k / 2) * input.row()
-                                    + (xs.start * S + 1 + kx - k / 2) * BLOCK
-                                    + c;
-                                let y0 = n * output.stride + o * output.plane() + (y + 1) * output.row() + (xs.start + 1) * BLOCK;
-                                assert!(x0 + (pixels - 1) * S * BLOCK + C <= self.x.len());
-                                assert!(y0 + (B - 1) * output.plane() + pixels * BLOCK <= self.dy.len());
-                                let (x, dy) = (&self.x[x0..], &self.dy[y0..]);
-                                for p in 0..pixels {
-                                    let mut g = [[L::splat(T::default()); V]; B];
-                                    for b in 0..B {
-                                        for v in 0..V {
-                                            let at = b * output.plane() + p * BLOCK + v * L::WIDTH;
-                                            // SAFETY: p < pixels: ends at or before (B-1) plane + pixels BLOCK, checked above.
-                                            g[b][v] = L::load(unsafe { dy.get_unchecked(at..at + L::WIDTH) });
-                                        }
-                                    }
-                                    for e in 0..C {
-                                        // SAFETY: p S BLOCK + e < (pixels-1) S BLOCK + C, checked above.
-                                        let s = L::splat(unsafe { *x.get_unchecked(p * S * BLOCK + e) });
+                            for n in first..last {
+                                for y in ys.clone() {
+                                    let x0 = n * input.stride
+                                        + i * input.plane()
+                                        + (y * S + 1 + ky - k / 2) * input.row()
+                                        + (xs.start * S + 1 + kx - k / 2) * BLOCK
+                                        + c;
+                                    let y0 = n * output.stride + o * output.plane() + (y + 1) * output.row() + (xs.start + 1) * BLOCK;
+                                    assert!(x0 + (pixels - 1) * S * BLOCK + C <= self.x.len());
+                                    assert!(y0 + (B - 1) * output.plane() + pixels * BLOCK <= self.dy.len());
+                                    let (x, dy) = (&self.x[x0..], &self.dy[y0..]);
+                                    for p in 0..pixels {
+                                        let mut g = [[L::splat(T::default()); V]; B];
                                         for b in 0..B {
                                             for v in 0..V {
-                                                acc[e][b][v] = s.mul_add(g[b][v], acc[e][b][v]);
+                                                let at = b * output.plane() + p * BLOCK + v * L::WIDTH;
+                                                // SAFETY: p < pixels: ends at or before (B-1) plane + pixels BLOCK, checked above.
+                                                g[b][v] = L::load(unsafe { dy.get_unchecked(at..at + L::WIDTH) });
+                                            }
+                                        }
+                                        for e in 0..C {
+                                            // SAFETY: p S BLOCK + e < (pixels-1) S BLOCK + C, checked above.
+                                            let s = L::splat(unsafe { *x.get_unchecked(p * S * BLOCK + e) });
+                                            for b in 0..B {
+                                                for v in 0..V {
+                                                    acc[e][b][v] = s.mul_add(g[b][v], acc[e][b][v]);
+                                                }
                                             }
                                         }
                                     }

@@ -1,7 +1,7 @@
 //! A matrix product for attention's small matrices, and softmax over columns.
 
 use super::conv::BLOCK;
-use super::real::{blocks, load, store};
+use super::real::{blocks, each, load, store};
 use super::{Lane, Real, Set, Task};
 
 /// A matrix in a slice: element (i, j) at `i row + j column`.
@@ -58,8 +58,8 @@ fn rows<T: Real, L: Lane<Item = T>, const V: usize, const R: usize>(p: &mut Prod
                 }
             }
         }
-        for (r, acc) in acc.into_iter().enumerate() {
-            store(acc, &mut p.c[(i + r) * width + j..][..BLOCK]);
+        for (r, acc) in acc.iter().enumerate() {
+            store(*acc, &mut p.c[(i + r) * width + j..][..BLOCK]);
         }
     }
 }
@@ -97,20 +97,20 @@ fn softmax_in<T: Real, L: Lane<Item = T>, const V: usize>(f: Softmax<T>) {
         let mut most: [L; V] = load(&s[j..]);
         for i in 1..rows {
             let x: [L; V] = load(&s[i * width + j..]);
-            most = std::array::from_fn(|v| L::select(most[v].lt(x[v]), x[v], most[v]));
+            most = each(|v| L::select(most[v].lt(x[v]), x[v], most[v]));
         }
         let mut sum = [L::splat(T::default()); V];
         for i in 0..rows {
             let x: [L; V] = load(&s[i * width + j..]);
-            let e: [L; V] = std::array::from_fn(|v| T::exp(x[v] - most[v]));
-            sum = std::array::from_fn(|v| sum[v] + e[v]);
+            let e: [L; V] = each(|v| T::exp(x[v] - most[v]));
+            sum = each(|v| sum[v] + e[v]);
             store(e, &mut s[i * width + j..]);
         }
         let one = L::splat(T::of(1.0));
-        let over: [L; V] = std::array::from_fn(|v| one / sum[v]);
+        let over: [L; V] = each(|v| one / sum[v]);
         for i in 0..rows {
             let x: [L; V] = load(&s[i * width + j..]);
-            store::<L, V>(std::array::from_fn(|v| x[v] * over[v]), &mut s[i * width + j..]);
+            store::<L, V>(each(|v| x[v] * over[v]), &mut s[i * width + j..]);
         }
     }
 }
@@ -143,11 +143,11 @@ fn softmax_back_in<T: Real, L: Lane<Item = T>, const V: usize>(f: SoftmaxBack<T>
         let mut sum = [L::splat(T::default()); V];
         for i in 0..rows {
             let (a, d): ([L; V], [L; V]) = (load(&a[i * width + j..]), load(&d[i * width + j..]));
-            sum = std::array::from_fn(|v| a[v].mul_add(d[v], sum[v]));
+            sum = each(|v| a[v].mul_add(d[v], sum[v]));
         }
         for i in 0..rows {
             let (a, d0): ([L; V], [L; V]) = (load(&a[i * width + j..]), load(&d[i * width + j..]));
-            store::<L, V>(std::array::from_fn(|v| a[v] * (d0[v] - sum[v])), &mut d[i * width + j..]);
+            store::<L, V>(each(|v| a[v] * (d0[v] - sum[v])), &mut d[i * width + j..]);
         }
     }
 }

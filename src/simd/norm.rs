@@ -11,7 +11,7 @@
 //! has at most `height width / 4 + 4` roundings.
 
 use super::conv::{BLOCK, Images};
-use super::real::{blocks, load, sigmoid, store};
+use super::real::{blocks, each, load, sigmoid, store};
 use super::{Lane, Real, Set, Task};
 use std::ops::Range;
 
@@ -129,7 +129,7 @@ fn sums<L: Lane, const V: usize, const N: usize>(s: &Images, at: usize, zero: L,
             }
         }
     }
-    std::array::from_fn(|i| std::array::from_fn(|v| (acc[0][i][v] + acc[1][i][v]) + (acc[2][i][v] + acc[3][i][v])))
+    each(|i| each(|v| (acc[0][i][v] + acc[1][i][v]) + (acc[2][i][v] + acc[3][i][v])))
 }
 
 pub(super) struct Forward<'a, T> {
@@ -179,7 +179,7 @@ fn forward<T: Real, L: Lane<Item = T>, const V: usize>(f: Forward<T>) {
         }
         for b in 0..s.blocks() {
             let (m, w, r) = (load::<L, V>(&mean[b * BLOCK..]), load::<L, V>(&weight[b * BLOCK..]), load::<L, V>(&rstd[b * BLOCK..]));
-            let (a, shift) = (std::array::from_fn::<L, V, _>(|v| w[v] * r[v]), load::<L, V>(&bias[b * BLOCK..]));
+            let (a, shift) = (each::<L, V>(|v| w[v] * r[v]), load::<L, V>(&bias[b * BLOCK..]));
             for py in 0..s.height {
                 let from = &x[s.at(n, b * BLOCK, py, 0)..][..s.width * BLOCK];
                 let to = &mut y[norm.output.at(n, b * BLOCK, py, 0)..][..s.width * BLOCK];
@@ -229,7 +229,7 @@ fn backward<T: Real, L: Lane<Item = T>, const V: usize>(f: Backward<T>) {
         // sums of dz and of dz (x - mean), per channel
         for b in 0..s.blocks() {
             let (m, w, r) = (load::<L, V>(&mean[b * BLOCK..]), load::<L, V>(&weight[b * BLOCK..]), load::<L, V>(&rstd[b * BLOCK..]));
-            let (a, shift) = (std::array::from_fn::<L, V, _>(|v| w[v] * r[v]), load::<L, V>(&bias[b * BLOCK..]));
+            let (a, shift) = (each::<L, V>(|v| w[v] * r[v]), load::<L, V>(&bias[b * BLOCK..]));
             let (from, to) = (n * s.stride + b * s.plane(), n * out.stride + b * out.plane());
             let [sum, product] = sums::<L, V, 2>(&s, from, zero, |at, v| {
                 let d = L::load(&x[at..]) - m[v];
@@ -262,7 +262,7 @@ fn backward<T: Real, L: Lane<Item = T>, const V: usize>(f: Backward<T>) {
         for b in 0..s.blocks() {
             let (m, w, r) = (load::<L, V>(&mean[b * BLOCK..]), load::<L, V>(&weight[b * BLOCK..]), load::<L, V>(&rstd[b * BLOCK..]));
             let (p, q) = (load::<L, V>(&first[b * BLOCK..]), load::<L, V>(&second[b * BLOCK..]));
-            let a = std::array::from_fn::<L, V, _>(|v| w[v] * r[v]);
+            let a = each::<L, V>(|v| w[v] * r[v]);
             for py in 0..s.height {
                 let at = s.at(n, b * BLOCK, py, 0);
                 let (x, dz) = (&x[at..][..s.width * BLOCK], &dy[out.at(n, b * BLOCK, py, 0)..][..s.width * BLOCK]);

@@ -310,7 +310,9 @@ impl Task for FillF32<'_> {
             let (low, high) = (path as u32, (path >> 32) as u32);
             if at + S::WIDTH <= n && low.checked_add(S::WIDTH as u32).is_some() {
                 let all = quad_lanes::<S>(S::add_bits(S::iota(), S::splat_bits(low)), high, self.quad, self.key);
-                all.into_iter().zip(&mut out).for_each(|(x, s)| x.store(&mut s[at..]));
+                for (x, s) in all.into_iter().zip(&mut out) {
+                    x.store(&mut s[at..]);
+                }
                 at += S::WIDTH;
             } else {
                 let all = quad_lanes::<f32>(low, high, self.quad, self.key);

@@ -1,7 +1,7 @@
 //! Loops over flat slices and over pixels: SiLU, sums of channels, additions, nearest-neighbour upsampling, Adam.
 
 use super::conv::{BLOCK, Images};
-use super::real::{blocks, load, sigmoid, store};
+use super::real::{blocks, each, load, sigmoid, store};
 use super::{Lane, Real, Set, Task};
 
 /// Defines a loop over slices of one length, vector by vector, what is left over one by one: its struct, whose fields are slices to read,
@@ -188,13 +188,13 @@ fn channel_sums_in<T: Real, L: Lane<Item = T>, const V: usize>(mut f: ChannelSum
                     }
                 }
             }
-            let sum: [L; V] = std::array::from_fn(|v| (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]));
+            let sum: [L; V] = each(|v| (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]));
             if let Some((each, flat)) = &mut f.each {
                 store(sum, &mut each[flat.at(0, b * BLOCK, 0, n)..]);
             }
             let total = &mut f.total[b * BLOCK..];
             let before = load::<L, V>(total);
-            store::<L, V>(std::array::from_fn(|v| before[v] + sum[v]), total);
+            store::<L, V>(each(|v| before[v] + sum[v]), total);
         }
     }
 }
@@ -256,14 +256,14 @@ impl<T: Real, const M: usize> Rows<'_, T, M> {
                                 let (above, below) = (row(2 * py), row(2 * py + 1));
                                 let [a, b] = [load::<L, V>(&above[2 * px * BLOCK..]), load::<L, V>(&above[(2 * px + 1) * BLOCK..])];
                                 let [c, d] = [load::<L, V>(&below[2 * px * BLOCK..]), load::<L, V>(&below[(2 * px + 1) * BLOCK..])];
-                                std::array::from_fn(|v| (a[v] + b[v]) + (c[v] + d[v]))
+                                each(|v| (a[v] + b[v]) + (c[v] + d[v]))
                             }
                         };
                         let to = &mut to[px * BLOCK..][..BLOCK];
                         let before: [L; V] = load(to);
                         match M {
-                            SET | UP => store::<L, V>(std::array::from_fn(|v| values[v] * factor), to),
-                            _ => store::<L, V>(std::array::from_fn(|v| values[v].mul_add(factor, before[v])), to),
+                            SET | UP => store::<L, V>(each(|v| values[v] * factor), to),
+                            _ => store::<L, V>(each(|v| values[v].mul_add(factor, before[v])), to),
                         }
                     }
                 }

@@ -1,6 +1,7 @@
 //! Paths of a linear SDE: `u' = A u + C xi`, the same matrices for all paths, noise drawn on the way.
 
 use super::normal::{normal_lanes, quad_lanes, threefry_lanes};
+use super::real::each;
 use super::{Lane, Set, Task, wide, wide_on};
 
 /// A matrix, row by row.
@@ -108,7 +109,7 @@ impl<const K: usize> Task for Affine<'_, K> {
         let [mut path, stride] = [L::add_bits(L::iota(), L::splat_bits(self.first)), L::splat_bits(L::WIDTH as u64)];
         let mut slices = self.u;
         for at in (0..whole).step_by(L::WIDTH) {
-            let mut u: [L; K] = std::array::from_fn(|i| L::load(&slices[i][at..]));
+            let mut u: [L; K] = each(|i| L::load(&slices[i][at..]));
             match self.steps.per_step {
                 1 => group::<L, K, 1>(self.steps, self.key, path, &mut u),
                 2 => group::<L, K, 2>(self.steps, self.key, path, &mut u),
@@ -215,13 +216,15 @@ impl<const K: usize> Task for AffineF32<'_, K> {
             let (low, high) = (path as u32, (path >> 32) as u32);
             // a vector's path numbers share their upper half
             if at + S::WIDTH <= n && low.checked_add(S::WIDTH as u32).is_some() {
-                let mut u: [S; K] = std::array::from_fn(|i| S::load(&slices[i][at..]));
+                let mut u: [S; K] = each(|i| S::load(&slices[i][at..]));
                 let number = (S::add_bits(S::iota(), S::splat_bits(low)), high);
                 match steps.per_step {
                     1 => group_f32::<S, K, 1>(steps, key, number, &mut u),
                     _ => group_f32::<S, K, 0>(steps, key, number, &mut u),
                 }
-                u.into_iter().zip(&mut slices).for_each(|(x, s)| x.store(&mut s[at..]));
+                for (x, s) in u.into_iter().zip(&mut slices) {
+                    x.store(&mut s[at..]);
+                }
                 at += S::WIDTH;
             } else {
                 let mut u: [f32; K] = std::array::from_fn(|i| slices[i][at]);

@@ -11,7 +11,7 @@
 //! Formula: nn.winograd. Source: Winograd 1980; Lavin and Gray 2016.
 
 use super::conv::{BLOCK, Conv, Finish, Images, PerImage};
-use super::real::{blocks, load};
+use super::real::{blocks, each, load};
 use super::{Lane, Real, Set, Task};
 
 /// Images of fewer columns are faster by the direct loop.
@@ -24,6 +24,7 @@ const ELEMENTS: usize = 16;
 const STRIP: usize = 3 << 15;
 
 /// Distance of two elements' images: a line more than their length, or all of them might share a few sets of the cache.
+#[inline]
 fn apart(strip: Images) -> usize {
     strip.len() + BLOCK
 }
@@ -149,7 +150,11 @@ impl Winograd {
 fn separable<L: Lane, const A: usize, const B: usize>(d: [[L; A]; A], f: impl Fn([L; A]) -> [L; B]) -> [[L; B]; B] {
     let mut columns = [[d[0][0]; A]; B];
     for j in 0..A {
-        let column = f(std::array::from_fn(|i| d[i][j]));
+        let mut one = [d[0][j]; A];
+        for i in 1..A {
+            one[i] = d[i][j];
+        }
+        let column = f(one);
         for i in 0..B {
             columns[i][j] = column[i];
         }
@@ -292,8 +297,7 @@ fn weights_in<T: Real, L: Lane<Item = T>, const V: usize>(Weights { w, u }: Weig
     // the kernel's nine taps of a pair of blocks stand one after the other
     for (pair, w) in w.chunks_exact(9 * square).enumerate() {
         for at in (0..square).step_by(L::WIDTH) {
-            let load = |ky: usize, kx: usize| L::load(&w[(3 * ky + kx) * square + at..]);
-            let g: [[L; 3]; 3] = std::array::from_fn(|ky| std::array::from_fn(|kx| load(ky, kx)));
+            let g: [[L; 3]; 3] = each(|ky| each(|kx| L::load(&w[(3 * ky + kx) * square + at..])));
             let elements = separable(g, spread);
             for i in 0..4 {
                 for j in 0..4 {
@@ -331,11 +335,14 @@ fn inward<T: Real, L: Lane<Item = T>, const V: usize>(Inward { x, images: s, fir
     each_tile::<L, V>(s, first, strip, v, |from| {
         // a tile begins one pixel up and to the left of its outputs: in the border, for the first ones
         let start = from - s.row() - BLOCK;
-        let row = |i: usize| {
+        let mut d = [[L::splat(T::default()); 4]; 4];
+        for i in 0..4 {
             let row = &x[start + i * s.row()..];
-            std::array::from_fn(|j| L::load(&row[j * BLOCK..]))
-        };
-        separable([row(0), row(1), row(2), row(3)], difference)
+            for j in 0..4 {
+                d[i][j] = L::load(&row[j * BLOCK..]);
+            }
+        }
+        separable(d, difference)
     });
 }
 
@@ -374,7 +381,7 @@ fn outward<T: Real, L: Lane<Item = T>, const V: usize>(f: Outward<T>) {
             let mut start: [L; V] = load(&bias[b * BLOCK..]);
             if let Some((more, flat)) = per_image {
                 let more: [L; V] = load(&more[flat.at(0, b * BLOCK, 0, n)..]);
-                start = std::array::from_fn(|v| start[v] + more[v]);
+                start = each(|v| start[v] + more[v]);
             }
             for tx in 0..tiles {
                 let from = strip.at(0, b * BLOCK, 0, r * tiles + tx);
@@ -386,8 +393,8 @@ fn outward<T: Real, L: Lane<Item = T>, const V: usize>(f: Outward<T>) {
                             e[i][j] = L::load(&m[(4 * i + j) * len + from + at..]);
                         }
                     }
-                    for (i, row) in separable(e, gather).into_iter().enumerate() {
-                        for (j, sum) in row.into_iter().enumerate() {
+                    for (i, row) in separable(e, gather).iter().enumerate() {
+                        for (j, &sum) in row.iter().enumerate() {
                             let (py, px) = (2 * ty + i, 2 * tx + j);
                             let to = &mut y[s.at(n, b * BLOCK, py, px) + at..];
                             let sum = sum + *start;

@@ -76,9 +76,16 @@ pub fn exp_neg_single<L: Lane<Item = f64>>(x: L) -> L {
     // Estrin's scheme on sum r^n / (n + 2)!
     let r2 = r * r;
     let r4 = r2 * r2;
-    let pair = |i: usize| r.mul_add(c(INVERSE_FACTORIALS[i + 1]), c(INVERSE_FACTORIALS[i]));
-    let four = |i: usize| r2.mul_add(pair(i + 2), pair(i));
-    let q = r4.mul_add(r4.mul_add(four(8), four(4)), four(0));
+    // loops, not closures: these would be functions without the vector features of the loop around them
+    let mut pair = [r; 6];
+    for i in 0..6 {
+        pair[i] = r.mul_add(c(INVERSE_FACTORIALS[2 * i + 1]), c(INVERSE_FACTORIALS[2 * i]));
+    }
+    let mut four = [r; 3];
+    for i in 0..3 {
+        four[i] = r2.mul_add(pair[2 * i + 1], pair[2 * i]);
+    }
+    let q = r4.mul_add(r4.mul_add(four[2], four[1]), four[0]);
     p * (r2.mul_add(q, r) + c(1.0))
 }
 
