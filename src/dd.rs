@@ -94,12 +94,14 @@ impl Dd {
 
     /// An infinity, or what is not a number, with nothing beside it; a finite number is one that has no low word here.
     #[cold]
+    #[inline]
     fn beyond(hi: f64) -> Dd {
         Dd { hi, lo: 0.0 }
     }
 
     /// The product where splitting overflows: an infinity, or the same product of scaled operands.
     #[cold]
+    #[inline]
     fn mul_beyond(a: Dd, b: Dd) -> Dd {
         let p = a.hi * b.hi;
         if !p.is_finite() || !a.hi.is_finite() || !b.hi.is_finite() {
@@ -114,6 +116,7 @@ impl Dd {
 
     /// The quotient where an operand is zero, infinite or so large that splitting overflows.
     #[cold]
+    #[inline]
     fn div_beyond(a: Dd, b: Dd) -> Dd {
         let q = a.hi / b.hi;
         let ordinary = |x: f64| x.is_finite() && x != 0.0;
@@ -132,11 +135,13 @@ impl Dd {
     }
 
     /// Absolute value.
+    #[inline]
     pub fn abs(self) -> Dd {
         if self.hi < 0.0 { -self } else { self }
     }
 
     /// Square root, for arguments >= 0; 0 gives 0.
+    #[inline]
     pub fn sqrt(self) -> Dd {
         if self.hi <= 0.0 {
             return Dd::ZERO;
@@ -150,11 +155,13 @@ impl Dd {
     }
 
     /// `1 / self`.
+    #[inline]
     pub fn recip(self) -> Dd {
         Dd::ONE / self
     }
 
     /// Natural logarithm for arguments >= 0, with -infinity at 0: one Newton step on [`exp`](Dd::exp), relative error about 1e-30.
+    #[inline]
     pub fn ln(self) -> Dd {
         if self.hi == 0.0 || self.hi == f64::INFINITY {
             return Dd::beyond(self.hi.ln());
@@ -166,6 +173,7 @@ impl Dd {
     }
 
     /// `e^self`; relative error about 1e-30.
+    #[inline]
     pub fn exp(self) -> Dd {
         if self.hi.abs() > 700.0 {
             return Dd::from(self.hi.exp()); // no double word fits at the ends of the range
@@ -178,6 +186,7 @@ impl Dd {
 
     /// `e^self - 1` for `0 <= self <= 700`: Taylor's series at `self / 2^10`, then ten doublings
     /// `2 m + m^2`, all terms positive; relative error about 1e-30.
+    #[inline]
     pub fn exp_m1(self) -> Dd {
         let x = self.scale(1.0 / 1024.0);
         let mut term = x;
@@ -283,6 +292,7 @@ impl Div for Dd {
 }
 
 impl PartialOrd for Dd {
+    #[inline]
     fn partial_cmp(&self, o: &Dd) -> Option<Ordering> {
         match self.hi.partial_cmp(&o.hi)? {
             Ordering::Equal => self.lo.partial_cmp(&o.lo),

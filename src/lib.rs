@@ -59,6 +59,7 @@
 //! | `files` | arrays, JSON and texts with limits; files written whole or not at all (feature `cli`) |
 //! | `truth` | what each quantity should be, by the generic route in double words (feature `cli`) |
 //! | `check` | answers, verdicts, diagnoses (feature `cli`) |
+//! | `plot` | pictures of samples, plots of pages (feature `cli`) |
 //! | `vectors` | test vectors, accuracy tables (feature `cli`) |
 //! | `train` | training of networks, and these as scores (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
@@ -83,6 +84,8 @@ pub mod loss;
 pub mod metrics;
 #[cfg(feature = "nn")]
 pub mod nn;
+#[cfg(feature = "cli")]
+pub mod plot;
 pub mod process;
 pub mod sampler;
 pub mod schedule;

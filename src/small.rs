@@ -60,11 +60,13 @@ impl<const K: usize> Mat<K> {
     pub const ZERO: Self = Mat([[0.0; K]; K]);
 
     /// The identity.
+    #[inline]
     pub fn identity() -> Self {
         Self::diagonal([1.0; K])
     }
 
     /// A diagonal matrix.
+    #[inline]
     pub fn diagonal(d: [f64; K]) -> Self {
         let mut m = Self::ZERO;
         for (i, x) in d.into_iter().enumerate() {
@@ -74,6 +76,7 @@ impl<const K: usize> Mat<K> {
     }
 
     /// Each entry as a double word.
+    #[inline]
     pub(crate) fn to_dd(self) -> Mat<K, Dd> {
         Mat(self.0.map(|r| r.map(Dd::from)))
     }
@@ -87,11 +90,13 @@ impl<const K: usize, T: Scalar + Copy> Mat<K, T> {
     }
 
     /// The transpose.
+    #[inline]
     pub fn transpose(&self) -> Self {
         Self::build(|i, j| self[(j, i)])
     }
 
     /// Matrix product.
+    #[inline]
     pub fn matmul(&self, o: &Self) -> Self {
         Self::build(|i, j| {
             let mut s = self[(i, 0)] * o[(0, j)];
@@ -103,16 +108,19 @@ impl<const K: usize, T: Scalar + Copy> Mat<K, T> {
     }
 
     /// Sum.
+    #[inline]
     pub fn plus(&self, o: &Self) -> Self {
         Self::build(|i, j| self[(i, j)] + o[(i, j)])
     }
 
     /// Difference.
+    #[inline]
     pub fn minus(&self, o: &Self) -> Self {
         Self::build(|i, j| self[(i, j)] - o[(i, j)])
     }
 
     /// Multiple.
+    #[inline]
     pub fn times(&self, c: T) -> Self {
         Self::build(|i, j| self[(i, j)] * c)
     }
@@ -136,6 +144,7 @@ impl<const K: usize, T: Scalar + Copy> Mat<K, T> {
     }
 
     /// `A S A^T`, symmetric by construction (the upper triangle is computed, the lower copied).
+    #[inline]
     pub fn sandwich(&self, s: &Self) -> Self {
         let a = self.matmul(s);
         let mut out = *s;
@@ -155,11 +164,13 @@ impl<const K: usize, T: Scalar + Copy> Mat<K, T> {
 
 impl<const K: usize> Mat<K, Dd> {
     /// Rounded to f64.
+    #[inline]
     pub(crate) fn round(&self) -> Mat<K> {
         Mat(self.0.map(|r| r.map(Dd::to_f64)))
     }
 
     /// Lower Cholesky factor `L` with `L L^T = self`; `None` unless positive definite.
+    #[inline]
     pub(crate) fn cholesky(&self) -> Option<Self> {
         let mut l = Mat([[Dd::ZERO; K]; K]);
         for i in 0..K {
@@ -182,6 +193,7 @@ impl<const K: usize> Mat<K, Dd> {
     }
 
     /// Inverse of a lower triangular matrix with non-zero diagonal.
+    #[inline]
     pub(crate) fn lower_inverse(&self) -> Self {
         let mut x = Mat([[Dd::ZERO; K]; K]);
         for j in 0..K {

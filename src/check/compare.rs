@@ -20,7 +20,9 @@
 //! | `off` | it is none of these |
 
 use super::answers::{Answer, Answers, Entry};
+use super::consequence::{self, Follows, Shown};
 use super::diagnose::{Diagnosis, diagnose};
+use super::words::time;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::{Array, Precision};
@@ -143,7 +145,7 @@ pub struct Place {
 }
 
 /// JSON has no NaN and no infinity: they are written as words, never as null.
-fn number_or_word<S: serde::Serializer>(x: &f64, s: S) -> std::result::Result<S::Ok, S::Error> {
+pub(super) fn number_or_word<S: serde::Serializer>(x: &f64, s: S) -> std::result::Result<S::Ok, S::Error> {
     if x.is_finite() {
         s.serialize_f64(*x)
     } else {
@@ -171,6 +173,16 @@ pub struct Unjudged {
     pub t: Option<f64>,
     /// Why, in a sentence.
     pub why: String,
+}
+
+fn numbers_or_words<S: serde::Serializer>(x: &BTreeMap<i32, f64>, s: S) -> std::result::Result<S::Ok, S::Error> {
+    struct Number(f64);
+    impl Serialize for Number {
+        fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+            number_or_word(&self.0, s)
+        }
+    }
+    s.collect_map(x.iter().map(|(k, v)| (k, Number(*v))))
 }
 
 fn maybe_number<S: serde::Serializer>(x: &Option<f64>, s: S) -> std::result::Result<S::Ok, S::Error> {
@@ -208,6 +220,24 @@ pub struct Line {
     pub trend: Option<f64>,
     /// Which times are off.
     pub off_at: String,
+    /// The first time from which on all is right, where earlier ones are off.
+    pub right_from: Option<f64>,
+    /// The largest error in the rule's units by decade of t: the exponent of its lower end, and infinite for 0.
+    #[serde(serialize_with = "numbers_or_words")]
+    pub decades: BTreeMap<i32, f64>,
+}
+
+/// Outputs that are off, that no known mistake explains, and that nothing else explains either.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unexplained {
+    /// Outputs, by `quantity.output`, with their number.
+    pub outputs: BTreeMap<String, usize>,
+    /// The entries.
+    pub entries: Vec<String>,
+    /// What is off because it is made from these.
+    pub follows: Vec<Follows>,
+    /// The worst row among them.
+    pub shown: Option<Shown>,
 }
 
 /// An answer that is an error message.
@@ -240,16 +270,22 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// The likely mistakes, the one that explains most first.
     pub diagnoses: Vec<Diagnosis>,
-    /// Outputs (`entry output`) that are off and that no known mistake explains.
+    /// Outputs (`entry output`) that are off, that no known mistake explains, and that do not follow from others.
     pub unexplained: Vec<String>,
+    /// The same by quantity, with the worst row of each and what follows from it.
+    pub open: Vec<Unexplained>,
     /// Entries whose code raised an error.
     pub raised: Vec<Raised>,
     /// What cannot be judged: entries, outputs or rows.
     pub unjudged: Vec<Unjudged>,
     /// What was given and is not used.
     pub ignored: Vec<String>,
-    /// Entries of the vectors without an answer.
+    /// Entries of the vectors without an answer, of processes and suites that were begun.
     pub unanswered: Vec<String>,
+    /// Processes and suites of the vectors without a single answer (`process suite`), with the number of entries.
+    pub not_begun: BTreeMap<String, usize>,
+    /// Rows at earlier times were not judged, as asked for.
+    pub t_min: Option<f64>,
     /// Quantities not yet covered, with the number of entries.
     pub not_yet: BTreeMap<String, usize>,
 }
@@ -346,7 +382,7 @@ fn is_run_noise(quantity: &str, name: &str) -> bool {
 
 /// Arrays as the formulas have them: a single number becomes an array of one row, and an image's axes (n, c, h, w) are flattened
 /// to (n, c h w), which for channels one after the other is the order that the formulas expect.
-fn as_rows(e: &Entry) -> Entry {
+pub(super) fn as_rows(e: &Entry) -> Entry {
     let mut e = e.clone();
     let (quantity, lead) = (e.quantity.clone(), leading(&e.quantity));
     let n = e.inputs.get(lead).and_then(|a| a.shape.first().copied()).unwrap_or(1);
@@ -520,6 +556,7 @@ fn judge_output<'a>(
     name: &'a str,
     got: &'a Array,
     n: usize,
+    t_min: f64,
     unjudged: &mut Vec<Unjudged>,
 ) -> Option<Unit<'a>> {
     let declared = e.config.epsilon_added;
@@ -530,9 +567,17 @@ fn judge_output<'a>(
         let rows = if rows.len() == n { vec![] } else { rows };
         unjudged.push(Unjudged { entry: e.id.clone(), output: format!("{}.{name}", e.quantity), rows, t, why });
     };
-    let (columns, plain, refused) = by_row(e, model(0.0), name, n);
+    let asked = |(columns, mut judged, mut refused): ByRow| -> ByRow {
+        if t_min > 0.0 {
+            let late = |row: usize| !time(row).is_some_and(|t| t < t_min);
+            judged.retain(|(row, _)| late(*row));
+            refused.retain(|(row, _)| late(*row));
+        }
+        (columns, judged, refused)
+    };
+    let (columns, plain, refused) = asked(by_row(e, model(0.0), name, n));
     // the declared constant has a model of its own, also where the covariance without it is singular
-    let with: Option<ByRow> = (declared > 0.0).then(|| by_row(e, model(declared), name, n));
+    let with: Option<ByRow> = (declared > 0.0).then(|| asked(by_row(e, model(declared), name, n)));
     let columns = if plain.is_empty() { with.as_ref().map_or(columns, |w| w.0) } else { columns };
     let wanted = if columns == 1 { format!("({n},)") } else { format!("({n}, {columns})") };
     let usable = !plain.is_empty() || with.as_ref().is_some_and(|w| !w.1.is_empty());
@@ -629,6 +674,17 @@ fn key(e: &Entry, epsilon: f64) -> String {
 /// shape, times outside the clock, unknown outputs) is listed under `unjudged`. Outputs that are not finite are answers, and get the
 /// verdict `off`.
 pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize, usize)) -> Result<Report> {
+    judge_from(answers, accept, 0.0, progress)
+}
+
+/// [`judge`] for the rows whose time is `t_min` at least, and those that have no time.
+///
+/// # Errors
+/// As [`judge`]; a `t_min` that is no time.
+pub fn judge_from(answers: &Answers, accept: &[Class], t_min: f64, progress: &mut dyn FnMut(usize, usize)) -> Result<Report> {
+    if !(t_min >= 0.0 && t_min.is_finite()) {
+        return Err(Error::parameter("t_min", t_min, "a time, 0 or more"));
+    }
     let file = answers.file.display().to_string();
     answers.entries.iter().try_for_each(|e| not_empty(e).map_err(within(e, &file)))?;
     let entries: Vec<Entry> = answers.entries.iter().map(as_rows).collect();
@@ -649,7 +705,7 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
                 continue;
             }
             Answer::Missing => {
-                unanswered.push(e.id.clone());
+                unanswered.push(e);
                 continue;
             }
         };
@@ -670,7 +726,7 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
             continue;
         }
         let before = units.len();
-        units.extend(outputs.iter().filter_map(|(name, got)| judge_output(e, &models, name, got, n, &mut unjudged)));
+        units.extend(outputs.iter().filter_map(|(name, got)| judge_output(e, &models, name, got, n, t_min, &mut unjudged)));
         judged += usize::from(units.len() > before);
     }
     if let (0, true, Some(first)) = (judged, raised.is_empty(), unjudged.first()) {
@@ -684,7 +740,10 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
     let accepted = |u: &Unit<'_>| u.class == Class::of(u.got.precision) || (u.class != Class::Off && accept.contains(&u.class));
     // Within an array's own precision there is nothing to explain, even where it is accepted for another reason.
     let suspects: Vec<bool> = units.iter().map(|u| u.class != Class::of(u.got.precision)).collect();
-    let (diagnoses, unexplained) = diagnose(&units, &suspects, &mut |done, all| progress(total * done / all.max(1), total));
+    let (mut diagnoses, left) = diagnose(&units, &suspects, &mut |done, all| progress(total * done / all.max(1), total));
+    let open = causes(&units, &suspects, &mut diagnoses, left, &file);
+    let unexplained = open.iter().flat_map(|(_, list)| list).map(|u| format!("{} {}", units[*u].entry.id, units[*u].output)).collect();
+    let open = open.into_iter().map(|(open, _)| open).collect();
     let mut groups: BTreeMap<(usize, &str, &str, Class, bool), Vec<&Unit<'_>>> = BTreeMap::new();
     for u in &units {
         let order = crate::truth::predict::QUANTITIES.iter().position(|q| q.name == u.entry.quantity).unwrap_or(usize::MAX);
@@ -692,10 +751,15 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
     }
     let lines: Vec<Line> =
         groups.into_iter().map(|((_, output, process, class, ok), list)| line(output, process, class, ok, &list)).collect();
+    let suite = |e: &Entry| format!("{} {}", e.config.entry.name, e.quantity.split('.').next().unwrap_or(""));
+    let begun: std::collections::BTreeSet<String> = entries.iter().filter(|e| e.answer != Answer::Missing).map(suite).collect();
+    let (unanswered, missing): (Vec<&Entry>, Vec<&Entry>) = unanswered.into_iter().partition(|e| begun.contains(&suite(e)));
+    let mut not_begun = BTreeMap::new();
+    missing.into_iter().for_each(|e| *not_begun.entry(suite(e)).or_insert(0) += 1);
     let raised: Vec<Raised> = raised.into_iter().map(|((quantity, message), entries)| Raised { quantity, message, entries }).collect();
     progress(total, total);
     Ok(Report {
-        schema: "cld-report/2",
+        schema: "cld-report/3",
         file,
         implementation: answers.implementation.clone(),
         ok: !lines.is_empty() && lines.iter().all(|l| l.accepted) && raised.is_empty() && unjudged.is_empty(),
@@ -704,12 +768,82 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
         lines,
         diagnoses,
         unexplained,
+        open,
         raised,
         unjudged,
         ignored: answers.ignored.clone(),
-        unanswered,
+        unanswered: unanswered.into_iter().map(|e| e.id.clone()).collect(),
+        not_begun,
+        t_min: (t_min > 0.0).then_some(t_min),
         not_yet: answers.not_yet.clone(),
     })
+}
+
+/// Puts what follows from other outputs under the cause of these, and shows the worst row of each cause. Returns the outputs that have none.
+fn causes(
+    units: &[Unit<'_>],
+    suspects: &[bool],
+    diagnoses: &mut Vec<Diagnosis>,
+    left: Vec<usize>,
+    file: &str,
+) -> Vec<(Unexplained, Vec<usize>)> {
+    let off: Vec<usize> = (0..units.len()).filter(|u| suspects[*u]).collect();
+    let (mut explained, mut vague) = (vec![false; units.len()], vec![false; units.len()]);
+    for d in diagnoses.iter() {
+        d.units.iter().for_each(|u| if d.is_formula() { explained[*u] = true } else { vague[*u] = true });
+    }
+    let mut links = consequence::links(units, &off, &explained, &vague);
+    let cause = |u: usize, diagnoses: &[Diagnosis]| diagnoses.iter().position(|d| d.units.contains(&u));
+    // what has the cause of its part already needs no other
+    let same: Vec<usize> = links
+        .keys()
+        .copied()
+        .filter(|u| cause(*u, diagnoses).is_some_and(|d| Some(d) == cause(consequence::root(&links, *u).0, diagnoses)))
+        .collect();
+    same.iter().for_each(|u| {
+        links.remove(u);
+    });
+    let roots: BTreeMap<usize, usize> = links.keys().map(|u| (*u, consequence::root(&links, *u).0)).collect();
+    for d in diagnoses.iter_mut() {
+        if d.units.iter().any(|u| links.contains_key(u)) {
+            d.units.retain(|u| !links.contains_key(u));
+            d.explains = d.units.len();
+            (d.outputs, d.entries) = names(units, &d.units);
+        }
+    }
+    let under = |list: &[usize]| -> Vec<Follows> {
+        let mine: Vec<_> = links.iter().filter(|(u, _)| list.contains(&roots[u])).map(|(u, link)| (*u, *link)).collect();
+        consequence::follows(units, &mine)
+    };
+    for d in diagnoses.iter_mut() {
+        d.follows = under(&d.units);
+        d.shown = consequence::worst(units, &d.units, file);
+    }
+    diagnoses.retain(|d| d.explains > 0);
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for u in left.into_iter().filter(|u| !links.contains_key(u)) {
+        match groups.iter_mut().find(|g| units[g[0]].entry.quantity == units[u].entry.quantity) {
+            Some(g) => g.push(u),
+            None => groups.push(vec![u]),
+        }
+    }
+    let group = |list: Vec<usize>| {
+        let (outputs, entries) = names(units, &list);
+        (Unexplained { outputs, entries, follows: under(&list), shown: consequence::worst(units, &list, file) }, list)
+    };
+    groups.into_iter().map(group).collect()
+}
+
+/// Outputs by `quantity.output` with their number, and the entries.
+fn names(units: &[Unit<'_>], list: &[usize]) -> (BTreeMap<String, usize>, Vec<String>) {
+    let (mut outputs, mut entries) = (BTreeMap::new(), Vec::new());
+    for &u in list {
+        *outputs.entry(format!("{}.{}", units[u].entry.quantity, units[u].output)).or_insert(0) += 1;
+        if !entries.contains(&units[u].entry.id) {
+            entries.push(units[u].entry.id.clone());
+        }
+    }
+    (outputs, entries)
 }
 
 fn line(output: &str, process: &str, class: Class, accepted: bool, units: &[&Unit<'_>]) -> Line {
@@ -749,6 +883,8 @@ fn line(output: &str, process: &str, class: Class, accepted: bool, units: &[&Uni
         }),
         trend: trend(worst_unit),
         off_at: off_at(units),
+        right_from: right_from(units),
+        decades: decades(units),
     }
 }
 
@@ -787,6 +923,23 @@ fn trend(u: &Unit<'_>) -> Option<f64> {
     (slope.abs() < 0.1 || xy * xy > 0.95 * xx * yy).then_some(slope)
 }
 
+/// The largest error in the rule's units by decade of t. An error that is not a number is infinite.
+fn decades(units: &[&Unit<'_>]) -> BTreeMap<i32, f64> {
+    let mut all = BTreeMap::new();
+    for (c, x) in units.iter().flat_map(|u| u.cells.iter().zip(&u.units)).filter(|(c, _)| c.t.is_finite() && c.t > 0.0) {
+        let worst = all.entry(c.t.log10().floor() as i32).or_insert(0.0f64);
+        *worst = if x.is_nan() { f64::INFINITY } else { worst.max(*x) };
+    }
+    all
+}
+
+/// The first time from which on all values of a group are right, where earlier ones are off.
+fn right_from(units: &[&Unit<'_>]) -> Option<f64> {
+    let all = || units.iter().flat_map(|u| u.cells.iter().zip(&u.units)).filter(|(c, _)| c.t.is_finite());
+    let last = all().filter(|(_, x)| !(**x <= UNITS)).map(|(c, _)| c.t).reduce(f64::max)?;
+    all().map(|(c, _)| c.t).filter(|t| *t > last).reduce(f64::min)
+}
+
 /// At which of a group's times values are off, in words.
 fn off_at(units: &[&Unit<'_>]) -> String {
     let mut times: BTreeMap<u64, bool> = BTreeMap::new();
@@ -812,11 +965,4 @@ fn off_at(units: &[&Unit<'_>]) -> String {
         return format!("t >= {}", time(first));
     }
     format!("{count} of {} times, t <= {}", list.len(), time(last))
-}
-
-/// A time in few characters: as it is if that is short, else with four digits.
-pub fn time(t: f64) -> String {
-    let (plain, exponent) = (format!("{t}"), format!("{t:e}"));
-    let shorter = if plain.len() <= exponent.len() { plain } else { exponent };
-    if shorter.len() <= 7 { shorter } else { format!("{t:.3e}") }
 }

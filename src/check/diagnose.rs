@@ -10,11 +10,12 @@
 //! - What nothing explains is listed as such.
 
 use super::compare::{CANCELLATION, Class, UNITS, Unit, distance, size, some_rows, tolerance};
+use super::consequence::{Follows, Shown};
 use super::mistakes::{Arithmetic, Arrangement, EPSILON, Kind, MISTAKES, Mistake, Pattern, fill};
 use crate::dd::Dd;
 use crate::files::Precision;
 use crate::truth::config::Config;
-use crate::truth::predict::{Cell, Inputs, Model, predict};
+use crate::truth::predict::{Cell, Inputs, Laws, Model, predict};
 use crate::truth::reverse::covers;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -39,6 +40,20 @@ pub struct Diagnosis {
     pub entries: Vec<String>,
     /// Whether some of them agree only after allowing for cancellation.
     pub cancellation: bool,
+    /// What is off because it is made from these outputs.
+    pub follows: Vec<Follows>,
+    /// The worst row among them.
+    pub shown: Option<Shown>,
+    /// Their places among the judged outputs.
+    #[serde(skip)]
+    pub(super) units: Vec<usize>,
+}
+
+impl Diagnosis {
+    /// Whether it is a mistake in the formulas or in the arrangement, and not in the arithmetic, nor a mere pattern of errors.
+    pub(super) fn is_formula(&self) -> bool {
+        MISTAKES.iter().any(|m| m.id == self.id && !matches!(m.kind, Kind::Arithmetic(_) | Kind::Pattern(_)))
+    }
 }
 
 /// A row of the table, one of its variants, and the value that was found.
@@ -89,8 +104,8 @@ impl Hypothesis {
     }
 
     /// The model with this mistake; `None` where it cannot be made.
-    fn model(self, c: &Config, epsilon: f64) -> Option<Model> {
-        let mut m = Model::new(c).ok()?;
+    fn model(self, c: &Config, epsilon: f64, laws: &Laws) -> Option<Model> {
+        let mut m = Model::new(c).ok()?.sharing(laws);
         m.reading.epsilon = epsilon;
         match &self.mistake().kind {
             Kind::Reading(list) => (list[self.variant].change)(&mut m, c)?,
@@ -135,6 +150,7 @@ type Key = (usize, usize, u64, u64, usize);
 struct Models {
     configs: HashMap<String, usize>,
     models: HashMap<Key, Option<Rc<Model>>>,
+    laws: HashMap<usize, Laws>,
 }
 
 impl Models {
@@ -144,7 +160,8 @@ impl Models {
         // what does not change the model shares the right one
         let (row, variant) = if h.changes_the_model() { (h.row, h.variant) } else { (usize::MAX, 0) };
         let key = (row, variant, h.value.map_or(0, f64::to_bits), epsilon.to_bits(), config);
-        self.models.entry(key).or_insert_with(|| h.model(c, epsilon).map(Rc::new)).clone()
+        let laws = self.laws.entry(config).or_default();
+        self.models.entry(key).or_insert_with(|| h.model(c, epsilon, laws).map(Rc::new)).clone()
     }
 
     fn right(&mut self, c: &Config, e: f64) -> Option<Rc<Model>> {
@@ -683,11 +700,11 @@ fn is_round(x: f64) -> bool {
     rounded(x, 3) == x || NICE.contains(&x)
 }
 
-/// The mistakes that explain `units` that are `suspects`, and the outputs that none explains.
-pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn FnMut(usize, usize)) -> (Vec<Diagnosis>, Vec<String>) {
+/// The mistakes that explain `units` that are `suspects`, and those that none explains.
+pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn FnMut(usize, usize)) -> (Vec<Diagnosis>, Vec<usize>) {
     let mut models = Models::default();
-    let (off, right): (Vec<usize>, Vec<usize>) = (0..units.len()).partition(|i| suspects[*i]);
-    let off: Vec<&Unit<'_>> = off.iter().map(|i| &units[*i]).collect();
+    let (places, right): (Vec<usize>, Vec<usize>) = (0..units.len()).partition(|i| suspects[*i]);
+    let off: Vec<&Unit<'_>> = places.iter().map(|i| &units[*i]).collect();
     let right: Vec<&Unit<'_>> = right.iter().map(|i| &units[*i]).collect();
     let mut pool: Vec<Hypothesis> = Vec::new();
     for u in &off {
@@ -745,7 +762,9 @@ pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn
             right.iter().filter(same).filter(|u| affects(u, pool[h], &mut models)).count()
         })
         .collect();
-    cover(&off, pool, table, &contradicted)
+    let (mut diagnoses, unexplained) = cover(&off, pool, table, &contradicted);
+    diagnoses.iter_mut().flat_map(|d| &mut d.units).for_each(|u| *u = places[*u]);
+    (diagnoses, unexplained.into_iter().map(|u| places[u]).collect())
 }
 
 /// Drops values that were found and do not reproduce numbers that they were not fitted to.
@@ -812,7 +831,7 @@ fn cover(
     mut pool: Vec<Hypothesis>,
     table: Vec<Vec<(Match, usize)>>,
     contradicted: &[usize],
-) -> (Vec<Diagnosis>, Vec<String>) {
+) -> (Vec<Diagnosis>, Vec<usize>) {
     let mut left: Vec<usize> = (0..units.len()).collect();
     let mut explained: Vec<Vec<usize>> = vec![Vec::new(); pool.len()];
     let mut order: Vec<usize> = Vec::new();
@@ -863,6 +882,7 @@ fn cover(
             one.explains += list.len();
             outputs.into_iter().for_each(|(k, n)| *one.outputs.entry(k).or_insert(0) += n);
             one.entries.extend(entries);
+            one.units.extend(list);
             one.cancellation |= cancellation;
             continue;
         }
@@ -875,9 +895,12 @@ fn cover(
             outputs,
             entries,
             cancellation,
+            follows: vec![],
+            shown: None,
+            units: list.clone(),
         });
     }
-    (diagnoses, left.into_iter().map(|u| format!("{} {}", units[u].entry.id, units[u].output)).collect())
+    (diagnoses, left)
 }
 
 /// What code with a mistake would answer: the tests plant every row of the table. `None` where the mistake cannot be made.
@@ -885,7 +908,7 @@ fn cover(
 pub fn plant(row: usize, variant: usize, value: Option<f64>, e: &super::answers::Entry, output: &str) -> Option<Vec<f64>> {
     let h = Hypothesis { row, variant, value };
     let inputs: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-    let model = h.model(&e.config, 0.0)?;
+    let model = h.model(&e.config, 0.0, &Laws::default())?;
     let (cells, width) = predict(&e.quantity, &model, &inputs, output).ok()?;
     let values: Vec<f64> = cells.iter().map(|c| c.truth.to_f64()).collect();
     let k = model.channels();
@@ -957,7 +980,7 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
                 let cells = &u.got.data[r * u.columns..(r + 1) * u.columns];
                 let mut of = Vec::new();
                 if time(*r).is_finite() {
-                    of.push(format!("t = {}", super::compare::time(time(*r))));
+                    of.push(format!("t = {}", super::words::time(time(*r))));
                 }
                 if cells.iter().any(|x| !x.is_finite()) {
                     of.push("not a finite number".into());

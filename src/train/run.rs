@@ -15,7 +15,7 @@ use super::step::{Report, State, Trainer};
 use crate::error::{Error, Result};
 use crate::files::write::{Staged, stage, sweep, writable, write_whole};
 use crate::files::{Limits, Lock, read_text};
-use crate::vectors::plot::{Curve, Format, Panel, curves};
+use crate::plot::pictures::{Curve, Format, Panel, curves};
 use serde_json::{Value as Json, json};
 use std::fs::{File, OpenOptions};
 use std::io::Write;

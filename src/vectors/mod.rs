@@ -4,10 +4,8 @@
 //! |---|---|
 //! | [`generate`] | inputs and expected outputs |
 //! | [`eval`] | the calculator |
-//! | [`plot`] | plots as SVG or PNG |
 //! | [`accuracy`] | our own values against high-precision tables |
 
 pub mod accuracy;
 pub mod eval;
 pub mod generate;
-pub mod plot;

@@ -5,6 +5,9 @@ use crate::setting::Setting;
 use crate::show::{print, table};
 use crate::{Outcome, Result};
 use cld_sgm::Error;
+use cld_sgm::check::answers::read_answers;
+use cld_sgm::check::row;
+use cld_sgm::error::{escaped, shown};
 use cld_sgm::files::json::parse_json_within;
 use cld_sgm::files::limits::{Limits, read_text, text_of};
 use cld_sgm::kernel::kernel_values;
@@ -40,8 +43,46 @@ pub struct Args {
     /// One point as JSON.
     #[arg(long, requires = "process")]
     json: bool,
+    /// FILE is what `cld check` judged: print inputs, answers and what is right of one row of this entry.
+    #[arg(long, value_name = "ID", requires = "request", requires = "row")]
+    entry: Option<String>,
+    /// The row, counted from 0.
+    #[arg(long, value_name = "N", requires = "entry")]
+    row: Option<usize>,
     #[command(flatten, next_help_heading = "For a checkpoint or samples")]
     judge: Judge,
+}
+
+/// One row of an answer file, with what is right there.
+fn one_row(path: &std::path::Path, id: &str, number: usize, limits: &Limits) -> Result<Outcome> {
+    let answers = read_answers(path, None, limits)?;
+    let e = row::entry(&answers, id)?;
+    let row = row::row(e, number)?;
+    let mut text = format!("{} row {number}: {}\n{}\n\n", shown(id), e.quantity, escaped(&e.config.describe()));
+    let list = |x: &[f64]| x.iter().map(|x| format!("{x:?}")).collect::<Vec<_>>();
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (name, a) in &row.inputs {
+        for (i, x) in list(&a.data).into_iter().enumerate() {
+            rows.push(vec![if i == 0 { shown(name).to_string() } else { String::new() }, x]);
+        }
+    }
+    text += &table(&["input", "value"], &rows);
+    text.push('\n');
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (name, got, right) in &row.outputs {
+        let right = match right {
+            Ok(x) => list(x),
+            Err(e) => vec![e.to_string()],
+        };
+        let got = got.as_deref().map(list).unwrap_or_default();
+        for i in 0..right.len().max(got.len()) {
+            let cell = |x: &[String]| x.get(i).cloned().unwrap_or_default();
+            rows.push(vec![if i == 0 { shown(name).to_string() } else { String::new() }, cell(&right), cell(&got)]);
+        }
+    }
+    text += &table(&["output", "right", "answered"], &rows);
+    print(&text)?;
+    Ok(Outcome::Fine)
 }
 
 fn pretty(v: &Value) -> Result<String> {
@@ -49,6 +90,10 @@ fn pretty(v: &Value) -> Result<String> {
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    if let (Some(file), Some(id), Some(row)) = (&args.request, &args.entry, args.row) {
+        args.setting.refused("absent for a row of answers")?;
+        return one_row(file, id, row, limits);
+    }
     if let Some(file) = &args.request {
         let kind = Kind::of(file);
         if kind != Kind::Request {

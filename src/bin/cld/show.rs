@@ -2,23 +2,13 @@
 //! for before the work starts.
 
 use crate::Result;
-use anstyle::{AnsiColor, Style};
+pub use cld_sgm::check::words::{BAD, BOLD, GOOD, WIDE, short, styled, table};
 use cld_sgm::error::escaped;
 use cld_sgm::{Diffusion, Error};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
-
-pub const GOOD: Style = AnsiColor::Green.on_default();
-pub const WARN: Style = AnsiColor::Yellow.on_default();
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
-pub const BOLD: Style = Style::new().bold();
-
-/// `text` in a style; the printer removes it where the output is no terminal.
-pub fn styled(style: Style, text: &str) -> String {
-    format!("{style}{text}{style:#}")
-}
 
 /// Writes to standard output, colours only if that is a terminal.
 ///
@@ -61,34 +51,11 @@ fn harmless(text: &str) -> String {
     }
 }
 
-/// A plain table: columns aligned, no frame, two spaces between. Cells may hold styles.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut t = comfy_table::Table::new();
-    t.load_style(comfy_table::presets::NOTHING);
-    t.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-    t.set_header(head.iter().map(|h| (*h).to_string()).collect::<Vec<_>>());
-    rows.iter().for_each(|r| {
-        t.add_row(r.clone());
-    });
-    t.column_iter_mut().for_each(|c| {
-        c.set_padding((0, 2));
-    });
-    t.lines().map(|l| l.trim_end().to_string() + "\n").collect()
-}
-
-/// A small number in few characters: `1.2e-16`, `0.35`, `0`.
-pub fn short(x: f64) -> String {
-    if x == 0.0 {
-        return "0".into();
-    }
-    if !x.is_finite() {
-        return x.to_string();
-    }
-    if (0.01..1e4).contains(&x.abs()) {
-        format!("{x:.3}").trim_end_matches('0').trim_end_matches('.').to_string()
-    } else {
-        format!("{x:.1e}")
-    }
+/// Columns of the terminal, or what COLUMNS says; [`WIDE`] for files and pipes.
+pub fn width() -> usize {
+    let asked = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 40);
+    let terminal = || std::io::stdout().is_terminal().then(|| usize::from(console::Term::stdout().size().1));
+    asked.or_else(terminal).unwrap_or(WIDE)
 }
 
 /// Says on standard error what should be known, and is no error.

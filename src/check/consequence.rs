@@ -1,0 +1,363 @@
+//! What follows from what. Quantities are made from others (a factor from a covariance, a noised state from a factor): where both are off,
+//! a quantity whose numbers are those that *their own* part gives is a consequence, and stands under the part's cause.
+//!
+//! The test puts their mean matrices, covariances or factors into the truth's model, row by row, and asks whether the rule holds with
+//! these as the inputs: `|y - y'| <= 16 u (|y'| + sum |x_i dy'/dx_i|)`, the x_i being their numbers. Where it cannot be made (no common times, a
+//! part that the model does not hold) a quantity that nothing explains, off where its part is off, is said to be *perhaps* a consequence.
+
+use super::answers::Entry;
+use super::compare::{UNITS, Unit, distance, some_rows};
+use crate::dd::Dd;
+use crate::error::shown;
+use crate::truth::predict::{Given, Inputs, Model, digits, made_from, pair, predict};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// Outputs that are off because those of the cause are.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Follows {
+    /// `quantity.output`.
+    pub output: String,
+    /// Number of such outputs.
+    pub count: usize,
+    /// The quantity that it is made from.
+    pub from: &'static str,
+    /// Whether the numbers are those that their own `from` gives; else they are off at the same times, and no more is known.
+    pub tested: bool,
+}
+
+/// A row with all that belongs to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// `quantity.output`.
+    pub output: String,
+    /// The entry's id.
+    pub entry: String,
+    /// Row of the input arrays.
+    pub row: usize,
+    /// Column of the output.
+    pub column: usize,
+    /// The value given.
+    #[serde(serialize_with = "super::compare::number_or_word")]
+    pub got: f64,
+    /// The value that is right.
+    #[serde(serialize_with = "super::compare::number_or_word")]
+    pub truth: f64,
+    /// The difference in units of the array's type.
+    #[serde(serialize_with = "super::compare::number_or_word")]
+    pub units: f64,
+    /// That type.
+    pub precision: &'static str,
+    /// The row's inputs; arrays of more than [`MOST`] numbers are left out.
+    pub inputs: BTreeMap<String, Vec<f64>>,
+    /// Process, parameters and schedule in words.
+    pub config: String,
+    /// The command that prints what is right.
+    pub see: String,
+}
+
+/// Numbers of an input that are shown.
+pub const MOST: usize = 8;
+
+/// The worst of some outputs' values, and its row. `file` is the manifest.
+pub(super) fn worst(units: &[Unit<'_>], of: &[usize], file: &str) -> Option<Shown> {
+    let finite = |u: &Unit<'_>, i: usize| u.got.data[i].is_finite();
+    let all = of.iter().flat_map(|&u| (0..units[u].units.len()).map(move |i| (u, i)));
+    let rank = |(u, i): &(usize, usize)| (finite(&units[*u], *i), units[*u].units[*i]);
+    let (u, i) = all.max_by(|a, b| rank(a).0.cmp(&rank(b).0).then(rank(a).1.total_cmp(&rank(b).1)))?;
+    let u = &units[u];
+    let r = i / u.columns;
+    let row = some_rows(&u.entry, &[r]);
+    let inputs = row.into_iter().filter(|(_, a)| a.data.len() <= MOST).map(|(name, a)| (name, a.data)).collect();
+    Some(Shown {
+        output: format!("{}.{}", u.entry.quantity, u.output),
+        entry: u.entry.id.clone(),
+        row: u.rows[r],
+        column: i % u.columns,
+        got: u.got.data[i],
+        truth: u.cells[i].truth.to_f64(),
+        units: u.units[i],
+        precision: u.got.precision.name(),
+        inputs,
+        config: u.entry.config.describe(),
+        see: format!("cld eval {} --entry {} --row {}", quoted(file), quoted(&u.entry.id), u.rows[r]),
+    })
+}
+
+/// As a shell reads it.
+fn quoted(s: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=,".contains(c);
+    if !s.is_empty() && s.chars().all(plain) { s.to_string() } else { format!("'{}'", shown(s).replace('\'', "'\\''")) }
+}
+
+/// Where an off output comes from: an output that it is made from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Link {
+    /// The other output's place.
+    pub of: usize,
+    pub tested: bool,
+}
+
+/// What stands for the truth's own numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Part {
+    Factor,
+    Cov,
+    Mean,
+}
+
+impl Part {
+    const ALL: [Part; 3] = [Part::Factor, Part::Cov, Part::Mean];
+
+    fn quantity(self) -> &'static str {
+        match self {
+            Part::Factor => "kernel.factor",
+            Part::Cov => "kernel.cov",
+            Part::Mean => "kernel.mean",
+        }
+    }
+}
+
+/// Everything that a quantity is made from, the nearest first.
+fn ancestors(quantity: &str) -> Vec<&'static str> {
+    let mut all: Vec<&'static str> = made_from(quantity).to_vec();
+    let mut at = 0;
+    while at < all.len() {
+        for q in made_from(all[at]) {
+            if !all.contains(q) {
+                all.push(q);
+            }
+        }
+        at += 1;
+    }
+    all
+}
+
+/// The parts of one configuration, as they were answered: matrices by the bits of s and t.
+#[derive(Default)]
+struct Theirs {
+    cov: HashMap<(u64, u64), Vec<Option<f64>>>,
+    mean: HashMap<(u64, u64), Vec<Option<f64>>>,
+    factor: HashMap<(u64, u64), Vec<Option<f64>>>,
+    /// Unit roundoff of the arrays they are stored in, the largest.
+    unit: f64,
+}
+
+/// s and t of a row, as bits.
+fn clock(e: &Entry, row: usize) -> Option<(u64, u64)> {
+    let t = *e.inputs.get("t")?.data.get(row)?;
+    let s = e.inputs.get("s").map_or(Some(0.0), |a| a.data.get(row).copied())?;
+    Some((s.to_bits(), t.to_bits()))
+}
+
+fn channels(u: &Unit<'_>) -> usize {
+    u.entry.config.process().map_or(0, |p| p.channels())
+}
+
+impl Theirs {
+    fn add(&mut self, u: &Unit<'_>, k: usize) {
+        let (map, whole, index) = match u.entry.quantity.as_str() {
+            "kernel.cov" => (&mut self.cov, "cov", pair(u.output, k)),
+            "kernel.mean" => (&mut self.mean, "matrix", pair(u.output, k)),
+            "kernel.factor" => (&mut self.factor, "factor", digits(u.output, k)),
+            _ => return,
+        };
+        if u.output != whole && index.is_none() || u.output == whole && u.columns != k * k {
+            return;
+        }
+        self.unit = self.unit.max(u.got.precision.unit());
+        for r in 0..u.rows.len() {
+            let Some(key) = clock(&u.entry, r) else { continue };
+            let m = map.entry(key).or_insert_with(|| vec![None; k * k]);
+            match index {
+                None => (0..k * k).for_each(|n| m[n] = Some(u.got.data[r * k * k + n])),
+                Some(n) => m[n] = Some(u.got.data[r]),
+            }
+            // covariances are answered once for both places
+            if u.entry.quantity == "kernel.cov" {
+                for n in 0..k * k {
+                    m[n] = m[n].or(m[n % k * k + n / k]);
+                }
+            }
+        }
+    }
+
+    /// Mean and covariance with their own `part`, `None` where it was not answered whole.
+    fn given(&self, part: Part, key: (u64, u64), k: usize) -> Option<Given> {
+        let whole = |m: &[Option<f64>]| m.iter().map(|x| x.map(Dd::from)).collect::<Option<Vec<Dd>>>();
+        match part {
+            Part::Cov => Some(Given { cov: Some(whole(self.cov.get(&key)?)?), mean: self.mean.get(&key).and_then(|m| whole(m)) }),
+            Part::Mean => Some(Given { cov: None, mean: Some(whole(self.mean.get(&key)?)?) }),
+            Part::Factor => {
+                let f = self.factor.get(&key)?;
+                // entries that were not asked for are those that vanish
+                let r: Vec<Dd> = f.iter().map(|x| Dd::from(x.unwrap_or(0.0))).collect();
+                let cov = (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, l| s + r[n / k * k + l] * r[n % k * k + l])).collect();
+                Some(Given { cov: Some(cov), mean: self.mean.get(&key).and_then(|m| whole(m)) })
+            }
+        }
+    }
+}
+
+/// Rows that are tested at most.
+const ROWS: usize = 8;
+/// Relative change of their numbers for the derivatives: double words resolve the difference.
+const CHANGE: f64 = 1.0 / ((1u64 << 30) as f64);
+
+/// Whether an output is what their own part gives: `None` where that cannot be told.
+fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize) -> Option<bool> {
+    let off: Vec<usize> =
+        (0..u.rows.len()).filter(|r| u.units[r * u.columns..(r + 1) * u.columns].iter().any(|x| !(*x <= UNITS))).collect();
+    let known: Vec<usize> =
+        off.iter().copied().filter(|r| clock(&u.entry, *r).is_some_and(|key| theirs.given(part, key, k).is_some())).collect();
+    // half of the rows that are off at least: a few by chance are no evidence
+    if known.is_empty() || 2 * known.len() < off.len() {
+        return None;
+    }
+    let rows: Vec<usize> = (0..known.len().min(ROWS)).map(|i| known[i * known.len() / known.len().min(ROWS)]).collect();
+    let mut telling = 0;
+    for r in rows {
+        let key = clock(&u.entry, r)?;
+        let given = theirs.given(part, key, k)?;
+        let inputs = some_rows(&u.entry, &[r]);
+        let inputs: Inputs<'_> = inputs.iter().map(|(name, a)| (name.clone(), a)).collect();
+        let at = |given: Given| {
+            let model = Model::new(&u.entry.config).ok()?.with_given(HashMap::from([(key, given)]));
+            let (cells, columns) = predict(&u.entry.quantity, &model, &inputs, u.output).ok()?;
+            (columns == u.columns && cells.iter().all(|c| c.truth.to_f64().is_finite())).then_some(cells)
+        };
+        let got = &u.got.data[r * u.columns..(r + 1) * u.columns];
+        // their part has no factor, or the change of a unit takes it away: anything may come of it
+        let Some(cells) = at(given.clone()) else { continue };
+        let mut sum: Vec<f64> = cells.iter().map(|c| c.truth.hi.abs() + c.scale).collect();
+        let mut open = false;
+        let change = Dd::from(1.0 - CHANGE);
+        let entries = |m: &Option<Vec<Dd>>| m.as_ref().map_or(0, Vec::len);
+        for n in 0..entries(&given.cov) + entries(&given.mean) {
+            let mut other = given.clone();
+            let covs = entries(&given.cov);
+            match (&mut other.cov, &mut other.mean) {
+                (Some(c), _) if n < covs => {
+                    let (i, j) = (n / k, n % k);
+                    if j < i {
+                        continue;
+                    }
+                    c[n] = c[n] * change;
+                    c[j * k + i] = c[n];
+                }
+                (_, Some(m)) => m[n - covs] = m[n - covs] * change,
+                _ => continue,
+            }
+            let Some(changed) = at(other) else {
+                open = true;
+                continue;
+            };
+            for ((s, a), b) in sum.iter_mut().zip(&changed).zip(&cells) {
+                *s += (a.truth - b.truth).to_f64().abs() / CHANGE;
+            }
+        }
+        let unit = u.got.precision.unit().max(theirs.unit);
+        // as much as the value itself: nothing is left to tell
+        let vague = open || sum.iter().zip(&cells).any(|(s, c)| UNITS * unit * s >= c.truth.hi.abs());
+        if vague {
+            continue;
+        }
+        let fits = cells.iter().zip(got).zip(&sum).all(|((c, g), s)| distance(*g, c.truth, u.got.precision) <= UNITS * unit * s);
+        if !fits {
+            return Some(false);
+        }
+        telling += 1;
+    }
+    (telling > 0).then_some(true)
+}
+
+/// The times at which an output is off: the first, the last.
+fn off_times(u: &Unit<'_>) -> Option<(f64, f64)> {
+    let times = u.cells.iter().zip(&u.units).filter(|(c, x)| c.t.is_finite() && !(**x <= UNITS)).map(|(c, _)| c.t);
+    times.fold(None, |range, t| Some(range.map_or((t, t), |(a, b): (f64, f64)| (a.min(t), b.max(t)))))
+}
+
+/// For outputs that are off, what they come from. `explained` says whether a mistake in the formulas gives an output's numbers: such an
+/// output has its cause. `vague` are those whose cause is only a kind of arithmetic: a test may give them a better one.
+pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague: &[bool]) -> BTreeMap<usize, Link> {
+    let config = |u: usize| format!("{} {}", units[u].entry.config.to_answers(), units[u].entry.config.epsilon_added);
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    off.iter().for_each(|u| groups.entry(config(*u)).or_default().push(*u));
+    let mut all = BTreeMap::new();
+    if groups.is_empty() {
+        return all;
+    }
+    let mut theirs: HashMap<String, Theirs> = HashMap::new();
+    for (i, u) in units.iter().enumerate() {
+        if let "kernel.cov" | "kernel.mean" | "kernel.factor" = u.entry.quantity.as_str()
+            && let key = config(i)
+            && groups.contains_key(&key)
+        {
+            theirs.entry(key).or_default().add(u, channels(u));
+        }
+    }
+    for (key, list) in &groups {
+        for &u in list.iter().filter(|u| !explained[**u]) {
+            let from = ancestors(&units[u].entry.quantity);
+            let parents = |q: &str| list.iter().copied().filter(|w| units[*w].entry.quantity == *q).collect::<Vec<usize>>();
+            let tested = theirs.get(key).and_then(|theirs| {
+                Part::ALL.into_iter().find_map(|part| {
+                    // that which has a cause of its own, if one has
+                    let of = parents(part.quantity()).into_iter().max_by_key(|w| (explained[*w], !vague[*w]))?;
+                    let related = from.contains(&part.quantity());
+                    (related && made(&units[u], part, theirs, channels(&units[u])) == Some(true)).then_some(Link { of, tested: true })
+                })
+            });
+            if let Some(link) = tested {
+                all.insert(u, link);
+                continue;
+            }
+            if vague[u] {
+                continue;
+            }
+            let meet = |w: usize| match (off_times(&units[u]), off_times(&units[w])) {
+                (Some((a, b)), Some((c, d))) => a <= d && c <= b,
+                _ => true,
+            };
+            // nearest first; a part that was tested and is not it is no part to blame
+            let blamed = from.iter().find_map(|q| parents(q).into_iter().find(|w| meet(*w)));
+            let refuted = |w: usize| {
+                let part = Part::ALL.into_iter().find(|p| p.quantity() == units[w].entry.quantity);
+                part.zip(theirs.get(key)).is_some_and(|(p, theirs)| made(&units[u], p, theirs, channels(&units[u])) == Some(false))
+            };
+            if let Some(of) = blamed.filter(|w| !refuted(*w)) {
+                all.insert(u, Link { of, tested: false });
+            }
+        }
+    }
+    all
+}
+
+/// The first output of a chain of links, and whether every link was tested. Links lead from a quantity to one that it is made from, so that
+/// no chain comes back.
+pub(super) fn root(links: &BTreeMap<usize, Link>, u: usize) -> (usize, bool) {
+    let (mut at, mut tested) = (u, true);
+    while let Some(link) = links.get(&at) {
+        at = link.of;
+        tested &= link.tested;
+    }
+    (at, tested)
+}
+
+/// What follows, counted by output.
+pub(super) fn follows(units: &[Unit<'_>], list: &[(usize, Link)]) -> Vec<Follows> {
+    let mut all: Vec<Follows> = Vec::new();
+    for (u, link) in list {
+        let output = format!("{}.{}", units[*u].entry.quantity, units[*u].output);
+        let from = quantity_name(&units[link.of].entry.quantity);
+        match all.iter_mut().find(|f| f.output == output && f.tested == link.tested && f.from == from) {
+            Some(f) => f.count += 1,
+            None => all.push(Follows { output, count: 1, from, tested: link.tested }),
+        }
+    }
+    all
+}
+
+fn quantity_name(name: &str) -> &'static str {
+    crate::truth::predict::quantity(name).map_or("", |q| q.name)
+}

@@ -1,0 +1,219 @@
+//! A report as one page of HTML that needs nothing but a browser.
+
+use super::compare::{Class, Line, Report, UNITS};
+use super::consequence::{Follows, Shown};
+use super::words::{short, sum, time};
+use crate::plot::page::{Plot, STYLE, Series, draw, escape};
+use plotters::prelude::SeriesLabelPosition;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Text of a file, harmless in HTML.
+fn safe(s: &str) -> String {
+    escape(s).replace('"', "&quot;")
+}
+
+fn class(l: &Line) -> (&'static str, String) {
+    match (l.class, l.accepted) {
+        (Class::Off, _) => ("bad", "off".into()),
+        (c, true) => ("good", format!("ok {}", c.name())),
+        (Class::Eps, false) => ("bad", "off: right only with the declared epsilon".into()),
+        (c, false) => ("bad", format!("off: right only to {}", c.name())),
+    }
+}
+
+/// The error of one quantity over t, a line for each process and verdict.
+fn errors(lines: &[&Line]) -> Option<String> {
+    let decades = || lines.iter().flat_map(|l| l.decades.iter());
+    let (first, last) = (decades().map(|(d, _)| *d).min()?, decades().map(|(d, _)| *d).max()?);
+    if first == last {
+        return None;
+    }
+    let finite = |x: f64| if x.is_finite() { x.max(1e-2) } else { 1e18 };
+    let worst = decades().map(|(_, x)| finite(*x)).fold(UNITS, f64::max);
+    let top = 10f64.powf((worst.log10() + 0.5).ceil());
+    let series: Vec<Series> = lines
+        .iter()
+        .filter(|l| l.decades.len() > 1)
+        .enumerate()
+        .map(|(i, l)| Series {
+            name: format!("{} {}: {}", l.output, l.process, class(l).1.split(':').next().unwrap_or("")),
+            points: l.decades.iter().map(|(d, x)| (10f64.powf(f64::from(*d) + 0.5), finite(*x))).collect(),
+            line: true,
+            colour: i,
+        })
+        .take(7)
+        .collect();
+    let plot = Plot {
+        x: ("time t, by decades", 10f64.powi(first), 10f64.powi(last + 1)),
+        y: ("worst error, units", 1e-2, top),
+        log: (true, true),
+        legend: SeriesLabelPosition::UpperRight,
+    };
+    draw(&plot, &series, Some((1e-2, UNITS)))
+}
+
+fn counted(outputs: &BTreeMap<String, usize>) -> String {
+    outputs
+        .iter()
+        .map(|(q, n)| format!("<code>{}</code>{}", safe(q), if *n == 1 { String::new() } else { format!(" ({n})") }))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn consequences(h: &mut String, follows: &[Follows]) {
+    if follows.is_empty() {
+        return;
+    }
+    let _ = write!(h, "<p>Follows from it:</p><ul>");
+    for f in follows {
+        let why = if f.tested { "just what this code's own numbers give:" } else { "perhaps, off at the same times:" };
+        let _ = write!(h, "<li><code>{}</code> ({}), {why} <code>{}</code></li>", safe(&f.output), f.count, f.from);
+    }
+    let _ = write!(h, "</ul>");
+}
+
+fn example(h: &mut String, s: &Shown) {
+    let list = |x: &[f64]| x.iter().map(|x| format!("{x:?}")).collect::<Vec<_>>().join(", ");
+    let _ = write!(
+        h,
+        "<div class=scroll><table><tr><th>worst<td><code>{}</code> in <code>{}</code>, row {}, column {}\
+         <tr><th>got<td><code>{:?}</code><tr><th>right<td><code>{:?}</code><tr><th>off by<td>{} units of {}",
+        safe(&s.output),
+        safe(&s.entry),
+        s.row,
+        s.column,
+        s.got,
+        s.truth,
+        short(s.units),
+        s.precision
+    );
+    for (name, x) in &s.inputs {
+        let _ = write!(h, "<tr><th>{}<td><code>{}</code>", safe(name), list(x));
+    }
+    let _ = write!(h, "<tr><th>of<td>{}<tr><th>to see it<td><code>{}</code></table></div>", safe(&s.config), safe(&s.see));
+}
+
+fn list(h: &mut String, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = write!(h, "<h2>{title}</h2><ul>");
+    lines.iter().take(200).for_each(|l| {
+        let _ = write!(h, "<li>{l}</li>");
+    });
+    if lines.len() > 200 {
+        let _ = write!(h, "<li>and {} more</li>", lines.len() - 200);
+    }
+    let _ = write!(h, "</ul>");
+}
+
+/// The page.
+pub fn page(r: &Report) -> String {
+    let mut h = String::new();
+    let mood = if r.ok { "good" } else { "bad" };
+    let verdict = anstream::adapter::strip_str(&sum(r)).to_string();
+    let _ = write!(
+        h,
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
+         <title>cld check: {verdict}</title><style>{STYLE}</style><main><h1>{}</h1><p class=\"verdict {mood}\">{verdict}</p><p>{}",
+        safe(&r.file),
+        safe(&r.implementation)
+    );
+    if let Some(t) = r.t_min {
+        let _ = write!(h, " Rows with t &lt; {} were not judged.", time(t));
+    }
+    let _ = write!(h, " Judged by cld-sgm {}.</p>", env!("CARGO_PKG_VERSION"));
+    if !r.diagnoses.is_empty() || !r.open.is_empty() {
+        let _ = write!(h, "<h2>Causes</h2>");
+    }
+    for d in &r.diagnoses {
+        let _ = write!(
+            h,
+            "<details open><summary><b>{}</b> <code>{}</code></summary><p>What to do: {}.</p><p>Explains {} outputs in {} entries: {}</p>",
+            safe(&d.text),
+            d.id,
+            safe(d.remedy),
+            d.explains,
+            d.entries.len(),
+            counted(&d.outputs)
+        );
+        consequences(&mut h, &d.follows);
+        if let Some(s) = &d.shown {
+            example(&mut h, s);
+        }
+        let _ = write!(h, "</details>");
+    }
+    for o in &r.open {
+        let _ = write!(
+            h,
+            "<details open><summary><b>No known mistake gives these numbers:</b> {}</summary><p>In {}</p>",
+            counted(&o.outputs),
+            o.entries.iter().take(20).map(|e| format!("<code>{}</code>", safe(e))).collect::<Vec<_>>().join(", ")
+        );
+        consequences(&mut h, &o.follows);
+        if let Some(s) = &o.shown {
+            example(&mut h, s);
+        }
+        let _ = write!(h, "</details>");
+    }
+    list(
+        &mut h,
+        "Raised an error instead of an answer",
+        &r.raised
+            .iter()
+            .map(|x| format!("<code>{}</code> x{}: {}", safe(&x.quantity), x.entries.len(), safe(&x.message)))
+            .collect::<Vec<_>>(),
+    );
+    list(
+        &mut h,
+        "Cannot be judged",
+        &r.unjudged.iter().map(|u| format!("<code>{}</code> {}: {}", safe(&u.entry), safe(&u.output), safe(&u.why))).collect::<Vec<_>>(),
+    );
+    list(&mut h, "Not used", &r.ignored.iter().map(|l| safe(l)).collect::<Vec<_>>());
+    let mut by: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
+    r.lines.iter().for_each(|l| by.entry(&l.quantity).or_default().push(l));
+    let plots: Vec<String> = by
+        .iter()
+        .filter_map(|(q, lines)| {
+            errors(lines).map(|svg| format!("<figure>{svg}<figcaption><code>{}</code></figcaption></figure>", safe(q)))
+        })
+        .collect();
+    if !plots.is_empty() {
+        let _ = write!(
+            h,
+            "<h2>Error over t</h2><p>In units of each array's type; what is in the band is right (up to {UNITS}). An error that is no number is at 1e18.</p><div class=plots>{}</div>",
+            plots.concat()
+        );
+    }
+    let _ = write!(
+        h,
+        "<h2>Every output</h2><div class=scroll><table><tr><th>quantity<th>process<th class=n>entries<th class=n>values<th class=n>worst, units<th>at<th>right for<th>verdict"
+    );
+    for l in &r.lines {
+        let (mood, words) = class(l);
+        let at = l.worst.t.map_or(format!("row {}", l.worst.row), |t| format!("t = {}", time(t)));
+        let right =
+            l.right_from.map_or(if l.off_at == "all t" { "nowhere".into() } else { String::new() }, |t| format!("t >= {}", time(t)));
+        let _ = write!(
+            h,
+            "<tr><td><code>{}.{}</code><td>{}<td class=n>{}<td class=n>{}<td class=n>{} {}<td>{at}<td>{}<td class={mood}>{words}",
+            safe(&l.quantity),
+            safe(&l.output),
+            safe(&l.process),
+            l.entries,
+            l.values,
+            short(l.worst.units),
+            l.worst.precision,
+            safe(&right)
+        );
+    }
+    let unanswered = r.unanswered.len() + r.not_begun.values().sum::<usize>();
+    let _ = writeln!(
+        h,
+        "</table></div><p>A value is right within {UNITS} units of its type, for inputs and parameters that may be off by as many: <code>docs/cross-check.md</code>. \
+         Entries judged: {}; without an answer: {unanswered}.</p></main></html>",
+        r.judged
+    );
+    h
+}
