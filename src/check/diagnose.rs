@@ -642,7 +642,7 @@ fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
         if low.is_some() && low == high && low == miss((range.0 * range.1).sqrt()) {
             continue;
         }
-        let grid = 48;
+        let grid = 24;
         let at = |i: usize| range.0 * (range.1 / range.0).powf(i as f64 / grid as f64);
         let mut before: Option<(f64, f64)> = None;
         for i in 0..=grid {
@@ -652,13 +652,7 @@ fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
                 continue;
             };
             if let Some((x0, y0)) = before.filter(|(_, y0)| (*y0 <= 0.0) != (y <= 0.0)) {
-                let (mut a, mut b, ya) = (x0, x, y0);
-                for _ in 0..60 {
-                    let mid = (a * b).sqrt();
-                    let Some(ym) = miss(mid) else { break };
-                    if (ym <= 0.0) == (ya <= 0.0) { a = mid } else { b = mid }
-                }
-                let x = 0.5 * (a + b);
+                let x = root_between(&miss, (x0, y0), (x, y));
                 for x in [nice(x, is_epsilon || range.0 < 1e-6, p), x] {
                     let h = make(x);
                     if !found.contains(&h) && test(u, h, models).0 != Match::No {
@@ -674,6 +668,36 @@ fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
         }
     }
     found
+}
+
+/// Where `f` crosses zero between two points on either side of it: false position, where the weight of an end that stays is halved
+/// (Illinois), until f64 resolves no more.
+fn root_between(f: &dyn Fn(f64) -> Option<f64>, (mut a, mut ya): (f64, f64), (mut b, mut yb): (f64, f64)) -> f64 {
+    let (mut at, mut stayed) = (0.5 * (a + b), 0);
+    for _ in 0..60 {
+        let secant = b - yb * (b - a) / (yb - ya);
+        let mid = if secant.is_finite() && a < secant && secant < b { secant } else { (a * b).sqrt() };
+        let Some(y) = f(mid) else { break };
+        let moved = (mid - at).abs();
+        at = mid;
+        if y == 0.0 || moved <= 2.0 * f64::EPSILON * mid {
+            break;
+        }
+        // +1: the upper end stayed once more, -1: the lower one
+        if (y <= 0.0) == (ya <= 0.0) {
+            (a, ya) = (mid, y);
+            stayed = if stayed > 0 { stayed + 1 } else { 1 };
+            yb *= if stayed > 1 { 0.5 } else { 1.0 };
+        } else {
+            (b, yb) = (mid, y);
+            stayed = if stayed < 0 { stayed - 1 } else { -1 };
+            ya *= if stayed < -1 { 0.5 } else { 1.0 };
+        }
+        if b - a <= 4.0 * f64::EPSILON * b {
+            break;
+        }
+    }
+    at
 }
 
 /// `x` with so many digits.
