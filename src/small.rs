@@ -86,7 +86,14 @@ impl<const K: usize, T: Scalar + Copy> Mat<K, T> {
     /// From a function of row and column.
     #[inline(always)]
     pub fn build(mut f: impl FnMut(usize, usize) -> T) -> Self {
-        Mat(std::array::from_fn(|i| std::array::from_fn(|j| f(i, j))))
+        // loops: `std::array::from_fn` passes through functions that are not always inlined
+        let mut m = Mat([[T::of(0.0); K]; K]);
+        for i in 0..K {
+            for j in 0..K {
+                m.0[i][j] = f(i, j);
+            }
+        }
+        m
     }
 
     /// The transpose.

@@ -241,17 +241,20 @@ pub fn doubling<const K: usize>(drift: &Mat<K, Dd>, noise: &Mat<K, Dd>, tau: Dd)
     // |F| h <= 1/4: then 30 terms of either series are below 1e-33 of the first that is not zero.
     let steps = if size > 0.25 { (size * 4.0).log2().ceil() as i32 } else { 0 };
     let h = tau.scale(2f64.powi(-steps));
+    // Fewer for a shorter step: an entry's first term that is not zero is the (2 K)th at the latest, and what follows falls by |F| h each time.
+    let x = size * 2f64.powi(-steps);
+    let enough = if x > 0.0 { 2 * K + 2 + (34.0 / -x.log10()).ceil() as usize } else { 2 * K };
 
     let mut phi = Mat::<K>::identity().to_dd();
     let mut term = drift.times(h);
-    for n in 2..32 {
+    for n in 2..enough.clamp(2, 32) {
         phi = phi.plus(&term);
         term = term.matmul(drift).times(h / Dd::from(n as f64));
     }
     // Q = sum over n >= 1 of h^n/n! L^(n-1)(G G^T), L(D) = F D + D F^T
     let mut q = zero;
     let mut term = noise.times(h);
-    for n in 2..38 {
+    for n in 2..enough.clamp(2, 38) {
         q = q.plus(&term);
         let fd = drift.matmul(&term);
         term = fd.plus(&fd.transpose()).times(h / Dd::from(n as f64));
