@@ -5,7 +5,7 @@ use crate::files::json::parse_json_within;
 use crate::files::{Archive, Array, Limits, Precision, read_text};
 use crate::truth::config::{Config, number};
 use crate::truth::predict::{self, NOT_YET, QUANTITIES};
-use crate::truth::reverse::{OPTIONS, option_key, options_of};
+use crate::truth::reader::{SETTINGS, setting_key};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -171,7 +171,7 @@ fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored
         let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
         wrong("quantity", format!("`{quantity}` is not known; allowed: {}", all.join(", ")))
     })?;
-    let settings = options_of(quantity);
+    let settings = known.settings;
     if let Some(key) = e.as_object().and_then(|o| o.keys().find(|k| !ENTRY_KEYS.contains(&k.as_str()) && !settings.contains(&k.as_str()))) {
         return Err(wrong(key, format!("unknown field; allowed: {}", [ENTRY_KEYS, settings].concat().join(", "))));
     }
@@ -182,13 +182,14 @@ fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored
         (Some(_), None) => BTreeMap::new(),
         _ => all_there("inputs", arrays(e, "inputs", sources.inputs)?, sources.file)?,
     };
-    for (field, words) in OPTIONS.iter().filter(|(f, _)| settings.contains(f)) {
-        let Some(v) = e.get(*field) else { continue };
+    for setting in SETTINGS.iter().filter(|s| settings.contains(&s.name)) {
+        let (field, words) = (setting.name, setting.words);
+        let Some(v) = e.get(field) else { continue };
         let word = v.as_str().map(String::from).or_else(|| v.as_bool().map(|b| b.to_string()));
         let value = if words.is_empty() { v.as_f64() } else { word.and_then(|w| words.iter().position(|x| *x == w)).map(|i| i as f64) };
         let allowed = if words.is_empty() { "a number".to_string() } else { words.join(", ") };
         let value = value.ok_or_else(|| wrong(field, format!("is {v}; allowed: {allowed}")))?;
-        in_map.insert(option_key(field), Array::new(vec![1], vec![value])?);
+        in_map.insert(setting_key(field), Array::new(vec![1], vec![value])?);
     }
     let surplus = |name: &String| !name.starts_with("option.") && ![known.inputs, known.optional].concat().contains(&name.as_str());
     let extra: Vec<String> = in_map.keys().filter(|name| surplus(name)).cloned().collect();

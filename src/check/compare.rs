@@ -26,11 +26,14 @@ use super::words::time;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::{Array, Precision};
-use crate::truth::predict::{Cell, Inputs, Model, leading, predict, rows};
+use crate::truth::config::Config;
+use crate::truth::predict::{Cell, Inputs, Laws, Model, leading, predict, rows};
 use crate::truth::reverse::whole_array;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 /// The rule's C: how many units of its type an answer may be off, for inputs that are off by as many.
 pub const UNITS: f64 = 16.0;
@@ -469,6 +472,16 @@ fn by_row(e: &Entry, model: &Model, output: &str, n: usize) -> ByRow {
     found
 }
 
+/// Laws of every configuration that a verdict needed, the changed ones of the derivatives too.
+#[derive(Default)]
+struct Shared(RefCell<HashMap<String, Rc<Laws>>>);
+
+impl Shared {
+    fn of(&self, c: &Config) -> Rc<Laws> {
+        self.0.borrow_mut().entry(c.to_answers().to_string()).or_default().clone()
+    }
+}
+
 /// Relative change of one input or parameter, for the derivatives: 2^-8 units of f64's roundoff fit into it, so that a truth known to
 /// f64 gives the derivative to half a per cent, and it is so small that close times do not change places.
 const CHANGE: f64 = 1.0 / ((1u64 << 45) as f64);
@@ -478,7 +491,7 @@ const TIMES: &[&str] = &["t", "s", "clock", "uniform", "option.t", "option.clock
 
 /// `sum_i |x_i dy/dx_i|` for every value of an output: over times and parameters by differences, over the arrays that the truth is
 /// made of by the sizes of its terms (`Cell::scale`).
-fn condition(e: &Entry, epsilon: f64, output: &str, cells: &[Cell]) -> Vec<f64> {
+fn condition(e: &Entry, epsilon: f64, output: &str, cells: &[Cell], shared: &Shared) -> Vec<f64> {
     let mut sum: Vec<f64> = cells.iter().map(|c| c.scale).collect();
     let mut add = |model: &Model, inputs: &BTreeMap<String, Array>| -> bool {
         let given: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
@@ -494,8 +507,9 @@ fn condition(e: &Entry, epsilon: f64, output: &str, cells: &[Cell]) -> Vec<f64> 
         }
         true
     };
-    let with = |config: &super::super::truth::config::Config| {
-        Model::new(config).ok().map(|mut m| {
+    let with = |config: &Config| {
+        Model::new(config).ok().map(|m| {
+            let mut m = m.sharing(&shared.of(config));
             m.reading.epsilon = epsilon;
             m
         })
@@ -553,6 +567,7 @@ fn all_within(units: &[f64], bound: f64) -> bool {
 fn judge_output<'a>(
     e: &'a Entry,
     models: &BTreeMap<String, Model>,
+    shared: &Shared,
     name: &'a str,
     got: &'a Array,
     n: usize,
@@ -610,7 +625,7 @@ fn judge_output<'a>(
             return (true, false, quick);
         }
         let part = restricted(e, rows);
-        let full = condition(&part, epsilon, name, cells);
+        let full = condition(&part, epsilon, name, cells, shared);
         let fits = |p: Precision| {
             !cells.is_empty()
                 && cells.iter().zip(&data).zip(&full).all(|((c, g), s)| {
@@ -690,6 +705,7 @@ pub fn judge_from(answers: &Answers, accept: &[Class], t_min: f64, progress: &mu
     let entries: Vec<Entry> = answers.entries.iter().map(as_rows).collect();
     let total = entries.len();
     let mut models: BTreeMap<String, Model> = BTreeMap::new();
+    let shared = Shared::default();
     let mut units = Vec::new();
     let (mut raised, mut unanswered) = (BTreeMap::<(String, String), Vec<String>>::new(), Vec::new());
     let whole =
@@ -714,7 +730,7 @@ pub fn judge_from(answers: &Answers, accept: &[Class], t_min: f64, progress: &mu
         let prepared = same_rows(e, n).and_then(|()| {
             for epsilon in [0.0, e.config.epsilon_added] {
                 if let std::collections::btree_map::Entry::Vacant(place) = models.entry(key(e, epsilon)) {
-                    let mut model = Model::new(&e.config)?;
+                    let mut model = Model::new(&e.config)?.sharing(&shared.of(&e.config));
                     model.reading.epsilon = epsilon;
                     place.insert(model);
                 }
@@ -726,7 +742,7 @@ pub fn judge_from(answers: &Answers, accept: &[Class], t_min: f64, progress: &mu
             continue;
         }
         let before = units.len();
-        units.extend(outputs.iter().filter_map(|(name, got)| judge_output(e, &models, name, got, n, t_min, &mut unjudged)));
+        units.extend(outputs.iter().filter_map(|(name, got)| judge_output(e, &models, &shared, name, got, n, t_min, &mut unjudged)));
         judged += usize::from(units.len() > before);
     }
     if let (0, true, Some(first)) = (judged, raised.is_empty(), unjudged.first()) {

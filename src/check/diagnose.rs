@@ -104,7 +104,7 @@ impl Hypothesis {
     }
 
     /// The model with this mistake; `None` where it cannot be made.
-    fn model(self, c: &Config, epsilon: f64, laws: &Laws) -> Option<Model> {
+    fn model(self, c: &Config, epsilon: f64, laws: &Rc<Laws>) -> Option<Model> {
         let mut m = Model::new(c).ok()?.sharing(laws);
         m.reading.epsilon = epsilon;
         match &self.mistake().kind {
@@ -150,7 +150,7 @@ type Key = (usize, usize, u64, u64, usize);
 struct Models {
     configs: HashMap<String, usize>,
     models: HashMap<Key, Option<Rc<Model>>>,
-    laws: HashMap<usize, Laws>,
+    laws: HashMap<usize, Rc<Laws>>,
 }
 
 impl Models {
@@ -752,6 +752,8 @@ pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn
         let known = row.iter().zip(&pool).any(|((m, _), h)| {
             *m == Match::Tight
                 || (*m == Match::Loose && h.value().is_some())
+                // with a declared constant nothing is tight: a mistake on top of it is known, too
+                || (*m == Match::Loose && h.changes_the_model() && u.entry.config.epsilon_added > 0.0)
                 || (*m == Match::Loose && matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SinglePart)))
         });
         if !known && row_errors(u).iter().any(|e| e.is_finite()) {
@@ -932,7 +934,7 @@ fn cover(
 pub fn plant(row: usize, variant: usize, value: Option<f64>, e: &super::answers::Entry, output: &str) -> Option<Vec<f64>> {
     let h = Hypothesis { row, variant, value };
     let inputs: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-    let model = h.model(&e.config, 0.0, &Laws::default())?;
+    let model = h.model(&e.config, 0.0, &Rc::default())?;
     let (cells, width) = predict(&e.quantity, &model, &inputs, output).ok()?;
     let values: Vec<f64> = cells.iter().map(|c| c.truth.to_f64()).collect();
     let k = model.channels();

@@ -176,7 +176,8 @@ fn head_of(r: &Report, look: Look) -> String {
     let dots = if look.plain { ".." } else { "…" };
     let lines = fold(&r.lines, look.full);
     let span = span(&lines);
-    let scale = span.map_or("error over t".into(), |(a, b)| format!("1e{a}..{}", if b == 0 { "1".into() } else { time(10f64.powi(b + 1)) }));
+    let scale =
+        span.map_or("error over t".into(), |(a, b)| format!("1e{a}..{}", if b == 0 { "1".into() } else { time(10f64.powi(b + 1)) }));
     let wide = look.width >= WIDE;
     // what the other columns leave
     let name = if wide { look.width - 92 } else { look.width.saturating_sub(50).max(20) };

@@ -7,50 +7,23 @@ use crate::files::arrays::stage_npz;
 use crate::files::write::{Staged, stage, sweep};
 use crate::files::{Array, Limits, Lock, read_text};
 use crate::truth::config::Config;
-use crate::truth::predict::{Inputs, Model, QUANTITIES, outputs, predict};
-use crate::truth::reverse;
+use crate::truth::kernel;
+use crate::truth::predict::{Inputs, Model, QUANTITIES, fits, predict};
+use crate::truth::quantity::{self, Draw, LawOf, Quantity, Times};
+use crate::truth::reader::{InVectors, RUN, SETTINGS, setting_key};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// Groups of quantities that can be asked for: name and quantities. `transition` is the kernel over `[s, t]`, s > 0.
-pub const SUITES: &[(&str, &[&str])] = &[
-    ("schedule", &["schedule.rate", "schedule.integral"]),
-    ("process", &["process.drift_diffusion", "prior.log_density", "prior.sample"]),
-    (
-        "kernel",
-        &[
-            "kernel.mean",
-            "kernel.cov",
-            "kernel.factor",
-            "kernel.inverse_transpose_factor",
-            "kernel.inverse",
-            "kernel.det",
-            "kernel.logdet",
-            "kernel.ell",
-            "kernel.snr",
-            "kernel.snr_joint",
-            "kernel.std",
-            "kernel.sigma",
-            "kernel.logsnr",
-        ],
-    ),
-    ("transition", &["schedule.integral", "kernel.mean", "kernel.cov", "kernel.factor"]),
-    ("perturb", &["kernel.perturb"]),
-    ("density", &["kernel.log_density", "kernel.score"]),
-    ("conversion", &["kernel.score_from_eps", "kernel.eps_from_score", "kernel.x0_from_eps"]),
-    ("score", &["score.score_from_eps", "score.eps_from_score", "score.mixed", "score.net_from_score", "score.x0_from_eps"]),
-    ("loss", &["loss.weight.likelihood", "loss.per_sample"]),
-    (
-        "step",
-        &["sampler.reverse_drift", "sampler.step.em", "sampler.step.denoise", "sampler.step.sscs", "sampler.step.sscs-first-half-twice"],
-    ),
-    ("run", &["sampler.run.em", "sampler.run.sscs"]),
-    ("likelihood", &["likelihood.mixture"]),
-];
+pub static SUITES: LazyLock<Vec<(&str, Vec<&str>)>> = LazyLock::new(|| {
+    let of = |suite: &str| QUANTITIES.iter().filter(|q| q.suites.contains(&suite)).map(|q| q.name).collect();
+    quantity::SUITES.iter().map(|s| (*s, of(s))).collect()
+});
 
 /// The mistakes that corner cases are there to catch: flag, bug, effect.
 pub const NOTES: &[(&str, &str, &str)] = &[
@@ -73,55 +46,6 @@ pub const NOTES: &[(&str, &str, &str)] = &[
     ("SmallTime", "cancellation, or a constant added to hide it", "rows down to t = 1e-12: the variance of x is 1e-36"),
     ("CloseTimes", "B(0,t) - B(0,s) computed by subtraction", "rows with t - s down to 1e-12"),
 ];
-
-/// What an entry of a quantity is there to catch.
-fn catches(quantity: &str) -> &'static str {
-    match quantity {
-        "schedule.rate" => "beta/2 conventions; 1 - t for t",
-        "schedule.integral" => "the rate at t taken for its integral; subtraction of nearly equal integrals",
-        "process.drift_diffusion" => {
-            "M and 1/M swapped; a missing factor beta; the sign of the coupling; variance for standard deviation in the noise"
-        }
-        "prior.log_density" => "a prior with variance 1 in v (it is M); a missing normalising constant",
-        "kernel.mean" => "M and 1/M swapped; the sign of the coupling; Gamma not critical; beta's integral off by a factor",
-        "kernel.cov" => "a constant added to the variances; cancellation; DSM for HSM; gamma for gamma M",
-        "kernel.factor" => "upper for lower; the covariance itself for its factor",
-        "kernel.inverse_transpose_factor" => "the inverse for its transpose; upper for lower",
-        "kernel.inverse" => "a determinant that cancels",
-        "kernel.det" => "S_xx S_vv - S_xv^2 by subtraction",
-        "kernel.logdet" => "the logarithm of a determinant that cancels; one half of it",
-        "kernel.ell" => "1/sqrt(S_vv) for sqrt(S_xx / det); a constant added to the variances",
-        "kernel.snr" => "variance for standard deviation",
-        "kernel.snr_joint" => "velocities left out",
-        "kernel.std" => "variances; a constant added before the root",
-        "kernel.sigma" => "the standard deviation without the mean's factor",
-        "kernel.logsnr" => "half of it; the opposite sign",
-        "prior.sample" => "a prior with variance 1 in v (it is M); variance for standard deviation",
-        "kernel.perturb" => "variances for standard deviations; upper for lower factor; the mean without Phi_vx",
-        "kernel.log_density" => "a missing factor d, or half of the log-determinant",
-        "kernel.score" => "the sign; the inverse of the factor for that of the covariance",
-        "kernel.score_from_eps" => "L^-1 for L^-T; -ell for its inverse",
-        "kernel.eps_from_score" => "L for L^T",
-        "kernel.x0_from_eps" => "the variance for the standard deviation",
-        "score.score_from_eps" => "the sign; 1/ell for ell",
-        "score.eps_from_score" => "the sign; ell for 1/ell",
-        "score.mixed" => "S_vv of DSM for that of HSM; M for S_vv; ell left out",
-        "score.net_from_score" => "the sign of v / S_vv; ell for 1/ell",
-        "score.x0_from_eps" => "the variance for the standard deviation; the position's channel taken alone",
-        "loss.weight.likelihood" => "a missing half; variance for standard deviation in the noise; the rate left out",
-        "loss.per_sample" => "ell for its square; a mean over coordinates for their sum; DSM's ell under HSM",
-        "sampler.reverse_drift" => "the forward sign; half of the score, or all of it in the probability flow",
-        "sampler.step.em" => "half of the kick; dt for sqrt(dt); score or rate at the step's end",
-        "sampler.step.denoise" => "noise in the last step; a step of another length than t",
-        "sampler.step.sscs" => {
-            "the forward sign of the coupling; score at the step's end; the first half's interval twice; a prior of variance 1"
-        }
-        "sampler.step.sscs-first-half-twice" => "the second half's own interval; the forward sign of the coupling",
-        "sampler.run.em" | "sampler.run.sscs" => "a step too many or too few; the striding; draws in another order",
-        "likelihood.mixture" => "a missing factor d; components pushed with the mean but not the variance; weights after the logarithm",
-        _ => "",
-    }
-}
 
 /// What to write.
 #[derive(Clone, Debug, Default)]
@@ -254,125 +178,77 @@ fn hash(text: &str) -> u64 {
 /// Coordinates per channel in vector inputs.
 const DIM: usize = 2;
 
-/// Whether a quantity depends on DSM or HSM, and on gamma.
-fn of_objective(quantity: &str) -> bool {
-    quantity.starts_with("kernel.") || quantity == "loss.per_sample" || given_x0(quantity)
-}
-
-/// Whether a quantity is of the law given x_0 alone: HSM's wherever there is a velocity.
-fn given_x0(quantity: &str) -> bool {
-    quantity.starts_with("score.") || quantity == "likelihood.mixture"
-}
-
 /// Whether there is an entry of this quantity for a configuration.
-fn wanted(quantity: &str, config: &Config, model: &Model) -> bool {
-    if !reverse::covers(quantity) {
-        return true;
-    }
+fn wanted(q: &Quantity, config: &Config, model: &Model) -> bool {
+    let given_x0 = matches!(q.law, LawOf::GivenX0 | LawOf::GivenX0AndGamma);
     // the mixed score has S_vv of HSM: without gamma there is none
-    let gamma = config.gamma.is_some() || !matches!(quantity, "score.mixed" | "score.net_from_score" | "loss.per_sample");
-    gamma && reverse::fits(quantity, model).is_ok() && (!given_x0(quantity) || model.channels() == 1 || config.objective.name() == "hsm")
+    let gamma = config.gamma.is_some() || !matches!(q.law, LawOf::GivenX0AndGamma | LawOf::ObjectiveAndGamma);
+    gamma && fits(q, model).is_ok() && (!given_x0 || model.channels() == 1 || config.objective.name() == "hsm")
 }
 
 /// Steps: long and short, late and early, the last one down to 0.
 const STEPS: &[(f64, f64)] = &[(1.0, 0.9), (1.0, 0.999), (0.6, 0.5), (0.3, 0.2), (0.1, 0.09), (1e-2, 1e-3), (1e-3, 1e-5), (1e-5, 0.0)];
 
-/// Steps of a run.
-const RUN: usize = 5;
-
-/// The inputs of steps, scores, losses and likelihoods. Settings are among them, under [`reverse::option_key`]; those with a few
-/// words go through them from one configuration to the next.
-fn reverse_inputs(quantity: &str, config: &Config, model: &Model, seed: u64, (i, id): (usize, &str)) -> Result<BTreeMap<String, Array>> {
-    let (k, m) = (model.channels(), reverse::noised(model).len());
+/// The inputs of steps, scores, losses and likelihoods. Settings are among them, under [`setting_key`]; those with a few words go
+/// through them from one configuration (the `i`th) to the next.
+fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usize, &str)) -> Result<BTreeMap<String, Array>> {
+    let (k, m) = (model.channels(), model.noised().len());
     let mut rng = StdRng::seed_from_u64(seed ^ hash(id));
     let mut map = BTreeMap::new();
     let mut put = |name: &str, shape: Vec<usize>, data: Vec<f64>| Array::new(shape, data).map(|a| map.insert(name.to_string(), a));
     let mut normals = |n: usize| (0..n).map(|_| draw(&mut rng)).collect::<Vec<f64>>();
-    let (mut t, s): (Vec<f64>, Vec<f64>) = STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
-    if quantity == "score.x0_from_eps" {
-        // once the mean is gone, nothing but overflow is left to check
-        let all = Array::new(vec![t.len()], t.clone())?;
-        let given: Inputs<'_> = [("t".to_string(), &all)].into();
-        let (weight, _) = predict("kernel.mean", model, &given, "xx")?;
-        t = t.into_iter().zip(weight).filter(|(_, w)| w.truth.hi.abs() > 1e-100).map(|(t, _)| t).collect();
+    let (mut t, mut s): (Vec<f64>, Vec<f64>) = STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
+    if q.draws.times == Times::ToZero {
+        t = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0].map(single).to_vec();
+        s = vec![0.0; t.len()];
+    }
+    if q.draws.mean_above > 0.0 {
+        t = with_mean(t, model, q.draws.mean_above)?;
     }
     let n = t.len();
-    let block = vec![n, k * DIM];
-    let one = vec![n, DIM];
-    if quantity.starts_with("sampler.run.") {
-        put("u", vec![2, k * DIM], normals(2 * k * DIM))?;
-        let draws = if quantity == "sampler.run.em" { RUN } else { 2 * RUN };
-        put("noise", vec![draws, 2, k * DIM], normals(draws * 2 * k * DIM))?;
-        put("data", vec![2], vec![0.5, 0.75])?;
-        for (field, value) in [("n_steps", RUN as f64), ("eps", 2f64.powi(-10)), ("striding", (i % 2) as f64), ("denoise", 0.0)] {
-            put(&reverse::option_key(field), vec![1], vec![value])?;
-        }
-        return Ok(map);
-    }
-    if quantity == "sampler.step.denoise" {
-        t = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0].map(single).to_vec();
-        put("s", vec![n], vec![0.0; n])?;
-    } else if quantity.starts_with("sampler.step.") {
+    if matches!(q.draws.times, Times::Steps | Times::ToZero) {
         put("s", vec![n], s)?;
     }
-    put("t", vec![n], t)?;
-    match quantity {
-        "loss.weight.likelihood" => {}
-        "loss.per_sample" => {
-            put("x0", one.clone(), normals(n * DIM))?;
-            put("noise", block, normals(n * k * DIM))?;
-            if config.objective.name() == "dsm" {
-                put("v_noise", one.clone(), normals(n * DIM))?;
-            }
-            put("net_output", one, normals(n * DIM))?;
-            put(&reverse::option_key("weighting"), vec![1], vec![(i % 3) as f64])?;
-        }
-        "likelihood.mixture" => {
-            put("u", block, normals(n * k * DIM))?;
-            put("weights", vec![2], vec![0.25, 0.75])?;
-            put("means", vec![2, DIM], [1.0, -0.5, -1.0, 0.25].to_vec())?;
-            put("stds", vec![2], vec![0.5, 0.125])?;
-        }
-        "score.score_from_eps" => drop(put("eps", one, normals(n * DIM))?),
-        "score.eps_from_score" => drop(put("score", one, normals(n * DIM))?),
-        _ => {
-            put("u", block.clone(), normals(n * k * DIM))?;
-            if quantity == "score.mixed" {
-                put("net_output", one, normals(n * DIM))?;
-            } else {
-                put("score", vec![n, m * DIM], normals(n * m * DIM))?;
-            }
-            if quantity == "sampler.reverse_drift" {
-                put(&reverse::option_key("probability_flow"), vec![1], vec![(i % 2) as f64])?;
-            } else if quantity.starts_with("sampler.step.sscs") {
-                put("noise_1", block.clone(), normals(n * k * DIM))?;
-                put("noise_2", block, normals(n * k * DIM))?;
-            } else if quantity.starts_with("sampler.step.") {
-                put("noise", block, normals(n * k * DIM))?;
-            }
-        }
+    if q.draws.times != Times::None {
+        put("t", vec![n], t)?;
+    }
+    for (name, draw) in q.draws.arrays {
+        match *draw {
+            Draw::Channels => put(name, vec![n, k * DIM], normals(n * k * DIM))?,
+            Draw::Noised => put(name, vec![n, m * DIM], normals(n * m * DIM))?,
+            Draw::OneUnderDsm if config.objective.name() != "dsm" => None,
+            Draw::One | Draw::OneUnderDsm => put(name, vec![n, DIM], normals(n * DIM))?,
+            Draw::TwoRuns => put(name, vec![2, k * DIM], normals(2 * k * DIM))?,
+            Draw::RunNoise(draws) => put(name, vec![draws * RUN, 2, k * DIM], normals(draws * RUN * 2 * k * DIM))?,
+            Draw::Fixed(shape, data) => put(name, shape.to_vec(), data.to_vec())?,
+        };
+    }
+    for setting in SETTINGS.iter().filter(|s| q.settings.contains(&s.name)) {
+        let value = match setting.written {
+            InVectors::No => continue,
+            InVectors::Always(x) => x,
+            InVectors::ByTurns => (i % setting.words.len()) as f64,
+        };
+        put(&setting_key(setting.name), vec![1], vec![value])?;
     }
     Ok(map)
 }
 
-/// The inputs of one entry, and its flags.
-fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: u64, id: &str) -> Result<BTreeMap<String, Array>> {
+/// The times at which the mean of x is above `bound`: below it nothing but overflow is left to check.
+fn with_mean(t: Vec<f64>, model: &Model, bound: f64) -> Result<Vec<f64>> {
+    let mean = kernel::mean_of_x(model, &t)?;
+    Ok(t.into_iter().zip(mean).filter(|(_, m)| m.abs() > bound).map(|(t, _)| t).collect())
+}
+
+/// The inputs of what is of one time: the kernel, the process, the prior, the schedule.
+fn inputs_of(q: &Quantity, suite: &str, config: &Config, model: &Model, seed: u64, id: &str) -> Result<BTreeMap<String, Array>> {
     let k = model.channels();
     let mut rng = StdRng::seed_from_u64(seed ^ hash(id));
-    let needs = QUANTITIES.iter().find(|q| q.name == quantity).map_or(&[][..], |q| q.inputs);
+    let needs = q.inputs;
     let mut map = BTreeMap::new();
     let (s, mut t) = if suite == "transition" { spans() } else { (vec![], times()) };
-    if quantity == "kernel.x0_from_eps" {
-        // x0 = (x - L_xx eps_x) / Phi_xx: with Phi_xx far below 1, nothing but overflow is left to check
-        let all = Array::new(vec![t.len()], t.clone())?;
-        let (weight, _) = predict("kernel.mean", model, &[("t".to_string(), &all)].into(), "xx")?;
-        t = t.into_iter().zip(weight).filter(|(_, w)| w.truth.hi.abs() > 1e-290).map(|(t, _)| t).collect();
-    }
-    if matches!(quantity, "kernel.sigma" | "kernel.logsnr") {
-        // once the mean is gone, or below what float32 holds, nothing but underflow is left to check
-        let all = Array::new(vec![t.len()], t.clone())?;
-        let (weight, _) = predict("kernel.mean", model, &[("t".to_string(), &all)].into(), "xx")?;
-        t = t.into_iter().zip(weight).filter(|(_, w)| w.truth.hi.abs() > 1e-30).map(|(t, _)| t).collect();
+    if q.draws.mean_above > 0.0 {
+        t = with_mean(t, model, q.draws.mean_above)?;
     }
     let n = t.len();
     if suite == "transition" {
@@ -404,18 +280,14 @@ fn inputs_of(quantity: &str, suite: &str, config: &Config, model: &Model, seed: 
             _ => None,
         };
     }
-    if quantity == "kernel.mean" {
+    if q.optional.contains(&"u0") {
         block("u0", u0.clone());
     }
     if needs.contains(&"u") {
         if needs.contains(&"u0") {
             // a sample of the kernel itself: other points have densities that say little
-            let t = Array::new(vec![n], times())?;
-            let at = |data: &Vec<f64>| Array { shape: vec![n, k * DIM], data: data.clone(), precision: crate::files::Precision::F64 };
-            let (u0, noise) = (at(&u0), at(&noise));
-            let given: Inputs<'_> = [("t", &t), ("u0", &u0), ("noise", &noise)].into_iter().map(|(k, v)| (k.to_string(), v)).collect();
-            let (cells, _) = predict("kernel.perturb", model, &given, "u_t")?;
-            block("u", cells.iter().map(|c| single(c.truth.to_f64())).collect());
+            let u = kernel::perturbed(model, &times(), &u0, &noise)?;
+            block("u", u.into_iter().map(single).collect());
         } else {
             block("u", normals());
         }
@@ -433,9 +305,8 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
         crate::process::entry(name)?;
     }
     for suite in &request.suites {
-        if !SUITES.iter().any(|(name, _)| name == suite) {
-            let all: Vec<_> = SUITES.iter().map(|(n, _)| *n).collect();
-            return Err(Error::parameter("suite", format!("`{suite}`"), all.join(", ")));
+        if !quantity::SUITES.contains(&suite.as_str()) {
+            return Err(Error::parameter("suite", format!("`{suite}`"), quantity::SUITES.join(", ")));
         }
     }
     let io = |problem: String| Error::Io { path: folder.display().to_string(), problem };
@@ -457,38 +328,39 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
         }
         let model = Model::new(&config)?;
         let hsm = config.objective.name() == "hsm";
-        for (suite, quantities) in SUITES {
+        for suite in quantity::SUITES {
             if !request.suites.is_empty() && !request.suites.iter().any(|s| s == suite) {
                 continue;
             }
-            for quantity in *quantities {
+            for q in QUANTITIES.iter().filter(|q| q.suites.contains(suite)) {
+                let quantity = q.name;
                 // what does not depend on the objective or gamma is written once; intervals start without initial variance
                 if *suite == "transition" && hsm {
                     continue;
                 }
-                if !wanted(quantity, &config, &model) {
+                if !wanted(q, &config, &model) {
                     continue;
                 }
-                if !of_objective(quantity) || *suite == "transition" {
+                if q.law == LawOf::None || *suite == "transition" {
                     let key = format!("{suite} {quantity} {} {:?} {:?}", config.entry.name, config.params, config.schedule);
                     if !written_once.insert(key) {
                         continue;
                     }
                 }
                 let id = format!("{quantity}{}/{i:02}", if *suite == "transition" { ".interval" } else { "" });
-                let arrays = if reverse::covers(quantity) {
-                    reverse_inputs(quantity, &config, &model, request.seed, (i, &id))?
+                let arrays = if q.draws.times == Times::Decades {
+                    inputs_of(q, suite, &config, &model, request.seed, &id)?
                 } else {
-                    inputs_of(quantity, suite, &config, &model, request.seed, &id)?
+                    drawn(q, &config, &model, request.seed, (i, &id))?
                 };
                 let given: Inputs<'_> = arrays.iter().map(|(k, v)| (k.clone(), v)).collect();
                 let mut flags: Vec<&str> = flags.clone();
                 flags.push(if *suite == "transition" { "CloseTimes" } else { "SmallTime" });
                 if !quantity.starts_with("kernel.") && *suite != "transition" {
-                    flags.retain(|f| *f != "SmallTime" && (of_objective(quantity) || !matches!(*f, "GammaZero" | "GammaAboveTwo")));
+                    flags.retain(|f| *f != "SmallTime" && (q.law != LawOf::None || !matches!(*f, "GammaZero" | "GammaAboveTwo")));
                 }
                 let mut outs = serde_json::Map::new();
-                for output in outputs(quantity, model.channels()) {
+                for output in q.outputs.names(model.channels()) {
                     let (cells, columns) = predict(quantity, &model, &given, &output)?;
                     let n = cells.len() / columns;
                     let k = model.channels();
@@ -502,17 +374,17 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                     expected.insert(name.clone(), Array::new(shape, cells.iter().map(|c| c.truth.to_f64()).collect())?);
                     outs.insert(output, name.into());
                 }
-                let setting = |name: &str| reverse::OPTIONS.iter().find(|(field, _)| reverse::option_key(field) == name);
+                let setting = |name: &str| SETTINGS.iter().find(|s| setting_key(s.name) == name);
                 let arrays_only = || arrays.iter().filter(|(k, _)| setting(k).is_none());
                 let ins: serde_json::Map<String, Json> = arrays_only().map(|(k, _)| (k.clone(), format!("{id}.{k}").into())).collect();
                 let mut entry = json!({
                     "id": id, "quantity": quantity, "process": object, "inputs": ins, "outputs": outs,
-                    "flags": flags, "catches": catches(quantity),
+                    "flags": flags, "catches": q.catches,
                 });
                 for (name, a) in &arrays {
-                    if let Some((field, words)) = setting(name) {
+                    if let Some(s) = setting(name) {
                         let value = a.data[0];
-                        entry[*field] = match words {
+                        entry[s.name] = match s.words {
                             [] if value.fract() == 0.0 => json!(value as i64),
                             [] => json!(value),
                             ["false", "true"] => json!(value == 1.0),

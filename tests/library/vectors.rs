@@ -15,7 +15,7 @@ use cld_sgm::sampler::{Denoise, Grid, Memory, Stepper, entry};
 use cld_sgm::score::{Conversion, Gaussian, MixtureScore, Parametrisation, Score};
 use cld_sgm::truth::config::Config;
 use cld_sgm::truth::predict::{CHANNELS, NOT_YET, QUANTITIES};
-use cld_sgm::truth::reverse::OPTIONS;
+use cld_sgm::truth::reader::SETTINGS;
 use cld_sgm::vectors::generate::{NOTES, Request, SUITES, generate};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -333,7 +333,7 @@ fn schemas_agree_with_the_code() {
     let listed: BTreeSet<&str> = SUITES.iter().flat_map(|(_, q)| q.iter().copied()).collect();
     assert_eq!(listed, QUANTITIES.iter().map(|q| q.name).collect(), "every quantity is in a suite");
     let properties = schema("cld-answers-1.schema.json")["$defs"]["entry"]["then"]["properties"].clone();
-    for (field, _) in OPTIONS {
+    for field in SETTINGS.iter().map(|s| s.name) {
         assert!(!properties[field].is_null(), "{field} is not in the schema");
     }
 }

@@ -1,0 +1,437 @@
+//! A process under a schedule, read by some conventions, and its law at every time in double words.
+//!
+//! Nothing here uses the closed forms: a user's answers, and our own closed forms too, are judged by
+//! [`doubling`](crate::process::doubling) from drift and noise alone, which the high-precision tables hold to account.
+
+use super::cell::Cell;
+use super::config::Config;
+use super::linear;
+use super::reading::{Factor, Reading};
+use crate::dd::Dd;
+use crate::error::{Error, Result};
+use crate::process::{AnyLaw, AnyProcess, custom};
+use crate::schedule::{Schedule, Span};
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A process with what a hypothesis changes about it.
+pub struct Model {
+    process: Box<dyn AnyProcess>,
+    schedule: Schedule,
+    /// Initial variance in units of the mass.
+    pub gamma: f64,
+    /// By which conventions.
+    pub reading: Reading,
+    /// The gamma that the file gives, under DSM, too.
+    pub(super) declared_gamma: Option<f64>,
+    /// Whether the objective is HSM.
+    pub(super) hsm: bool,
+    /// The process was replaced by matrices that do not tell its prior.
+    pub(super) without_prior: bool,
+    rows: RefCell<HashMap<(u64, u64, u64), Rc<Row>>>,
+    reversed: OnceCell<Box<Model>>,
+    /// What other models of the same process have computed.
+    laws: Rc<Laws>,
+    /// Mean matrices and covariances that stand for this model's, by the bits of s and t.
+    given: HashMap<(u64, u64), Given>,
+}
+
+/// Laws of a process by the bits of what they depend on (interval, gamma, epsilon), and those of SSCS's analytic part.
+#[derive(Default)]
+pub(crate) struct Laws {
+    own: RefCell<HashMap<[u64; 6], AnyLaw>>,
+    reversed: OnceCell<Rc<Laws>>,
+}
+
+/// Someone's own mean matrix and covariance at a time, row-major: what is not given is the model's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Given {
+    pub mean: Option<Vec<Dd>>,
+    pub cov: Option<Vec<Dd>>,
+}
+
+pub(super) struct Row {
+    pub law: AnyLaw,
+    pub mean_scale: Vec<f64>,
+    pub cov_scale: Vec<f64>,
+    /// 2^-53 times the stationary size of each covariance entry.
+    pub rounding: Vec<f64>,
+    /// No time has passed: the law is the initial one, and what has a limit there is judged by it.
+    pub at_start: bool,
+}
+
+impl Row {
+    pub fn factors(&self) -> Result<&([Vec<f64>; 5], f64)> {
+        self.law
+            .moments
+            .factors
+            .as_ref()
+            .ok_or_else(|| Error::Degenerate { what: "the kernel's factor".into(), why: self.why_singular().into() })
+    }
+
+    fn why_singular(&self) -> &'static str {
+        if self.at_start {
+            "at t = 0 the covariance is singular, and this has no limit there"
+        } else {
+            "the covariance is singular, or too small for double words"
+        }
+    }
+
+    /// Whether nothing is random: every variance is 0.
+    fn certain(&self) -> bool {
+        self.at_start && self.law.cov.iter().all(|c| c.hi == 0.0)
+    }
+
+    /// A limit for t -> 0, where there is no factor to compute it from.
+    pub fn limit(&self, value: f64, t: f64) -> Option<Cell> {
+        (self.at_start && self.law.moments.factors.is_none()).then(|| Cell { truth: Dd::from(value), scale: 0.0, cancellation: 0.0, t })
+    }
+
+    /// A relative change of the determinant by rounding of the covariance's entries, for two channels.
+    pub fn det_moves(&self, k: usize) -> f64 {
+        let (cov, det) = (&self.law.cov, self.law.moments.det);
+        if k == 2 {
+            (self.rounding[0] * cov[3].hi + self.rounding[3] * cov[0].hi + 2.0 * self.rounding[1] * cov[1].hi.abs()) / det
+        } else {
+            self.rounding[0] / cov[0].hi
+        }
+    }
+
+    /// Covariance of `u_t` for data of deviation `std`, its inverse and determinant.
+    pub fn marginal(&self, k: usize, std: f64) -> Result<(Vec<Dd>, Vec<Dd>, Dd)> {
+        let var = Dd::prod(std, std);
+        let cov: Vec<Dd> = (0..k * k).map(|n| self.law.cov[n] + var * self.law.mean[n / k * k] * self.law.mean[n % k * k]).collect();
+        let (inv, det) = linear::inverse(&cov, k)?;
+        Ok((cov, inv, det))
+    }
+
+    /// Entry `i` of the factor that `model` uses.
+    pub fn lower(&self, model: &Model, i: usize, t: f64) -> Result<Cell> {
+        let (k, cov) = (model.channels(), &self.law.cov);
+        if self.certain() {
+            return Ok(Cell { truth: Dd::ZERO, scale: 0.0, cancellation: 0.0, t });
+        }
+        let (f, _) = self.factors()?;
+        let (a, b) = (i / k, i % k);
+        let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.abs().max(truth.hi.abs()), cancellation, t };
+        if model.reading.variance_for_factor {
+            return Ok(cell(cov[i], self.cov_scale[i], self.rounding[i]));
+        }
+        let l = &f[usize::from(model.reading.upper)];
+        let lead = l[b * k + b];
+        let off = a != b && l[i] != 0.0;
+        let scale = if off { self.cov_scale[i] / lead } else { l[i] };
+        let first = b == if model.reading.upper { k - 1 } else { 0 };
+        let moves = if first { self.rounding[b * k + b] / cov[b * k + b].hi } else { self.det_moves(k) };
+        Ok(cell(Dd::from(l[i]), scale, l[i].abs() * moves + if off { self.rounding[i] / lead } else { 0.0 }))
+    }
+}
+
+impl Model {
+    /// The model a file describes.
+    ///
+    /// # Errors
+    /// As the process's constructor.
+    pub fn new(c: &Config) -> Result<Model> {
+        Ok(Model {
+            process: c.process()?,
+            schedule: c.schedule,
+            gamma: c.objective.gamma(),
+            reading: Reading { upper: c.upper, ..Reading::RIGHT },
+            declared_gamma: c.gamma,
+            hsm: c.objective.name() == "hsm",
+            without_prior: false,
+            rows: RefCell::default(),
+            reversed: OnceCell::new(),
+            laws: Rc::default(),
+            given: HashMap::new(),
+        })
+    }
+
+    /// This model with other numbers for mean and covariance at some `(s, t)`, given by the bits of both: what a quantity is, made from these.
+    pub(crate) fn with_given(mut self, given: HashMap<(u64, u64), Given>) -> Model {
+        self.given = given;
+        self
+    }
+
+    /// This model with the laws that other models of the same process have computed.
+    pub(crate) fn sharing(mut self, laws: &Rc<Laws>) -> Model {
+        self.laws = laws.clone();
+        self
+    }
+
+    /// The process's law over an interval.
+    fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
+        let key = [on.start.hi, on.start.lo, on.tau.hi, on.tau.lo, gamma, epsilon].map(f64::to_bits);
+        if let Some(law) = self.laws.own.borrow().get(&key) {
+            return law.clone();
+        }
+        let law = self.process.law(on, gamma, epsilon);
+        self.laws.own.borrow_mut().insert(key, law.clone());
+        law
+    }
+
+    /// The models with one coefficient of drift or noise multiplied by `factor`, one for each that is not 0.
+    pub fn coefficients_changed(c: &Config, factor: f64) -> Vec<Model> {
+        let Ok(p) = c.process() else { return vec![] };
+        let (k, f, g) = (p.channels(), p.drift(), p.noise_at(0.0));
+        let changed = |m: &[f64], i: usize| {
+            let mut m = m.to_vec();
+            m[i] *= factor;
+            if i % k != i / k && m[i % k * k + i / k] != 0.0 {
+                m[i % k * k + i / k] = m[i];
+            }
+            m
+        };
+        let drifts = (0..k * k).filter(|i| f[*i] != 0.0).map(|i| {
+            let mut f = f.clone();
+            f[i] *= factor;
+            (f, g.clone())
+        });
+        let noises = (0..k * k).filter(|i| g[*i] != 0.0).map(|i| (f.clone(), changed(&g, i)));
+        drifts
+            .chain(noises)
+            .filter_map(|(f, g)| {
+                let mut model = Model::new(c).ok()?;
+                model.replace(custom(&f, &g, k, p.mass()).ok()?);
+                Some(model)
+            })
+            .collect()
+    }
+
+    /// Another process in its place.
+    pub fn replace(&mut self, process: Box<dyn AnyProcess>) {
+        self.without_prior = process.stationary().is_none() && self.process.stationary().is_some();
+        self.process = process;
+        self.laws = Rc::default();
+    }
+
+    /// Another schedule in its place.
+    pub fn set_schedule(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
+    }
+
+    /// The schedule.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Another variance of the initial velocity, in units of the mass: in the kernel under HSM, and in the mixed score.
+    pub fn set_gamma(&mut self, gamma: f64) {
+        if self.hsm {
+            self.gamma = gamma;
+        }
+        self.declared_gamma = self.declared_gamma.map(|_| gamma);
+    }
+
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.process.channels()
+    }
+
+    /// Channels that carry noise.
+    pub fn noised(&self) -> Vec<usize> {
+        let (k, g) = (self.channels(), self.process().noise_at(f64::MAX));
+        (0..k).filter(|i| g[i * k + i] > 0.0).collect()
+    }
+
+    /// The process.
+    pub fn process(&self) -> &dyn AnyProcess {
+        &*self.process
+    }
+
+    /// Refuses a time that the schedule has not.
+    pub(crate) fn check_time(&self, t: f64) -> Result<()> {
+        if (0.0..=self.schedule.horizon()).contains(&t) { Ok(()) } else { Err(Error::time("t", t, self.schedule.allowed())) }
+    }
+
+    /// The interval of the process's clock for `[s, t]`.
+    pub(super) fn span(&self, s: f64, t: f64) -> Result<Span> {
+        let (s, t) = (s, if s == 0.0 { t.max(self.reading.t_min) } else { t });
+        let (s, t) = if self.reading.one_minus_t && s == 0.0 { (0.0, 1.0 - t) } else { (s, t) };
+        let mut on = self.schedule.span(s, t)?;
+        if self.reading.rate_times_t {
+            on.tau = Dd::diff(t, s) * Dd::from(self.schedule.rate(t));
+        }
+        if let (true, Some((_, b1))) = (self.reading.slope != 1.0, self.schedule.as_linear()) {
+            let more = |t: f64| Dd::prod(t, t) * Dd::from(0.5 * b1 * (self.reading.slope - 1.0));
+            on = Span { start: on.start + more(s), tau: on.tau + more(t) - more(s) };
+        }
+        let c = Dd::from(self.reading.rate_factor);
+        Ok(Span { start: on.start * c, tau: on.tau * c })
+    }
+
+    /// The rate `b(t)`.
+    pub(super) fn rate(&self, t: f64) -> Dd {
+        let t = t.max(self.reading.t_min);
+        Dd::from(self.schedule.rate(if self.reading.one_minus_t { 1.0 - t } else { t })) * Dd::from(self.reading.rate_factor)
+    }
+
+    /// Inverse of the stationary covariance, row-major.
+    pub(super) fn stationary_precision(&self) -> Result<Vec<Dd>> {
+        let k = self.channels();
+        let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
+        let one = |n: usize| if self.reading.prior_one && n.is_multiple_of(k + 1) { 1.0 } else { s[n] };
+        Ok(linear::inverse(&(0..k * k).map(|n| Dd::from(one(n))).collect::<Vec<_>>(), k)?.0)
+    }
+
+    /// The model of SSCS's analytic part: drift `S F^T S^-1`, the same noise, no initial variance.
+    pub(super) fn reversed(&self) -> Result<&Model> {
+        if let Some(m) = self.reversed.get() {
+            return Ok(m);
+        }
+        let k = self.channels();
+        let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
+        let inverse = linear::inverse(&s.iter().map(|x| Dd::from(*x)).collect::<Vec<_>>(), k)?.0;
+        let (f, g) = (self.process.drift(), self.process.noise_at(0.0));
+        let entry = |i: usize, j: usize| {
+            let terms = (0..k * k).map(|n| Dd::prod(s[i * k + n / k], f[n % k * k + n / k]) * inverse[n % k * k + j]);
+            terms.fold(Dd::ZERO, |a, x| a + x).to_f64()
+        };
+        let drift: Vec<f64> = (0..k * k).map(|n| entry(n / k, n % k)).collect();
+        let process = custom(&drift, &g, k, 1.0)?;
+        let model = Model {
+            process,
+            schedule: self.schedule,
+            gamma: 0.0,
+            rows: RefCell::default(),
+            reversed: OnceCell::new(),
+            laws: self.laws.reversed.get_or_init(Rc::default).clone(),
+            given: HashMap::new(),
+            without_prior: false,
+            // the clock of a step is that of its ends
+            // and no initial state stands behind it
+            reading: Reading { one_minus_t: false, upper: false, initial_epsilon: 0.0, start_variance: 0.0, cov_rate: 1.0, ..self.reading },
+            declared_gamma: self.declared_gamma,
+            hsm: self.hsm,
+        };
+        Ok(self.reversed.get_or_init(|| Box::new(model)))
+    }
+
+    /// The covariance and its factors under conventions that change these alone.
+    fn change_covariance(&self, on: Span, gamma: f64, epsilon: f64, law: &mut AnyLaw) -> Result<()> {
+        let (k, reading) = (self.channels(), &self.reading);
+        if reading.cov_rate != 1.0 {
+            let c = Dd::from(reading.cov_rate);
+            let other = self.law(Span { start: on.start * c, tau: on.tau * c }, gamma, epsilon);
+            law.cov = other.cov;
+            law.moments = other.moments;
+        }
+        let mut changed = false;
+        if reading.initial_epsilon != 0.0 {
+            changed = true;
+            for n in 0..k * k {
+                let sum = (0..k).fold(Dd::ZERO, |s, l| s + law.mean[n / k * k + l] * law.mean[n % k * k + l]);
+                law.cov[n] = law.cov[n] + sum * Dd::from(reading.initial_epsilon);
+            }
+        }
+        if reading.sigma_over_mean && k == 1 {
+            changed = true;
+            law.cov[0] = law.cov[0] / (law.mean[0] * law.mean[0]);
+        }
+        if changed {
+            law.moments = linear::moments(&law.cov, k);
+        }
+        if let Some((f, _)) = law.moments.factors.as_mut().filter(|_| reading.factor != Factor::Cholesky && k > 1) {
+            let r: Vec<f64> = match reading.factor {
+                Factor::Symmetric if k == 2 => {
+                    // S^(1/2) = (S + sqrt(det) I) / sqrt(trace + 2 sqrt(det))
+                    let root = Dd::from(law.moments.det).sqrt();
+                    let size = (law.cov[0] + law.cov[3] + root.scale(2.0)).sqrt();
+                    (0..4).map(|n| ((law.cov[n] + if n % 3 == 0 { root } else { Dd::ZERO }) / size).to_f64()).collect()
+                }
+                Factor::Symmetric => return Err(Error::parameter("factor", "symmetric", "two channels")),
+                _ => (0..k * k)
+                    .map(|n| match (n % (k + 1) == 0, reading.factor == Factor::Diagonal) {
+                        (false, _) => 0.0,
+                        (true, true) => law.cov[n].sqrt().to_f64(),
+                        (true, false) => law.cov[n].to_f64(),
+                    })
+                    .collect(),
+            };
+            let inverse: Vec<f64> = if k == 2 {
+                let det = r[0] * r[3] - r[1] * r[2];
+                vec![r[3] / det, -r[2] / det, -r[1] / det, r[0] / det]
+            } else {
+                r.iter().map(|x| if *x == 0.0 { 0.0 } else { 1.0 / x }).collect()
+            };
+            *f = [r.clone(), r, f[2].clone(), inverse.clone(), inverse];
+        }
+        Ok(())
+    }
+
+    pub(super) fn row(&self, s: f64, t: f64) -> Result<Rc<Row>> {
+        self.row_of(s, t, self.gamma)
+    }
+
+    /// The law over `[s, t]` for this gamma.
+    pub(super) fn row_of(&self, s: f64, t: f64, gamma: f64) -> Result<Rc<Row>> {
+        self.row_on(self.span(s, t)?, s, t, gamma)
+    }
+
+    /// The law over `[s, t]`, `tau` standing for the integral of the rate.
+    pub(super) fn row_over(&self, s: f64, t: f64, tau: Dd) -> Result<Rc<Row>> {
+        self.row_on(Span { tau, ..self.span(s, t)? }, s, t, self.gamma)
+    }
+
+    fn row_on(&self, on: Span, s: f64, t: f64, gamma: f64) -> Result<Rc<Row>> {
+        let key = (s.to_bits(), t.to_bits(), gamma.to_bits());
+        if let Some(row) = self.rows.borrow().get(&key) {
+            return Ok(row.clone());
+        }
+        let k = self.channels();
+        let epsilon = self.reading.epsilon + if s == 0.0 { self.reading.start_variance } else { 0.0 };
+        let mut law = self.law(on, gamma, epsilon);
+        self.change_covariance(on, gamma, epsilon, &mut law)?;
+        if let Some(given) = self.given.get(&(s.to_bits(), t.to_bits())) {
+            if let Some(mean) = &given.mean {
+                law.mean.clone_from(mean);
+            }
+            if let Some(cov) = &given.cov {
+                law.cov.clone_from(cov);
+                law.moments = linear::moments(cov, k);
+            }
+        }
+        let odd = |i: usize| (i / k + i % k) % 2 == 1;
+        let flip = |v: &mut Vec<Dd>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
+        let flip64 = |v: &mut Vec<f64>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
+        if self.reading.flip_mean {
+            flip(&mut law.mean);
+        }
+        if self.reading.flip_cov {
+            flip(&mut law.cov);
+            if let Some((f, _)) = &mut law.moments.factors {
+                f.iter_mut().for_each(flip64);
+            }
+        }
+        // Largest term of an entry: its size and its change under a relative change of tau, |tau d/dtau|, by the
+        // moment equations. Where an entry crosses zero, the second is the size of the terms that cancel.
+        let (f, g) = (self.process.drift(), self.process.noise_at((on.start + on.tau).to_f64()));
+        let tau = on.tau.hi;
+        let at = |v: &[Dd], i: usize, j: usize| v[i * k + j].hi;
+        let product = |v: &[Dd], i: usize, j: usize| (0..k).map(|l| f[i * k + l] * at(v, l, j)).sum::<f64>();
+        let grid = |h: &dyn Fn(usize, usize) -> f64| -> Vec<f64> { (0..k * k).map(|n| h(n / k, n % k)).collect() };
+        let mean_scale = grid(&|i, j| at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs());
+        // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0 Phi^T.
+        let variance = gamma * self.process.mass();
+        let initial: Vec<Dd> = (0..k * k)
+            .map(|n| (1..k).fold(Dd::ZERO, |s, l| s + law.mean[n / k * k + l] * law.mean[n % k * k + l] * Dd::from(variance)))
+            .collect();
+        let cov_scale = grid(&|i, j| {
+            let noise: f64 = (0..k * k).map(|n| at(&law.mean, i, n / k) * g[n] * at(&law.mean, j, n % k)).sum();
+            let change = if k == 1 {
+                2.0 * product(&law.cov, i, j) + g[0] // holds also where G depends on the clock (sub-VP)
+            } else {
+                noise + product(&initial, i, j) + product(&initial, j, i)
+            };
+            at(&law.cov, i, j).abs() + (tau * change).abs()
+        });
+        let size = self.process.stationary().map_or(vec![1.0; k * k], |s| s);
+        let sd: Vec<f64> = (0..k).map(|i| size[i * k + i].max(law.cov[i * k + i].hi).sqrt()).collect();
+        let rounding = grid(&|i, j| 2f64.powi(-53) * sd[i] * sd[j]);
+        let row = Rc::new(Row { law, mean_scale, cov_scale, rounding, at_start: on.tau.hi == 0.0 });
+        self.rows.borrow_mut().insert(key, row.clone());
+        Ok(row)
+    }
+}
