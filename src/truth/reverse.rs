@@ -668,6 +668,8 @@ fn loss(model: &Model, read: &Reader<'_>) -> Result<Option<(Vec<Cell>, usize)>> 
         let l = ell(model, &row, t)?;
         let part = gaussian_part(model, t)?;
         let z = row_of(noise, r, k * d, t);
+        let shared = model.reading.one_noise.filter(|i| *i < k);
+        let z: Vec<Cell> = (0..k * d).map(|n| z[shared.map_or(n, |i| i * d + n % d)]).collect();
         let deviation = (Dd::from(model.declared_gamma.unwrap_or(0.0)) * Dd::from(model.process().mass())).sqrt();
         let v0 = |c: usize| if hsm { Dd::ZERO } else { deviation * Dd::from(v_noise[r * d + c]) };
         let u0: Vec<Cell> = (0..k * d).map(|n| number(if n < d { Dd::from(x0[r * d + n]) } else { v0(n - d) }, t)).collect();
