@@ -13,7 +13,7 @@ use crate::schedule::Schedule;
 use crate::small::Mat;
 use crate::truth::config::Config;
 use crate::truth::predict::Model;
-use crate::truth::reading::{Factor, HalfRate, SqrtDt};
+use crate::truth::reading::{Factor, HalfRate, SqrtDt, Steps};
 
 /// A mistake that is known.
 pub struct Mistake {
@@ -91,6 +91,8 @@ pub(super) enum Arithmetic {
     SingleCancellation,
     /// Growing exponentials multiplied with decaying ones.
     Late,
+    /// Both: early cancellation and late, in one array.
+    BothEnds,
     /// A part of it in float32.
     SinglePart,
     /// Another factor R with R R^T = cov.
@@ -113,6 +115,12 @@ pub(super) const EPSILON: &str = "epsilon-added";
 
 /// The paper's gamma, where a DSM file does not say which gamma its code would use.
 const PAPER_GAMMA: f64 = 0.04;
+
+/// DDPM's chain.
+const PRODUCT: &str = "the values are those of the chain of {steps} steps whose kernel is the product of 1 - beta_i (DDPM's), where the integral of the rate belongs; both agree as the steps get shorter";
+
+/// A Riemann sum with the same grid.
+const SUM: &str = "the integral of the rate is the sum of beta_i over {steps} steps";
 
 const fn variant(words: &'static str, change: Change) -> Variant {
     Variant { words, value: None, change }
@@ -382,6 +390,20 @@ pub const MISTAKES: &[Mistake] = &[
             m.reading.rate_times_t = true;
             Some(())
         })]),
+    ),
+    row(
+        "discrete-steps",
+        "a sum over the steps of a grid stands for the integral of the rate: DDPM's product of 1 - beta_i",
+        "nothing, if the chain of steps is what you train; for the continuous process the mean's factor is exp(-B(t)/2), the variance -expm1(-B(t))",
+        Kind::Reading(&[
+            Variant { words: PRODUCT, value: Some(1000.0), change: steps::<1000, true> },
+            Variant { words: PRODUCT, value: Some(100.0), change: steps::<100, true> },
+            Variant { words: PRODUCT, value: Some(250.0), change: steps::<250, true> },
+            Variant { words: PRODUCT, value: Some(500.0), change: steps::<500, true> },
+            Variant { words: PRODUCT, value: Some(2000.0), change: steps::<2000, true> },
+            Variant { words: PRODUCT, value: Some(4000.0), change: steps::<4000, true> },
+            Variant { words: SUM, value: Some(1000.0), change: steps::<1000, false> },
+        ]),
     ),
     row(
         "sub-vp-exponent",
@@ -721,6 +743,12 @@ pub const MISTAKES: &[Mistake] = &[
         Kind::Arithmetic(Arithmetic::Late),
     ),
     row(
+        "cancellation-at-both-ends",
+        "cancellation at both ends: digits are lost as t -> 0, where nearly equal numbers are subtracted, and at late times, where growing exponentials are multiplied with decaying ones",
+        "use the closed form with positive terms only (expm1, and P(3, y) as a series)",
+        Kind::Arithmetic(Arithmetic::BothEnds),
+    ),
+    row(
         "single-precision-part",
         "right to single precision: some part (a network, a rate, a coefficient) was computed in f32",
         "hold coefficients and times in float64",
@@ -796,6 +824,12 @@ fn shared(m: &mut Model, channel: usize) -> Option<()> {
 
 fn constant(m: &mut Model, tau: bool, det: bool) -> Option<()> {
     (m.reading.density_tau, m.reading.density_det) = (tau, det);
+    Some(())
+}
+
+fn steps<const N: u32, const PRODUCT: bool>(m: &mut Model, c: &Config) -> Option<()> {
+    linear(c)?;
+    m.reading.steps = Some(Steps { number: N, product: PRODUCT });
     Some(())
 }
 
@@ -880,6 +914,7 @@ pub(super) fn fill(words: &str, c: &Config, value: Option<f64>) -> String {
         ("{friction}", friction),
         ("{this}", this.into()),
         ("{other}", other.into()),
+        ("{steps}", value.map(number).unwrap_or_default()),
         ("{b1}", number(b1)),
         ("{b1-b0}", sum(b1 - b0)),
         ("{b1+b0}", sum(b1 + b0)),

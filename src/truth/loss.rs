@@ -100,6 +100,8 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let l = ell(model, &row, t)?;
         let part = gaussian_part(model, t)?;
         let z = row_of(noise, r, k * d, t);
+        let shared = model.reading.one_noise.filter(|i| *i < k);
+        let z: Vec<Cell> = (0..k * d).map(|n| z[shared.map_or(n, |i| i * d + n % d)]).collect();
         let deviation = (Dd::from(model.declared_gamma.unwrap_or(0.0)) * Dd::from(model.process().mass())).sqrt();
         let v0 = |c: usize| if hsm { Dd::ZERO } else { deviation * Dd::from(v_noise[r * d + c]) };
         let u0: Vec<Cell> = (0..k * d).map(|n| number(if n < d { Dd::from(x0[r * d + n]) } else { v0(n - d) }, t)).collect();

@@ -6,7 +6,7 @@
 use super::cell::Cell;
 use super::config::Config;
 use super::linear;
-use super::reading::{Factor, Reading};
+use super::reading::{Factor, Reading, Steps};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::process::{AnyLaw, AnyProcess, custom};
@@ -258,8 +258,27 @@ impl Model {
             let more = |t: f64| Dd::prod(t, t) * Dd::from(0.5 * b1 * (self.reading.slope - 1.0));
             on = Span { start: on.start + more(s), tau: on.tau + more(t) - more(s) };
         }
+        if let Some(steps) = self.reading.steps {
+            on = Span { start: self.sum_over(steps, s)?, tau: self.sum_over(steps, t)? - self.sum_over(steps, s)? };
+        }
         let c = Dd::from(self.reading.rate_factor);
         Ok(Span { start: on.start * c, tau: on.tau * c })
+    }
+
+    /// The sum that stands for the integral up to t, which must be a time of the grid.
+    fn sum_over(&self, steps: Steps, t: f64) -> Result<Dd> {
+        let n = f64::from(steps.number);
+        let k = (t * n).round();
+        // times in float32 are known to 6e-8 of them
+        if (t * n - k).abs() > 1e-6 * k {
+            return Err(Error::time("t", t, format!("a multiple of 1/{n}")));
+        }
+        let beta = |i: u32| self.schedule.rate(f64::from(i) / (n - 1.0)) / n;
+        if !(beta(0).max(beta(steps.number - 1)) < 1.0) {
+            return Err(Error::parameter("steps", n, "more than the rate: 1 - beta_i is positive"));
+        }
+        let term = |i: u32| if steps.product { -(-beta(i)).ln_1p() } else { beta(i) };
+        Ok((0..k as u32).fold(Dd::ZERO, |s, i| s + Dd::from(term(i))))
     }
 
     /// The rate `b(t)`.

@@ -35,6 +35,15 @@ pub enum HalfRate {
     AtHalf,
 }
 
+/// A sum over the steps of a grid where the integral of a linear rate belongs: step i of N has `b(i/(N-1))/N`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Steps {
+    /// How many steps [0, 1] has.
+    pub number: u32,
+    /// `-ln(1 - beta_i)`, as the product of `1 - beta_i` has it, for `beta_i`.
+    pub product: bool,
+}
+
 /// The set of conventions. [`Reading::RIGHT`] is this crate's; the truth side computes under any other as well, which is how
 /// a mistake is recognised.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,6 +114,8 @@ pub struct Reading {
     pub loss: f64,
     /// The rate for its integral in SSCS's halves.
     pub half_rate: HalfRate,
+    /// A sum over steps for the integral.
+    pub steps: Option<Steps>,
 }
 
 impl Reading {
@@ -143,6 +154,7 @@ impl Reading {
         weighting: None,
         loss: 1.0,
         half_rate: HalfRate::Right,
+        steps: None,
     };
 }
 

@@ -33,6 +33,8 @@ mod files;
 #[cfg(feature = "cli")]
 mod images;
 #[cfg(feature = "cli")]
+mod known;
+#[cfg(feature = "cli")]
 mod mistakes;
 #[cfg(feature = "cli")]
 mod named;
