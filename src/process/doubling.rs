@@ -243,7 +243,7 @@ pub fn doubling<const K: usize>(drift: &Mat<K, Dd>, noise: &Mat<K, Dd>, tau: Dd)
     let h = tau.scale(2f64.powi(-steps));
     // Fewer for a shorter step: an entry's first term that is not zero is the (2 K)th at the latest, and what follows falls by |F| h each time.
     let x = size * 2f64.powi(-steps);
-    let enough = if x > 0.0 { 2 * K + 2 + (34.0 / -x.log10()).ceil() as usize } else { 2 * K };
+    let enough = if x > 0.0 { 2 * K + 2 + (34.0 / -x.log10()).ceil() as usize } else { 2 * K + 2 };
 
     let mut phi = Mat::<K>::identity().to_dd();
     let mut term = drift.times(h);
