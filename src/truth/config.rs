@@ -1,5 +1,7 @@
 //! What a file says of a process, its schedule and objective, as objects that compute.
 
+use super::cell::CHANNELS;
+use super::units::Velocity;
 use crate::error::{Error, Result};
 use crate::kernel::Objective;
 use crate::process::{AnyProcess, Entry, Params, Value, entry};
@@ -21,12 +23,40 @@ pub struct Config {
     pub gamma: Option<f64>,
     /// What the user's code says it adds to the variances.
     pub epsilon_added: f64,
-    /// Upper factor instead of lower.
+    /// Upper factor instead of lower, in the file's own order of channels.
     pub upper: bool,
+    /// Velocities stand for momenta: v = p / M.
+    pub velocity: bool,
+    /// VE's variance is counted from sigma_min: it is sigma(t)^2 itself.
+    pub from_sigma_min: bool,
+    /// How arrays hold the channels.
+    pub layout: Layout,
+}
+
+/// How arrays of states hold their channels. Ours: x first, then v, each with its d coordinates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The last channel first: v, then x.
+    pub reversed: bool,
+    /// Channels last: (n, d, K), x1 v1 x2 v2.
+    pub channels_last: bool,
 }
 
 /// Keys of a process object that are not parameters.
-const OTHER_KEYS: &[&str] = &["kind", "schedule", "objective", "epsilon_added", "decomposition", "horizon", "m_inv", "numerical_eps"];
+const OTHER_KEYS: &[&str] = &[
+    "kind",
+    "schedule",
+    "objective",
+    "epsilon_added",
+    "decomposition",
+    "horizon",
+    "m_inv",
+    "numerical_eps",
+    "v",
+    "variance_from",
+    "channels",
+    "layout",
+];
 
 /// Reads a number, or one of the strings that stand for what JSON cannot say.
 pub fn number(v: &Json) -> Option<f64> {
@@ -155,8 +185,18 @@ impl Config {
             }
             other => return Err(Error::parameter("objective", format!("`{other}`"), "dsm, hsm or transition")),
         };
-        let config =
-            Config { entry, params: given, schedule: schedule(schedule_json)?, objective, gamma, epsilon_added: 0.0, upper: false };
+        let config = Config {
+            entry,
+            params: given,
+            schedule: schedule(schedule_json)?,
+            objective,
+            gamma,
+            epsilon_added: 0.0,
+            upper: false,
+            velocity: false,
+            from_sigma_min: false,
+            layout: Layout::default(),
+        };
         config.process()?;
         Ok(config)
     }
@@ -201,6 +241,37 @@ impl Config {
             "upper" => true,
             other => return Err(Error::parameter("decomposition", format!("`{other}`"), "lower or upper")),
         };
+        let channels = config.process()?.channels();
+        config.velocity = match text("v", "momentum")? {
+            "momentum" => false,
+            "velocity" if channels > 1 => true,
+            "velocity" => return Err(Error::parameter("v", "`velocity`", format!("momentum ({} has no velocity)", config.entry.name))),
+            other => return Err(Error::parameter("v", format!("`{other}`"), "momentum or velocity (momentum / mass)")),
+        };
+        config.from_sigma_min = match text("variance_from", "zero")? {
+            "zero" => false,
+            "sigma_min" if config.entry.name == "ve" && config.sigma_min().is_some() => true,
+            "sigma_min" => {
+                return Err(Error::parameter("variance_from", "`sigma_min`", "zero, but for ve with a geometric-sigma schedule"));
+            }
+            other => return Err(Error::parameter("variance_from", format!("`{other}`"), "zero or sigma_min")),
+        };
+        config.layout.channels_last = match text("layout", "channels-first")? {
+            "channels-first" => false,
+            "channels-last" => true,
+            other => {
+                return Err(Error::parameter("layout", format!("`{other}`"), "channels-first (n, K, d) or channels-last (n, d, K)"));
+            }
+        };
+        if let Some(order) = object.get("channels") {
+            let own: Vec<Json> = CHANNELS[..channels].iter().map(|c| Json::from(*c)).collect();
+            let back: Vec<Json> = own.iter().rev().cloned().collect();
+            config.layout.reversed = match order.as_array() {
+                Some(o) if *o == own => false,
+                Some(o) if *o == back => true,
+                _ => return Err(Error::parameter("channels", order, format!("{} or {}", Json::from(own), Json::from(back)))),
+            };
+        }
         Ok(config)
     }
 
@@ -229,8 +300,16 @@ impl Config {
             o.insert("horizon".into(), self.schedule.horizon().into());
         }
         o.insert("objective".into(), self.objective.name().into());
-        if self.upper {
-            o.insert("decomposition".into(), "upper".into());
+        let words = [
+            (self.upper, "decomposition", Json::from("upper")),
+            (self.velocity, "v", "velocity".into()),
+            (self.from_sigma_min, "variance_from", "sigma_min".into()),
+            (self.layout.channels_last, "layout", "channels-last".into()),
+        ];
+        words.into_iter().filter(|(is, ..)| *is).for_each(|(_, name, word)| drop(o.insert(name.into(), word)));
+        if self.layout.reversed {
+            let k = self.process().map_or(0, |p| p.channels());
+            o.insert("channels".into(), CHANNELS[..k].iter().rev().copied().collect::<Vec<_>>().into());
         }
         Json::Object(o)
     }
@@ -240,7 +319,13 @@ impl Config {
     /// # Errors
     /// A parameter missing, unknown or out of range.
     pub fn process(&self) -> Result<Box<dyn AnyProcess>> {
-        self.entry.build(&self.params)
+        let process = self.entry.build(&self.params)?;
+        Ok(if self.velocity { Box::new(Velocity(process)) } else { process })
+    }
+
+    /// sigma_min of a geometric schedule.
+    pub fn sigma_min(&self) -> Option<f64> {
+        self.schedule.params().iter().find(|(name, _)| *name == "sigma_min").map(|p| p.1)
     }
 
     /// The same with one number changed by a factor, for every number that it is made of (parameters, gamma, rate); for a

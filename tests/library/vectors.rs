@@ -217,6 +217,11 @@ fn closed_forms_pass_the_vectors() {
         seen.insert(e.quantity.clone());
         kinds.insert(e.config.entry.name.to_string());
         let Answer::Given(outputs) = &mut e.answer else { panic!("{} has no answer", e.id) };
+        // the crate has no code for these; tests/library/expressed.rs has their formulas
+        let judged_only = ["ddpm", "ddim", "ancestral", "reverse-diffusion", "hutchinson", "flow", "bits", "dequantise", "score.mixture"];
+        if ["grid.", "simulate."].iter().any(|p| e.quantity.starts_with(p)) || judged_only.iter().any(|w| e.quantity.ends_with(w)) {
+            continue;
+        }
         if ["sampler.", "score.", "loss.", "likelihood."].iter().any(|p| e.quantity.starts_with(p)) {
             for (name, array) in outputs.iter_mut() {
                 let data = ours(&e.quantity, name, &e.config, &e.inputs);
