@@ -5,6 +5,7 @@ use crate::files::json::parse_json_within;
 use crate::files::{Archive, Array, Limits, Precision, read_text};
 use crate::truth::config::{Config, Layout, number};
 use crate::truth::predict::{self, NOT_YET, QUANTITIES};
+use crate::truth::quantity::LawOf;
 use crate::truth::reader::{SETTINGS, setting_key, whole_array};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,6 +178,11 @@ fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored
     }
     let process = e.get("process").ok_or_else(|| wrong("process", "missing; allowed: an object with `kind` and parameters"))?;
     let config = Config::from_answers(process).map_err(|e| wrong("process", e.to_string()))?;
+    if matches!(known.law, LawOf::Objective | LawOf::ObjectiveAndGamma) && process.get("objective").is_none() && config.gamma.is_some() {
+        // with gamma one means HSM or not: there is nothing to guess by
+        let gamma = config.entry.gamma.unwrap_or("gamma");
+        return Err(wrong("process", format!("objective is missing beside {gamma}; allowed: dsm, hsm or transition")));
+    }
     let raised = e.get("raised").map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
     let mut in_map = match (&raised, e.get("inputs")) {
         (Some(_), None) => BTreeMap::new(),

@@ -94,7 +94,11 @@ pub fn schedule(v: &Json) -> Result<Schedule> {
         "linear" => &["b0", "b1"],
         "cosine" => &["s0", "t_max"],
         "geometric-sigma" => &["sigma_min", "sigma_max"],
-        _ => return Err(Error::parameter("schedule.kind", format!("`{kind}`"), "constant, linear, cosine, geometric-sigma")),
+        "table" => &["t", "integral"],
+        "betas" => &["betas"],
+        _ => {
+            return Err(Error::parameter("schedule.kind", format!("`{kind}`"), "constant, linear, cosine, geometric-sigma, table, betas"));
+        }
     };
     if let Some(extra) = object.keys().find(|k| *k != "kind" && !names.contains(&k.as_str())) {
         return Err(Error::parameter(format!("schedule.{extra}"), "unknown", format!("kind, {}", names.join(", "))));
@@ -107,9 +111,23 @@ pub fn schedule(v: &Json) -> Result<Schedule> {
             Schedule::linear(min, max - min)
         }
         "linear" => Schedule::linear(field(v, "b0")?, field(v, "b1")?),
+        "table" => {
+            let (t, b) = (list(v, "t")?, list(v, "integral")?);
+            if t.len() != b.len() {
+                return Err(Error::parameter("schedule.integral", format!("{} numbers", b.len()), format!("{}, as in t", t.len())));
+            }
+            Schedule::table(&t.into_iter().zip(b).collect::<Vec<_>>())
+        }
+        "betas" => Schedule::betas(&list(v, "betas")?),
         "cosine" => Schedule::cosine(field(v, "s0")?, field(v, "t_max")?),
         _ => Schedule::geometric(field(v, "sigma_min")?, field(v, "sigma_max")?),
     }
+}
+
+/// The field `name` of `object` as a list of numbers.
+fn list(object: &Json, name: &'static str) -> Result<Vec<f64>> {
+    let numbers = object.get(name).and_then(Json::as_array).and_then(|l| l.iter().map(Json::as_f64).collect());
+    numbers.ok_or_else(|| Error::parameter(format!("schedule.{name}"), object.get(name).unwrap_or(&Json::Null), "a list of numbers"))
 }
 
 /// A list of rows of numbers.
@@ -291,12 +309,16 @@ impl Config {
             o.insert(name.into(), g.into());
         }
         let mut s = serde_json::Map::new();
+        if let Some(points) = self.schedule.points() {
+            let (t, b): (Vec<f64>, Vec<f64>) = points.into_iter().unzip();
+            s.extend([("t".to_string(), Json::from(t)), ("integral".to_string(), Json::from(b))]);
+        }
         s.insert("kind".into(), if self.schedule.name() == "constant" { "linear".into() } else { self.schedule.name().into() });
         for (k, v) in self.schedule.params() {
             s.insert(k.into(), v.into());
         }
         o.insert("schedule".into(), Json::Object(s));
-        if self.schedule.horizon() != 1.0 {
+        if self.schedule.horizon() != 1.0 && self.schedule.points().is_none() {
             o.insert("horizon".into(), self.schedule.horizon().into());
         }
         o.insert("objective".into(), self.objective.name().into());

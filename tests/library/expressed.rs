@@ -91,6 +91,45 @@ fn ddpm_and_ddim_are_those_of_the_papers() {
     near(&truth(&vp(), "sampler.step.ddim", &given, "u_next"), &truth(&vp(), "sampler.step.ddpm", &given, "u_next"));
 }
 
+/// Catches betas off by one index, an integral interpolated between the points of a table, and a rate made up for it.
+#[test]
+fn discrete_betas_are_a_schedule() {
+    let betas: Vec<f64> = (0..8).map(|i| 0.01 + 0.02 * f64::from(i)).collect();
+    let process = json!({"kind": "vp", "schedule": {"kind": "betas", "betas": betas}});
+    let bar = |i: usize| betas[..i].iter().map(|b| 1.0 - b).product::<f64>();
+    let t = json!({"t": [0.125, 0.5, 1.0]});
+    near(&truth(&process, "kernel.mean", &t, "xx"), &[bar(1).sqrt(), bar(4).sqrt(), bar(8).sqrt()]);
+    near(&truth(&process, "kernel.cov", &t, "xx"), &[1.0 - bar(1), 1.0 - bar(4), 1.0 - bar(8)]);
+    // the step of beta_4, from 4/8 to 3/8
+    let given = json!({"t": [0.5], "s": [0.375], "u": [X], "score": [SCORE], "noise": [Z], "option.variance": 1});
+    let step = |x: f64, s: f64, z: f64| (x + betas[3] * s) / (1.0 - betas[3]).sqrt() + betas[3].sqrt() * z;
+    near(&truth(&process, "sampler.step.ddpm", &given, "u_next"), &coordinates(step));
+    let points: Vec<f64> = (1..9).map(|i| -bar(i).ln()).collect();
+    let times: Vec<f64> = (1..9).map(|i| f64::from(i) / 8.0).collect();
+    let table = json!({"kind": "vp", "schedule": {"kind": "table", "t": times, "integral": points}});
+    near(&truth(&table, "kernel.cov", &t, "xx"), &truth(&process, "kernel.cov", &t, "xx"));
+    let config = Config::from_answers(&table).unwrap();
+    assert_eq!(Config::from_answers(&config.to_answers()).unwrap().schedule, config.schedule);
+    let model = Model::new(&config).unwrap();
+    let between = array(&json!([0.3]));
+    let e = predict("kernel.cov", &model, &[("t".to_string(), &between)].into(), "xx").unwrap_err().to_string();
+    assert!(e.contains("0.3") && e.contains("between 0.25 and 0.375"), "{e}");
+    let at = array(&json!([0.5]));
+    let (rate, _) = predict("schedule.rate", &model, &[("t".to_string(), &at)].into(), "rate").unwrap();
+    assert!(rate[0].truth.to_f64().is_nan());
+    for (schedule, word) in [
+        (json!({"kind": "table", "t": [0.5, 0.25], "integral": [1.0, 2.0]}), "times that rise"),
+        (json!({"kind": "table", "t": [0.5, 1.0], "integral": [2.0, 1.0]}), "never falls"),
+        (json!({"kind": "table", "t": [0.5], "integral": [2.0, 1.0]}), "1, as in t"),
+        (json!({"kind": "betas", "betas": [0.5, 1.0]}), "0 < beta < 1"),
+        (json!({"kind": "betas", "betas": []}), "1 to 100000"),
+        (json!({"kind": "betas", "betas": "linear"}), "a list of numbers"),
+    ] {
+        let e = Config::from_answers(&json!({"kind": "vp", "schedule": schedule})).err().unwrap().to_string();
+        assert!(e.contains(word), "{e}");
+    }
+}
+
 /// Catches beta without its 1/N, 1/sqrt(1 - beta) for 2 - sqrt(1 - beta), SMLD's noise without sigma_s/sigma_t, and a sigma that
 /// begins at 0. Song et al. 2021, app. E and F; in N steps beta_i = b(t_i)/N.
 #[test]
@@ -322,6 +361,21 @@ fn arrays_may_hold_their_channels_in_another_order() {
     let last = json!({"layout": "channels-last"});
     assert!(passes(&last, "kernel.perturb", &inputs, &json!({"u_t": [[moved(0), moved(1)]]})));
     assert!(!passes(&json!({}), "kernel.perturb", &inputs, &json!({"u_t": [[moved(0), moved(1)]]})));
+}
+
+/// Catches DSM taken for granted where gamma is given, and a refusal of what does not depend on it.
+#[test]
+fn the_objective_is_not_guessed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = cld(0.25);
+    process.as_object_mut().unwrap().remove("objective");
+    let entry = |id: &str, quantity: &str, output: &str| json!({"id": id, "quantity": quantity, "process": process, "inputs": {"t": [0.5]}, "outputs": {output: [1.0]}});
+    let entries = [entry("a", "kernel.cov", "xx"), entry("b", "schedule.integral", "integral")];
+    let file = dir.path().join("answers.json");
+    std::fs::write(&file, json!({"schema": "cld-answers/1", "entries": entries}).to_string()).unwrap();
+    let answers = read_answers(&file, None, &Limits::default()).unwrap();
+    assert_eq!(answers.entries.len(), 1);
+    assert!(answers.unusable.len() == 1 && answers.unusable[0].why.contains("dsm, hsm or transition"), "{:?}", answers.unusable);
 }
 
 /// Catches a convention that is accepted where it means nothing, and a message that does not name what is allowed.
