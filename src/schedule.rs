@@ -6,6 +6,7 @@
 use crate::dd::{Dd, fast_two_sum};
 use crate::error::{Error, Result, check};
 use crate::simd::Lane;
+use std::sync::Mutex;
 
 /// `pi / 2` as a double word.
 const HALF_PI: Dd = Dd { hi: std::f64::consts::FRAC_PI_2, lo: 6.123_233_995_736_766e-17 };
@@ -44,7 +45,15 @@ enum Kind {
     Cosine { s0: f64, t_max: f64 },
     /// sigma_min, sigma_max, 2 ln(sigma_max / sigma_min).
     Geometric { min: f64, max: f64, growth: Dd },
+    /// Times and the integral from 0 there, all of it multiplied by `factor`.
+    Table { points: &'static [(f64, Dd)], factor: f64 },
 }
+
+/// Tables for the life of the program, each once: a schedule is a few numbers, and copied.
+static TABLES: Mutex<Vec<&'static [(f64, Dd)]>> = Mutex::new(Vec::new());
+
+/// How near to a point of a table a time must be to be taken for it, relative to the last one: what float32 does to a time.
+const POINT: f64 = 1e-6;
 
 /// A rate `b(t)` on [0, 1].
 ///
@@ -53,6 +62,7 @@ enum Kind {
 /// | constant | `b` | `b (t - s)` |
 /// | linear | `b0 + b1 t` | `(t - s) (b0 + b1 (s + t) / 2)` |
 /// | cosine | `pi t_max/(1+s0) tan a(t)`, `a(t) = (pi/2) (t_max t + s0)/(1 + s0)` | `2 ln(cos a(s) / cos a(t))` |
+/// | table | none | the difference of two of its entries |
 /// | geometric | `d sigma^2/dt`, `sigma(t) = sigma_min (sigma_max/sigma_min)^t` | `sigma^2(t) - sigma^2(s)` |
 ///
 /// The cosine schedule is Nichol and Dhariwal's (2021) in continuous time; its rate is infinite at the end of their
@@ -141,6 +151,74 @@ impl Schedule {
         Ok(Schedule { kind: Kind::Geometric { min: sigma_min, max: sigma_max, growth }, horizon: 1.0 })
     }
 
+    /// A schedule of which only the integral at some times is known: `(t, B(0,t))`, t rising from above 0 to the horizon. Nothing is
+    /// interpolated: there is no other time, and no rate (it is NaN).
+    ///
+    /// # Errors
+    /// No points, or more than 100000; times that do not rise, by at least a hundred-thousandth of the last; an integral that falls.
+    pub fn table(points: &[(f64, f64)]) -> Result<Schedule> {
+        Schedule::of_points(points.iter().map(|(t, b)| (*t, Dd::from(*b))).collect())
+    }
+
+    /// The schedule of a discrete chain of N steps (DDPM), by its betas: `B(0, i/N) = -(ln(1 - beta_1) + .. + ln(1 - beta_i))`, so that
+    /// VP's mean is the root of alpha_bar. A table.
+    ///
+    /// # Errors
+    /// No betas, or more than 100000; one that is not between 0 and 1.
+    pub fn betas(betas: &[f64]) -> Result<Schedule> {
+        let n = betas.len() as f64;
+        let mut sum = Dd::ZERO;
+        let mut points = Vec::with_capacity(betas.len());
+        for (i, b) in betas.iter().enumerate() {
+            check("betas", *b, *b > 0.0 && *b < 1.0, "0 < beta < 1")?;
+            // -ln(1 - b) = ln(1 + b/(1 - b))
+            sum = sum + ln_1p(Dd::from(*b) / (Dd::ONE - Dd::from(*b)));
+            points.push(((i + 1) as f64 / n, sum));
+        }
+        Schedule::of_points(points)
+    }
+
+    fn of_points(points: Vec<(f64, Dd)>) -> Result<Schedule> {
+        if points.is_empty() || points.len() > 100_000 {
+            return Err(Error::parameter("schedule", format!("{} points", points.len()), "1 to 100000 points"));
+        }
+        let horizon = points[points.len() - 1].0;
+        check("t", horizon, horizon > 0.0 && horizon <= 1e6, "0 < t <= 1e6 (the last time of a table)")?;
+        let mut before = (0.0, Dd::ZERO);
+        for p in &points {
+            check("t", p.0, p.0 - before.0 >= 9.0 * POINT * horizon, "times that rise from above 0, by 1e-5 of the last at least")?;
+            check("integral", p.1.to_f64(), p.1.hi <= 1e15 && p.1 >= before.1, "an integral that never falls, up to 1e15")?;
+            before = *p;
+        }
+        let mut tables = TABLES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = tables.iter().find(|t| ***t == points[..]).copied();
+        let points = known.unwrap_or_else(|| {
+            let kept: &'static [(f64, Dd)] = points.leak();
+            tables.push(kept);
+            kept
+        });
+        Ok(Schedule { kind: Kind::Table { points, factor: 1.0 }, horizon })
+    }
+
+    /// The points of a table: times, and the integral there.
+    pub fn points(&self) -> Option<Vec<(f64, f64)>> {
+        match self.kind {
+            Kind::Table { points, factor } => Some(points.iter().map(|(t, b)| (*t, (*b * Dd::from(factor)).to_f64())).collect()),
+            _ => None,
+        }
+    }
+
+    /// The integral at a time of a table.
+    fn at_point(&self, t: f64) -> Option<Dd> {
+        let Kind::Table { points, factor } = self.kind else { return None };
+        if t == 0.0 {
+            return Some(Dd::ZERO);
+        }
+        let next = points.partition_point(|p| p.0 < t);
+        let near = |p: &&(f64, Dd)| (p.0 - t).abs() <= POINT * self.horizon;
+        points[next.saturating_sub(1)..points.len().min(next + 1)].iter().find(near).map(|p| p.1 * Dd::from(factor))
+    }
+
     /// The same rate on [0, T]: for code whose clock ends at another time than 1. Constant and linear rates only, the others are
     /// defined by where their clock ends.
     ///
@@ -152,7 +230,10 @@ impl Schedule {
             Kind::Linear { b0, b1 } => {
                 check("b0 + b1 horizon", b0 + b1 * horizon, b0 + b1 * horizon >= 0.0, ">= 0 (the rate at the horizon)")?;
             }
-            _ if horizon != 1.0 => return Err(Error::parameter("horizon", horizon, format!("1 for the schedule {}", self.name()))),
+            Kind::Table { .. } if horizon == self.horizon => {}
+            _ if horizon != self.horizon => {
+                return Err(Error::parameter("horizon", horizon, format!("{} for the schedule {}", self.horizon, self.name())));
+            }
             _ => {}
         }
         Ok(Schedule { horizon, ..self })
@@ -175,10 +256,14 @@ impl Schedule {
     /// The same with each parameter that is not 0 multiplied by `factor`, one at a time; those that this makes invalid left out.
     #[cfg(feature = "cli")]
     pub(crate) fn perturbed(&self, factor: f64) -> Vec<Schedule> {
+        if let Kind::Table { points, factor: own } = self.kind {
+            return vec![Schedule { kind: Kind::Table { points, factor: own * factor }, ..*self }];
+        }
         let made = |p: &[f64]| match self.kind {
             Kind::Linear { .. } => Schedule::linear(p[0], p[1]),
             Kind::Cosine { .. } => Schedule::cosine(p[0], p[1]),
             Kind::Geometric { .. } => Schedule::geometric(p[0], p[1]),
+            Kind::Table { .. } => Ok(*self),
         };
         let params: Vec<f64> = self.params().iter().map(|(_, x)| *x).collect();
         let changed = |i: usize| (0..params.len()).map(|j| if i == j { params[j] * factor } else { params[j] }).collect::<Vec<_>>();
@@ -193,6 +278,7 @@ impl Schedule {
             Kind::Linear { .. } => "linear",
             Kind::Cosine { .. } => "cosine",
             Kind::Geometric { .. } => "geometric-sigma",
+            Kind::Table { .. } => "table",
         }
     }
 
@@ -202,6 +288,7 @@ impl Schedule {
             Kind::Linear { b0, b1 } => vec![("b0", b0), ("b1", b1)],
             Kind::Cosine { s0, t_max } => vec![("s0", s0), ("t_max", t_max)],
             Kind::Geometric { min, max, .. } => vec![("sigma_min", min), ("sigma_max", max)],
+            Kind::Table { .. } => vec![],
         }
     }
 
@@ -210,7 +297,7 @@ impl Schedule {
         (Dd::prod(t_max, t) + Dd::from(s0)) / Dd::new(1.0, s0) * HALF_PI
     }
 
-    /// The rate `b(t)`, within 2 ulp. Total: any `t` in [0, 1] gives a finite value >= 0.
+    /// The rate `b(t)`, within 2 ulp. Total: any `t` in [0, 1] gives a finite value >= 0, but for a table, which has none (NaN).
     pub fn rate(&self, t: f64) -> f64 {
         match self.kind {
             Kind::Linear { b0, b1 } => (Dd::prod(b1, t) + Dd::from(b0)).to_f64(),
@@ -219,6 +306,7 @@ impl Schedule {
                 (s / c * HALF_PI.scale(2.0) * Dd::from(t_max) / Dd::new(1.0, s0)).to_f64()
             }
             Kind::Geometric { min, growth, .. } => ((growth * Dd::from(t)).exp() * growth * Dd::prod(min, min)).to_f64(),
+            Kind::Table { .. } => f64::NAN,
         }
     }
 
@@ -272,6 +360,10 @@ impl Schedule {
                 ln_1p((mid * half).scale(2.0) / cos).scale(2.0)
             }
             Kind::Geometric { min, growth, .. } => (growth * Dd::from(s)).exp() * (growth * d).exp_m1() * Dd::prod(min, min),
+            Kind::Table { .. } => match (self.at_point(s), self.at_point(t)) {
+                (Some(from), Some(to)) => to - from,
+                _ => Dd::from(f64::NAN),
+            },
         }
     }
 
@@ -285,6 +377,13 @@ impl Schedule {
         }
         if !(s >= 0.0 && s <= t) {
             return Err(Error::time("s", s, format!("0 <= s <= t = {t}")));
+        }
+        if let (Kind::Table { points, .. }, Some((name, bad))) =
+            (self.kind, [("t", t), ("s", s)].into_iter().find(|(_, x)| self.at_point(*x).is_none()))
+        {
+            let i = points.partition_point(|p| p.0 < bad);
+            let (low, high) = (if i > 0 { points[i - 1].0 } else { 0.0 }, points[i.min(points.len() - 1)].0);
+            return Err(Error::time(name, bad, format!("a time of the table: nothing is known between {low} and {high}")));
         }
         if s == 0.0 {
             return Ok(Span { start: Dd::ZERO, tau: self.integral_from_zero(t) });

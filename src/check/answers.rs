@@ -3,9 +3,10 @@
 use crate::error::{Error, Result};
 use crate::files::json::parse_json_within;
 use crate::files::{Archive, Array, Limits, Precision, read_text};
-use crate::truth::config::{Config, number};
+use crate::truth::config::{Config, Layout, number};
 use crate::truth::predict::{self, NOT_YET, QUANTITIES};
-use crate::truth::reader::{SETTINGS, setting_key};
+use crate::truth::quantity::LawOf;
+use crate::truth::reader::{SETTINGS, setting_key, whole_array};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -177,6 +178,11 @@ fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored
     }
     let process = e.get("process").ok_or_else(|| wrong("process", "missing; allowed: an object with `kind` and parameters"))?;
     let config = Config::from_answers(process).map_err(|e| wrong("process", e.to_string()))?;
+    if matches!(known.law, LawOf::Objective | LawOf::ObjectiveAndGamma) && process.get("objective").is_none() && config.gamma.is_some() {
+        // with gamma one means HSM or not: there is nothing to guess by
+        let gamma = config.entry.gamma.unwrap_or("gamma");
+        return Err(wrong("process", format!("objective is missing beside {gamma}; allowed: dsm, hsm or transition")));
+    }
     let raised = e.get("raised").map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
     let mut in_map = match (&raised, e.get("inputs")) {
         (Some(_), None) => BTreeMap::new(),
@@ -218,7 +224,68 @@ fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored
     {
         return Err(wrong("inputs", format!("`{name}` is missing; {quantity} needs {}", known.inputs.join(", "))));
     }
-    Ok(Entry { id: id.to_string(), quantity: quantity.to_string(), config, inputs: in_map, answer })
+    let mut entry = Entry { id: id.to_string(), quantity: quantity.to_string(), config, inputs: in_map, answer };
+    if entry.config.layout != Layout::default() {
+        arrange(&mut entry)?;
+    }
+    Ok(entry)
+}
+
+/// Turns the arrays of an entry into our order of channels: x first, then v, each with its d coordinates.
+fn arrange(e: &mut Entry) -> Result<()> {
+    let Layout { reversed, channels_last } = e.config.layout;
+    let k = e.config.process()?.channels();
+    let n = e.inputs.get(predict::leading(&e.quantity)).and_then(|a| a.shape.first().copied()).unwrap_or(0);
+    let is_run = e.quantity.starts_with("sampler.run.");
+    // numbers to a row: of the noise of a run, to a row of a draw
+    let width = |name: &str, a: &Array| {
+        let rows = if is_run && name == "noise" { a.shape.iter().take(2).product() } else { n };
+        if rows > 0 && a.data.len().is_multiple_of(rows) { a.data.len() / rows } else { 0 }
+    };
+    let state = ["u", "u0", "noise", "noise_1", "noise_2", "probe"].into_iter().find_map(|name| Some(width(name, e.inputs.get(name)?)));
+    let all = |name: &str, w: usize| {
+        w > 0 && w.is_multiple_of(k) && (state == Some(w) || e.quantity.starts_with("kernel.") && matches!(name, "eps" | "score"))
+    };
+    let place = |i: usize, w: usize| {
+        let d = w / k;
+        let (channel, coordinate) = if channels_last { (i % k, i / k) } else { (i / d, i % d) };
+        (if reversed { k - 1 - channel } else { channel }) * d + coordinate
+    };
+    let turned = |a: &mut Array, w: usize, leads: usize| {
+        let old = a.data.clone();
+        old.iter().enumerate().for_each(|(i, x)| a.data[i / w * w + place(i % w, w)] = *x);
+        a.shape.truncate(leads);
+        a.shape.push(w);
+    };
+    let blocks: Vec<(String, usize)> =
+        e.inputs.iter().map(|(name, a)| (name.clone(), width(name, a))).filter(|(name, w)| !whole_array(name) && all(name, *w)).collect();
+    for (name, w) in &blocks {
+        if let Some(a) = e.inputs.get_mut(name) {
+            turned(a, *w, if is_run && name == "noise" { 2 } else { 1 });
+        }
+    }
+    let Answer::Given(outputs) = &mut e.answer else { return Ok(()) };
+    // blocks are as wide as the blocks that they are made from
+    let width_of_blocks = blocks.first().map(|(_, w)| *w);
+    let digit = |c: char| c.to_digit(10).filter(|i| (1..=k as u32).contains(i)).map(|i| k as u32 + 1 - i);
+    let given = std::mem::take(outputs);
+    for (name, mut a) in given {
+        let w = if n > 0 { a.data.len() / n } else { 0 };
+        let is_matrix = matches!(name.as_str(), "matrix" | "cov" | "factor" | "inverse");
+        let mut own = name.clone();
+        if is_matrix && reversed && w == k * k {
+            a.data.chunks_mut(w).for_each(<[f64]>::reverse);
+        } else if !is_matrix && width_of_blocks == Some(w) && a.shape.len() > 1 {
+            turned(&mut a, w, 1);
+        } else if let (true, Some(index)) = (reversed, name.strip_prefix('l')) {
+            // an entry of a factor by its number: theirs counts from the other end
+            if let Some(other) = index.chars().map(digit).collect::<Option<Vec<u32>>>().filter(|v| v.len() == 2) {
+                own = format!("l{}{}", other[0], other[1]);
+            }
+        }
+        outputs.insert(own, a);
+    }
+    Ok(())
 }
 
 /// Reads a manifest and its arrays. `answers` names the file with the answers to vectors, if not the usual one.

@@ -2,6 +2,9 @@
 
 use crate::dd::Dd;
 
+/// The channels' letters, in order.
+pub const CHANNELS: [&str; 4] = ["x", "v", "a", "j"];
+
 /// One value to be compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {

@@ -1,5 +1,7 @@
 //! What a file says of a process, its schedule and objective, as objects that compute.
 
+use super::cell::CHANNELS;
+use super::units::Velocity;
 use crate::error::{Error, Result};
 use crate::kernel::Objective;
 use crate::process::{AnyProcess, Entry, Params, Value, entry};
@@ -21,12 +23,40 @@ pub struct Config {
     pub gamma: Option<f64>,
     /// What the user's code says it adds to the variances.
     pub epsilon_added: f64,
-    /// Upper factor instead of lower.
+    /// Upper factor instead of lower, in the file's own order of channels.
     pub upper: bool,
+    /// Velocities stand for momenta: v = p / M.
+    pub velocity: bool,
+    /// VE's variance is counted from sigma_min: it is sigma(t)^2 itself.
+    pub from_sigma_min: bool,
+    /// How arrays hold the channels.
+    pub layout: Layout,
+}
+
+/// How arrays of states hold their channels. Ours: x first, then v, each with its d coordinates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The last channel first: v, then x.
+    pub reversed: bool,
+    /// Channels last: (n, d, K), x1 v1 x2 v2.
+    pub channels_last: bool,
 }
 
 /// Keys of a process object that are not parameters.
-const OTHER_KEYS: &[&str] = &["kind", "schedule", "objective", "epsilon_added", "decomposition", "horizon", "m_inv", "numerical_eps"];
+const OTHER_KEYS: &[&str] = &[
+    "kind",
+    "schedule",
+    "objective",
+    "epsilon_added",
+    "decomposition",
+    "horizon",
+    "m_inv",
+    "numerical_eps",
+    "v",
+    "variance_from",
+    "channels",
+    "layout",
+];
 
 /// Reads a number, or one of the strings that stand for what JSON cannot say.
 pub fn number(v: &Json) -> Option<f64> {
@@ -64,7 +94,11 @@ pub fn schedule(v: &Json) -> Result<Schedule> {
         "linear" => &["b0", "b1"],
         "cosine" => &["s0", "t_max"],
         "geometric-sigma" => &["sigma_min", "sigma_max"],
-        _ => return Err(Error::parameter("schedule.kind", format!("`{kind}`"), "constant, linear, cosine, geometric-sigma")),
+        "table" => &["t", "integral"],
+        "betas" => &["betas"],
+        _ => {
+            return Err(Error::parameter("schedule.kind", format!("`{kind}`"), "constant, linear, cosine, geometric-sigma, table, betas"));
+        }
     };
     if let Some(extra) = object.keys().find(|k| *k != "kind" && !names.contains(&k.as_str())) {
         return Err(Error::parameter(format!("schedule.{extra}"), "unknown", format!("kind, {}", names.join(", "))));
@@ -77,9 +111,23 @@ pub fn schedule(v: &Json) -> Result<Schedule> {
             Schedule::linear(min, max - min)
         }
         "linear" => Schedule::linear(field(v, "b0")?, field(v, "b1")?),
+        "table" => {
+            let (t, b) = (list(v, "t")?, list(v, "integral")?);
+            if t.len() != b.len() {
+                return Err(Error::parameter("schedule.integral", format!("{} numbers", b.len()), format!("{}, as in t", t.len())));
+            }
+            Schedule::table(&t.into_iter().zip(b).collect::<Vec<_>>())
+        }
+        "betas" => Schedule::betas(&list(v, "betas")?),
         "cosine" => Schedule::cosine(field(v, "s0")?, field(v, "t_max")?),
         _ => Schedule::geometric(field(v, "sigma_min")?, field(v, "sigma_max")?),
     }
+}
+
+/// The field `name` of `object` as a list of numbers.
+fn list(object: &Json, name: &'static str) -> Result<Vec<f64>> {
+    let numbers = object.get(name).and_then(Json::as_array).and_then(|l| l.iter().map(Json::as_f64).collect());
+    numbers.ok_or_else(|| Error::parameter(format!("schedule.{name}"), object.get(name).unwrap_or(&Json::Null), "a list of numbers"))
 }
 
 /// A list of rows of numbers.
@@ -155,8 +203,18 @@ impl Config {
             }
             other => return Err(Error::parameter("objective", format!("`{other}`"), "dsm, hsm or transition")),
         };
-        let config =
-            Config { entry, params: given, schedule: schedule(schedule_json)?, objective, gamma, epsilon_added: 0.0, upper: false };
+        let config = Config {
+            entry,
+            params: given,
+            schedule: schedule(schedule_json)?,
+            objective,
+            gamma,
+            epsilon_added: 0.0,
+            upper: false,
+            velocity: false,
+            from_sigma_min: false,
+            layout: Layout::default(),
+        };
         config.process()?;
         Ok(config)
     }
@@ -201,6 +259,37 @@ impl Config {
             "upper" => true,
             other => return Err(Error::parameter("decomposition", format!("`{other}`"), "lower or upper")),
         };
+        let channels = config.process()?.channels();
+        config.velocity = match text("v", "momentum")? {
+            "momentum" => false,
+            "velocity" if channels > 1 => true,
+            "velocity" => return Err(Error::parameter("v", "`velocity`", format!("momentum ({} has no velocity)", config.entry.name))),
+            other => return Err(Error::parameter("v", format!("`{other}`"), "momentum or velocity (momentum / mass)")),
+        };
+        config.from_sigma_min = match text("variance_from", "zero")? {
+            "zero" => false,
+            "sigma_min" if config.entry.name == "ve" && config.sigma_min().is_some() => true,
+            "sigma_min" => {
+                return Err(Error::parameter("variance_from", "`sigma_min`", "zero, but for ve with a geometric-sigma schedule"));
+            }
+            other => return Err(Error::parameter("variance_from", format!("`{other}`"), "zero or sigma_min")),
+        };
+        config.layout.channels_last = match text("layout", "channels-first")? {
+            "channels-first" => false,
+            "channels-last" => true,
+            other => {
+                return Err(Error::parameter("layout", format!("`{other}`"), "channels-first (n, K, d) or channels-last (n, d, K)"));
+            }
+        };
+        if let Some(order) = object.get("channels") {
+            let own: Vec<Json> = CHANNELS[..channels].iter().map(|c| Json::from(*c)).collect();
+            let back: Vec<Json> = own.iter().rev().cloned().collect();
+            config.layout.reversed = match order.as_array() {
+                Some(o) if *o == own => false,
+                Some(o) if *o == back => true,
+                _ => return Err(Error::parameter("channels", order, format!("{} or {}", Json::from(own), Json::from(back)))),
+            };
+        }
         Ok(config)
     }
 
@@ -220,17 +309,29 @@ impl Config {
             o.insert(name.into(), g.into());
         }
         let mut s = serde_json::Map::new();
+        if let Some(points) = self.schedule.points() {
+            let (t, b): (Vec<f64>, Vec<f64>) = points.into_iter().unzip();
+            s.extend([("t".to_string(), Json::from(t)), ("integral".to_string(), Json::from(b))]);
+        }
         s.insert("kind".into(), if self.schedule.name() == "constant" { "linear".into() } else { self.schedule.name().into() });
         for (k, v) in self.schedule.params() {
             s.insert(k.into(), v.into());
         }
         o.insert("schedule".into(), Json::Object(s));
-        if self.schedule.horizon() != 1.0 {
+        if self.schedule.horizon() != 1.0 && self.schedule.points().is_none() {
             o.insert("horizon".into(), self.schedule.horizon().into());
         }
         o.insert("objective".into(), self.objective.name().into());
-        if self.upper {
-            o.insert("decomposition".into(), "upper".into());
+        let words = [
+            (self.upper, "decomposition", Json::from("upper")),
+            (self.velocity, "v", "velocity".into()),
+            (self.from_sigma_min, "variance_from", "sigma_min".into()),
+            (self.layout.channels_last, "layout", "channels-last".into()),
+        ];
+        words.into_iter().filter(|(is, ..)| *is).for_each(|(_, name, word)| drop(o.insert(name.into(), word)));
+        if self.layout.reversed {
+            let k = self.process().map_or(0, |p| p.channels());
+            o.insert("channels".into(), CHANNELS[..k].iter().rev().copied().collect::<Vec<_>>().into());
         }
         Json::Object(o)
     }
@@ -240,7 +341,13 @@ impl Config {
     /// # Errors
     /// A parameter missing, unknown or out of range.
     pub fn process(&self) -> Result<Box<dyn AnyProcess>> {
-        self.entry.build(&self.params)
+        let process = self.entry.build(&self.params)?;
+        Ok(if self.velocity { Box::new(Velocity(process)) } else { process })
+    }
+
+    /// sigma_min of a geometric schedule.
+    pub fn sigma_min(&self) -> Option<f64> {
+        self.schedule.params().iter().find(|(name, _)| *name == "sigma_min").map(|p| p.1)
     }
 
     /// The same with one number changed by a factor, for every number that it is made of (parameters, gamma, rate); for a

@@ -342,7 +342,7 @@ fn ell(at: &At<'_>, output: &str) -> Found {
             return Ok(limit);
         }
         let (f, _) = at.row.factors()?;
-        let mut ell = if reading.upper { 1.0 / f[1][0] } else { 1.0 / f[0][last] };
+        let mut ell = if reading.upper != at.model.reversed_channels { 1.0 / f[1][0] } else { 1.0 / f[0][last] };
         if reading.ell_marginal {
             ell = 1.0 / at.row.law.cov[last].sqrt().to_f64();
         }

@@ -13,11 +13,14 @@
 //! | [`quantity`] | what a quantity's row says |
 //! | `schedule`, `process`, `prior`, `kernel` | the families of one time |
 //! | `score`, `loss`, `likelihood` | the families of scores |
-//! | [`reverse`], `sampler` | the reverse SDE, and samplers of it |
+//! | [`reverse`], `sampler`, `discrete` | the reverse SDE, samplers of it, and the discrete chains' steps |
+//! | `simulate`, `grid` | forward steps, time grids |
 //! | [`predict`] | every quantity, and the truth for any of them |
 
 mod cell;
 pub mod config;
+mod discrete;
+mod grid;
 pub(crate) mod kernel;
 mod likelihood;
 mod linear;
@@ -33,3 +36,5 @@ pub mod reverse;
 mod sampler;
 mod schedule;
 mod score;
+mod simulate;
+mod units;

@@ -29,6 +29,8 @@ pub struct Model {
     pub(super) hsm: bool,
     /// The process was replaced by matrices that do not tell its prior.
     pub(super) without_prior: bool,
+    /// The file has the last channel first.
+    pub(super) reversed_channels: bool,
     rows: RefCell<HashMap<(u64, u64, u64), Rc<Row>>>,
     reversed: OnceCell<Box<Model>>,
     /// What other models of the same process have computed.
@@ -138,7 +140,13 @@ impl Model {
             process: c.process()?,
             schedule: c.schedule,
             gamma: c.objective.gamma(),
-            reading: Reading { upper: c.upper, ..Reading::RIGHT },
+            reading: Reading {
+                // with the channels in the other order, their lower factor is our upper one
+                upper: c.upper != c.layout.reversed,
+                start_variance: c.sigma_min().filter(|_| c.from_sigma_min).map_or(0.0, |s| s * s),
+                ..Reading::RIGHT
+            },
+            reversed_channels: c.layout.reversed,
             declared_gamma: c.gamma,
             hsm: c.objective.name() == "hsm",
             without_prior: false,
@@ -319,6 +327,7 @@ impl Model {
             laws: self.laws.reversed.get_or_init(Rc::default).clone(),
             given: HashMap::new(),
             without_prior: false,
+            reversed_channels: false,
             // the clock of a step is that of its ends
             // and no initial state stands behind it
             reading: Reading { one_minus_t: false, upper: false, initial_epsilon: 0.0, start_variance: 0.0, cov_rate: 1.0, ..self.reading },
@@ -394,16 +403,25 @@ impl Model {
         self.row_on(Span { tau, ..self.span(s, t)? }, s, t, self.gamma)
     }
 
+    /// The law of a step from s on to t: no initial variance, also where the step is one from 0.
+    pub(super) fn transition(&self, s: f64, t: f64) -> Result<Rc<Row>> {
+        // a gamma that no file has tells it apart from the law of the data at rest
+        self.row_on(self.span(s, t)?, s, t, -0.0)
+    }
+
     fn row_on(&self, on: Span, s: f64, t: f64, gamma: f64) -> Result<Rc<Row>> {
         let key = (s.to_bits(), t.to_bits(), gamma.to_bits());
         if let Some(row) = self.rows.borrow().get(&key) {
             return Ok(row.clone());
         }
         let k = self.channels();
-        let epsilon = self.reading.epsilon + if s == 0.0 { self.reading.start_variance } else { 0.0 };
+        let from_data = s == 0.0 && gamma.is_sign_positive();
+        let epsilon = self.reading.epsilon + if from_data { self.reading.start_variance } else { 0.0 };
+        let gamma = gamma.abs();
         let mut law = self.law(on, gamma, epsilon);
         self.change_covariance(on, gamma, epsilon, &mut law)?;
-        if let Some(given) = self.given.get(&(s.to_bits(), t.to_bits())) {
+        // the law from 0 is given with its initial variance: not that of a step from 0
+        if let Some(given) = self.given.get(&(s.to_bits(), t.to_bits())).filter(|_| s > 0.0 || from_data) {
             if let Some(mean) = &given.mean {
                 law.mean.clone_from(mean);
             }

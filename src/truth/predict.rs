@@ -2,7 +2,7 @@
 
 use super::quantity::{At, Quantity, Truth};
 use super::reader::Reader;
-use super::{kernel, likelihood, loss, prior, process, sampler, schedule, score};
+use super::{discrete, grid, kernel, likelihood, loss, prior, process, sampler, schedule, score, simulate};
 use crate::error::{Error, Result};
 
 pub use super::cell::Cell;
@@ -12,8 +12,19 @@ pub use super::reader::{CHANNELS, Inputs};
 pub(crate) use super::reader::{digits, pair};
 
 /// The families, in the order of reports.
-const FAMILIES: &[&[Quantity]] =
-    &[schedule::ROWS, process::ROWS, prior::ROWS, kernel::ROWS, score::ROWS, loss::ROWS, sampler::ROWS, likelihood::ROWS];
+const FAMILIES: &[&[Quantity]] = &[
+    schedule::ROWS,
+    grid::ROWS,
+    process::ROWS,
+    prior::ROWS,
+    kernel::ROWS,
+    simulate::ROWS,
+    score::ROWS,
+    loss::ROWS,
+    sampler::ROWS,
+    discrete::ROWS,
+    likelihood::ROWS,
+];
 
 const COUNT: usize = {
     let (mut n, mut i) = (0, 0);

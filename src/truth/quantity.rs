@@ -78,6 +78,8 @@ pub(super) const ANY: Processes = Processes { words: "any process", fit: |_| tru
 pub enum LawOf {
     /// None, or one that no objective and no gamma changes.
     None,
+    /// None, and no process either.
+    Nothing,
     /// That of the objective, DSM or HSM.
     Objective,
     /// That of the objective, and of gamma under DSM, too.
@@ -108,6 +110,8 @@ pub enum Times {
     Steps,
     /// The times at which these steps begin.
     StartsOfSteps,
+    /// Steps so short that the rate times their length is below 1.
+    ShortSteps,
     /// Steps from t to 0.
     ToZero,
     /// None.
@@ -157,5 +161,19 @@ pub(super) struct At<'a> {
 }
 
 /// The suites of vectors, in the order in which they are written. `transition` is the kernel over `[s, t]`, s > 0.
-pub const SUITES: &[&str] =
-    &["schedule", "process", "kernel", "transition", "perturb", "density", "conversion", "score", "loss", "step", "run", "likelihood"];
+pub const SUITES: &[&str] = &[
+    "schedule",
+    "grid",
+    "process",
+    "kernel",
+    "transition",
+    "perturb",
+    "density",
+    "simulate",
+    "conversion",
+    "score",
+    "loss",
+    "step",
+    "run",
+    "likelihood",
+];

@@ -6,8 +6,7 @@ use crate::error::{Error, Result};
 use crate::files::Array;
 use std::collections::BTreeMap;
 
-/// The channels' letters, in order.
-pub const CHANNELS: [&str; 4] = ["x", "v", "a", "j"];
+pub use super::cell::CHANNELS;
 
 /// A setting of an entry: not an array, but a number or a word beside the inputs.
 pub struct Setting {
@@ -28,6 +27,8 @@ pub enum InVectors {
     Always(f64),
     /// The words by turns.
     ByTurns,
+    /// These numbers by turns.
+    Turns(&'static [f64]),
 }
 
 const fn row(name: &'static str, words: &'static [&'static str], written: InVectors) -> Setting {
@@ -47,6 +48,14 @@ pub const SETTINGS: &[Setting] = &[
     row("striding", &["linear", "quadratic"], InVectors::ByTurns),
     row("denoise", &["false", "true"], InVectors::Always(0.0)),
     row("probability_flow", &["false", "true"], InVectors::ByTurns),
+    row("variance", &["small", "large"], InVectors::ByTurns),
+    row("eta", &[], InVectors::Turns(&[0.5, 0.0, 1.0])),
+    row("power", &[], InVectors::Always(3.0)),
+    row("rho", &[], InVectors::Always(7.0)),
+    row("sigma_min", &[], InVectors::Always(0.001953125)),
+    row("sigma_max", &[], InVectors::Always(80.0)),
+    row("dim", &[], InVectors::Always(3072.0)),
+    row("levels", &[], InVectors::Always(256.0)),
     row("weighting", &["likelihood", "reweightedv1", "reweightedv2"], InVectors::ByTurns),
 ];
 

@@ -1,6 +1,7 @@
 //! The parametrisations of a score: s_v = -ell eps_v; s_v = -v/S_vv - ell net; x_0 from the score of the noised channel.
 
 use super::cell::{Cell, exact, plus, times};
+use super::likelihood::{Component, MIXTURE, Mixture, shares};
 use super::model::{Model, Row};
 use super::quantity::{Draw, Draws, Found, LawOf, Outputs, Processes, Quantity, Times, Truth};
 use super::reader::{Reader, plain, row_of};
@@ -86,6 +87,18 @@ pub(super) const ROWS: &[Quantity] = &[
         // once the mean is gone, nothing but overflow is left to check
         draws: Draws { times: Times::StartsOfSteps, mean_above: 1e-100, arrays: &[("u", Draw::Channels), ("score", Draw::Noised)] },
         truth: Truth::All(x0_from_eps),
+        ..BASE
+    },
+    Quantity {
+        name: "score.mixture",
+        about: "score of a mixture of normals at t: the gradient of its log-density, every channel",
+        inputs: &["t", "u", "weights", "means", "stds"],
+        shape: "(n, K d)",
+        catches: "a component's share without its determinant; components pushed with the mean but not the variance; the sign",
+        made_from: &["likelihood.mixture"],
+        processes: Processes { words: "a process of one or two channels", fit: |m| m.channels() <= 2 },
+        draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: MIXTURE },
+        truth: Truth::All(mixture),
         ..BASE
     },
 ];
@@ -222,4 +235,28 @@ fn x0_from_eps(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         };
         Ok((0..d).map(value).collect())
     })
+}
+
+/// `sum of share g` over the components, g each one's gradient.
+fn mixture(model: &Model, read: &Reader<'_>, output: &str) -> Found {
+    if output != "score" {
+        return Ok(None);
+    }
+    let k = model.channels();
+    let (u, d) = read.block("u", k)?;
+    let mixture = Mixture::new(read, d)?;
+    let mut cells = Vec::with_capacity(u.len());
+    for (r, t) in read.times("t")?.into_iter().enumerate() {
+        model.check_time(t)?;
+        let list = mixture.components(model, &*model.row(0.0, t)?, &u[r * k * d..(r + 1) * k * d])?;
+        let (_, share, _) = shares(&list);
+        for n in 0..k * d {
+            let truth = list.iter().zip(&share).fold(Dd::ZERO, |s, (c, w)| s + *w * c.gradient[n].0);
+            // a share moves with the terms of its logarithm, and then the sum by how far that gradient is from it
+            let moves = |c: &Component| c.gradient[n].1 + (c.gradient[n].0 - truth).hi.abs() * c.size;
+            let scale = list.iter().zip(&share).map(|(c, w)| w.hi * moves(c)).sum();
+            cells.push(Cell { truth, scale, cancellation: 0.0, t });
+        }
+    }
+    Ok(Some((cells, k * d)))
 }

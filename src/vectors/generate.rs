@@ -189,6 +189,10 @@ fn wanted(q: &Quantity, config: &Config, model: &Model) -> bool {
 /// Steps: long and short, late and early, the last one down to 0.
 const STEPS: &[(f64, f64)] = &[(1.0, 0.9), (1.0, 0.999), (0.6, 0.5), (0.3, 0.2), (0.1, 0.09), (1e-2, 1e-3), (1e-3, 1e-5), (1e-5, 0.0)];
 
+/// Steps of a discrete chain: the rate, 20 at most, times their length is below 1.
+const SHORT_STEPS: &[(f64, f64)] =
+    &[(1.0, 0.96875), (0.6, 0.5625), (0.3, 0.28), (0.1, 0.09), (1e-2, 1e-3), (1e-3, 1e-5), (1e-4, 1e-5), (1e-5, 0.0)];
+
 /// The inputs of steps, scores, losses and likelihoods. Settings are among them, under [`setting_key`]; those with a few words go
 /// through them from one configuration (the `i`th) to the next.
 fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usize, &str)) -> Result<BTreeMap<String, Array>> {
@@ -198,6 +202,9 @@ fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usiz
     let mut put = |name: &str, shape: Vec<usize>, data: Vec<f64>| Array::new(shape, data).map(|a| map.insert(name.to_string(), a));
     let mut normals = |n: usize| (0..n).map(|_| draw(&mut rng)).collect::<Vec<f64>>();
     let (mut t, mut s): (Vec<f64>, Vec<f64>) = STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
+    if q.draws.times == Times::ShortSteps {
+        (t, s) = SHORT_STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
+    }
     if q.draws.times == Times::ToZero {
         t = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0].map(single).to_vec();
         s = vec![0.0; t.len()];
@@ -206,7 +213,7 @@ fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usiz
         t = with_mean(t, model, q.draws.mean_above)?;
     }
     let n = t.len();
-    if matches!(q.draws.times, Times::Steps | Times::ToZero) {
+    if matches!(q.draws.times, Times::Steps | Times::ShortSteps | Times::ToZero) {
         put("s", vec![n], s)?;
     }
     if q.draws.times != Times::None {
@@ -227,6 +234,7 @@ fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usiz
         let value = match setting.written {
             InVectors::No => continue,
             InVectors::Always(x) => x,
+            InVectors::Turns(list) => list[i % list.len()],
             InVectors::ByTurns => (i % setting.words.len()) as f64,
         };
         put(&setting_key(setting.name), vec![1], vec![value])?;
@@ -341,8 +349,11 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                 if !wanted(q, &config, &model) {
                     continue;
                 }
-                if q.law == LawOf::None || *suite == "transition" {
-                    let key = format!("{suite} {quantity} {} {:?} {:?}", config.entry.name, config.params, config.schedule);
+                if matches!(q.law, LawOf::None | LawOf::Nothing) || *suite == "transition" {
+                    let key = match q.law {
+                        LawOf::Nothing => quantity.to_string(),
+                        _ => format!("{suite} {quantity} {} {:?} {:?}", config.entry.name, config.params, config.schedule),
+                    };
                     if !written_once.insert(key) {
                         continue;
                     }
@@ -357,7 +368,10 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                 let mut flags: Vec<&str> = flags.clone();
                 flags.push(if *suite == "transition" { "CloseTimes" } else { "SmallTime" });
                 if !quantity.starts_with("kernel.") && *suite != "transition" {
-                    flags.retain(|f| *f != "SmallTime" && (q.law != LawOf::None || !matches!(*f, "GammaZero" | "GammaAboveTwo")));
+                    flags.retain(|f| {
+                        *f != "SmallTime"
+                            && (!matches!(q.law, LawOf::None | LawOf::Nothing) || !matches!(*f, "GammaZero" | "GammaAboveTwo"))
+                    });
                 }
                 let mut outs = serde_json::Map::new();
                 for output in q.outputs.names(model.channels()) {

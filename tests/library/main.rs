@@ -29,6 +29,8 @@ mod cases;
 #[cfg(feature = "cli")]
 mod diagnosis;
 #[cfg(feature = "cli")]
+mod expressed;
+#[cfg(feature = "cli")]
 mod files;
 #[cfg(feature = "cli")]
 mod images;

@@ -217,6 +217,11 @@ fn closed_forms_pass_the_vectors() {
         seen.insert(e.quantity.clone());
         kinds.insert(e.config.entry.name.to_string());
         let Answer::Given(outputs) = &mut e.answer else { panic!("{} has no answer", e.id) };
+        // the crate has no code for these; tests/library/expressed.rs has their formulas
+        let judged_only = ["ddpm", "ddim", "ancestral", "reverse-diffusion", "hutchinson", "flow", "bits", "dequantise", "score.mixture"];
+        if ["grid.", "simulate."].iter().any(|p| e.quantity.starts_with(p)) || judged_only.iter().any(|w| e.quantity.ends_with(w)) {
+            continue;
+        }
         if ["sampler.", "score.", "loss.", "likelihood."].iter().any(|p| e.quantity.starts_with(p)) {
             for (name, array) in outputs.iter_mut() {
                 let data = ours(&e.quantity, name, &e.config, &e.inputs);
@@ -312,6 +317,8 @@ fn schemas_agree_with_the_code() {
             for (key, p) in s["properties"].as_object().unwrap() {
                 let value = if key == "kind" {
                     p["const"].clone()
+                } else if p["$ref"] == "#/$defs/list" {
+                    serde_json::json!([0.5, 0.75])
                 } else {
                     // values that are in range for every schedule: sigma_min < sigma_max, s0 and t_max below 1
                     serde_json::json!(match key.as_str() {

@@ -1,0 +1,425 @@
+//! Steps, grids and likelihoods that `cld check` judges and the crate itself does not have, and the conventions that a manifest can
+//! declare: each against its formula as papers print it, written out here in plain f64.
+
+use cld_sgm::check::answers::read_answers;
+use cld_sgm::check::compare::judge;
+use cld_sgm::files::{Array, Limits};
+use cld_sgm::truth::config::Config;
+use cld_sgm::truth::predict::{Inputs, Model, made_from, predict};
+use serde_json::{Value, json};
+
+/// The values of one output, for inputs given as lists (n numbers, or n rows) and numbers (settings).
+fn truth(process: &Value, quantity: &str, inputs: &Value, output: &str) -> Vec<f64> {
+    let config = Config::from_answers(process).unwrap();
+    let arrays: Vec<(String, Array)> = inputs.as_object().unwrap().iter().map(|(name, v)| (name.clone(), array(v))).collect();
+    let given: Inputs<'_> = arrays.iter().map(|(name, a)| (name.clone(), a)).collect();
+    let (cells, _) = predict(quantity, &Model::new(&config).unwrap(), &given, output).unwrap_or_else(|e| panic!("{quantity}: {e}"));
+    cells.iter().map(|c| c.truth.to_f64()).collect()
+}
+
+fn array(v: &Value) -> Array {
+    let number = |v: &Value| v.as_f64().unwrap();
+    match v {
+        Value::Array(rows) if rows[0].is_array() => {
+            let data: Vec<f64> = rows.iter().flat_map(|r| r.as_array().unwrap().iter().map(number)).collect();
+            Array::new(vec![rows.len(), data.len() / rows.len()], data).unwrap()
+        }
+        Value::Array(list) => Array::new(vec![list.len()], list.iter().map(number).collect()).unwrap(),
+        one => Array::new(vec![1], vec![number(one)]).unwrap(),
+    }
+}
+
+/// Some operations in f64, of numbers that are not badly conditioned here.
+#[track_caller]
+fn near(got: &[f64], want: &[f64]) {
+    assert_eq!(got.len(), want.len());
+    for (g, w) in got.iter().zip(want) {
+        assert!((g - w).abs() <= 1e-12 * w.abs(), "{g} is not {w}");
+    }
+}
+
+fn vp() -> Value {
+    json!({"kind": "vp", "schedule": {"kind": "linear", "b0": 0.1, "b1": 19.9}})
+}
+
+fn ve(from: &str) -> Value {
+    json!({"kind": "ve", "variance_from": from, "schedule": {"kind": "geometric-sigma", "sigma_min": 0.01, "sigma_max": 50.0}})
+}
+
+fn cld(mass: f64) -> Value {
+    json!({"kind": "cld", "mass": mass, "gamma": 0.04, "objective": "dsm", "schedule": {"kind": "linear", "b0": 0.1, "b1": 19.9}})
+}
+
+fn integral(t: f64) -> f64 {
+    0.1 * t + 9.95 * t * t
+}
+
+const X: [f64; 2] = [0.75, -1.25];
+const SCORE: [f64; 2] = [-0.5, 2.0];
+const Z: [f64; 2] = [0.25, 1.5];
+
+fn coordinates(f: impl Fn(f64, f64, f64) -> f64) -> Vec<f64> {
+    (0..2).map(|c| f(X[c], SCORE[c], Z[c])).collect()
+}
+
+/// Catches alpha for alpha_bar, beta for the posterior's variance, and sigma^2 not subtracted in DDIM. Ho et al. 2020, eq. 11 with eq. 7;
+/// Song et al. 2021 (DDIM), eq. 12 and 16.
+#[test]
+fn ddpm_and_ddim_are_those_of_the_papers() {
+    let (t, s) = (0.5, 0.4375);
+    let (bar_t, bar_s) = ((-integral(t)).exp(), (-integral(s)).exp());
+    let (alpha, beta) = (bar_t / bar_s, 1.0 - bar_t / bar_s);
+    let eps: Vec<f64> = SCORE.iter().map(|s| -(1.0 - bar_t).sqrt() * s).collect();
+    let by_eps = json!({"t": [t], "s": [s], "u": [X], "eps": [eps], "noise": [Z], "option.variance": 0, "option.eta": 0.5});
+    let mut given = json!({"t": [t], "s": [s], "u": [X], "score": [SCORE], "noise": [Z], "option.eta": 0.5});
+    let small = (beta * (1.0 - bar_s) / (1.0 - bar_t)).sqrt();
+    for (word, deviation) in [(0, small), (1, beta.sqrt())] {
+        given["option.variance"] = word.into();
+        let mean = |x: f64, s: f64| (x - beta / (1.0 - bar_t).sqrt() * (-(1.0 - bar_t).sqrt() * s)) / alpha.sqrt();
+        near(&truth(&vp(), "sampler.step.ddpm", &given, "u_mean"), &coordinates(|x, s, _| mean(x, s)));
+        near(&truth(&vp(), "sampler.step.ddpm", &given, "u_next"), &coordinates(|x, s, z| mean(x, s) + deviation * z));
+    }
+    near(&truth(&vp(), "sampler.step.ddpm", &by_eps, "u_next"), &coordinates(|x, s, z| (x + beta * s) / alpha.sqrt() + small * z));
+    let sigma = 0.5 * ((1.0 - bar_s) / (1.0 - bar_t)).sqrt() * (1.0 - bar_t / bar_s).sqrt();
+    let eps = |s: f64| -(1.0 - bar_t).sqrt() * s;
+    let x0 = |x: f64, s: f64| (x - (1.0 - bar_t).sqrt() * eps(s)) / bar_t.sqrt();
+    near(&truth(&vp(), "sampler.step.ddim", &given, "x0"), &coordinates(|x, s, _| x0(x, s)));
+    let next = |x: f64, s: f64, z: f64| bar_s.sqrt() * x0(x, s) + (1.0 - bar_s - sigma * sigma).sqrt() * eps(s) + sigma * z;
+    near(&truth(&vp(), "sampler.step.ddim", &given, "u_next"), &coordinates(next));
+    // eta = 1 is DDPM's posterior
+    (given["option.eta"], given["option.variance"]) = (1.into(), 0.into());
+    near(&truth(&vp(), "sampler.step.ddim", &given, "u_next"), &truth(&vp(), "sampler.step.ddpm", &given, "u_next"));
+}
+
+/// Catches betas off by one index, an integral interpolated between the points of a table, and a rate made up for it.
+#[test]
+fn discrete_betas_are_a_schedule() {
+    let betas: Vec<f64> = (0..8).map(|i| 0.01 + 0.02 * f64::from(i)).collect();
+    let process = json!({"kind": "vp", "schedule": {"kind": "betas", "betas": betas}});
+    let bar = |i: usize| betas[..i].iter().map(|b| 1.0 - b).product::<f64>();
+    let t = json!({"t": [0.125, 0.5, 1.0]});
+    near(&truth(&process, "kernel.mean", &t, "xx"), &[bar(1).sqrt(), bar(4).sqrt(), bar(8).sqrt()]);
+    near(&truth(&process, "kernel.cov", &t, "xx"), &[1.0 - bar(1), 1.0 - bar(4), 1.0 - bar(8)]);
+    // the step of beta_4, from 4/8 to 3/8
+    let given = json!({"t": [0.5], "s": [0.375], "u": [X], "score": [SCORE], "noise": [Z], "option.variance": 1});
+    let step = |x: f64, s: f64, z: f64| (x + betas[3] * s) / (1.0 - betas[3]).sqrt() + betas[3].sqrt() * z;
+    near(&truth(&process, "sampler.step.ddpm", &given, "u_next"), &coordinates(step));
+    let points: Vec<f64> = (1..9).map(|i| -bar(i).ln()).collect();
+    let times: Vec<f64> = (1..9).map(|i| f64::from(i) / 8.0).collect();
+    let table = json!({"kind": "vp", "schedule": {"kind": "table", "t": times, "integral": points}});
+    near(&truth(&table, "kernel.cov", &t, "xx"), &truth(&process, "kernel.cov", &t, "xx"));
+    let config = Config::from_answers(&table).unwrap();
+    assert_eq!(Config::from_answers(&config.to_answers()).unwrap().schedule, config.schedule);
+    let model = Model::new(&config).unwrap();
+    let between = array(&json!([0.3]));
+    let e = predict("kernel.cov", &model, &[("t".to_string(), &between)].into(), "xx").unwrap_err().to_string();
+    assert!(e.contains("0.3") && e.contains("between 0.25 and 0.375"), "{e}");
+    let at = array(&json!([0.5]));
+    let (rate, _) = predict("schedule.rate", &model, &[("t".to_string(), &at)].into(), "rate").unwrap();
+    assert!(rate[0].truth.to_f64().is_nan());
+    for (schedule, word) in [
+        (json!({"kind": "table", "t": [0.5, 0.25], "integral": [1.0, 2.0]}), "times that rise"),
+        (json!({"kind": "table", "t": [0.5, 1.0], "integral": [2.0, 1.0]}), "never falls"),
+        (json!({"kind": "table", "t": [0.5], "integral": [2.0, 1.0]}), "1, as in t"),
+        (json!({"kind": "betas", "betas": [0.5, 1.0]}), "0 < beta < 1"),
+        (json!({"kind": "betas", "betas": []}), "1 to 100000"),
+        (json!({"kind": "betas", "betas": "linear"}), "a list of numbers"),
+    ] {
+        let e = Config::from_answers(&json!({"kind": "vp", "schedule": schedule})).err().unwrap().to_string();
+        assert!(e.contains(word), "{e}");
+    }
+}
+
+/// Catches beta without its 1/N, 1/sqrt(1 - beta) for 2 - sqrt(1 - beta), SMLD's noise without sigma_s/sigma_t, and a sigma that
+/// begins at 0. Song et al. 2021, app. E and F; in N steps beta_i = b(t_i)/N.
+#[test]
+fn discrete_steps_are_those_of_the_score_sde() {
+    let (t, n) = (0.5, 256.0);
+    let s = t - 1.0 / n;
+    let given = json!({"t": [t], "s": [s], "u": [X], "score": [SCORE], "noise": [Z]});
+    let beta = (0.1 + 19.9 * t) / n;
+    let mean = |x: f64, s: f64| (x + beta * s) / (1.0 - beta).sqrt();
+    near(&truth(&vp(), "sampler.step.ancestral", &given, "u_mean"), &coordinates(|x, s, _| mean(x, s)));
+    near(&truth(&vp(), "sampler.step.ancestral", &given, "u_next"), &coordinates(|x, s, z| mean(x, s) + beta.sqrt() * z));
+    // x - f + g^2 s with f = sqrt(1 - beta) x - x
+    let mean = |x: f64, s: f64| x - ((1.0 - beta).sqrt() * x - x) + beta * s;
+    near(&truth(&vp(), "sampler.step.reverse-diffusion", &given, "u_mean"), &coordinates(|x, s, _| mean(x, s)));
+    near(&truth(&vp(), "sampler.step.reverse-diffusion", &given, "u_next"), &coordinates(|x, s, z| mean(x, s) + beta.sqrt() * z));
+    let sigma = |t: f64| 0.01 * 5000f64.powf(t);
+    let more = sigma(t).powi(2) - sigma(s).powi(2);
+    for from in ["zero", "sigma_min"] {
+        let noise = (sigma(s).powi(2) * more / sigma(t).powi(2)).sqrt();
+        near(&truth(&ve(from), "sampler.step.ancestral", &given, "u_next"), &coordinates(|x, s, z| x + more * s + noise * z));
+        near(&truth(&ve(from), "sampler.step.reverse-diffusion", &given, "u_next"), &coordinates(|x, s, z| x + more * s + more.sqrt() * z));
+    }
+}
+
+/// P(3, y), for y not small.
+fn p3(y: f64) -> f64 {
+    1.0 - (-y).exp() * (1.0 + y + 0.5 * y * y)
+}
+
+/// Catches the rate at the step's end, x moved with the new v, and the transition from 0 for that from s. Critical damping: Phi and Q
+/// over tau as printed.
+#[test]
+fn forward_steps_are_those_of_the_sde() {
+    let (s, t, mass) = (0.25, 0.75, 0.25f64);
+    let given = json!({"s": [s], "t": [t], "u": [[0.5, -2.0, 1.0, 0.25]], "noise": [[1.0, -0.5, 2.0, 0.75]]});
+    let b = (0.1 + 19.9 * s) * (t - s);
+    let friction = 2.0 * mass.sqrt();
+    let (x, v, z) = ([0.5, -2.0], [1.0, 0.25], [2.0, 0.75]);
+    let em: Vec<f64> = (0..2)
+        .map(|c| x[c] + b * v[c] / mass)
+        .chain((0..2).map(|c| v[c] - b * (x[c] + friction / mass * v[c]) + (2.0 * friction * b).sqrt() * z[c]))
+        .collect();
+    near(&truth(&cld(mass), "simulate.step.em", &given, "u_next"), &em);
+    let tau = integral(t) - integral(s);
+    let y = 4.0 * tau / friction;
+    let e = (-0.5 * y).exp();
+    let (xx, xv, vv) = (p3(y), 0.25 * friction * y * y * (-y).exp(), mass * (p3(y) + 2.0 * y * (-y).exp()));
+    let (lxx, lvx) = (xx.sqrt(), xv / xx.sqrt());
+    let lvv = (vv - lvx * lvx).sqrt();
+    let exact: Vec<f64> = (0..2)
+        .map(|c| e * ((1.0 + 0.5 * y) * x[c] + tau / mass * v[c]) + lxx * [1.0, -0.5][c])
+        .chain((0..2).map(|c| e * (-tau * x[c] + (1.0 - 0.5 * y) * v[c]) + lvx * [1.0, -0.5][c] + lvv * z[c]))
+        .collect();
+    near(&truth(&cld(mass), "simulate.step.exact", &given, "u_next"), &exact);
+    // the initial velocity's variance is no part of a step, even of one from 0
+    let mut hsm = cld(mass);
+    hsm["objective"] = "hsm".into();
+    let from_0 = json!({"s": [0.0], "t": [t], "u": [[0.5, -2.0, 1.0, 0.25]], "noise": [[1.0, -0.5, 2.0, 0.75]]});
+    near(&truth(&hsm, "simulate.step.exact", &from_0, "u_next"), &truth(&cld(mass), "simulate.step.exact", &from_0, "u_next"));
+}
+
+/// Catches a grid that ends at the wrong time, r^p for the power of the roots, N for N - 1, and equal steps of something else than the
+/// log-SNR.
+#[test]
+fn grids_are_those_of_their_formulas() {
+    let eps = 0.0009765625f64;
+    let given = json!({"index": [0, 1, 2, 3, 4], "option.n_steps": 4, "option.eps": eps, "option.power": 3});
+    let r = [1.0, 0.75, 0.5, 0.25, 0.0];
+    let of = |f: &dyn Fn(f64) -> f64| r.iter().map(|r| f(*r)).collect::<Vec<f64>>();
+    near(&truth(&vp(), "grid.linear", &given, "t"), &of(&|r| eps + (1.0 - eps) * r));
+    near(&truth(&vp(), "grid.quadratic", &given, "t"), &of(&|r| eps + (1.0 - eps) * r * r));
+    let low = eps.cbrt();
+    near(&truth(&vp(), "grid.power", &given, "t"), &of(&|r| (low + (1.0 - low) * r).powi(3)));
+    let times = truth(&vp(), "grid.logsnr", &given, "t");
+    assert_eq!((times[0], times[4]), (1.0, eps));
+    let ratio: Vec<f64> = times.iter().map(|t| -integral(*t).exp_m1().ln()).collect();
+    let step = (ratio[4] - ratio[0]) / 4.0;
+    near(&ratio.windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>(), &[step; 4]);
+    let karras = json!({"index": [0, 1, 2], "option.n_steps": 3, "option.sigma_min": 0.002, "option.sigma_max": 80, "option.rho": 7});
+    let middle = (0.5 * (80f64.powf(1.0 / 7.0) + 0.002f64.powf(1.0 / 7.0))).powi(7);
+    near(&truth(&ve("zero"), "grid.karras", &karras, "sigma"), &[80.0, middle, 0.002]);
+}
+
+/// Catches the sign, a component's share taken before it was pushed through the process, and a mean over the components' scores.
+#[test]
+fn the_mixtures_score_is_its_gradient() {
+    let t = 0.25;
+    let u = [[0.5, -0.25]];
+    let given = json!({"t": [t], "u": u, "weights": [0.25, 0.75], "means": [[1.0, -0.5], [-1.0, 0.25]], "stds": [0.5, 0.125]});
+    let m = (-0.5 * integral(t)).exp();
+    let density = |x: [f64; 2]| -> f64 {
+        let one = |w: f64, mean: [f64; 2], std: f64| {
+            let var = m * m * std * std + 1.0 - m * m;
+            let square = (x[0] - m * mean[0]).powi(2) + (x[1] - m * mean[1]).powi(2);
+            w / (std::f64::consts::TAU * var) * (-0.5 * square / var).exp()
+        };
+        one(0.25, [1.0, -0.5], 0.5) + one(0.75, [-1.0, 0.25], 0.125)
+    };
+    let h = 1e-5;
+    let got = truth(&vp(), "score.mixture", &given, "score");
+    for c in 0..2 {
+        let moved = |h: f64| {
+            let mut x = u[0];
+            x[c] += h;
+            density(x).ln()
+        };
+        let slope = (moved(h) - moved(-h)) / (2.0 * h);
+        // h^2 of a third derivative of some 10, and 2^-53/h
+        assert!((got[c] - slope).abs() < 1e-8 * (1.0 + slope.abs()), "{} is not {slope}", got[c]);
+    }
+}
+
+/// Catches 8 bits for 7, nats for bits, the reverse clock's sign, and a flow whose end has another variance than the prior.
+#[test]
+fn likelihoods_are_those_of_their_formulas() {
+    let bits = truth(&vp(), "likelihood.bits", &json!({"log_density": [-7000.0], "option.dim": 3072, "option.levels": 256}), "bits");
+    near(&bits, &[7000.0 / (3072.0 * 2f64.ln()) + 7.0]);
+    let x = truth(&vp(), "likelihood.dequantise", &json!({"values": [[0, 255]], "uniform": [[0.5, 0.75]], "option.levels": 256}), "x");
+    near(&x, &[1.0 / 256.0 - 1.0, 255.75 / 128.0 - 1.0]);
+    let (t, std, mean) = (0.25, 0.75, 0.5);
+    let at = |t: f64| {
+        let m = (-0.5 * integral(t)).exp();
+        (m * mean, m * m * std * std + 1.0 - m * m)
+    };
+    let rate = |t: f64| 0.1 + 19.9 * t;
+    let given = json!({"t": [t], "probe": [[1.0, -1.0]], "data": [mean, std]});
+    near(&truth(&vp(), "likelihood.hutchinson", &given, "divergence"), &[rate(t) * 2.0 * (-0.5 + 0.5 / at(t).1)]);
+    // the flow by Runge-Kutta: 4000 steps of an equation of moderate slopes, 1e-10 at most
+    let slope = |t: f64, x: f64| rate(t) * (-0.5 * x + 0.5 * (x - at(t).0) / at(t).1);
+    let divergence = |t: f64| rate(t) * (-0.5 + 0.5 / at(t).1);
+    let n = 4000;
+    let h = (1.0 - t) / f64::from(n);
+    let mut state = X;
+    let mut gathered = 0.0;
+    for i in 0..n {
+        let t = t + h * f64::from(i);
+        gathered += h / 6.0 * (divergence(t) + 4.0 * divergence(t + 0.5 * h) + divergence(t + h));
+        for x in &mut state {
+            let a = slope(t, *x);
+            let b = slope(t + 0.5 * h, *x + 0.5 * h * a);
+            let c = slope(t + 0.5 * h, *x + 0.5 * h * b);
+            let d = slope(t + h, *x + h * c);
+            *x += h / 6.0 * (a + 2.0 * b + 2.0 * c + d);
+        }
+    }
+    let prior: f64 = state.iter().map(|x| -0.5 * x * x - 0.5 * std::f64::consts::TAU.ln()).sum();
+    let got = truth(&vp(), "likelihood.flow", &json!({"t": [t], "u": [X], "data": [mean, std]}), "log_density");
+    assert!((got[0] - (prior + 2.0 * gathered)).abs() < 1e-9, "{} is not {}", got[0], prior + 2.0 * gathered);
+}
+
+/// Catches a declared convention that changes nothing, or too much. VE from sigma_min has the variance sigma(t)^2; velocities are
+/// momenta over M.
+#[test]
+fn declared_conventions_are_what_they_say() {
+    let t = json!({"t": [0.5, 1.0]});
+    let sigma = |t: f64| 0.01 * 5000f64.powf(t);
+    near(&truth(&ve("sigma_min"), "kernel.cov", &t, "xx"), &[sigma(0.5).powi(2), 2500.0]);
+    near(&truth(&ve("zero"), "kernel.cov", &t, "xx"), &[sigma(0.5).powi(2) - 1e-4, 2500.0 - 1e-4]);
+    near(&truth(&ve("sigma_min"), "kernel.std", &t, "x"), &[sigma(0.5), 50.0]);
+    let mass = 0.3f64;
+    let mut velocity = cld(mass);
+    (velocity["v"], velocity["objective"]) = ("velocity".into(), "hsm".into());
+    let time = 0.5;
+    let t = json!({"t": [time], "u": [[0.5, 0.25]], "noise": [[0.0, 1.0]]});
+    let (tau, friction) = (integral(time), 2.0 * mass.sqrt());
+    let y = 4.0 * tau / friction;
+    let e = (-0.5 * y).exp();
+    // dx = v b dt, dv = -(x/M + (Gamma/M) v) b dt: v is momentum/M
+    near(&truth(&velocity, "kernel.mean", &t, "xv"), &[e * tau]);
+    near(&truth(&velocity, "kernel.mean", &t, "vx"), &[-e * tau / mass]);
+    let started = 0.04 * mass;
+    let (fx, fv) = (e * tau / mass, e * (1.0 - 0.5 * y));
+    let vv = mass * (p3(y) + 2.0 * y * (-y).exp()) + started * fv * fv;
+    let xv = 0.25 * friction * y * y * (-y).exp() + started * fx * fv;
+    let xx = p3(y) + started * fx * fx;
+    near(&truth(&velocity, "kernel.cov", &t, "vv"), &[vv / (mass * mass)]);
+    near(&truth(&velocity, "kernel.cov", &t, "xv"), &[xv / mass]);
+    near(&truth(&velocity, "kernel.cov", &t, "xx"), &[xx]);
+    near(&truth(&velocity, "kernel.ell", &t, "ell"), &[mass * (xx / (xx * vv - xv * xv)).sqrt()]);
+    near(&truth(&velocity, "prior.sample", &t, "u"), &[0.0, 1.0 / mass.sqrt()]);
+    let drift = truth(&velocity, "process.drift_diffusion", &t, "drift");
+    let b = 0.1 + 19.9 * time;
+    near(&drift, &[b * 0.25, -b * (0.5 + friction * 0.25) / mass]);
+}
+
+/// The verdict on one entry of critically damped CLD.
+fn passes(more: &Value, quantity: &str, inputs: &Value, outputs: &Value) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = cld(0.25);
+    more.as_object().unwrap().iter().for_each(|(k, v)| process[k] = v.clone());
+    let entry = json!({"id": "one", "quantity": quantity, "process": process, "inputs": inputs, "outputs": outputs});
+    let file = dir.path().join("answers.json");
+    std::fs::write(&file, json!({"schema": "cld-answers/1", "entries": [entry]}).to_string()).unwrap();
+    let answers = read_answers(&file, None, &Limits::default()).unwrap();
+    assert!(answers.unusable.is_empty(), "{:?}", answers.unusable);
+    judge(&answers, &[], &mut |_, _| {}).unwrap().ok
+}
+
+/// Catches a layout that is read and not applied, to inputs or to outputs, and lower for upper where v comes first.
+#[test]
+fn arrays_may_hold_their_channels_in_another_order() {
+    let t = 0.5f64;
+    let tau = integral(t);
+    let y = 4.0 * tau;
+    let e = (-2.0 * tau).exp();
+    let (xx, xv, vv) = (p3(y), 0.25 * y * y * (-y).exp(), 0.25 * (p3(y) + 2.0 * y * (-y).exp()));
+    let (mxx, mxv, mvx, mvv) = (e * (1.0 + 2.0 * tau), 4.0 * e * tau, -e * tau, e * (1.0 - 2.0 * tau));
+    let (x, v, zx, zv) = ([0.5, -2.0], [1.0, 0.25], [1.0, -0.5], [2.0, 0.75]);
+    // v first: its own factor, then x given v
+    let (lvv, lxv) = (vv.sqrt(), xv / vv.sqrt());
+    let lxx = (xx - lxv * lxv).sqrt();
+    let moved = |c: usize| (mxx * x[c] + mxv * v[c] + lxv * zv[c] + lxx * zx[c], mvx * x[c] + mvv * v[c] + lvv * zv[c]);
+    let ((x0, v0), (x1, v1)) = (moved(0), moved(1));
+    let v_first = json!({"channels": ["v", "x"]});
+    let inputs = json!({"t": [t], "u0": [[v, x]], "noise": [[zv, zx]]});
+    assert!(passes(&v_first, "kernel.perturb", &inputs, &json!({"u_t": [[[v0, v1], [x0, x1]]]})));
+    assert!(!passes(&v_first, "kernel.perturb", &inputs, &json!({"u_t": [[[x0, x1], [v0, v1]]]})));
+    let factor = json!({"factor": [[[lvv, 0.0], [lxv, lxx]]], "l21": [lxv]});
+    assert!(passes(&v_first, "kernel.factor", &json!({"t": [t]}), &factor));
+    assert!(passes(&v_first, "kernel.mean", &json!({"t": [t]}), &json!({"matrix": [[[mvv, mvx], [mxv, mxx]]], "xv": [mxv]})));
+    let ell = (xx / (xx * vv - xv * xv)).sqrt();
+    assert!(passes(&v_first, "kernel.ell", &json!({"t": [t]}), &json!({"ell": [ell]})));
+    // channels last, x first: the usual factor
+    let (lxx, lvx) = (xx.sqrt(), xv / xx.sqrt());
+    let lvv = (vv - lvx * lvx).sqrt();
+    let moved = |c: usize| [mxx * x[c] + mxv * v[c] + lxx * zx[c], mvx * x[c] + mvv * v[c] + lvx * zx[c] + lvv * zv[c]];
+    let pairs = |a: [f64; 2], b: [f64; 2]| [[a[0], b[0]], [a[1], b[1]]];
+    let inputs = json!({"t": [t], "u0": [pairs(x, v)], "noise": [pairs(zx, zv)]});
+    let last = json!({"layout": "channels-last"});
+    assert!(passes(&last, "kernel.perturb", &inputs, &json!({"u_t": [[moved(0), moved(1)]]})));
+    assert!(!passes(&json!({}), "kernel.perturb", &inputs, &json!({"u_t": [[moved(0), moved(1)]]})));
+}
+
+/// Catches DSM taken for granted where gamma is given, and a refusal of what does not depend on it.
+#[test]
+fn the_objective_is_not_guessed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = cld(0.25);
+    process.as_object_mut().unwrap().remove("objective");
+    let entry = |id: &str, quantity: &str, output: &str| json!({"id": id, "quantity": quantity, "process": process, "inputs": {"t": [0.5]}, "outputs": {output: [1.0]}});
+    let entries = [entry("a", "kernel.cov", "xx"), entry("b", "schedule.integral", "integral")];
+    let file = dir.path().join("answers.json");
+    std::fs::write(&file, json!({"schema": "cld-answers/1", "entries": entries}).to_string()).unwrap();
+    let answers = read_answers(&file, None, &Limits::default()).unwrap();
+    assert_eq!(answers.entries.len(), 1);
+    assert!(answers.unusable.len() == 1 && answers.unusable[0].why.contains("dsm, hsm or transition"), "{:?}", answers.unusable);
+}
+
+/// Catches a convention that is accepted where it means nothing, and a message that does not name what is allowed.
+#[test]
+fn conventions_that_mean_nothing_are_refused() {
+    let refused = |process: Value, word: &str| {
+        let e = Config::from_answers(&process).err().unwrap().to_string();
+        assert!(e.contains(word), "{e}");
+    };
+    let with = |mut p: Value, key: &str, v: Value| {
+        p[key] = v;
+        p
+    };
+    refused(with(vp(), "v", "velocity".into()), "vp has no velocity");
+    refused(with(cld(0.25), "v", "speed".into()), "momentum or velocity");
+    refused(with(vp(), "variance_from", "sigma_min".into()), "geometric-sigma");
+    refused(with(cld(0.25), "channels", json!(["x"])), r#"["v","x"]"#);
+    refused(with(cld(0.25), "channels", json!(["v", "v"])), r#"["x","v"]"#);
+    refused(with(cld(0.25), "layout", "nhwc".into()), "channels-last");
+    // what a file says is what is written back
+    for (p, key) in [
+        (with(cld(0.25), "v", "velocity".into()), "v"),
+        (with(cld(0.25), "channels", json!(["v", "x"])), "channels"),
+        (ve("sigma_min"), "variance_from"),
+    ] {
+        let written = Config::from_answers(&p).unwrap().to_answers();
+        assert_eq!(written[key], p[key]);
+        assert_eq!(Config::from_answers(&written).unwrap().to_answers(), written);
+    }
+}
+
+/// Catches a quantity made from one that does not exist, from itself, or in a circle: root causes are looked for along these.
+#[test]
+fn quantities_are_made_from_quantities() {
+    use cld_sgm::truth::predict::QUANTITIES;
+    fn depth(name: &str, path: &mut Vec<String>) -> usize {
+        assert!(QUANTITIES.iter().any(|q| q.name == name), "{name}, of {path:?}, is no quantity");
+        assert!(!path.iter().any(|p| p == name), "{name} is made from itself: {path:?}");
+        path.push(name.to_string());
+        let deepest = made_from(name).iter().map(|part| 1 + depth(part, path)).max().unwrap_or(0);
+        path.pop();
+        deepest
+    }
+    let deepest = QUANTITIES.iter().map(|q| depth(q.name, &mut vec![])).max().unwrap();
+    assert!(deepest >= 4, "{deepest}: perturb from factor from cov from integral");
+    assert!(made_from("kernel.perturb").contains(&"kernel.factor") && made_from("no.quantity").is_empty());
+}
