@@ -29,6 +29,7 @@ use crate::files::{Array, Precision};
 use crate::truth::config::Config;
 use crate::truth::predict::{Cell, Inputs, Laws, Model, leading, predict, rows};
 use crate::truth::reverse::whole_array;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -440,9 +441,39 @@ const SINGLY: usize = 200;
 /// What a quantity's output should be, row by row: the columns, the cells of the rows that have a truth, and for the others why not.
 type ByRow = (usize, Vec<(usize, Vec<Cell>)>, Vec<(usize, String)>);
 
+/// Rows of which a model remembers what it computed; more of them are worked on in parts, by all cores.
+const PART: usize = 4096;
+
 fn by_row(e: &Entry, model: &Model, output: &str, n: usize) -> ByRow {
+    if n <= PART {
+        return part_by_row(e, model, output, 0..n, n);
+    }
+    let reading = model.reading;
+    let part = |first: usize| -> ByRow {
+        let rows = first..n.min(first + PART);
+        match Model::new(&e.config) {
+            Ok(mut model) => {
+                model.reading = reading;
+                part_by_row(e, &model, output, rows, n)
+            }
+            Err(error) => (1, vec![], rows.map(|r| (r, error.to_string())).collect()),
+        }
+    };
+    let parts: Vec<ByRow> = (0..n.div_ceil(PART)).into_par_iter().map(|i| part(i * PART)).collect();
+    let mut found: ByRow = (1, Vec::with_capacity(n), Vec::new());
+    for (columns, judged, refused) in parts {
+        if !judged.is_empty() {
+            found.0 = columns;
+        }
+        found.1.extend(judged);
+        found.2.extend(refused);
+    }
+    found
+}
+
+fn part_by_row(e: &Entry, model: &Model, output: &str, rows: std::ops::Range<usize>, n: usize) -> ByRow {
     let mut found: ByRow = (1, Vec::new(), Vec::new());
-    let mut todo = vec![(0..n).collect::<Vec<usize>>()];
+    let mut todo = vec![rows.collect::<Vec<usize>>()];
     while let Some(part) = todo.pop() {
         let inputs = if part.len() == n { e.inputs.clone() } else { some_rows(e, &part) };
         let given: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();

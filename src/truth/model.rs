@@ -39,6 +39,9 @@ pub struct Model {
     given: HashMap<(u64, u64), Given>,
 }
 
+/// Laws that are remembered: beyond that number the memory would grow with the file.
+const REMEMBERED: usize = 16_384;
+
 /// Laws of a process by the bits of what they depend on (interval, gamma, epsilon), and those of SSCS's analytic part.
 #[derive(Default)]
 pub(crate) struct Laws {
@@ -176,7 +179,12 @@ impl Model {
             return law.clone();
         }
         let law = self.process.law(on, gamma, epsilon);
-        self.laws.own.borrow_mut().insert(key, law.clone());
+        let mut laws = self.laws.own.borrow_mut();
+        if laws.len() >= REMEMBERED {
+            laws.clear();
+        }
+        laws.insert(key, law.clone());
+        drop(laws);
         law
     }
 
@@ -468,7 +476,12 @@ impl Model {
         let sd: Vec<f64> = (0..k).map(|i| size[i * k + i].max(law.cov[i * k + i].hi).sqrt()).collect();
         let rounding = grid(&|i, j| 2f64.powi(-53) * sd[i] * sd[j]);
         let row = Rc::new(Row { law, mean_scale, cov_scale, rounding, at_start: on.tau.hi == 0.0 });
-        self.rows.borrow_mut().insert(key, row.clone());
+        let mut rows = self.rows.borrow_mut();
+        if rows.len() >= REMEMBERED {
+            rows.clear();
+        }
+        rows.insert(key, row.clone());
+        drop(rows);
         Ok(row)
     }
 }
