@@ -131,7 +131,7 @@ fn check_json() {
     let out = cld(&["check", "fixtures/peers/psld", "--json"]);
     assert_eq!(out.status.code(), Some(1));
     let v: Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!(v["schema"], "cld-report/2");
+    assert_eq!(v["schema"], "cld-report/3");
     assert_eq!(v["ok"], false);
     assert_eq!(v["diagnoses"][0]["id"], "epsilon-added");
     assert_eq!(v["diagnoses"][0]["value"], 1e-9);

@@ -27,6 +27,8 @@ mod audit;
 #[cfg(feature = "cli")]
 mod cases;
 #[cfg(feature = "cli")]
+mod consequence;
+#[cfg(feature = "cli")]
 mod diagnosis;
 #[cfg(feature = "cli")]
 mod expressed;
