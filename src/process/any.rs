@@ -58,7 +58,7 @@ pub struct AnyLaw {
 #[allow(missing_docs)]
 pub trait AnyProcess: Send + Sync {
     fn name(&self) -> &'static str;
-    /// K, the number of channels: 1 to 4.
+    /// K, the number of channels: 1 to 4, of a process given by its matrices to 6.
     fn channels(&self) -> usize;
     fn drift(&self) -> Vec<f64>;
     fn noise_at(&self, start: f64) -> Vec<f64>;
@@ -258,9 +258,9 @@ fn langevin(p: &Params) -> Result<Box<dyn AnyProcess>> {
 
 /// The matrix called `name`, row-major, and its size.
 fn matrix(p: &Params, name: &str) -> Result<(Vec<f64>, usize)> {
-    let allowed = "a square matrix, row by row, of 1 to 4 channels";
+    let allowed = "a square matrix, row by row, of 1 to 6 channels";
     match p.0.get(name) {
-        Some(Value::Matrix(m)) if (1..=4).contains(&m.len()) && m.iter().all(|r| r.len() == m.len()) => Ok((m.concat(), m.len())),
+        Some(Value::Matrix(m)) if (1..=6).contains(&m.len()) && m.iter().all(|r| r.len() == m.len()) => Ok((m.concat(), m.len())),
         Some(other) => Err(Error::parameter(name.to_string(), other, allowed)),
         None => Err(Error::parameter(name.to_string(), "missing", allowed)),
     }
@@ -280,7 +280,9 @@ pub fn custom(f: &[f64], g: &[f64], k: usize, mass: f64) -> Result<Box<dyn AnyPr
         2 => sized::<2>(f, g, mass),
         3 => sized::<3>(f, g, mass),
         4 => sized::<4>(f, g, mass),
-        _ => Err(Error::parameter("F", format!("{k} x {k}"), "a square matrix of 1 to 4 channels")),
+        5 => sized::<5>(f, g, mass),
+        6 => sized::<6>(f, g, mass),
+        _ => Err(Error::parameter("F", format!("{k} x {k}"), "a square matrix of 1 to 6 channels")),
     }
 }
 

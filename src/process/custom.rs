@@ -4,7 +4,7 @@ use super::LinearSde;
 use crate::error::{Error, Result};
 use crate::small::Mat;
 
-/// Any linear SDE `du = F u b dt + G sqrt(b) dW` on K <= 4 channels, by its matrices F and `G G^T`. Its transition comes from
+/// Any linear SDE `du = F u b dt + G sqrt(b) dW` on K <= 6 channels, by its matrices F and `G G^T`. Its transition comes from
 /// [`doubling`](super::doubling); it has no stationary law that the crate knows of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Custom<const K: usize> {
@@ -17,11 +17,11 @@ impl<const K: usize> Custom<K> {
     /// From drift F, noise `G G^T` and mass M (HSM's initial velocity variance is `gamma M`).
     ///
     /// # Errors
-    /// K above 4; entries that are not finite or above 1e9 in size; a noise matrix that is not symmetric and
+    /// K above 6; entries that are not finite or above 1e9 in size; a noise matrix that is not symmetric and
     /// positive semidefinite; a mass outside (0, 1e9].
     pub fn new(drift: Mat<K>, noise: Mat<K>, mass: f64) -> Result<Self> {
-        if K == 0 || K > 4 {
-            return Err(Error::parameter("channels", K, "1 to 4"));
+        if K == 0 || K > 6 {
+            return Err(Error::parameter("channels", K, "1 to 6"));
         }
         for (name, m) in [("drift", &drift), ("noise", &noise)] {
             if let Some(x) = m.0.iter().flatten().find(|x| !(x.abs() <= 1e9)) {

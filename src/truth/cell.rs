@@ -3,7 +3,7 @@
 use crate::dd::Dd;
 
 /// The channels' letters, in order.
-pub const CHANNELS: [&str; 4] = ["x", "v", "a", "j"];
+pub const CHANNELS: [&str; 6] = ["x", "v", "a", "j", "s", "c"];
 
 /// One value to be compared.
 #[derive(Clone, Copy, Debug)]

@@ -114,7 +114,7 @@ pub fn schedule(v: &Json) -> Result<Schedule> {
         "table" => {
             let (t, b) = (list(v, "t")?, list(v, "integral")?);
             if t.len() != b.len() {
-                return Err(Error::parameter("schedule.integral", format!("{} numbers", b.len()), format!("{}, as in t", t.len())));
+                return Err(Error::parameter("integral", format!("{} numbers", b.len()), format!("{}, as in t", t.len())));
             }
             Schedule::table(&t.into_iter().zip(b).collect::<Vec<_>>())
         }

@@ -363,6 +363,26 @@ fn arrays_may_hold_their_channels_in_another_order() {
     assert!(!passes(&json!({}), "kernel.perturb", &inputs, &json!({"u_t": [[moved(0), moved(1)]]})));
 }
 
+/// Catches a limit of four channels, and factors that lose their digits where the entries of a covariance differ by 60 orders of
+/// magnitude. Six integrals of white noise: Q_ij = t^(a + b + 1) / (a! b! (a + b + 1)), a = 5 - i, b = 5 - j.
+#[test]
+fn six_channels_have_a_law() {
+    let f: Vec<Vec<f64>> = (0..6).map(|i| (0..6).map(|j| if j == i + 1 { 1.0 } else { 0.0 }).collect()).collect();
+    let g: Vec<Vec<f64>> = (0..6).map(|i| (0..6).map(|j| if i == 5 && j == 5 { 1.0 } else { 0.0 }).collect()).collect();
+    let process = json!({"kind": "custom", "F": f, "GGt": g, "schedule": {"kind": "constant", "b": 1.0}});
+    let factorial = |n: i32| (1..=n).map(f64::from).product::<f64>();
+    let t = 1e-6f64;
+    let q = |i: i32, j: i32| t.powi(11 - i - j) / (factorial(5 - i) * factorial(5 - j) * f64::from(11 - i - j));
+    let given = json!({"t": [t]});
+    near(&truth(&process, "kernel.cov", &given, "cov"), &(0..36).map(|n| q(n / 6, n % 6)).collect::<Vec<_>>());
+    // scaled it is the Hilbert matrix of order 6, whose determinant is 1/186313420339200000
+    let scales: f64 = (0..6).map(|i| (t.powf(f64::from(5 - i) + 0.5) / factorial(5 - i)).ln()).sum();
+    near(&truth(&process, "kernel.logdet", &given, "logdet"), &[2.0 * scales - 186_313_420_339_200_000f64.ln()]);
+    let factor = truth(&process, "kernel.factor", &given, "factor");
+    let product: Vec<f64> = (0..36).map(|n| (0..6).map(|k| factor[n / 6 * 6 + k] * factor[n % 6 * 6 + k]).sum()).collect();
+    near(&product, &(0..36).map(|n| q(n / 6, n % 6)).collect::<Vec<_>>());
+}
+
 /// Catches DSM taken for granted where gamma is given, and a refusal of what does not depend on it.
 #[test]
 fn the_objective_is_not_guessed() {
