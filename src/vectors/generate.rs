@@ -54,6 +54,8 @@ pub struct Request {
     pub process: Option<String>,
     /// Only these suites; empty: all.
     pub suites: Vec<String>,
+    /// Only quantities whose name has one of these in it; empty: all.
+    pub only: Vec<String>,
     /// Seed of the random inputs.
     pub seed: u64,
 }
@@ -317,6 +319,11 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
             return Err(Error::parameter("suite", format!("`{suite}`"), quantity::SUITES.join(", ")));
         }
     }
+    let asked = |name: &str| request.only.is_empty() || request.only.iter().any(|p| name.contains(p.as_str()));
+    if !QUANTITIES.iter().any(|q| asked(q.name)) {
+        let all: Vec<&str> = QUANTITIES.iter().map(|q| q.name).collect();
+        return Err(Error::parameter("only", request.only.join(", "), format!("a part of one of the names {}", all.join(", "))));
+    }
     let io = |problem: String| Error::Io { path: folder.display().to_string(), problem };
     let manifest_file = folder.join("manifest.json");
     let ours = read_text(&manifest_file, &Limits::default()).is_ok_and(|t| t.contains("\"cld-vectors/1\""));
@@ -340,7 +347,7 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
             if !request.suites.is_empty() && !request.suites.iter().any(|s| s == suite) {
                 continue;
             }
-            for q in QUANTITIES.iter().filter(|q| q.suites.contains(suite)) {
+            for q in QUANTITIES.iter().filter(|q| q.suites.contains(suite) && asked(q.name)) {
                 let quantity = q.name;
                 // what does not depend on the objective or gamma is written once; intervals start without initial variance
                 if *suite == "transition" && hsm {

@@ -290,6 +290,7 @@ fn subsets_agree() {
     let request = |process: Option<&str>, suites: &[&str]| Request {
         process: process.map(String::from),
         suites: suites.iter().map(|s| (*s).to_string()).collect(),
+        only: vec![],
         seed: 7,
     };
     generate(all.path(), &request(None, &[]), &mut |_, _| {}).unwrap();

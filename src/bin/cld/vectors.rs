@@ -17,6 +17,9 @@ pub struct Args {
     process: Option<String>,
     #[arg(long, help = names::suite())]
     suite: Vec<String>,
+    /// Only quantities whose name has this in it; may be given several times.
+    #[arg(long, value_name = "PATTERN")]
+    only: Vec<String>,
     /// Seed of the random inputs; the same seed gives the same files.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -24,7 +27,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let mut bar = Bar::new("writing");
-    let request = Request { process: args.process.clone(), suites: args.suite.clone(), seed: args.seed };
+    let request = Request { process: args.process.clone(), suites: args.suite.clone(), only: args.only.clone(), seed: args.seed };
     let written = generate(&args.folder, &request, &mut |done, total| bar.set(done, total))?;
     drop(bar);
     let folder = args.folder.display();
