@@ -67,6 +67,8 @@ pub trait AnyProcess: Send + Sync {
     fn mass(&self) -> f64;
     fn initial(&self, gamma: f64) -> Vec<f64>;
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments;
+    /// The kernels at many times, into columns in the order of [`LinearSde::columns_at`].
+    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]);
     /// By the generic route, with `epsilon` added to every variance: what published code does against cancellation.
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw;
     /// The transition of the process's [`Reversed`]; refused where that is.
@@ -114,6 +116,9 @@ impl<P: LinearSde<K> + Clone + Send + Sync, const K: usize> AnyProcess for Erase
     }
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
         moments(&self.0, on, gamma)
+    }
+    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
+        self.0.columns_at(schedule, gamma, t, columns);
     }
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
         let l = self.0.law(on, gamma).with_variance_added(epsilon);
