@@ -316,7 +316,7 @@ def check(
                     text = f"takes {_signature(call)}; allowed: ({', '.join(function.arguments)})"
                 else:
                     slots, convention = first_tried
-                    how = convention.words([s.argument for s in slots])
+                    how = convention.words(slots)
                     text = f"{_words(first)} (tried {name}({', '.join(s.name for s in slots)}) with {how}, {dtype}"
                     text += f"; and {tried - 1} other ways)" if tried > 1 else ")"
                 failed[name] = text
@@ -326,7 +326,7 @@ def check(
             slots, convention = chosen
             if convention not in worked:
                 worked.append(convention)
-            understood[name] = convention.words([s.argument for s in slots]) + ("" if came_in == dtype else f"; answers in {came_in}, judged as {dtype}")
+            understood[name] = convention.words(slots) + ("" if came_in == dtype else f"; answers in {came_in}, judged as {dtype}")
             entry["inputs"] = _judged_inputs(function, inputs, slots, convention)
             entry["outputs"] = {o: (np.ascontiguousarray(round_to(a, dtype)), dtype) for o, a in outputs.items()}
             answered.append(entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from ._arrays import Array, as_numpy, dtype_name
 from ._protocol import Function, Slot
 
 CHANNELS = "xvaj"
+STATES = ("u", "start", "noise", "noise_1", "noise_2")
 
 
 class Unreadable(ValueError):
@@ -28,7 +30,7 @@ class Convention:
     images: bool = False
     #: "(n,)", "(n, 1)" or one row at a time, with t a number
     times: str = "rows"
-    #: "concat": (n, K d); "stack": (n, K, d); "pair": a tuple; "apart": arguments of their own
+    #: of states that come whole: "concat": (n, K d); "stack": (n, K, d); "pair": a tuple
     layout: str = "concat"
     #: the score has all channels, those without noise 0
     score_all: bool = False
@@ -39,13 +41,16 @@ class Convention:
     #: u_0 is x_0 alone
     start_x: bool = False
 
-    def words(self, arguments: Sequence[str]) -> str:
+    def words(self, slots: Sequence[Slot]) -> str:
+        arguments = [s.argument for s in slots]
         d = "d, 1, 1" if self.images else "d"
-        state = {"concat": f"(n, K {d})", "stack": f"(n, K, {d})", "pair": f"a tuple of (n, {d})", "apart": f"(n, {d}) each"}
+        state = {"concat": f"(n, K {d})", "stack": f"(n, K, {d})", "pair": f"a tuple of (n, {d})"}
         out = [self.framework]
         if "t" in arguments:
             out.append({"rows": "t (n,)", "column": "t (n, 1, 1, 1)" if self.images else "t (n, 1)", "scalar": "t a number"}[self.times])
-        if set(arguments) & {"u", "start", "noise", "noise_1"}:
+        if any(s.part is not None for s in slots):
+            out.append(f"x and v apart (n, {d})")
+        if any(s.part is None and s.argument in STATES and not (s.argument == "start" and self.start_x) for s in slots):
             out.append("states " + state[self.layout])
         if "start" in arguments and self.start_x:
             out.append("x_0 alone")
@@ -57,24 +62,32 @@ class Convention:
 
 
 def frameworks(call: Callable[..., Any], owner: Any) -> list[str]:
-    """Which library a function is written for, the likeliest first: by what its module has imported."""
-    spaces = []
-    for thing in (call, getattr(call, "__func__", None), getattr(call, "__wrapped__", None), type(owner).__call__, owner):
-        names = getattr(thing, "__globals__", None)
-        if names is not None:
-            spaces.append(names)
-    module = sys.modules.get(type(owner).__module__)
-    if module is not None and not spaces:
-        spaces.append(vars(module))
-    found = []
-    for name in ("torch", "jax"):
-        library = sys.modules.get(name)
-        if library is None:
-            continue
-        mine = any(getattr(v, "__name__", "").split(".")[0] == name for space in spaces for v in list(space.values()) if type(v) is type(sys))
-        if mine or any(base.__module__.startswith(name) for base in type(owner).__mro__):
-            found.append(name)
-    return found + ["numpy"] + [n for n in ("torch", "jax") if n in sys.modules and n not in found]
+    """The libraries to try, the likeliest first: those that the function's module has imported, or that its object holds."""
+
+    def is_of(value: Any, library: str) -> bool:
+        name = getattr(value, "__name__", "") if isinstance(value, ModuleType) else type(value).__module__
+        return str(name).split(".")[0] in (library, library + "lib")
+
+    things: list[Any] = []
+    for thing in (call, getattr(call, "__wrapped__", None)):
+        plain = getattr(thing, "__func__", thing)
+        things += list(getattr(plain, "__globals__", {}).values())
+        things += [cell.cell_contents for cell in getattr(plain, "__closure__", None) or () if _filled(cell)]
+    for holder in (owner, getattr(call, "__self__", None), call):
+        if not isinstance(holder, ModuleType):
+            things += list(getattr(holder, "__dict__", {}).values())
+    loaded = [name for name in ("torch", "jax") if name in sys.modules]
+    bases = [base.__module__.split(".")[0] for base in type(owner).__mro__]
+    found = [name for name in loaded if name in bases or any(is_of(thing, name) for thing in things)]
+    return found + ["numpy"] + [name for name in loaded if name not in found]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents
+    except ValueError:
+        return False
+    return True
 
 
 def round_to(values: Array, dtype: str) -> Array:
@@ -121,7 +134,7 @@ class Caller:
         """Those to try, the ones that worked before first."""
         arguments = [s.argument for s in slots]
         apart = any(s.part is not None for s in slots)
-        states = bool(set(arguments) & {"u", "start", "noise", "noise_1"})
+        states = bool(set(arguments) & set(STATES))
         blocks = states or bool(set(arguments) & {"eps", "x0", "score", "net_output"})
         scored = "score" in arguments or "net_output" in arguments
         sure = any(s.surely_callable for s in slots)
@@ -129,7 +142,7 @@ class Caller:
             "framework": libraries,
             "images": [False, True] if blocks else [False],
             "times": ["rows", "column", "scalar"] if "t" in arguments else ["rows"],
-            "layout": ["apart"] if apart else ["concat", "stack", "pair"] if states and self.channels > 1 else ["concat"],
+            "layout": ["concat", "stack", "pair"] if states and self.channels > 1 else ["concat"],
             "score_call": ([True] if sure else [False, True]) if scored else [False],
             "score_all": [False, True] if "score" in arguments and len(self.noised) < self.channels else [False],
             "noise_noised": [False, True] if "noise" in arguments and "score" in arguments and len(self.noised) < self.channels else [False],
@@ -139,8 +152,6 @@ class Caller:
             named_x = any(s.argument == "start" and s.name.startswith(("x", "data", "batch")) for s in slots)
             options["start_x"] = [True, False] if named_x else [False, True]
         for key, value in fixed.items():
-            if key == "layout" and apart:
-                continue
             options[key] = [value]
         tried = set()
         for last in reversed(before):
