@@ -46,7 +46,8 @@ def dtype_name(value: Any) -> str:
 
 def floats(value: Any, name: str) -> Array:
     """``value`` as contiguous float64; no copy where it is that already."""
-    return np.ascontiguousarray(as_numpy(value, name), dtype=np.float64)
+    # not `ascontiguousarray`, which makes a number an array of one
+    return np.asarray(as_numpy(value, name), dtype=np.float64, order="C")
 
 
 def finite(array: Array, name: str) -> Array:

@@ -313,7 +313,7 @@ class Process:
 
 def _process(kind: str, beta: Any, objective: str | None, **params: Any) -> Process:
     described: dict[str, Any] = {"kind": kind}
-    described.update({name: value if isinstance(value, (str, list)) else _number(value, name) for name, value in params.items() if value is not None})
+    described.update({name: value if isinstance(value, list) else _number(value, name) for name, value in params.items() if value is not None})
     described["schedule"] = _schedule(beta)
     if objective is not None:
         if not isinstance(objective, str):

@@ -3,8 +3,13 @@
 //! Long calls release the interpreter's lock. An [`Error`] becomes a `ValueError` with its sentence; a panic, which would be a bug of
 //! ours, a `RuntimeError` that says so.
 
+/// The command `cld`, the same sources; its `main` is not used here.
+#[allow(dead_code)]
+#[path = "../../bin/cld/main.rs"]
+mod command;
 mod judge;
 mod process;
+mod sampler;
 
 use cld_sgm::Error;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -30,10 +35,21 @@ fn version() -> (&'static str, &'static str) {
     (env!("CARGO_PKG_VERSION"), env!("CLD_COMMIT"))
 }
 
+/// The command `cld` with these arguments, the first of which is its name; returns its exit code.
+#[pyfunction]
+fn cld(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> PyResult<u8> {
+    without_lock(py, || Ok(command::run(arguments)))
+}
+
 #[pymodule]
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<process::Process>()?;
     m.add_function(wrap_pyfunction!(version, m)?)?;
+    m.add_function(wrap_pyfunction!(cld, m)?)?;
+    m.add_function(wrap_pyfunction!(sampler::samplers, m)?)?;
+    m.add_function(wrap_pyfunction!(sampler::draws, m)?)?;
+    m.add_function(wrap_pyfunction!(sampler::law, m)?)?;
+    m.add_function(wrap_pyfunction!(sampler::run, m)?)?;
     m.add_function(wrap_pyfunction!(judge::questions, m)?)?;
     m.add_function(wrap_pyfunction!(judge::judge, m)?)?;
     m.add_function(wrap_pyfunction!(judge::mistakes, m)?)
