@@ -186,18 +186,22 @@ def _wanted(function: Function, settings: dict[str, Any], suite: str, weighting:
     return True
 
 
-def _rows(inputs: dict[str, Array], t_min: float, dtype: str) -> dict[str, Array]:
-    """The inputs rounded to the type, without rows before ``t_min`` or too early for the type."""
+def _rows(inputs: dict[str, Array], t_min: float, t_max: float, dtype: str) -> dict[str, Array]:
+    """The inputs rounded to the type, without rows outside [t_min, t_max] or too early for the type."""
     rounded = {name: round_to(a, dtype) for name, a in inputs.items()}
     if "t" not in rounded:
-        return rounded
-    keep = (rounded["t"] >= max(t_min, _TINY[dtype])) & np.isfinite(rounded["t"])
+        return rounded  # no times, and more rows than that
+    keep = (rounded["t"] >= max(t_min, _TINY[dtype])) & (rounded["t"] <= t_max)
     if "s" in rounded:
         keep &= rounded["s"] < rounded["t"]
     # what leaves the type's range says nothing of the code
     for a in rounded.values():
         keep &= np.isfinite(a.reshape(len(a), -1)).all(axis=1)
-    return {name: a[keep] for name, a in rounded.items()}
+    kept = {name: a[keep] for name, a in rounded.items()}
+    n = int(keep.sum())
+    # as many rows as coordinates, or one: a time for each row would fit where it does not belong
+    enough = np.arange(max(n, 9)) % n if n else np.arange(0)
+    return {name: a[enough] for name, a in kept.items()}
 
 
 def _default_dtype(library: str, owner: Any) -> str:
@@ -224,6 +228,7 @@ def check(
     process: Process | None = None,
     *,
     t_min: float = 0.0,
+    t_max: float = 1.0,
     dtype: str | None = None,
     framework: str | None = None,
     layout: str | None = None,
@@ -238,7 +243,7 @@ def check(
     there is skipped and listed. Arrays of numpy, torch or jax, states as (n, K d), (n, K, d), images, or x and v apart: the layout is
     found by calling each function once and is said in the report.
 
-    ``process``: what your code is meant to be (default: the paper's CLD). ``t_min``: earlier times are not asked for. ``dtype``: the
+    ``process``: what your code is meant to be (default: the paper's CLD). ``t_min``, ``t_max``: other times are not asked for. ``dtype``: the
     type your code works in (default: float64 with numpy, the default type of torch and jax); answers are held to its precision.
     ``framework`` ("numpy", "torch", "jax") and ``layout`` ("concat", "stack", "pair") where the choice is not to be found by trying.
     ``weighting``: that of ``loss``, unless it takes an argument of this name. ``accept``: further classes of accuracy ("f32").
@@ -258,6 +263,8 @@ def check(
         raise ValueError(f"parameter `process` is {type(process).__name__}; allowed: a cld_sgm.Process, such as cld_sgm.CLD()")
     if isinstance(t_min, bool) or not isinstance(t_min, (int, float)) or not 0 <= t_min < 1:
         raise ValueError(f"parameter `t_min` is {t_min!r}; allowed: 0 <= t_min < 1")
+    if isinstance(t_max, bool) or not isinstance(t_max, (int, float)) or not t_min < t_max <= 1:
+        raise ValueError(f"parameter `t_max` is {t_max!r}; allowed: t_min < t_max <= 1")
     for name, value, allowed in (
         ("dtype", dtype, FLOATS),
         ("framework", framework, ("numpy", "torch", "jax")),
@@ -289,9 +296,9 @@ def check(
         caller = Caller(function, call, process.channels, process.noised, dtype, exact)
         chosen: tuple[list[Slot], Convention] | None = None
         for id_, _, quantity, settings, inputs in asked:
-            inputs = _rows(inputs, t_min, dtype)
+            inputs = _rows(inputs, t_min, t_max, dtype)
             if not len(next(iter(inputs.values()))):
-                skipped[name] = f"no test times at or after t_min = {t_min} in {dtype}"
+                skipped[name] = f"no test times in [{t_min}, {t_max}] in {dtype}"
                 continue
             entry: dict[str, Any] = {"id": f"{name}/{id_.rsplit('/', 1)[1]}", "quantity": quantity, "settings": dict(settings), "raised": None}
             first: BaseException | None = None

@@ -212,7 +212,7 @@ class Caller:
             state, time = (given[:-1], given[-1]) if len(given) > 2 else (given[0], given[1])
             u = self.read_state(state if not isinstance(state, list) else tuple(state), n, c)
             t = as_numpy(time, "t").astype(np.float64)
-            t = np.full(n, float(t)) if t.size == 1 else t.reshape(-1)
+            t = np.full(n, float(t.reshape(()))) if t.size == 1 else t.reshape(-1)
             return self._score(self.exact_score(u, t), c)
 
         return score

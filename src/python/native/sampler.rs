@@ -6,7 +6,7 @@ use cld_sgm::sampler::law::run_law;
 use cld_sgm::sampler::{Denoise, Grid, Memory, REGISTRY, Stepper, entry};
 use cld_sgm::score::{Gaussian, Score};
 use cld_sgm::{Diffusion, Error, Result};
-use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyArray2, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::sync::Mutex;
@@ -41,18 +41,11 @@ pub fn draws(process: &Process, sampler: &str, times: Vec<f64>) -> PyResult<usiz
 type Law<'py> = (Vec<f64>, Vec<f64>, Bound<'py, PyArray2<f64>>);
 
 #[pyfunction]
-pub fn law<'py>(
-    py: Python<'py>,
-    process: &Process,
-    sampler: &str,
-    times: Vec<f64>,
-    (mean, deviation): (f64, f64),
-    denoise: bool,
-) -> PyResult<Law<'py>> {
+pub fn law<'py>(py: Python<'py>, process: &Process, sampler: &str, times: Vec<f64>, data: (f64, f64), denoise: bool) -> PyResult<Law<'py>> {
     let diffusion = process.diffusion()?;
     let k = diffusion.channels();
     let law = without_lock(py, || {
-        let score = Gaussian::new(diffusion.clone(), mean, deviation).map_err(refused)?;
+        let score = Gaussian::new(diffusion.clone(), data.0, data.1).map_err(refused)?;
         let (stepper, steps) = plan(&diffusion, sampler, &times).map_err(refused)?;
         let last = if denoise { Some(Denoise::new(&diffusion, times[steps]).map_err(refused)?) } else { None };
         let mut runs: Vec<(&dyn Stepper, usize)> = vec![(&*stepper, steps)];
@@ -103,11 +96,12 @@ pub fn run<'py>(
     process: &Process,
     sampler: &str,
     times: Vec<f64>,
-    (u, noise): (PyReadonlyArray2<'py, f64>, PyReadonlyArray2<'py, f64>),
+    start: (PyReadonlyArray2<'py, f64>, PyReadonlyArray2<'py, f64>),
     score: Py<PyAny>,
     denoise: bool,
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let diffusion = process.diffusion()?;
+    let (u, noise) = start;
     let (k, n) = (u.shape()[0], u.shape()[1]);
     let (mut state, noise) = (u.as_slice()?.to_vec(), noise.as_slice()?);
     let score = Callback { function: score, raised: Mutex::new(None) };

@@ -146,6 +146,7 @@ def test_json_reads_back():
         (lambda: cld_sgm.check({"cov": 3}), "function `cov` is int; allowed: something that can be called"),
         (lambda: cld_sgm.check({"cov": abs}, "cld"), "parameter `process` is str; allowed: a cld_sgm.Process"),
         (lambda: cld_sgm.check({"cov": abs}, t_min=-1), "parameter `t_min` is -1; allowed: 0 <= t_min < 1"),
+        (lambda: cld_sgm.check({"cov": abs}, t_min=0.5, t_max=0.5), "parameter `t_max` is 0.5; allowed: t_min < t_max <= 1"),
         (lambda: cld_sgm.check({"cov": abs}, dtype="float8"), "parameter `dtype` is 'float8'; allowed: float64, float32, float16, bfloat16"),
         (lambda: cld_sgm.check({"cov": abs}, layout="apart"), "parameter `layout` is 'apart'; allowed: concat, stack, pair"),
         (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}, accept=["f8"]), "parameter `accept` is `f8`; allowed: f64, f32, eps"),
