@@ -17,6 +17,7 @@ come first. ``mass`` is M; the initial velocity has variance ``gamma`` M (HSM), 
 from ._native import mistakes as _mistakes
 from ._native import version as _version
 from ._check import Cause, Report, check
+from ._protocol import FUNCTIONS
 from ._process import CLD, PSLD, SSCSAnalytic, VE, VP, CLDPositionNoise, Custom, HigherOrderLangevin, Process, SubVP
 
 __version__: str = _version()[0] + ("+" + _version()[1].replace("-", ".") if _version()[1] else "")
@@ -25,7 +26,7 @@ __version__: str = _version()[0] + ("+" + _version()[1].replace("-", ".") if _ve
 def list_mistakes() -> str:
     """The mistakes that :func:`check` can name, as a table in Markdown: id, the mistake, what to do.
 
-    >>> "mass-inverted" in cld_sgm.list_mistakes()
+    >>> "mass-inverted" in list_mistakes()
     True
     """
     return _mistakes()
@@ -36,6 +37,7 @@ __all__ = [
     "CLDPositionNoise",
     "Cause",
     "Custom",
+    "FUNCTIONS",
     "HigherOrderLangevin",
     "PSLD",
     "Process",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, Callable, Iterator, Sequence
 
@@ -95,8 +95,8 @@ def round_to(values: Array, dtype: str) -> Array:
     with np.errstate(over="ignore", under="ignore"):
         if dtype == "bfloat16":
             bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32).astype(np.uint64)
-            bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-            return bits.astype(np.uint32).view(np.float32).astype(np.float64)
+            nearest = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000  # of two as near, the even one
+            return nearest.astype(np.uint32).view(np.float32).astype(np.float64)
         return values.astype(dtype).astype(np.float64)
 
 
@@ -129,6 +129,8 @@ class Caller:
     dtype: str
     #: the exact score of the test data, a function of (u as (n, K d), t as (n,))
     exact_score: Callable[[Array, Array], Array]
+    #: where the score function was called in the last run: state, time, value, row by row
+    places: list[tuple[Array, Array, Array]] = field(default_factory=list)
 
     def conventions(self, slots: list[Slot], libraries: list[str], before: list[Convention], fixed: dict[str, Any]) -> Iterator[Convention]:
         """Those to try, the ones that worked before first."""
@@ -213,7 +215,9 @@ class Caller:
             u = self.read_state(state if not isinstance(state, list) else tuple(state), n, c)
             t = as_numpy(time, "t").astype(np.float64)
             t = np.full(n, float(t.reshape(()))) if t.size == 1 else t.reshape(-1)
-            return self._score(self.exact_score(u, t), c)
+            value = round_to(self.exact_score(u, t), self.dtype)
+            self.places.append((u, t, value))
+            return self._score(value, c)
 
         return score
 
@@ -279,7 +283,7 @@ class Caller:
         array = as_numpy(value, "state").astype(np.float64)
         d = 2
         allowed = [(n, k * d)] + [(n, w) for w in widths]
-        shapes = [s + (1, 1) for s in allowed] if c.images else allowed
+        shapes: list[tuple[int, ...]] = [s + (1, 1) for s in allowed] if c.images else list(allowed)
         if c.layout == "stack" and k > 1:
             shapes.append((n, k, d, 1, 1) if c.images else (n, k, d))
         if array.shape not in shapes:
@@ -358,6 +362,7 @@ class Caller:
     def run(self, slots: list[Slot], inputs: dict[str, Array], settings: dict[str, Any], c: Convention) -> tuple[dict[str, Array], str]:
         """The outputs, and the precision that they came in."""
         n = len(next(iter(inputs.values())))
+        self.places = []
         if c.times != "scalar":
             positional, named = self.arguments(slots, inputs, settings, c)
             value = self.call(*positional, **named)

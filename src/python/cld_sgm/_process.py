@@ -188,7 +188,8 @@ class Process:
         k = len(parts)
         matrix = np.broadcast_to(matrix, (parts.shape[1],) + matrix.shape[-2:])
         entry = lambda i, j: matrix[:, i, j].reshape((-1,) + (1,) * (parts.ndim - 2))  # noqa: E731
-        return np.stack([sum(entry(i, j) * parts[j] for j in range(k)) for i in range(k)])
+        rows: list[Any] = [sum(entry(i, j) * parts[j] for j in range(k)) for i in range(k)]
+        return np.stack(rows)
 
     def _start(self, x0: Any, like: Array | None = None) -> Array:
         """Phi is applied to this: (K, n, d, ...), from x_0 alone or the whole of u_0."""
@@ -301,14 +302,14 @@ class Process:
         """
         parts = self._split(self._state(u, "u"))
         cov = self.prior_cov()
-        weighted = self._apply(np.linalg.inv(cov), parts)
+        weighted = self._apply(np.asarray(np.linalg.inv(cov), np.float64), parts)
         square = (weighted * parts).sum(axis=tuple(i for i in range(parts.ndim) if i != 1))
         return -0.5 * (square + parts[0, 0].size * (self.channels * _LOG_TAU + np.linalg.slogdet(cov)[1]))
 
     def prior_sample(self, noise: Any) -> Array:
         """A draw from the prior: its Cholesky factor times ``noise`` (n, K d, ...)."""
         z = self._state(noise, "noise")
-        return self._join(self._apply(np.linalg.cholesky(self.prior_cov()), self._split(z)))
+        return self._join(self._apply(np.asarray(np.linalg.cholesky(self.prior_cov()), np.float64), self._split(z)))
 
 
 def _process(kind: str, beta: Any, objective: str | None, **params: Any) -> Process:
@@ -336,7 +337,7 @@ def CLD(
     ``beta``: a number, a pair (at t = 0, at t = 1) that is joined by a line, or a schedule as a dict.
 
     >>> CLD(mass=0.25, gamma=0.04, beta=4.0)
-    Process(cld hsm [mass=0.25, gamma=0.04] linear(b0=4, b1=0))
+    Process(cld hsm [mass=0.25, gamma=0.04] constant(b0=4, b1=0))
     >>> CLD(mass=-1)
     Traceback (most recent call last):
         ...
