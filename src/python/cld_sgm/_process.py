@@ -341,7 +341,7 @@ def CLD(
     >>> CLD(mass=-1)
     Traceback (most recent call last):
         ...
-    ValueError: parameter `mass` is -1; allowed: 1e-16 <= mass <= 1e16
+    ValueError: parameter `mass` is -1; allowed: 1e-12 <= mass <= 1e12
     """
     return _process("cld", beta, objective, mass=mass, gamma=gamma, Gamma=friction)
 
