@@ -20,9 +20,12 @@ impl Process {
     }
 }
 
-/// The samplers: name, about, weak and strong order, evaluations of the score per step, whether they choose their own steps.
+/// Name, about, weak and strong order, evaluations of the score per step, whether it chooses its own steps.
+type Sampler = (&'static str, &'static str, f64, Option<f64>, usize, bool);
+
+/// The samplers.
 #[pyfunction]
-pub fn samplers() -> Vec<(&'static str, &'static str, f64, Option<f64>, usize, bool)> {
+pub fn samplers() -> Vec<Sampler> {
     REGISTRY.iter().map(|e| (e.name, e.about, e.order.weak, e.order.strong, e.evaluations, e.adaptive)).collect()
 }
 
