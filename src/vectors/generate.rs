@@ -305,11 +305,7 @@ fn inputs_of(q: &Quantity, suite: &str, config: &Config, model: &Model, seed: u6
 
 /// The inputs of one entry.
 fn asked(q: &Quantity, suite: &str, config: &Config, model: &Model, seed: u64, (i, id): (usize, &str)) -> Result<BTreeMap<String, Array>> {
-    if q.draws.times == Times::Decades {
-        inputs_of(q, suite, config, model, seed, id)
-    } else {
-        drawn(q, config, model, seed, (i, id))
-    }
+    if q.draws.times == Times::Decades { inputs_of(q, suite, config, model, seed, id) } else { drawn(q, config, model, seed, (i, id)) }
 }
 
 /// What is asked about one quantity of one configuration.

@@ -111,9 +111,6 @@ impl AnyProcess for Planted {
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
         (self.1)(&*self.0, on, gamma)
     }
-    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
-        self.0.columns_at(schedule, gamma, t, columns);
-    }
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
         self.0.law(on, gamma, epsilon)
     }

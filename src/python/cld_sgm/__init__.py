@@ -19,6 +19,7 @@ from ._native import version as _version
 from ._check import Cause, Report, check
 from ._protocol import FUNCTIONS
 from ._process import CLD, PSLD, SSCSAnalytic, VE, VP, CLDPositionNoise, Custom, HigherOrderLangevin, Process, SubVP
+from ._sampler import Sampler, SamplerReport, check_sampler, sample, samplers, step
 
 __version__: str = _version()[0] + ("+" + _version()[1].replace("-", ".") if _version()[1] else "")
 
@@ -43,10 +44,16 @@ __all__ = [
     "Process",
     "Report",
     "SSCSAnalytic",
+    "Sampler",
+    "SamplerReport",
     "SubVP",
     "VE",
     "VP",
     "__version__",
     "check",
+    "check_sampler",
     "list_mistakes",
+    "sample",
+    "samplers",
+    "step",
 ]

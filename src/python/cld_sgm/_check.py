@@ -39,6 +39,8 @@ class Cause:
     value: float | None
     #: The outputs that it explains, ``function.output``.
     outputs: tuple[str, ...]
+    #: What is off because it is made from these.
+    follows: tuple[str, ...] = ()
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Report:
             "ok": self.ok,
             "process": self.process.description,
             "dtype": self.dtype,
-            "causes": [vars(c) | {"outputs": list(c.outputs)} for c in self.causes],
+            "causes": [vars(c) | {"outputs": list(c.outputs), "follows": list(c.follows)} for c in self.causes],
             "off": self.off,
             "right": self.right,
             "failed": self.failed,
@@ -102,7 +104,7 @@ class Report:
     def _sections(self) -> list[tuple[str, list[tuple[str, str]]]]:
         causes = []
         for i, c in enumerate(self.causes, 1):
-            causes.append((f"{i}.", f"{c.text} [{c.id}]\n{c.remedy}\nexplains {', '.join(c.outputs)}"))
+            causes.append((f"{i}.", f"{c.text} [{c.id}]\n{c.remedy}\nexplains {', '.join(c.outputs)}" + (f"\nand so {', '.join(c.follows)}" if c.follows else "")))
         unjudged = [(u["output"], u["why"]) for u in self.details.get("unjudged", [])]
         return [
             ("Likely causes", causes),
@@ -438,20 +440,34 @@ def _report(
         text += f" ({worst['units']:.3g} {worst['precision']} units off, 16 allowed)" if isinstance(worst["units"], float) else ""
         text += f"; off at {line['off_at']}" if line["off_at"] else ""
         off[name] = f"{off[name]}\n{text}" if name in off else text
-    # lines are of quantities, which functions may share
+    # lines are of quantities, which functions may share: then those are off whose entries are named, or follow from others
     refused = {line["quantity"] for line in details["lines"] if not line["accepted"]}
-    suspects = [e for d in details["diagnoses"] for e in d["entries"]] + [u.split(" ")[0] for u in details["unexplained"]]
+    suspects = {e for d in details["diagnoses"] for e in d["entries"]} | {u.split(" ")[0] for u in details["unexplained"]}
+    sharing: dict[str, set[str]] = {}
     for entry in answered:
-        name = entry["id"].split("/")[0]
-        if entry["id"] in suspects and entry["quantity"] in refused:
+        sharing.setdefault(entry["quantity"], set()).add(entry["id"].split("/")[0])
+    for entry in answered:
+        name, quantity = entry["id"].split("/")[0], entry["quantity"]
+        if quantity in refused and (entry["id"] in suspects or len(sharing[quantity]) == 1):
             off.setdefault(name, f"{name}: off")
     for entry in answered:
         name = entry["id"].split("/")[0]
         if name not in off and name not in failed:
             right[name] = right.get(name, 0) + sum(a.size for a, _ in entry["outputs"].values())
-    causes = [Cause(d["id"], d["text"], d["remedy"], d["value"], tuple(_outputs(d, answered))) for d in details["diagnoses"]]
+    causes = [
+        Cause(d["id"], d["text"], d["remedy"], d["value"], tuple(_outputs(d, answered)), tuple(_follows(d, answered))) for d in details["diagnoses"]
+    ]
     ok = bool(details["ok"]) and not failed and not off
     return Report(ok, causes, off, right, failed, skipped, understood, process, dtype, time.perf_counter() - began, details)
+
+
+def _follows(diagnosis: dict[str, Any], answered: list[dict[str, Any]]) -> list[str]:
+    named = {a["quantity"]: a["id"].split("/")[0] for a in answered}
+    out = []
+    for follows in diagnosis.get("follows", []):
+        quantity, _, output = follows["output"].rpartition(".")
+        out.append(f"{named.get(quantity, quantity)}.{output}")
+    return sorted(set(out))
 
 
 def _outputs(diagnosis: dict[str, Any], answered: list[dict[str, Any]]) -> list[str]:

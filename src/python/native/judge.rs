@@ -6,7 +6,7 @@ use cld_sgm::Error;
 use cld_sgm::check::answers::{Answer, Answers, Entry};
 use cld_sgm::check::compare::{self, Class};
 use cld_sgm::files::{Array, Precision};
-use cld_sgm::truth::reverse::{OPTIONS, option_key};
+use cld_sgm::truth::reader::{SETTINGS, setting_key};
 use cld_sgm::vectors::generate;
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -42,7 +42,7 @@ pub fn questions<'py>(py: Python<'py>, process: &Process, seed: u64) -> PyResult
         .map(|q| {
             let (settings, inputs) = (PyDict::new(py), PyDict::new(py));
             for (name, a) in &q.inputs {
-                match OPTIONS.iter().find(|(field, _)| option_key(field) == *name) {
+                match SETTINGS.iter().find(|s| setting_key(s.name) == *name).map(|s| (s.name, s.words)) {
                     Some((field, [])) => settings.set_item(field, a.data[0])?,
                     Some((field, ["false", "true"])) => settings.set_item(field, a.data[0] == 1.0)?,
                     Some((field, words)) => settings.set_item(field, words[a.data[0] as usize])?,
@@ -65,7 +65,7 @@ pub enum Setting {
 impl Setting {
     /// As the judge has it: a word is its index among those that `field` may have.
     fn number(&self, field: &str) -> PyResult<f64> {
-        let words = OPTIONS.iter().find(|(f, _)| *f == field).map_or(&[][..], |(_, words)| words);
+        let words = SETTINGS.iter().find(|s| s.name == field).map_or(&[][..], |s| s.words);
         match self {
             Setting::Flag(b) => Ok(f64::from(u8::from(*b))),
             Setting::Number(x) => Ok(*x),
@@ -129,7 +129,7 @@ pub fn judge(
             inputs.insert(name.clone(), array(x, Precision::F64)?);
         }
         for (field, x) in &a.settings {
-            inputs.insert(option_key(field), Array::new(vec![1], vec![x.number(field)?]).map_err(refused)?);
+            inputs.insert(setting_key(field), Array::new(vec![1], vec![x.number(field)?]).map_err(refused)?);
         }
         let answer = match a.raised {
             Some(words) => Answer::Raised(words),

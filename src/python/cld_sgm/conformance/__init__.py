@@ -118,7 +118,7 @@ class CLDConformance:
             if function in report.failed:
                 pytest.fail(f"{function}: {report.failed[function]}", pytrace=False)
             if function in report.off:
-                causes = [c for c in report.causes if any(o.split(".")[0] == function for o in c.outputs)] or report.causes
+                causes = [c for c in report.causes if any(o.split(".")[0] == function for o in c.outputs + c.follows)] or report.causes
                 words = "; ".join(f"{c.text} [{c.id}]: {c.remedy}" for c in causes[:1]) or "no known mistake explains it"
                 pytest.fail(f"{words}\n{report.off[function]}", pytrace=False)
             assert function in report.right or function in report.skipped, report
