@@ -12,14 +12,16 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every `.rs` file under `folder`, with its path from there.
+/// Every `.rs` file under `folder`, with its path from there; but for packages of their own (`src/python`).
 fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = vec![];
     let mut todo = vec![root().join(folder)];
     while let Some(dir) = todo.pop() {
         for e in std::fs::read_dir(&dir).unwrap() {
             let path = e.unwrap().path();
-            if path.is_dir() {
+            if path.join("Cargo.toml").exists() {
+                continue;
+            } else if path.is_dir() {
                 todo.push(path);
             } else if path.extension().is_some_and(|x| x == "rs") {
                 let name = path.strip_prefix(root().join(folder)).unwrap().display().to_string();

@@ -7,7 +7,7 @@ mod density;
 mod perturb;
 
 pub use any::{KernelValues, kernel_values};
-pub use batch::KernelBatch;
+pub use batch::{AnyKernelBatch, KernelBatch};
 pub use perturb::{Real, perturb_batch};
 
 use crate::error::{Error, Result, check};

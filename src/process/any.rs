@@ -1,6 +1,6 @@
 //! The object-safe face of a process, and the registry: one line per diffusion.
 
-use super::{Cld, CldDamped, CldPosition, Factors, Langevin, Law, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp};
+use super::{Cld, CldDamped, CldPosition, Factors, Langevin, Law, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp, write_column};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::schedule::{Schedule, Span};
@@ -67,6 +67,18 @@ pub trait AnyProcess: Send + Sync {
     fn mass(&self) -> f64;
     fn initial(&self, gamma: f64) -> Vec<f64>;
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments;
+    /// The kernels at many times, into columns in the order of [`LinearSde::columns_at`].
+    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
+        for (r, &t) in t.iter().enumerate() {
+            let m = self.moments(Span::to(schedule, t), gamma);
+            match self.channels() {
+                1 => write_column::<1>(&m.fixed(), r, columns),
+                2 => write_column::<2>(&m.fixed(), r, columns),
+                3 => write_column::<3>(&m.fixed(), r, columns),
+                _ => write_column::<4>(&m.fixed(), r, columns),
+            }
+        }
+    }
     /// By the generic route, with `epsilon` added to every variance: what published code does against cancellation.
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw;
     /// The transition of the process's [`Reversed`]; refused where that is.
@@ -114,6 +126,9 @@ impl<P: LinearSde<K> + Clone + Send + Sync, const K: usize> AnyProcess for Erase
     }
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
         moments(&self.0, on, gamma)
+    }
+    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
+        self.0.columns_at(schedule, gamma, t, columns);
     }
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
         let l = self.0.law(on, gamma).with_variance_added(epsilon);

@@ -305,6 +305,45 @@ fn inputs_of(q: &Quantity, suite: &str, config: &Config, model: &Model, seed: u6
     Ok(map)
 }
 
+/// The inputs of one entry.
+fn asked(q: &Quantity, suite: &str, config: &Config, model: &Model, seed: u64, (i, id): (usize, &str)) -> Result<BTreeMap<String, Array>> {
+    if q.draws.times == Times::Decades { inputs_of(q, suite, config, model, seed, id) } else { drawn(q, config, model, seed, (i, id)) }
+}
+
+/// What is asked about one quantity of one configuration.
+pub struct Question {
+    /// Its id: quantity and the configuration's number.
+    pub id: String,
+    /// The suite that it belongs to.
+    pub suite: &'static str,
+    /// The quantity.
+    pub quantity: &'static str,
+    /// The inputs; settings are among them, under [`setting_key`].
+    pub inputs: BTreeMap<String, Array>,
+}
+
+/// Everything that can be asked about a configuration; `suites` as in [`Request`]. Settings with a few words (weightings, the probability
+/// flow) go through them with `number`.
+///
+/// # Errors
+/// A process whose truth cannot be computed.
+pub fn questions(config: &Config, suites: &[String], seed: u64, number: usize) -> Result<Vec<Question>> {
+    let model = Model::new(config)?;
+    let mut list = Vec::new();
+    for &suite in quantity::SUITES.iter().filter(|name| suites.is_empty() || suites.iter().any(|s| s == *name)) {
+        // intervals start without initial variance
+        if suite == "transition" && config.objective.name() == "hsm" {
+            continue;
+        }
+        for q in QUANTITIES.iter().filter(|q| q.suites.contains(&suite) && wanted(q, config, &model)) {
+            let id = format!("{}{}/{number:02}", q.name, if suite == "transition" { ".interval" } else { "" });
+            let inputs = asked(q, suite, config, &model, seed, (number, &id))?;
+            list.push(Question { id, suite, quantity: q.name, inputs });
+        }
+    }
+    Ok(list)
+}
+
 /// Writes `manifest.json`, `inputs.npz` and `expected.npz` into `folder`, which is made if it is not there.
 ///
 /// # Errors
@@ -366,11 +405,7 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                     }
                 }
                 let id = format!("{quantity}{}/{i:02}", if *suite == "transition" { ".interval" } else { "" });
-                let arrays = if q.draws.times == Times::Decades {
-                    inputs_of(q, suite, &config, &model, request.seed, &id)?
-                } else {
-                    drawn(q, &config, &model, request.seed, (i, &id))?
-                };
+                let arrays = asked(q, suite, &config, &model, request.seed, (i, &id))?;
                 let given: Inputs<'_> = arrays.iter().map(|(k, v)| (k.clone(), v)).collect();
                 let mut flags: Vec<&str> = flags.clone();
                 flags.push(if *suite == "transition" { "CloseTimes" } else { "SmallTime" });

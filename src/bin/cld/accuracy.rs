@@ -1,7 +1,7 @@
 //! `cld accuracy`: the measured accuracy of the crate itself.
 
-use crate::show::{BAD, print, styled, table};
-use crate::{Outcome, Result};
+use super::show::{BAD, print, styled, table};
+use super::{Outcome, Result};
 use cld_sgm::Error;
 use cld_sgm::files::{Limits, read_text};
 use cld_sgm::vectors::accuracy::{Bound, Table};

@@ -1,7 +1,7 @@
 //! `cld audit`: independent evidence for every formula.
 
-use crate::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
-use crate::{Outcome, Result};
+use super::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
+use super::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
 use cld_sgm::audit::run::{Audit, Options, audit, list, merge, shard};

@@ -1,7 +1,7 @@
 //! `cld bench`: where a network's time goes, beside the machine's limits.
 
-use crate::show::{print, short, table};
-use crate::{Outcome, Result};
+use super::show::{print, short, table};
+use super::{Outcome, Result};
 use cld_sgm::Error;
 use cld_sgm::nn::UNet;
 use cld_sgm::simd::Set;

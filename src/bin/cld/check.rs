@@ -1,7 +1,7 @@
 //! `cld check`: the verdict on someone else's numbers.
 
-use crate::show::{Bar, print, width};
-use crate::{Outcome, Result, names};
+use super::show::{Bar, print, width};
+use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::check::answers::{Answers, read_answers};
 use cld_sgm::check::compare::{Class, Report, judge_from};

@@ -1,10 +1,10 @@
 //! `cld compare`: error against evaluations of the score, every sampler.
 
-use crate::names::GAUSSIAN;
-use crate::sample::spacing;
-use crate::setting::Setting;
-use crate::show::{BOLD, Bar, note_prior, print, short, styled, table, threads};
-use crate::{Outcome, Result, names};
+use super::names::GAUSSIAN;
+use super::sample::spacing;
+use super::setting::Setting;
+use super::show::{BOLD, Bar, note_prior, print, short, styled, table, threads};
+use super::{Outcome, Result, names};
 use cld_sgm::files::{Paths, write_whole};
 use cld_sgm::plot::pictures::{Curve, Format, Panel, curves};
 use cld_sgm::sampler::compare::{Comparison, Found, Row};

@@ -1,9 +1,9 @@
 //! `cld eval`: the calculator of kernels; of checkpoints and samples, how far they are from the data.
 
-use crate::judge::{Judge, Kind};
-use crate::setting::Setting;
-use crate::show::{print, table};
-use crate::{Outcome, Result};
+use super::judge::{Judge, Kind};
+use super::setting::Setting;
+use super::show::{print, table};
+use super::{Outcome, Result};
 use cld_sgm::Error;
 use cld_sgm::check::answers::read_answers;
 use cld_sgm::check::row;

@@ -1,9 +1,9 @@
 //! `cld eval` of a trained network or of samples: how far they are from the data.
 
-use crate::sample::Task;
-use crate::show::{Bar, note_prior, print, short, table, threads};
-use crate::trained::{Data, Distance, Trained};
-use crate::{Outcome, Result, names};
+use super::sample::Task;
+use super::show::{Bar, note_prior, print, short, table, threads};
+use super::trained::{Data, Distance, Trained};
+use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::files::sources;
 use cld_sgm::data::samples;

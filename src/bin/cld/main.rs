@@ -18,6 +18,7 @@ mod vectors;
 
 use clap::{Parser, Subcommand};
 use cld_sgm::files::{Limits, limits};
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -65,7 +66,13 @@ enum Outcome {
 type Result<T> = std::result::Result<T, cld_sgm::Error>;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// The whole command, from its arguments (the first is its name) to its exit code. The Python package has it, too: nothing in this
+/// folder says `crate::`.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         // help and version are answers, and must have been printed
         Err(e) if !e.use_stderr() => return end(show::print(&e.render().ansi().to_string()).map(|()| Outcome::Fine)),
@@ -88,17 +95,17 @@ fn main() -> ExitCode {
 }
 
 /// The exit code; an error's sentence on standard error.
-fn end(outcome: Result<Outcome>) -> ExitCode {
+fn end(outcome: Result<Outcome>) -> u8 {
     match outcome {
-        Ok(Outcome::Fine) => ExitCode::SUCCESS,
-        Ok(Outcome::Off) => ExitCode::from(1),
-        Ok(Outcome::Stopped) => ExitCode::from(130),
+        Ok(Outcome::Fine) => 0,
+        Ok(Outcome::Off) => 1,
+        Ok(Outcome::Stopped) => 130,
         Err(error) => {
             // one sentence, whatever the words of the operating system or of a library
             let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             // who has closed standard error has the exit code
             let _ = writeln!(std::io::stderr(), "cld: {text}");
-            ExitCode::from(2)
+            2
         }
     }
 }

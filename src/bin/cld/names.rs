@@ -1,6 +1,6 @@
 //! What a flag may be, read off the library's registries: help and refusals cannot fall behind them.
 
-use crate::Result;
+use super::Result;
 use cld_sgm::loss::Weighting;
 use cld_sgm::sampler::{ADAPTIVE, Entry, entry};
 use cld_sgm::vectors::generate::SUITES;

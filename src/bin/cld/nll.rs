@@ -1,8 +1,8 @@
 //! `cld nll`: likelihoods of a trained network.
 
-use crate::show::{Bar, note_prior, print, short, table, threads};
-use crate::trained::{Data, Trained};
-use crate::{Outcome, Result, names};
+use super::show::{Bar, note_prior, print, short, table, threads};
+use super::trained::{Data, Trained};
+use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::images::Dither;
 use cld_sgm::likelihood::{Divergence, Likelihood, Terminal, Trace, bits_per_dimension};

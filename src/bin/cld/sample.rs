@@ -1,9 +1,9 @@
 //! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the exact score.
 
-use crate::setting::Setting;
-use crate::show::{Bar, note_prior, print, short, table, threads};
-use crate::trained::{COMPARED, Data, Trained};
-use crate::{Outcome, Result, names};
+use super::setting::Setting;
+use super::show::{Bar, note_prior, print, short, table, threads};
+use super::trained::{COMPARED, Data, Trained};
+use super::{Outcome, Result, names};
 use cld_sgm::data::files::sources;
 use cld_sgm::data::{self, picture};
 use cld_sgm::files::{Array, Paths, write_npz, write_whole};

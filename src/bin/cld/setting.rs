@@ -1,6 +1,6 @@
 //! The flags that name a process, its schedule and objective: the same for every subcommand.
 
-use crate::{Result, names};
+use super::{Result, names};
 use cld_sgm::files::parse_json;
 use cld_sgm::process::entry;
 use cld_sgm::truth::config::{Config, default_schedule, defaults};

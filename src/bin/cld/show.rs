@@ -1,7 +1,7 @@
 //! Printing: tables, colours on a terminal only, a progress bar for what takes longer than a second. Threads, asked
 //! for before the work starts.
 
-use crate::Result;
+use super::Result;
 pub use cld_sgm::check::words::{BAD, BOLD, GOOD, WIDE, short, styled, table};
 use cld_sgm::error::escaped;
 use cld_sgm::{Diffusion, Error};

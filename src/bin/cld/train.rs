@@ -1,8 +1,8 @@
 //! `cld train`: trains a network; a run lives in a folder and can be stopped and taken up at any time.
 
-use crate::setting::Setting;
-use crate::show::{note_prior, print, short, table};
-use crate::{Outcome, Result, names};
+use super::setting::Setting;
+use super::show::{note_prior, print, short, table};
+use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::files::{Limits, Paths, read_text};
 use cld_sgm::train::config::ModelSpec;

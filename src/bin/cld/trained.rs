@@ -1,7 +1,7 @@
 //! What `cld train` left behind: a checkpoint's model, and the data to hold it against.
 
-use crate::Result;
-use crate::show::short;
+use super::Result;
+use super::show::short;
 use cld_sgm::data::images::{self, Dither, ImageSet};
 use cld_sgm::data::{self, Mixture};
 use cld_sgm::metrics::{Pairwise, image_frechet, sliced};

@@ -1,7 +1,7 @@
 //! `cld vectors`: inputs and expected outputs for other implementations.
 
-use crate::show::{Bar, print};
-use crate::{Outcome, Result, names};
+use super::show::{Bar, print};
+use super::{Outcome, Result, names};
 use cld_sgm::vectors::generate::{Request, generate};
 use std::path::PathBuf;
 

@@ -1,0 +1,161 @@
+//! Test inputs for a process, and the verdict on what a user's code made of them, without a file.
+
+use crate::process::Process;
+use crate::{refused, without_lock};
+use cld_sgm::Error;
+use cld_sgm::check::answers::{Answer, Answers, Entry};
+use cld_sgm::check::compare::{self, Class};
+use cld_sgm::files::{Array, Precision};
+use cld_sgm::truth::reader::{SETTINGS, setting_key};
+use cld_sgm::vectors::generate;
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::collections::BTreeMap;
+
+/// Id, suite, quantity, settings, inputs.
+type Question<'py> = (String, &'static str, &'static str, Bound<'py, PyDict>, Bound<'py, PyDict>);
+
+/// How many numbers of a configuration go through all words of a quantity's settings.
+fn variants(quantity: &str) -> usize {
+    match quantity {
+        "sampler.reverse_drift" => 2,
+        "loss.per_sample" => 3,
+        _ => 1,
+    }
+}
+
+/// The questions that `cld vectors` asks, for this process.
+#[pyfunction]
+pub fn questions<'py>(py: Python<'py>, process: &Process, seed: u64) -> PyResult<Vec<Question<'py>>> {
+    let config = &process.config;
+    let all = without_lock(py, || {
+        let mut all = Vec::new();
+        for number in 0..3 {
+            // not the runs: a user's loop draws its noise inside
+            let list = generate::questions(config, &[], seed, number).map_err(refused)?;
+            all.extend(list.into_iter().filter(|q| number < variants(q.quantity) && q.suite != "run"));
+        }
+        Ok(all)
+    })?;
+    all.into_iter()
+        .map(|q| {
+            let (settings, inputs) = (PyDict::new(py), PyDict::new(py));
+            for (name, a) in &q.inputs {
+                match SETTINGS.iter().find(|s| setting_key(s.name) == *name).map(|s| (s.name, s.words)) {
+                    Some((field, [])) => settings.set_item(field, a.data[0])?,
+                    Some((field, ["false", "true"])) => settings.set_item(field, a.data[0] == 1.0)?,
+                    Some((field, words)) => settings.set_item(field, words[a.data[0] as usize])?,
+                    None => inputs.set_item(name, PyArray1::from_slice(py, &a.data).reshape(a.shape.clone())?)?,
+                }
+            }
+            Ok((q.id, q.suite, q.quantity, settings, inputs))
+        })
+        .collect()
+}
+
+/// A setting as Python has it.
+#[derive(FromPyObject)]
+pub enum Setting {
+    Flag(bool),
+    Number(f64),
+    Word(String),
+}
+
+impl Setting {
+    /// As the judge has it: a word is its index among those that `field` may have.
+    fn number(&self, field: &str) -> PyResult<f64> {
+        let words = SETTINGS.iter().find(|s| s.name == field).map_or(&[][..], |s| s.words);
+        match self {
+            Setting::Flag(b) => Ok(f64::from(u8::from(*b))),
+            Setting::Number(x) => Ok(*x),
+            Setting::Word(w) => words
+                .iter()
+                .position(|x| x == w)
+                .map(|i| i as f64)
+                .ok_or_else(|| refused(Error::parameter(field.to_string(), format!("`{w}`"), words.join(", ")))),
+        }
+    }
+}
+
+/// An answered question: id, quantity, settings, inputs, and outputs by name, each with the type that it was computed in; or the words
+/// of the error that came instead.
+#[derive(FromPyObject)]
+pub struct Answered<'py> {
+    id: String,
+    quantity: String,
+    settings: BTreeMap<String, Setting>,
+    inputs: BTreeMap<String, PyReadonlyArrayDyn<'py, f64>>,
+    outputs: BTreeMap<String, (PyReadonlyArrayDyn<'py, f64>, String)>,
+    raised: Option<String>,
+}
+
+fn array(a: &PyReadonlyArrayDyn<'_, f64>, precision: Precision) -> PyResult<Array> {
+    Ok(Array { shape: a.shape().to_vec(), data: a.as_slice()?.to_vec(), precision })
+}
+
+fn precision(name: &str) -> PyResult<Precision> {
+    Ok(match name {
+        "float64" => Precision::F64,
+        "float32" => Precision::F32,
+        "float16" => Precision::F16,
+        "bfloat16" => Precision::BF16,
+        other => return Err(refused(Error::parameter("dtype", format!("`{other}`"), "float64, float32, float16, bfloat16"))),
+    })
+}
+
+/// The report on these answers, as JSON.
+#[pyfunction]
+pub fn judge(
+    py: Python<'_>,
+    process: &Process,
+    implementation: String,
+    answered: Vec<Answered<'_>>,
+    accept: Vec<String>,
+) -> PyResult<String> {
+    let accept = accept
+        .iter()
+        .map(|c| match c.as_str() {
+            "f64" => Ok(Class::F64),
+            "f32" => Ok(Class::F32),
+            "eps" => Ok(Class::Eps),
+            other => Err(refused(Error::parameter("accept", format!("`{other}`"), "f64, f32, eps"))),
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    let mut entries = Vec::with_capacity(answered.len());
+    for a in answered {
+        let mut inputs = BTreeMap::new();
+        for (name, x) in &a.inputs {
+            inputs.insert(name.clone(), array(x, Precision::F64)?);
+        }
+        for (field, x) in &a.settings {
+            inputs.insert(setting_key(field), Array::new(vec![1], vec![x.number(field)?]).map_err(refused)?);
+        }
+        let answer = match a.raised {
+            Some(words) => Answer::Raised(words),
+            None => {
+                let outputs = a.outputs.iter().map(|(name, (x, p))| Ok((name.clone(), array(x, precision(p)?)?)));
+                Answer::Given(outputs.collect::<PyResult<_>>()?)
+            }
+        };
+        entries.push(Entry { id: a.id, quantity: a.quantity, config: process.config.clone(), inputs, answer });
+    }
+    let answers = Answers {
+        file: "cld_sgm.check".into(),
+        implementation,
+        entries,
+        unusable: Vec::new(),
+        ignored: Vec::new(),
+        not_yet: BTreeMap::new(),
+    };
+    without_lock(py, || {
+        let report = compare::judge(&answers, &accept, &mut |_, _| {}).map_err(refused)?;
+        serde_json::to_string(&report).map_err(|e| pyo3::exceptions::PyRuntimeError::new_err(e.to_string()))
+    })
+}
+
+/// The table of mistakes that can be named.
+#[pyfunction]
+pub fn mistakes() -> String {
+    cld_sgm::check::mistakes::table()
+}

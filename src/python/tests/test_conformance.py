@@ -1,0 +1,101 @@
+"""The suite of cld_sgm.conformance against a right adapter and wrong ones."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+from implementations import HalfKick, Right, ScoreAtEnd
+
+import cld_sgm
+from cld_sgm.conformance import CLDConformance
+
+HERE = pathlib.Path(__file__).parent
+
+ADAPTER = """
+import numpy as np
+import cld_sgm
+import implementations
+
+class Settings:
+    process = cld_sgm.CLD(beta=(0.1, 20.0))
+    dtype = "float32"
+    t_min = 1e-4
+
+    def __init__(self):
+        super().__init__(np)
+
+class Fine(Settings, implementations.Right): pass
+class Kick(Settings, implementations.HalfKick): pass
+class Time(Settings, implementations.ScoreAtEnd): pass
+class Mass(Settings, implementations.MassInverted): pass
+"""
+
+
+def run(folder, *arguments):
+    (folder / "mine.py").write_text(ADAPTER)
+    path = os.pathsep.join([str(folder), str(HERE), os.environ.get("PYTHONPATH", "")])
+    # without the entry point, where the package is not installed
+    plugin = [] if any("cld_sgm.conformance.plugin" == e.value for e in _entry_points()) else ["-p", "cld_sgm.conformance.plugin"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, "--pyargs", "cld_sgm.conformance", *arguments]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr, time.perf_counter() - start
+
+
+def _entry_points():
+    from importlib.metadata import entry_points
+
+    return entry_points(group="pytest11")
+
+
+def test_a_right_adapter_passes_within_a_minute(tmp_path):
+    """Catches a suite that fails right code, skips what is offered, or takes too long to be run by default."""
+    code, text, seconds = run(tmp_path, "--cld-adapter", "mine:Fine")
+    assert code == 0 and " failed" not in text and " passed" in text, text
+    assert seconds < 60
+
+
+@pytest.mark.parametrize(
+    ("adapter", "function", "cause"),
+    [("Kick", "reverse_drift", "[half-kick]"), ("Time", "em_step", "[score-at-end-of-step]"), ("Mass", "cov", "[mass-inverted]")],
+)
+def test_wrong_adapters_fail_by_their_cause(tmp_path, adapter, function, cause):
+    """Catches a mistake that passes the suite, or a message without the cause."""
+    code, text, _ = run(tmp_path, "--cld-adapter", f"mine:{adapter}")
+    assert code == 1 and cause in text and f"test_formula[{function}-cld-late]" in text, text
+
+
+def test_expected_failures(tmp_path):
+    """Catches a file of expected failures that is not read, or that hides more than it names."""
+    (tmp_path / "xfails").write_text("reverse_drift  # known: issue 1\nem_step[cld-late]\n")
+    code, text, _ = run(tmp_path, "--cld-adapter", "mine:Kick", "--cld-xfails-file", "xfails")
+    assert code == 1 and "reverse_drift" not in text.split("short test summary")[1] and "em_step-cld-middle" in text, text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "--cld-adapter (or CLD_ADAPTER) is missing; allowed: a module"),
+        (["--cld-adapter", "nowhere.at.all"], "--cld-adapter is nowhere.at.all: No module named 'nowhere'"),
+        (["--cld-adapter", "mine:Other"], "--cld-adapter is mine:Other: mine has no Other"),
+        (["--cld-adapter", "mine:Fine", "--cld-xfails-file", "gone"], "--cld-xfails-file is gone: No such file"),
+    ],
+)
+def test_bad_options_get_one_sentence(tmp_path, arguments, sentence):
+    """Catches a traceback, or a suite that runs nothing and passes."""
+    code, text, _ = run(tmp_path, *arguments)
+    assert code != 0 and sentence in text, text
+
+
+class TestInOnesOwnFile(CLDConformance):
+    """Catches a suite that cannot be subclassed."""
+
+    implementation = Right(__import__("numpy"))
+    process = cld_sgm.CLD(beta=(0.1, 20.0))
+    t_min = 1e-4
+
+
+assert HalfKick and ScoreAtEnd  # the adapter's
