@@ -302,8 +302,9 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
             let parents = |q: &str| list.iter().copied().filter(|w| units[*w].entry.quantity == *q).collect::<Vec<usize>>();
             let tested = theirs.get(key).and_then(|theirs| {
                 Part::ALL.into_iter().find_map(|part| {
-                    // that which has a cause of its own, if one has
-                    let of = parents(part.quantity()).into_iter().max_by_key(|w| (explained[*w], !vague[*w]))?;
+                    // that of the same type, and of these that which has a cause of its own, if one has
+                    let same = |w: usize| units[w].got.precision == units[u].got.precision;
+                    let of = parents(part.quantity()).into_iter().max_by_key(|w| (same(*w), explained[*w], !vague[*w]))?;
                     let related = from.contains(&part.quantity());
                     (related && made(&units[u], part, theirs, channels(&units[u])) == Some(true)).then_some(Link { of, tested: true })
                 })

@@ -362,12 +362,12 @@ fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models)
         }
         Arithmetic::Cancellation => {
             let ok = within(&|i, c| own(i) + CANCELLATION * c.cancellation) && cancels(p, 1.0);
-            found(ok && !only_late(u), Match::Loose)
+            found(ok && !only_late(u) && early(u, models), Match::Loose)
         }
         Arithmetic::SingleCancellation => {
             let stored = p != Precision::F64 || got.iter().all(f32_like);
             let ok = stored && within(&|i, c| in_single(i, c) + CANCELLATION * SINGLE * c.cancellation) && cancels(Precision::F32, SINGLE);
-            found(ok && !only_late(u), Match::Loose)
+            found(ok && !only_late(u) && early(u, models), Match::Loose)
         }
         Arithmetic::SinglePart => {
             // rounding of f32, all over, not of single values
@@ -425,6 +425,13 @@ fn underflow(u: &Unit<'_>, models: &mut Models) -> Option<()> {
 /// How much the inverse of the mean must have grown for a time to be late.
 const GROWN: f64 = 2.0;
 
+/// Whether rows are off at times when nothing has grown yet: where cancellation as t -> 0 is seen.
+fn early(u: &Unit<'_>, models: &mut Models) -> bool {
+    let Some((mean, width)) = beside(u, "kernel.mean", "matrix", models) else { return true };
+    let off = off_rows(u);
+    off.iter().all(|off| !off) || (0..off.len()).any(|r| off[r] && inverse_size(&mean[r * width..(r + 1) * width]) < GROWN)
+}
+
 /// Off at late times, where the inverse of the mean has grown so large that rounding of it is seen. Says whether early times are off,
 /// too, by early cancellation.
 fn late(u: &Unit<'_>, models: &mut Models) -> Option<bool> {
@@ -435,6 +442,10 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<bool> {
     let (mean, width) = beside(u, "kernel.mean", "matrix", models)?;
     let rows = row_count(u);
     let (errors, off) = (row_errors(u), off_rows(u));
+    // the same relative error everywhere is none that grows
+    if pattern_of(u, Pattern::Noise).is_some() {
+        return None;
+    }
     let mut seen: Vec<(f64, f64)> = Vec::new();
     // times of the rows that are off before anything has grown, and after; and of those that are right
     let (mut early_off, mut late_off, mut right) = (Vec::new(), Vec::new(), Vec::new());
@@ -463,7 +474,8 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<bool> {
             (true, false) => late_off.push(cells[0].t),
         }
     }
-    if seen.is_empty() && only_late(u) {
+    let small = errors.iter().all(|e| *e <= tolerance(p));
+    if seen.is_empty() && (only_late(u) || early_off.is_empty() && late_off.len() > 1 && !small) {
         return Some(false);
     }
     let last_of = |times: &[f64]| times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -737,7 +749,8 @@ fn nice(x: f64, small: bool, p: Precision) -> f64 {
         return (1..=if double { 3 } else { 2 }).map(|d| rounded(x, d)).find(|r| (r - x).abs() <= near).unwrap_or(x);
     }
     let near = if double { 1e-10 } else { 3e-5 };
-    NICE.iter().copied().chain((1..=400).map(|i| f64::from(i) / 20.0)).find(|n| (x / n - 1.0).abs() < near).unwrap_or(x)
+    let digits = (1..=3).map(|d| rounded(x, d));
+    NICE.iter().copied().chain((1..=400).map(|i| f64::from(i) / 20.0)).chain(digits).find(|n| (x / n - 1.0).abs() < near).unwrap_or(x)
 }
 
 /// Whether a value has at most three digits: one that somebody would write.
@@ -797,6 +810,8 @@ pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn
     }
     reproduces(&off, &pool, declared, &mut table);
     table.iter_mut().for_each(|row| rule_out(row, &pool));
+    one_part(&pool, &mut table);
+    late_beside(&off, &pool, &mut table, &mut models);
     contradictions(&off, &right, &pool, &mut table, &mut models);
     reproduces(&off, &pool, declared, &mut table);
     let contradicted: Vec<usize> = (0..pool.len())
@@ -857,6 +872,28 @@ fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
     }
     if matched(row, &is(Arithmetic::Late)) {
         drop(row, &|h, _| h.arithmetic() == Some(Arithmetic::SinglePart));
+    }
+}
+
+/// A late row or two that are a few units off, beside an entry of the same matrix that growing exponentials have spoilt: the same cause.
+fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>], models: &mut Models) {
+    let Some(late) = pool.iter().position(|h| h.arithmetic() == Some(Arithmetic::Late)) else { return };
+    let spoilt: Vec<&str> = off.iter().zip(table.iter()).filter(|(_, row)| row[late].0 != Match::No).map(|(u, _)| &*u.entry.id).collect();
+    for (u, row) in off.iter().zip(table.iter_mut()) {
+        let small = row_errors(u).iter().all(|e| *e <= tolerance(u.got.precision));
+        if small && row.iter().all(|(m, _)| *m == Match::No) && spoilt.contains(&&*u.entry.id) && !early(u, models) {
+            row[late] = (Match::Loose, 0);
+        }
+    }
+}
+
+/// A rate in float32 is itself one, and makes all else right to float32 only: that is one cause.
+fn one_part(pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>]) {
+    let at = |a: Arithmetic| pool.iter().position(|h| h.arithmetic() == Some(a));
+    let (Some(whole), Some(part)) = (at(Arithmetic::Single), at(Arithmetic::SinglePart)) else { return };
+    let all = |row: &Vec<(Match, usize)>| row[whole].0 == Match::No || row[part].0 != Match::No;
+    if table.iter().all(all) && table.iter().any(|row| row[whole].0 == Match::No && row[part].0 != Match::No) {
+        table.iter_mut().for_each(|row| row[whole] = (Match::No, 0));
     }
 }
 

@@ -8,7 +8,7 @@
 //! [`Reading`]: crate::truth::reading::Reading
 
 use crate::kernel::Objective;
-use crate::process::{AnyProcess, Custom, Value, erase};
+use crate::process::{AnyProcess, Custom, LinearSde, Value, erase};
 use crate::schedule::Schedule;
 use crate::small::Mat;
 use crate::truth::config::Config;
@@ -122,12 +122,46 @@ const PRODUCT: &str = "the values are those of the chain of {steps} steps whose 
 /// A Riemann sum with the same grid.
 const SUM: &str = "the integral of the rate is the sum of beta_i over {steps} steps";
 
+const SYMMETRIC: &str =
+    "the symmetric square root stands for the Cholesky factor: right as a factor (R R^T = cov), but eps and ell belong to another one";
+
 const fn variant(words: &'static str, change: Change) -> Variant {
     Variant { words, value: None, change }
 }
 
 const fn row(id: &'static str, sentence: &'static str, remedy: &'static str, kind: Kind) -> Mistake {
     Mistake { id, sentence, remedy, kind }
+}
+
+/// A process in position and velocity, with its stationary law.
+#[derive(Clone)]
+struct OfVelocity {
+    drift: Mat<2>,
+    noise: Mat<2>,
+    stationary: Mat<2>,
+    mass: f64,
+}
+
+impl LinearSde<2> for OfVelocity {
+    fn name(&self) -> &'static str {
+        "of-velocity"
+    }
+
+    fn drift(&self) -> Mat<2> {
+        self.drift
+    }
+
+    fn noise(&self) -> Mat<2> {
+        self.noise
+    }
+
+    fn stationary(&self) -> Option<Mat<2>> {
+        Some(self.stationary)
+    }
+
+    fn mass(&self) -> f64 {
+        self.mass
+    }
 }
 
 /// `Some` if the condition holds.
@@ -199,11 +233,17 @@ pub const MISTAKES: &[Mistake] = &[
         Kind::Reading(&[variant("", |m, c| {
             let (p, mass) = (c.process().ok()?, m.process().mass());
             when(mass != 1.0 && m.channels() == 2)?;
-            let (f, g) = (p.drift(), p.noise_at(0.0));
-            let drift = Mat([[f[0], f[1] * mass], [f[2] / mass, f[3]]]);
-            let noise = Mat([[g[0], g[1] / mass], [g[2] / mass, g[3] / (mass * mass)]]);
+            let (f, g, s) = (p.drift(), p.noise_at(0.0), p.stationary()?);
             // the variance gamma M of the momentum is gamma / M of the velocity
-            m.replace(erase(Custom::<2>::new(drift, noise, 1.0 / mass).ok()?).ok()?);
+            m.replace(
+                erase(OfVelocity {
+                    drift: Mat([[f[0], f[1] * mass], [f[2] / mass, f[3]]]),
+                    noise: Mat([[g[0], g[1] / mass], [g[2] / mass, g[3] / (mass * mass)]]),
+                    stationary: Mat([[s[0], s[1] / mass], [s[2] / mass, s[3] / (mass * mass)]]),
+                    mass: 1.0 / mass,
+                })
+                .ok()?,
+            );
             Some(())
         })]),
     ),
@@ -211,11 +251,19 @@ pub const MISTAKES: &[Mistake] = &[
         "dsm-for-hsm",
         "these are DSM values, where HSM was asked for: the initial velocity's variance gamma M is missing",
         "add gamma M times the square of the mean's v column, or ask for dsm",
-        Kind::Reading(&[variant("", |m, c| {
-            when(hsm(c))?;
-            m.gamma = 0.0;
-            Some(())
-        })]),
+        Kind::Reading(&[
+            variant("", |m, c| {
+                when(hsm(c))?;
+                m.gamma = 0.0;
+                Some(())
+            }),
+            // the mixed score's S_vv is DSM's as well
+            variant("", |m, c| {
+                when(hsm(c))?;
+                m.set_gamma(0.0);
+                Some(())
+            }),
+        ]),
     ),
     row(
         "hsm-for-dsm",
@@ -234,7 +282,7 @@ pub const MISTAKES: &[Mistake] = &[
         Kind::Reading(&[variant("", |m, c| {
             let mass = m.process().mass();
             when(hsm(c) && mass != 1.0)?;
-            m.gamma /= mass;
+            m.set_gamma(m.gamma / mass);
             Some(())
         })]),
     ),
@@ -270,11 +318,16 @@ pub const MISTAKES: &[Mistake] = &[
         "other-cholesky-factor",
         "the upper Cholesky factor is used for the lower one, or the lower for the upper",
         "declare `decomposition`, or take the other factor: noise must enter by the one that the score's eps belongs to",
-        Kind::Reading(&[variant("the {other} Cholesky factor is used, where the {this} one is expected", |m, _| {
-            when(m.channels() > 1)?;
-            m.reading.upper = !m.reading.upper;
-            Some(())
-        })]),
+        Kind::Reading(&[
+            variant("the {other} Cholesky factor is used, where the {this} one is expected", |m, _| {
+                when(m.channels() > 1)?;
+                m.reading.upper = !m.reading.upper;
+                Some(())
+            }),
+            variant("the {other} Cholesky factor is used, where the {this} one is expected (ell is right)", |m, _| {
+                factor_alone(m, Factor::Other)
+            }),
+        ]),
     ),
     row(
         "ell-of-marginal",
@@ -297,19 +350,22 @@ pub const MISTAKES: &[Mistake] = &[
             variant("the covariance of x and v is dropped, and variances stand for standard deviations", |m, _| {
                 factor(m, Factor::DiagonalVariances)
             }),
+            variant("the covariance of x and v is dropped: the factor is the diagonal of standard deviations (ell is right)", |m, _| {
+                factor_alone(m, Factor::Diagonal)
+            }),
+            variant("the covariance of x and v is dropped, and variances stand for standard deviations (ell is right)", |m, _| {
+                factor_alone(m, Factor::DiagonalVariances)
+            }),
         ]),
     ),
     row(
         "another-factor",
         "another factor R with R R^T = cov stands for the Cholesky factor: right as a factor, but eps and ell belong to another one",
         "use the Cholesky factor, or let score and eps go by your own: eps = -R^T score",
-        Kind::Reading(&[variant(
-            "the symmetric square root stands for the Cholesky factor: right as a factor (R R^T = cov), but eps and ell belong to another one",
-            |m, _| {
-                when(m.channels() == 2)?;
-                factor(m, Factor::Symmetric)
-            },
-        )]),
+        Kind::Reading(&[
+            variant(SYMMETRIC, |m, _| factor(m, Factor::Symmetric)),
+            variant(SYMMETRIC, |m, _| factor_alone(m, Factor::Symmetric)),
+        ]),
     ),
     row(
         "another-factor",
@@ -788,9 +844,16 @@ fn flipped(m: &mut Model, mean: bool, cov: bool) -> Option<()> {
 }
 
 fn factor(m: &mut Model, f: Factor) -> Option<()> {
-    when(m.channels() > 1)?;
+    when(m.channels() == 2 || m.channels() > 1 && !matches!(f, Factor::Symmetric | Factor::Other))?;
     m.reading.factor = f;
     Some(())
+}
+
+/// Another factor in code that has ell from the covariance, not from its factor.
+fn factor_alone(m: &mut Model, f: Factor) -> Option<()> {
+    when(m.channels() == 2)?;
+    m.reading.ell_from_cov = true;
+    factor(m, f)
 }
 
 fn slope(m: &mut Model, c: &Config, of: fn(f64, f64) -> f64) -> Option<()> {

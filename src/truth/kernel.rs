@@ -343,6 +343,9 @@ fn ell(at: &At<'_>, output: &str) -> Found {
         }
         let (f, _) = at.row.factors()?;
         let mut ell = if reading.upper != at.model.reversed_channels { 1.0 / f[1][0] } else { 1.0 / f[0][last] };
+        if reading.ell_from_cov && last == 3 {
+            ell = at.row.ell_from_cov(reading.upper != at.model.reversed_channels);
+        }
         if reading.ell_marginal {
             ell = 1.0 / at.row.law.cov[last].sqrt().to_f64();
         }

@@ -93,6 +93,11 @@ impl Row {
         (self.at_start && self.law.moments.factors.is_none()).then(|| Cell { truth: Dd::from(value), scale: 0.0, cancellation: 0.0, t })
     }
 
+    /// ell without the factor, for two channels: the inverse deviation of v given x, or of x given v.
+    pub fn ell_from_cov(&self, upper: bool) -> f64 {
+        (self.law.cov[if upper { 3 } else { 0 }] / Dd::from(self.law.moments.det)).sqrt().to_f64()
+    }
+
     /// A relative change of the determinant by rounding of the covariance's entries, for two channels.
     pub fn det_moves(&self, k: usize) -> f64 {
         let (cov, det) = (&self.law.cov, self.law.moments.det);
@@ -370,6 +375,11 @@ impl Model {
             law.moments = linear::moments(&law.cov, k);
         }
         if let Some((f, _)) = law.moments.factors.as_mut().filter(|_| reading.factor != Factor::Cholesky && k > 1) {
+            if reading.factor == Factor::Other {
+                let [lower, upper, inverse, a, b] = f.clone();
+                *f = [upper, lower, inverse, b, a];
+                return Ok(());
+            }
             let r: Vec<f64> = match reading.factor {
                 Factor::Symmetric if k == 2 => {
                     // S^(1/2) = (S + sqrt(det) I) / sqrt(trace + 2 sqrt(det))

@@ -22,6 +22,8 @@ pub enum Factor {
     DiagonalVariances,
     /// The symmetric square root (two channels), a factor too.
     Symmetric,
+    /// The upper one for the lower, and the lower for the upper (two channels).
+    Other,
 }
 
 /// The rate that stands for its integral in SSCS's half steps.
@@ -92,6 +94,8 @@ pub struct Reading {
     pub sigma_over_mean: bool,
     /// What stands for the Cholesky factor.
     pub factor: Factor,
+    /// `ell` is the right one whatever stands for the factor (two channels).
+    pub ell_from_cov: bool,
     /// `ell` is that of v alone, not of v given x.
     pub ell_marginal: bool,
     /// This channel's noise for every channel.
@@ -143,6 +147,7 @@ impl Reading {
         start_variance: 0.0,
         sigma_over_mean: false,
         factor: Factor::Cholesky,
+        ell_from_cov: false,
         ell_marginal: false,
         one_noise: None,
         density_tau: true,

@@ -107,7 +107,13 @@ pub(super) const ROWS: &[Quantity] = &[
 pub(super) fn ell(model: &Model, row: &Row, t: f64) -> Result<Cell> {
     let k = model.channels();
     let (f, _) = row.factors()?;
-    let l = if model.reading.ell_marginal { row.law.cov[k * k - 1].sqrt().recip().to_f64() } else { 1.0 / f[0][k * k - 1] };
+    let l = if model.reading.ell_marginal {
+        row.law.cov[k * k - 1].sqrt().recip().to_f64()
+    } else if model.reading.ell_from_cov && k == 2 {
+        row.ell_from_cov(false)
+    } else {
+        1.0 / f[0][k * k - 1]
+    };
     let l = if model.reading.variance_for_factor { l * l } else { l };
     Ok(Cell { truth: Dd::from(l), scale: l, cancellation: l * row.det_moves(k), t })
 }

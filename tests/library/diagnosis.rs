@@ -445,9 +445,11 @@ fn two_mistakes() {
     });
     let r = report(&a);
     let ids: Vec<&str> = r.diagnoses.iter().map(|d| d.id).collect();
-    // the mean is in kernel.mean (two outputs), the constant in two variances; perturb mixes a wrong mean with a right factor
+    // the mean is in kernel.mean (two outputs), the constant in two variances; perturb has a wrong mean and a right factor, and follows
     assert!(ids.contains(&"beta-half") && ids.contains(&"epsilon-added") && ids.len() == 2, "{ids:?}");
-    assert_eq!(r.unexplained, ["kernel.perturb/0 u_t"]);
+    let follows = r.diagnoses.iter().flat_map(|d| d.follows.iter().map(|f| (d.id, f.output.as_str(), f.from, f.tested)));
+    assert_eq!(follows.collect::<Vec<_>>(), [("beta-half", "kernel.perturb.u_t", "kernel.mean", true)]);
+    assert!(r.unexplained.is_empty(), "{:?}", r.unexplained);
 }
 
 /// A mistake on top of a declared constant is still named, as the mistake; with cancellation, too.

@@ -17,8 +17,8 @@ const D: usize = 2;
 const MASS: f64 = 0.25;
 const GAMMA: f64 = 0.04;
 const B0: f64 = 0.5;
-const B1: f64 = 8.0;
-const VP_B1: f64 = 16.0;
+const B1: f64 = 7.9;
+const VP_B1: f64 = 15.7;
 const SIGMA: (f64, f64) = (0.25, 8.0);
 /// Mean and deviation of the data, where a step is given these for a score.
 const DATA: (f64, f64) = (0.25, 0.75);
@@ -54,7 +54,7 @@ const BUGS: &[Bug] = &[
     ("diagonal Cholesky factor: covariance dropped", "diagonal-factor", None),
     ("diagonal of variances for the factor", "diagonal-factor", None),
     ("symmetric square root for the factor", "another-factor", None),
-    ("another factor: the Cholesky factor turned", "another-factor", None),
+    ("the Cholesky factor turned, where it is shown", "another-factor", None),
     ("marginal ell", "ell-of-marginal", None),
     ("variance for the standard deviation", "variance-for-standard-deviation", None),
     ("standard deviation for the variance", "standard-deviation-for-variance", None),
@@ -273,11 +273,6 @@ impl Code {
                 let size = (xx + vv + root.scale(2.0)).sqrt();
                 [(xx + root) / size, xv / size, xv / size, (vv + root) / size]
             }
-            "another factor: the Cholesky factor turned" => {
-                // by a right angle's two thirds
-                let (c, s) = (dd(0.5), dd(0.75).sqrt());
-                [lower[0] * c, lower[0] * s, lower[2] * c - lower[3] * s, lower[2] * s + lower[3] * c]
-            }
             _ if upper => other,
             _ => lower,
         };
@@ -308,6 +303,17 @@ impl Code {
             det: det.to_f64(),
             ell: if upper { 1.0 / (cov[0] - cov[1] * cov[1] / cov[2]).sqrt().to_f64() } else { ell.to_f64() },
         }
+    }
+
+    /// The factor as it is shown.
+    fn shown(&self, upper: bool, t: f64) -> Vec<f64> {
+        let f = self.kernel(upper, t).factor;
+        if !self.has("the Cholesky factor turned, where it is shown") {
+            return f.to_vec();
+        }
+        // by two thirds of a right angle
+        let (c, s) = (0.5, 0.75f64.sqrt());
+        vec![f[0] * c - f[1] * s, f[0] * s + f[1] * c, f[2] * c - f[3] * s, f[2] * s + f[3] * c]
     }
 
     /// The noise as it is used.
@@ -457,8 +463,8 @@ impl Code {
         let deviation =
             |v: Vec<f64>| if self.has("standard deviation for the variance") { v.iter().map(|x| x.sqrt()).collect() } else { v };
         add("kernel.cov", &process, vec![at_t()], vec![of("xx", &deviation(xx)), of("xv", &xv), of("vv", &deviation(vv))]);
-        add("kernel.factor", &process, vec![at_t()], vec![("factor", matrix.clone(), rows(&|r| kernels[r].factor.to_vec()))]);
-        add("kernel.factor", &upper, vec![at_t()], vec![("factor", matrix, rows(&|r| self.kernel(true, t[r]).factor.to_vec()))]);
+        add("kernel.factor", &process, vec![at_t()], vec![("factor", matrix.clone(), rows(&|r| self.shown(false, t[r])))]);
+        add("kernel.factor", &upper, vec![at_t()], vec![("factor", matrix, rows(&|r| self.shown(true, t[r])))]);
         add("kernel.ell", &process, vec![at_t()], vec![of("ell", &line(&|k| k.ell))]);
         let perturbed = rows(&|r| sum(apply(&kernels[r].mean, &block(&u0, r)), apply(&kernels[r].factor, &self.drawn(&block(&z, r)))));
         add("kernel.perturb", &process, vec![at_t(), of("u0", &given[1]), of("noise", &given[2])], vec![of("u_t", &perturbed)]);
