@@ -358,8 +358,8 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
             return Err(Error::parameter("suite", format!("`{suite}`"), quantity::SUITES.join(", ")));
         }
     }
-    let asked = |name: &str| request.only.is_empty() || request.only.iter().any(|p| name.contains(p.as_str()));
-    if !QUANTITIES.iter().any(|q| asked(q.name)) {
+    let selected = |name: &str| request.only.is_empty() || request.only.iter().any(|p| name.contains(p.as_str()));
+    if !QUANTITIES.iter().any(|q| selected(q.name)) {
         let all: Vec<&str> = QUANTITIES.iter().map(|q| q.name).collect();
         return Err(Error::parameter("only", request.only.join(", "), format!("a part of one of the names {}", all.join(", "))));
     }
@@ -386,7 +386,7 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
             if !request.suites.is_empty() && !request.suites.iter().any(|s| s == suite) {
                 continue;
             }
-            for q in QUANTITIES.iter().filter(|q| q.suites.contains(suite) && asked(q.name)) {
+            for q in QUANTITIES.iter().filter(|q| q.suites.contains(suite) && selected(q.name)) {
                 let quantity = q.name;
                 // what does not depend on the objective or gamma is written once; intervals start without initial variance
                 if *suite == "transition" && hsm {
