@@ -100,7 +100,7 @@ fn from_cov<T: Real>(cov: [T; 3]) -> At<T> {
 }
 
 fn answers<T: Real>(times: &[f64], at: impl Fn(f64) -> At<T>) -> Answers {
-    let config = json!({"kind": "cld", "mass": MASS, "schedule": {"kind": "constant", "b0": 4.0}, "objective": "hsm", "gamma": GAMMA});
+    let config = json!({"kind": "cld", "mass": MASS, "schedule": {"kind": "constant", "b": 4.0}, "objective": "hsm", "gamma": GAMMA});
     let config = Config::from_answers(&config).unwrap();
     let n = times.len();
     // the times that the code itself works with
