@@ -28,7 +28,7 @@ def as_numpy(value: Any, name: str) -> NDArray[Any]:
     elif str(getattr(value, "dtype", "")) == "bfloat16":
         value = value.astype("float32")
     try:
-        array = np.asarray(value)
+        array = np.from_dlpack(value) if hasattr(value, "__dlpack__") and not hasattr(value, "__array__") else np.asarray(value)
     except Exception as error:
         raise ValueError(f"array `{name}` cannot be read ({type(error).__name__}: {error}); allowed: an array of numbers") from None
     if array.dtype.kind in "iub":

@@ -16,7 +16,7 @@ impl Process {
     fn diffusion(&self) -> PyResult<Diffusion> {
         let gamma = self.config.gamma.unwrap_or(0.0);
         let process = self.config.process().map_err(refused)?;
-        Diffusion::new(process, self.config.schedule.clone(), gamma).map_err(refused)
+        Diffusion::new(process, self.config.schedule, gamma).map_err(refused)
     }
 }
 

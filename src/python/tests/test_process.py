@@ -128,6 +128,23 @@ def test_bad_input_gets_one_sentence(call, sentence):
     assert "\n" not in text and "allowed: " in text
 
 
+def test_arrays_by_dlpack_alone():
+    """Catches an array of a library that has no `__array__`."""
+
+    class Other:
+        def __init__(self, a):
+            self.a = a
+
+        def __dlpack__(self, **k):
+            return self.a.__dlpack__(**k)
+
+        def __dlpack_device__(self):
+            return self.a.__dlpack_device__()
+
+    t = np.linspace(0.1, 1.0, 4)
+    assert np.array_equal(cld_sgm.CLD().cov(Other(t)), cld_sgm.CLD().cov(t))
+
+
 def test_torch_arrays():
     """Catches tensors that require grad or are bfloat16, refused by numpy."""
     torch = pytest.importorskip("torch")
