@@ -241,19 +241,23 @@ fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let span = model.span(0.0, t)?;
         let g = model.process().noise_at((span.start + span.tau).to_f64());
         let mut jacobian: Vec<Dd> = f.iter().map(|f| Dd::from(*f)).collect();
+        // near the stationary law drift and score take each other away: what an entry is made of, not what is left of it
+        let mut size: Vec<f64> = f.iter().map(|f| f.abs()).collect();
         let inv = if matrix.is_none() { model.row(0.0, t)?.marginal(k, std)?.1 } else { vec![] };
         for &i in &noised {
             for j in 0..k {
                 let slope = matrix.map_or_else(|| -inv[i * k + j], |a| Dd::from(a.data[j]));
-                jacobian[i * k + j] = jacobian[i * k + j] - Dd::from(0.5 * g[i * k + i]) * slope;
+                let part = Dd::from(0.5 * g[i * k + i]) * slope;
+                jacobian[i * k + j] = jacobian[i * k + j] - part;
+                size[i * k + j] += part.hi.abs();
             }
         }
         let (mut sum, mut scale) = (Dd::ZERO, 0.0);
         for n in 0..k * k {
             for c in 0..d {
-                let term = jacobian[n] * Dd::prod(e[r * k * d + n / k * d + c], e[r * k * d + n % k * d + c]);
-                sum = sum + term;
-                scale += term.hi.abs();
+                let probes = Dd::prod(e[r * k * d + n / k * d + c], e[r * k * d + n % k * d + c]);
+                sum = sum + jacobian[n] * probes;
+                scale += size[n] * probes.hi.abs();
             }
         }
         let b = model.rate(t);
