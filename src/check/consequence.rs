@@ -257,8 +257,8 @@ fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize) -> Option<bool> {
             }
         }
         let unit = u.got.precision.unit().max(theirs.unit);
-        // as much as the value itself: nothing is left to tell
-        let vague = open || sum.iter().zip(&cells).any(|(s, c)| UNITS * unit * s >= c.truth.hi.abs());
+        // as much as a value itself: nothing is left to tell (what vanishes by construction is no such value)
+        let vague = open || sum.iter().zip(&cells).any(|(s, c)| c.truth.hi != 0.0 && UNITS * unit * s >= c.truth.hi.abs());
         if vague {
             continue;
         }
