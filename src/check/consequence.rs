@@ -11,7 +11,7 @@ use crate::dd::Dd;
 use crate::error::shown;
 use crate::truth::predict::{Given, Inputs, Model, digits, made_from, pair, predict};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Outputs that are off because those of the cause are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -139,6 +139,8 @@ struct Theirs {
     cov: HashMap<(u64, u64), Vec<Option<f64>>>,
     mean: HashMap<(u64, u64), Vec<Option<f64>>>,
     factor: HashMap<(u64, u64), Vec<Option<f64>>>,
+    /// Where they are off.
+    off: HashSet<(&'static str, (u64, u64))>,
     /// Unit roundoff of the arrays they are stored in, the largest.
     unit: f64,
 }
@@ -168,6 +170,9 @@ impl Theirs {
         self.unit = self.unit.max(u.got.precision.unit());
         for r in 0..u.rows.len() {
             let Some(key) = clock(&u.entry, r) else { continue };
+            if off_row(u, r) {
+                self.off.insert((quantity_name(&u.entry.quantity), key));
+            }
             let m = map.entry(key).or_insert_with(|| vec![None; k * k]);
             match index {
                 None => (0..k * k).for_each(|n| m[n] = Some(u.got.data[r * k * k + n])),
@@ -204,14 +209,26 @@ const ROWS: usize = 8;
 /// Relative change of their numbers for the derivatives: double words resolve the difference.
 const CHANGE: f64 = 1.0 / ((1u64 << 30) as f64);
 
-/// Whether an output is what their own part gives: `None` where that cannot be told.
-fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize) -> Option<bool> {
-    let off: Vec<usize> =
-        (0..u.rows.len()).filter(|r| u.units[r * u.columns..(r + 1) * u.columns].iter().any(|x| !(*x <= UNITS))).collect();
-    let known: Vec<usize> =
-        off.iter().copied().filter(|r| clock(&u.entry, *r).is_some_and(|key| theirs.given(part, key, k).is_some())).collect();
-    // half of the rows that are off at least: a few by chance are no evidence
-    if known.is_empty() || 2 * known.len() < off.len() {
+/// Whether a row is off.
+fn off_row(u: &Unit<'_>, r: usize) -> bool {
+    !u.units[r * u.columns..(r + 1) * u.columns].iter().all(|x| *x <= UNITS)
+}
+
+/// The times of the rows that are off.
+fn off_clocks(u: &Unit<'_>) -> HashSet<(u64, u64)> {
+    (0..u.rows.len()).filter(|r| off_row(u, *r)).filter_map(|r| clock(&u.entry, r)).collect()
+}
+
+/// Whether an output is what their own part gives: `None` where that cannot be told, or where the part is right at most of the rows that are
+/// off, and so no cause.
+fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Option<bool> {
+    let off: Vec<usize> = (0..u.rows.len()).filter(|r| off_row(u, *r)).collect();
+    let has = |r: usize| {
+        clock(&u.entry, r).is_some_and(|key| theirs.off.contains(&(part.quantity(), key)) && theirs.given(part, key, k).is_some())
+    };
+    let known: Vec<usize> = off.iter().copied().filter(|r| has(*r)).collect();
+    // half of the rows that are off at least, a few by chance are no evidence; all of them where there is another cause already
+    if known.is_empty() || known.len() < if all { off.len() } else { off.len().div_ceil(2) } {
         return None;
     }
     let rows: Vec<usize> = (0..known.len().min(ROWS)).map(|i| known[i * known.len() / known.len().min(ROWS)]).collect();
@@ -287,27 +304,35 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
     if groups.is_empty() {
         return all;
     }
-    let mut theirs: HashMap<String, Theirs> = HashMap::new();
+    // numbers of one type do not judge those of another, where there are both
+    let mut theirs: BTreeMap<(String, &'static str), Theirs> = BTreeMap::new();
     for (i, u) in units.iter().enumerate() {
         if let "kernel.cov" | "kernel.mean" | "kernel.factor" = u.entry.quantity.as_str()
             && let key = config(i)
             && groups.contains_key(&key)
         {
-            theirs.entry(key).or_default().add(u, channels(u));
+            theirs.entry((key, u.got.precision.name())).or_default().add(u, channels(u));
         }
     }
     for (key, list) in &groups {
+        let of_type = |u: usize| {
+            let own = theirs.get(&(key.clone(), units[u].got.precision.name()));
+            let others = theirs.iter().filter(move |((k, p), _)| k == key && *p != units[u].got.precision.name()).map(|(_, theirs)| theirs);
+            own.into_iter().chain(others)
+        };
+        // the first that can tell
+        let made = |u: usize, part: Part| of_type(u).find_map(|theirs| made(&units[u], part, theirs, channels(&units[u]), vague[u]));
         for &u in list.iter().filter(|u| !explained[**u]) {
             let from = ancestors(&units[u].entry.quantity);
             let parents = |q: &str| list.iter().copied().filter(|w| units[*w].entry.quantity == *q).collect::<Vec<usize>>();
-            let tested = theirs.get(key).and_then(|theirs| {
-                Part::ALL.into_iter().find_map(|part| {
-                    // that of the same type, and of these that which has a cause of its own, if one has
-                    let same = |w: usize| units[w].got.precision == units[u].got.precision;
-                    let of = parents(part.quantity()).into_iter().max_by_key(|w| (same(*w), explained[*w], !vague[*w]))?;
-                    let related = from.contains(&part.quantity());
-                    (related && made(&units[u], part, theirs, channels(&units[u])) == Some(true)).then_some(Link { of, tested: true })
-                })
+            let mine = off_clocks(&units[u]);
+            let shared = |w: usize| off_clocks(&units[w]).intersection(&mine).count();
+            let tested = Part::ALL.into_iter().find_map(|part| {
+                // that of the same type which is off where this is, and of these that which has a cause of its own, if one has
+                let same = |w: usize| units[w].got.precision == units[u].got.precision;
+                let of = parents(part.quantity()).into_iter().max_by_key(|w| (same(*w), shared(*w), explained[*w], !vague[*w]))?;
+                let related = from.contains(&part.quantity());
+                (related && made(u, part) == Some(true)).then_some(Link { of, tested: true })
             });
             if let Some(link) = tested {
                 all.insert(u, link);
@@ -324,7 +349,7 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
             let blamed = from.iter().find_map(|q| parents(q).into_iter().find(|w| meet(*w)));
             let refuted = |w: usize| {
                 let part = Part::ALL.into_iter().find(|p| p.quantity() == units[w].entry.quantity);
-                part.zip(theirs.get(key)).is_some_and(|(p, theirs)| made(&units[u], p, theirs, channels(&units[u])) == Some(false))
+                part.is_some_and(|p| made(u, p) == Some(false))
             };
             if let Some(of) = blamed.filter(|w| !refuted(*w)) {
                 all.insert(u, Link { of, tested: false });
