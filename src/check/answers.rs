@@ -270,7 +270,7 @@ fn arrange(e: &mut Entry) -> Result<()> {
     let digit = |c: char| c.to_digit(10).filter(|i| (1..=k as u32).contains(i)).map(|i| k as u32 + 1 - i);
     let given = std::mem::take(outputs);
     for (name, mut a) in given {
-        let w = if n > 0 { a.data.len() / n } else { 0 };
+        let w = a.data.len().checked_div(n).unwrap_or(0);
         let is_matrix = matches!(name.as_str(), "matrix" | "cov" | "factor" | "inverse");
         let mut own = name.clone();
         if is_matrix && reversed && w == k * k {

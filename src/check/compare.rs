@@ -594,15 +594,20 @@ fn all_within(units: &[f64], bound: f64) -> bool {
     !units.is_empty() && units.iter().all(|u| *u <= bound)
 }
 
-/// Judges one output of an entry, and says which rows it cannot judge.
+/// What all outputs are judged with.
+struct Means<'m> {
+    models: &'m BTreeMap<String, Model>,
+    shared: &'m Shared,
+    /// Rows at earlier times are left out.
+    t_min: f64,
+}
+
+/// Judges one output of an entry of `n` rows, and says which rows it cannot judge.
 fn judge_output<'a>(
     e: &'a Entry,
-    models: &BTreeMap<String, Model>,
-    shared: &Shared,
-    name: &'a str,
-    got: &'a Array,
+    &Means { models, shared, t_min }: &Means<'_>,
+    (name, got): (&'a str, &'a Array),
     n: usize,
-    t_min: f64,
     unjudged: &mut Vec<Unjudged>,
 ) -> Option<Unit<'a>> {
     let declared = e.config.epsilon_added;
@@ -773,7 +778,11 @@ pub fn judge_from(answers: &Answers, accept: &[Class], t_min: f64, progress: &mu
             continue;
         }
         let before = units.len();
-        units.extend(outputs.iter().filter_map(|(name, got)| judge_output(e, &models, &shared, name, got, n, t_min, &mut unjudged)));
+        units.extend(
+            outputs.iter().filter_map(|(name, got)| {
+                judge_output(e, &Means { models: &models, shared: &shared, t_min }, (name, got), n, &mut unjudged)
+            }),
+        );
         judged += usize::from(units.len() > before);
     }
     if let (0, true, Some(first)) = (judged, raised.is_empty(), unjudged.first()) {

@@ -12,8 +12,19 @@ use std::collections::BTreeMap;
 pub struct Row {
     /// The row's inputs.
     pub inputs: BTreeMap<String, Array>,
-    /// Outputs: what was answered (where it was), and what is right, or why that cannot be said.
-    pub outputs: Vec<(String, Option<Vec<f64>>, Result<Vec<f64>>)>,
+    /// The row's outputs.
+    pub outputs: Vec<Output>,
+}
+
+/// One output in one row.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// What was answered, where it was.
+    pub answered: Option<Vec<f64>>,
+    /// What is right, or why that cannot be said.
+    pub right: Result<Vec<f64>>,
 }
 
 /// The entry called `id`.
@@ -55,8 +66,7 @@ pub fn row(e: &Entry, row: usize) -> Result<Row> {
         .into_iter()
         .map(|name| {
             let right = predict(&e.quantity, &model, &given, &name).map(|(cells, _)| cells.iter().map(|c| c.truth.to_f64()).collect());
-            let answer = answered(&name);
-            (name, answer, right)
+            Output { answered: answered(&name), name, right }
         })
         .collect();
     Ok(Row { inputs, outputs })

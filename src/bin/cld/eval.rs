@@ -69,12 +69,12 @@ fn one_row(path: &std::path::Path, id: &str, number: usize, limits: &Limits) -> 
     text += &table(&["input", "value"], &rows);
     text.push('\n');
     let mut rows: Vec<Vec<String>> = Vec::new();
-    for (name, got, right) in &row.outputs {
+    for row::Output { name, answered, right } in &row.outputs {
         let right = match right {
             Ok(x) => list(x),
             Err(e) => vec![e.to_string()],
         };
-        let got = got.as_deref().map(list).unwrap_or_default();
+        let got = answered.as_deref().map(list).unwrap_or_default();
         for i in 0..right.len().max(got.len()) {
             let cell = |x: &[String]| x.get(i).cloned().unwrap_or_default();
             rows.push(vec![if i == 0 { shown(name).to_string() } else { String::new() }, cell(&right), cell(&got)]);
