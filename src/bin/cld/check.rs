@@ -95,6 +95,9 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let report = judge_from(&answers, &accept, args.t_min.unwrap_or(0.0), &mut |done, total| bar.set(done, total))?;
     drop(bar);
     if report.judged == 0 && report.raised.is_empty() {
+        if let Some(t) = report.t_min {
+            return Err(Error::parameter("t-min", t, "a time that some row has or comes before: no row is left to judge"));
+        }
         let found = if report.unanswered.is_empty() && report.not_begun.is_empty() {
             format!("quantities not yet covered: {}", list(&report))
         } else {
