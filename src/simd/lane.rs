@@ -2,6 +2,7 @@
 //! one f32.
 
 use std::fmt::Debug;
+use std::mem::MaybeUninit;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 mod sealed {
@@ -356,3 +357,16 @@ macro_rules! lanes {
 }
 #[allow(unused_imports)]
 pub(super) use lanes;
+
+/// `[f(0), f(1), ...]`. Inlined whatever the compiler thinks of it: `std::array::from_fn` passes through functions of its own, which do not
+/// have the vector features of the loop around them; where one of these is left standing, so is a call for every intrinsic in it. `f` is
+/// called in one place only, for the same reason: a second one would make it a function of its own.
+#[inline(always)]
+pub(super) fn each<A: Copy, const N: usize>(f: impl Fn(usize) -> A) -> [A; N] {
+    let mut all = [const { MaybeUninit::uninit() }; N];
+    for i in 0..N {
+        all[i] = MaybeUninit::new(f(i));
+    }
+    // SAFETY: the loop has written every element, and an array of `MaybeUninit<A>` has the layout of one of `A`.
+    unsafe { std::mem::transmute_copy::<[MaybeUninit<A>; N], [A; N]>(&all) }
+}

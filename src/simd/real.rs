@@ -2,9 +2,9 @@
 //! same loops in f64.
 
 use super::lane::Sealed;
+pub(super) use super::lane::each;
 use super::pointwise::{ADD, DOWN, SET, UP};
 use super::{Lane, Set, conv, matrix, norm, pointwise, up_to_avx2_on, wide_on, winograd};
-use std::mem::MaybeUninit;
 
 /// f32 or f64.
 pub trait Real: Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Debug + Send + Sync + 'static {
@@ -144,19 +144,6 @@ macro_rules! blocks {
     };
 }
 pub(super) use blocks;
-
-/// `[f(0), f(1), ...]`. Inlined whatever the compiler thinks of it: `std::array::from_fn` passes through functions of its own, which do not
-/// have the vector features of the loop around them; where one of these is left standing, so is a call for every intrinsic in it. `f` is
-/// called in one place only, for the same reason: a second one would make it a function of its own.
-#[inline(always)]
-pub(super) fn each<A: Copy, const N: usize>(f: impl Fn(usize) -> A) -> [A; N] {
-    let mut all = [const { MaybeUninit::uninit() }; N];
-    for i in 0..N {
-        all[i] = MaybeUninit::new(f(i));
-    }
-    // SAFETY: the loop has written every element, and an array of `MaybeUninit<A>` has the layout of one of `A`.
-    unsafe { std::mem::transmute_copy::<[MaybeUninit<A>; N], [A; N]>(&all) }
-}
 
 /// A block of 16 numbers as V vectors.
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Paths of a linear SDE: `u' = A u + C xi`, the same matrices for all paths, noise drawn on the way.
 
+use super::lane::each;
 use super::normal::{normal_lanes, quad_lanes, threefry_lanes};
-use super::real::each;
 use super::{Lane, Set, Task, wide, wide_on};
 
 /// A matrix, row by row.
