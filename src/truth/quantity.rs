@@ -16,7 +16,7 @@ pub struct Quantity {
     pub inputs: &'static [&'static str],
     /// Further arrays that it reads where they are given.
     pub optional: &'static [&'static str],
-    /// Settings that stand beside the inputs, of [`SETTINGS`].
+    /// Settings that stand beside the inputs, of `SETTINGS`.
     pub settings: &'static [&'static str],
     /// The array whose rows are its rows.
     pub leads: &'static str,
