@@ -2,7 +2,7 @@
 
 use super::compare::{Class, Line, Report, UNITS};
 use super::consequence::{Follows, Shown};
-use super::words::{short, sum, time};
+use super::words::{plural, short, sum, time};
 use crate::plot::page::{Plot, STYLE, Series, draw, escape};
 use plotters::prelude::SeriesLabelPosition;
 use std::collections::BTreeMap;
@@ -11,6 +11,12 @@ use std::fmt::Write;
 /// Text of a file, harmless in HTML.
 fn safe(s: &str) -> String {
     escape(s).replace('"', "&quot;")
+}
+
+/// The same with what stands between backticks as code.
+fn prose(s: &str) -> String {
+    let part = |(i, x): (usize, &str)| if i % 2 == 1 { format!("<code>{x}</code>") } else { x.to_string() };
+    safe(s).split('`').enumerate().map(part).collect()
 }
 
 fn class(l: &Line) -> (&'static str, String) {
@@ -37,7 +43,12 @@ fn errors(lines: &[&Line]) -> Option<String> {
         .filter(|l| l.decades.len() > 1)
         .enumerate()
         .map(|(i, l)| Series {
-            name: format!("{} {}: {}", l.output, l.process, class(l).1.split(':').next().unwrap_or("")),
+            name: format!(
+                "{} {}: {}",
+                l.output,
+                l.process,
+                class(l).1.replace(": right only with the declared epsilon", " (eps)").replace(": right only to f32", " (f32)")
+            ),
             points: l.decades.iter().map(|(d, x)| (10f64.powf(f64::from(*d) + 0.5), finite(*x))).collect(),
             line: true,
             colour: i,
@@ -78,20 +89,26 @@ fn example(h: &mut String, s: &Shown) {
     let _ = write!(
         h,
         "<div class=scroll><table><tr><th>worst<td><code>{}</code> in <code>{}</code>, row {}, column {}\
-         <tr><th>got<td><code>{:?}</code><tr><th>right<td><code>{:?}</code><tr><th>off by<td>{} units of {}",
+         <tr><th>got<td><code>{:?}</code><tr><th>right<td><code>{:?}</code><tr><th>off by<td>{:.2e} ({} units of {})",
         safe(&s.output),
         safe(&s.entry),
         s.row,
         s.column,
         s.got,
         s.truth,
+        s.got - s.truth,
         short(s.units),
         s.precision
     );
     for (name, x) in &s.inputs {
         let _ = write!(h, "<tr><th>{}<td><code>{}</code>", safe(name), list(x));
     }
-    let _ = write!(h, "<tr><th>of<td>{}<tr><th>to see it<td><code>{}</code></table></div>", safe(&s.config), safe(&s.see));
+    let _ = write!(
+        h,
+        "<tr><th>of<td>{}<tr><th style=\"white-space:nowrap\">to see it<td><code>{}</code></table></div>",
+        safe(&s.config),
+        safe(&s.see)
+    );
 }
 
 fn list(h: &mut String, title: &str, lines: &[String]) {
@@ -116,7 +133,7 @@ pub fn page(r: &Report) -> String {
     let _ = write!(
         h,
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
-         <title>cld check: {verdict}</title><style>{STYLE}</style><main><h1>{}</h1><p class=\"verdict {mood}\">{verdict}</p><p>{}",
+         <title>cld check: {verdict}</title><style>{STYLE}</style><main><h1>{}</h1><p class=\"verdict {mood}\">{verdict}</p><p>{}.",
         safe(&r.file),
         safe(&r.implementation)
     );
@@ -130,12 +147,12 @@ pub fn page(r: &Report) -> String {
     for d in &r.diagnoses {
         let _ = write!(
             h,
-            "<details open><summary><b>{}</b> <code>{}</code></summary><p>What to do: {}.</p><p>Explains {} outputs in {} entries: {}</p>",
+            "<details open><summary><b>{}</b> <code>{}</code></summary><p>What to do: {}.</p><p>Explains {}, in {}: {}</p>",
             safe(&d.text),
             d.id,
-            safe(d.remedy),
-            d.explains,
-            d.entries.len(),
+            prose(d.remedy),
+            plural(d.explains, "output"),
+            plural(d.entries.len(), "entry"),
             counted(&d.outputs)
         );
         consequences(&mut h, &d.follows);

@@ -387,7 +387,8 @@ pub fn text(r: &Report, look: Look) -> String {
     if look.plain { anstream::adapter::strip_str(&out).to_string() } else { out }
 }
 
-fn plural(n: usize, what: &str) -> String {
+/// `1 entry`, `2 entries`.
+pub(super) fn plural(n: usize, what: &str) -> String {
     match (n, what.strip_suffix('y')) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{n} {stem}ies"),
@@ -427,7 +428,7 @@ mod tests {
     #[test]
     fn names_are_cut_in_the_middle() {
         assert_eq!(within("short", 10, ".."), "short");
-        assert_eq!(within("kernel.inverse_transpose_factor.l21", 20, ".."), "kernel.in..factor.l21");
+        assert_eq!(within("kernel.inverse_transpose_factor.l21", 20, ".."), "kernel.in..actor.l21");
         assert_eq!(within("kernel.inverse_transpose_factor.l21", 20, "…").chars().count(), 20);
     }
 }
