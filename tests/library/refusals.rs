@@ -86,8 +86,9 @@ fn custom_matrices() {
     refused(off(1.1, 1.1), "noise", "[[1.0, 1.1], [1.1, 1.0]]", "positive semidefinite");
     assert!(off(1.0, 1.0).is_ok(), "a noise of rank one is a noise");
     number("mass", |m| Custom::new(one, one, m), &[0.0, -1.0, 1.1e9], &[1e-300, 1e9], "0 < mass <= 1e9");
-    refused(Custom::<0>::new(Mat([]), Mat([]), 1.0), "channels", 0, "1 to 4");
-    refused(Custom::<5>::new(Mat::identity(), Mat::identity(), 1.0), "channels", 5, "1 to 4");
+    refused(Custom::<0>::new(Mat([]), Mat([]), 1.0), "channels", 0, "1 to 6");
+    refused(Custom::<7>::new(Mat::identity(), Mat::identity(), 1.0), "channels", 7, "1 to 6");
+    assert!(Custom::<6>::new(Mat::identity(), Mat::identity(), 1.0).is_ok());
 }
 
 #[test]
