@@ -294,7 +294,20 @@ fn arrange(e: &mut Entry) -> Result<()> {
 /// The file itself missing, damaged or of another schema, an id twice; the message names file and field. An entry that is not as
 /// it should be takes no other with it: it is listed under `unusable`.
 pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Result<Answers> {
+    read_answers_and_files(path, answers, limits).map(|(answers, _)| answers)
+}
+
+/// The same, and every file that was read: none of them may be written to.
+///
+/// # Errors
+/// As [`read_answers`].
+pub fn read_answers_and_files(path: &Path, answers: Option<&Path>, limits: &Limits) -> Result<(Answers, Vec<PathBuf>)> {
     let manifest = find_manifest(path)?;
+    let mut files = vec![manifest.clone()];
+    let mut open = |file: PathBuf| {
+        files.push(file);
+        Archive::open(&files[files.len() - 1], limits)
+    };
     let file = manifest.display().to_string();
     let bad = |place: &str, problem: String| Error::Format { file: file.clone(), place: place.to_string(), problem };
     let json = parse_json_within(&read_text(&manifest, limits)?, &file, limits)?;
@@ -318,7 +331,7 @@ pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Res
     let (inputs, outputs, outputs_file);
     if ours {
         let arrays = json.get("arrays");
-        inputs = Some(Archive::open(&name_of(arrays.and_then(|a| a.get("inputs")), "arrays.inputs")?, limits)?);
+        inputs = Some(open(name_of(arrays.and_then(|a| a.get("inputs")), "arrays.inputs")?)?);
         outputs_file = match answers {
             Some(path) => path.to_path_buf(),
             None => name_of(arrays.and_then(|a| a.get("answers")), "arrays.answers")?,
@@ -329,11 +342,11 @@ pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Res
                 problem: "no such file; put your answers there, or name their file with --answers".into(),
             });
         }
-        outputs = Some(Archive::open(&outputs_file, limits)?);
+        outputs = Some(open(outputs_file.clone())?);
     } else {
         inputs = match json.get("arrays") {
             None => None,
-            v => Some(Archive::open(&name_of(v, "arrays")?, limits)?),
+            v => Some(open(name_of(v, "arrays")?)?),
         };
         outputs_file = manifest.clone();
         outputs = None;
@@ -378,5 +391,5 @@ pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Res
     }
     let extra = outputs.iter().flat_map(Archive::names).filter(|k| !used.contains(*k));
     ignored.extend(extra.map(|k| format!("{}: {k}: no entry of the manifest has an output of this name", outputs_file.display())));
-    Ok(Answers { file: manifest, implementation, entries, unusable, ignored, not_yet })
+    Ok((Answers { file: manifest, implementation, entries, unusable, ignored, not_yet }, files))
 }

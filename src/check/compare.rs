@@ -108,6 +108,18 @@ pub(super) struct Unit<'a> {
     pub condition: Vec<f64>,
 }
 
+impl Unit<'_> {
+    /// `quantity.output`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.entry.quantity, self.output)
+    }
+
+    /// Whether a row is off.
+    pub fn is_off(&self, row: usize) -> bool {
+        !self.units[row * self.columns..(row + 1) * self.columns].iter().all(|x| *x <= UNITS)
+    }
+}
+
 /// Where the largest error is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Worst {
@@ -854,17 +866,17 @@ fn causes(
     let same: Vec<usize> = links
         .keys()
         .copied()
-        .filter(|u| cause(*u, diagnoses).is_some_and(|d| Some(d) == cause(consequence::root(&links, *u).0, diagnoses)))
+        .filter(|u| cause(*u, diagnoses).is_some_and(|d| Some(d) == cause(consequence::root(&links, *u), diagnoses)))
         .collect();
     same.iter().for_each(|u| {
         links.remove(u);
     });
-    let roots: BTreeMap<usize, usize> = links.keys().map(|u| (*u, consequence::root(&links, *u).0)).collect();
+    let roots: BTreeMap<usize, usize> = links.keys().map(|u| (*u, consequence::root(&links, *u))).collect();
     for d in diagnoses.iter_mut() {
         if d.units.iter().any(|u| links.contains_key(u)) {
             d.units.retain(|u| !links.contains_key(u));
             d.explains = d.units.len();
-            (d.outputs, d.entries) = names(units, &d.units);
+            (d.outputs, d.entries) = names(d.units.iter().map(|u| &units[*u]));
         }
     }
     let under = |list: &[usize]| -> Vec<Follows> {
@@ -884,19 +896,19 @@ fn causes(
         }
     }
     let group = |list: Vec<usize>| {
-        let (outputs, entries) = names(units, &list);
+        let (outputs, entries) = names(list.iter().map(|u| &units[*u]));
         (Unexplained { outputs, entries, follows: under(&list), shown: consequence::worst(units, &list, file) }, list)
     };
     groups.into_iter().map(group).collect()
 }
 
 /// Outputs by `quantity.output` with their number, and the entries.
-fn names(units: &[Unit<'_>], list: &[usize]) -> (BTreeMap<String, usize>, Vec<String>) {
+pub(super) fn names<'a>(units: impl Iterator<Item = &'a Unit<'a>>) -> (BTreeMap<String, usize>, Vec<String>) {
     let (mut outputs, mut entries) = (BTreeMap::new(), Vec::new());
-    for &u in list {
-        *outputs.entry(format!("{}.{}", units[u].entry.quantity, units[u].output)).or_insert(0) += 1;
-        if !entries.contains(&units[u].entry.id) {
-            entries.push(units[u].entry.id.clone());
+    for u in units {
+        *outputs.entry(u.name()).or_insert(0) += 1;
+        if !entries.contains(&u.entry.id) {
+            entries.push(u.entry.id.clone());
         }
     }
     (outputs, entries)

@@ -70,7 +70,7 @@ pub(super) fn worst(units: &[Unit<'_>], of: &[usize], file: &str) -> Option<Show
     let row = some_rows(&u.entry, &[r]);
     let inputs = row.into_iter().filter(|(_, a)| a.data.len() <= MOST).map(|(name, a)| (name, a.data)).collect();
     Some(Shown {
-        output: format!("{}.{}", u.entry.quantity, u.output),
+        output: u.name(),
         entry: u.entry.id.clone(),
         row: u.rows[r],
         column: i % u.columns,
@@ -99,7 +99,7 @@ pub(super) struct Link {
 }
 
 /// What stands for the truth's own numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Part {
     Factor,
     Cov,
@@ -115,6 +115,10 @@ impl Part {
             Part::Cov => "kernel.cov",
             Part::Mean => "kernel.mean",
         }
+    }
+
+    fn of(quantity: &str) -> Option<Part> {
+        Part::ALL.into_iter().find(|p| p.quantity() == quantity)
     }
 }
 
@@ -133,20 +137,20 @@ fn ancestors(quantity: &str) -> Vec<&'static str> {
     all
 }
 
+/// s and t of a row, as bits.
+type Clock = (u64, u64);
+
 /// The parts of one configuration, as they were answered: matrices by the bits of s and t.
 #[derive(Default)]
 struct Theirs {
-    cov: HashMap<(u64, u64), Vec<Option<f64>>>,
-    mean: HashMap<(u64, u64), Vec<Option<f64>>>,
-    factor: HashMap<(u64, u64), Vec<Option<f64>>>,
+    matrices: HashMap<(Part, Clock), Vec<Option<f64>>>,
     /// Where they are off.
-    off: HashSet<(&'static str, (u64, u64))>,
+    off: HashSet<(Part, Clock)>,
     /// Unit roundoff of the arrays they are stored in, the largest.
     unit: f64,
 }
 
-/// s and t of a row, as bits.
-fn clock(e: &Entry, row: usize) -> Option<(u64, u64)> {
+fn clock(e: &Entry, row: usize) -> Option<Clock> {
     let t = *e.inputs.get("t")?.data.get(row)?;
     let s = e.inputs.get("s").map_or(Some(0.0), |a| a.data.get(row).copied())?;
     Some((s.to_bits(), t.to_bits()))
@@ -157,12 +161,11 @@ fn channels(u: &Unit<'_>) -> usize {
 }
 
 impl Theirs {
-    fn add(&mut self, u: &Unit<'_>, k: usize) {
-        let (map, whole, index) = match u.entry.quantity.as_str() {
-            "kernel.cov" => (&mut self.cov, "cov", pair(u.output, k)),
-            "kernel.mean" => (&mut self.mean, "matrix", pair(u.output, k)),
-            "kernel.factor" => (&mut self.factor, "factor", digits(u.output, k)),
-            _ => return,
+    fn add(&mut self, u: &Unit<'_>, part: Part, k: usize) {
+        let (whole, index) = match part {
+            Part::Cov => ("cov", pair(u.output, k)),
+            Part::Mean => ("matrix", pair(u.output, k)),
+            Part::Factor => ("factor", digits(u.output, k)),
         };
         if u.output != whole && index.is_none() || u.output == whole && u.columns != k * k {
             return;
@@ -170,16 +173,16 @@ impl Theirs {
         self.unit = self.unit.max(u.got.precision.unit());
         for r in 0..u.rows.len() {
             let Some(key) = clock(&u.entry, r) else { continue };
-            if off_row(u, r) {
-                self.off.insert((quantity_name(&u.entry.quantity), key));
+            if u.is_off(r) {
+                self.off.insert((part, key));
             }
-            let m = map.entry(key).or_insert_with(|| vec![None; k * k]);
+            let m = self.matrices.entry((part, key)).or_insert_with(|| vec![None; k * k]);
             match index {
                 None => (0..k * k).for_each(|n| m[n] = Some(u.got.data[r * k * k + n])),
                 Some(n) => m[n] = Some(u.got.data[r]),
             }
             // covariances are answered once for both places
-            if u.entry.quantity == "kernel.cov" {
+            if part == Part::Cov {
                 for n in 0..k * k {
                     m[n] = m[n].or(m[n % k * k + n / k]);
                 }
@@ -188,19 +191,19 @@ impl Theirs {
     }
 
     /// Mean and covariance with their own `part`, `None` where it was not answered whole.
-    fn given(&self, part: Part, key: (u64, u64), k: usize) -> Option<Given> {
-        let whole = |m: &[Option<f64>]| m.iter().map(|x| x.map(Dd::from)).collect::<Option<Vec<Dd>>>();
-        match part {
-            Part::Cov => Some(Given { cov: Some(whole(self.cov.get(&key)?)?), mean: self.mean.get(&key).and_then(|m| whole(m)) }),
-            Part::Mean => Some(Given { cov: None, mean: Some(whole(self.mean.get(&key)?)?) }),
+    fn given(&self, part: Part, key: Clock, k: usize) -> Option<Given> {
+        let whole = |part: Part| self.matrices.get(&(part, key))?.iter().map(|x| x.map(Dd::from)).collect::<Option<Vec<Dd>>>();
+        let mean = whole(Part::Mean);
+        let cov = match part {
+            Part::Mean => return mean.map(|mean| Given { cov: None, mean: Some(mean) }),
+            Part::Cov => whole(Part::Cov)?,
             Part::Factor => {
-                let f = self.factor.get(&key)?;
                 // entries that were not asked for are those that vanish
-                let r: Vec<Dd> = f.iter().map(|x| Dd::from(x.unwrap_or(0.0))).collect();
-                let cov = (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, l| s + r[n / k * k + l] * r[n % k * k + l])).collect();
-                Some(Given { cov: Some(cov), mean: self.mean.get(&key).and_then(|m| whole(m)) })
+                let r: Vec<Dd> = self.matrices.get(&(part, key))?.iter().map(|x| Dd::from(x.unwrap_or(0.0))).collect();
+                (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, l| s + r[n / k * k + l] * r[n % k * k + l])).collect()
             }
-        }
+        };
+        Some(Given { cov: Some(cov), mean })
     }
 }
 
@@ -209,23 +212,16 @@ const ROWS: usize = 8;
 /// Relative change of their numbers for the derivatives: double words resolve the difference.
 const CHANGE: f64 = 1.0 / ((1u64 << 30) as f64);
 
-/// Whether a row is off.
-fn off_row(u: &Unit<'_>, r: usize) -> bool {
-    !u.units[r * u.columns..(r + 1) * u.columns].iter().all(|x| *x <= UNITS)
-}
-
 /// The times of the rows that are off.
-fn off_clocks(u: &Unit<'_>) -> HashSet<(u64, u64)> {
-    (0..u.rows.len()).filter(|r| off_row(u, *r)).filter_map(|r| clock(&u.entry, r)).collect()
+fn off_clocks(u: &Unit<'_>) -> HashSet<Clock> {
+    (0..u.rows.len()).filter(|r| u.is_off(*r)).filter_map(|r| clock(&u.entry, r)).collect()
 }
 
 /// Whether an output is what their own part gives: `None` where that cannot be told, or where the part is right at most of the rows that are
 /// off, and so no cause.
 fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Option<bool> {
-    let off: Vec<usize> = (0..u.rows.len()).filter(|r| off_row(u, *r)).collect();
-    let has = |r: usize| {
-        clock(&u.entry, r).is_some_and(|key| theirs.off.contains(&(part.quantity(), key)) && theirs.given(part, key, k).is_some())
-    };
+    let off: Vec<usize> = (0..u.rows.len()).filter(|r| u.is_off(*r)).collect();
+    let has = |r: usize| clock(&u.entry, r).is_some_and(|key| theirs.off.contains(&(part, key)) && theirs.given(part, key, k).is_some());
     let known: Vec<usize> = off.iter().copied().filter(|r| has(*r)).collect();
     // half of the rows that are off at least, a few by chance are no evidence; all of them where there is another cause already
     if known.is_empty() || known.len() < if all { off.len() } else { off.len().div_ceil(2) } {
@@ -307,11 +303,11 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
     // numbers of one type do not judge those of another, where there are both
     let mut theirs: BTreeMap<(String, &'static str), Theirs> = BTreeMap::new();
     for (i, u) in units.iter().enumerate() {
-        if let "kernel.cov" | "kernel.mean" | "kernel.factor" = u.entry.quantity.as_str()
+        if let Some(part) = Part::of(&u.entry.quantity)
             && let key = config(i)
             && groups.contains_key(&key)
         {
-            theirs.entry((key, u.got.precision.name())).or_default().add(u, channels(u));
+            theirs.entry((key, u.got.precision.name())).or_default().add(u, part, channels(u));
         }
     }
     for (key, list) in &groups {
@@ -347,10 +343,7 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
             };
             // nearest first; a part that was tested and is not it is no part to blame
             let blamed = from.iter().find_map(|q| parents(q).into_iter().find(|w| meet(*w)));
-            let refuted = |w: usize| {
-                let part = Part::ALL.into_iter().find(|p| p.quantity() == units[w].entry.quantity);
-                part.is_some_and(|p| made(u, p) == Some(false))
-            };
+            let refuted = |w: usize| Part::of(&units[w].entry.quantity).is_some_and(|part| made(u, part) == Some(false));
             if let Some(of) = blamed.filter(|w| !refuted(*w)) {
                 all.insert(u, Link { of, tested: false });
             }
@@ -359,22 +352,20 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
     all
 }
 
-/// The first output of a chain of links, and whether every link was tested. Links lead from a quantity to one that it is made from, so that
+/// The first output of a chain of links. Links lead from a quantity to one that it is made from, so that
 /// no chain comes back.
-pub(super) fn root(links: &BTreeMap<usize, Link>, u: usize) -> (usize, bool) {
-    let (mut at, mut tested) = (u, true);
-    while let Some(link) = links.get(&at) {
-        at = link.of;
-        tested &= link.tested;
+pub(super) fn root(links: &BTreeMap<usize, Link>, mut u: usize) -> usize {
+    while let Some(link) = links.get(&u) {
+        u = link.of;
     }
-    (at, tested)
+    u
 }
 
 /// What follows, counted by output.
 pub(super) fn follows(units: &[Unit<'_>], list: &[(usize, Link)]) -> Vec<Follows> {
     let mut all: Vec<Follows> = Vec::new();
     for (u, link) in list {
-        let output = format!("{}.{}", units[*u].entry.quantity, units[*u].output);
+        let output = units[*u].name();
         let from = quantity_name(&units[link.of].entry.quantity);
         match all.iter_mut().find(|f| f.output == output && f.tested == link.tested && f.from == from) {
             Some(f) => f.count += 1,

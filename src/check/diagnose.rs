@@ -9,7 +9,7 @@
 //!   between equals the one that contradicts fewer right outputs. Tight explanations come before loose ones.
 //! - What nothing explains is listed as such.
 
-use super::compare::{CANCELLATION, Class, UNITS, Unit, distance, size, some_rows, tolerance};
+use super::compare::{CANCELLATION, Class, UNITS, Unit, distance, names, size, some_rows, tolerance};
 use super::consequence::{Follows, Shown};
 use super::mistakes::{Arithmetic, Arrangement, EPSILON, Kind, MISTAKES, Mistake, Pattern, fill};
 use crate::dd::Dd;
@@ -297,7 +297,7 @@ fn row_errors(u: &Unit<'_>) -> Vec<f64> {
 
 /// The rows that are off.
 fn off_rows(u: &Unit<'_>) -> Vec<bool> {
-    u.units.chunks(u.columns).map(|units| !units.iter().all(|x| *x <= UNITS)).collect()
+    (0..row_count(u)).map(|r| u.is_off(r)).collect()
 }
 
 /// Whether a number has at most `bits` bits (its exponent aside).
@@ -957,13 +957,7 @@ fn cover(
     let mut diagnoses: Vec<Diagnosis> = Vec::new();
     for h in order {
         let list = &explained[h];
-        let (mut outputs, mut entries) = (BTreeMap::new(), Vec::new());
-        for &u in list {
-            *outputs.entry(format!("{}.{}", units[u].entry.quantity, units[u].output)).or_insert(0) += 1;
-            if !entries.contains(&units[u].entry.id) {
-                entries.push(units[u].entry.id.clone());
-            }
-        }
+        let (outputs, entries) = names(list.iter().map(|u| units[*u]));
         let cancellation = list.iter().any(|u| table[*u].get(h).is_some_and(|m| m.0 == Match::Loose));
         let text = words[h].clone().unwrap_or_else(|| pool[h].text(&units[list[0]].entry.config));
         // a friction that is off critical is one finding, whatever the masses

@@ -35,9 +35,9 @@ fn errors(lines: &[&Line]) -> Option<String> {
     if first == last {
         return None;
     }
-    let finite = |x: f64| if x.is_finite() { x.max(1e-2) } else { 1e18 };
-    let worst = decades().map(|(_, x)| finite(*x)).fold(UNITS, f64::max);
-    let top = 10f64.powf((worst.log10() + 0.5).ceil());
+    let worst = decades().map(|(_, x)| *x).filter(|x| x.is_finite()).fold(UNITS, f64::max);
+    let top = 10f64.powf((worst.log10() + 0.5).ceil()).min(1e300);
+    let finite = |x: f64| if x.is_finite() { x.clamp(1e-2, top) } else { top };
     let series: Vec<Series> = lines
         .iter()
         .filter(|l| l.decades.len() > 1)
@@ -199,7 +199,7 @@ pub fn page(r: &Report) -> String {
     if !plots.is_empty() {
         let _ = write!(
             h,
-            "<h2>Error over t</h2><p>In units of each array's type; what is in the band is right (up to {UNITS}). An error that is no number is at 1e18.</p><div class=plots>{}</div>",
+            "<h2>Error over t</h2><p>In units of each array's type; what is in the band is right (up to {UNITS}). An error that is no number is at the upper edge.</p><div class=plots>{}</div>",
             plots.concat()
         );
     }

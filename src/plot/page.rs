@@ -17,16 +17,11 @@ pub fn short(x: f64) -> String {
 const INK: RGBColor = RGBColor(1, 2, 3);
 /// Grid lines: a colour that reads on light and dark.
 const GRID: RGBColor = RGBColor(128, 128, 128);
-/// Colours that tell apart on light and dark, also for the colour-blind (Okabe and Ito's palette).
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(148, 103, 189),
-];
+/// Colours that tell apart on light and dark.
+const COLOURS: [RGBColor; 7] = {
+    let [a, b, c, d, e, f] = super::OKABE_ITO;
+    [a, b, c, d, e, f, RGBColor(148, 103, 189)]
+};
 
 /// One plot: axes, then what `draw` adds.
 pub struct Plot<'a> {

@@ -73,21 +73,12 @@ pub struct Cloud<'a> {
     pub points: &'a [f64],
 }
 
-/// Colours that stay apart for most eyes (Okabe and Ito), then darker ones.
-const COLOURS: [RGBColor; 12] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(110, 84, 160),
-    RGBColor(120, 120, 120),
-    RGBColor(150, 30, 30),
-    RGBColor(90, 140, 30),
-    RGBColor(60, 60, 120),
-    RGBColor(140, 100, 60),
-];
+/// Colours that stay apart for most eyes, then darker ones.
+const COLOURS: [RGBColor; 12] = {
+    let [a, b, c, d, e, f] = super::OKABE_ITO;
+    let (violet, grey, red, green) = (RGBColor(110, 84, 160), RGBColor(120, 120, 120), RGBColor(150, 30, 30), RGBColor(90, 140, 30));
+    [a, b, c, d, e, f, violet, grey, red, green, RGBColor(60, 60, 120), RGBColor(140, 100, 60)]
+};
 
 const INK: RGBColor = RGBColor(40, 40, 40);
 

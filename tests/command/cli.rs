@@ -125,6 +125,20 @@ fn check_exit_codes() {
     }
 }
 
+/// Catches a page that is written over what was read: the manifest under its short name, its arrays, the answers to vectors.
+#[test]
+fn check_keeps_its_inputs() {
+    let f = Folder::new(&manifest());
+    for (given, html) in [("m", "m.json"), ("m.json", "m.json"), ("m", "a.npz")] {
+        let before = std::fs::read(f.file(html)).unwrap();
+        assert_refused(&["check", path(&f.file(given)), "--html", path(&f.file(html))], &["html", html, "would be lost"]);
+        assert_eq!(std::fs::read(f.file(html)).unwrap(), before);
+    }
+    let page = f.file("page.html");
+    assert_eq!(cld(&["check", path(&f.file("m")), "--html", path(&page)]).status.code(), Some(0));
+    assert!(std::fs::read_to_string(&page).unwrap().contains("all within tolerance"));
+}
+
 /// `--json` is one JSON document with the same verdict. Catches text mixed into it.
 #[test]
 fn check_json() {

@@ -257,3 +257,19 @@ fn pages_are_harmless_and_whole() {
         assert!(h.contains(what), "no {what}");
     }
 }
+
+/// Catches reports that fall over, or call right, what is no number: a NaN, an infinity and a huge value among right float32 rows.
+#[test]
+fn what_is_no_number_is_off_and_shown() {
+    for bad in [f64::NAN, f64::INFINITY, 3e38] {
+        let mut a = answers::<f32>(&TIMES[5..], |t| from_cov(printed::<f32>(t)));
+        let Answer::Given(outputs) = &mut a.entries[0].answer else { panic!("an answer") };
+        outputs.get_mut("vv").unwrap().data[3] = bad;
+        let r = verdict(&a);
+        assert!(!r.ok && r.lines.iter().any(|l| l.output == "vv" && !l.accepted), "{bad} passes");
+        assert_eq!(r.lines.iter().filter(|l| !l.accepted).count(), 1, "more than the damaged output is off");
+        let words = text(&r, Look { width: 80, plain: true, full: false });
+        assert!(words.contains("damaged-rows") && words.contains(&format!("1 of {} outputs off", r.lines.len())), "{words}");
+        assert!(page(&r).contains("damaged-rows"));
+    }
+}

@@ -3,7 +3,7 @@
 use super::show::{Bar, print, width};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
-use cld_sgm::check::answers::{Answers, read_answers};
+use cld_sgm::check::answers::{Answers, read_answers_and_files};
 use cld_sgm::check::compare::{Class, Report, judge_from};
 use cld_sgm::check::page::page;
 use cld_sgm::check::words::{Look, text};
@@ -79,8 +79,8 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         return Ok(Outcome::Fine);
     }
     let path = args.answers_path.as_deref().unwrap_or(std::path::Path::new("."));
-    Paths::default().inputs("answers", [path]).inputs("answers", &args.answers).outputs("html", &args.html).check()?;
-    let mut answers = read_answers(path, args.answers.as_deref(), limits)?;
+    let (mut answers, files) = read_answers_and_files(path, args.answers.as_deref(), limits)?;
+    Paths::default().inputs("answers", files).outputs("html", &args.html).check()?;
     asked(&mut answers, &args.only, args.process.as_deref())?;
     let accept: Vec<Class> = args
         .accept
