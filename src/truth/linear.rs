@@ -29,25 +29,27 @@ pub(super) fn inverse(cov: &[Dd], k: usize) -> Result<(Vec<Dd>, Dd)> {
     Ok((b, det))
 }
 
+/// Lower Cholesky factor of a symmetric positive definite matrix, row-major.
+pub(super) fn cholesky(cov: &[Dd], k: usize) -> Vec<Dd> {
+    let mut l = vec![Dd::ZERO; k * k];
+    for j in 0..k {
+        for i in j..k {
+            let rest = (0..j).fold(cov[i * k + j], |s, n| s - l[i * k + n] * l[j * k + n]);
+            l[i * k + j] = if i == j { rest.sqrt() } else { rest / l[j * k + j] };
+        }
+    }
+    l
+}
+
 /// Determinant and factors of a covariance.
 pub(super) fn moments(cov: &[Dd], k: usize) -> AnyMoments {
     let round = |v: &[Dd]| v.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
     let Ok((inv, det)) = inverse(cov, k) else {
         return AnyMoments { mean: vec![], cov: round(cov), det: 0.0, factors: None, log_det: f64::NEG_INFINITY };
     };
-    let lower = |cov: &[Dd]| -> Vec<Dd> {
-        let mut l = vec![Dd::ZERO; k * k];
-        for j in 0..k {
-            for i in j..k {
-                let rest = (0..j).fold(cov[i * k + j], |s, n| s - l[i * k + n] * l[j * k + n]);
-                l[i * k + j] = if i == j { rest.sqrt() } else { rest / l[j * k + j] };
-            }
-        }
-        l
-    };
     let back = |v: &[Dd]| -> Vec<Dd> { (0..k * k).map(|n| v[k * k - 1 - n]).collect() };
-    let l = lower(cov);
-    let u = back(&lower(&back(cov)));
+    let l = cholesky(cov, k);
+    let u = back(&cholesky(&back(cov), k));
     // L^-T = S^-1 L
     let transposed = |l: &[Dd]| -> Vec<f64> {
         (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, m| s + inv[n / k * k + m] * l[m * k + n % k]).to_f64()).collect()

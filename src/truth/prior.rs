@@ -1,6 +1,7 @@
 //! The prior: density and draws.
 
 use super::cell::{Cell, product};
+use super::linear;
 use super::model::Model;
 use super::quantity::{Draws, Found, LawOf, Outputs, Processes, Quantity, Times, Truth};
 use super::reader::{CHANNELS, Reader};
@@ -78,13 +79,7 @@ pub(super) fn prior_cov(model: &Model) -> Vec<f64> {
 fn prior_sample(model: &Model, z: &[f64], n: usize, d: usize) -> Result<Vec<Cell>> {
     let k = model.channels();
     let cov: Vec<Dd> = prior_cov(model).into_iter().map(Dd::from).collect();
-    let mut l = vec![Dd::ZERO; k * k];
-    for i in 0..k {
-        for j in 0..=i {
-            let rest = (0..j).fold(cov[i * k + j], |s, m| s - l[i * k + m] * l[j * k + m]);
-            l[i * k + j] = if i == j { rest.sqrt() } else { rest / l[j * k + j] };
-        }
-    }
+    let l = linear::cholesky(&cov, k);
     let lower = |i: usize| Cell { truth: l[i], scale: l[i].hi.abs(), cancellation: 0.0, t: f64::NAN };
     Ok((0..n).flat_map(|r| product(&lower, z, r, k, d)).collect())
 }
