@@ -321,14 +321,15 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
         for &u in list.iter().filter(|u| !explained[**u]) {
             let from = ancestors(&units[u].entry.quantity);
             let parents = |q: &str| list.iter().copied().filter(|w| units[*w].entry.quantity == *q).collect::<Vec<usize>>();
-            let mine = off_clocks(&units[u]);
-            let shared = |w: usize| off_clocks(&units[w]).intersection(&mine).count();
-            let tested = Part::ALL.into_iter().find_map(|part| {
+            let related =
+                |part: &Part| from.contains(&part.quantity()) && list.iter().any(|w| Part::of(&units[*w].entry.quantity) == Some(*part));
+            let tested = Part::ALL.into_iter().filter(related).find(|part| made(u, *part) == Some(true)).and_then(|part| {
                 // that of the same type which is off where this is, and of these that which has a cause of its own, if one has
+                let mine = off_clocks(&units[u]);
                 let same = |w: usize| units[w].got.precision == units[u].got.precision;
+                let shared = |w: usize| off_clocks(&units[w]).intersection(&mine).count();
                 let of = parents(part.quantity()).into_iter().max_by_key(|w| (same(*w), shared(*w), explained[*w], !vague[*w]))?;
-                let related = from.contains(&part.quantity());
-                (related && made(u, part) == Some(true)).then_some(Link { of, tested: true })
+                Some(Link { of, tested: true })
             });
             if let Some(link) = tested {
                 all.insert(u, link);
