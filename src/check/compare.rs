@@ -576,7 +576,7 @@ fn condition(e: &Entry, epsilon: f64, output: &str, cells: &[Cell], shared: &Sha
         }
     }
     // where the coefficients are not among the parameters, they are what code holds in its own type
-    if e.config.entry.name == "langevin-order-n" && (e.quantity.starts_with("kernel.") || e.quantity.starts_with("process.")) {
+    if e.config.entry.own_coefficients && (e.quantity.starts_with("kernel.") || e.quantity.starts_with("process.")) {
         for mut model in Model::coefficients_changed(&e.config, 1.0 - CHANGE) {
             model.reading.epsilon = epsilon;
             add(&model, &e.inputs);

@@ -8,7 +8,7 @@
 //! [`Reading`]: crate::truth::reading::Reading
 
 use crate::kernel::Objective;
-use crate::process::{AnyProcess, Custom, LinearSde, Value, erase};
+use crate::process::{Chain, LinearSde, Value, erase};
 use crate::schedule::Schedule;
 use crate::small::Mat;
 use crate::truth::config::Config;
@@ -202,7 +202,7 @@ pub const MISTAKES: &[Mistake] = &[
         "nothing, if that is your convention (that of the score SDE code): it is the kernel of data with variance sigma_min^2; else subtract sigma_min^2",
         Kind::Reading(&[variant("", |m, c| {
             let min = c.schedule.params().iter().find(|(n, _)| *n == "sigma_min")?.1;
-            when(c.entry.name == "ve")?;
+            when(c.entry.chain == Some(Chain::Smld))?;
             m.reading.start_variance = min * min;
             Some(())
         })]),
@@ -396,7 +396,7 @@ pub const MISTAKES: &[Mistake] = &[
         "sigma = std/mean (the noise level of x/mean, as EDM has it) stands where the standard deviation belongs",
         "multiply by the mean, sqrt(1/(1 + sigma^2))",
         Kind::Reading(&[variant("", |m, c| {
-            when(m.channels() == 1 && c.entry.name != "ve")?;
+            when(m.channels() == 1 && c.entry.chain != Some(Chain::Smld))?;
             m.reading.sigma_over_mean = true;
             Some(())
         })]),
@@ -466,8 +466,8 @@ pub const MISTAKES: &[Mistake] = &[
         "the exponent of sub-VP's variance is off by 2: its deviation is 1 - e^(-B), with B the whole integral of beta",
         "std = 1 - e^(-B) (1 - e^(-2B) is the factor of g^2)",
         Kind::Reading(&[
-            variant("sub-VP's deviation is 1 - e^(-2B), where it is 1 - e^(-B): the exponent is off by 2", |m, c| exponent(m, c, 2.0)),
-            variant("sub-VP's deviation is 1 - e^(-B/2), where it is 1 - e^(-B): the exponent is off by 2", |m, c| exponent(m, c, 0.5)),
+            variant("sub-VP's deviation is 1 - e^(-2B), where it is 1 - e^(-B): the exponent is off by 2", |m, _| exponent(m, 2.0)),
+            variant("sub-VP's deviation is 1 - e^(-B/2), where it is 1 - e^(-B): the exponent is off by 2", |m, _| exponent(m, 0.5)),
         ]),
     ),
     row(
@@ -713,7 +713,7 @@ pub const MISTAKES: &[Mistake] = &[
         "start from the data themselves: variance 0 in x, gamma M in v",
         Kind::Fitted {
             words: "{value} is on the diagonal of the initial covariance, and carried on by the mean",
-            range: |q, c| when(kernel_like(q) && !q.starts_with("schedule.") && c.entry.name != "ve").map(|()| (1e-12, 0.1)),
+            range: |q, c| when(kernel_like(q) && !q.starts_with("schedule.") && c.entry.chain != Some(Chain::Smld)).map(|()| (1e-12, 0.1)),
             change: |m, _, e| {
                 m.reading.initial_epsilon = e;
                 Some(())
@@ -863,8 +863,8 @@ fn slope(m: &mut Model, c: &Config, of: fn(f64, f64) -> f64) -> Option<()> {
     Some(())
 }
 
-fn exponent(m: &mut Model, c: &Config, factor: f64) -> Option<()> {
-    when(c.entry.name == "sub-vp")?;
+fn exponent(m: &mut Model, factor: f64) -> Option<()> {
+    when(m.process().noise_at(0.0) != m.process().noise_at(f64::MAX))?;
     m.reading.cov_rate = factor;
     Some(())
 }
@@ -913,37 +913,12 @@ fn inverted(m: &mut Model, c: &Config, friction_kept: bool, initial_kept: bool) 
     if mass == 1.0 || m.channels() != 2 || (initial_kept && c.objective.name() != "hsm") {
         return None;
     }
-    m.replace(inverse_mass(c, m.process(), friction_kept)?);
+    m.replace((c.entry.mass_inverted)(&c.params, m.process(), friction_kept)?);
     // the initial variance is gamma times the process's own mass, now 1/M
     if initial_kept {
         m.gamma = c.objective.gamma() * mass * mass;
     }
     Some(())
-}
-
-/// The process with 1/M for M, and the friction recomputed from it or kept.
-fn inverse_mass(c: &Config, p: &dyn AnyProcess, friction_kept: bool) -> Option<Box<dyn AnyProcess>> {
-    let mass = p.mass();
-    let number = |name: &str| c.params.number(name).ok();
-    match c.entry.name {
-        "cld" | "sscs-analytic" => {
-            let swapped = c.params.clone().with("mass", 1.0 / mass);
-            if !friction_kept || number("Gamma").is_some() {
-                return c.entry.build(&swapped).ok();
-            }
-            let mut general = swapped;
-            general.0.remove("damping");
-            c.entry.build(&general.with("Gamma", 2.0 * mass.sqrt())).ok()
-        }
-        "cld-position-noise" if !friction_kept => c.entry.build(&c.params.clone().with("a", 1.0 / number("a")?)).ok(),
-        "psld" => {
-            let (f, g) = (p.drift(), p.noise_at(0.0));
-            let noise = if friction_kept { g[3] } else { g[3] / (mass * mass) };
-            erase(Custom::<2>::new(Mat([[f[0], f[1] * mass * mass], [f[2], f[3]]]), Mat([[g[0], 0.0], [0.0, noise]]), 1.0 / mass).ok()?)
-                .ok()
-        }
-        _ => None,
-    }
 }
 
 /// A row's words, filled in for a configuration.

@@ -109,7 +109,7 @@ fn libm(record: &mut Record) {
 
 fn kernels(record: &mut Record, name: &str, d: &Diffusion) {
     let (p, s) = (d.process(), d.schedule());
-    record.add(format!("{name} drift, noise, prior, initial"), [&d.drift()[..], &d.noise(0.4), &d.prior(), &d.initial()].concat());
+    record.add(format!("{name} drift, noise, prior, initial"), [d.drift(), &d.noise(0.4), &d.prior(), &d.initial()].concat());
     if let Some(s) = p.stationary() {
         record.add(format!("{name} stationary"), s);
     }
