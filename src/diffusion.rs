@@ -4,17 +4,16 @@ use crate::error::{Result, check};
 use crate::kernel::{KernelValues, Objective, kernel_values};
 use crate::process::{AnyMoments, AnyProcess, Cld, LinearSde, erase};
 use crate::schedule::Schedule;
+use crate::small::Square;
 use std::sync::Arc;
 
 /// A process, its schedule, and `gamma`: `u_0 = (x_0, v_0)` with `x_0` from the data and `v_0 ~ N(0, gamma M)`.
-///
-/// Matrices are row-major, `channels()` by `channels()`.
 #[derive(Clone)]
 pub struct Diffusion {
     process: Arc<dyn AnyProcess>,
     schedule: Schedule,
     gamma: f64,
-    drift: Vec<f64>,
+    drift: Square,
     noised: Vec<usize>,
 }
 
@@ -68,7 +67,7 @@ impl Diffusion {
         check("gamma", gamma, (0.0..=1e6).contains(&gamma), "0 <= gamma <= 1e6")?;
         check("gamma", gamma, gamma == 0.0 || process.channels() > 1, "0 (this process has no velocity)")?;
         let (k, noise) = (process.channels(), process.noise_at(f64::MAX));
-        let noised = (0..k).filter(|i| noise[i * k + i] > 0.0).collect();
+        let noised = (0..k).filter(|i| noise[(*i, *i)] > 0.0).collect();
         Ok(Diffusion { drift: process.drift(), process: process.into(), schedule, gamma, noised })
     }
 
@@ -124,12 +123,12 @@ impl Diffusion {
     }
 
     /// The drift matrix F.
-    pub fn drift(&self) -> &[f64] {
+    pub fn drift(&self) -> &Square {
         &self.drift
     }
 
     /// The noise matrix `G G^T` per unit of the process's clock, at time `t`. Diagonal for every process of the registry.
-    pub fn noise(&self, t: f64) -> Vec<f64> {
+    pub fn noise(&self, t: f64) -> Square {
         self.process.noise_at(self.clock(t))
     }
 
@@ -144,7 +143,7 @@ impl Diffusion {
     }
 
     /// Covariance of the prior, from which samplers start.
-    pub fn prior(&self) -> Vec<f64> {
+    pub fn prior(&self) -> Square {
         self.process.prior(self.clock(1.0))
     }
 
@@ -154,13 +153,13 @@ impl Diffusion {
     /// As [`kernel`](Self::kernel).
     pub fn prior_gap(&self) -> Result<PriorGap> {
         let (kernel, prior, k) = (self.kernel(1.0)?, self.prior(), self.channels());
-        let deviation = |i: usize| prior[i * (k + 1)].sqrt();
-        let left = |i: &usize| kernel.mean[i * k].abs() / deviation(*i);
-        let ratio = |i: usize| kernel.cov[i * (k + 1)] / prior[i * (k + 1)];
+        let deviation = |i: usize| prior[(i, i)].sqrt();
+        let left = |i: &usize| kernel.mean[(*i, 0)].abs() / deviation(*i);
+        let ratio = |i: usize| kernel.cov[(i, i)] / prior[(i, i)];
         let most = |size: &dyn Fn(&usize) -> f64| (0..k).max_by(|a, b| size(a).total_cmp(&size(b))).unwrap_or(0);
         let (channel, variance_channel) = (most(&left), most(&|i| (ratio(*i) - 1.0).abs()));
         Ok(PriorGap {
-            mean: kernel.mean[channel * k],
+            mean: kernel.mean[(channel, 0)],
             channel,
             deviation: deviation(channel),
             variance: ratio(variance_channel),

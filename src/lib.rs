@@ -43,7 +43,7 @@
 //! | [`simd`] | vectors of floats, instruction sets, normals and paths many at a time |
 //! | `nn` | networks: layers, U-Net, perceptrons, Adam (feature `nn`) |
 //! | [`dd`] | double-word arithmetic, 106 bits |
-//! | [`small`] | matrices on the stack, K <= 4 |
+//! | [`small`] | matrices on the stack, up to 6 by 6 |
 //! | [`special`] | `e^-x`, incomplete gammas, without cancellation |
 //! | [`schedule`] | rates b(t) and their integrals |
 //! | [`process`] | one file per diffusion; the generic route by doubling |

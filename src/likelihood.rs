@@ -26,6 +26,7 @@ use crate::sampler::flow::{Counts, dormand_prince, slope};
 use crate::score::gaussian::precision;
 use crate::score::{Gaussian, MixtureScore, Score};
 use crate::simd::normal::{normals, threefry};
+use crate::small::Square;
 
 /// A score that knows its divergence.
 pub trait Divergence: Score {
@@ -41,12 +42,12 @@ impl Divergence for Gaussian {
     /// `-dim (C_t^-1)_cc`. Formula: likelihood.gaussian_divergence.
     fn divergence(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
         let (_, cov) = self.law(t)?;
-        let (k, length) = (u.len(), u.first().map_or(0, |c| c.len()));
+        let length = u.first().map_or(0, |c| c.len());
         let inverse = precision(&cov)
             .ok_or_else(|| Error::Degenerate { what: "the score".into(), why: format!("the covariance at t = {t:e} is singular") })?;
         for (&c, out) in self.diffusion().noised().iter().zip(out) {
             let dim = length as f64 / out.len() as f64;
-            out.fill(-dim * inverse[c * k + c]);
+            out.fill(-dim * inverse[(c, c)]);
         }
         Ok(())
     }
@@ -141,25 +142,25 @@ pub struct Likelihood<'a> {
 }
 
 /// Log-density of `N(0, cov (x) 1)`, one number per row.
-fn normal_log_density(cov: &[f64], dim: usize, u: &[&[f64]], out: &mut [f64]) -> Result<()> {
+fn normal_log_density(cov: &Square, dim: usize, u: &[&[f64]], out: &mut [f64]) -> Result<()> {
     let k = u.len();
-    let mut l = cov.to_vec();
+    let mut l = *cov;
     for i in 0..k {
         for j in 0..=i {
-            let s: f64 = cov[i * k + j] - (0..j).map(|m| l[i * k + m] * l[j * k + m]).sum::<f64>();
-            l[i * k + j] = if i == j { s.sqrt() } else { s / l[j * k + j] };
+            let s: f64 = cov[(i, j)] - (0..j).map(|m| l[(i, m)] * l[(j, m)]).sum::<f64>();
+            l[(i, j)] = if i == j { s.sqrt() } else { s / l[(j, j)] };
         }
-        if !(l[i * k + i] > 0.0) {
+        if !(l[(i, i)] > 0.0) {
             return Err(Error::Degenerate { what: "the prior's density".into(), why: format!("its covariance {cov:?} is singular") });
         }
     }
-    let log: f64 = (0..k).map(|i| l[i * k + i].ln()).sum::<f64>() + 0.5 * k as f64 * std::f64::consts::TAU.ln();
+    let log: f64 = (0..k).map(|i| l[(i, i)].ln()).sum::<f64>() + 0.5 * k as f64 * std::f64::consts::TAU.ln();
     let mut w = vec![0.0; k];
     for (row, o) in out.iter_mut().enumerate() {
         *o = -log * dim as f64;
         for at in row * dim..(row + 1) * dim {
             for i in 0..k {
-                w[i] = (u[i][at] - (0..i).map(|m| l[i * k + m] * w[m]).sum::<f64>()) / l[i * k + i];
+                w[i] = (u[i][at] - (0..i).map(|m| l[(i, m)] * w[m]).sum::<f64>()) / l[(i, i)];
                 *o -= 0.5 * w[i] * w[i];
             }
         }
@@ -261,7 +262,7 @@ impl<'a> Likelihood<'a> {
 
     /// `sum_i (G G^T)_ii div_i s_i` at one time: one block of rows for the exact trace, or one per probe.
     fn trace(&self, trace: &Trace, probes: &[Vec<Vec<f64>>], t: f64, u: &[&[f64]], out: &mut [f64]) -> Result<()> {
-        let (noised, k, n) = (self.diffusion.noised(), u.len(), u[0].len());
+        let (noised, n) = (self.diffusion.noised(), u[0].len());
         let noise = self.diffusion.noise(t);
         let rows = n / self.dim;
         out.fill(0.0);
@@ -271,12 +272,12 @@ impl<'a> Likelihood<'a> {
                 let mut views: Vec<&mut [f64]> = traces.iter_mut().map(Vec::as_mut_slice).collect();
                 score.divergence(t, u, &mut views)?;
                 for (&c, trace) in noised.iter().zip(&traces) {
-                    out.iter_mut().zip(trace).for_each(|(o, d)| *o += noise[c * k + c] * d);
+                    out.iter_mut().zip(trace).for_each(|(o, d)| *o += noise[(c, c)] * d);
                 }
             }
             Trace::Hutchinson { score, .. } => {
                 let inverse = self.diffusion.kernel(t)?.inv;
-                let step = |c: usize| f64::EPSILON.cbrt() / inverse[c * k + c].sqrt();
+                let step = |c: usize| f64::EPSILON.cbrt() / inverse[(c, c)].sqrt();
                 let mut sides = [vec![vec![0.0; n]; noised.len()], vec![vec![0.0; n]; noised.len()]];
                 for (probe, out) in probes.iter().zip(out.chunks_mut(rows)) {
                     for (side, sign) in sides.iter_mut().zip([1.0, -1.0]) {
@@ -291,7 +292,7 @@ impl<'a> Likelihood<'a> {
                         score.score(t, &moved, &mut views)?;
                     }
                     for (l, &c) in noised.iter().enumerate() {
-                        let scale = noise[c * k + c] / (2.0 * step(c));
+                        let scale = noise[(c, c)] / (2.0 * step(c));
                         for (i, e) in probe[l].iter().enumerate() {
                             out[i / self.dim] += scale * e * (sides[0][l][i] - sides[1][l][i]);
                         }
@@ -312,7 +313,7 @@ impl<'a> Likelihood<'a> {
         let rows = n / self.dim;
         let probes = self.probes(trace, n)?;
         let blocks = probes.len().max(1);
-        let drift: f64 = (0..k).map(|i| self.diffusion.drift()[i * k + i]).sum::<f64>() * self.dim as f64;
+        let drift: f64 = (0..k).map(|i| self.diffusion.drift()[(i, i)]).sum::<f64>() * self.dim as f64;
         let mut scores = vec![vec![0.0; n]; self.diffusion.noised().len()];
         let mut y = u.concat();
         y.resize(k * n + blocks * rows, 0.0);
@@ -372,9 +373,7 @@ impl<'a> Likelihood<'a> {
 
     /// `log q(v)` of each row.
     fn velocity_log_density(&self, v: &[&[f64]], out: &mut [f64]) -> Result<()> {
-        let (k, variances) = (v.len(), self.velocity_variances()?);
-        let diagonal: Vec<f64> = (0..k * k).map(|e| if e % (k + 1) == 0 { variances[e / k] } else { 0.0 }).collect();
-        normal_log_density(&diagonal, self.dim, v, out)
+        normal_log_density(&Square::diagonal(&self.velocity_variances()?), self.dim, v, out)
     }
 
     /// Lower bounds on `log p(x)` for rows x, from `draws` velocities each. The entropy is estimated by the same draws, `-log q(v)`
@@ -464,7 +463,7 @@ impl<'a> Likelihood<'a> {
         let (k, n) = (self.diffusion.channels(), start(0)[0].len());
         let (rows, noised) = (n / self.dim, self.diffusion.noised());
         let schedule = self.diffusion.schedule();
-        let trace: f64 = (0..k).map(|i| self.diffusion.drift()[i * k + i]).sum::<f64>() * self.dim as f64;
+        let trace: f64 = (0..k).map(|i| self.diffusion.drift()[(i, i)]).sum::<f64>() * self.dim as f64;
         let drift = trace * schedule.integral(self.eps, 1.0)?;
         let mut values = vec![vec![0.0; draws]; rows];
         let mut scores = vec![vec![0.0; n]; noised.len()];
@@ -491,8 +490,8 @@ impl<'a> Likelihood<'a> {
                     let at: Vec<Vec<f64>> = (0..k)
                         .map(|c| {
                             let value = |e: usize| {
-                                let mean: f64 = (0..k).map(|j| kernel.mean[c * k + j] * u[j][e]).sum();
-                                mean + sign * (0..=c).map(|j| kernel.chol_lower[c * k + j] * xi[j][e]).sum::<f64>()
+                                let mean: f64 = (0..k).map(|j| kernel.mean[(c, j)] * u[j][e]).sum();
+                                mean + sign * (0..=c).map(|j| kernel.chol_lower[(c, j)] * xi[j][e]).sum::<f64>()
                             };
                             (0..n).map(value).collect()
                         })
@@ -506,10 +505,10 @@ impl<'a> Likelihood<'a> {
                     let mut views: Vec<&mut [f64]> = scores.iter_mut().map(Vec::as_mut_slice).collect();
                     score.score(t, &at, &mut views)?;
                     for (&c, s) in noised.iter().zip(&scores) {
-                        let weights = &kernel.inverse_transpose_lower[c * k..][..k];
+                        let weights = kernel.inverse_transpose_lower.row(c);
                         for (e, s) in s.iter().enumerate() {
                             let w = sign * weights.iter().zip(&xi).map(|(l, x)| l * x[e]).sum::<f64>();
-                            values[e / self.dim][d] -= part * noise[c * k + c] * s * (0.5 * s + w);
+                            values[e / self.dim][d] -= part * noise[(c, c)] * s * (0.5 * s + w);
                         }
                     }
                 }

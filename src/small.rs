@@ -1,4 +1,5 @@
-//! Small matrices on the stack: product, Cholesky, triangular solve. No heap, no `ndarray`.
+//! Small matrices on the stack: [`Mat`] where the number of channels is known to the compiler, [`Square`] where it is known at run time.
+//! No heap, no `ndarray`.
 
 use crate::dd::Dd;
 use crate::simd::Lane;
@@ -216,6 +217,189 @@ impl<const K: usize> Mat<K, Dd> {
         x
     }
 }
+
+/// Most channels of a process: what [`Square`] holds.
+pub const MOST: usize = 6;
+
+/// A square matrix whose size is known at run time, at most [`MOST`], on the stack; indexed by row and column.
+#[derive(Clone, Copy)]
+pub struct Square<T = f64> {
+    k: usize,
+    /// Row by row, the first `k * k` places; the others are never read.
+    entries: [T; MOST * MOST],
+}
+
+impl<T> Square<T> {
+    /// Number of rows.
+    #[inline(always)]
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// The entries row by row, as files have them.
+    #[inline(always)]
+    pub fn as_slice(&self) -> &[T] {
+        &self.entries[..self.k * self.k]
+    }
+
+    /// The same as a vector.
+    pub fn to_vec(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        self.as_slice().to_vec()
+    }
+
+    /// A row.
+    #[inline(always)]
+    pub fn row(&self, i: usize) -> &[T] {
+        &self.as_slice()[i * self.k..][..self.k]
+    }
+
+    /// The rows, from the first one on.
+    pub fn rows(&self) -> impl Iterator<Item = &[T]> {
+        // a matrix without rows has no chunks of any length
+        self.as_slice().chunks_exact(self.k.max(1))
+    }
+}
+
+impl<T: Scalar + Copy> Square<T> {
+    /// From a function of row and column.
+    ///
+    /// # Panics
+    /// For k above [`MOST`].
+    #[inline]
+    pub fn build(k: usize, mut f: impl FnMut(usize, usize) -> T) -> Self {
+        let mut m = Square { k, entries: [T::of(0.0); MOST * MOST] };
+        for i in 0..k {
+            for j in 0..k {
+                m.entries[i * k + j] = f(i, j);
+            }
+        }
+        m
+    }
+
+    /// All zeros. Panics as [`build`](Self::build).
+    pub fn zero(k: usize) -> Self {
+        assert!(k <= MOST, "{k} channels");
+        Square { k, entries: [T::of(0.0); MOST * MOST] }
+    }
+
+    /// The identity.
+    pub fn identity(k: usize) -> Self {
+        Self::build(k, |i, j| T::of(if i == j { 1.0 } else { 0.0 }))
+    }
+
+    /// A diagonal matrix.
+    pub fn diagonal(d: &[T]) -> Self {
+        Self::build(d.len(), |i, j| if i == j { d[i] } else { T::of(0.0) })
+    }
+
+    /// From entries row by row; `None` unless there are k^2 of them, k at most [`MOST`].
+    pub fn from_slice(entries: &[T]) -> Option<Self> {
+        let k = (0..=MOST).find(|k| k * k == entries.len())?;
+        Some(Self::build(k, |i, j| entries[i * k + j]))
+    }
+
+    /// With the size known again, which must be K.
+    #[inline]
+    pub fn fixed<const K: usize>(&self) -> Mat<K, T> {
+        assert!(self.k == K, "a {0} x {0} matrix is not {K} x {K}", self.k);
+        Mat::build(|i, j| self[(i, j)])
+    }
+
+    /// Each entry by itself.
+    #[inline]
+    pub fn map<U: Scalar + Copy>(&self, f: impl Fn(T) -> U) -> Square<U> {
+        Square::build(self.k, |i, j| f(self[(i, j)]))
+    }
+
+    /// With the other sign where row and column together are odd.
+    pub fn with_odd_signs_flipped(&self) -> Self {
+        Self::build(self.k, |i, j| if (i + j) % 2 == 1 { -self[(i, j)] } else { self[(i, j)] })
+    }
+
+    /// The transpose.
+    pub fn transpose(&self) -> Self {
+        Self::build(self.k, |i, j| self[(j, i)])
+    }
+
+    /// Column `j`.
+    pub fn column(&self, j: usize) -> Vec<T> {
+        (0..self.k).map(|i| self[(i, j)]).collect()
+    }
+}
+
+impl Square {
+    /// Matrix product; sums begin at 0 and go from the first term on.
+    pub fn matmul(&self, o: &Self) -> Self {
+        Self::build(self.k, |i, j| (0..self.k).map(|l| self[(i, l)] * o[(l, j)]).sum())
+    }
+}
+
+impl<T> Index<(usize, usize)> for Square<T> {
+    type Output = T;
+    #[inline(always)]
+    fn index(&self, (i, j): (usize, usize)) -> &T {
+        assert!(i < self.k && j < self.k, "entry ({i}, {j}) of a {0} x {0} matrix", self.k);
+        &self.entries[i * self.k + j]
+    }
+}
+
+impl<T> IndexMut<(usize, usize)> for Square<T> {
+    #[inline(always)]
+    fn index_mut(&mut self, (i, j): (usize, usize)) -> &mut T {
+        assert!(i < self.k && j < self.k, "entry ({i}, {j}) of a {0} x {0} matrix", self.k);
+        &mut self.entries[i * self.k + j]
+    }
+}
+
+impl<T> AsRef<[T]> for Square<T> {
+    fn as_ref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
+impl<T: PartialEq> PartialEq for Square<T> {
+    fn eq(&self, o: &Self) -> bool {
+        self.as_slice() == o.as_slice()
+    }
+}
+
+impl<T: Debug> Debug for Square<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.rows()).finish()
+    }
+}
+
+impl<const K: usize, T: Scalar + Copy> From<Mat<K, T>> for Square<T> {
+    #[inline]
+    fn from(m: Mat<K, T>) -> Self {
+        const { assert!(K <= MOST) };
+        Square::build(K, |i, j| m[(i, j)])
+    }
+}
+
+/// `$body` with the constant `$K` for the number of channels `$k` known at run time: the one place where the crate goes from the one to
+/// the other. Up to 4 channels, which all diffusions have, or up to 6, which processes by their matrices may have; `$other` beyond.
+macro_rules! by_channels {
+    ($k:expr, $K:ident => $body:expr, else $other:expr) => {
+        $crate::small::by_channels!(@ $k, $K, $body, $other, 1 2 3 4)
+    };
+    ($k:expr, up to 6, $K:ident => $body:expr, else $other:expr) => {
+        $crate::small::by_channels!(@ $k, $K, $body, $other, 1 2 3 4 5 6)
+    };
+    (@ $k:expr, $K:ident, $body:expr, $other:expr, $($n:literal)*) => {
+        match $k {
+            $($n => {
+                const $K: usize = $n;
+                $body
+            })*
+            _ => $other,
+        }
+    };
+}
+pub(crate) use by_channels;
 
 #[cfg(test)]
 mod tests {

@@ -94,14 +94,14 @@ impl<const K: usize> LinearSde<K> for Typed<'_, K> {
         self.0.name()
     }
     fn drift(&self) -> Mat<K> {
-        matrix(&self.0.drift())
+        self.0.drift().fixed()
     }
     fn noise(&self) -> Mat<K> {
         // late in its clock, where sub-VP's noise has its limit
-        matrix(&self.0.noise_at(1e6))
+        self.0.noise_at(1e6).fixed()
     }
     fn stationary(&self) -> Option<Mat<K>> {
-        self.0.stationary().map(|m| matrix(&m))
+        self.0.stationary().map(|m| m.fixed())
     }
     fn mass(&self) -> f64 {
         self.0.mass()
@@ -110,14 +110,9 @@ impl<const K: usize> LinearSde<K> for Typed<'_, K> {
         self.0.moments(on, gamma).log_det
     }
     fn noise_at(&self, start: f64) -> Mat<K> {
-        matrix(&self.0.noise_at(start))
+        self.0.noise_at(start).fixed()
     }
     fn moments(&self, on: Span, gamma: f64) -> Moments<K> {
         self.0.moments(on, gamma).fixed()
     }
-}
-
-/// A row-major vector as a matrix.
-pub(super) fn matrix<const K: usize>(v: &[f64]) -> Mat<K> {
-    Mat::build(|i, j| v[i * K + j])
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::kernel_values;
 use crate::process::{AnyLaw, AnyProcess};
 use crate::schedule::{Schedule, Span};
+use crate::small::Square;
 use crate::truth::predict::CHANNELS;
 use crate::worst::worse;
 use ode_solvers::dop853::Dop853;
@@ -93,17 +94,17 @@ impl Truth {
         let law = process.law(on, gamma, 0.0);
         let k = process.channels();
         let (f, g, tau) = (process.drift(), process.noise_at(on.tau.hi), on.tau.hi);
-        let m = |i: usize, j: usize| law.mean[i * k + j].hi;
-        let change = |i: usize, j: usize| (0..k).map(|l| (f[i * k + l] * m(l, j)).abs()).sum::<f64>();
-        let mean = (0..k * k).map(|n| law.mean[n].hi.abs() + tau * change(n / k, n % k)).collect();
+        let m = |i: usize, j: usize| law.mean[(i, j)].hi;
+        let change = |i: usize, j: usize| (0..k).map(|l| (f[(i, l)] * m(l, j)).abs()).sum::<f64>();
+        let mean = (0..k * k).map(|n| law.mean[(n / k, n % k)].hi.abs() + tau * change(n / k, n % k)).collect();
         // the initial variance's part, Phi Sigma0 Phi^T, by the size of its terms
         let variance = gamma * process.mass();
         let initial = |a: usize, b: usize| (1..k).map(|l| (m(a, l) * m(b, l)).abs() * variance).sum::<f64>();
         let cov = (0..k * k).map(|n| {
             let (i, j) = (n / k, n % k);
-            let noise: f64 = (0..k * k).map(|e| (m(i, e / k) * g[e] * m(j, e % k)).abs()).sum();
-            let start: f64 = (0..k).map(|l| (f[i * k + l] * initial(l, j)).abs() + (f[j * k + l] * initial(l, i)).abs()).sum();
-            law.cov[n].hi.abs() + if i == j { 0.0 } else { tau * (noise + start) }
+            let noise: f64 = (0..k * k).map(|e| (m(i, e / k) * g[(e / k, e % k)] * m(j, e % k)).abs()).sum();
+            let start: f64 = (0..k).map(|l| (f[(i, l)] * initial(l, j)).abs() + (f[(j, l)] * initial(l, i)).abs()).sum();
+            law.cov[(n / k, n % k)].hi.abs() + if i == j { 0.0 } else { tau * (noise + start) }
         });
         let cov = cov.collect();
         Truth { law, mean, cov }
@@ -147,33 +148,39 @@ fn by_doubling(case: &Case, entries: &mut [Entry]) -> Result<()> {
         for i in 0..k {
             for j in 0..k {
                 let n = i * k + j;
-                let mean = Pair { at, found: values.mean[n], truth: law.mean[n], scale: truth.mean[n] };
+                let mean = Pair { at, found: values.mean[(n / k, n % k)], truth: law.mean[(n / k, n % k)], scale: truth.mean[n] };
                 add(&format!("mean.{}", label(i, j)), mean)?;
                 if j >= i {
-                    let cov = Pair { at, found: values.cov[n], truth: law.cov[n], scale: truth.cov[n] };
+                    let cov = Pair { at, found: values.cov[(n / k, n % k)], truth: law.cov[(n / k, n % k)], scale: truth.cov[n] };
                     add(&format!("cov.{}", label(i, j)), cov)?;
                 }
             }
         }
         let singular =
             || Error::Degenerate { what: format!("the factor of {} by doubling", case.name).into(), why: format!("at t = {at}") };
-        let (factors, log_det) = law.moments.factors.as_ref().ok_or_else(singular)?;
+        let factors = law.moments.factors.as_ref().ok_or_else(singular)?;
         let rounded = |x: f64| Dd::from(x);
-        for (((name, _, upper), found), truth) in
-            FACTORS.into_iter().zip([&values.chol_lower, &values.chol_upper, &values.inv]).zip(factors)
-        {
+        let found = [&values.chol_lower, &values.chol_upper, &values.inv];
+        let truths = [&factors.lower, &factors.upper, &factors.inverse];
+        for (((name, _, upper), found), truth) in FACTORS.into_iter().zip(found).zip(truths) {
             for (i, j) in triangle(k, upper) {
                 let n = i * k + j;
                 // off-diagonal entries inherit the covariance's crossing of zero; relative to their row's diagonal there
-                let scale =
-                    if i == j { truth[n].abs() } else { worse(truth[n].abs(), 1e-3 * (truth[i * k + i] * truth[j * k + j]).abs().sqrt()) };
-                add(&format!("{name}.{}", label(i, j)), Pair { at, found: found[n], truth: rounded(truth[n]), scale })?;
+                let scale = if i == j {
+                    truth[(n / k, n % k)].abs()
+                } else {
+                    worse(truth[(n / k, n % k)].abs(), 1e-3 * (truth[(i, i)] * truth[(j, j)]).abs().sqrt())
+                };
+                add(
+                    &format!("{name}.{}", label(i, j)),
+                    Pair { at, found: found[(n / k, n % k)], truth: rounded(truth[(n / k, n % k)]), scale },
+                )?;
             }
         }
-        let ell = 1.0 / factors[0][k * k - 1];
+        let ell = 1.0 / factors.lower[(k - 1, k - 1)];
         add("ell", Pair { at, found: values.ell, truth: rounded(ell), scale: ell })?;
         add("det", Pair { at, found: values.det, truth: rounded(law.moments.det), scale: law.moments.det })?;
-        add("logdet", Pair { at, found: values.logdet, truth: rounded(*log_det), scale: worse(log_det.abs(), 1.0) })?;
+        add("logdet", Pair { at, found: values.logdet, truth: rounded(factors.log_det), scale: worse(factors.log_det.abs(), 1.0) })?;
     }
     Ok(())
 }
@@ -185,7 +192,7 @@ struct MomentEquations<'a> {
     k: usize,
     start: f64,
     length: f64,
-    drift: Vec<f64>,
+    drift: Square,
     /// Each unknown is divided by its size at the end, so that the step control sees entries of order t^7 as it does those
     /// of order 1.
     size: Vec<f64>,
@@ -203,9 +210,9 @@ impl System<f64, DVector<f64>> for MomentEquations<'_> {
         for i in 0..k {
             for j in 0..k {
                 let f = &self.drift;
-                dy[i * k + j] = b * (0..k).map(|l| f[i * k + l] * mean[l * k + j]).sum::<f64>();
-                let half = |i: usize, j: usize| (0..k).map(|l| f[i * k + l] * cov[l * k + j]).sum::<f64>();
-                dy[k * k + i * k + j] = b * (half(i, j) + half(j, i) + g[i * k + j]);
+                dy[i * k + j] = b * (0..k).map(|l| f[(i, l)] * mean[l * k + j]).sum::<f64>();
+                let half = |i: usize, j: usize| (0..k).map(|l| f[(i, l)] * cov[l * k + j]).sum::<f64>();
+                dy[k * k + i * k + j] = b * (half(i, j) + half(j, i) + g[(i, j)]);
             }
         }
         dy[2 * k * k] = b;
@@ -233,7 +240,7 @@ fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> 
         let mut truth = Truth::new(&*process, on, case.config.objective.gamma());
         // the derivative of a covariance that vanishes is a difference of variances: rounding allows no more
         for n in 0..k * k {
-            let sd = |i: usize| truth.law.cov[i * k + i].hi.sqrt();
+            let sd = |i: usize| truth.law.cov[(i, i)].hi.sqrt();
             truth.cov[n] = worse(truth.cov[n], 1e-2 * sd(n / k) * sd(n % k));
         }
         let mut size: Vec<f64> = truth.mean.iter().chain(&truth.cov).copied().collect();
@@ -299,10 +306,10 @@ fn by_moments(case: &Case, entries: &mut [Entry]) -> Result<()> {
         for i in 0..k {
             for j in 0..k {
                 let n = i * k + j;
-                let pair = Pair { at, found: values.mean[n], truth: Dd::from(mean[n]), scale: truth.mean[n] };
+                let pair = Pair { at, found: values.mean[(n / k, n % k)], truth: Dd::from(mean[n]), scale: truth.mean[n] };
                 add(&format!("mean.{}", label(i, j)), pair)?;
                 if j >= i {
-                    let pair = Pair { at, found: values.cov[n], truth: Dd::from(cov[n]), scale: truth.cov[n] };
+                    let pair = Pair { at, found: values.cov[(n / k, n % k)], truth: Dd::from(cov[n]), scale: truth.cov[n] };
                     add(&format!("cov.{}", label(i, j)), pair)?;
                 }
             }

@@ -10,7 +10,7 @@ use super::check::{Check, Part, Points};
 use super::claim::{Claim, Compared, Evidence, Figure, Method, Plant, share};
 use crate::error::{Error, Result};
 use crate::simulate::{Forward, Scheme, SchemeLaw, Sde, affine_step, scheme_law};
-use crate::small::Mat;
+use crate::small::{Mat, by_channels};
 use crate::truth::predict::CHANNELS;
 use crate::worst::{largest, worse};
 
@@ -31,7 +31,7 @@ fn grid(to: f64, n: usize) -> Vec<f64> {
 /// The end of the interval: where the clock has run for 1.5 relaxation times, or 0.6.
 fn end(case: &Case) -> Result<f64> {
     let process = case.config.process()?;
-    let rate = worse(largest(&process.drift()), 0.5);
+    let rate = worse(largest(process.drift().as_slice()), 0.5);
     let mut t = 0.6;
     while t > 0.1 && case.config.schedule.integral(FROM, t)? * rate > 3.0 {
         t -= 0.05;
@@ -244,12 +244,8 @@ pub fn orders(case: &Case) -> Result<Option<Part>> {
         return Ok(None);
     }
     type Family = (fn(&Case) -> Result<Vec<Claim>>, fn(&Case) -> Result<Vec<Measured>>);
-    let (claims, measure): Family = match case.config.process()?.channels() {
-        1 => (claims::<1>, measure::<1>),
-        2 => (claims::<2>, measure::<2>),
-        3 => (claims::<3>, measure::<3>),
-        _ => (claims::<4>, measure::<4>),
-    };
+    let k = case.config.process()?.channels();
+    let (claims, measure): Family = by_channels!(k, K => (claims::<K>, measure::<K>), else return Ok(None));
     let (claims, case) = (claims(case)?, case.clone());
     let (own, name) = (claims.clone(), case.name.clone());
     let run = move |_: u64| {

@@ -13,7 +13,7 @@ use crate::kernel::kernel_values;
 use crate::process::AnyProcess;
 use crate::simulate::streams::Stream;
 use crate::simulate::{Forward, Moments, Plan, Scheme, scheme_law};
-use crate::small::Mat;
+use crate::small::{Mat, by_channels};
 use crate::truth::predict::CHANNELS;
 use crate::worst::{largest, worse};
 use serde::Serialize;
@@ -53,13 +53,7 @@ impl Sums {
             let why = format!("{} and {} channels, {} and {} sums", k, o.mean.len(), self.sum.len(), o.sum.len());
             return Err(Error::Degenerate { what: "the merger of sums".into(), why });
         }
-        Ok(match k {
-            1 => Sums::of(&self.fixed::<1>().merge(&o.fixed())),
-            2 => Sums::of(&self.fixed::<2>().merge(&o.fixed())),
-            3 => Sums::of(&self.fixed::<3>().merge(&o.fixed())),
-            4 => Sums::of(&self.fixed::<4>().merge(&o.fixed())),
-            _ => return Err(Error::parameter("channels", k, "1 to 4")),
-        })
+        by_channels!(k, K => Ok(Sums::of(&self.fixed::<K>().merge(&o.fixed()))), else Err(Error::parameter("channels", k, "1 to 4")))
     }
 
     /// What is wrong with these sums of `n` paths of `k` channels, by what any such sums are: the field, and what is allowed.
@@ -172,13 +166,7 @@ impl Planned {
     pub fn new(case: &Case, scheme: Scheme) -> Result<Option<Planned>> {
         let process = case.config.process()?;
         let k = process.channels();
-        let fits = match k {
-            1 => fits::<1>,
-            2 => fits::<2>,
-            3 => fits::<3>,
-            _ => fits::<4>,
-        };
-        if !fits(case, &*process, scheme) {
+        if !by_channels!(k, K => fits::<K>(case, &*process, scheme), else false) {
             return Ok(None);
         }
         let claim = |q: Quantity| {
@@ -211,12 +199,8 @@ impl Planned {
     /// # Errors
     /// None for the registry's own cases.
     pub fn group(&self, seed: u64) -> Result<Group> {
-        match self.case.config.process()?.channels() {
-            1 => self.typed::<1>(seed),
-            2 => self.typed::<2>(seed),
-            3 => self.typed::<3>(seed),
-            _ => self.typed::<4>(seed),
-        }
+        let k = self.case.config.process()?.channels();
+        by_channels!(k, K => self.typed::<K>(seed), else Err(Error::parameter("channels", k, "1 to 4")))
     }
 
     fn typed<const K: usize>(&self, seed: u64) -> Result<Group> {
@@ -237,7 +221,7 @@ impl Planned {
         let gamma = case.config.objective.gamma();
         let size = process.prior(case.config.schedule.integral(0.0, 1.0)?);
         let start = [1.5, -1.0, 0.7, -1.2];
-        let m0: [f64; K] = std::array::from_fn(|i| start[i] * size[i * K + i].sqrt());
+        let m0: [f64; K] = std::array::from_fn(|i| start[i] * size[(i, i)].sqrt());
         let initial: [f64; K] = std::array::from_fn(|i| if i > 0 { gamma * process.mass() } else { 0.0 });
         let laws = scheme_law(scheme, &sde, &grid);
         let mut expected = vec![];
@@ -245,7 +229,7 @@ impl Planned {
             let t = grid[r];
             let (mean, cov, ell) = if scheme == Scheme::Exact {
                 let v = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, t)?;
-                (crate::audit::cases::matrix::<K>(&v.mean), v.cov.clone(), (K > 1).then_some(v.ell))
+                (v.mean.fixed(), v.cov.to_vec(), (K > 1).then_some(v.ell))
             } else {
                 (laws[r].mean, laws[r].started_from(initial).0.concat(), None)
             };
@@ -275,7 +259,7 @@ pub struct Group {
 
 /// Relaxation rate of a process, roughly: what the clock's length is measured in.
 fn rate(process: &dyn AnyProcess) -> f64 {
-    worse(largest(&process.drift()), 0.5)
+    worse(largest(process.drift().as_slice()), 0.5)
 }
 
 /// Times: 17 geometric in the clock, then 32 equal in it. The end is 1, or where the clock has run for 6 relaxation times:

@@ -237,9 +237,9 @@ pub const MISTAKES: &[Mistake] = &[
             // the variance gamma M of the momentum is gamma / M of the velocity
             m.replace(
                 erase(OfVelocity {
-                    drift: Mat([[f[0], f[1] * mass], [f[2] / mass, f[3]]]),
-                    noise: Mat([[g[0], g[1] / mass], [g[2] / mass, g[3] / (mass * mass)]]),
-                    stationary: Mat([[s[0], s[1] / mass], [s[2] / mass, s[3] / (mass * mass)]]),
+                    drift: Mat([[f[(0, 0)], f[(0, 1)] * mass], [f[(1, 0)] / mass, f[(1, 1)]]]),
+                    noise: Mat([[g[(0, 0)], g[(0, 1)] / mass], [g[(1, 0)] / mass, g[(1, 1)] / (mass * mass)]]),
+                    stationary: Mat([[s[(0, 0)], s[(0, 1)] / mass], [s[(1, 0)] / mass, s[(1, 1)] / (mass * mass)]]),
                     mass: 1.0 / mass,
                 })
                 .ok()?,

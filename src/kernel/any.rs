@@ -1,27 +1,27 @@
-//! Kernels of a process chosen at run time, as plain vectors: what files and the command line speak.
+//! Kernels of a process chosen at run time: what files and the command line speak.
 
 use super::{Kernel, Objective};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::process::{AnyMoments, AnyProcess};
 use crate::schedule::{Schedule, Span};
-use crate::small::Mat;
+use crate::small::{Square, by_channels};
 
-/// Everything a kernel has, row-major; `k` channels.
+/// Everything a kernel has; `k` channels.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // each field is the method of the same name of `Kernel`
 pub struct KernelValues {
     /// Number of channels.
     pub k: usize,
     /// Mean matrix.
-    pub mean: Vec<f64>,
+    pub mean: Square,
     /// Covariance.
-    pub cov: Vec<f64>,
-    pub chol_lower: Vec<f64>,
-    pub chol_upper: Vec<f64>,
-    pub inv: Vec<f64>,
-    pub inverse_transpose_lower: Vec<f64>,
-    pub inverse_transpose_upper: Vec<f64>,
+    pub cov: Square,
+    pub chol_lower: Square,
+    pub chol_upper: Square,
+    pub inv: Square,
+    pub inverse_transpose_lower: Square,
+    pub inverse_transpose_upper: Square,
     pub det: f64,
     pub logdet: f64,
     pub ell: f64,
@@ -32,23 +32,19 @@ pub struct KernelValues {
     pub log_snr: f64,
 }
 
-fn flat<const K: usize>(m: &Mat<K>) -> Vec<f64> {
-    m.0.concat()
-}
-
 fn values<const K: usize>(m: &AnyMoments) -> Result<KernelValues> {
     let kernel = Kernel::<K>::from_moments(m.fixed())?;
     Ok(KernelValues {
         k: K,
-        mean: flat(kernel.mean()),
-        cov: flat(kernel.cov()),
-        chol_lower: flat(kernel.lower()),
-        chol_upper: flat(&kernel.upper()),
-        inv: flat(&kernel.inverse()),
-        inverse_transpose_lower: flat(&kernel.inverse_transpose_lower()),
-        inverse_transpose_upper: flat(&kernel.inverse_transpose_upper()),
+        mean: (*kernel.mean()).into(),
+        cov: (*kernel.cov()).into(),
+        chol_lower: (*kernel.lower()).into(),
+        chol_upper: kernel.upper().into(),
+        inv: kernel.inverse().into(),
+        inverse_transpose_lower: kernel.inverse_transpose_lower().into(),
+        inverse_transpose_upper: kernel.inverse_transpose_upper().into(),
         det: kernel.det(),
-        logdet: m.factors.as_ref().map_or(m.log_det, |(_, l)| *l),
+        logdet: m.factors.as_ref().map_or(m.log_det, |f| f.log_det),
         ell: kernel.ell(),
         snr: kernel.snr(),
         snr_joint: kernel.snr_joint(),
@@ -71,10 +67,7 @@ pub fn kernel_values(process: &dyn AnyProcess, schedule: &Schedule, objective: O
     }
     let on = if s == 0.0 { Span { start: Dd::ZERO, tau: schedule.integral_from_zero(t) } } else { schedule.span(s, t)? };
     let m = process.moments(on, objective.gamma());
-    match process.channels() {
-        1 => values::<1>(&m),
-        2 => values::<2>(&m),
-        3 => values::<3>(&m),
-        _ => values::<4>(&m),
-    }
+    by_channels!(process.channels(), up to 6, K => values::<K>(&m), else {
+        Err(Error::parameter("channels", process.channels(), "1 to 6"))
+    })
 }

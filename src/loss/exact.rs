@@ -10,70 +10,63 @@
 use super::time::Times;
 use super::{Form, Loss};
 use crate::error::Result;
-use crate::kernel::{KernelValues, Objective, kernel_values};
+use crate::kernel::{Objective, kernel_values};
+use crate::small::Square;
 
 /// `A^-1 - (A + v phi phi^T)^-1` from `A^-1`, without subtracting (Sherman and Morrison).
-fn lost(inverse: &[f64], phi: &[f64], v: f64) -> Vec<f64> {
-    let k = phi.len();
-    let psi: Vec<f64> = inverse.chunks(k).map(|row| row.iter().zip(phi).map(|(a, p)| a * p).sum()).collect();
+fn lost(inverse: &Square, phi: &[f64], v: f64) -> Square {
+    let psi: Vec<f64> = inverse.rows().map(|row| row.iter().zip(phi).map(|(a, p)| a * p).sum()).collect();
     let factor = v / (1.0 + v * psi.iter().zip(phi).map(|(a, p)| a * p).sum::<f64>());
-    (0..k * k).map(|n| factor * psi[n / k] * psi[n % k]).collect()
+    Square::build(phi.len(), |i, j| factor * psi[i] * psi[j])
 }
 
-fn column(kernel: &KernelValues, j: usize) -> Vec<f64> {
-    (0..kernel.k).map(|i| kernel.mean[i * kernel.k + j]).collect()
-}
-
-/// Difference of the inverse covariances of DSM's and HSM's kernels, `S_D^-1 - S_H^-1`, all channels, row-major. It does not depend
-/// on the data. Formula: loss.gap.
+/// Difference of the inverse covariances of DSM's and HSM's kernels, `S_D^-1 - S_H^-1`, all channels. It does not depend on the data.
+/// Formula: loss.gap.
 ///
 /// # Errors
 /// As [`Loss::at`].
-pub fn gap(loss: &Loss, t: f64) -> Result<Vec<f64>> {
+pub fn gap(loss: &Loss, t: f64) -> Result<Square> {
     let d = loss.diffusion();
     let kernel = kernel_values(d.process(), d.schedule(), Objective::DSM, 0.0, t)?;
-    let (mut inverse, mut total) = (kernel.inv.clone(), vec![0.0; kernel.k * kernel.k]);
+    let (mut inverse, mut total) = (kernel.inv, Square::zero(kernel.k));
     for (j, variance) in d.initial().into_iter().enumerate().skip(1) {
-        let part = lost(&inverse, &column(&kernel, j), variance);
-        for ((i, t), p) in inverse.iter_mut().zip(&mut total).zip(part) {
-            *i -= p;
-            *t += p;
-        }
+        let part = lost(&inverse, &kernel.mean.column(j), variance);
+        inverse = Square::build(kernel.k, |a, b| inverse[(a, b)] - part[(a, b)]);
+        total = Square::build(kernel.k, |a, b| total[(a, b)] + part[(a, b)]);
     }
     Ok(total)
 }
 
-/// Second moment `E d d^T` of what an output misses, in the loss's own form, row-major over the noised channels: of the exact score
+/// Second moment `E d d^T` of what an output misses, in the loss's own form, over the noised channels: of the exact score
 /// for data `N(mean, deviation^2)` where `deviation` is given, else of an output 0 (any data). Formula: loss.missing.
 ///
 /// # Errors
 /// As [`Loss::at`].
-pub fn missing(loss: &Loss, deviation: Option<f64>, t: f64) -> Result<Vec<f64>> {
+pub fn missing(loss: &Loss, deviation: Option<f64>, t: f64) -> Result<Square> {
     let (d, noised) = (loss.diffusion(), loss.diffusion().noised());
     let (k, m) = (d.channels(), noised.len());
     let kernel = kernel_values(d.process(), d.schedule(), loss.objective(), 0.0, t)?;
     let all = match deviation {
-        None => kernel.inv.clone(),
+        None => kernel.inv,
         Some(deviation) => {
             let marginal = d.kernel(t)?;
-            let mut all = lost(&marginal.inv, &column(&marginal, 0), deviation * deviation);
+            let all = lost(&marginal.inv, &marginal.mean.column(0), deviation * deviation);
             if k > 1 && loss.objective() == Objective::DSM {
-                all.iter_mut().zip(gap(loss, t)?).for_each(|(a, g)| *a += g);
+                let gap = gap(loss, t)?;
+                Square::build(k, |i, j| all[(i, j)] + gap[(i, j)])
+            } else {
+                all
             }
-            all
         }
     };
-    let score: Vec<f64> = (0..m * m).map(|n| all[noised[n / m] * k + noised[n % m]]).collect();
+    let score = Square::build(m, |i, j| all[(noised[i], noised[j])]);
     Ok(match loss.form() {
         Form::Score => score,
         // e = -L^T r on the noised channels, which are the last ones
-        Form::Eps => (0..m * m)
-            .map(|n| {
-                let back = |i: usize, j: usize| kernel.chol_lower[noised[j] * k + noised[i]];
-                let (i, j) = (n / m, n % m);
-                (0..m * m).map(|p| back(i, p / m) * score[p] * back(j, p % m)).sum()
-            })
-            .collect(),
+        Form::Eps => Square::build(m, |i, j| {
+            let back = |i: usize, j: usize| kernel.chol_lower[(noised[j], noised[i])];
+            (0..m * m).map(|p| back(i, p / m) * score[(p / m, p % m)] * back(j, p % m)).sum()
+        }),
     })
 }
 
@@ -86,11 +79,10 @@ pub fn missing(loss: &Loss, deviation: Option<f64>, t: f64) -> Result<Vec<f64>> 
 /// # Errors
 /// As [`Loss::at`].
 pub fn moments(loss: &Loss, deviation: Option<f64>, t: f64) -> Result<(f64, f64)> {
-    let (q, c) = (loss.at(t)?.quadratic, missing(loss, deviation, t)?);
-    let m = loss.diffusion().noised().len();
-    let qc: Vec<f64> = (0..m * m).map(|n| (0..m).map(|p| q[n / m * m + p] * c[p * m + n % m]).sum()).collect();
-    let mean = (0..m).map(|i| qc[i * m + i]).sum();
-    let square: f64 = (0..m * m).map(|n| qc[n] * qc[n % m * m + n / m]).sum();
+    let qc = loss.at(t)?.quadratic.matmul(&missing(loss, deviation, t)?);
+    let m = qc.k();
+    let mean = (0..m).map(|i| qc[(i, i)]).sum();
+    let square: f64 = (0..m * m).map(|n| qc[(n / m, n % m)] * qc[(n % m, n / m)]).sum();
     Ok((mean, 2.0 * square))
 }
 

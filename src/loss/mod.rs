@@ -23,6 +23,7 @@ pub use weighting::Weighting;
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::kernel::{KernelValues, Objective, kernel_values};
+use crate::small::{MOST, Square};
 
 /// What a network's output stands for; one slice per noised channel in either form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,35 +120,19 @@ impl Loss {
             return Err(Error::shape("kernel", &[kernel.k], format!("[{k}] channels")));
         }
         let m = noised.len();
-        let w: Vec<f64> = noised.iter().flat_map(|&i| kernel.inverse_transpose_lower[i * k..][..k].to_vec()).collect();
+        let w = kernel.inverse_transpose_lower;
         // square block of the noised channels and its inverse: where they are the last ones, blocks of L^-T and L^T
-        let block = |i: usize, j: usize| w[i * k + noised[j]];
-        let back = |i: usize, j: usize| kernel.chol_lower[noised[j] * k + noised[i]];
+        let block = |i: usize, j: usize| w[(noised[i], noised[j])];
+        let back = |i: usize, j: usize| kernel.chol_lower[(noised[j], noised[i])];
         let d = self.weighting.diagonal(&self.diffusion, t);
         let through = |a: &dyn Fn(usize, usize) -> f64, i: usize, j: usize| (0..m).map(|n| a(n, i) * d[n] * a(n, j)).sum::<f64>();
-        let quadratic = (0..m * m)
-            .map(|n| match (n / m, n % m, self.form, self.weighting.of_eps()) {
-                (i, j, Form::Score, true) => through(&back, i, j),
-                (i, j, Form::Eps, false) => through(&block, i, j),
-                (i, j, ..) => {
-                    if i == j {
-                        d[i]
-                    } else {
-                        0.0
-                    }
-                }
-            })
-            .collect();
-        Ok(LossAt {
-            t,
-            k,
-            noised: noised.to_vec(),
-            mean: kernel.mean.clone(),
-            lower: kernel.chol_lower.clone(),
-            w,
-            form: self.form,
-            quadratic,
-        })
+        let quadratic = Square::build(m, |i, j| match (self.form, self.weighting.of_eps()) {
+            (Form::Score, true) => through(&back, i, j),
+            (Form::Eps, false) => through(&block, i, j),
+            _ if i == j => d[i],
+            _ => 0.0,
+        });
+        Ok(LossAt { t, k, noised: noised.to_vec(), mean: kernel.mean, lower: kernel.chol_lower, w, form: self.form, quadratic })
     }
 
     /// The loss for a batch whose row i has time `times[i]`.
@@ -169,11 +154,12 @@ pub struct LossAt {
     t: f64,
     k: usize,
     noised: Vec<usize>,
-    mean: Vec<f64>,
-    lower: Vec<f64>,
-    w: Vec<f64>,
+    mean: Square,
+    lower: Square,
+    /// `L^-T`, of which the noised rows count.
+    w: Square,
     form: Form,
-    quadratic: Vec<f64>,
+    quadratic: Square,
 }
 
 fn same_length<'a>(n: usize, name: &'static str, count: usize, lengths: impl ExactSizeIterator<Item = usize> + 'a) -> Result<()> {
@@ -194,20 +180,19 @@ impl LossAt {
         self.t
     }
 
-    /// Q(t), row-major over the noised channels: the loss of a value is `d^T Q d`, d what the output misses in its own form.
-    pub fn quadratic(&self) -> &[f64] {
+    /// Q(t), over the noised channels: the loss of a value is `d^T Q d`, d what the output misses in its own form.
+    pub fn quadratic(&self) -> &Square {
         &self.quadratic
     }
 
     fn noised_at(&self, u0: &[&[f64]], noise: &[&[f64]], i: usize, r: usize) -> f64 {
-        let k = self.k;
-        let mean: f64 = u0.iter().enumerate().map(|(j, c)| self.mean[i * k + j] * c[r]).sum();
-        mean + (0..=i).map(|j| self.lower[i * k + j] * noise[j][r]).sum::<f64>()
+        let mean: f64 = u0.iter().enumerate().map(|(j, c)| self.mean[(i, j)] * c[r]).sum();
+        mean + (0..=i).map(|j| self.lower[(i, j)] * noise[j][r]).sum::<f64>()
     }
 
     fn target_at(&self, noise: &[&[f64]], i: usize, r: usize) -> f64 {
         match self.form {
-            Form::Score => -(0..self.k).map(|j| self.w[i * self.k + j] * noise[j][r]).sum::<f64>(),
+            Form::Score => -(0..self.k).map(|j| self.w[(self.noised[i], j)] * noise[j][r]).sum::<f64>(),
             Form::Eps => noise[self.noised[i]][r],
         }
     }
@@ -263,13 +248,13 @@ impl LossAt {
     /// Loss of the values of `range`; the gradient is multiplied by `scale`.
     fn sum(&self, range: std::ops::Range<usize>, scale: f64, noise: &[&[f64]], output: &[&[f64]], gradient: &mut [&mut [f64]]) -> f64 {
         let m = self.noised.len();
-        let (mut total, mut missed) = (0.0, [0.0; 4]);
+        let (mut total, mut missed) = (0.0, [0.0; MOST]);
         for r in range {
             for i in 0..m {
                 missed[i] = output[i][r] - self.target_at(noise, i, r);
             }
             for i in 0..m {
-                let q: f64 = self.quadratic[i * m..][..m].iter().zip(&missed).map(|(q, d)| q * d).sum();
+                let q: f64 = self.quadratic.row(i).iter().zip(&missed).map(|(q, d)| q * d).sum();
                 total += missed[i] * q;
                 if let Some(g) = gradient.get_mut(i) {
                     g[r] = scale * 2.0 * q;

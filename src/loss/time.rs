@@ -43,7 +43,7 @@ impl Times {
             let t = knot(eps, i);
             let at = loss.at(t)?;
             let second = missing(loss, None, t)?;
-            density.push(t * at.quadratic().iter().zip(&second).map(|(q, c)| q * c).sum::<f64>());
+            density.push(t * at.quadratic().as_slice().iter().zip(second.as_slice()).map(|(q, c)| q * c).sum::<f64>());
         }
         let h = -eps.ln() / CELLS as f64;
         let mut mass = vec![0.0; CELLS + 1];

@@ -38,9 +38,8 @@ impl Weighting {
 
     /// The weights of the noised channels at `t`, of the score or of eps. Formula: loss.weight.
     pub fn diagonal(self, diffusion: &Diffusion, t: f64) -> Vec<f64> {
-        let k = diffusion.channels();
         let rated = matches!(self, Weighting::Likelihood | Weighting::RatedEps);
         let (noise, rate) = (diffusion.noise(t), diffusion.rate(t));
-        diffusion.noised().iter().map(|i| if rated { 0.5 * rate * noise[i * k + i] } else { 1.0 }).collect()
+        diffusion.noised().iter().map(|i| if rated { 0.5 * rate * noise[(*i, *i)] } else { 1.0 }).collect()
     }
 }

@@ -7,65 +7,115 @@ use super::reversed::Reversed;
 use crate::dd::Dd;
 use crate::error::Result;
 use crate::schedule::{Schedule, Span};
-use crate::small::Mat;
+use crate::small::{Square, by_channels};
 
-/// Moments with the number of channels known at run time; matrices row-major.
+/// [`Factors`] with the number of channels known at run time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)] // as the methods of `Kernel`
+pub struct AnyFactors {
+    pub lower: Square,
+    pub upper: Square,
+    pub inverse: Square,
+    pub inverse_transpose_lower: Square,
+    pub inverse_transpose_upper: Square,
+    pub log_det: f64,
+}
+
+impl<const K: usize> From<Factors<K>> for AnyFactors {
+    fn from(f: Factors<K>) -> Self {
+        AnyFactors {
+            lower: f.lower.into(),
+            upper: f.upper.into(),
+            inverse: f.inverse.into(),
+            inverse_transpose_lower: f.inverse_transpose_lower.into(),
+            inverse_transpose_upper: f.inverse_transpose_upper.into(),
+            log_det: f.log_det,
+        }
+    }
+}
+
+impl AnyFactors {
+    /// The upper factor, or the lower one.
+    pub fn triangle(&self, upper: bool) -> &Square {
+        if upper { &self.upper } else { &self.lower }
+    }
+
+    /// The inverse transpose of the upper factor, or of the lower one.
+    pub fn inverse_transpose(&self, upper: bool) -> &Square {
+        if upper { &self.inverse_transpose_upper } else { &self.inverse_transpose_lower }
+    }
+
+    /// Each matrix by itself; the log-determinant stays.
+    pub fn map(&self, f: impl Fn(&Square) -> Square) -> AnyFactors {
+        AnyFactors {
+            lower: f(&self.lower),
+            upper: f(&self.upper),
+            inverse: f(&self.inverse),
+            inverse_transpose_lower: f(&self.inverse_transpose_lower),
+            inverse_transpose_upper: f(&self.inverse_transpose_upper),
+            log_det: self.log_det,
+        }
+    }
+
+    fn fixed<const K: usize>(&self) -> Factors<K> {
+        Factors {
+            lower: self.lower.fixed(),
+            upper: self.upper.fixed(),
+            inverse: self.inverse.fixed(),
+            inverse_transpose_lower: self.inverse_transpose_lower.fixed(),
+            inverse_transpose_upper: self.inverse_transpose_upper.fixed(),
+            log_det: self.log_det,
+        }
+    }
+}
+
+/// [`Moments`] with the number of channels known at run time.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // as in `Moments`
 pub struct AnyMoments {
-    pub mean: Vec<f64>,
-    pub cov: Vec<f64>,
+    pub mean: Square,
+    pub cov: Square,
     pub det: f64,
-    /// `[lower, upper, inverse, inverse transpose of lower, of upper]` and log-determinant, as in `Factors`.
-    pub factors: Option<([Vec<f64>; 5], f64)>,
+    pub factors: Option<Box<AnyFactors>>,
     /// Log-determinant, also where `det` rounds to 1.
     pub log_det: f64,
 }
 
 impl AnyMoments {
-    /// With K known again. `K * K` must be the length of the vectors.
+    /// With K known again, which must be the number of channels.
     pub fn fixed<const K: usize>(&self) -> Moments<K> {
-        let m = |v: &[f64]| Mat::build(|i, j| v[i * K + j]);
-        let factors = self.factors.as_ref().map(|(f, log_det)| {
-            let [lower, upper, inverse, inverse_transpose_lower, inverse_transpose_upper] = f.each_ref().map(|v| m(v));
-            Box::new(Factors { lower, upper, inverse, inverse_transpose_lower, inverse_transpose_upper, log_det: *log_det })
-        });
-        Moments { mean: m(&self.mean), cov: m(&self.cov), det: self.det, factors }
+        let factors = self.factors.as_ref().map(|f| Box::new(f.fixed()));
+        Moments { mean: self.mean.fixed(), cov: self.cov.fixed(), det: self.det, factors }
     }
-}
 
-impl AnyMoments {
     /// Of moments and the log-determinant of their covariance.
     fn of<const K: usize>(m: Moments<K>, log_det: f64) -> Self {
-        let factors = m.factors.map(|f| {
-            let all = [f.lower, f.upper, f.inverse, f.inverse_transpose_lower, f.inverse_transpose_upper];
-            (all.map(|a| a.0.concat()), f.log_det)
-        });
-        AnyMoments { mean: m.mean.0.concat(), cov: m.cov.0.concat(), det: m.det, factors, log_det }
+        let factors = m.factors.map(|f| Box::new(AnyFactors::from(*f)));
+        AnyMoments { mean: m.mean.into(), cov: m.cov.into(), det: m.det, factors, log_det }
     }
 }
 
-/// Mean and covariance in double words, row-major, by the generic route.
+/// Mean and covariance in double words, by the generic route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnyLaw {
     /// Mean matrix.
-    pub mean: Vec<Dd>,
+    pub mean: Square<Dd>,
     /// Covariance.
-    pub cov: Vec<Dd>,
+    pub cov: Square<Dd>,
     /// Rounded, with factors.
     pub moments: AnyMoments,
 }
 
-/// A process chosen at run time. Methods as in [`LinearSde`], matrices row-major.
+/// A process chosen at run time. Methods as in [`LinearSde`].
 #[allow(missing_docs)]
 pub trait AnyProcess: Send + Sync {
     fn name(&self) -> &'static str;
     /// K, the number of channels: 1 to 4, of a process given by its matrices to 6.
     fn channels(&self) -> usize;
-    fn drift(&self) -> Vec<f64>;
-    fn noise_at(&self, start: f64) -> Vec<f64>;
-    fn stationary(&self) -> Option<Vec<f64>>;
-    fn prior(&self, horizon: f64) -> Vec<f64>;
+    fn drift(&self) -> Square;
+    fn noise_at(&self, start: f64) -> Square;
+    fn stationary(&self) -> Option<Square>;
+    fn prior(&self, horizon: f64) -> Square;
     fn mass(&self) -> f64;
     fn initial(&self, gamma: f64) -> Vec<f64>;
     fn moments(&self, on: Span, gamma: f64) -> AnyMoments;
@@ -73,12 +123,7 @@ pub trait AnyProcess: Send + Sync {
     fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
         for (r, &t) in t.iter().enumerate() {
             let m = self.moments(Span::to(schedule, t), gamma);
-            match self.channels() {
-                1 => write_column::<1>(&m.fixed(), r, columns),
-                2 => write_column::<2>(&m.fixed(), r, columns),
-                3 => write_column::<3>(&m.fixed(), r, columns),
-                _ => write_column::<4>(&m.fixed(), r, columns),
-            }
+            by_channels!(self.channels(), up to 6, K => write_column::<K>(&m.fixed(), r, columns), else ());
         }
     }
     /// By the generic route, with `epsilon` added to every variance: what published code does against cancellation.
@@ -108,17 +153,17 @@ impl<P: LinearSde<K> + Clone + Send + Sync, const K: usize> AnyProcess for Erase
     fn channels(&self) -> usize {
         K
     }
-    fn drift(&self) -> Vec<f64> {
-        self.0.drift().0.concat()
+    fn drift(&self) -> Square {
+        self.0.drift().into()
     }
-    fn noise_at(&self, start: f64) -> Vec<f64> {
-        self.0.noise_at(start).0.concat()
+    fn noise_at(&self, start: f64) -> Square {
+        self.0.noise_at(start).into()
     }
-    fn stationary(&self) -> Option<Vec<f64>> {
-        self.0.stationary().map(|m| m.0.concat())
+    fn stationary(&self) -> Option<Square> {
+        self.0.stationary().map(Square::from)
     }
-    fn prior(&self, horizon: f64) -> Vec<f64> {
-        self.0.prior(horizon).0.concat()
+    fn prior(&self, horizon: f64) -> Square {
+        self.0.prior(horizon).into()
     }
     fn mass(&self) -> f64 {
         self.0.mass()
@@ -134,7 +179,7 @@ impl<P: LinearSde<K> + Clone + Send + Sync, const K: usize> AnyProcess for Erase
     }
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
         let l = self.0.law(on, gamma).with_variance_added(epsilon);
-        AnyLaw { mean: l.mean.0.concat(), cov: l.cov.0.concat(), moments: moments_of_law(&l) }
+        AnyLaw { mean: l.mean.into(), cov: l.cov.into(), moments: moments_of_law(&l) }
     }
     fn reversed_moments(&self, on: Span) -> Result<AnyMoments> {
         Ok(moments(&Reversed::new(self.0.clone())?, on, 0.0))

@@ -4,7 +4,7 @@ use super::any::{AnyProcess, erase};
 use super::entry::{Entry, Params, Value};
 use super::linear::LinearSde;
 use crate::error::{Error, Result};
-use crate::small::Mat;
+use crate::small::{MOST, Mat, Square, by_channels};
 
 /// Any linear SDE `du = F u b dt + G sqrt(b) dW` on K <= 6 channels, by its matrices F and `G G^T`. Its transition comes from
 /// [`doubling`](super::doubling); it has no stationary law that the crate knows of.
@@ -88,34 +88,30 @@ fn semidefinite<const K: usize>(m: &Mat<K>) -> bool {
     true
 }
 
-/// The matrix called `name`, row-major, and its size.
-fn matrix(p: &Params, name: &str) -> Result<(Vec<f64>, usize)> {
+/// The matrix called `name`.
+fn matrix(p: &Params, name: &str) -> Result<Square> {
     let allowed = "a square matrix, row by row, of 1 to 6 channels";
     match p.0.get(name) {
-        Some(Value::Matrix(m)) if (1..=6).contains(&m.len()) && m.iter().all(|r| r.len() == m.len()) => Ok((m.concat(), m.len())),
+        Some(Value::Matrix(m)) if (1..=MOST).contains(&m.len()) && m.iter().all(|r| r.len() == m.len()) => {
+            Ok(Square::build(m.len(), |i, j| m[i][j]))
+        }
         Some(other) => Err(Error::parameter(name.to_string(), other, allowed)),
         None => Err(Error::parameter(name.to_string(), "missing", allowed)),
     }
 }
 
-/// A process from its matrices F and `G G^T`, row-major, of k channels, and its mass.
+/// A process from its matrices F and `G G^T`, and its mass.
 ///
 /// # Errors
-/// As [`Custom::new`].
-pub fn custom(f: &[f64], g: &[f64], k: usize, mass: f64) -> Result<Box<dyn AnyProcess>> {
-    fn sized<const K: usize>(f: &[f64], g: &[f64], mass: f64) -> Result<Box<dyn AnyProcess>> {
-        let of = |v: &[f64]| Mat::<K>::build(|i, j| v[i * K + j]);
-        erase(Custom::new(of(f), of(g), mass)?)
+/// Matrices of different sizes; as [`Custom::new`].
+pub fn custom(f: &Square, g: &Square, mass: f64) -> Result<Box<dyn AnyProcess>> {
+    let (k, l) = (f.k(), g.k());
+    if k != l {
+        return Err(Error::parameter("GGt", format!("{l} x {l}"), format!("{k} x {k}, as F")));
     }
-    match k {
-        1 => sized::<1>(f, g, mass),
-        2 => sized::<2>(f, g, mass),
-        3 => sized::<3>(f, g, mass),
-        4 => sized::<4>(f, g, mass),
-        5 => sized::<5>(f, g, mass),
-        6 => sized::<6>(f, g, mass),
-        _ => Err(Error::parameter("F", format!("{k} x {k}"), "a square matrix of 1 to 6 channels")),
-    }
+    by_channels!(k, up to 6, K => erase(Custom::<K>::new(f.fixed(), g.fixed(), mass)?), else {
+        Err(Error::parameter("F", format!("{k} x {k}"), "a square matrix of 1 to 6 channels"))
+    })
 }
 
 /// Any linear SDE by its matrices: not a diffusion of the crate, but one that answers can be about.
@@ -125,11 +121,8 @@ pub(super) const ENTRY: Entry = Entry {
     params: &["F", "GGt", "mass", "gamma"],
     gamma: Some("gamma"),
     build: |p| {
-        let ((f, k), (g, l)) = (matrix(p, "F")?, matrix(p, "GGt")?);
-        if k != l {
-            return Err(Error::parameter("GGt", format!("{l} x {l}"), format!("{k} x {k}, as F")));
-        }
-        custom(&f, &g, k, if p.0.contains_key("mass") { p.number("mass")? } else { 1.0 })
+        let mass = if p.0.contains_key("mass") { p.number("mass")? } else { 1.0 };
+        custom(&matrix(p, "F")?, &matrix(p, "GGt")?, mass)
     },
     ..Entry::BASE
 };

@@ -34,7 +34,7 @@ mod sub_vp;
 mod ve;
 mod vp;
 
-pub use any::{AnyLaw, AnyMoments, AnyProcess, erase};
+pub use any::{AnyFactors, AnyLaw, AnyMoments, AnyProcess, erase};
 pub use cld::Cld;
 pub use cld_damped::CldDamped;
 pub use cld_position::CldPosition;

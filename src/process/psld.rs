@@ -186,8 +186,9 @@ pub(super) const ENTRY: Entry = Entry {
     }],
     mass_inverted: |_, p, friction_kept| {
         let (f, g, mass) = (p.drift(), p.noise_at(0.0), p.mass());
-        let noise = if friction_kept { g[3] } else { g[3] / (mass * mass) };
-        let (drift, noise) = (Mat([[f[0], f[1] * mass * mass], [f[2], f[3]]]), Mat([[g[0], 0.0], [0.0, noise]]));
+        let noise = if friction_kept { g[(1, 1)] } else { g[(1, 1)] / (mass * mass) };
+        let drift = Mat([[f[(0, 0)], f[(0, 1)] * mass * mass], [f[(1, 0)], f[(1, 1)]]]);
+        let noise = Mat([[g[(0, 0)], 0.0], [0.0, noise]]);
         erase(Custom::new(drift, noise, 1.0 / mass).ok()?).ok()
     },
     build: |p| erase(Psld::new(p.number("Gamma")?, p.number("nu")?)?),

@@ -10,6 +10,7 @@ use crate::diffusion::Diffusion;
 use crate::error::{Error, Result, check};
 use crate::score::Score;
 use crate::simd::normal::normals;
+use crate::small::MOST;
 
 /// Where an adaptive sampler's normals come from.
 pub trait Noise {
@@ -99,11 +100,11 @@ impl Work<'_> {
         evaluate(score, t, u, &mut self.scores)?;
         let (k, f, g) = (u.len(), self.diffusion.drift(), self.diffusion.noise(t));
         for i in 0..k {
-            let mut terms: [(f64, &[f64]); 5] = [(0.0, &[]); 5];
-            (0..k).for_each(|j| terms[j] = (-f[i * k + j], u[j]));
+            let mut terms: [(f64, &[f64]); MOST + 1] = [(0.0, &[]); MOST + 1];
+            (0..k).for_each(|j| terms[j] = (-f[(i, j)], u[j]));
             let used = match self.diffusion.noised().iter().position(|n| *n == i) {
                 Some(l) => {
-                    terms[k] = (g[i * (k + 1)], &self.scores[l]);
+                    terms[k] = (g[(i, i)], &self.scores[l]);
                     k + 1
                 }
                 None => k,
@@ -216,7 +217,7 @@ pub fn run(
             combine(&mut work.predicted[i], &[(1.0, &*u[i]), (tau, &work.drift[0][i])]);
         }
         for (w, &i) in increment.iter().zip(noised) {
-            add_to(&mut work.predicted[i], here[i * (k + 1)].sqrt(), w);
+            add_to(&mut work.predicted[i], here[(i, i)].sqrt(), w);
         }
         let predicted = std::mem::take(&mut work.predicted);
         work.evaluate(1, s, &View::of_vecs(&predicted), score)?;
@@ -227,7 +228,7 @@ pub fn run(
             combine(&mut work.result[i], &[(1.0, &*u[i]), (half, &work.drift[0][i]), (half, &work.drift[1][i])]);
         }
         for (w, &i) in increment.iter().zip(noised) {
-            let gain = 0.5 * (here[i * (k + 1)].sqrt() + there[i * (k + 1)].sqrt());
+            let gain = 0.5 * (here[(i, i)].sqrt() + there[(i, i)].sqrt());
             add_to(&mut work.result[i], gain, w);
         }
         let mut sum = 0.0;
@@ -277,10 +278,10 @@ mod tests {
         let mut z = vec![vec![0.0; ROWS]; k];
         z.iter_mut().for_each(|z| noise.fill(z));
         if k == 1 {
-            return vec![z[0].iter().map(|z| mean[0] + cov[0].sqrt() * z).collect()];
+            return vec![z[0].iter().map(|z| mean[0] + cov[(0, 0)].sqrt() * z).collect()];
         }
-        let a = cov[0].sqrt();
-        let (b, c) = (cov[1] / a, (cov[3] - cov[1] * cov[1] / cov[0]).sqrt());
+        let a = cov[(0, 0)].sqrt();
+        let (b, c) = (cov[(0, 1)] / a, (cov[(1, 1)] - cov[(0, 1)] * cov[(0, 1)] / cov[(0, 0)]).sqrt());
         let x = z[0].iter().map(|z| mean[0] + a * z).collect();
         vec![x, (0..ROWS).map(|r| mean[1] + b * z[0][r] + c * z[1][r]).collect()]
     }
@@ -316,7 +317,7 @@ mod tests {
             let mut u = start(&score, &mut noise);
             let counts = run(&d, &score, &mut slices(&mut u), (1.0, 0.1), &Tolerance::new(1e-3, 2e-3).unwrap(), &mut noise).unwrap();
             let (mean, cov) = score.law(0.1).unwrap();
-            let z = worst(&u, &mean, &cov);
+            let z = worst(&u, &mean, cov.as_slice());
             println!("{} {counts:?} {z}", d.process().name());
             assert!(z < 4.5, "{}: {z}", d.process().name());
             assert_eq!(counts.evaluations, 2 * counts.accepted + counts.rejected);

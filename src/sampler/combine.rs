@@ -1,6 +1,7 @@
 //! The one loop that steppers are made of: linear combinations of slices, in one pass over memory.
 
 use crate::simd;
+use crate::small::{MOST, Square};
 use std::ops::Deref;
 
 /// Values per tile: what is read and written again stays in the first-level cache.
@@ -8,27 +9,27 @@ const TILE: usize = 256;
 
 /// The channels of a state as shared slices, without allocation.
 pub struct View<'a> {
-    slices: [&'a [f64]; 4],
+    slices: [&'a [f64]; MOST],
     k: usize,
 }
 
 impl<'a> View<'a> {
-    /// Of the channels `u`, at most four.
+    /// Of the channels `u`, at most six.
     pub fn of(u: &'a [&mut [f64]]) -> View<'a> {
-        let mut slices: [&[f64]; 4] = [&[]; 4];
+        let mut slices: [&[f64]; MOST] = [&[]; MOST];
         for (s, c) in slices.iter_mut().zip(u) {
             *s = c;
         }
-        View { slices, k: u.len().min(4) }
+        View { slices, k: u.len().min(MOST) }
     }
 
-    /// Of vectors, at most four.
+    /// Of vectors, at most six.
     pub fn of_vecs(u: &'a [Vec<f64>]) -> View<'a> {
-        let mut slices: [&[f64]; 4] = [&[]; 4];
+        let mut slices: [&[f64]; MOST] = [&[]; MOST];
         for (s, c) in slices.iter_mut().zip(u) {
             *s = c;
         }
-        View { slices, k: u.len().min(4) }
+        View { slices, k: u.len().min(MOST) }
     }
 }
 
@@ -39,17 +40,17 @@ impl<'a> Deref for View<'a> {
     }
 }
 
-/// `u_i <- sum_j a[i K + j] u_j + sum_m c[i m_max + m] inputs[m]` for all K channels at once. Terms with coefficient 0 are
+/// `u_i <- sum_j a_ij u_j + sum_m c[i m_max + m] inputs[m]` for all K channels at once. Terms with coefficient 0 are
 /// skipped, so that an input may hold rubbish there.
 ///
 /// Panics on slices shorter than the first channel.
-pub fn update(u: &mut [&mut [f64]], a: &[f64], inputs: &[&[f64]], c: &[f64]) {
-    let (k, m) = (u.len().min(4), inputs.len());
+pub fn update(u: &mut [&mut [f64]], a: &Square, inputs: &[&[f64]], c: &[f64]) {
+    let (k, m) = (u.len().min(MOST), inputs.len());
     let n = u.first().map_or(0, |s| s.len());
     simd::single_call(
         #[inline(always)]
         || {
-            let mut new = [[0.0; TILE]; 4];
+            let mut new = [[0.0; TILE]; MOST];
             for start in (0..n).step_by(TILE) {
                 let end = n.min(start + TILE);
                 let len = end - start;
@@ -57,7 +58,7 @@ pub fn update(u: &mut [&mut [f64]], a: &[f64], inputs: &[&[f64]], c: &[f64]) {
                     let acc = &mut new[i][..len];
                     acc.fill(0.0);
                     for j in 0..k {
-                        add(acc, a[i * k + j], &u[j][start..end]);
+                        add(acc, a[(i, j)], &u[j][start..end]);
                     }
                     for l in 0..m {
                         add(acc, c[i * m + l], &inputs[l][start..end]);
@@ -110,6 +111,7 @@ fn add(acc: &mut [f64], c: f64, s: &[f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::small::Mat;
 
     /// Catches a transposed matrix, a channel updated before another has read it, and a tile's edge: integers, so exact.
     #[test]
@@ -119,7 +121,7 @@ mod tests {
             let mut v: Vec<f64> = (0..n).map(|i| 2.0 - i as f64).collect();
             let e: Vec<f64> = (0..n).map(|i| (i % 5) as f64).collect();
             let rubbish = vec![f64::NAN; n];
-            update(&mut [&mut x, &mut v], &[2.0, 3.0, -1.0, 5.0], &[&e, &rubbish], &[7.0, 0.0, 11.0, 0.0]);
+            update(&mut [&mut x, &mut v], &Mat([[2.0, 3.0], [-1.0, 5.0]]).into(), &[&e, &rubbish], &[7.0, 0.0, 11.0, 0.0]);
             for i in 0..n {
                 let (a, b, c) = (i as f64, 2.0 - i as f64, (i % 5) as f64);
                 assert_eq!((x[i], v[i]), (2.0 * a + 3.0 * b + 7.0 * c, -a + 5.0 * b + 11.0 * c));

@@ -223,11 +223,11 @@ impl Comparison {
             }
             let law = run_law(&runs, k, &counted)?;
             let (m, c) = law.moments(&vec![0.0; k], &diffusion.prior());
-            if !(m[0].is_finite() && c[0].is_finite()) {
+            if !(m[0].is_finite() && c[(0, 0)].is_finite()) {
                 return Err(Error::NonFinite { step: grid.steps(), t: self.eps });
             }
             let rows = 1 + k + runs.iter().map(|(s, n)| s.draws() * n).sum::<usize>();
-            let w2 = bures(&m[..1], &[c[0].max(0.0)], &[mean], &[deviation * deviation])?;
+            let w2 = bures(&m[..1], &[c[(0, 0)].max(0.0)], &[mean], &[deviation * deviation])?;
             Ok((w2, None, counted.values() as f64 / rows as f64))
         })
     }

@@ -7,6 +7,7 @@ use crate::diffusion::Diffusion;
 use crate::error::{Error, Result, check};
 use crate::score::Score;
 use crate::score::gaussian::precision;
+use crate::small::Square;
 
 /// Tolerance of the matrices, which are integrated when the sampler is planned.
 const TOLERANCE: f64 = 1e-12;
@@ -29,7 +30,7 @@ struct Step {
     rows: Vec<f64>,
     /// `-1/d` of the noised channels.
     scale: Vec<f64>,
-    state: Vec<f64>,
+    state: Square,
     /// Coefficients of `[eps at t.., the last step's eps..]`, row by row.
     inputs: Vec<f64>,
 }
@@ -53,17 +54,17 @@ struct Conjugate {
 }
 
 /// `P_t` (all rows) and `d_t` (noised channels) at one time.
-fn parts(diffusion: &Diffusion, linear: Linear, t: f64) -> Result<(Vec<f64>, Vec<f64>)> {
+fn parts(diffusion: &Diffusion, linear: Linear, t: f64) -> Result<(Square, Vec<f64>)> {
     let (kernel, k) = (diffusion.kernel(t)?, diffusion.channels());
     let singular =
         || Error::Degenerate { what: "the conjugation".into(), why: format!("the covariance of the kernel at t = {t:e} is singular") };
     let inverse = precision(&kernel.cov).ok_or_else(singular)?;
-    let d = diffusion.noised().iter().map(|i| inverse[i * (k + 1)].sqrt()).collect();
+    let d = diffusion.noised().iter().map(|i| inverse[(*i, *i)].sqrt()).collect();
     let p = match linear {
-        Linear::Lambda(_) => vec![0.0; k * k],
+        Linear::Lambda(_) => Square::zero(k),
         Linear::Normal(deviation) => {
-            let phi = |i: usize| deviation * kernel.mean[i * k];
-            let cov: Vec<f64> = (0..k * k).map(|n| kernel.cov[n] + phi(n / k) * phi(n % k)).collect();
+            let phi = |i: usize| deviation * kernel.mean[(i, 0)];
+            let cov = Square::build(k, |i, j| kernel.cov[(i, j)] + phi(i) * phi(j));
             precision(&cov).ok_or_else(singular)?
         }
     };
@@ -103,14 +104,14 @@ pub fn conjugate(diffusion: &Diffusion, grid: &Grid, linear: Linear, order: usiz
                     let sum: f64 = (0..k)
                         .map(|j| {
                             let own = if i == j { lambda } else { 0.0 };
-                            (diffusion.drift()[i * k + j] + 0.5 * g[i * (k + 1)] * p[i * k + j] + own) * y[j * width + c]
+                            (diffusion.drift()[(i, j)] + 0.5 * g[(i, i)] * p[(i, j)] + own) * y[j * width + c]
                         })
                         .sum();
                     out[i * width + c] = b * sum;
                 }
             }
             for (l, &i) in diffusion.noised().iter().enumerate() {
-                let gain = 0.5 * b * g[i * (k + 1)] * d[l];
+                let gain = 0.5 * b * g[(i, i)] * d[l];
                 // the line through the last two values, in t
                 let old = before.filter(|_| order == 2).map_or(0.0, |q: f64| (r - t) / (q - t));
                 out[i * width + k + l] += gain * (1.0 - old);
@@ -122,10 +123,10 @@ pub fn conjugate(diffusion: &Diffusion, grid: &Grid, linear: Linear, order: usiz
         };
         dormand_prince_within(&mut f, &mut y, (t, s), TOLERANCE, most)?;
         let euler = 1.0 + lambda * diffusion.schedule().integral(s, t)?;
-        let state = (0..k * k).map(|n| euler * y[n / k * width + n % k]).collect();
+        let state = Square::build(k, |i, j| euler * y[i * width + j]);
         let inputs = (0..k).flat_map(|i| y[i * width + k..(i + 1) * width].to_vec()).collect();
         let (p, d) = parts(diffusion, linear, t)?;
-        let rows = diffusion.noised().iter().zip(&d).flat_map(|(i, d)| p[i * k..][..k].iter().map(move |p| -p / d)).collect();
+        let rows = diffusion.noised().iter().zip(&d).flat_map(|(i, d)| p.row(*i).iter().map(move |p| -p / d)).collect();
         steps.push(Step { t, rows, scale: d.iter().map(|d| -1.0 / d).collect(), state, inputs });
         before = Some(t);
     }
@@ -208,7 +209,7 @@ mod tests {
                 let (m1, c1) = score.law(1.0).unwrap();
                 let (_, c) = run_law(&[(&*stepper, 1)], d.channels(), &score).unwrap().moments(&m1, &c1);
                 let (_, c0) = score.law(0.02).unwrap();
-                for (a, b) in c.iter().zip(&c0) {
+                for (a, b) in c.as_slice().iter().zip(c0.as_slice()) {
                     assert!((a - b).abs() < 1e-10, "{a} {b}");
                 }
             }
@@ -233,8 +234,9 @@ mod tests {
             let s = conjugate(&d, &grid, Linear::Lambda(lambda), 1).unwrap();
             let state = run_law(&[(&*s, 1)], 2, &Zero).unwrap().state;
             let z = 0.4 * lambda; // tau = 4 (0.6 - 0.5)
+            let product = phi.matmul(&state);
             for n in 0..4 {
-                let product: f64 = (0..2).map(|j| phi[n / 2 * 2 + j] * state[2 * j + n % 2]).sum();
+                let product = product[(n / 2, n % 2)];
                 let expected = if n % 3 == 0 { (-z).exp() * (1.0 + z) } else { 0.0 };
                 assert!((product - expected).abs() < 1e-11, "{lambda}: {product} {expected}");
             }

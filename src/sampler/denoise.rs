@@ -6,12 +6,13 @@ use super::{Memory, Stepper, evaluate};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::score::Score;
+use crate::small::Square;
 
 /// `u + eps b(eps) (-F u + G G^T s(u, eps))`, no noise. A stepper of one step. Formula: sampler.denoise. Source: CLD app. on samplers.
 pub struct Denoise {
     noised: usize,
     eps: f64,
-    state: Vec<f64>,
+    state: Square,
     inputs: Vec<f64>,
 }
 

@@ -8,7 +8,7 @@ use crate::score::Score;
 use crate::simd::normal::normals;
 use crate::simulate::schemes::root;
 use crate::simulate::streams::Stream;
-use crate::small::Mat;
+use crate::small::{Square, by_channels};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,19 +54,11 @@ fn prior(diffusion: &Diffusion, seed: u64, dim: usize, from: usize, to: usize) -
     let mut xi = vec![vec![0.0; n]; k];
     draw(Stream::named(seed, "prior").key(), (from * dim) as u64, 0, &mut xi);
     let prior = diffusion.prior();
-    fn lower<const K: usize>(p: &[f64]) -> Vec<f64> {
-        root(&Mat::<K>::build(|i, j| p[i * K + j])).0.concat()
-    }
-    let l = match k {
-        1 => lower::<1>(&prior),
-        2 => lower::<2>(&prior),
-        3 => lower::<3>(&prior),
-        _ => lower::<4>(&prior),
-    };
+    let l: Square = by_channels!(k, up to 6, K => root(&prior.fixed::<K>()).into(), else prior);
     let inputs: Vec<&[f64]> = xi.iter().map(Vec::as_slice).collect();
     let mut u = vec![vec![0.0; n]; k];
     let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
-    super::combine::update(&mut channels, &vec![0.0; k * k], &inputs, &l);
+    super::combine::update(&mut channels, &Square::zero(k), &inputs, l.as_slice());
     u
 }
 

@@ -1,16 +1,16 @@
 //! Euler-Maruyama for the reverse SDE.
 
 use super::combine::{View, update};
-use super::plan::identity;
 use super::{Grid, Memory, Stepper, evaluate};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::score::Score;
+use crate::small::Square;
 
 struct Step {
     t: f64,
     /// `1 - h b F`.
-    state: Vec<f64>,
+    state: Square,
     /// Coefficients of `[scores.., noise..]`, row by row.
     inputs: Vec<f64>,
 }
@@ -24,14 +24,14 @@ struct EulerMaruyama {
 
 /// Coefficients of `-F u`, `G G^T s` and `G xi` for a step of `tau` in the process's clock that starts at `t`: the matrices of
 /// [`update`] with inputs `[scores.., noise..]`. `flow` is 1, or 1/2 for the probability flow; `noise` scales the draws.
-pub(super) fn euler(diffusion: &Diffusion, t: f64, tau: f64, flow: f64, noise: f64) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn euler(diffusion: &Diffusion, t: f64, tau: f64, flow: f64, noise: f64) -> (Square, Vec<f64>) {
     let (k, noised) = (diffusion.channels(), diffusion.noised());
     let (f, g) = (diffusion.drift(), diffusion.noise(t));
-    let state = identity(k).iter().zip(f).map(|(one, f)| one - tau * f).collect();
+    let state = Square::build(k, |i, j| if i == j { 1.0 } else { 0.0 } - tau * f[(i, j)]);
     let m = noised.len();
     let mut inputs = vec![0.0; k * 2 * m];
     for (j, &i) in noised.iter().enumerate() {
-        let variance = tau * g[i * k + i];
+        let variance = tau * g[(i, i)];
         inputs[i * 2 * m + j] = flow * variance;
         inputs[i * 2 * m + m + j] = noise * variance.sqrt();
     }

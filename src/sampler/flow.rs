@@ -12,24 +12,21 @@ use super::{Grid, Memory, Stepper, evaluate};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result, check};
 use crate::score::Score;
+use crate::small::Square;
 
 /// The flow's coefficients at one time.
 struct At {
     t: f64,
-    /// `b F`, row-major.
-    drift: Vec<f64>,
+    /// `b F`.
+    drift: Square,
     /// `-b (G G^T)_ii / 2` of each noised channel.
     gain: Vec<f64>,
 }
 
 impl At {
     fn new(diffusion: &Diffusion, t: f64) -> At {
-        let (b, k, g) = (diffusion.rate(t), diffusion.channels(), diffusion.noise(t));
-        At {
-            t,
-            drift: diffusion.drift().iter().map(|f| b * f).collect(),
-            gain: diffusion.noised().iter().map(|i| -0.5 * b * g[i * k + i]).collect(),
-        }
+        let (b, g) = (diffusion.rate(t), diffusion.noise(t));
+        At { t, drift: diffusion.drift().map(|f| b * f), gain: diffusion.noised().iter().map(|i| -0.5 * b * g[(*i, *i)]).collect() }
     }
 
     /// `du/dt` at `u`, one slice per channel; `scores` is scratch, one slice per noised channel.
@@ -46,7 +43,7 @@ impl At {
         for (i, out) in out.iter_mut().enumerate() {
             let mut terms: [(f64, &[f64]); 4] = [(0.0, &[]); 4];
             for (j, term) in terms[..k].iter_mut().enumerate() {
-                *term = (self.drift[i * k + j], u[j]);
+                *term = (self.drift[(i, j)], u[j]);
             }
             combine(out.as_mut(), &terms[..k]);
         }

@@ -6,6 +6,7 @@ use super::{Grid, Memory, Stepper};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::score::Score;
+use crate::small::Square;
 
 /// Points of the quadrature over a step: with r below as variable the integrand is smooth and they leave rounding alone.
 const POINTS: usize = 12;
@@ -14,7 +15,7 @@ struct Step {
     t: f64,
     end: f64,
     /// `e^(-F B(s,t))`.
-    state: Vec<f64>,
+    state: Square,
     /// Coefficients of the kept scores, slot by slot.
     inputs: Vec<f64>,
     /// Coefficients of the correction after a second evaluation, at the step's end.
@@ -60,12 +61,12 @@ fn weights(diffusion: &Diffusion, rule: &[(f64, f64)], (t, s): (f64, f64), nodes
     for (x, w) in rule {
         let root = low + (high - low) * x;
         let r = root * root;
-        let (e, g) = (exponential(diffusion.drift(), k, -diffusion.schedule().integral(s, r)?), diffusion.noise(r));
+        let (e, g) = (exponential(diffusion.drift(), -diffusion.schedule().integral(s, r)?), diffusion.noise(r));
         let (d, dr) = (score_scale(diffusion, r)?, 2.0 * root * (high - low) * w * diffusion.rate(r));
         for (j, weight) in all.iter_mut().enumerate() {
             let share = 0.5 * dr * lagrange(nodes, j, r);
             for (l, &c) in noised.iter().enumerate() {
-                (0..k).for_each(|i| weight[i * m + l] += share * e[i * k + c] * g[c * k + c] * d[l]);
+                (0..k).for_each(|i| weight[i * m + l] += share * e[(i, c)] * g[(c, c)] * d[l]);
             }
         }
     }
@@ -99,7 +100,7 @@ fn plan(diffusion: &Diffusion, grid: &Grid, order: usize) -> Result<Box<dyn Step
         } else {
             None
         };
-        let state = exponential(diffusion.drift(), k, -diffusion.schedule().integral(s, t)?);
+        let state = exponential(diffusion.drift(), -diffusion.schedule().integral(s, t)?);
         steps.push(Step { t, end: s, state, inputs: spread(&w, &slots), correction });
     }
     Ok(Box::new(Gddim { order, noised: m, steps }))
@@ -123,7 +124,7 @@ impl Gddim {
         &self,
         (t, slot): (f64, usize),
         u: &mut [&mut [f64]],
-        (state, inputs): (&[f64], &[f64]),
+        (state, inputs): (&Square, &[f64]),
         score: &dyn Score,
         memory: &mut Memory,
     ) -> Result<()> {
@@ -152,7 +153,7 @@ impl Stepper for Gddim {
         let at = &self.steps[i];
         self.evaluate((at.t, i % self.order), u, (&at.state, &at.inputs), score, memory)?;
         if let Some(correction) = &at.correction {
-            let identity = exponential(&at.state, u.len(), 0.0);
+            let identity = Square::identity(u.len());
             self.evaluate((at.end, 1), u, (&identity, correction), score, memory)?;
         }
         Ok(())
@@ -189,7 +190,7 @@ mod tests {
             let w = weights(&d, &gauss(POINTS), (t, s), &[t]).unwrap()[0][0];
             let at = |t: f64| {
                 let k = d.kernel(t).unwrap();
-                (k.mean[0], k.cov[0].sqrt())
+                (k.mean[(0, 0)], k.cov[(0, 0)].sqrt())
             };
             let ((a, sigma), (b, rho)) = (at(t), at(s));
             let ddim = -(rho - sigma * b / a) * sigma; // eps = -sigma score

@@ -13,6 +13,7 @@ use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::score::gaussian::precision;
 use crate::score::{Gaussian, Score};
+use crate::small::Square;
 
 /// Where in the kick r is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,9 +50,9 @@ pub(super) struct Kicks {
     /// Deviation of the normal data whose score's slope is solved exactly, if any.
     normal: Option<f64>,
     /// C, row-major.
-    linear: Vec<f64>,
+    linear: Square,
     /// `S^-1`, row-major.
-    precision: Vec<f64>,
+    precision: Square,
 }
 
 /// One kick: the score's time, the step in the clock, and of each noised channel the gain `w (G G^T)_ii` and the slope q of
@@ -72,15 +73,15 @@ impl Kick {
 }
 
 impl Kicks {
-    /// `linear` is C, `precision` is `S^-1`, both row-major.
-    pub fn new(diffusion: &Diffusion, predictor: Predictor, linear: Vec<f64>, precision: Vec<f64>, normal: Option<f64>) -> Kicks {
+    /// `linear` is C, `precision` is `S^-1`.
+    pub fn new(diffusion: &Diffusion, predictor: Predictor, linear: Square, precision: Square, normal: Option<f64>) -> Kicks {
         Kicks { predictor, channels: diffusion.channels(), noised: diffusion.noised().to_vec(), normal, linear, precision }
     }
 
     /// The kick of the step from `t` to `s` with the score at time `at`; `weight` is w.
     pub fn kick(&self, diffusion: &Diffusion, t: f64, s: f64, at: f64, weight: f64) -> Result<Kick> {
         let g = diffusion.noise(at);
-        let gain = self.noised.iter().map(|i| weight * g[i * (self.channels + 1)]).collect();
+        let gain = self.noised.iter().map(|i| weight * g[(*i, *i)]).collect();
         let slope = match self.normal {
             None => vec![0.0; self.noised.len()],
             Some(deviation) => {
@@ -89,7 +90,7 @@ impl Kicks {
                     what: "the kick's slope".into(),
                     why: format!("the covariance at t = {at:e} is singular"),
                 })?;
-                self.noised.iter().map(|i| inverse[i * (self.channels + 1)] - self.precision[i * (self.channels + 1)]).collect()
+                self.noised.iter().map(|i| inverse[(*i, *i)] - self.precision[(*i, *i)]).collect()
             }
         };
         Ok(Kick { t: at, tau: diffusion.schedule().integral(s, t)?, gain, slope })
@@ -126,7 +127,7 @@ impl Kicks {
             let (decay, tau) = noised.map_or((1.0, half), |l| kick.decay(l, half));
             let mut terms: [(f64, &[f64]); 5] = [(0.0, &[]); 5];
             for j in 0..k {
-                terms[j] = (if i == j { decay } else { 0.0 } + tau * self.linear[i * k + j], &*u[j]);
+                terms[j] = (if i == j { decay } else { 0.0 } + tau * self.linear[(i, j)], &*u[j]);
             }
             match noised {
                 Some(l) if half != 0.0 => {
@@ -144,7 +145,7 @@ impl Kicks {
                 u.iter_mut().for_each(|u| *u *= decay);
             }
             for (j, state) in state.iter().enumerate() {
-                add_to(u, tau * self.linear[i * k + j], state);
+                add_to(u, tau * self.linear[(i, j)], state);
             }
             if let Some(l) = noised {
                 add_to(u, tau * kick.gain[l], &r[l]);
@@ -160,7 +161,7 @@ impl Kicks {
         for (l, &i) in self.noised.iter().enumerate() {
             let mut terms: [(f64, &[f64]); 5] = [(1.0, &scores[l]); 5];
             for (j, u) in u.iter().enumerate() {
-                terms[1 + j] = (self.precision[i * k + j] + if i == j { kick.slope[l] } else { 0.0 }, u);
+                terms[1 + j] = (self.precision[(i, j)] + if i == j { kick.slope[l] } else { 0.0 }, u);
             }
             combine(&mut r[l], &terms[..=k]);
         }

@@ -7,30 +7,30 @@
 use super::{Memory, Stepper};
 use crate::error::Result;
 use crate::score::Score;
+use crate::small::Square;
 
-/// The law at the end of a run, for one coordinate. Matrices row-major.
+/// The law at the end of a run, for one coordinate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunLaw {
     /// c.
     pub constant: Vec<f64>,
     /// A.
-    pub state: Vec<f64>,
+    pub state: Square,
     /// C: one column per draw, step by step; `channels` rows.
     pub noise: Vec<Vec<f64>>,
 }
 
 impl RunLaw {
     /// Mean and covariance of the end, for a start `N(mean, cov)`. Formula: sampler.law.
-    pub fn moments(&self, mean: &[f64], cov: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    pub fn moments(&self, mean: &[f64], cov: &Square) -> (Vec<f64>, Square) {
         let k = mean.len();
-        let a = |i: usize, j: usize| self.state[i * k + j];
-        let m = (0..k).map(|i| self.constant[i] + (0..k).map(|j| a(i, j) * mean[j]).sum::<f64>()).collect();
-        let c = (0..k * k).map(|n| {
-            let (i, j) = (n / k, n % k);
-            let start: f64 = (0..k * k).map(|e| a(i, e / k) * cov[e] * a(j, e % k)).sum();
+        let a = &self.state;
+        let m = (0..k).map(|i| self.constant[i] + (0..k).map(|j| a[(i, j)] * mean[j]).sum::<f64>()).collect();
+        let c = Square::build(k, |i, j| {
+            let start: f64 = (0..k * k).map(|e| a[(i, e / k)] * cov[(e / k, e % k)] * a[(j, e % k)]).sum();
             start + self.noise[i].iter().zip(&self.noise[j]).map(|(x, y)| x * y).sum::<f64>()
         });
-        (m, c.collect())
+        (m, c)
     }
 }
 
@@ -66,7 +66,7 @@ pub fn run_law(runs: &[(&dyn Stepper, usize)], channels: usize, score: &dyn Scor
         }
     }
     let constant: Vec<f64> = u.iter().map(|c| c[0]).collect();
-    let state = (0..channels * channels).map(|n| u[n / channels][1 + n % channels] - constant[n / channels]).collect();
+    let state = Square::build(channels, |i, j| u[i][1 + j] - constant[i]);
     let noise = u.iter().zip(&constant).map(|(c, o)| c[1 + channels..].iter().map(|x| x - o).collect()).collect();
     Ok(RunLaw { constant, state, noise })
 }

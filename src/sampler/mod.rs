@@ -47,6 +47,7 @@ pub use pc::PredictorCorrector;
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::score::Score;
+use crate::small::MOST;
 
 /// Orders of convergence in the step size.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -181,13 +182,10 @@ pub fn entry(name: &str) -> Result<&'static Entry> {
 
 /// The score into one vector per noised channel, without allocation.
 pub(crate) fn evaluate(score: &dyn Score, t: f64, u: &[&[f64]], out: &mut [Vec<f64>]) -> Result<()> {
-    match out {
-        [a] => score.score(t, u, &mut [a]),
-        [a, b] => score.score(t, u, &mut [a, b]),
-        [a, b, c] => score.score(t, u, &mut [a, b, c]),
-        [a, b, c, d] => score.score(t, u, &mut [a, b, c, d]),
-        _ => Ok(()),
-    }
+    let n = out.len();
+    let mut slices: [&mut [f64]; MOST] = Default::default();
+    slices.iter_mut().zip(out).for_each(|(s, o)| *s = o);
+    score.score(t, u, &mut slices[..n])
 }
 
 /// The refusal of a diffusion by a sampler.

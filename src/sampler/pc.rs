@@ -7,11 +7,12 @@ use super::{Grid, Memory, Stepper};
 use crate::diffusion::Diffusion;
 use crate::error::{Result, check};
 use crate::score::Score;
+use crate::small::Square;
 
 struct Step {
     t: f64,
     end: f64,
-    state: Vec<f64>,
+    state: Square,
     inputs: Vec<f64>,
     /// `delta` of each noised channel; unused where it is scaled by norms.
     delta: Vec<f64>,
@@ -62,12 +63,12 @@ impl PredictorCorrector {
     /// Unless `0 <= ratio <= 100`; those of the kernel at the grid's times (its last must be above 0).
     pub fn new(diffusion: &Diffusion, grid: &Grid, ratio: f64) -> Result<Self> {
         check("ratio", ratio, (0.0..=100.0).contains(&ratio), "0 <= ratio <= 100")?;
-        let (k, noised) = (diffusion.channels(), diffusion.noised().to_vec());
+        let noised = diffusion.noised().to_vec();
         let mut steps = vec![];
         for (t, end) in grid.intervals() {
             let (state, inputs) = euler(diffusion, t, (t - end) * diffusion.rate(t), 1.0, 1.0);
             let (tau, g, d) = (diffusion.schedule().integral(end, t)?, diffusion.noise(end), score_scale(diffusion, end)?);
-            let delta = noised.iter().zip(d).map(|(i, d)| 1.0 / (2.0 / (ratio * tau * g[i * k + i]) + d * d)).collect();
+            let delta = noised.iter().zip(d).map(|(i, d)| 1.0 / (2.0 / (ratio * tau * g[(*i, *i)]) + d * d)).collect();
             steps.push(Step { t, end, state, inputs, delta });
         }
         Ok(PredictorCorrector { noised, steps, norm_scaled: None })

@@ -2,26 +2,22 @@
 
 use crate::diffusion::Diffusion;
 use crate::error::Result;
+use crate::small::Square;
 
-/// The identity with k channels, row-major.
-pub(super) fn identity(k: usize) -> Vec<f64> {
-    (0..k * k).map(|n| if n.is_multiple_of(k + 1) { 1.0 } else { 0.0 }).collect()
-}
-
-/// `e^(c f)` for a row-major matrix of `k` channels: Taylor series after halving, then squaring.
-pub(super) fn exponential(f: &[f64], k: usize, c: f64) -> Vec<f64> {
-    let product =
-        |a: &[f64], b: &[f64]| -> Vec<f64> { (0..k * k).map(|n| (0..k).map(|l| a[n / k * k + l] * b[l * k + n % k]).sum()).collect() };
-    let norm = c.abs() * (0..k).map(|i| f[i * k..][..k].iter().map(|x| x.abs()).sum::<f64>()).fold(0.0, f64::max);
+/// `e^(c f)`: Taylor series after halving, then squaring.
+pub(super) fn exponential(f: &Square, c: f64) -> Square {
+    let k = f.k();
+    let norm = c.abs() * f.rows().map(|r| r.iter().map(|x| x.abs()).sum::<f64>()).fold(0.0, f64::max);
     let halvings = (norm.max(0.25) / 0.25).log2().ceil().clamp(0.0, 60.0) as i32;
-    let a: Vec<f64> = f.iter().map(|x| x * c * 0.5f64.powi(halvings)).collect();
-    let identity = identity(k);
+    let a = f.map(|x| x * c * 0.5f64.powi(halvings));
+    let identity = Square::identity(k);
     // Horner; 0.25^13 / 13! is below 1e-17
-    let mut e = identity.clone();
+    let mut e = identity;
     for n in (1..=12).rev() {
-        e = product(&a, &e).iter().zip(&identity).map(|(x, one)| one + x / f64::from(n)).collect();
+        let product = a.matmul(&e);
+        e = Square::build(k, |i, j| identity[(i, j)] + product[(i, j)] / f64::from(n));
     }
-    (0..halvings).for_each(|_| e = product(&e, &e));
+    (0..halvings).for_each(|_| e = e.matmul(&e));
     e
 }
 
@@ -64,7 +60,7 @@ pub(super) fn time_at(diffusion: &Diffusion, t: f64, s: f64, r: f64) -> Result<f
 /// `sqrt((S_t^-1)_ii)` of the kernel for each noised channel i: the root mean square of its score there. For CLD it is `ell_t`.
 pub(super) fn score_scale(diffusion: &Diffusion, t: f64) -> Result<Vec<f64>> {
     let kernel = diffusion.kernel(t)?;
-    Ok(diffusion.noised().iter().map(|i| kernel.inv[i * kernel.k + i].sqrt()).collect())
+    Ok(diffusion.noised().iter().map(|i| kernel.inv[(*i, *i)].sqrt()).collect())
 }
 
 #[cfg(test)]
@@ -75,6 +71,7 @@ pub(super) mod tests {
     use crate::sampler::{Grid, Stepper, entry};
     use crate::schedule::Schedule;
     use crate::score::Gaussian;
+    use crate::small::Mat;
 
     /// CLD, with a rate that grows tenfold.
     pub fn cld() -> Diffusion {
@@ -99,7 +96,7 @@ pub(super) mod tests {
         let (mean, cov) = score.law(1.0).unwrap();
         let (m, c) = run_law(&[(stepper, grid.steps())], k, &score).unwrap().moments(&mean, &cov);
         let (mean, cov) = score.law(end).unwrap();
-        m.iter().zip(&mean).chain(c.iter().zip(&cov)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+        m.iter().zip(&mean).chain(c.as_slice().iter().zip(cov.as_slice())).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 
     /// Equal steps from 1 to 0.1.
@@ -124,12 +121,12 @@ pub(super) mod tests {
     #[test]
     fn planning_tools() {
         for c in [1e-9, -0.3, 2.0, 40.0f64] {
-            let e = exponential(&[0.0, 1.0, -1.0, 0.0], 2, c);
-            for (x, y) in e.iter().zip([c.cos(), c.sin(), -c.sin(), c.cos()]) {
+            let e = exponential(&Mat([[0.0, 1.0], [-1.0, 0.0]]).into(), c);
+            for (x, y) in e.as_slice().iter().zip([c.cos(), c.sin(), -c.sin(), c.cos()]) {
                 assert!((x - y).abs() < 1e-13, "{c}: {e:?}"); // 8 squarings
             }
-            let e = exponential(&[0.0, 3.0, 0.0, 0.0], 2, c);
-            assert!((e[1] / (3.0 * c) - 1.0).abs() < 1e-14 && e[0] == 1.0);
+            let e = exponential(&Mat([[0.0, 3.0], [0.0, 0.0]]).into(), c);
+            assert!((e[(0, 1)] / (3.0 * c) - 1.0).abs() < 1e-14 && e[(0, 0)] == 1.0);
         }
         for n in [1, 2, 5, 12] {
             for power in 0..2 * n as i32 {

@@ -18,6 +18,7 @@ use super::{Grid, Memory, Stepper, evaluate, unfit};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::score::Score;
+use crate::small::{Mat, Square};
 
 /// W, H, K as multiples of the draws.
 fn areas(tau: f64) -> [f64; 3] {
@@ -67,10 +68,10 @@ struct Quicsort {
 pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
     let (f, precision) = linear_part("quicsort", diffusion)?;
     let noise = diffusion.noise(1.0);
-    if noise[0] != 0.0 || f[0] != 0.0 {
+    if noise[(0, 0)] != 0.0 || f[(0, 0)] != 0.0 {
         return Err(unfit("quicsort", diffusion, "with noise and friction in its velocity alone"));
     }
-    let (g, sigma) = (-f[3], noise[3].sqrt());
+    let (g, sigma) = (-f[(1, 1)], noise[(1, 1)].sqrt());
     let (early, late) = ((3.0 - 3f64.sqrt()) / 6.0, (3.0 + 3f64.sqrt()) / 6.0);
     let mut steps = vec![];
     for (t, s) in grid.intervals() {
@@ -81,9 +82,9 @@ pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Steppe
         let slope = [sigma * w / tau, 0.0, -12.0 * sigma * k / tau];
         let free = |r: f64| {
             let ((one, two), decay) = (integrals(g, r * tau), (-g * r * tau).exp());
-            let mut c = [1.0, f[1] * one, 0.0, 0.0, 0.0, 0.0, decay, 0.0, 0.0, 0.0];
+            let mut c = [1.0, f[(0, 1)] * one, 0.0, 0.0, 0.0, 0.0, decay, 0.0, 0.0, 0.0];
             for n in 0..3 {
-                c[2 + n] = f[1] * (one * jump[n] + two * slope[n]);
+                c[2 + n] = f[(0, 1)] * (one * jump[n] + two * slope[n]);
                 c[7 + n] = decay * jump[n] + one * slope[n];
             }
             c
@@ -92,15 +93,15 @@ pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Steppe
         last[8] -= sigma * h;
         last[9] += sigma * 6.0 * k;
         let one = |r: f64| integrals(g, r * tau).0;
-        let push = |r: f64| [0.5 * tau * f[1] * one(r), 0.5 * tau * (-g * r * tau).exp()];
+        let push = |r: f64| [0.5 * tau * f[(0, 1)] * one(r), 0.5 * tau * (-g * r * tau).exp()];
         steps.push(Step {
             t: [time_at(diffusion, t, s, early)?, time_at(diffusion, t, s, late)?],
             free: [free(early), free(late), last],
-            second: [tau * f[1] * one(1.0 / 3.0), one(late)],
+            second: [tau * f[(0, 1)] * one(1.0 / 3.0), one(late)],
             end: [push(late), push(early)],
         });
     }
-    Ok(Box::new(Quicsort { force: [f[2], noise[3], precision[2], precision[3]], steps }))
+    Ok(Box::new(Quicsort { force: [f[(1, 0)], noise[(1, 1)], precision[(1, 0)], precision[(1, 1)]], steps }))
 }
 
 impl Stepper for Quicsort {
@@ -136,7 +137,7 @@ impl Stepper for Quicsort {
             all[5 * row + 3] = at.end[0][row];
             all[5 * row + 4] = at.end[1][row];
         }
-        update(u, &[q[0], q[1], q[5], q[6]], &inputs, &all);
+        update(u, &Mat([[q[0], q[1]], [q[5], q[6]]]).into(), &inputs, &all);
         Ok(())
     }
 }
@@ -169,7 +170,7 @@ struct Shift {
 /// Draws: W, H, K and the loop for the first noised channel, then for the next. Formula: sampler.shifted_rk3. Source: the shifted ODE as
 /// above; the loop and its use for scores are ours.
 struct Shifted {
-    drift: Vec<f64>,
+    drift: Square,
     noised: Vec<usize>,
     noise: Vec<f64>,
     steps: Vec<Shift>,
@@ -185,7 +186,7 @@ pub(super) fn build_shifted(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dy
     if diffusion.noise(1.0) != diffusion.noise(0.0) {
         return Err(unfit("shifted-rk3", diffusion, "with noise constant in its clock"));
     }
-    let (k, g) = (diffusion.channels(), diffusion.noise(1.0));
+    let g = diffusion.noise(1.0);
     let noised = diffusion.noised().to_vec();
     let mut steps = vec![];
     for (t, s) in grid.intervals() {
@@ -193,8 +194,8 @@ pub(super) fn build_shifted(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dy
         let t_i = [at(NODES[0])?, at(NODES[1])?, at(NODES[2])?];
         steps.push(Shift { t: t_i, tau: diffusion.schedule().integral(s, t)? });
     }
-    let noise = noised.iter().map(|i| g[i * (k + 1)]).collect();
-    Ok(Box::new(Shifted { drift: diffusion.drift().to_vec(), noised, noise, steps }))
+    let noise = noised.iter().map(|i| g[(*i, *i)]).collect();
+    Ok(Box::new(Shifted { drift: *diffusion.drift(), noised, noise, steps }))
 }
 
 impl Stepper for Shifted {
@@ -204,7 +205,7 @@ impl Stepper for Shifted {
 
     fn scratch(&self) -> usize {
         // a stage and its drift, the sum, the score
-        let k = (self.drift.len() as f64).sqrt() as usize;
+        let k = self.drift.k();
         3 * k + self.noised.len()
     }
 
@@ -228,7 +229,7 @@ impl Stepper for Shifted {
             for j in 0..k {
                 let mut terms: [(f64, &[f64]); 5] = [(0.0, &[]); 5];
                 for (n, term) in terms.iter_mut().enumerate().take(k) {
-                    *term = (-self.drift[j * k + n], &state[n]);
+                    *term = (-self.drift[(j, n)], &state[n]);
                 }
                 let mut used = k;
                 if let Some(l) = self.noised.iter().position(|c| *c == j) {

@@ -12,10 +12,11 @@ use super::{Grid, Memory, Stepper, unfit};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::score::Score;
+use crate::small::{Mat, Square};
 
 /// One Ornstein-Uhlenbeck step of the diagonal: matrices for [`update`].
 struct Damp {
-    decay: Vec<f64>,
+    decay: Square,
     noise: Vec<f64>,
 }
 
@@ -46,20 +47,20 @@ struct Splitting {
 }
 
 /// `F' = -F - G G^T S^-1` of the reverse SDE, and `S^-1`, for a process with position and velocity.
-pub(super) fn linear_part(name: &str, diffusion: &Diffusion) -> Result<(Vec<f64>, Vec<f64>)> {
+pub(super) fn linear_part(name: &str, diffusion: &Diffusion) -> Result<(Square, Square)> {
     weighted_part(name, diffusion, 1.0)
 }
 
 /// The same for the SDE (`weight` 1) or the flow (1/2).
-fn weighted_part(name: &str, diffusion: &Diffusion, weight: f64) -> Result<(Vec<f64>, Vec<f64>)> {
+fn weighted_part(name: &str, diffusion: &Diffusion, weight: f64) -> Result<(Square, Square)> {
     let refuse = || unfit(name, diffusion, "with position and velocity, a stationary law, and noise constant in its clock");
     let precision = stationary_precision(diffusion).ok_or_else(refuse)?;
     let g = diffusion.noise(1.0);
-    if diffusion.channels() != 2 || g != diffusion.noise(0.0) || g[1] != 0.0 {
+    if diffusion.channels() != 2 || g != diffusion.noise(0.0) || g[(0, 1)] != 0.0 {
         return Err(refuse());
     }
-    let f: Vec<f64> =
-        (0..4).map(|n| -diffusion.drift()[n] - weight * (0..2).map(|l| g[n / 2 * 2 + l] * precision[l * 2 + n % 2]).sum::<f64>()).collect();
+    let pull = g.matmul(&precision);
+    let f = Square::build(2, |i, j| -diffusion.drift()[(i, j)] - weight * pull[(i, j)]);
     Ok((f, precision))
 }
 
@@ -68,20 +69,20 @@ fn plan(name: &str, pattern: Pattern, diffusion: &Diffusion, grid: &Grid) -> Res
     let (f, precision) = weighted_part(name, diffusion, weight)?;
     let g = diffusion.noise(1.0);
     // the flow's linear part conserves the stationary law; a diagonal left over is rounding for a diagonal law
-    let size = f.iter().fold(0.0, |a: f64, x| a.max(x.abs()));
-    if pattern == Pattern::Leapfrog && (f[0].abs() > 1e-12 * size || f[3].abs() > 1e-12 * size) {
+    let size = f.as_slice().iter().fold(0.0, |a: f64, x| a.max(x.abs()));
+    if pattern == Pattern::Leapfrog && (f[(0, 0)].abs() > 1e-12 * size || f[(1, 1)].abs() > 1e-12 * size) {
         return Err(unfit(name, diffusion, "whose flow in the stationary law is Hamiltonian"));
     }
     let predictor = if pattern == Pattern::Oba { Predictor::Start } else { Predictor::Lagged };
-    let kicks = Kicks::new(diffusion, predictor, vec![0.0, 0.0, f[2], 0.0], precision, None);
+    let kicks = Kicks::new(diffusion, predictor, Mat([[0.0, 0.0], [f[(1, 0)], 0.0]]).into(), precision, None);
     let damp = |tau: f64| {
-        let (mut decay, mut noise) = (vec![0.0; 4], vec![0.0; 2 * kicks.noised.len()]);
+        let (mut decay, mut noise) = (Square::zero(2), vec![0.0; 2 * kicks.noised.len()]);
         for i in 0..2 {
-            decay[3 * i] = (f[3 * i] * tau).exp();
+            decay[(i, i)] = (f[(i, i)] * tau).exp();
         }
         for (l, &i) in kicks.noised.iter().enumerate() {
-            let r = 2.0 * f[3 * i];
-            let variance = g[3 * i] * if r == 0.0 { tau } else { (r * tau).exp_m1() / r };
+            let r = 2.0 * f[(i, i)];
+            let variance = g[(i, i)] * if r == 0.0 { tau } else { (r * tau).exp_m1() / r };
             noise[i * kicks.noised.len() + l] = variance.sqrt();
         }
         Damp { decay, noise }
@@ -95,7 +96,7 @@ fn plan(name: &str, pattern: Pattern, diffusion: &Diffusion, grid: &Grid) -> Res
             _ => (tau(middle, t)?, tau(s, middle)?, middle),
         };
         let kick = kicks.kick(diffusion, t, s, at, weight)?;
-        steps.push(Step { shear: [first * f[1], second * f[1]], damp: [damp(first), damp(second)], kick });
+        steps.push(Step { shear: [first * f[(0, 1)], second * f[(0, 1)]], damp: [damp(first), damp(second)], kick });
     }
     Ok(Box::new(Splitting { pattern, kicks, steps }))
 }

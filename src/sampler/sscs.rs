@@ -1,37 +1,29 @@
 //! The symmetric splitting CLD sampler (SSCS), as published.
 
 use super::combine::{View, update};
-use super::plan::identity;
 use super::{Grid, Memory, Stepper, evaluate};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::process::AnyMoments;
 use crate::score::Score;
+use crate::small::{Square, by_channels};
 
-/// One exact transition: mean matrix and a lower factor of the covariance, row-major.
+/// One exact transition: mean matrix and a lower factor of the covariance.
 pub(super) struct Exact {
-    pub mean: Vec<f64>,
-    pub lower: Vec<f64>,
+    pub mean: Square,
+    pub lower: Square,
 }
 
 /// A lower triangular root of the covariance of `m`, which may be singular.
 pub(super) fn exact(m: &AnyMoments) -> Exact {
-    fn of<const K: usize>(m: &AnyMoments) -> Exact {
-        let m = m.fixed::<K>();
-        // the determinant of the closed forms does not cancel; where it underflows, so does the noise
-        let lower = if m.det > 0.0 { m.lower().0.0.concat() } else { vec![0.0; K * K] };
-        Exact { mean: m.mean.0.concat(), lower }
-    }
-    match m.mean.len() {
-        1 => of::<1>(m),
-        4 => of::<2>(m),
-        9 => of::<3>(m),
-        _ => of::<4>(m),
-    }
+    let k = m.mean.k();
+    // the determinant of the closed forms does not cancel; where it underflows, so does the noise
+    let root = || by_channels!(k, up to 6, K => m.fixed::<K>().lower().0.into(), else Square::zero(k));
+    Exact { mean: m.mean, lower: if m.det > 0.0 { root() } else { Square::zero(k) } }
 }
 
 /// The inverse of the stationary covariance, which is diagonal or small: solved in double words.
-pub(super) fn stationary_precision(diffusion: &Diffusion) -> Option<Vec<f64>> {
+pub(super) fn stationary_precision(diffusion: &Diffusion) -> Option<Square> {
     crate::score::gaussian::precision(&diffusion.process().stationary()?)
 }
 
@@ -39,7 +31,7 @@ struct Step {
     t: f64,
     first: Exact,
     /// The kick `u + h b(t) G G^T (s + S^-1 u)` as matrices of state and scores.
-    kick: Vec<f64>,
+    kick: Square,
     kick_scores: Vec<f64>,
     second: Exact,
 }
@@ -60,18 +52,18 @@ struct Sscs {
 
 fn plan(diffusion: &Diffusion, grid: &Grid, first_half_twice: bool) -> Result<Box<dyn Stepper>> {
     let (k, noised) = (diffusion.channels(), diffusion.noised().len());
-    let precision = stationary_precision(diffusion).unwrap_or_default();
+    let precision = stationary_precision(diffusion).unwrap_or(Square::zero(k));
     let mut steps = vec![];
     for (t, s) in grid.intervals() {
         let middle = 0.5 * (t + s);
         let first = exact(&diffusion.reversed(middle, t)?);
         let second = if first_half_twice { exact(&diffusion.reversed(middle, t)?) } else { exact(&diffusion.reversed(s, middle)?) };
         let (g, tau) = (diffusion.noise(t), (t - s) * diffusion.rate(t));
-        let mut kick = identity(k);
+        let mut kick = Square::identity(k);
         let mut kick_scores = vec![0.0; k * noised];
         for (l, &i) in diffusion.noised().iter().enumerate() {
-            let gain = tau * g[i * k + i];
-            (0..k).for_each(|j| kick[i * k + j] += gain * precision[i * k + j]);
+            let gain = tau * g[(i, i)];
+            (0..k).for_each(|j| kick[(i, j)] += gain * precision[(i, j)]);
             kick_scores[i * noised + l] = gain;
         }
         steps.push(Step { t, first, kick, kick_scores, second });
@@ -100,10 +92,10 @@ impl Stepper for Sscs {
 
     fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
         let at = &self.steps[i];
-        update(u, &at.first.mean, &noise[..self.channels], &at.first.lower);
+        update(u, &at.first.mean, &noise[..self.channels], at.first.lower.as_slice());
         evaluate(score, at.t, &View::of(u), &mut memory.scratch)?;
         update(u, &at.kick, &View::of_vecs(&memory.scratch), &at.kick_scores);
-        update(u, &at.second.mean, &noise[self.channels..], &at.second.lower);
+        update(u, &at.second.mean, &noise[self.channels..], at.second.lower.as_slice());
         Ok(())
     }
 }

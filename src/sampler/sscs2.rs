@@ -7,6 +7,7 @@ use super::{Grid, Memory, Stepper};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::score::Score;
+use crate::small::Square;
 
 /// Half an exact step of A, the kick S over the whole step with the score at the middle's time, half an exact step of A; the rate
 /// enters by its integrals alone. A and S are those of `sscs`.
@@ -23,7 +24,7 @@ struct Centred {
 
 fn plan(diffusion: &Diffusion, grid: &Grid, predictor: Predictor, normal: Option<f64>) -> Result<Box<dyn Stepper>> {
     let k = diffusion.channels();
-    let kicks = Kicks::new(diffusion, predictor, vec![0.0; k * k], stationary_precision(diffusion).unwrap_or_default(), normal);
+    let kicks = Kicks::new(diffusion, predictor, Square::zero(k), stationary_precision(diffusion).unwrap_or(Square::zero(k)), normal);
     let mut steps = vec![];
     for (t, s) in grid.intervals() {
         let middle = 0.5 * (t + s);
@@ -82,9 +83,9 @@ impl Stepper for Centred {
     fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
         let (first, kick, second) = &self.steps[i];
         let (early, late) = noise.split_at(self.kicks.channels);
-        update(u, &first.mean, early, &first.lower);
+        update(u, &first.mean, early, first.lower.as_slice());
         self.kicks.apply(kick, i == 0, u, score, &mut memory.kept, &mut memory.scratch)?;
-        update(u, &second.mean, late, &second.lower);
+        update(u, &second.mean, late, second.lower.as_slice());
         Ok(())
     }
 }

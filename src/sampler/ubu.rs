@@ -38,8 +38,8 @@ struct Ubu {
 fn plan(name: &str, predictor: Predictor, diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
     let (f, precision) = linear_part(name, diffusion)?;
     let (g, mass) = (diffusion.noise(1.0), diffusion.process().mass());
-    let free = erase(Custom::<2>::new(Mat([[f[0], f[1]], [0.0, f[3]]]), Mat([[g[0], 0.0], [0.0, g[3]]]), mass)?)?;
-    let kicks = Kicks::new(diffusion, predictor, vec![0.0, 0.0, f[2], 0.0], precision, None);
+    let free = erase(Custom::<2>::new(Mat([[f[(0, 0)], f[(0, 1)]], [0.0, f[(1, 1)]]]), Mat([[g[(0, 0)], 0.0], [0.0, g[(1, 1)]]]), mass)?)?;
+    let kicks = Kicks::new(diffusion, predictor, Mat([[0.0, 0.0], [f[(1, 0)], 0.0]]).into(), precision, None);
     let mut steps = vec![];
     for (t, s) in grid.intervals() {
         let middle = 0.5 * (t + s);
@@ -72,9 +72,9 @@ impl Stepper for Ubu {
 
     fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
         let at = &self.steps[i];
-        super::combine::update(u, &at.halves[0].mean, &noise[..2], &at.halves[0].lower);
+        super::combine::update(u, &at.halves[0].mean, &noise[..2], at.halves[0].lower.as_slice());
         self.kicks.apply(&at.kick, i == 0, u, score, &mut memory.kept, &mut memory.scratch)?;
-        super::combine::update(u, &at.halves[1].mean, &noise[2..], &at.halves[1].lower);
+        super::combine::update(u, &at.halves[1].mean, &noise[2..], at.halves[1].lower.as_slice());
         Ok(())
     }
 }

@@ -31,12 +31,12 @@ pub enum Normal {
 impl Normal {
     /// Variance in each noised channel.
     fn variances(self, diffusion: &Diffusion, t: f64) -> Result<Vec<f64>> {
-        let (k, kernel) = (diffusion.channels(), diffusion.kernel(t)?);
+        let kernel = diffusion.kernel(t)?;
         let prior = diffusion.prior();
         let variance = |&c: &usize| match self {
-            Normal::Prior => prior[c * k + c],
-            Normal::Marginal if c == 0 => kernel.cov[0] + kernel.mean[0] * kernel.mean[0],
-            Normal::Marginal => kernel.cov[c * k + c],
+            Normal::Prior => prior[(c, c)],
+            Normal::Marginal if c == 0 => kernel.cov[(0, 0)] + kernel.mean[(0, 0)] * kernel.mean[(0, 0)],
+            Normal::Marginal => kernel.cov[(c, c)],
         };
         Ok(diffusion.noised().iter().map(variance).collect())
     }
@@ -69,8 +69,8 @@ impl Gaussian {
             .ok_or_else(|| Error::Degenerate { what: "the complexity".into(), why: format!("the covariance at t = {t:e} is singular") })?;
         let (mut difference, mut square) = (0.0, 0.0);
         for (&c, variance) in self.diffusion().noised().iter().zip(normal.variances(self.diffusion(), t)?) {
-            let a: Vec<f64> = (0..k).map(|j| f64::from(j == c) / variance - precision[c * k + j]).collect();
-            difference += (0..k * k).map(|n| a[n / k] * cov[n] * a[n % k]).sum::<f64>() + (mean[c] / variance).powi(2);
+            let a: Vec<f64> = (0..k).map(|j| f64::from(j == c) / variance - precision[(c, j)]).collect();
+            difference += (0..k * k).map(|n| a[n / k] * cov[(n / k, n % k)] * a[n % k]).sum::<f64>() + (mean[c] / variance).powi(2);
             square += a.iter().map(|x| x * x).sum::<f64>();
         }
         Ok(Complexity { difference, difference_error: 0.0, jacobian: square.sqrt(), jacobian_error: 0.0 })
@@ -91,8 +91,7 @@ impl MixtureScore {
         let (x, n) = (self.mixture().sample(seed, samples)?, samples * d);
         let mut rng = StdRng::seed_from_u64(!seed); // another stream than the data's
         let noise: Vec<Vec<f64>> = (0..k).map(|_| (0..n).map(|_| rng.sample(StandardNormal)).collect()).collect();
-        let state =
-            |i: usize, r: usize| kernel.mean[i * k] * x[r] + (0..=i).map(|j| kernel.chol_lower[i * k + j] * noise[j][r]).sum::<f64>();
+        let state = |i: usize, r: usize| kernel.mean[(i, 0)] * x[r] + (0..=i).map(|j| kernel.chol_lower[(i, j)] * noise[j][r]).sum::<f64>();
         let u: Vec<Vec<f64>> = (0..k).map(|i| (0..n).map(|r| state(i, r)).collect()).collect();
         let u: Vec<&[f64]> = u.iter().map(Vec::as_slice).collect();
         let (mut score, mut row) = (vec![vec![0.0; n]; k], vec![vec![0.0; n]; k]);

@@ -459,7 +459,7 @@ impl MixtureScore {
     fn frame(&self, t: f64) -> Result<Frame> {
         let kernel = self.diffusion.kernel(t)?;
         let (k, d) = (kernel.k, self.dim());
-        let phi: Vec<f64> = (0..k).map(|i| kernel.mean[i * k]).collect();
+        let phi = kernel.mean.column(0);
         let mut data = Vec::with_capacity(self.axes.len() * Frame::stride(k, d));
         let constant = 0.5 * (k * d) as f64 * std::f64::consts::TAU.ln();
         for a in &self.axes {
@@ -469,7 +469,7 @@ impl MixtureScore {
             for j in 0..d {
                 data.extend_from_slice(&a.basis[j * d..][..d]);
                 let v = phi.iter().map(|p| a.deviations[j] * p).collect();
-                let log = updated(&kernel.chol_lower, v, &mut data);
+                let log = updated(kernel.chol_lower.as_slice(), v, &mut data);
                 data[head] -= log;
             }
         }

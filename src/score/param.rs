@@ -119,7 +119,7 @@ impl Conversion {
     /// `sum over j of P_ij (u_j - phi_j x0)`: minus the score of channel i given x_0.
     fn pull(&self, i: usize, u: &[&[f64]], r: usize, x0: f64) -> f64 {
         let k = self.kernel.k;
-        (0..k).map(|j| self.kernel.inv[i * k + j] * (u[j][r] - self.kernel.mean[j * k] * x0)).sum()
+        (0..k).map(|j| self.kernel.inv[(i, j)] * (u[j][r] - self.kernel.mean[(j, 0)] * x0)).sum()
     }
 
     /// The score from an output. Formula: param.eps, param.mixed, param.x0. Source: CLD sec. 3.2.
@@ -129,19 +129,19 @@ impl Conversion {
     pub fn to_score(&self, parametrisation: Parametrisation, u: &[&[f64]], output: &[&[f64]], score: &mut [&mut [f64]]) -> Result<()> {
         let lengths = |s: &[&mut [f64]]| s.iter().map(|c| c.len()).collect::<Vec<_>>();
         self.check(parametrisation, u, &output.iter().map(|c| c.len()).collect::<Vec<_>>(), &lengths(score))?;
-        let (k, last) = (self.kernel.k, self.kernel.k - 1);
+        let last = self.kernel.k - 1;
         match parametrisation {
             Parametrisation::Score => score.iter_mut().zip(output).for_each(|(s, o)| s.copy_from_slice(o)),
             Parametrisation::Eps => {
                 for (n, s) in score.iter_mut().enumerate() {
-                    let row = &self.kernel.inverse_transpose_lower[self.noised[n] * k..][..k];
+                    let row = self.kernel.inverse_transpose_lower.row(self.noised[n]);
                     for (r, s) in s.iter_mut().enumerate() {
                         *s = -(n..output.len()).map(|m| row[self.noised[m]] * output[m][r]).sum::<f64>();
                     }
                 }
             }
             Parametrisation::Mixed => {
-                let (variance, ell) = (self.kernel.cov[last * k + last], self.kernel.ell);
+                let (variance, ell) = (self.kernel.cov[(last, last)], self.kernel.ell);
                 for ((s, v), o) in score[0].iter_mut().zip(u[last]).zip(output[0]) {
                     *s = -v / variance - ell * o;
                 }
@@ -175,19 +175,19 @@ impl Conversion {
                 for (n, o) in output.iter_mut().enumerate() {
                     let i = self.noised[n];
                     for (r, o) in o.iter_mut().enumerate() {
-                        *o = -(n..score.len()).map(|m| self.kernel.chol_lower[self.noised[m] * k + i] * score[m][r]).sum::<f64>();
+                        *o = -(n..score.len()).map(|m| self.kernel.chol_lower[(self.noised[m], i)] * score[m][r]).sum::<f64>();
                     }
                 }
             }
             Parametrisation::Mixed => {
-                let (variance, ell) = (self.kernel.cov[last * k + last], self.kernel.ell);
+                let (variance, ell) = (self.kernel.cov[(last, last)], self.kernel.ell);
                 for ((o, v), s) in output[0].iter_mut().zip(u[last]).zip(score[0]) {
                     *o = -(s + v / variance) / ell;
                 }
             }
             Parametrisation::X0 => {
                 let (n, i) = (self.noised.len() - 1, self.noised[self.noised.len() - 1]);
-                let weight: f64 = (0..k).map(|j| self.kernel.inv[i * k + j] * self.kernel.mean[j * k]).sum();
+                let weight: f64 = (0..k).map(|j| self.kernel.inv[(i, j)] * self.kernel.mean[(j, 0)]).sum();
                 if !(weight.abs() >= 1e-290) {
                     let why = format!("the last noised channel's score depends on x_0 with the factor {weight:e}");
                     return Err(Error::Degenerate { what: "x_0 from the score".into(), why });
@@ -379,8 +379,8 @@ mod tests {
                 let (c, mut got) = (Conversion::new(&d, t).unwrap(), [0.0; 5]);
                 c.from_score(Parametrisation::X0, &refs(&u), &refs(&score), &mut [&mut got]).unwrap();
                 let kernel = d.kernel(t).unwrap();
-                let weight: Vec<f64> = (0..k).map(|j| (0..k).map(|i| kernel.mean[i * k] * kernel.inv[i * k + j]).sum()).collect();
-                let information: f64 = (0..k).map(|j| weight[j] * kernel.mean[j * k]).sum();
+                let weight: Vec<f64> = (0..k).map(|j| (0..k).map(|i| kernel.mean[(i, 0)] * kernel.inv[(i, j)]).sum()).collect();
+                let information: f64 = (0..k).map(|j| weight[j] * kernel.mean[(j, 0)]).sum();
                 for r in 0..5 {
                     let pull: f64 = (0..k).map(|j| weight[j] * u[j][r]).sum();
                     let want = (mean / deviation.powi(2) + pull) / (deviation.powi(-2) + information);

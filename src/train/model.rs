@@ -240,7 +240,7 @@ impl Divergence for Probed<'_> {
         let (k, m) = (u.len(), noised.len());
         let kernel = model.kernel(t)?;
         let offset = match model.parametrisation {
-            Parametrisation::Mixed => -(dim as f64) / kernel.cov[k * k - 1],
+            Parametrisation::Mixed => -(dim as f64) / kernel.cov[(k - 1, k - 1)],
             _ => 0.0,
         };
         let (count, part) = match self.probes {
@@ -265,7 +265,7 @@ impl Divergence for Probed<'_> {
                         };
                     }
                     for (a, (&i, out)) in noised.iter().zip(out.iter_mut()).enumerate() {
-                        let row = &kernel.inverse_transpose_lower[i * k..][..k];
+                        let row = kernel.inverse_transpose_lower.row(i);
                         dy.fill(0.0);
                         for r in 0..n {
                             for (b, &j) in noised.iter().enumerate().skip(a) {

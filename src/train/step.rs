@@ -372,7 +372,7 @@ fn mixed_shift(loss: &Loss, t: f64) -> Result<f64> {
     let d = loss.diffusion();
     let kernel = kernel_values(d.process(), d.schedule(), loss.objective(), 0.0, t)?;
     let last = kernel.k - 1;
-    Ok(1.0 / (kernel.cov[last * kernel.k + last] * kernel.ell))
+    Ok(1.0 / (kernel.cov[(last, last)] * kernel.ell))
 }
 
 /// Channels (row, dim) each, into rows of all channels.

@@ -150,7 +150,7 @@ fn rows(model: &Model, read: &Reader<'_>, each: impl Fn(&Step<'_>) -> Result<(Ve
     for (r, (t, s, h)) in steps(model, read)?.into_iter().enumerate() {
         let (at_t, at_s, over_step) = (model.row(0.0, t)?, model.row(0.0, s)?, model.transition(s, t)?);
         let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.max(truth.hi.abs()), cancellation, t };
-        let v_t = cell(at_t.law.cov[0], at_t.cov_scale[0], at_t.rounding[0]);
+        let v_t = cell(at_t.law.cov[(0, 0)], at_t.cov_scale[0], at_t.rounding[0]);
         let x = row_of(u, r, d, t);
         let score = match (&sampler, eps) {
             (Some(sampler), _) => sampler.score(r, t, &x)?,
@@ -162,11 +162,11 @@ fn rows(model: &Model, read: &Reader<'_>, each: impl Fn(&Step<'_>) -> Result<(Ve
             s,
             h,
             v_t,
-            v_s: cell(at_s.law.cov[0], at_s.cov_scale[0], at_s.rounding[0]),
-            q: cell(over_step.law.cov[0], over_step.cov_scale[0], over_step.rounding[0]),
-            a: cell(over_step.law.mean[0], over_step.mean_scale[0], 0.0),
-            m_t: cell(at_t.law.mean[0], at_t.mean_scale[0], 0.0),
-            m_s: cell(at_s.law.mean[0], at_s.mean_scale[0], 0.0),
+            v_s: cell(at_s.law.cov[(0, 0)], at_s.cov_scale[0], at_s.rounding[0]),
+            q: cell(over_step.law.cov[(0, 0)], over_step.cov_scale[0], over_step.rounding[0]),
+            a: cell(over_step.law.mean[(0, 0)], over_step.mean_scale[0], 0.0),
+            m_t: cell(at_t.law.mean[(0, 0)], at_t.mean_scale[0], 0.0),
+            m_s: cell(at_s.law.mean[(0, 0)], at_s.mean_scale[0], 0.0),
             x,
             score,
             noise: row_of(noise, r, d, t),

@@ -171,7 +171,7 @@ fn karras(_: &Model, read: &Reader<'_>, output: &str) -> Found {
 fn log_snr(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let ratio = |t: f64| -> Result<Dd> {
         let row = model.row(0.0, t)?;
-        Ok((row.law.mean[0] * row.law.mean[0] / row.law.cov[0]).ln())
+        Ok((row.law.mean[(0, 0)] * row.law.mean[(0, 0)] / row.law.cov[(0, 0)]).ln())
     };
     times(model, read, output, |r, eps, last| {
         let (bottom, top) = (ratio(last)?, ratio(eps)?);

@@ -250,7 +250,7 @@ impl At<'_> {
     }
 
     fn phi(&self, i: usize) -> Cell {
-        self.cell(self.row.law.mean[i], self.row.mean_scale[i], 0.0)
+        self.cell(self.row.law.mean[(i / self.k, i % self.k)], self.row.mean_scale[i], 0.0)
     }
 
     fn lower(&self) -> Result<Vec<Cell>> {
@@ -262,8 +262,7 @@ impl At<'_> {
     }
 
     fn diag_moves(&self, i: usize) -> f64 {
-        let n = i * self.k + i;
-        self.row.rounding[n] / self.row.law.cov[n].hi
+        self.row.rounding[i * (self.k + 1)] / self.row.law.cov[(i, i)].hi
     }
 }
 
@@ -280,10 +279,10 @@ fn cov(at: &At<'_>, output: &str) -> Found {
     let cov = &row.law.cov;
     at.matrix(output, "cov", pair(output, k), &|i| {
         if at.model.reading.deviation_for_variance && i / k == i % k {
-            let root = cov[i].sqrt();
+            let root = cov[(i / k, i % k)].sqrt();
             return at.cell(root, 0.5 * row.cov_scale[i] / root.hi, row.rounding[i] / root.hi);
         }
-        at.cell(cov[i], row.cov_scale[i], row.rounding[i])
+        at.cell(cov[(i / k, i % k)], row.cov_scale[i], row.rounding[i])
     })
 }
 
@@ -294,22 +293,25 @@ fn factor(at: &At<'_>, output: &str) -> Found {
 
 fn inverse_transpose_factor(at: &At<'_>, output: &str) -> Found {
     let (row, k) = (at.row, at.k);
-    let (f, _) = row.factors()?;
-    let upper = usize::from(at.model.reading.upper);
-    let (l, it) = (&f[upper], &f[3 + upper]);
+    let (f, upper) = (row.factors()?, at.model.reading.upper);
+    let (l, it) = (f.triangle(upper), f.inverse_transpose(upper));
     at.matrix(output, "factor", digits(output, k), &|i| {
         let (a, b) = (i / k, i % k);
-        let scale = if a != b && it[i] != 0.0 { row.cov_scale[b * k + a] / (l[a * k + a].powi(2) * l[b * k + b]) } else { it[i] };
-        at.cell(Dd::from(it[i]), scale, it[i].abs() * (at.det_moves() + at.diag_moves(0)))
+        let scale = if a != b && it[(i / k, i % k)] != 0.0 {
+            row.cov_scale[b * k + a] / (l[(a, a)].powi(2) * l[(b, b)])
+        } else {
+            it[(i / k, i % k)]
+        };
+        at.cell(Dd::from(it[(i / k, i % k)]), scale, it[(i / k, i % k)].abs() * (at.det_moves() + at.diag_moves(0)))
     })
 }
 
 fn inverse(at: &At<'_>, output: &str) -> Found {
     let (row, k) = (at.row, at.k);
-    let (f, _) = row.factors()?;
+    let f = row.factors()?;
     at.matrix(output, "inverse", pair(output, k), &|i| {
-        let scale = if k == 2 && i / k != i % k { row.cov_scale[i] / row.law.moments.det } else { f[2][i] };
-        at.cell(Dd::from(f[2][i]), scale, f[2][i].abs() * at.det_moves())
+        let scale = if k == 2 && i / k != i % k { row.cov_scale[i] / row.law.moments.det } else { f.inverse[(i / k, i % k)] };
+        at.cell(Dd::from(f.inverse[(i / k, i % k)]), scale, f.inverse[(i / k, i % k)].abs() * at.det_moves())
     })
 }
 
@@ -329,25 +331,25 @@ fn logdet(at: &At<'_>, output: &str) -> Found {
         if let Some(limit) = at.row.limit(f64::NEG_INFINITY, at.t) {
             return Ok(limit);
         }
-        let (_, l) = at.row.factors()?;
-        Ok(at.cell(Dd::from(*l), l.abs().max(1.0), at.det_moves()))
+        let l = at.row.factors()?.log_det;
+        Ok(at.cell(Dd::from(l), l.abs().max(1.0), at.det_moves()))
     })
 }
 
 fn ell(at: &At<'_>, output: &str) -> Found {
     let reading = &at.model.reading;
-    let last = at.k * at.k - 1;
+    let last = at.k - 1;
     let value = || -> Result<Cell> {
         if let Some(limit) = at.row.limit(f64::INFINITY, at.t) {
             return Ok(limit);
         }
-        let (f, _) = at.row.factors()?;
-        let mut ell = if reading.upper != at.model.reversed_channels { 1.0 / f[1][0] } else { 1.0 / f[0][last] };
-        if reading.ell_from_cov && last == 3 {
+        let f = at.row.factors()?;
+        let mut ell = if reading.upper != at.model.reversed_channels { 1.0 / f.upper[(0, 0)] } else { 1.0 / f.lower[(last, last)] };
+        if reading.ell_from_cov && at.k == 2 {
             ell = at.row.ell_from_cov(reading.upper != at.model.reversed_channels);
         }
         if reading.ell_marginal {
-            ell = 1.0 / at.row.law.cov[last].sqrt().to_f64();
+            ell = 1.0 / at.row.law.cov[(last, last)].sqrt().to_f64();
         }
         if reading.variance_for_factor {
             ell *= ell;
@@ -361,7 +363,7 @@ fn ell(at: &At<'_>, output: &str) -> Found {
 }
 
 fn snr(at: &At<'_>, output: &str) -> Found {
-    let (mean, cov) = (at.row.law.mean[0], at.row.law.cov[0]);
+    let (mean, cov) = (at.row.law.mean[(0, 0)], at.row.law.cov[(0, 0)]);
     at.single(output, "snr", &|| {
         let v = mean * mean / cov;
         Ok(at.cell(v, v.hi + 2.0 * at.row.mean_scale[0] * mean.hi.abs() / cov.hi, v.hi * at.diag_moves(0)))
@@ -374,8 +376,8 @@ fn snr_joint(at: &At<'_>, output: &str) -> Found {
         if let Some(limit) = at.row.limit(f64::INFINITY, at.t) {
             return Ok(limit);
         }
-        let (f, _) = at.row.factors()?;
-        let pairs = (0..k * k).map(|i| mean[i / k * k] * mean[i % k * k] * Dd::from(f[2][i]));
+        let f = at.row.factors()?;
+        let pairs = (0..k * k).map(|i| mean[(i / k, 0)] * mean[(i % k, 0)] * Dd::from(f.inverse[(i / k, i % k)]));
         let (v, scale) = pairs.fold((Dd::ZERO, 0.0), |(a, m), x| (a + x, m + x.hi.abs()));
         Ok(at.cell(v, scale, scale * at.det_moves()))
     })
@@ -386,23 +388,23 @@ fn std(at: &At<'_>, output: &str) -> Found {
     let channel = CHANNELS[..k].iter().position(|c| *c == output).or((k == 1 && output == "std").then_some(0));
     Ok(channel.map(|i| {
         let n = i * k + i;
-        let root = row.law.cov[n].sqrt();
+        let root = row.law.cov[(i, i)].sqrt();
         let part = |x: f64| if root.hi == 0.0 { 0.0 } else { 0.5 * x / root.hi };
         (vec![at.cell(root, part(row.cov_scale[n]), part(row.rounding[n]))], 1)
     }))
 }
 
 fn sigma(at: &At<'_>, output: &str) -> Found {
-    let mean = at.row.law.mean[0];
+    let mean = at.row.law.mean[(0, 0)];
     at.single(output, "sigma", &|| {
-        let v = at.row.law.cov[0].sqrt() / mean;
+        let v = at.row.law.cov[(0, 0)].sqrt() / mean;
         let size = v.hi.abs() * (1.0 + at.row.mean_scale[0] / mean.hi.abs());
         Ok(at.cell(v, size, 0.5 * v.hi.abs() * at.diag_moves(0)))
     })
 }
 
 fn logsnr(at: &At<'_>, output: &str) -> Found {
-    let (mean, cov) = (at.row.law.mean[0], at.row.law.cov[0]);
+    let (mean, cov) = (at.row.law.mean[(0, 0)], at.row.law.cov[(0, 0)]);
     at.single(output, "logsnr", &|| {
         let v = (mean * mean / cov).ln();
         Ok(at.cell(v, v.hi.abs() + 1.0 + 2.0 * at.row.mean_scale[0] / mean.hi.abs(), at.diag_moves(0)))
@@ -441,10 +443,11 @@ fn score_from_eps(at: &At<'_>, output: &str) -> Found {
     if output != "score" {
         return Ok(None);
     }
-    let (f, _) = at.row.factors()?;
+    let f = at.row.factors()?;
     let (eps, d) = at.read.block("eps", at.k)?;
-    let it = &f[3 + usize::from(at.model.reading.upper)];
-    let minus = |i: usize| at.cell(Dd::from(-it[i]), it[i], it[i].abs() * at.det_moves());
+    let it = f.inverse_transpose(at.model.reading.upper);
+    let minus =
+        |i: usize| at.cell(Dd::from(-it[(i / at.k, i % at.k)]), it[(i / at.k, i % at.k)], it[(i / at.k, i % at.k)].abs() * at.det_moves());
     Ok(Some((product(&minus, eps, at.r, at.k, d), at.k * d)))
 }
 
@@ -452,11 +455,11 @@ fn eps_from_score(at: &At<'_>, output: &str) -> Found {
     if output != "eps" {
         return Ok(None);
     }
-    let (f, _) = at.row.factors()?;
+    let f = at.row.factors()?;
     let (score, d) = at.read.block("score", at.k)?;
-    let l = &f[usize::from(at.model.reading.upper)];
+    let l = f.triangle(at.model.reading.upper);
     let minus = |i: usize| {
-        let x = l[i % at.k * at.k + i / at.k];
+        let x = l[(i % at.k, i / at.k)];
         at.cell(Dd::from(-x), x, x.abs() * at.det_moves())
     };
     Ok(Some((product(&minus, score, at.r, at.k, d), at.k * d)))
@@ -466,10 +469,10 @@ fn x0_from_eps(at: &At<'_>, output: &str) -> Found {
     if output != "x0" {
         return Ok(None);
     }
-    let (k, r, mean) = (at.k, at.r, at.row.law.mean[0]);
+    let (k, r, mean) = (at.k, at.r, at.row.law.mean[(0, 0)]);
     let (u, d) = at.read.block("u", k)?;
     let (eps, _) = at.read.block("eps", k)?;
-    let l = at.row.factors()?.0[0][0];
+    let l = at.row.factors()?.lower[(0, 0)];
     let cells = (0..d).map(|c| {
         let (x, e) = (u[r * k * d + c], eps[r * k * d + c]);
         let rest = Dd::from(x) - Dd::prod(l, e);
@@ -486,14 +489,14 @@ fn whitened(at: &At<'_>) -> Result<(Vec<(Dd, f64)>, usize)> {
     let (k, r) = (at.k, at.r);
     let (u, d) = at.read.block("u", k)?;
     let (u0, _) = at.read.block("u0", k)?;
-    let it = &at.row.factors()?.0[3];
+    let it = &at.row.factors()?.inverse_transpose_lower;
     let centre = product(&|i| at.phi(i), u0, r, k, d);
     let residual: Vec<(Dd, f64)> =
         (0..k * d).map(|c| (Dd::from(u[r * k * d + c]) - centre[c].truth, u[r * k * d + c].abs() + centre[c].scale)).collect();
     let w = (0..k * d).map(|n| {
         let (i, c) = (n / d, n % d);
         (0..=i).fold((Dd::ZERO, 0.0), |(s, m), j| {
-            let (a, (x, size)) = (it[j * k + i], residual[j * d + c]);
+            let (a, (x, size)) = (it[(j, i)], residual[j * d + c]);
             (s + Dd::from(a) * x, m + a.abs() * size)
         })
     });
@@ -503,10 +506,10 @@ fn whitened(at: &At<'_>) -> Result<(Vec<(Dd, f64)>, usize)> {
 fn log_density(at: &At<'_>, output: &str) -> Found {
     let (w, d) = whitened(at)?;
     at.single(output, "log_density", &|| {
-        let (_, logdet) = at.row.factors()?;
+        let logdet = at.row.factors()?.log_det;
         let (tau, det) = (at.model.reading.density_tau, at.model.reading.density_det);
         let ln_tau = if tau { at.k as f64 * std::f64::consts::TAU.ln() } else { 0.0 };
-        let constant = Dd::from(-0.5 * d as f64) * (Dd::from(ln_tau) + Dd::from(if det { *logdet } else { 0.0 }));
+        let constant = Dd::from(-0.5 * d as f64) * (Dd::from(ln_tau) + Dd::from(if det { logdet } else { 0.0 }));
         let (sum, scale) =
             w.iter().fold((constant, constant.hi.abs()), |(s, m), (x, size)| (s - (*x * *x).scale(0.5), m + x.hi.abs() * size));
         Ok(at.cell(sum, scale, scale * at.det_moves()))
@@ -519,11 +522,11 @@ fn score(at: &At<'_>, output: &str) -> Found {
         return Ok(None);
     }
     let k = at.k;
-    let it = &at.row.factors()?.0[3];
+    let it = &at.row.factors()?.inverse_transpose_lower;
     let cells = (0..k * d).map(|n| {
         let (i, c) = (n / d, n % d);
         let (s, m) = (i..k).fold((Dd::ZERO, 0.0), |(s, m), j| {
-            let (a, (x, size)) = (it[i * k + j], w[j * d + c]);
+            let (a, (x, size)) = (it[(i, j)], w[j * d + c]);
             (s - Dd::from(a) * x, m + a.abs() * size)
         });
         at.cell(s, m, m * at.det_moves())
@@ -542,7 +545,7 @@ pub(crate) fn perturbed(model: &Model, t: &[f64], u0: &[f64], noise: &[f64]) -> 
     for (r, &t) in t.iter().enumerate() {
         let row = model.row(0.0, t)?;
         let l = (0..k * k).map(|i| row.lower(model, i, t)).collect::<Result<Vec<_>>>()?;
-        let phi = |i: usize| Cell { truth: row.law.mean[i], scale: 0.0, cancellation: 0.0, t };
+        let phi = |i: usize| Cell { truth: row.law.mean[(i / k, i % k)], scale: 0.0, cancellation: 0.0, t };
         let cells = product(&phi, u0, r, k, width / k).into_iter().zip(product(&|i| l[i], noise, r, k, width / k));
         out.extend(cells.map(|(a, b)| (a.truth + b.truth).to_f64()));
     }
@@ -554,5 +557,5 @@ pub(crate) fn perturbed(model: &Model, t: &[f64], u0: &[f64], noise: &[f64]) -> 
 /// # Errors
 /// A time outside the clock.
 pub(crate) fn mean_of_x(model: &Model, t: &[f64]) -> Result<Vec<f64>> {
-    t.iter().map(|t| Ok(model.row(0.0, *t)?.law.mean[0].hi)).collect()
+    t.iter().map(|t| Ok(model.row(0.0, *t)?.law.mean[(0, 0)].hi)).collect()
 }

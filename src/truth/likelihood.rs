@@ -171,14 +171,14 @@ impl Mixture<'_> {
             let mut size = log.hi.abs() + d as f64;
             let mut gradient = vec![(Dd::ZERO, 0.0); k * d];
             for c in 0..d {
-                let e: Vec<Dd> = (0..k).map(|a| Dd::from(u[a * d + c]) - row.law.mean[a * k] * Dd::from(self.means[i * d + c])).collect();
+                let e: Vec<Dd> = (0..k).map(|a| Dd::from(u[a * d + c]) - row.law.mean[(a, 0)] * Dd::from(self.means[i * d + c])).collect();
                 for n in 0..k * k {
                     let term = (e[n / k] * inv[n] * e[n % k]).scale(0.5);
                     log = log - term;
                     size += term.hi.abs();
                     let pull = inv[n] * e[n % k];
                     let (sum, terms) = &mut gradient[n / k * d + c];
-                    let given = u[n % k * d + c].abs() + (row.law.mean[n % k * k].hi * self.means[i * d + c]).abs();
+                    let given = u[n % k * d + c].abs() + (row.law.mean[(n % k, 0)].hi * self.means[i * d + c]).abs();
                     (*sum, *terms) = (*sum - pull, *terms + inv[n].hi.abs() * given);
                 }
             }
@@ -240,14 +240,14 @@ fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         model.check_time(t)?;
         let span = model.span(0.0, t)?;
         let g = model.process().noise_at((span.start + span.tau).to_f64());
-        let mut jacobian: Vec<Dd> = f.iter().map(|f| Dd::from(*f)).collect();
+        let mut jacobian: Vec<Dd> = f.as_slice().iter().map(|f| Dd::from(*f)).collect();
         // near the stationary law drift and score take each other away: what an entry is made of, not what is left of it
-        let mut size: Vec<f64> = f.iter().map(|f| f.abs()).collect();
+        let mut size: Vec<f64> = f.as_slice().iter().map(|f| f.abs()).collect();
         let inv = if matrix.is_none() { model.row(0.0, t)?.marginal(k, std)?.1 } else { vec![] };
         for &i in &noised {
             for j in 0..k {
                 let slope = matrix.map_or_else(|| -inv[i * k + j], |a| Dd::from(a.data[j]));
-                let part = Dd::from(0.5 * g[i * k + i]) * slope;
+                let part = Dd::from(0.5 * g[(i, i)]) * slope;
                 jacobian[i * k + j] = jacobian[i * k + j] - part;
                 size[i * k + j] += part.hi.abs();
             }
@@ -289,9 +289,9 @@ fn flow(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let (mut sum, mut scale) = (constant + grown, constant.hi.abs() + grown.hi.abs() + d as f64);
         for c in 0..d {
             let x = u[r * d + c];
-            let moved = last.law.mean[0] * Dd::from(mean) + stretch * (Dd::from(x) - row.law.mean[0] * Dd::from(mean));
+            let moved = last.law.mean[(0, 0)] * Dd::from(mean) + stretch * (Dd::from(x) - row.law.mean[(0, 0)] * Dd::from(mean));
             let square = (moved * moved / prior).scale(0.5);
-            let size = (last.law.mean[0].hi * mean).abs() + stretch.hi * (x.abs() + (row.law.mean[0].hi * mean).abs());
+            let size = (last.law.mean[(0, 0)].hi * mean).abs() + stretch.hi * (x.abs() + (row.law.mean[(0, 0)].hi * mean).abs());
             sum = sum - square;
             scale += moved.hi.abs() * size / prior.hi;
         }

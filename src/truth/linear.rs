@@ -2,7 +2,8 @@
 
 use crate::dd::Dd;
 use crate::error::{Error, Result};
-use crate::process::AnyMoments;
+use crate::process::{AnyFactors, AnyMoments};
+use crate::small::Square;
 
 /// Inverse of a symmetric positive definite matrix, row-major, by elimination, and its determinant.
 pub(super) fn inverse(cov: &[Dd], k: usize) -> Result<(Vec<Dd>, Dd)> {
@@ -41,20 +42,27 @@ pub(super) fn cholesky(cov: &[Dd], k: usize) -> Vec<Dd> {
     l
 }
 
-/// Determinant and factors of a covariance.
-pub(super) fn moments(cov: &[Dd], k: usize) -> AnyMoments {
-    let round = |v: &[Dd]| v.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
-    let Ok((inv, det)) = inverse(cov, k) else {
-        return AnyMoments { mean: vec![], cov: round(cov), det: 0.0, factors: None, log_det: f64::NEG_INFINITY };
+/// Determinant and factors of a covariance; the mean is left 0.
+pub(super) fn moments(cov: &Square<Dd>) -> AnyMoments {
+    let k = cov.k();
+    let round = |v: &[Dd]| Square::build(k, |i, j| v[i * k + j].to_f64());
+    let (mean, rounded) = (Square::zero(k), cov.map(Dd::to_f64));
+    let Ok((inv, det)) = inverse(cov.as_slice(), k) else {
+        return AnyMoments { mean, cov: rounded, det: 0.0, factors: None, log_det: f64::NEG_INFINITY };
     };
     let back = |v: &[Dd]| -> Vec<Dd> { (0..k * k).map(|n| v[k * k - 1 - n]).collect() };
-    let l = cholesky(cov, k);
-    let u = back(&cholesky(&back(cov), k));
+    let l = cholesky(cov.as_slice(), k);
+    let u = back(&cholesky(&back(cov.as_slice()), k));
     // L^-T = S^-1 L
-    let transposed = |l: &[Dd]| -> Vec<f64> {
-        (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, m| s + inv[n / k * k + m] * l[m * k + n % k]).to_f64()).collect()
-    };
+    let transposed = |l: &[Dd]| Square::build(k, |i, j| (0..k).fold(Dd::ZERO, |s, m| s + inv[i * k + m] * l[m * k + j]).to_f64());
     let log_det = det.ln().to_f64();
-    let factors = Some(([round(&l), round(&u), round(&inv), transposed(&l), transposed(&u)], log_det));
-    AnyMoments { mean: vec![], cov: round(cov), det: det.to_f64(), factors, log_det }
+    let factors = AnyFactors {
+        lower: round(&l),
+        upper: round(&u),
+        inverse: round(&inv),
+        inverse_transpose_lower: transposed(&l),
+        inverse_transpose_upper: transposed(&u),
+        log_det,
+    };
+    AnyMoments { mean, cov: rounded, det: det.to_f64(), factors: Some(Box::new(factors)), log_det }
 }

@@ -56,13 +56,13 @@ fn weight(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if output != "weight" {
         return Ok(None);
     }
-    let (noised, k) = (model.noised(), model.channels());
+    let noised = model.noised();
     let cells = read.times("t")?.into_iter().map(|t| {
         model.check_time(t)?;
         let span = model.span(0.0, t)?;
         let g = model.process().noise_at((span.start + span.tau).to_f64());
         let half = 0.5 * model.reading.weight;
-        Ok(number(model.rate(t) * Dd::from(half * g[noised[0] * (k + 1)]), t))
+        Ok(number(model.rate(t) * Dd::from(half * g[(noised[0], noised[0])]), t))
     });
     Ok(Some((cells.collect::<Result<_>>()?, 1)))
 }
@@ -96,7 +96,7 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     for (r, &t) in t.iter().enumerate() {
         model.check_time(t)?;
         let row = model.row(0.0, t)?;
-        let (f, _) = row.factors()?;
+        let f = row.factors()?;
         let l = ell(model, &row, t)?;
         let part = gaussian_part(model, t)?;
         let z = row_of(noise, r, k * d, t);
@@ -105,8 +105,8 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let deviation = (Dd::from(model.declared_gamma.unwrap_or(0.0)) * Dd::from(model.process().mass())).sqrt();
         let v0 = |c: usize| if hsm { Dd::ZERO } else { deviation * Dd::from(v_noise[r * d + c]) };
         let u0: Vec<Cell> = (0..k * d).map(|n| number(if n < d { Dd::from(x0[r * d + n]) } else { v0(n - d) }, t)).collect();
-        let mean: Vec<Cell> = row.law.mean.iter().map(|m| number(*m, t)).collect();
-        let lower: Vec<Cell> = f[0].iter().map(|m| exact(*m, t)).collect();
+        let mean: Vec<Cell> = row.law.mean.as_slice().iter().map(|m| number(*m, t)).collect();
+        let lower: Vec<Cell> = f.lower.as_slice().iter().map(|m| exact(*m, t)).collect();
         let u = add(apply(&mean, &u0, d), &apply(&lower, &z, d));
         let net: Vec<Cell> = match (net_output, weights) {
             (Some(net), _) => row_of(net, r, d, t),
@@ -117,7 +117,7 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             }
         };
         let span = model.span(0.0, t)?;
-        let g = model.process().noise_at((span.start + span.tau).to_f64())[k * k - 1];
+        let g = model.process().noise_at((span.start + span.tau).to_f64())[(k - 1, k - 1)];
         let rate = model.rate(t) * Dd::from(0.5 * g * model.reading.weight);
         let mut sum = number(Dd::ZERO, t);
         for c in 0..d {

@@ -9,8 +9,9 @@ use super::linear;
 use super::reading::{Factor, Reading, Steps};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
-use crate::process::{AnyLaw, AnyProcess, custom};
+use crate::process::{AnyFactors, AnyLaw, AnyProcess, custom};
 use crate::schedule::{Schedule, Span};
+use crate::small::Square;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -67,11 +68,11 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub fn factors(&self) -> Result<&([Vec<f64>; 5], f64)> {
+    pub fn factors(&self) -> Result<&AnyFactors> {
         self.law
             .moments
             .factors
-            .as_ref()
+            .as_deref()
             .ok_or_else(|| Error::Degenerate { what: "the kernel's factor".into(), why: self.why_singular().into() })
     }
 
@@ -85,7 +86,7 @@ impl Row {
 
     /// Whether nothing is random: every variance is 0.
     fn certain(&self) -> bool {
-        self.at_start && self.law.cov.iter().all(|c| c.hi == 0.0)
+        self.at_start && self.law.cov.as_slice().iter().all(|c| c.hi == 0.0)
     }
 
     /// A limit for t -> 0, where there is no factor to compute it from.
@@ -95,23 +96,24 @@ impl Row {
 
     /// ell without the factor, for two channels: the inverse deviation of v given x, or of x given v.
     pub fn ell_from_cov(&self, upper: bool) -> f64 {
-        (self.law.cov[if upper { 3 } else { 0 }] / Dd::from(self.law.moments.det)).sqrt().to_f64()
+        (self.law.cov[if upper { (1, 1) } else { (0, 0) }] / Dd::from(self.law.moments.det)).sqrt().to_f64()
     }
 
     /// A relative change of the determinant by rounding of the covariance's entries, for two channels.
     pub fn det_moves(&self, k: usize) -> f64 {
         let (cov, det) = (&self.law.cov, self.law.moments.det);
         if k == 2 {
-            (self.rounding[0] * cov[3].hi + self.rounding[3] * cov[0].hi + 2.0 * self.rounding[1] * cov[1].hi.abs()) / det
+            (self.rounding[0] * cov[(1, 1)].hi + self.rounding[3] * cov[(0, 0)].hi + 2.0 * self.rounding[1] * cov[(0, 1)].hi.abs()) / det
         } else {
-            self.rounding[0] / cov[0].hi
+            self.rounding[0] / cov[(0, 0)].hi
         }
     }
 
     /// Covariance of `u_t` for data of deviation `std`, its inverse and determinant.
     pub fn marginal(&self, k: usize, std: f64) -> Result<(Vec<Dd>, Vec<Dd>, Dd)> {
         let var = Dd::prod(std, std);
-        let cov: Vec<Dd> = (0..k * k).map(|n| self.law.cov[n] + var * self.law.mean[n / k * k] * self.law.mean[n % k * k]).collect();
+        let cov: Vec<Dd> =
+            (0..k * k).map(|n| self.law.cov[(n / k, n % k)] + var * self.law.mean[(n / k, 0)] * self.law.mean[(n % k, 0)]).collect();
         let (inv, det) = linear::inverse(&cov, k)?;
         Ok((cov, inv, det))
     }
@@ -122,19 +124,19 @@ impl Row {
         if self.certain() {
             return Ok(Cell { truth: Dd::ZERO, scale: 0.0, cancellation: 0.0, t });
         }
-        let (f, _) = self.factors()?;
+        let f = self.factors()?;
         let (a, b) = (i / k, i % k);
         let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.abs().max(truth.hi.abs()), cancellation, t };
         if model.reading.variance_for_factor {
-            return Ok(cell(cov[i], self.cov_scale[i], self.rounding[i]));
+            return Ok(cell(cov[(i / k, i % k)], self.cov_scale[i], self.rounding[i]));
         }
-        let l = &f[usize::from(model.reading.upper)];
-        let lead = l[b * k + b];
-        let off = a != b && l[i] != 0.0;
-        let scale = if off { self.cov_scale[i] / lead } else { l[i] };
+        let l = f.triangle(model.reading.upper);
+        let lead = l[(b, b)];
+        let off = a != b && l[(i / k, i % k)] != 0.0;
+        let scale = if off { self.cov_scale[i] / lead } else { l[(i / k, i % k)] };
         let first = b == if model.reading.upper { k - 1 } else { 0 };
-        let moves = if first { self.rounding[b * k + b] / cov[b * k + b].hi } else { self.det_moves(k) };
-        Ok(cell(Dd::from(l[i]), scale, l[i].abs() * moves + if off { self.rounding[i] / lead } else { 0.0 }))
+        let moves = if first { self.rounding[b * k + b] / cov[(b, b)].hi } else { self.det_moves(k) };
+        Ok(cell(Dd::from(l[(i / k, i % k)]), scale, l[(i / k, i % k)].abs() * moves + if off { self.rounding[i] / lead } else { 0.0 }))
     }
 }
 
@@ -197,25 +199,25 @@ impl Model {
     pub fn coefficients_changed(c: &Config, factor: f64) -> Vec<Model> {
         let Ok(p) = c.process() else { return vec![] };
         let (k, f, g) = (p.channels(), p.drift(), p.noise_at(0.0));
-        let changed = |m: &[f64], i: usize| {
-            let mut m = m.to_vec();
-            m[i] *= factor;
-            if i % k != i / k && m[i % k * k + i / k] != 0.0 {
-                m[i % k * k + i / k] = m[i];
+        let changed = |m: &Square, n: usize| {
+            let (mut m, i, j) = (*m, n / k, n % k);
+            m[(i, j)] *= factor;
+            if i != j && m[(j, i)] != 0.0 {
+                m[(j, i)] = m[(i, j)];
             }
             m
         };
-        let drifts = (0..k * k).filter(|i| f[*i] != 0.0).map(|i| {
-            let mut f = f.clone();
-            f[i] *= factor;
-            (f, g.clone())
+        let drifts = (0..k * k).filter(|i| f[(i / k, i % k)] != 0.0).map(|i| {
+            let mut f = f;
+            f[(i / k, i % k)] *= factor;
+            (f, g)
         });
-        let noises = (0..k * k).filter(|i| g[*i] != 0.0).map(|i| (f.clone(), changed(&g, i)));
+        let noises = (0..k * k).filter(|i| g[(i / k, i % k)] != 0.0).map(|i| (f, changed(&g, i)));
         drifts
             .chain(noises)
             .filter_map(|(f, g)| {
                 let mut model = Model::new(c).ok()?;
-                model.replace(custom(&f, &g, k, p.mass()).ok()?);
+                model.replace(custom(&f, &g, p.mass()).ok()?);
                 Some(model)
             })
             .collect()
@@ -254,7 +256,7 @@ impl Model {
     /// Channels that carry noise.
     pub fn noised(&self) -> Vec<usize> {
         let (k, g) = (self.channels(), self.process().noise_at(f64::MAX));
-        (0..k).filter(|i| g[i * k + i] > 0.0).collect()
+        (0..k).filter(|i| g[(*i, *i)] > 0.0).collect()
     }
 
     /// The process.
@@ -312,7 +314,7 @@ impl Model {
     pub(super) fn stationary_precision(&self) -> Result<Vec<Dd>> {
         let k = self.channels();
         let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
-        let one = |n: usize| if self.reading.prior_one && n.is_multiple_of(k + 1) { 1.0 } else { s[n] };
+        let one = |n: usize| if self.reading.prior_one && n.is_multiple_of(k + 1) { 1.0 } else { s[(n / k, n % k)] };
         Ok(linear::inverse(&(0..k * k).map(|n| Dd::from(one(n))).collect::<Vec<_>>(), k)?.0)
     }
 
@@ -323,14 +325,13 @@ impl Model {
         }
         let k = self.channels();
         let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
-        let inverse = linear::inverse(&s.iter().map(|x| Dd::from(*x)).collect::<Vec<_>>(), k)?.0;
+        let inverse = linear::inverse(&s.map(Dd::from).to_vec(), k)?.0;
         let (f, g) = (self.process.drift(), self.process.noise_at(0.0));
         let entry = |i: usize, j: usize| {
-            let terms = (0..k * k).map(|n| Dd::prod(s[i * k + n / k], f[n % k * k + n / k]) * inverse[n % k * k + j]);
+            let terms = (0..k * k).map(|n| Dd::prod(s[(i, n / k)], f[(n % k, n / k)]) * inverse[n % k * k + j]);
             terms.fold(Dd::ZERO, |a, x| a + x).to_f64()
         };
-        let drift: Vec<f64> = (0..k * k).map(|n| entry(n / k, n % k)).collect();
-        let process = custom(&drift, &g, k, 1.0)?;
+        let process = custom(&Square::build(k, entry), &g, 1.0)?;
         let model = Model {
             process,
             schedule: self.schedule,
@@ -363,36 +364,36 @@ impl Model {
         if reading.initial_epsilon != 0.0 {
             changed = true;
             for n in 0..k * k {
-                let sum = (0..k).fold(Dd::ZERO, |s, l| s + law.mean[n / k * k + l] * law.mean[n % k * k + l]);
-                law.cov[n] = law.cov[n] + sum * Dd::from(reading.initial_epsilon);
+                let sum = (0..k).fold(Dd::ZERO, |s, l| s + law.mean[(n / k, l)] * law.mean[(n % k, l)]);
+                law.cov[(n / k, n % k)] = law.cov[(n / k, n % k)] + sum * Dd::from(reading.initial_epsilon);
             }
         }
         if reading.sigma_over_mean && k == 1 {
             changed = true;
-            law.cov[0] = law.cov[0] / (law.mean[0] * law.mean[0]);
+            law.cov[(0, 0)] = law.cov[(0, 0)] / (law.mean[(0, 0)] * law.mean[(0, 0)]);
         }
         if changed {
-            law.moments = linear::moments(&law.cov, k);
+            law.moments = linear::moments(&law.cov);
         }
-        if let Some((f, _)) = law.moments.factors.as_mut().filter(|_| reading.factor != Factor::Cholesky && k > 1) {
+        if let Some(f) = law.moments.factors.as_mut().filter(|_| reading.factor != Factor::Cholesky && k > 1) {
             if reading.factor == Factor::Other {
-                let [lower, upper, inverse, a, b] = f.clone();
-                *f = [upper, lower, inverse, b, a];
+                std::mem::swap(&mut f.lower, &mut f.upper);
+                std::mem::swap(&mut f.inverse_transpose_lower, &mut f.inverse_transpose_upper);
                 return Ok(());
             }
             let r: Vec<f64> = match reading.factor {
                 Factor::Symmetric if k == 2 => {
                     // S^(1/2) = (S + sqrt(det) I) / sqrt(trace + 2 sqrt(det))
                     let root = Dd::from(law.moments.det).sqrt();
-                    let size = (law.cov[0] + law.cov[3] + root.scale(2.0)).sqrt();
-                    (0..4).map(|n| ((law.cov[n] + if n % 3 == 0 { root } else { Dd::ZERO }) / size).to_f64()).collect()
+                    let size = (law.cov[(0, 0)] + law.cov[(1, 1)] + root.scale(2.0)).sqrt();
+                    (0..4).map(|n| ((law.cov[(n / k, n % k)] + if n % 3 == 0 { root } else { Dd::ZERO }) / size).to_f64()).collect()
                 }
                 Factor::Symmetric => return Err(Error::parameter("factor", "symmetric", "two channels")),
                 _ => (0..k * k)
                     .map(|n| match (n % (k + 1) == 0, reading.factor == Factor::Diagonal) {
                         (false, _) => 0.0,
-                        (true, true) => law.cov[n].sqrt().to_f64(),
-                        (true, false) => law.cov[n].to_f64(),
+                        (true, true) => law.cov[(n / k, n % k)].sqrt().to_f64(),
+                        (true, false) => law.cov[(n / k, n % k)].to_f64(),
                     })
                     .collect(),
             };
@@ -402,7 +403,9 @@ impl Model {
             } else {
                 r.iter().map(|x| if *x == 0.0 { 0.0 } else { 1.0 / x }).collect()
             };
-            *f = [r.clone(), r, f[2].clone(), inverse.clone(), inverse];
+            let square = |v: &[f64]| Square::build(k, |i, j| v[i * k + j]);
+            (f.lower, f.upper) = (square(&r), square(&r));
+            (f.inverse_transpose_lower, f.inverse_transpose_upper) = (square(&inverse), square(&inverse));
         }
         Ok(())
     }
@@ -441,49 +444,44 @@ impl Model {
         // the law from 0 is given with its initial variance: not that of a step from 0
         if let Some(given) = self.given.get(&(s.to_bits(), t.to_bits())).filter(|_| s > 0.0 || from_data) {
             if let Some(mean) = &given.mean {
-                law.mean.clone_from(mean);
+                law.mean = Square::build(k, |i, j| mean[i * k + j]);
             }
             if let Some(cov) = &given.cov {
-                law.cov.clone_from(cov);
-                law.moments = linear::moments(cov, k);
+                law.cov = Square::build(k, |i, j| cov[i * k + j]);
+                law.moments = linear::moments(&law.cov);
             }
         }
-        let odd = |i: usize| (i / k + i % k) % 2 == 1;
-        let flip = |v: &mut Vec<Dd>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
-        let flip64 = |v: &mut Vec<f64>| v.iter_mut().enumerate().filter(|(i, _)| odd(*i)).for_each(|(_, x)| *x = -*x);
         if self.reading.flip_mean {
-            flip(&mut law.mean);
+            law.mean = law.mean.with_odd_signs_flipped();
         }
         if self.reading.flip_cov {
-            flip(&mut law.cov);
-            if let Some((f, _)) = &mut law.moments.factors {
-                f.iter_mut().for_each(flip64);
+            law.cov = law.cov.with_odd_signs_flipped();
+            if let Some(f) = &mut law.moments.factors {
+                **f = f.map(Square::with_odd_signs_flipped);
             }
         }
         // Largest term of an entry: its size and its change under a relative change of tau, |tau d/dtau|, by the
         // moment equations. Where an entry crosses zero, the second is the size of the terms that cancel.
         let (f, g) = (self.process.drift(), self.process.noise_at((on.start + on.tau).to_f64()));
         let tau = on.tau.hi;
-        let at = |v: &[Dd], i: usize, j: usize| v[i * k + j].hi;
-        let product = |v: &[Dd], i: usize, j: usize| (0..k).map(|l| f[i * k + l] * at(v, l, j)).sum::<f64>();
+        let at = |v: &Square<Dd>, i: usize, j: usize| v[(i, j)].hi;
+        let product = |v: &Square<Dd>, i: usize, j: usize| (0..k).map(|l| f[(i, l)] * at(v, l, j)).sum::<f64>();
         let grid = |h: &dyn Fn(usize, usize) -> f64| -> Vec<f64> { (0..k * k).map(|n| h(n / k, n % k)).collect() };
         let mean_scale = grid(&|i, j| at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs());
         // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0 Phi^T.
         let variance = gamma * self.process.mass();
-        let initial: Vec<Dd> = (0..k * k)
-            .map(|n| (1..k).fold(Dd::ZERO, |s, l| s + law.mean[n / k * k + l] * law.mean[n % k * k + l] * Dd::from(variance)))
-            .collect();
+        let initial = Square::build(k, |i, j| (1..k).fold(Dd::ZERO, |s, l| s + law.mean[(i, l)] * law.mean[(j, l)] * Dd::from(variance)));
         let cov_scale = grid(&|i, j| {
-            let noise: f64 = (0..k * k).map(|n| at(&law.mean, i, n / k) * g[n] * at(&law.mean, j, n % k)).sum();
+            let noise: f64 = (0..k * k).map(|n| at(&law.mean, i, n / k) * g[(n / k, n % k)] * at(&law.mean, j, n % k)).sum();
             let change = if k == 1 {
-                2.0 * product(&law.cov, i, j) + g[0] // holds also where G depends on the clock (sub-VP)
+                2.0 * product(&law.cov, i, j) + g[(0, 0)] // holds also where G depends on the clock (sub-VP)
             } else {
                 noise + product(&initial, i, j) + product(&initial, j, i)
             };
             at(&law.cov, i, j).abs() + (tau * change).abs()
         });
-        let size = self.process.stationary().map_or(vec![1.0; k * k], |s| s);
-        let sd: Vec<f64> = (0..k).map(|i| size[i * k + i].max(law.cov[i * k + i].hi).sqrt()).collect();
+        let size = self.process.stationary();
+        let sd: Vec<f64> = (0..k).map(|i| size.map_or(1.0, |s| s[(i, i)]).max(law.cov[(i, i)].hi).sqrt()).collect();
         let rounding = grid(&|i, j| 2f64.powi(-53) * sd[i] * sd[j]);
         let row = Rc::new(Row { law, mean_scale, cov_scale, rounding, at_start: on.tau.hi == 0.0 });
         let mut rows = self.rows.borrow_mut();

@@ -69,10 +69,10 @@ pub(super) fn prior_cov(model: &Model) -> Vec<f64> {
     let horizon = model.span(0.0, model.schedule().horizon()).map(|s| s.tau.to_f64()).unwrap_or(1.0);
     let mut cov = model.process().prior(horizon);
     if model.reading.prior_one {
-        (1..k).for_each(|i| cov[i * k + i] = 1.0);
+        (1..k).for_each(|i| cov[(i, i)] = 1.0);
     }
-    (0..k).for_each(|i| cov[i * k + i] += model.reading.start_variance);
-    cov
+    (0..k).for_each(|i| cov[(i, i)] += model.reading.start_variance);
+    cov.to_vec()
 }
 
 /// `L z`, with `L L^T` the prior's covariance.

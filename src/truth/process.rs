@@ -29,10 +29,8 @@ fn drift_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let k = model.channels();
     let (t, _) = read.interval(model)?;
     let (u, d) = read.block("u", k)?;
-    let mut f = model.process().drift();
-    if model.reading.flip_mean {
-        f.iter_mut().enumerate().filter(|(i, _)| (i / k + i % k) % 2 == 1).for_each(|(_, x)| *x = -*x);
-    }
+    let f = model.process().drift();
+    let f = if model.reading.flip_mean { f.with_odd_signs_flipped() } else { f };
     let mut cells = Vec::with_capacity(u.len());
     for (r, &t) in t.iter().enumerate() {
         let b = model.rate(t).to_f64();
@@ -40,11 +38,11 @@ fn drift_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let g = model.process().noise_at(start);
         for i in 0..k {
             for c in 0..d {
-                let terms = (0..k).map(|j| Dd::prod(f[i * k + j], u[r * k * d + j * d + c]) * Dd::from(b));
+                let terms = (0..k).map(|j| Dd::prod(f[(i, j)], u[r * k * d + j * d + c]) * Dd::from(b));
                 let (sum, scale) = terms.fold((Dd::ZERO, 0.0), |(a, m), x| (a + x, m + x.hi.abs()));
                 cells.push(match output {
                     "drift" => Cell { truth: sum, scale, cancellation: 0.0, t },
-                    "diffusion" => diffusion(model, start, g[i * k + i], Dd::from(b), t),
+                    "diffusion" => diffusion(model, start, g[(i, i)], Dd::from(b), t),
                     _ => return Ok(None),
                 });
             }

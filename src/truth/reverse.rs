@@ -75,7 +75,7 @@ impl<'a> Sampler<'a> {
                 let minus: Vec<Cell> =
                     self.noised.iter().flat_map(|i| (0..k).map(|j| number(-inv[i * k + j], t)).collect::<Vec<_>>()).collect();
                 let centred: Vec<Cell> =
-                    u.iter().enumerate().map(|(n, x)| plus(*x, number(-(row.law.mean[n / d * k] * Dd::from(*mean)), t))).collect();
+                    u.iter().enumerate().map(|(n, x)| plus(*x, number(-(row.law.mean[(n / d, 0)] * Dd::from(*mean)), t))).collect();
                 Ok(apply(&minus, &centred, d))
             }
         }
@@ -87,8 +87,8 @@ impl<'a> Sampler<'a> {
         let span = m.span(0.0, t)?;
         let g = m.process().noise_at((span.start + span.tau).to_f64());
         let flip = |n: usize| if m.reading.flip_mean && (n / k + n % k) % 2 == 1 { 1.0 } else { -1.0 };
-        let f = m.process().drift().iter().enumerate().map(|(n, f)| flip(n) * m.reading.drift_sign * f).collect();
-        Ok((f, g, m.rate(t)))
+        let f = m.process().drift().as_slice().iter().enumerate().map(|(n, f)| flip(n) * m.reading.drift_sign * f).collect();
+        Ok((f, g.to_vec(), m.rate(t)))
     }
 
     /// `c (-F u + w G G^T s)`: the reverse drift, with c in place of b.
@@ -141,7 +141,8 @@ impl<'a> Sampler<'a> {
         };
         let z = &self.shared(z);
         let k = self.k;
-        let mean: Vec<Cell> = (0..k * k).map(|n| Cell { truth: row.law.mean[n], scale: row.mean_scale[n], cancellation: 0.0, t }).collect();
+        let mean: Vec<Cell> =
+            (0..k * k).map(|n| Cell { truth: row.law.mean[(n / k, n % k)], scale: row.mean_scale[n], cancellation: 0.0, t }).collect();
         let lower = (0..k * k).map(|n| row.lower(reversed, n, t)).collect::<Result<Vec<_>>>()?;
         Ok(add(apply(&mean, u, self.d), &apply(&lower, z, self.d)))
     }

@@ -106,13 +106,13 @@ pub(super) const ROWS: &[Quantity] = &[
 /// `ell = sqrt(S_xx/det)` and its like: the inverse deviation of the last channel given the others.
 pub(super) fn ell(model: &Model, row: &Row, t: f64) -> Result<Cell> {
     let k = model.channels();
-    let (f, _) = row.factors()?;
+    let f = row.factors()?;
     let l = if model.reading.ell_marginal {
-        row.law.cov[k * k - 1].sqrt().recip().to_f64()
+        row.law.cov[(k - 1, k - 1)].sqrt().recip().to_f64()
     } else if model.reading.ell_from_cov && k == 2 {
         row.ell_from_cov(false)
     } else {
-        1.0 / f[0][k * k - 1]
+        1.0 / f.lower[(k - 1, k - 1)]
     };
     let l = if model.reading.variance_for_factor { l * l } else { l };
     Ok(Cell { truth: Dd::from(l), scale: l, cancellation: l * row.det_moves(k), t })
@@ -124,7 +124,7 @@ pub(super) fn gaussian_part(model: &Model, t: f64) -> Result<Cell> {
     let gamma =
         model.declared_gamma.ok_or_else(|| Error::parameter("gamma", "missing", "a number >= 0: the mixed score has HSM's S_vv"))?;
     let row = model.row_of(0.0, t, gamma)?;
-    let c = row.law.cov[k * k - 1];
+    let c = row.law.cov[(k - 1, k - 1)];
     let inv = c.recip();
     Ok(Cell { truth: inv, scale: inv.hi, cancellation: row.rounding[k * k - 1] * inv.hi * inv.hi, t })
 }
@@ -216,7 +216,7 @@ fn x0_from_eps(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let (row, d, t) = (at.row, at.d, at.t);
         let (m, q) = (&row.law.mean, &row.law.cov);
         // the variance of the noised channel given the others, by which the score is multiplied
-        let deviation = Dd::from(row.factors()?.0[0][k * k - 1]);
+        let deviation = Dd::from(row.factors()?.lower[(k - 1, k - 1)]);
         let mut variance = deviation * deviation;
         if model.reading.variance_for_factor {
             variance = variance * deviation;
@@ -225,9 +225,12 @@ fn x0_from_eps(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             let (x, v, s) = (at.u[c], at.u[(k - 1) * d + c], at.given[c].truth);
             // one channel: (x + S s)/Phi; two: x and v + L22^2 s are what mean and the noise of x alone leave
             let (terms, over) = if k == 1 {
-                ([Dd::from(x), variance * s, Dd::ZERO], m[0])
+                ([Dd::from(x), variance * s, Dd::ZERO], m[(0, 0)])
             } else {
-                ([q[1] * Dd::from(x), -(q[0] * Dd::from(v)), -(q[0] * variance * s)], q[1] * m[0] - q[0] * m[2])
+                (
+                    [q[(0, 1)] * Dd::from(x), -(q[(0, 0)] * Dd::from(v)), -(q[(0, 0)] * variance * s)],
+                    q[(0, 1)] * m[(0, 0)] - q[(0, 0)] * m[(1, 0)],
+                )
             };
             let sum = terms[0] + terms[1] + terms[2];
             let size: f64 = terms.iter().map(|x| x.hi.abs()).sum();
@@ -236,7 +239,8 @@ fn x0_from_eps(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             let value = if value.to_f64().is_finite() { value } else { Dd::from(f64::INFINITY.copysign(sum.hi)) };
             let moves = row.det_moves(k) * terms[if k == 1 { 1 } else { 2 }].hi.abs()
                 + if k == 2 { row.rounding[1] * x.abs() + row.rounding[0] * v.abs() } else { 0.0 };
-            let over_moves = if k == 2 { (row.rounding[1] * m[0].hi.abs() + row.rounding[0] * m[2].hi.abs()) / over.hi.abs() } else { 0.0 };
+            let over_moves =
+                if k == 2 { (row.rounding[1] * m[(0, 0)].hi.abs() + row.rounding[0] * m[(1, 0)].hi.abs()) / over.hi.abs() } else { 0.0 };
             Cell { truth: value, scale: size / over.hi.abs(), cancellation: moves / over.hi.abs() + over_moves * size / over.hi.abs(), t }
         };
         Ok((0..d).map(value).collect())

@@ -23,7 +23,7 @@ const BASE: Quantity = Quantity {
         words: "a process whose noise is independent from channel to channel",
         fit: |m| {
             let (k, g) = (m.channels(), m.process().noise_at(f64::MAX));
-            (0..k * k).all(|n| n / k == n % k || g[n] == 0.0)
+            (0..k * k).all(|n| n / k == n % k || g[(n / k, n % k)] == 0.0)
         },
     },
     law: LawOf::None,
@@ -68,7 +68,7 @@ fn euler(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let (u, d) = read.block("u", k)?;
     let noise = plain(read, "noise", k * d)?;
     let flip = |n: usize| if model.reading.flip_mean && (n / k + n % k) % 2 == 1 { -1.0 } else { 1.0 };
-    let f: Vec<f64> = model.process().drift().iter().enumerate().map(|(n, f)| flip(n) * f).collect();
+    let f: Vec<f64> = model.process().drift().as_slice().iter().enumerate().map(|(n, f)| flip(n) * f).collect();
     let mut cells = Vec::with_capacity(u.len());
     for (r, (s, t)) in intervals(model, read)?.into_iter().enumerate() {
         let u = row_of(u, r, k * d, t);
@@ -79,7 +79,7 @@ fn euler(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let mut next = add(apply(&drift, &u, d), &u);
         if output == "u_next" {
             for n in 0..k * d {
-                let size = number((Dd::from(g[n / d * (k + 1)]) * step).sqrt(), t);
+                let size = number((Dd::from(g[(n / d, n / d)]) * step).sqrt(), t);
                 next[n] = plus(next[n], times(size, number(Dd::from(noise[r * k * d + n]), t)));
             }
         }
@@ -98,7 +98,8 @@ fn exact_step(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let mut cells = Vec::with_capacity(u.len());
     for (r, (s, t)) in intervals(model, read)?.into_iter().enumerate() {
         let row = model.transition(s, t)?;
-        let phi: Vec<Cell> = (0..k * k).map(|n| Cell { truth: row.law.mean[n], scale: row.mean_scale[n], cancellation: 0.0, t }).collect();
+        let phi: Vec<Cell> =
+            (0..k * k).map(|n| Cell { truth: row.law.mean[(n / k, n % k)], scale: row.mean_scale[n], cancellation: 0.0, t }).collect();
         let l = (0..k * k).map(|n| row.lower(model, n, t)).collect::<Result<Vec<_>>>()?;
         cells.extend(add(apply(&phi, &row_of(u, r, k * d, t), d), &apply(&l, &row_of(noise, r, k * d, t), d)));
     }

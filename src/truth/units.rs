@@ -3,8 +3,9 @@
 use super::linear;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
-use crate::process::{AnyLaw, AnyMoments, AnyProcess};
+use crate::process::{AnyFactors, AnyLaw, AnyMoments, AnyProcess};
 use crate::schedule::Span;
+use crate::small::Square;
 
 /// The same process in velocities: drift `D F D^-1`, noise `D G G^T D`, D = diag(1, 1/M, ..). A velocity's stationary variance is 1/M
 /// and its initial one gamma/M, so that 1/M stands where the mass did.
@@ -17,42 +18,38 @@ impl Velocity {
     }
 
     /// A matrix with entry (i, j) multiplied by `D_i^a D_j^b`, a and b being 1 or -1.
-    fn scaled(&self, m: &[f64], a: i32, b: i32) -> Vec<f64> {
-        let m: Vec<Dd> = m.iter().map(|x| Dd::from(*x)).collect();
-        self.scaled_dd(&m, a, b).into_iter().map(Dd::to_f64).collect()
+    fn scaled(&self, m: &Square, a: i32, b: i32) -> Square {
+        self.scaled_dd(&m.map(Dd::from), a, b).map(Dd::to_f64)
     }
 
-    fn scaled_dd(&self, m: &[Dd], a: i32, b: i32) -> Vec<Dd> {
-        let k = self.0.channels();
+    fn scaled_dd(&self, m: &Square<Dd>, a: i32, b: i32) -> Square<Dd> {
         let power = |i: usize, p: i32| if p == 1 { self.unit(i) } else { self.unit(i).recip() };
         // the same unit on both sides of a mean cancels exactly
         let factor = |i: usize, j: usize| if a + b == 0 && (i == 0) == (j == 0) { Dd::ONE } else { power(i, a) * power(j, b) };
-        m.iter().enumerate().map(|(n, x)| *x * factor(n / k, n % k)).collect()
+        Square::build(m.k(), |i, j| m[(i, j)] * factor(i, j))
     }
 
     /// A factor L: its rows are multiplied by `D^a`.
-    fn rows(&self, m: &[f64], a: i32) -> Vec<f64> {
-        let k = self.0.channels();
+    fn rows(&self, m: &Square, a: i32) -> Square {
         let power = |i: usize| if a == 1 { self.unit(i) } else { self.unit(i).recip() };
-        m.iter().enumerate().map(|(n, x)| (power(n / k) * Dd::from(*x)).to_f64()).collect()
+        Square::build(m.k(), |i, j| (power(i) * Dd::from(m[(i, j)])).to_f64())
     }
 
     fn turned(&self, m: AnyMoments) -> AnyMoments {
         let (k, unit) = (self.0.channels(), self.unit(1));
         let more = unit.ln().scale(2.0).to_f64() * (k - 1) as f64;
         let det = (1..k).fold(Dd::from(m.det), |d, _| d * unit * unit).to_f64();
-        let factors = m.factors.map(|([lower, upper, inverse, it_lower, it_upper], log_det)| {
-            let all = [
-                self.rows(&lower, 1),
-                self.rows(&upper, 1),
-                self.scaled(&inverse, -1, -1),
-                self.rows(&it_lower, -1),
-                self.rows(&it_upper, -1),
-            ];
-            (all, log_det + more)
+        let factors = m.factors.map(|f| {
+            Box::new(AnyFactors {
+                lower: self.rows(&f.lower, 1),
+                upper: self.rows(&f.upper, 1),
+                inverse: self.scaled(&f.inverse, -1, -1),
+                inverse_transpose_lower: self.rows(&f.inverse_transpose_lower, -1),
+                inverse_transpose_upper: self.rows(&f.inverse_transpose_upper, -1),
+                log_det: f.log_det + more,
+            })
         });
-        let mean = if m.mean.is_empty() { vec![] } else { self.scaled(&m.mean, 1, -1) };
-        AnyMoments { mean, cov: self.scaled(&m.cov, 1, 1), det, factors, log_det: m.log_det + more }
+        AnyMoments { mean: self.scaled(&m.mean, 1, -1), cov: self.scaled(&m.cov, 1, 1), det, factors, log_det: m.log_det + more }
     }
 }
 
@@ -63,16 +60,16 @@ impl AnyProcess for Velocity {
     fn channels(&self) -> usize {
         self.0.channels()
     }
-    fn drift(&self) -> Vec<f64> {
+    fn drift(&self) -> Square {
         self.scaled(&self.0.drift(), 1, -1)
     }
-    fn noise_at(&self, start: f64) -> Vec<f64> {
+    fn noise_at(&self, start: f64) -> Square {
         self.scaled(&self.0.noise_at(start), 1, 1)
     }
-    fn stationary(&self) -> Option<Vec<f64>> {
+    fn stationary(&self) -> Option<Square> {
         self.0.stationary().map(|s| self.scaled(&s, 1, 1))
     }
-    fn prior(&self, horizon: f64) -> Vec<f64> {
+    fn prior(&self, horizon: f64) -> Square {
         self.scaled(&self.0.prior(horizon), 1, 1)
     }
     fn mass(&self) -> f64 {
@@ -92,8 +89,8 @@ impl AnyProcess for Velocity {
         if epsilon == 0.0 {
             return AnyLaw { mean, cov, moments: self.turned(law.moments) };
         }
-        (0..k).for_each(|i| cov[i * (k + 1)] = cov[i * (k + 1)] + Dd::from(epsilon));
-        let moments = linear::moments(&cov, k);
+        (0..k).for_each(|i| cov[(i, i)] = cov[(i, i)] + Dd::from(epsilon));
+        let moments = linear::moments(&cov);
         AnyLaw { mean, cov, moments }
     }
     fn reversed_moments(&self, _: Span) -> Result<AnyMoments> {

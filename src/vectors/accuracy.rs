@@ -25,7 +25,7 @@ use crate::files::{decimal, parse_json};
 use crate::kernel::kernel_values;
 pub use crate::process::Bound;
 use crate::process::{REGISTRY, doubling};
-use crate::small::Mat;
+use crate::small::{Mat, Square, by_channels};
 use crate::truth::config::{self, Config};
 use crate::worst::{within, worse};
 use serde::ser::SerializeMap;
@@ -308,19 +308,15 @@ impl Table {
             let none = (vec![0.0; k * k], vec![0.0; k * k]);
             let (mean_terms, cov_terms) = match &matrices {
                 Some((f, g, i)) if k > 1 => {
-                    let s = stationary.as_deref();
-                    match k {
-                        2 => largest_terms::<2>(f, g, i, s, tau),
-                        3 => largest_terms::<3>(f, g, i, s, tau),
-                        _ => largest_terms::<4>(f, g, i, s, tau),
-                    }
+                    let s = stationary.as_ref().map(Square::as_slice);
+                    by_channels!(k, K => largest_terms::<K>(f, g, i, s, tau), else none)
                 }
                 _ => none,
             };
             // what the off-diagonal entries of factors and inverse are divided by
             let divisor = |quantity: &str, i: usize| match (quantity, kernel) {
-                ("chol_lower", Some(v)) => v.chol_lower[(i % k) * (k + 1)],
-                ("chol_upper", Some(v)) => v.chol_upper[(i % k) * (k + 1)],
+                ("chol_lower", Some(v)) => v.chol_lower[(i % k, i % k)],
+                ("chol_upper", Some(v)) => v.chol_upper[(i % k, i % k)],
                 ("inv", Some(v)) if k == 2 => v.det,
                 _ => f64::INFINITY,
             };
@@ -334,11 +330,11 @@ impl Table {
                         self.line(family, quantity).left_out += stated.len();
                         continue;
                     }
-                    ("mean", Some(v)) => v.mean.clone(),
-                    ("cov", Some(v)) => v.cov.clone(),
-                    ("chol_lower", Some(v)) => v.chol_lower.clone(),
-                    ("chol_upper", Some(v)) => v.chol_upper.clone(),
-                    ("inv", Some(v)) => v.inv.clone(),
+                    ("mean", Some(v)) => v.mean.to_vec(),
+                    ("cov", Some(v)) => v.cov.to_vec(),
+                    ("chol_lower", Some(v)) => v.chol_lower.to_vec(),
+                    ("chol_upper", Some(v)) => v.chol_upper.to_vec(),
+                    ("inv", Some(v)) => v.inv.to_vec(),
                     ("det", Some(v)) => one(v.det),
                     ("logdet", Some(v)) => one(v.logdet),
                     ("ell", Some(v)) => one(v.ell),

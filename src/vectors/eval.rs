@@ -2,12 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::{KernelValues, kernel_values};
+use crate::small::Square;
 use crate::truth::config::Config;
 use serde_json::{Map, Value as Json, json};
 
-/// A flat row-major matrix as nested lists.
-fn nested(v: &[f64], k: usize) -> Json {
-    Json::from(v.chunks(k).map(|r| Json::from(r.to_vec())).collect::<Vec<_>>())
+/// A matrix as nested lists.
+fn nested(m: &Square) -> Json {
+    Json::from(m.rows().map(|r| Json::from(r.to_vec())).collect::<Vec<_>>())
 }
 
 /// The kernel's values under the names of the reply: `mean`, `cov`, `chol_lower`, `chol_upper`, `inv` (K x K), `det`,
@@ -15,11 +16,11 @@ fn nested(v: &[f64], k: usize) -> Json {
 pub fn reply_row(v: &KernelValues) -> Map<String, Json> {
     let mut o = Map::new();
     for (name, m) in [("mean", &v.mean), ("cov", &v.cov), ("chol_lower", &v.chol_lower), ("chol_upper", &v.chol_upper)] {
-        o.insert(name.into(), nested(m, v.k));
+        o.insert(name.into(), nested(m));
     }
     o.insert("det".into(), v.det.into());
     o.insert("logdet".into(), v.logdet.into());
-    o.insert("inv".into(), nested(&v.inv, v.k));
+    o.insert("inv".into(), nested(&v.inv));
     o.insert("ell".into(), v.ell.into());
     o
 }

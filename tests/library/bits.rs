@@ -14,6 +14,7 @@ use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::law::run_law;
 use cld_sgm::sampler::{ADAPTIVE, Grid, Memory, REGISTRY as SAMPLERS};
 use cld_sgm::score::{Gaussian, Score};
+use cld_sgm::small::Square;
 use cld_sgm::worst::{within, worse};
 use cld_sgm::{Diffusion, Schedule};
 use std::collections::BTreeMap;
@@ -58,9 +59,10 @@ fn diffusions() -> Vec<(String, Diffusion)> {
     // by its matrices, and of more channels than any of these
     let five: Vec<f64> = (0..25).map(|n| if n % 6 == 0 { -1.0 - 0.1 * n as f64 } else { 0.03 * (n % 7) as f64 - 0.1 }).collect();
     let noise: Vec<f64> = (0..25).map(|n| if n % 6 == 0 { 1.0 + 0.05 * n as f64 } else { 0.0 }).collect();
+    let square = |v: &[f64]| Square::from_slice(v).unwrap();
     let three = ([-0.5, 1.0, 0.0, -1.0, -1.5, 0.7, 0.0, -0.6, -2.0], [0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 4.0]);
-    all.push(("custom.3".into(), Diffusion::new(custom(&three.0, &three.1, 3, 1.0).unwrap(), linear(), 0.3).unwrap()));
-    all.push(("custom.5".into(), Diffusion::new(custom(&five, &noise, 5, 2.0).unwrap(), linear(), 0.3).unwrap()));
+    all.push(("custom.3".into(), Diffusion::new(custom(&square(&three.0), &square(&three.1), 1.0).unwrap(), linear(), 0.3).unwrap()));
+    all.push(("custom.5".into(), Diffusion::new(custom(&square(&five), &square(&noise), 2.0).unwrap(), linear(), 0.3).unwrap()));
     all
 }
 
@@ -86,17 +88,18 @@ fn views_mut(a: &mut [Vec<f64>]) -> Vec<&mut [f64]> {
 }
 
 fn of_moments(m: &AnyMoments) -> Vec<f64> {
-    let mut all = [&m.mean[..], &m.cov].concat();
+    let mut all = [m.mean.as_slice(), m.cov.as_slice()].concat();
     all.extend([m.det, m.log_det]);
-    if let Some((f, log_det)) = &m.factors {
-        f.iter().for_each(|a| all.extend(a));
-        all.push(*log_det);
+    if let Some(f) = &m.factors {
+        let squares = [&f.lower, &f.upper, &f.inverse, &f.inverse_transpose_lower, &f.inverse_transpose_upper];
+        squares.iter().for_each(|a| all.extend(a.as_slice()));
+        all.push(f.log_det);
     }
     all
 }
 
 fn of_law(l: &AnyLaw) -> Vec<f64> {
-    let words = l.mean.iter().chain(&l.cov).flat_map(|x| [x.hi, x.lo]);
+    let words = l.mean.as_slice().iter().chain(l.cov.as_slice()).flat_map(|x| [x.hi, x.lo]);
     words.chain(of_moments(&l.moments)).collect()
 }
 
@@ -109,18 +112,21 @@ fn libm(record: &mut Record) {
 
 fn kernels(record: &mut Record, name: &str, d: &Diffusion) {
     let (p, s) = (d.process(), d.schedule());
-    record.add(format!("{name} drift, noise, prior, initial"), [d.drift(), &d.noise(0.4), &d.prior(), &d.initial()].concat());
+    record.add(
+        format!("{name} drift, noise, prior, initial"),
+        [d.drift().as_slice(), d.noise(0.4).as_slice(), d.prior().as_slice(), &d.initial()].concat(),
+    );
     if let Some(s) = p.stationary() {
-        record.add(format!("{name} stationary"), s);
+        record.add(format!("{name} stationary"), s.to_vec());
     }
     for objective in objectives(d) {
         let of = objective.name();
         for t in [1e-5, 0.37, 1.0] {
             let v = kernel_values(p, s, objective, 0.0, t).unwrap();
-            let matrices =
-                [&v.mean[..], &v.cov, &v.chol_lower, &v.chol_upper, &v.inv, &v.inverse_transpose_lower, &v.inverse_transpose_upper, &v.std];
+            let matrices = [&v.mean, &v.cov, &v.chol_lower, &v.chol_upper, &v.inv, &v.inverse_transpose_lower, &v.inverse_transpose_upper];
             let numbers = [v.det, v.logdet, v.ell, v.snr, v.snr_joint, v.sigma, v.log_snr];
-            record.add(format!("{name} {of} kernel {t}"), matrices.concat().into_iter().chain(numbers));
+            let entries = matrices.iter().flat_map(|m| m.as_slice()).chain(&v.std).copied();
+            record.add(format!("{name} {of} kernel {t}"), entries.chain(numbers));
             record.add(format!("{name} {of} law {t}"), of_law(&p.law(s.span(0.0, t).unwrap(), objective.gamma(), 0.0)));
         }
         if d.channels() <= 4 {
@@ -145,7 +151,7 @@ fn samplers(record: &mut Record, name: &str, d: &Diffusion) {
         let (u, mut out) = (channels(1, k, n), vec![vec![0.0; n]; d.noised().len()]);
         score.score(0.3, &views(&u), &mut views_mut(&mut out)).unwrap();
         let (mean, cov) = score.law(0.3).unwrap();
-        [out.concat(), mean, cov].concat()
+        [out.concat(), mean, cov.to_vec()].concat()
     });
     let grid = Grid::spaced(Spacing::Quadratic, d, 5, 0.01).unwrap();
     for e in SAMPLERS {
@@ -160,7 +166,7 @@ fn samplers(record: &mut Record, name: &str, d: &Diffusion) {
             let law = run_law(&[(&*stepper, grid.steps())], k, &score).unwrap();
             let (mean, cov) = score.law(1.0).unwrap();
             let (mean, cov) = law.moments(&mean, &cov);
-            record.add(format!("{name} {} law", e.name), [mean, cov].concat());
+            record.add(format!("{name} {} law", e.name), [mean, cov.to_vec()].concat());
         }
     }
     for e in ADAPTIVE {
@@ -200,7 +206,7 @@ fn losses(record: &mut Record, name: &str, d: &Diffusion) {
                 let value = at.value(&views(&noise), &views(&output), &mut views_mut(&mut gradient)).unwrap();
                 let (mean, variance) = exact::moments(&loss, Some(0.5), t).unwrap();
                 let name = format!("{name} {} {form:?} {}", objective.name(), weighting.name());
-                let rest = [at.quadratic(), &[value, mean, variance]].concat();
+                let rest = [at.quadratic().as_slice(), &[value, mean, variance]].concat();
                 record.add(name.clone(), [u.concat(), target.concat(), gradient.concat(), rest].concat());
                 // a thousand kernels and more: of closed forms alone
                 let closed = !(name.starts_with("langevin") || name.starts_with("custom"));
@@ -210,7 +216,7 @@ fn losses(record: &mut Record, name: &str, d: &Diffusion) {
                     let (mean, variance) = exact::estimator(&loss, Some(0.5), &times, 2).unwrap();
                     record.add(format!("{name} times"), drawn.into_iter().flat_map(|(t, w)| [t, w]).chain([mean, variance]));
                     if k > 1 {
-                        record.add(format!("{name} gap"), exact::gap(&loss, t).unwrap());
+                        record.add(format!("{name} gap"), exact::gap(&loss, t).unwrap().to_vec());
                     }
                 }
             }

@@ -30,7 +30,7 @@ struct Wrong {
 impl Wrong {
     fn from(v: &KernelValues) -> Wrong {
         let four = |a: &[f64]| [a[0], a[1], a[2], a[3]];
-        Wrong { mean: four(&v.mean), cov: four(&v.cov), factor: four(&v.chol_lower), ell: v.ell }
+        Wrong { mean: four(v.mean.as_slice()), cov: four(v.cov.as_slice()), factor: four(v.chol_lower.as_slice()), ell: v.ell }
     }
 
     /// Factor and ell from the covariance, as code does that has nothing better.
@@ -382,8 +382,8 @@ fn other_cholesky_factor() {
             let upper = |t: f64| {
                 let k = closed(&c, t);
                 let mut w = Wrong::from(&k);
-                w.factor = [k.chol_upper[0], k.chol_upper[1], k.chol_upper[2], k.chol_upper[3]];
-                w.ell = 1.0 / k.chol_upper[0];
+                w.factor = [k.chol_upper[(0, 0)], k.chol_upper[(0, 1)], k.chol_upper[(1, 0)], k.chol_upper[(1, 1)]];
+                w.ell = 1.0 / k.chol_upper[(0, 0)];
                 w
             };
             assert_alone("other-cholesky-factor", &c, &answers(&c, TIMES, upper));
@@ -544,8 +544,8 @@ fn steps_with_mistakes() {
     // the exact score of data N(0.3, 0.7^2): -C^-1 (u - m), C = 0.7^2 phi phi^T + S
     let score = |t: f64, x: f64, v: f64| {
         let k = closed(&c, t);
-        let (p, q, var) = (k.mean[0], k.mean[2], 0.49);
-        let (xx, xv, vv) = (k.cov[0] + var * p * p, k.cov[1] + var * p * q, k.cov[3] + var * q * q);
+        let (p, q, var) = (k.mean[(0, 0)], k.mean[(1, 0)], 0.49);
+        let (xx, xv, vv) = (k.cov[(0, 0)] + var * p * p, k.cov[(0, 1)] + var * p * q, k.cov[(1, 1)] + var * q * q);
         let (x, v) = (x - 0.3 * p, v - 0.3 * q);
         (xv * x - xx * v) / (xx * vv - xv * xv)
     };

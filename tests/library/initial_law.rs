@@ -48,7 +48,7 @@ fn views_mut(channels: &mut [Vec<f64>]) -> Vec<&mut [f64]> {
 /// What a trainer began from before there was one law: the prior's variance for M, and no channel beyond v.
 fn wrong(d: &Diffusion) -> Vec<f64> {
     let (k, prior) = (d.channels(), d.prior());
-    (0..k).map(|i| if i == 1 { (d.gamma() * prior[i * (k + 1)]).sqrt() } else { 0.0 }).collect()
+    (0..k).map(|i| if i == 1 { (d.gamma() * prior[(i, i)]).sqrt() } else { 0.0 }).collect()
 }
 
 /// Whether that is wrong for this process.
@@ -100,8 +100,7 @@ fn optimum_is_off(loss: &Loss, t: f64, deviations: &[f64]) -> f64 {
     let lower = kernel_values(d.process(), d.schedule(), loss.objective(), 0.0, t).unwrap().chol_lower;
     let mut off: f64 = 0.0;
     for (i, row) in trained.iter().enumerate() {
-        let exact: Vec<f64> =
-            (0..k).map(|r| -(0..m).map(|j| lower[d.noised()[j] * k + d.noised()[i]] * score[j][r]).sum::<f64>()).collect();
+        let exact: Vec<f64> = (0..k).map(|r| -(0..m).map(|j| lower[(d.noised()[j], d.noised()[i])] * score[j][r]).sum::<f64>()).collect();
         let largest = cld_sgm::worst::largest(&exact);
         for (a, b) in row.iter().zip(&exact) {
             let e = (a - b).abs() / largest;
@@ -158,11 +157,11 @@ fn everyone_has_the_same_law() {
         assert_eq!(hybrid.deviations(), vec![0.0; k]);
         let of = |o: Objective| kernel_values(d.process(), d.schedule(), o, 0.0, 0.4).unwrap();
         let (dsm, hsm) = (of(Objective::DSM), of(hybrid.objective()));
-        let added: Vec<f64> = hsm.cov.iter().zip(&dsm.cov).map(|(a, b)| a - b).collect();
-        near(&added, &sandwich(&dsm.mean, &diagonal(&want), k), 1.0, "kernel");
-        let lost: Vec<f64> = dsm.inv.iter().zip(&hsm.inv).map(|(a, b)| a - b).collect();
-        let scale = cld_sgm::worst::largest(&dsm.inv);
-        near(&gap(&loss, 0.4).unwrap(), &lost, 10.0 * scale, "gap");
+        let added: Vec<f64> = hsm.cov.as_slice().iter().zip(dsm.cov.as_slice()).map(|(a, b)| a - b).collect();
+        near(&added, &sandwich(dsm.mean.as_slice(), &diagonal(&want), k), 1.0, "kernel");
+        let lost: Vec<f64> = dsm.inv.as_slice().iter().zip(hsm.inv.as_slice()).map(|(a, b)| a - b).collect();
+        let scale = cld_sgm::worst::largest(dsm.inv.as_slice());
+        near(gap(&loss, 0.4).unwrap().as_slice(), &lost, 10.0 * scale, "gap");
         let likelihood = Likelihood::new(&d, 3, 1e-3, 1e-6, Terminal::Prior).unwrap();
         let entropy: f64 = want[1..].iter().map(|v| 1.5 * (std::f64::consts::TAU * std::f64::consts::E * v).ln()).sum();
         near(&[likelihood.velocity_entropy().unwrap()], &[entropy], entropy.abs(), "likelihood");
@@ -250,8 +249,8 @@ fn the_trainer_begins_from_it() {
                 let value = |c: usize, i: usize| {
                     let at = r * dim + i;
                     let start = |j: usize| if j == 0 { x0[i] } else { deviations[j] * xi[k + j][at] };
-                    let mean: f64 = (0..k).map(|j| kernel.mean[c * k + j] * start(j)).sum();
-                    mean + (0..=c).map(|j| kernel.chol_lower[c * k + j] * xi[j][at]).sum::<f64>()
+                    let mean: f64 = (0..k).map(|j| kernel.mean[(c, j)] * start(j)).sum();
+                    mean + (0..=c).map(|j| kernel.chol_lower[(c, j)] * xi[j][at]).sum::<f64>()
                 };
                 let u: Vec<f64> = (0..k).flat_map(|c| (0..dim).map(move |i| (c, i))).map(|(c, i)| value(c, i)).collect();
                 let mut y = vec![0.0; m * dim];

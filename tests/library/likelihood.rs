@@ -34,10 +34,10 @@ impl Mixture {
 
     /// Channels `only` of a row: per component the weighted log-density, its gradient (channel by channel), and the precision.
     fn parts(&self, kernel: &KernelValues, only: usize, row: &[Vec<f64>]) -> Parts {
-        let (k, d) = (kernel.k, self.dim());
-        let phi: Vec<f64> = (0..only).map(|i| kernel.mean[i * k]).collect();
+        let d = self.dim();
+        let phi: Vec<f64> = (0..only).map(|i| kernel.mean[(i, 0)]).collect();
         let part = |(w, m, s): &(f64, Vec<f64>, f64)| {
-            let c = |i: usize, j: usize| kernel.cov[i * k + j] + s * s * phi[i] * phi[j];
+            let c = |i: usize, j: usize| kernel.cov[(i, j)] + s * s * phi[i] * phi[j];
             let (p, det) = match only {
                 1 => (vec![1.0 / c(0, 0)], c(0, 0)),
                 _ => {

@@ -101,7 +101,7 @@ fn features(u: &[Vec<f64>], r: usize) -> Vec<f64> {
 /// of its terms' sizes.
 fn expected_gradient(at: &LossAt, n: &Nodes, whole: bool) -> (Vec<f64>, Vec<f64>) {
     let (k, rows) = (n.noise.len(), n.weight.len());
-    let m = (at.quadratic().len() as f64).sqrt() as usize;
+    let m = at.quadratic().k();
     let mut u = vec![vec![0.0; rows]; k];
     let start = if whole { views(&n.u0) } else { vec![&n.u0[0][..]] };
     at.perturb(&start, &views(&n.noise), &mut views_mut(&mut u)).unwrap();
@@ -256,7 +256,7 @@ fn both_forms_have_one_value() {
                 let eps: Vec<_> = (0..m).map(|i| some(7, 2.1 + i as f64)).collect();
                 let w = |i: usize, j: usize| {
                     let (i, j) = (d.noised()[i], d.noised()[j]);
-                    if m == 1 { kernel.inv[i * k + i].sqrt() } else { kernel.inverse_transpose_lower[i * k + j] }
+                    if m == 1 { kernel.inv[(i, i)].sqrt() } else { kernel.inverse_transpose_lower[(i, j)] }
                 };
                 let score: Vec<Vec<f64>> =
                     (0..m).map(|i| (0..7).map(|r| -(0..m).map(|j| w(i, j) * eps[j][r]).sum::<f64>()).collect()).collect();
@@ -319,7 +319,7 @@ fn closed_forms_are_those_of_the_loss_that_runs() {
                 let s = exact.clone();
                 for (i, e) in exact.iter_mut().enumerate() {
                     for (r, e) in e.iter_mut().enumerate() {
-                        *e = -(0..m).map(|j| lower[d.noised()[j] * k + d.noised()[i]] * s[j][r]).sum::<f64>();
+                        *e = -(0..m).map(|j| lower[(d.noised()[j], d.noised()[i])] * s[j][r]).sum::<f64>();
                     }
                 }
             }
@@ -366,7 +366,7 @@ fn times_have_the_density_that_is_returned() {
             }
         }
         let times = Times::importance(&loss, eps).unwrap();
-        let ratio = |t: f64| loss.at(t).unwrap().quadratic()[0] * d_ell(&d, objective, t).powi(2) / times.density(t);
+        let ratio = |t: f64| loss.at(t).unwrap().quadratic()[(0, 0)] * d_ell(&d, objective, t).powi(2) / times.density(t);
         for t in [1.3e-5, 2e-4, 0.0123, 0.2, 0.77] {
             assert!((ratio(t) / ratio(0.5) - 1.0).abs() < 1e-4, "{t}");
         }
@@ -415,7 +415,7 @@ fn table_of_objectives() -> String {
     );
     for t in TABLE_TIMES {
         let (dsm, hsm) = (moments(&a, Some(1.0), t).unwrap(), moments(&b, Some(1.0), t).unwrap());
-        let gradient = missing(&b, Some(1.0), t).unwrap()[0] / missing(&a, Some(1.0), t).unwrap()[0];
+        let gradient = missing(&b, Some(1.0), t).unwrap()[(0, 0)] / missing(&a, Some(1.0), t).unwrap()[(0, 0)];
         writeln!(out, "| {t} | {:.3e} | {:.3e} | {gradient:.3e} | {:.3e} |", dsm.0, hsm.0, hsm.1 / dsm.1).unwrap();
     }
     out
@@ -454,7 +454,7 @@ fn hybrid_matching_varies_less() {
             for deviation in [Some(0.2), Some(1.0)] {
                 let (dsm, hsm) = (moments(&a, deviation, t).unwrap(), moments(&b, deviation, t).unwrap());
                 assert!(hsm.0 < dsm.0 && hsm.1 < dsm.1, "{} {t}: {hsm:?} {dsm:?}", d.process().name());
-                let trace: f64 = noised.iter().map(|i| gap[i * k + i]).sum();
+                let trace: f64 = noised.iter().map(|i| gap[(*i, *i)]).sum();
                 assert!(((dsm.0 - hsm.0) / trace - 1.0).abs() < 1e-6 || trace < 1e-9 * dsm.0, "{} {t}", d.process().name());
             }
             // by the inverses themselves, where subtracting them leaves digits
@@ -462,7 +462,13 @@ fn hybrid_matching_varies_less() {
             let (s, h) = (of(Objective::DSM), of(hsm(&d)));
             for &i in &noised {
                 let n = i * k + i;
-                assert!((s[n] - h[n] - gap[n]).abs() < 1e-12 * s[n], "{} {t}: {} {}", d.process().name(), s[n] - h[n], gap[n]);
+                assert!(
+                    (s[(n / k, n % k)] - h[(n / k, n % k)] - gap[(n / k, n % k)]).abs() < 1e-12 * s[(n / k, n % k)],
+                    "{} {t}: {} {}",
+                    d.process().name(),
+                    s[(n / k, n % k)] - h[(n / k, n % k)],
+                    gap[(n / k, n % k)]
+                );
             }
         }
     }
@@ -514,9 +520,9 @@ mod recorded {
         let law = process.law(d.schedule().span(0.0, t).unwrap(), objective.gamma(), epsilon);
         let kernel = Kernel::<2>::from_moments(law.moments.fixed()).unwrap();
         let mut values = kernel_values(d.process(), d.schedule(), objective, 0.0, t).unwrap();
-        values.cov = kernel.cov().0.concat();
-        values.chol_lower = kernel.lower().0.concat();
-        values.inverse_transpose_lower = kernel.inverse_transpose_lower().0.concat();
+        values.cov = (*kernel.cov()).into();
+        values.chol_lower = (*kernel.lower()).into();
+        values.inverse_transpose_lower = kernel.inverse_transpose_lower().into();
         values.ell = kernel.ell();
         values
     }
@@ -553,12 +559,12 @@ mod recorded {
                 let noise = [row("noise", 4, 0), row("noise", 4, 2)];
                 let mut u = vec![vec![0.0; 2]; 2];
                 at.perturb(&[row("x0", 2, 0), &v0], &noise, &mut views_mut(&mut u)).unwrap();
-                let variance = stabilised(&d, hsm(&d), t, 1e-9).cov[3];
+                let variance = stabilised(&d, hsm(&d), t, 1e-9).cov[(1, 1)];
                 let net = |c: usize| (0..4).map(|j| u[j / 2][j % 2] * a["net_W"][j * 2 + c]).sum::<f64>().tanh();
                 let score: Vec<f64> = (0..2).map(|c| -u[1][c] / variance - kernel.ell * net(c)).collect();
                 let (value, recorded) = (at.value(&noise, &[&score], &mut []).unwrap(), a["loss"][i]);
                 let size: f64 = (0..2).map(|c| (u[1][c] / variance).powi(2) + (kernel.ell * noise[1][c]).powi(2)).sum();
-                let q = at.quadratic()[0];
+                let q = at.quadratic()[(0, 0)];
                 let unit = (2.0 * q * (size * value / q).sqrt() + value) * 2f64.powi(-24);
                 worst.see((value - recorded).abs() / unit);
             }
@@ -589,13 +595,13 @@ mod recorded {
         for (e, d, a) in all {
             let mut planted: f64 = 0.0;
             for (i, t) in a["t"].iter().enumerate() {
-                let (own, variance) = (stabilised(&d, objective(&e, &d), *t, 1e-9), stabilised(&d, hsm(&d), *t, 1e-9).cov[3]);
+                let (own, variance) = (stabilised(&d, objective(&e, &d), *t, 1e-9), stabilised(&d, hsm(&d), *t, 1e-9).cov[(1, 1)]);
                 for c in 0..2 {
                     let (v, net, score) = (a["u"][i * 4 + 2 + c], a["net_output"][i * 2 + c], a["score"][i * 2 + c]);
                     let (normal, rest) = (-v / variance, -own.ell * net);
                     let size = worse(normal.abs(), rest.abs());
                     assert!((normal + rest - score).abs() < 1e-6 * size, "{} {t}: {} {score}", e["id"], normal + rest);
-                    planted = planted.max((-v / own.cov[3] + rest - score).abs() / size);
+                    planted = planted.max((-v / own.cov[(1, 1)] + rest - score).abs() / size);
                 }
             }
             assert!(planted > 0.01 || e["process"]["objective"] == "hsm", "{}: {planted}", e["id"]);
@@ -617,19 +623,19 @@ mod recorded {
                     let score = a["score"][i * 2 + c];
                     if d.channels() == 1 {
                         let kernel = d.kernel(*t).unwrap();
-                        let (x, s) = (a["u"][i * 2 + c], kernel.cov[0]);
-                        let of = |power: f64| (x + s.powf(power) * score) / kernel.mean[0];
-                        let size = x.abs() / kernel.mean[0];
+                        let (x, s) = (a["u"][i * 2 + c], kernel.cov[(0, 0)]);
+                        let of = |power: f64| (x + s.powf(power) * score) / kernel.mean[(0, 0)];
+                        let size = x.abs() / kernel.mean[(0, 0)];
                         assert!((of(1.5) - recorded).abs() < 1e-6 * size, "{t}: {} {recorded}", of(1.5));
                         assert!((of(1.0) - recorded).abs() > 1e-6 * size, "{t}: {} {recorded}", of(1.0));
                         continue;
                     }
                     let k = stabilised(&d, objective(&e, &d), *t, 1e-9);
                     let (x, v, l) = (a["u"][i * 4 + c], a["u"][i * 4 + 2 + c], &k.chol_lower);
-                    let det = k.mean[0] * l[2] - k.mean[2] * l[0];
-                    let known = v + l[3] * score / k.ell;
-                    let own = (x * l[2] - known * l[0]) / det;
-                    let size = (l[3] * score / k.ell * l[0] / det).abs() + own.abs() * 1e-3;
+                    let det = k.mean[(0, 0)] * l[(1, 0)] - k.mean[(1, 0)] * l[(0, 0)];
+                    let known = v + l[(1, 1)] * score / k.ell;
+                    let own = (x * l[(1, 0)] - known * l[(0, 0)]) / det;
+                    let size = (l[(1, 1)] * score / k.ell * l[(0, 0)] / det).abs() + own.abs() * 1e-3;
                     worst.see((own - recorded).abs() / size);
                 }
             }

@@ -60,8 +60,8 @@ fn off(m: &Mistake) -> Vec<String> {
             Mistake::MissingRoot => Ok(Box::new(Noise(em.build(d, g)?, (g.times()[0] - g.times()[1]).sqrt()))),
             Mistake::Coupling => {
                 let f = d.drift();
-                let drift = Mat::<2>::build(|i, j| if i == j { f[3 * i] } else { -f[2 * i + j] });
-                let noise = Mat::<2>::build(|i, j| d.noise(1.0)[2 * i + j]);
+                let drift = Mat::<2>::build(|i, j| if i == j { f[(i, i)] } else { -f[(i, j)] });
+                let noise = Mat::<2>::build(|i, j| d.noise(1.0)[(i, j)]);
                 em.build(&Diffusion::of(Custom::new(drift, noise, 0.25)?, *d.schedule(), 0.04)?, g)
             }
             _ => em.build(d, g),

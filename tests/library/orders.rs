@@ -53,9 +53,9 @@ fn error(stepper: &dyn Stepper, d: &Diffusion, steps: usize) -> f64 {
     let (m, c) = law(stepper, d, steps).moments(&m1, &c1);
     let (m0, c0) = data(d).law(END).unwrap();
     let k = m.len();
-    let scale = |i: usize| c0[i * k + i].sqrt();
+    let scale = |i: usize| c0[(i, i)].sqrt();
     let mean: f64 = (0..k).map(|i| ((m[i] - m0[i]) / scale(i)).powi(2)).sum();
-    let cov: f64 = (0..k * k).map(|n| ((c[n] - c0[n]) / (scale(n / k) * scale(n % k))).powi(2)).sum();
+    let cov: f64 = (0..k * k).map(|n| ((c[(n / k, n % k)] - c0[(n / k, n % k)]) / (scale(n / k) * scale(n % k))).powi(2)).sum();
     (mean + cov).sqrt()
 }
 
@@ -152,9 +152,9 @@ fn strong_distance(e: &Entry, d: &Diffusion, n: usize) -> f64 {
     let (k, draws) = (m.len(), e.build(d, &grid(n)).unwrap().draws());
     let mut sum = 0.0;
     for i in 0..k {
-        let a: Vec<f64> = (0..k).map(|j| coarse.state[i * k + j] - fine.state[i * k + j]).collect();
+        let a: Vec<f64> = (0..k).map(|j| coarse.state[(i, j)] - fine.state[(i, j)]).collect();
         let mean = coarse.constant[i] - fine.constant[i] + (0..k).map(|j| a[j] * m[j]).sum::<f64>();
-        sum += mean * mean + (0..k * k).map(|n| a[n / k] * cov[n] * a[n % k]).sum::<f64>();
+        sum += mean * mean + (0..k * k).map(|n| a[n / k] * cov[(n / k, n % k)] * a[n % k]).sum::<f64>();
         for (l, f) in fine.noise[i].iter().enumerate() {
             let (step, draw) = (l / draws / 2, l % draws);
             sum += (coarse.noise[i][step * draws + draw] / 2f64.sqrt() - f).powi(2);
@@ -186,7 +186,7 @@ fn coupled(e: &Entry, d: &Diffusion, score: &MixtureScore, n: usize, blocks: u64
         .map(|(t, s)| {
             let middle = 0.5 * (t + s);
             let (early, late) = (d.reversed(middle, t).unwrap(), d.reversed(s, middle).unwrap());
-            (lower(&early.cov), late.mean, lower(&late.cov), lower(&d.reversed(s, t).unwrap().cov))
+            (lower(early.cov.as_slice()), late.mean, lower(late.cov.as_slice()), lower(d.reversed(s, t).unwrap().cov.as_slice()))
         })
         .collect();
     let (mut sum, mut squares) = (0.0, 0.0);
@@ -212,7 +212,8 @@ fn coupled(e: &Entry, d: &Diffusion, score: &MixtureScore, n: usize, blocks: u64
                 let (mut first, mut second) = (vec![0.0; BLOCK], vec![0.0; BLOCK]);
                 for n in 0..BLOCK {
                     let (x, v) = (a[0] * p[n], a[1] * p[n] + a[2] * q[n]);
-                    let (x, v) = (phi[0] * x + phi[1] * v + b[0] * r[n], phi[2] * x + phi[3] * v + b[1] * r[n] + b[2] * s[n]);
+                    let (x, v) =
+                        (phi[(0, 0)] * x + phi[(0, 1)] * v + b[0] * r[n], phi[(1, 0)] * x + phi[(1, 1)] * v + b[1] * r[n] + b[2] * s[n]);
                     first[n] = x / whole[0];
                     second[n] = (v - whole[1] * first[n]) / whole[2];
                 }

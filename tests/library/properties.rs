@@ -52,7 +52,7 @@ use cld_sgm::process::{
     erase,
 };
 use cld_sgm::schedule::{Schedule, Span};
-use cld_sgm::small::Mat;
+use cld_sgm::small::{Mat, Square};
 use cld_sgm::worst::worse;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -90,16 +90,16 @@ impl AnyProcess for Planted {
     fn channels(&self) -> usize {
         self.0.channels()
     }
-    fn drift(&self) -> Vec<f64> {
+    fn drift(&self) -> Square {
         self.0.drift()
     }
-    fn noise_at(&self, start: f64) -> Vec<f64> {
+    fn noise_at(&self, start: f64) -> Square {
         self.0.noise_at(start)
     }
-    fn stationary(&self) -> Option<Vec<f64>> {
+    fn stationary(&self) -> Option<Square> {
         self.0.stationary()
     }
-    fn prior(&self, horizon: f64) -> Vec<f64> {
+    fn prior(&self, horizon: f64) -> Square {
         self.0.prior(horizon)
     }
     fn mass(&self) -> f64 {
@@ -293,17 +293,22 @@ fn factors_of(v: &KernelValues, accuracy: f64) -> Check {
     let k = v.k;
     for e in 0..k * k {
         let (i, j) = (e / k, e % k);
-        if v.cov[e] != v.cov[j * k + i] {
+        if v.cov[(e / k, e % k)] != v.cov[(j, i)] {
             return Err(format!("covariance is not symmetric: {:?}", v.cov));
         }
-        let zero = |m: &[f64], place: bool| !place || m[e] == 0.0;
+        let zero = |m: &Square, place: bool| !place || m[(i, j)] == 0.0;
         if !(zero(&v.chol_lower, j > i) && zero(&v.chol_upper, j < i)) {
             return Err("a factor is not triangular".into());
         }
         if !(zero(&v.inverse_transpose_lower, j < i) && zero(&v.inverse_transpose_upper, j > i)) {
             return Err("an inverse transpose is not triangular the other way".into());
         }
-        if i == j && !(v.cov[e] > 0.0 && v.chol_lower[e] > 0.0 && v.chol_upper[e] > 0.0 && v.inv[e] > 0.0) {
+        if i == j
+            && !(v.cov[(e / k, e % k)] > 0.0
+                && v.chol_lower[(e / k, e % k)] > 0.0
+                && v.chol_upper[(e / k, e % k)] > 0.0
+                && v.inv[(e / k, e % k)] > 0.0)
+        {
             return Err(format!("not positive definite: {v:?}"));
         }
     }
@@ -313,14 +318,14 @@ fn factors_of(v: &KernelValues, accuracy: f64) -> Check {
     let tolerance = 16.0 * accuracy + 8.0 * ULP;
     // An entry in which equal terms cancel (chains with equal initial variances) is good to double words of those terms:
     // 1e-28 of the entry's natural size, which is sqrt(S_ii S_jj) for S and its inverse, 1 between noises.
-    let product = |what: &str, a: &[f64], b: &[f64], want: &[f64], size: &[f64]| {
+    let product = |what: &str, a: &Square, b: &Square, want: &Square, size: &[f64]| {
         let terms = add(&mul(&abs(a), &abs(b), k), &abs(want));
         close(what, &mul(a, b, k), want, &add(&terms, &size.iter().map(|x| 1e-28 / tolerance * x).collect::<Vec<_>>()), tolerance)
     };
-    let (one, ones) = (diagonal(&vec![1.0; k]), vec![1.0; k * k]);
-    let t = |m: &[f64]| transpose(m, k);
+    let (one, ones) = (Square::identity(k), vec![1.0; k * k]);
+    let t = Square::transpose;
     let (s, i) = (spread(&v.cov, k), spread(&v.inv, k));
-    let mixed: Vec<f64> = (0..k * k).map(|e| (v.inv[e / k * (k + 1)].sqrt()) * v.cov[e % k * (k + 1)].sqrt()).collect();
+    let mixed: Vec<f64> = (0..k * k).map(|e| (v.inv[(e / k, e / k)].sqrt()) * v.cov[(e % k, e % k)].sqrt()).collect();
     product("lower factor times its transpose", &v.chol_lower, &t(&v.chol_lower), &v.cov, &s)?;
     product("upper factor times its transpose", &v.chol_upper, &t(&v.chol_upper), &v.cov, &s)?;
     product("lower factor and its inverse transpose", &t(&v.chol_lower), &v.inverse_transpose_lower, &one, &ones)?;
@@ -328,17 +333,18 @@ fn factors_of(v: &KernelValues, accuracy: f64) -> Check {
     product("inverse from the lower factor", &v.inverse_transpose_lower, &t(&v.inverse_transpose_lower), &v.inv, &i)?;
     product("inverse from the upper factor", &v.inverse_transpose_upper, &t(&v.inverse_transpose_upper), &v.inv, &i)?;
     product("inverse times covariance", &v.inv, &v.cov, &one, &mixed)?;
-    let squares = |l: &[f64]| (0..k).map(|i| l[i * (k + 1)] * l[i * (k + 1)]).product::<f64>();
+    let squares = |l: &Square| (0..k).map(|i| l[(i, i)] * l[(i, i)]).product::<f64>();
     close("determinant", &[squares(&v.chol_lower), squares(&v.chol_upper)], &[v.det; 2], &[v.det; 2], 2.0 * k as f64 * tolerance)?;
     close("log-determinant", &[v.logdet], &[v.det.ln()], &[worse(v.logdet.abs(), 1.0)], 8.0 * ULP)?;
     let last = k * k - 1;
-    close("ell", &[v.ell], &[v.inverse_transpose_lower[last]], &[v.ell], tolerance)?;
-    close("ell is the precision's root", &[v.ell * v.ell], &[v.inv[last]], &[v.inv[last]], tolerance)?;
-    close("snr", &[v.snr], &[v.mean[0] * v.mean[0] / v.cov[0]], &[v.snr], 4.0 * ULP)?;
-    let joint = |a: &dyn Fn(f64) -> f64| (0..k * k).map(|e| a(v.mean[e / k * k]) * a(v.inv[e]) * a(v.mean[e % k * k])).sum::<f64>();
+    close("ell", &[v.ell], &[v.inverse_transpose_lower[(last / k, last % k)]], &[v.ell], tolerance)?;
+    close("ell is the precision's root", &[v.ell * v.ell], &[v.inv[(last / k, last % k)]], &[v.inv[(last / k, last % k)]], tolerance)?;
+    close("snr", &[v.snr], &[v.mean[(0, 0)] * v.mean[(0, 0)] / v.cov[(0, 0)]], &[v.snr], 4.0 * ULP)?;
+    let joint =
+        |a: &dyn Fn(f64) -> f64| (0..k * k).map(|e| a(v.mean[(e / k, 0)]) * a(v.inv[(e / k, e % k)]) * a(v.mean[(e % k, 0)])).sum::<f64>();
     // w = L^-1 phi by forward substitution: off by k ulp of |L^-1| |L| |w|, and w^2 by twice that
     let inverse = abs(&t(&v.inverse_transpose_lower));
-    let w: Vec<f64> = (0..k).map(|i| (0..k).map(|j| v.inverse_transpose_lower[j * k + i] * v.mean[j * k]).sum::<f64>().abs()).collect();
+    let w: Vec<f64> = (0..k).map(|i| (0..k).map(|j| v.inverse_transpose_lower[(j, i)] * v.mean[(j, 0)]).sum::<f64>().abs()).collect();
     let moves = mul(&inverse, &abs(&v.chol_lower), k);
     let substitution: f64 = (0..k * k).map(|e| 2.0 * w[e / k] * moves[e] * w[e % k]).sum();
     close("joint snr", &[v.snr_joint], &[joint(&|x| x)], &[joint(&f64::abs) + substitution], tolerance)?;
@@ -358,7 +364,7 @@ fn factors(p: &dyn AnyProcess, c: &Case) -> Check {
                     // Drawn drifts may grow: late on, S is nearly singular and its root, from a Cholesky factor in double
                     // words, is off by 1e-31 times the condition
                     let k = v.k;
-                    let condition = (0..k).map(|i| v.cov[i * (k + 1)] * v.inv[i * (k + 1)]).fold(0.0, worse);
+                    let condition = (0..k).map(|i| v.cov[(i, i)] * v.inv[(i, i)]).fold(0.0, worse);
                     let grown = if c.name == "custom" { 1e-31 * condition } else { 0.0 };
                     factors_of(&v, c.accuracy() + grown)?
                 }
@@ -388,7 +394,7 @@ fn stationary(p: &dyn AnyProcess, c: &Case) -> Check {
     let scale = mul(&abs(&f), &abs(&s), k);
     let scale = add(&add(&scale, &transpose(&scale, k)), &abs(&noise));
     // each entry of F, S, noise rounded once
-    close("Lyapunov equation", &lyapunov, &noise.iter().map(|x| -x).collect::<Vec<_>>(), &scale, 4.0 * ULP)?;
+    close("Lyapunov equation", &lyapunov, &noise.as_slice().iter().map(|x| -x).collect::<Vec<_>>(), &scale, 4.0 * ULP)?;
     close("prior", &p.prior(7.0), &s, &spread(&s, k), 0.0)?;
     if c.name == "sub-vp" {
         return Ok(true);
@@ -397,7 +403,7 @@ fn stationary(p: &dyn AnyProcess, c: &Case) -> Check {
     for gamma in [0.0, c.gamma] {
         let m = p.moments(on, gamma);
         let start: Vec<f64> = (0..k).map(|i| if i == 0 { 0.0 } else { gamma * p.mass() }).collect();
-        let rest: Vec<f64> = s.iter().zip(diagonal(&start)).map(|(a, b)| b - a).collect();
+        let rest: Vec<f64> = s.as_slice().iter().zip(diagonal(&start)).map(|(a, b)| b - a).collect();
         let phi = mean_scale(p, &m.mean, on.tau.to_f64());
         let spreads = spread(&s, k);
         let scale = add(&spreads, &sandwich(&phi, &add(&spreads, &diagonal(&start)), k));
@@ -436,7 +442,7 @@ fn series(p: &dyn AnyProcess, gamma: f64) -> Vec<Vec<f64>> {
             add(&fm, &transpose(&fm, k)).iter().map(|x| x / f64::from(n + 1)).collect::<Vec<_>>()
         };
         a = next(&a);
-        b = if n == 0 { p.noise_at(0.0) } else { next(&b) };
+        b = if n == 0 { p.noise_at(0.0).to_vec() } else { next(&b) };
     }
     out
 }
@@ -468,8 +474,8 @@ fn small_time(p: &dyn AnyProcess, c: &Case) -> Check {
             }
             // the claim, and the coefficient's own rounding
             let tolerance = 1.01 * rest + 2.0 * c.accuracy() + 64.0 * ULP;
-            close(&format!("leading term of entry {e}, tau^{power}"), &[one.cov[e]], &[leading], &[leading.abs()], tolerance)?;
-            let slope = (two.cov[e] / one.cov[e]).log2();
+            close(&format!("leading term of entry {e}, tau^{power}"), &[one.cov[(e / k, e % k)]], &[leading], &[leading.abs()], tolerance)?;
+            let slope = (two.cov[(e / k, e % k)] / one.cov[(e / k, e % k)]).log2();
             close(&format!("order of entry {e}"), &[slope], &[power as f64], &[1.0], 3.0 * tolerance)?;
         }
         // the powers that the papers' tables and our diagnoses rely on
@@ -511,11 +517,11 @@ fn scaling_in_mass(p: &dyn AnyProcess, c: &Case) -> Check {
     let d = [1.0, root.to_f64()];
     for gamma in [0.0, c.gamma] {
         let (a, b) = (p.moments(on, gamma), one.moments(scaled, gamma));
-        let mean: Vec<f64> = (0..4).map(|e| b.mean[e] * d[e / 2] / d[e % 2]).collect();
-        let cov: Vec<f64> = (0..4).map(|e| b.cov[e] * d[e / 2] * d[e % 2]).collect();
+        let mean: Vec<f64> = (0..4).map(|e| b.mean[(e / 2, e % 2)] * d[e / 2] / d[e % 2]).collect();
+        let cov: Vec<f64> = (0..4).map(|e| b.cov[(e / 2, e % 2)] * d[e / 2] * d[e % 2]).collect();
         close("mean against mass 1", &a.mean, &mean, &mean_scale(p, &mean, on.tau.to_f64()), tolerance)?;
         close("covariance against mass 1", &a.cov, &cov, &spread(&cov, 2), tolerance)?;
-        close("determinant against mass 1", &[a.det], &[b.det * m], &[a.cov[0] * a.cov[3]], tolerance)?;
+        close("determinant against mass 1", &[a.det], &[b.det * m], &[a.cov[(0, 0)] * a.cov[(1, 1)]], tolerance)?;
     }
     Ok(true)
 }
@@ -548,7 +554,7 @@ fn smooth_at_critical(p: &dyn AnyProcess, c: &Case) -> Check {
         for (what, b, h, l, scale) in parts {
             close(&format!("{what} just above critical"), h, b, &scale, first * e + floor)?;
             close(&format!("{what} just below critical"), l, b, &scale, first * e + floor)?;
-            let middle: Vec<f64> = h.iter().zip(l.iter()).map(|(x, y)| 0.5 * (x + y)).collect();
+            let middle: Vec<f64> = h.as_slice().iter().zip(l.as_slice()).map(|(x, y)| 0.5 * (x + y)).collect();
             close(&format!("{what} has a kink at critical"), &middle, b, &scale, first * first * e * e + floor)?;
         }
     }
@@ -589,7 +595,7 @@ fn reduces_to_cld(p: &dyn AnyProcess, c: &Case) -> Check {
     };
     for (g_here, g_cld) in [(0.0, 0.0), (own, gamma)] {
         let (a, b, q) = (p.moments(on, g_here), cld.moments(there, g_cld), cld.moments(there, 0.0));
-        let cov: Vec<f64> = (0..4).map(|e| (b.cov[e] - q.cov[e]) + q.cov[e] * noise).collect();
+        let cov: Vec<f64> = (0..4).map(|e| (b.cov[(e / 2, e % 2)] - q.cov[(e / 2, e % 2)]) + q.cov[(e / 2, e % 2)] * noise).collect();
         let scale = add(&spread(&b.cov, 2), &spread(&cov, 2));
         close("mean against CLD", &a.mean, &b.mean, &mean_scale(&*cld, &b.mean, there.tau.to_f64()), tolerance * unit)?;
         close("covariance against CLD", &a.cov, &cov, &scale, 2.0 * tolerance)?;
@@ -633,7 +639,8 @@ fn reversal(c: &Case) -> Option<Box<dyn AnyProcess>> {
     })
 }
 
-fn invert_small(s: &[f64], k: usize) -> Vec<f64> {
+fn invert_small(s: &(impl AsRef<[f64]> + ?Sized), k: usize) -> Vec<f64> {
+    let s = s.as_ref();
     if k == 2 {
         let d = s[0] * s[3] - s[1] * s[2];
         return vec![s[3] / d, -s[1] / d, -s[2] / d, s[0] / d];
@@ -654,7 +661,7 @@ fn reversed_is_backward_in_time(p: &dyn AnyProcess, c: &Case) -> Check {
     let tau = on.tau.to_f64();
     let (f, b) = (forward.moments(on, 0.0), back.moments(on, 0.0));
     let phi = mean_scale(p, &f.mean, tau);
-    let through = |m: &[f64]| mul(&mul(&s, &transpose(m, k), k), &inverse, k);
+    let through = |m: &Square| mul(&mul(&s, &transpose(m, k), k), &inverse, k);
     let scale = mul(&mul(&abs(&s), &transpose(&phi, k), k), &abs(&inverse), k);
     // position noise: S is correlated by at most sqrt(1/5), its inverse rounded accordingly
     let tolerance = 2.0 * c.accuracy() + 16.0 * ULP;
@@ -667,10 +674,10 @@ fn reversed_is_backward_in_time(p: &dyn AnyProcess, c: &Case) -> Check {
     let drift = through(&p.drift());
     let noise = p.noise_at(0.0);
     let law = match k {
-        1 => direct::<1>(&drift, &noise, on.tau),
-        2 => direct::<2>(&drift, &noise, on.tau),
-        3 => direct::<3>(&drift, &noise, on.tau),
-        _ => direct::<4>(&drift, &noise, on.tau),
+        1 => direct::<1>(&drift, noise.as_slice(), on.tau),
+        2 => direct::<2>(&drift, noise.as_slice(), on.tau),
+        3 => direct::<3>(&drift, noise.as_slice(), on.tau),
+        _ => direct::<4>(&drift, noise.as_slice(), on.tau),
     };
     let tolerance = tolerance + 8.0 * ULP * (1.0 + x) * (1.0 + x);
     close("reversed mean by doubling", &b.mean, &law.0, &add(&scale, &phi), tolerance)?;
@@ -778,7 +785,7 @@ fn closed_form_is_doubling(p: &dyn AnyProcess, c: &Case) -> Check {
     for gamma in [0.0, c.gamma] {
         let (m, law) = (p.moments(on, gamma), p.law(on, gamma, 0.0));
         let f = |v: &[Dd]| v.iter().map(|x| x.to_f64()).collect::<Vec<_>>();
-        let (mean, cov) = (f(&law.mean), f(&law.cov));
+        let (mean, cov) = (f(law.mean.as_slice()), f(law.cov.as_slice()));
         close("mean by doubling", &m.mean, &mean, &mean_scale(p, &mean, on.tau.to_f64()), c.accuracy())?;
         close("covariance by doubling", &m.cov, &cov, &spread(&cov, k), c.accuracy())?;
         if k == 2 {
@@ -789,7 +796,7 @@ fn closed_form_is_doubling(p: &dyn AnyProcess, c: &Case) -> Check {
                     if keeps[e] && want[e].abs() > 1e-270 {
                         close(
                             &format!("{what} by doubling, relative to itself, entry {e}"),
-                            &[got[e]],
+                            &[got[(e / k, e % k)]],
                             &[want[e]],
                             &[want[e].abs()],
                             c.accuracy(),
@@ -919,22 +926,27 @@ fn noise_score_data_and_density_agree() {
 
 /// Multiplies the entries `(i, j)` and `(j, i)` of the covariance.
 fn scale_cov(mut m: AnyMoments, i: usize, j: usize, by: f64) -> AnyMoments {
-    let k = if m.cov.len() == 4 { 2 } else { (m.cov.len() as f64).sqrt() as usize };
-    m.cov[i * k + j] *= by;
+    m.cov[(i, j)] *= by;
     if i != j {
-        m.cov[j * k + i] *= by;
+        m.cov[(j, i)] *= by;
     }
     m
 }
 
 fn scale_mean(mut m: AnyMoments, e: usize, by: f64) -> AnyMoments {
-    m.mean[e] *= by;
+    let k = m.mean.k();
+    m.mean[(e / k, e % k)] *= by;
     m
 }
 
-fn add_cov(mut m: AnyMoments, by: &[f64]) -> AnyMoments {
-    m.cov = add(&m.cov, by);
+fn add_cov(mut m: AnyMoments, by: &(impl AsRef<[f64]> + ?Sized)) -> AnyMoments {
+    m.cov = square(add(&m.cov, by));
     m
+}
+
+/// A matrix from its entries, row by row.
+fn square(entries: Vec<f64>) -> Square {
+    Square::from_slice(&entries).unwrap()
 }
 
 const NUDGE: f64 = 1.0 + 1e-6;
@@ -957,10 +969,10 @@ const PLANTED: &[Row] = &[
     ("Phi_vv off by 1e-6", "cld", |p, on, g| scale_mean(p.moments(on, g), 3, NUDGE), &["closed-form-is-doubling", "chapman-kolmogorov", "stationary", "reversed", "hsm-is-dsm-plus-initial"]),
     ("Phi of PSLD at full speed", "psld", |p, on, g| AnyMoments { mean: p.moments(Span { tau: on.tau.scale(2.0), ..on }, g).mean, ..p.moments(on, g) }, &["chapman-kolmogorov", "stationary", "reduces-to-cld"]),
     ("the whole of PSLD at full speed", "psld", |p, on, g| p.moments(Span { tau: on.tau.scale(2.0), ..on }, g), &["small-time", "reduces-to-cld", "reversed"]),
-    ("Phi transposed", "cld", |p, on, g| { let m = p.moments(on, g); AnyMoments { mean: transpose(&m.mean, 2), ..m } }, &["chapman-kolmogorov", "stationary", "hsm-is-dsm-plus-initial", "scaling-in-mass"]),
+    ("Phi transposed", "cld", |p, on, g| { let m = p.moments(on, g); AnyMoments { mean: m.mean.transpose(), ..m } }, &["chapman-kolmogorov", "stationary", "hsm-is-dsm-plus-initial", "scaling-in-mass"]),
     ("noise Gamma for 2 Gamma", "cld", |p, on, g| {
         let (m, q) = (p.moments(on, g), p.moments(on, 0.0).cov);
-        add_cov(m, &q.iter().map(|x| -0.5 * x).collect::<Vec<_>>())
+        add_cov(m, &q.as_slice().iter().map(|x| -0.5 * x).collect::<Vec<_>>())
     }, &["stationary", "limit", "small-time", "factors"]),
     ("gamma for gamma M", "cld", |p, on, g| p.moments(on, g / p.mass()), &["stationary", "small-time", "scaling-in-mass", "hsm-is-dsm-plus-initial"]),
     ("gamma spread over x as well", "cld", |p, on, g| {
@@ -970,7 +982,7 @@ const PLANTED: &[Row] = &[
     }, &["small-time", "hsm-is-dsm-plus-initial", "stationary"]),
     ("gamma along the first column of Phi", "cld", |p, on, g| {
         let (q, m) = (p.moments(on, 0.0), p.moments(on, g));
-        AnyMoments { cov: add(&q.cov, &sandwich(&q.mean, &[g * p.mass(), 0.0, 0.0, 0.0], 2)), ..m }
+        AnyMoments { cov: square(add(&q.cov, &sandwich(&q.mean, &[g * p.mass(), 0.0, 0.0, 0.0], 2))), ..m }
     }, &["small-time", "hsm-is-dsm-plus-initial", "stationary"]),
     ("mean of HSM keeps a share of v0", "cld", |p, on, g| scale_mean(p.moments(on, g), 1, 1.0 + 1e-9 * g), &["hsm-is-dsm-plus-initial", "chapman-kolmogorov"]),
     ("S_xv lacks sqrt(M)", "cld", |p, on, g| scale_cov(p.moments(on, g), 0, 1, 1.0 / p.mass().sqrt()), &["scaling-in-mass", "chapman-kolmogorov", "stationary", "small-time"]),
@@ -980,42 +992,42 @@ const PLANTED: &[Row] = &[
     ("sub-VP with the noise of VP", "sub-vp", |_, on, g| erase(Vp).unwrap().moments(on, g), &["small-time"]),
     ("composition in the wrong order", "sub-vp", |p, on, g| p.moments(Span { start: on.start + on.tau, ..on }, g), &["chapman-kolmogorov"]),
     ("VP in half its clock", "vp", |p, on, g| p.moments(Span { tau: on.tau.scale(0.5), ..on }, g), &["small-time"]),
-    ("VP's mean e^-tau", "vp", |p, on, g| { let m = p.moments(on, g); scale_mean(m.clone(), 0, m.mean[0]) }, &["stationary", "reversed"]),
-    ("VE's variance to the power 1.000001", "ve", |p, on, g| { let m = p.moments(on, g); AnyMoments { cov: vec![m.cov[0].powf(NUDGE)], ..m } }, &["closed-form-is-doubling", "chapman-kolmogorov", "small-time"]),
+    ("VP's mean e^-tau", "vp", |p, on, g| { let m = p.moments(on, g); scale_mean(m.clone(), 0, m.mean[(0, 0)]) }, &["stationary", "reversed"]),
+    ("VE's variance to the power 1.000001", "ve", |p, on, g| { let m = p.moments(on, g); AnyMoments { cov: square(vec![m.cov[(0, 0)].powf(NUDGE)]), ..m } }, &["closed-form-is-doubling", "chapman-kolmogorov", "small-time"]),
     ("a jump of 1e-6 above critical damping", "cld", |p, on, g| {
         let m = p.moments(on, g);
-        let over = p.drift()[3].powi(2) > 4.0 * p.drift()[1] * (1.0 + 1e-12);
+        let over = p.drift()[(1, 1)].powi(2) > 4.0 * p.drift()[(0, 1)] * (1.0 + 1e-12);
         scale_cov(m, 0, 0, if over { NUDGE } else { 1.0 })
     }, &["smooth-at-critical"]),
     ("a kink: |delta| for delta in Phi", "cld", |p, on, g| {
         let m = p.moments(on, g);
         // a^2 - 1/M in units of 1/M
-        let delta = 0.25 * p.drift()[3].powi(2) / p.drift()[1] - 1.0;
+        let delta = 0.25 * p.drift()[(1, 1)].powi(2) / p.drift()[(0, 1)] - 1.0;
         scale_mean(m, 0, 1.0 + delta.abs())
     }, &["smooth-at-critical"]),
     ("sigma for sigma^2", "cld-position-noise", |p, on, g| {
         let (m, q) = (p.moments(on, g), p.moments(on, 0.0).cov);
-        let sigma = p.noise_at(0.0)[3].sqrt();
+        let sigma = p.noise_at(0.0)[(1, 1)].sqrt();
         let f = if sigma > 0.0 { 1.0 / sigma - 1.0 } else { 0.0 };
-        add_cov(m, &q.iter().map(|x| x * f).collect::<Vec<_>>())
+        add_cov(m, &q.as_slice().iter().map(|x| x * f).collect::<Vec<_>>())
     }, &["reduces-to-cld", "small-time", "stationary", "limit"]),
     ("forward signs in the reversed part", "cld", |p, on, g| {
         let m = p.moments(on, g);
-        AnyMoments { mean: vec![m.mean[0], -m.mean[1], -m.mean[2], m.mean[3]], cov: vec![m.cov[0], -m.cov[1], -m.cov[2], m.cov[3]], ..m }
+        AnyMoments { mean: m.mean.with_odd_signs_flipped(), cov: m.cov.with_odd_signs_flipped(), ..m }
     }, &["reversed", "small-time"]),
     ("only S_xv keeps its forward sign", "psld", |p, on, g| scale_cov(p.moments(on, g), 0, 1, -1.0), &["reversed"]),
-    ("reversed chain with the forward mean", "chain", |p, on, g| { let m = p.moments(on, g); let k = p.channels(); AnyMoments { mean: transpose(&m.mean, k), ..m } }, &["reversed"]),
+    ("reversed chain with the forward mean", "chain", |p, on, g| { let m = p.moments(on, g); AnyMoments { mean: m.mean.transpose(), ..m } }, &["reversed"]),
     ("reversed position noise with the transpose alone", "cld-position-noise", |p, on, g| {
         let (m, s) = (p.moments(on, g), p.stationary().unwrap());
         // S^-1 R S = Phi^T for the right R = S Phi^T S^-1
-        AnyMoments { mean: mul(&mul(&invert_small(&s, 2), &m.mean, 2), &s, 2), ..m }
+        AnyMoments { mean: square(mul(&mul(&invert_small(&s, 2), &m.mean, 2), &s, 2)), ..m }
     }, &["reversed"]),
     ("determinant off by 1e-6", "cld", |p, on, g| { let m = p.moments(on, g); AnyMoments { det: m.det * NUDGE, ..m } }, &["factors", "conversions"]),
     ("determinant without M", "cld", |p, on, g| { let m = p.moments(on, g); AnyMoments { det: m.det / p.mass(), ..m } }, &["factors", "conversions", "scaling-in-mass"]),
     ("a mean that overflows late", "psld", |p, on, g| scale_mean(p.moments(on, g), 0, if on.tau.hi > 1e6 { f64::NAN } else { 1.0 }), &["limit"]),
-    ("an inverse factor of Custom off by 1e-6", "custom", |p, on, g| { let mut m = p.moments(on, g); if let Some((f, _)) = &mut m.factors { for x in f[3].iter_mut() { *x *= NUDGE; } } m }, &["factors"]),
-    ("log-determinant of a chain off by 1e-6", "langevin-order-n", |p, on, g| { let mut m = p.moments(on, g); if let Some((_, d)) = &mut m.factors { *d *= NUDGE; } m }, &["factors"]),
-    ("inverse of a chain not that of its factor", "langevin-order-n", |p, on, g| { let mut m = p.moments(on, g); if let Some((f, _)) = &mut m.factors { f[2][0] *= NUDGE; } m }, &["factors", "conversions"]),
+    ("an inverse factor of Custom off by 1e-6", "custom", |p, on, g| { let mut m = p.moments(on, g); if let Some(f) = &mut m.factors { f.inverse_transpose_lower = f.inverse_transpose_lower.map(|x| x * NUDGE); } m }, &["factors"]),
+    ("log-determinant of a chain off by 1e-6", "langevin-order-n", |p, on, g| { let mut m = p.moments(on, g); if let Some(f) = &mut m.factors { f.log_det *= NUDGE; } m }, &["factors"]),
+    ("inverse of a chain not that of its factor", "langevin-order-n", |p, on, g| { let mut m = p.moments(on, g); if let Some(f) = &mut m.factors { f.inverse[(0, 0)] *= NUDGE; } m }, &["factors", "conversions"]),
 ];
 
 /// Each planted mistake is reported by each property named beside it, and each property is named somewhere. Catches: a
@@ -1052,19 +1064,19 @@ fn wrong_factors_are_reported() {
     #[rustfmt::skip]
     let planted: &[(&str, Break, &str)] = &[
         ("upper for lower", |v| std::mem::swap(&mut v.chol_lower, &mut v.chol_upper), "a factor is not triangular"),
-        ("lower transposed for upper", |v| v.chol_upper = transpose(&v.chol_lower, v.k), "upper factor times its transpose"),
-        ("inverse for inverse transpose", |v| v.inverse_transpose_lower = transpose(&v.inverse_transpose_lower, v.k), "transpose is not triangular"),
-        ("upper's inverse transpose scaled", |v| v.inverse_transpose_upper[0] *= NUDGE, "upper factor and its inverse transpose"),
-        ("lower off in its last entry", |v| *v.chol_lower.last_mut().unwrap() *= NUDGE, "lower factor times its transpose"),
-        ("variance for standard deviation", |v| v.chol_lower[0] *= v.chol_lower[0], "lower factor times its transpose"),
-        ("negative root", |v| v.chol_lower.iter_mut().for_each(|x| *x = -*x), "not positive definite"),
-        ("one triangle of the covariance off", |v| v.cov[1] *= NUDGE, "not symmetric"),
-        ("inverse without the minus", |v| { v.inv[1] = -v.inv[1]; v.inv[v.k] = -v.inv[v.k] }, "inverse from the lower factor"),
+        ("lower transposed for upper", |v| v.chol_upper = v.chol_lower.transpose(), "upper factor times its transpose"),
+        ("inverse for inverse transpose", |v| v.inverse_transpose_lower = v.inverse_transpose_lower.transpose(), "transpose is not triangular"),
+        ("upper's inverse transpose scaled", |v| v.inverse_transpose_upper[(0, 0)] *= NUDGE, "upper factor and its inverse transpose"),
+        ("lower off in its last entry", |v| v.chol_lower[(v.k - 1, v.k - 1)] *= NUDGE, "lower factor times its transpose"),
+        ("variance for standard deviation", |v| v.chol_lower[(0, 0)] *= v.chol_lower[(0, 0)], "lower factor times its transpose"),
+        ("negative root", |v| v.chol_lower = v.chol_lower.map(|x| -x), "not positive definite"),
+        ("one triangle of the covariance off", |v| v.cov[(0, 1)] *= NUDGE, "not symmetric"),
+        ("inverse without the minus", |v| { v.inv[(0, 1)] = -v.inv[(0, 1)]; v.inv[(1, 0)] = -v.inv[(1, 0)] }, "inverse from the lower factor"),
         ("determinant of the factor", |v| v.det = v.det.sqrt(), "determinant"),
         ("half the log-determinant", |v| v.logdet *= 0.5, "log-determinant"),
-        ("ell from the marginal variance", |v| v.ell = 1.0 / v.cov.last().unwrap().sqrt(), "ell"),
-        ("ell for x", |v| v.ell = 1.0 / v.chol_lower[0], "ell"),
-        ("snr without the square", |v| v.snr = v.mean[0] / v.cov[0], "snr"),
+        ("ell from the marginal variance", |v| v.ell = 1.0 / v.cov[(v.k - 1, v.k - 1)].sqrt(), "ell"),
+        ("ell for x", |v| v.ell = 1.0 / v.chol_lower[(0, 0)], "ell"),
+        ("snr without the square", |v| v.snr = v.mean[(0, 0)] / v.cov[(0, 0)], "snr"),
         ("joint snr of x alone", |v| v.snr_joint = v.snr, "joint snr"),
     ];
     for right in [&two, &three] {

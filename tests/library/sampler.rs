@@ -3,6 +3,7 @@
 use cld_sgm::sampler::law::run_law;
 use cld_sgm::sampler::{Denoise, Grid, Stepper, entry};
 use cld_sgm::score::Gaussian;
+use cld_sgm::small::Square;
 use cld_sgm::worst::{Worst, worse};
 use cld_sgm::{Cld, Diffusion, Schedule};
 use serde_json::Value as Json;
@@ -51,12 +52,12 @@ fn worst(mistake: Mistake, choose: impl Fn(&Json) -> bool) -> (Worst, usize) {
             runs.push((&*last, 1));
         }
         let variance = if mistake == Mistake::UnitPrior { 1.0 } else { mass };
-        let (mean, cov) = run_law(&runs, 2, &score).unwrap().moments(&[0.0, 0.0], &[1.0, 0.0, 0.0, variance]);
+        let (mean, cov) = run_law(&runs, 2, &score).unwrap().moments(&[0.0, 0.0], &Square::diagonal(&[1.0, variance]));
         let size = (0..4).map(|i| number(&law["cov"][i / 2][i % 2]).abs()).fold(1.0, worse);
         for i in 0..2 {
             worst.see((mean[i] - number(&law["mean"][i])).abs() / size.sqrt());
             for j in 0..2 {
-                worst.see((cov[2 * i + j] - number(&law["cov"][i][j])).abs() / size);
+                worst.see((cov[(i, j)] - number(&law["cov"][i][j])).abs() / size);
             }
         }
     }

@@ -78,14 +78,14 @@ impl Dense {
         let n = k * d;
         let parts = mixture.components().iter().map(|c| {
             let sigma = |i: usize, j: usize| (0..d).fold(Dd::ZERO, |s, m| s + Dd::prod(c.lower[i * d + m], c.lower[j * d + m]));
-            let mean = (0..n).map(|r| law.mean[r / d * k] * Dd::from(c.mean[r % d])).collect();
+            let mean = (0..n).map(|r| law.mean[(r / d, 0)] * Dd::from(c.mean[r % d])).collect();
             let mut l = vec![Dd::ZERO; n * n];
             for r in 0..n {
                 for s in 0..=r {
                     let (a, b, i, j) = (r / d, s / d, r % d, s % d);
-                    let mut x = law.mean[a * k] * law.mean[b * k] * sigma(i, j);
+                    let mut x = law.mean[(a, 0)] * law.mean[(b, 0)] * sigma(i, j);
                     if i == j {
-                        x = x + law.cov[a * k + b];
+                        x = x + law.cov[(a, b)];
                     }
                     for m in 0..s {
                         x = x - l[r * n + m] * l[s * n + m];
@@ -157,8 +157,8 @@ fn points(diffusion: &Diffusion, mixture: &Mixture, t: f64, rows: usize) -> Vec<
     let wave = |n: usize, a: usize| 1.7 * (1.3 * n as f64 + 2.1 * a as f64).sin();
     (0..k)
         .map(|a| {
-            let noise = |n: usize| (0..=a).map(|b| kernel.chol_lower[a * k + b] * wave(n, b)).sum::<f64>();
-            (0..rows * d).map(|n| kernel.mean[a * k] * x[n] + noise(n)).collect()
+            let noise = |n: usize| (0..=a).map(|b| kernel.chol_lower[(a, b)] * wave(n, b)).sum::<f64>();
+            (0..rows * d).map(|n| kernel.mean[(a, 0)] * x[n] + noise(n)).collect()
         })
         .collect()
 }

@@ -81,8 +81,8 @@ impl Setup {
     /// A root of the covariance by hand: `[l_xx, l_vx, l_vv]`, of one channel `[l_xx, 0, 0]`.
     fn root(&self, t: f64) -> [f64; 3] {
         let c = self.kernel(t).cov;
-        let xx = c[0].sqrt();
-        if c.len() == 1 { [xx, 0.0, 0.0] } else { [xx, c[2] / xx, (c[3] - c[2] * c[2] / c[0]).sqrt()] }
+        let xx = c[(0, 0)].sqrt();
+        if c.k() == 1 { [xx, 0.0, 0.0] } else { [xx, c[(1, 0)] / xx, (c[(1, 1)] - c[(1, 0)] * c[(1, 0)] / c[(0, 0)]).sqrt()] }
     }
 
     /// The scores from a network's outputs, by hand.
@@ -91,7 +91,7 @@ impl Setup {
         match (self.channels(), self.parametrisation) {
             ((1, 1), _) => vec![-o[0] / xx],
             ((2, 1), Parametrisation::Eps) => vec![-o[0] / vv],
-            ((2, 1), _) => vec![-v / c[3] - o[0] / vv],
+            ((2, 1), _) => vec![-v / c[(1, 1)] - o[0] / vv],
             _ => vec![-(o[0] / xx - vx / (xx * vv) * o[1]), -o[1] / vv],
         }
     }
@@ -363,12 +363,12 @@ fn steps_are_those_in_f64() {
             for i in 0..dim {
                 let at = r * dim + i;
                 if k == 1 {
-                    u[0][at] = kernel.mean[0] * x0[i] + xx * xi[0][at];
+                    u[0][at] = kernel.mean[(0, 0)] * x0[i] + xx * xi[0][at];
                     continue;
                 }
                 let v0 = if s.objective == Objective::DSM { (0.04 * s.diffusion.process().mass()).sqrt() * xi[3][at] } else { 0.0 };
-                u[0][at] = kernel.mean[0] * x0[i] + kernel.mean[1] * v0 + xx * xi[0][at];
-                u[1][at] = kernel.mean[2] * x0[i] + kernel.mean[3] * v0 + vx * xi[0][at] + vv * xi[1][at];
+                u[0][at] = kernel.mean[(0, 0)] * x0[i] + kernel.mean[(0, 1)] * v0 + xx * xi[0][at];
+                u[1][at] = kernel.mean[(1, 0)] * x0[i] + kernel.mean[(1, 1)] * v0 + vx * xi[0][at] + vv * xi[1][at];
             }
         }
         let graph = Arc::new(s.unet::<f64>([8, 4]));
@@ -382,7 +382,7 @@ fn steps_are_those_in_f64() {
             for i in 0..dim {
                 for c in 0..m {
                     let at = (r * m + c) * dim + i;
-                    let shift = if s.parametrisation == Parametrisation::Mixed { vv / cov[3] * u[1][r * dim + i] } else { 0.0 };
+                    let shift = if s.parametrisation == Parametrisation::Mixed { vv / cov[(1, 1)] * u[1][r * dim + i] } else { 0.0 };
                     let missed = y[at] + shift - xi[k - m + c][r * dim + i];
                     let scale = (1.0 - eps) / (batch * dim) as f64;
                     loss += scale * missed * missed;
@@ -425,9 +425,9 @@ fn the_first_loss_is_known() {
                     return w * m as f64;
                 }
                 let ([_, vx, vv], kernel) = (s.root(t), s.kernel(t));
-                let shift = vv / kernel.cov[3];
+                let shift = vv / kernel.cov[(1, 1)];
                 let v0 = if s.objective == Objective::DSM { 0.04 * 0.25 } else { 0.0 };
-                let outside = kernel.mean[2].powi(2) * square + kernel.mean[3].powi(2) * v0 + vx * vx;
+                let outside = kernel.mean[(1, 0)].powi(2) * square + kernel.mean[(1, 1)].powi(2) * v0 + vx * vx;
                 w * (shift * shift * outside + (shift * vv - 1.0).powi(2))
             })
             .sum::<f64>()
@@ -453,13 +453,13 @@ fn optimum(s: &Setup, eps: f64) -> Vec<f64> {
     let (mut uu, mut u, mut eu) = ([[0.0; 4]; 4], [0.0; 4], 0.0);
     for (t, w) in times(eps) {
         let marginal = s.diffusion.kernel(t).unwrap();
-        let phi = [marginal.mean[0], marginal.mean[2]];
+        let phi = [marginal.mean[(0, 0)], marginal.mean[(1, 0)]];
         eu += w * s.root(t)[2];
         for a in 0..4 {
             u[a] += w * phi[a / 2] * mean[a % 2];
             for b in 0..4 {
                 let second = cov[a % 2 * 2 + b % 2] + mean[a % 2] * mean[b % 2];
-                let own = if a % 2 == b % 2 { marginal.cov[a / 2 * 2 + b / 2] } else { 0.0 };
+                let own = if a % 2 == b % 2 { marginal.cov[(a / 2, b / 2)] } else { 0.0 };
                 uu[a][b] += w * (phi[a / 2] * phi[b / 2] * second + own);
             }
         }
@@ -544,10 +544,10 @@ fn log_likelihoods_are_those_of_the_flow_in_f64() {
             let j = jacobian(&s, &|| s.perceptron(dim), &p, t, u);
             let (f, b, g) = (d.drift(), d.rate(t), d.noise(t));
             let mut du: Vec<Vec<f64>> =
-                (0..k).map(|i| (0..dim).map(|c| b * (0..k).map(|l| f[i * k + l] * u[l][c]).sum::<f64>()).collect()).collect();
-            let mut div: f64 = b * dim as f64 * (0..k).map(|i| f[i * k + i]).sum::<f64>();
+                (0..k).map(|i| (0..dim).map(|c| b * (0..k).map(|l| f[(i, l)] * u[l][c]).sum::<f64>()).collect()).collect();
+            let mut div: f64 = b * dim as f64 * (0..k).map(|i| f[(i, i)]).sum::<f64>();
             for (n, &i) in d.noised().iter().enumerate() {
-                let half = 0.5 * b * g[i * k + i];
+                let half = 0.5 * b * g[(i, i)];
                 for c in 0..dim {
                     let all: Vec<f64> = o.iter().map(|o| o[c]).collect();
                     du[i][c] -= half * s.scores(t, u[k - 1][c], &all)[n];
@@ -582,7 +582,7 @@ fn log_likelihoods_are_those_of_the_flow_in_f64() {
                 }
             }
             for i in 0..k {
-                let v = d.prior()[i * k + i];
+                let v = d.prior()[(i, i)];
                 log -= u[i].iter().map(|x| 0.5 * (x * x / v + (std::f64::consts::TAU * v).ln())).sum::<f64>();
             }
             println!("{}: {} and {log}, {:?}", s.name, got.values[r].value, got.counts);

@@ -40,11 +40,11 @@ fn closed(v: &[KernelValues], quantity: &str, output: &str) -> Option<Vec<f64>> 
     };
     let all = |m: &dyn Fn(&KernelValues) -> Vec<f64>| Some(v.iter().flat_map(m).collect());
     match (quantity, output) {
-        ("kernel.mean", "matrix") => all(&|x| x.mean.clone()),
-        ("kernel.cov", _) => entry(&|x| x.cov.clone()),
-        ("kernel.inverse", _) => entry(&|x| x.inv.clone()),
-        ("kernel.factor", _) => all(&|x| x.chol_lower.clone()),
-        ("kernel.inverse_transpose_factor", _) => all(&|x| x.inverse_transpose_lower.clone()),
+        ("kernel.mean", "matrix") => all(&|x| x.mean.clone().to_vec()),
+        ("kernel.cov", _) => entry(&|x| x.cov.clone().to_vec()),
+        ("kernel.inverse", _) => entry(&|x| x.inv.clone().to_vec()),
+        ("kernel.factor", _) => all(&|x| x.chol_lower.clone().to_vec()),
+        ("kernel.inverse_transpose_factor", _) => all(&|x| x.inverse_transpose_lower.clone().to_vec()),
         ("kernel.det", _) => all(&|x| vec![x.det]),
         ("kernel.logdet", _) => all(&|x| vec![x.logdet]),
         ("kernel.ell", _) => all(&|x| vec![x.ell]),
@@ -123,7 +123,7 @@ fn ours(quantity: &str, output: &str, config: &Config, inputs: &BTreeMap<String,
                 let (g, rate) = (diffusion.noise(t), diffusion.rate(t));
                 let flow = option("probability_flow") == 1.0;
                 if output == "diffusion" {
-                    return (0..k * d).map(|n| if flow { 0.0 } else { (rate * g[n / d * (k + 1)]).sqrt() }).collect();
+                    return (0..k * d).map(|n| if flow { 0.0 } else { (rate * g[(n / d, n / d)]).sqrt() }).collect();
                 }
                 let mut out = vec![vec![0.0; d]; k];
                 let mut scratch = vec![vec![0.0; d]; score.len()];
@@ -166,7 +166,7 @@ fn ours(quantity: &str, output: &str, config: &Config, inputs: &BTreeMap<String,
                     &mut u.iter_mut().map(|c| &mut c[..]).collect::<Vec<_>>(),
                 )
                 .unwrap();
-                let s_vv = marginal.kernel(t).unwrap().cov[k * k - 1];
+                let s_vv = marginal.kernel(t).unwrap().cov[(k - 1, k - 1)];
                 let ell = kernel_values(marginal.process(), marginal.schedule(), config.objective, 0.0, t).unwrap().ell;
                 let s: Vec<f64> = u[k - 1].iter().zip(&row("net_output", r)[0]).map(|(v, net)| -v / s_vv - ell * net).collect();
                 vec![loss.value(&noise, &[&s], &mut []).unwrap()]

@@ -27,34 +27,41 @@ pub fn on_every_set<T>(f: impl Fn() -> T) -> Vec<(Set, T)> {
 }
 
 /// Matrix product.
-pub fn mul(a: &[f64], b: &[f64], k: usize) -> Vec<f64> {
+pub fn mul(a: &(impl AsRef<[f64]> + ?Sized), b: &(impl AsRef<[f64]> + ?Sized), k: usize) -> Vec<f64> {
+    let (a, b) = (a.as_ref(), b.as_ref());
     (0..k * k).map(|e| (0..k).map(|l| a[e / k * k + l] * b[l * k + e % k]).sum()).collect()
 }
 
-pub fn transpose(a: &[f64], k: usize) -> Vec<f64> {
+pub fn transpose(a: &(impl AsRef<[f64]> + ?Sized), k: usize) -> Vec<f64> {
+    let a = a.as_ref();
     (0..k * k).map(|e| a[e % k * k + e / k]).collect()
 }
 
-pub fn abs(a: &[f64]) -> Vec<f64> {
+pub fn abs(a: &(impl AsRef<[f64]> + ?Sized)) -> Vec<f64> {
+    let a = a.as_ref();
     a.iter().map(|x| x.abs()).collect()
 }
 
-pub fn add(a: &[f64], b: &[f64]) -> Vec<f64> {
+pub fn add(a: &(impl AsRef<[f64]> + ?Sized), b: &(impl AsRef<[f64]> + ?Sized)) -> Vec<f64> {
+    let (a, b) = (a.as_ref(), b.as_ref());
     a.iter().zip(b).map(|(x, y)| x + y).collect()
 }
 
 /// `A S A^T`.
-pub fn sandwich(a: &[f64], s: &[f64], k: usize) -> Vec<f64> {
+pub fn sandwich(a: &(impl AsRef<[f64]> + ?Sized), s: &(impl AsRef<[f64]> + ?Sized), k: usize) -> Vec<f64> {
+    let (a, s) = (a.as_ref(), s.as_ref());
     mul(&mul(a, s, k), &transpose(a, k), k)
 }
 
-pub fn diagonal(d: &[f64]) -> Vec<f64> {
+pub fn diagonal(d: &(impl AsRef<[f64]> + ?Sized)) -> Vec<f64> {
+    let d = d.as_ref();
     let k = d.len();
     (0..k * k).map(|e| if e / k == e % k { d[e / k] } else { 0.0 }).collect()
 }
 
 /// `sqrt(S_ii S_jj)`: bounds the entry, and has its order in t as t -> 0.
-pub fn spread(s: &[f64], k: usize) -> Vec<f64> {
+pub fn spread(s: &(impl AsRef<[f64]> + ?Sized), k: usize) -> Vec<f64> {
+    let s = s.as_ref();
     (0..k * k).map(|e| s[e / k * (k + 1)].sqrt() * s[e % k * (k + 1)].sqrt()).collect()
 }
 
@@ -62,18 +69,19 @@ pub fn spread(s: &[f64], k: usize) -> Vec<f64> {
 pub fn rate(p: &dyn AnyProcess) -> f64 {
     let (k, f) = (p.channels(), p.drift());
     let d = deviations(p);
-    (0..k).map(|i| (0..k).map(|j| f[i * k + j].abs() * d[j] / d[i]).sum::<f64>()).fold(0.0, worse)
+    (0..k).map(|i| (0..k).map(|j| f[(i, j)].abs() * d[j] / d[i]).sum::<f64>()).fold(0.0, worse)
 }
 
 /// Stationary standard deviations; ones where there is no stationary law.
 pub fn deviations(p: &dyn AnyProcess) -> Vec<f64> {
     let k = p.channels();
-    p.stationary().map_or(vec![1.0; k], |s| (0..k).map(|i| s[i * (k + 1)].sqrt()).collect())
+    p.stationary().map_or(vec![1.0; k], |s| (0..k).map(|i| s[(i, i)].sqrt()).collect())
 }
 
 /// The size of the largest term of each entry of Phi: the entry, or, where that crosses zero, the size of its
 /// neighbours in units of the stationary deviations, times (rate tau)^|i-j| while that is below 1.
-pub fn mean_scale(p: &dyn AnyProcess, phi: &[f64], tau: f64) -> Vec<f64> {
+pub fn mean_scale(p: &dyn AnyProcess, phi: &(impl AsRef<[f64]> + ?Sized), tau: f64) -> Vec<f64> {
+    let phi = phi.as_ref();
     let (k, d, x) = (p.channels(), deviations(p), (rate(p) * tau).min(1.0));
     let unit = |e: usize| d[e / k] / d[e % k];
     let most = (0..k * k).map(|e| phi[e].abs() / unit(e)).fold(0.0, worse);
@@ -81,7 +89,14 @@ pub fn mean_scale(p: &dyn AnyProcess, phi: &[f64], tau: f64) -> Vec<f64> {
 }
 
 /// `got` = `want` to `tolerance`, entry by entry, in units of `scale`. The floor is where products underflow.
-pub fn close(what: &str, got: &[f64], want: &[f64], scale: &[f64], tolerance: f64) -> Result<(), String> {
+pub fn close(
+    what: &str,
+    got: &(impl AsRef<[f64]> + ?Sized),
+    want: &(impl AsRef<[f64]> + ?Sized),
+    scale: &(impl AsRef<[f64]> + ?Sized),
+    tolerance: f64,
+) -> Result<(), String> {
+    let (got, want, scale) = (got.as_ref(), want.as_ref(), scale.as_ref());
     if got.is_empty() || got.len() != want.len() || got.len() != scale.len() {
         return Err(format!("{what}: {} numbers for {}, scales of {}", got.len(), want.len(), scale.len()));
     }
@@ -98,7 +113,7 @@ pub fn close(what: &str, got: &[f64], want: &[f64], scale: &[f64], tolerance: f6
 /// the variances; S_xv of a transition where noise is in v alone or friction balances it.
 pub fn keeps_sign(p: &dyn AnyProcess, gamma: f64) -> ([bool; 4], [bool; 4]) {
     let f = p.drift();
-    let overdamped = (f[0] - f[3]).powi(2) >= -4.0 * f[1] * f[2] * (1.0 - 1e-14);
+    let overdamped = (f[(0, 0)] - f[(1, 1)]).powi(2) >= -4.0 * f[(0, 1)] * f[(1, 0)] * (1.0 - 1e-14);
     let cov = gamma == 0.0 && overdamped && matches!(p.name(), "cld" | "sscs-analytic");
-    ([overdamped && f[0] >= f[3], overdamped, overdamped, false], [true, cov, cov, true])
+    ([overdamped && f[(0, 0)] >= f[(1, 1)], overdamped, overdamped, false], [true, cov, cov, true])
 }

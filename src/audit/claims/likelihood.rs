@@ -50,9 +50,9 @@ pub(super) struct Dense<'a> {
 impl Dense<'_> {
     pub fn log_density(&self, t: f64, u: &[&[f64]]) -> Result<Vec<f64>> {
         let kernel = self.diffusion.process().law(self.diffusion.schedule().span(0.0, t)?, self.gamma()?, 0.0);
-        let (k, d) = (self.diffusion.channels(), self.mixture.dim());
+        let d = self.mixture.dim();
         let n = u.len() * d;
-        let phi: Vec<f64> = (0..u.len()).map(|i| kernel.mean[i * k].to_f64()).collect();
+        let phi: Vec<f64> = (0..u.len()).map(|i| kernel.mean[(i, 0)].to_f64()).collect();
         let mut parts = vec![vec![]; u[0].len() / d];
         for c in self.mixture.components() {
             let sigma = |e: usize, f: usize| (0..d).map(|l| c.lower[e * d + l] * c.lower[f * d + l]).sum::<f64>();
@@ -60,7 +60,7 @@ impl Dense<'_> {
             let mut log = c.weight.ln() - 0.5 * n as f64 * std::f64::consts::TAU.ln();
             for i in 0..n {
                 for j in 0..=i {
-                    let same = if i % d == j % d { kernel.cov[i / d * k + j / d].to_f64() } else { 0.0 };
+                    let same = if i % d == j % d { kernel.cov[(i / d, j / d)].to_f64() } else { 0.0 };
                     let entry = phi[i / d] * phi[j / d] * sigma(i % d, j % d) + same;
                     let rest = entry - (0..j).map(|m| l[i * n + m] * l[j * n + m]).sum::<f64>();
                     l[i * n + j] = if i == j { rest.sqrt() } else { rest / l[j * n + j] };
@@ -302,10 +302,12 @@ fn velocities(case: &Rated, seed: u64) -> Result<Vec<Check>> {
         let l = Likelihood::new(d, dim, t, 1e-9, Terminal::Law(&law))?;
         let bound = l.velocity_bound(&Trace::Exact(&gaussian), &vec![0.0; dim], VELOCITIES, seed)?;
         let (_, c) = gaussian.law(t)?;
-        let det = c[0] * c[3] - c[1] * c[2];
+        let det = c[(0, 0)] * c[(1, 1)] - c[(0, 1)] * c[(1, 0)];
         // log p(0, v) - log q(v) for each coordinate: constant + slope v^2
-        let (constant, slope) =
-            (0.5 * (std::f64::consts::TAU * variance).ln() - (std::f64::consts::TAU * det.sqrt()).ln(), 0.5 / variance - 0.5 * c[0] / det);
+        let (constant, slope) = (
+            0.5 * (std::f64::consts::TAU * variance).ln() - (std::f64::consts::TAU * det.sqrt()).ln(),
+            0.5 / variance - 0.5 * c[(0, 0)] / det,
+        );
         let n = (VELOCITIES * dim) as f64;
         let found = (bound[0].plain.value / dim as f64 - constant) / slope;
         let p = Sampled { at: t, found, expected: variance, law: Law::ChiSquared(n), unit: variance };

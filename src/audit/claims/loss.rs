@@ -97,7 +97,7 @@ fn by_stein(loss: &Loss, t: f64) -> Result<Vec<f64>> {
     let (mut mean, cov) = Gaussian::new(d.clone(), DATA.0, DATA.1)?.law(t)?;
     let (k, m, q) = (d.channels(), d.noised().len(), loss.at(t)?.quadratic().to_vec());
     mean.push(1.0);
-    let second = |l: usize, j: usize| mean[l] * mean[j] + if l < k && j < k { cov[l * k + j] } else { 0.0 };
+    let second = |l: usize, j: usize| mean[l] * mean[j] + if l < k && j < k { cov[(l, j)] } else { 0.0 };
     let missed =
         |i: usize, j: usize| (0..=k).map(|l| coefficient(i, l) * second(l, j)).sum::<f64>() + if d.noised()[i] == j { 1.0 } else { 0.0 };
     Ok((0..m * (k + 1)).map(|n| (0..m).map(|l| 2.0 * q[n / (k + 1) * m + l] * missed(l, n % (k + 1))).sum()).collect())
@@ -151,13 +151,13 @@ fn one_gradient(case: &Rated) -> Result<Vec<Check>> {
 fn found(loss: &Loss, t: f64, exact: bool) -> Result<(f64, f64)> {
     let d = loss.diffusion();
     let n = nodes(d, loss.objective());
-    let (k, m, rows, at) = (d.channels(), d.noised().len(), n.weight.len(), loss.at(t)?);
+    let (m, rows, at) = (d.noised().len(), n.weight.len(), loss.at(t)?);
     let mut output = vec![vec![0.0; rows]; m];
     if exact {
         Gaussian::new(d.clone(), DATA.0, DATA.1)?.score(t, &views(&noised(loss, t, &n)?), &mut views_mut(&mut output))?;
         if loss.form() == Form::Eps {
             let (s, lower) = (output.clone(), kernel_values(d.process(), d.schedule(), loss.objective(), 0.0, t)?.chol_lower);
-            let eps = |i: usize, r: usize| -(0..m).map(|j| lower[d.noised()[j] * k + d.noised()[i]] * s[j][r]).sum::<f64>();
+            let eps = |i: usize, r: usize| -(0..m).map(|j| lower[(d.noised()[j], d.noised()[i])] * s[j][r]).sum::<f64>();
             output.iter_mut().enumerate().for_each(|(i, o)| o.iter_mut().enumerate().for_each(|(r, o)| *o = eps(i, r)));
         }
     }
@@ -246,13 +246,13 @@ fn gap_claims(case: &Rated) -> Vec<Claim> {
 
 /// HSM's constant is below DSM's by the gap, and its estimator varies less.
 fn gaps(case: &Rated) -> Result<Vec<Check>> {
-    let (d, k) = (&case.diffusion, case.diffusion.channels());
+    let d = &case.diffusion;
     let of = |o: Objective| Loss::new(d, o, Form::Score, Weighting::Score);
     let (dsm, hsm) = (of(Objective::DSM)?, of(Objective::hsm(d.gamma())?)?);
     let (mut gaps, mut ratios) = (vec![], vec![]);
     for t in TIMES {
         let (a, b, g) = (found(&dsm, t, true)?, found(&hsm, t, true)?, gap(&hsm, t)?);
-        let expected = d.noised().iter().map(|i| g[i * k + i]).sum();
+        let expected = d.noised().iter().map(|i| g[(*i, *i)]).sum();
         gaps.push(Near { at: t, found: a.0 - b.0, expected, tolerance: 1e-9 * a.0, unit: a.0 });
         // between 0 and 1
         ratios.push(Near { at: t, found: b.1 / a.1, expected: 0.5, tolerance: 0.5, unit: 1.0 });
@@ -284,12 +284,12 @@ fn time_claims(case: &Rated, objective: Objective) -> Vec<Claim> {
 fn times(case: &Rated, objective: Objective) -> Result<Vec<Check>> {
     const CELLS: usize = 1024;
     const PANELS: usize = 512;
-    let (d, k) = (&case.diffusion, case.diffusion.channels());
+    let d = &case.diffusion;
     let loss = Loss::new(d, objective, Form::Score, Weighting::Likelihood)?;
     let times = Times::importance(&loss, EPS)?;
     let weight = |t: f64| -> Result<f64> {
         let (inverse, noise) = (kernel_values(d.process(), d.schedule(), objective, 0.0, t)?.inv, d.noise(t));
-        Ok(0.5 * d.rate(t) * d.noised().iter().map(|i| noise[i * k + i] * inverse[i * k + i]).sum::<f64>())
+        Ok(0.5 * d.rate(t) * d.noised().iter().map(|i| noise[(*i, *i)] * inverse[(*i, *i)]).sum::<f64>())
     };
     let time = |part: f64| if part == 1.0 { 1.0 } else { EPS.powf(1.0 - part) };
     // Simpson's rule in ln t

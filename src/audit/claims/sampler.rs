@@ -10,14 +10,14 @@ use crate::audit::claim::{Claim, Method};
 use crate::audit::orders::{self, Measured};
 use crate::dd::Dd;
 use crate::diffusion::Diffusion;
-use crate::error::{Error, Result};
-use crate::process::{AnyProcess, Custom, erase};
+use crate::error::Result;
+use crate::process::custom;
 use crate::sampler::driver::Run;
 use crate::sampler::law::run_law;
 use crate::sampler::{Denoise, Grid, Memory, Order, REGISTRY, Stepper};
 use crate::schedule::Schedule;
 use crate::score::{Gaussian, Score};
-use crate::small::Mat;
+use crate::small::Square;
 use crate::truth::predict::CHANNELS;
 use crate::worst::{Worst, largest, worse};
 
@@ -42,6 +42,17 @@ const RUN_STEPS: usize = 16;
 
 /// A mean and a covariance, row-major.
 pub type Moments = (Vec<f64>, Vec<f64>);
+
+/// The data's law at a time.
+fn law_at(data: &Gaussian, t: f64) -> Result<Moments> {
+    data.law(t).map(|(mean, cov)| (mean, cov.to_vec()))
+}
+
+/// The law at the end of runs.
+fn run_moments(runs: &[(&dyn Stepper, usize)], score: &dyn Score, mean: &[f64], cov: &Square) -> Result<Moments> {
+    let (mean, cov) = run_law(runs, mean.len(), score)?.moments(mean, cov);
+    Ok((mean, cov.to_vec()))
+}
 
 /// Plans a sampler for a grid.
 pub type Build<'a> = &'a (dyn Fn(&Diffusion, &Grid) -> Result<Box<dyn Stepper>> + Sync);
@@ -225,9 +236,9 @@ fn order_claims(a: &About, order: Order, strong: bool) -> Vec<Claim> {
 /// # Errors
 /// Those of the sampler.
 pub fn orders(s: &Subject<'_>) -> Result<Vec<Check>> {
-    let start = s.data.law(FROM)?;
+    let start = law_at(s.data, FROM)?;
     let marks = [1, 2].map(|m| (m, FROM + (TO - FROM) * f64::from(m) / 2.0));
-    let truths = [s.data.law(marks[0].1)?, s.data.law(marks[1].1)?];
+    let truths = [law_at(s.data, marks[0].1)?, law_at(s.data, marks[1].1)?];
     let mut runs = vec![];
     for n in STEPS {
         let laws = laws(&*(s.build)(s.diffusion, &equal(n)?)?, n, s.score, &start)?;
@@ -329,10 +340,10 @@ const RUN: Agreement = Agreement {
 pub fn whole_run(s: &Subject<'_>) -> Result<Vec<Check>> {
     let (start, n) = (s.data.law(FROM)?, 32);
     let stepper = (s.build)(s.diffusion, &equal(n)?)?;
-    let steps = laws(&*stepper, n, s.score, &start)?;
+    let steps = laws(&*stepper, n, s.score, &law_at(s.data, FROM)?)?;
     let mut points = vec![];
     for m in [1, n / 2, n] {
-        let whole = run_law(&[(&*stepper, m)], s.diffusion.channels(), s.score)?.moments(&start.0, &start.1);
+        let whole = run_moments(&[(&*stepper, m)], s.score, &start.0, &start.1)?;
         points.push((FROM + (TO - FROM) * m as f64 / n as f64, whole, steps[m].clone()));
     }
     RUN.checks(s, &points)
@@ -359,8 +370,7 @@ pub fn driven(s: &Subject<'_>, seed: u64) -> Result<Vec<Check>> {
     let samples = run.sample(&|_, _| {})?;
     let last = Denoise::new(s.diffusion, grid.times()[RUN_STEPS])?;
     let k = s.diffusion.channels();
-    let law = run_law(&[(&*stepper, RUN_STEPS), (&last, 1)], k, s.score)?;
-    let (mean, cov) = law.moments(&vec![0.0; k], &s.diffusion.prior());
+    let (mean, cov) = run_moments(&[(&*stepper, RUN_STEPS), (&last, 1)], s.score, &vec![0.0; k], &s.diffusion.prior())?;
     // by their names: variances and covariances come in another order
     let mut found: std::collections::BTreeMap<String, Sampled> = moments(0.0, &samples, &mean, &cov, &CHANNELS).into_iter().collect();
     let points: Vec<Points> = entries(k).iter().filter_map(|(entry, ..)| found.remove(entry)).map(|p| Points::Sampled(vec![p])).collect();
@@ -381,10 +391,10 @@ const END: Agreement = Agreement {
 /// # Errors
 /// Those of the sampler.
 pub fn adaptive(s: &Subject<'_>) -> Result<Vec<Check>> {
-    let (start, n) = (s.data.law(FROM)?, 2);
+    let ((mean, cov), n) = (s.data.law(FROM)?, 2);
     let stepper = (s.build)(s.diffusion, &equal(n)?)?;
-    let found = run_law(&[(&*stepper, n)], s.diffusion.channels(), s.score)?.moments(&start.0, &start.1);
-    let points = [(TO, found, s.data.law(TO)?)];
+    let found = run_moments(&[(&*stepper, n)], s.score, &mean, &cov)?;
+    let points = [(TO, found, law_at(s.data, TO)?)];
     END.checks(s, &points)
 }
 
@@ -474,7 +484,7 @@ pub fn reversal(case: &str, about: &str, diffusion: &Diffusion, data: &Gaussian,
     let em = crate::sampler::entry("em")?;
     let build = |d: &Diffusion, g: &Grid| em.build(d, g);
     let s = Subject { case: case.into(), about: about.into(), diffusion, data, score, build: &build, order: em.order };
-    let start = data.law(FROM)?;
+    let start = law_at(data, FROM)?;
     // rows: levels; columns: marks
     let mut table: Vec<Vec<Moments>> = vec![];
     for level in 0..LEVELS {
@@ -491,14 +501,14 @@ pub fn reversal(case: &str, about: &str, diffusion: &Diffusion, data: &Gaussian,
     let mut points = vec![];
     for (m, found) in table.remove(0).into_iter().enumerate() {
         let t = FROM + (TO - FROM) * (m + 1) as f64 / MARKS as f64;
-        points.push((t, found, data.law(t)?));
+        points.push((t, found, law_at(data, t)?));
     }
     MARGINAL.checks(&s, &points)
 }
 
 /// Row-major matrices of double words, as small as a process.
 mod exact {
-    use super::{AnyProcess, Custom, Dd, Error, Mat, Result, erase};
+    use super::Dd;
 
     pub fn of(v: &[f64]) -> Vec<Dd> {
         v.iter().map(|x| Dd::from(*x)).collect()
@@ -535,20 +545,6 @@ mod exact {
         }
         b
     }
-
-    /// A process by its matrices alone: its transitions come from Taylor series and doubling.
-    pub fn process(drift: &[f64], noise: &[f64], k: usize) -> Result<Box<dyn AnyProcess>> {
-        fn of<const K: usize>(f: &[f64], g: &[f64]) -> Result<Box<dyn AnyProcess>> {
-            erase(Custom::<K>::new(Mat::build(|i, j| f[i * K + j]), Mat::build(|i, j| g[i * K + j]), 1.0)?)
-        }
-        match k {
-            1 => of::<1>(drift, noise),
-            2 => of::<2>(drift, noise),
-            3 => of::<3>(drift, noise),
-            4 => of::<4>(drift, noise),
-            _ => Err(Error::parameter("channels", k, "1 to 4")),
-        }
-    }
 }
 
 /// A law in double words.
@@ -570,8 +566,8 @@ fn precise_score(d: &Diffusion, t: f64) -> Result<(Vec<Dd>, Vec<Dd>)> {
     let k = d.channels();
     let law = d.process().law(d.schedule().span(0.0, t)?, d.gamma(), 0.0);
     let v = Dd::prod(DATA.1, DATA.1);
-    let phi: Vec<Dd> = (0..k).map(|i| law.mean[i * k]).collect();
-    let cov: Vec<Dd> = (0..k * k).map(|n| law.cov[n] + v * phi[n / k] * phi[n % k]).collect();
+    let phi: Vec<Dd> = (0..k).map(|i| law.mean[(i, 0)]).collect();
+    let cov: Vec<Dd> = (0..k * k).map(|n| law.cov[(n / k, n % k)] + v * phi[n / k] * phi[n % k]).collect();
     Ok((phi.iter().map(|p| *p * Dd::from(DATA.0)).collect(), exact::inverse(&cov, k)))
 }
 
@@ -584,8 +580,8 @@ fn clock(schedule: &Schedule, t: f64, s: f64) -> Dd {
 fn kick(d: &Diffusion, t: f64, tau: Dd, drift: &[f64], extra: &[f64]) -> Result<(Vec<Dd>, Vec<Dd>)> {
     let k = d.channels();
     let ((mean, precision), g) = (precise_score(d, t)?, d.noise(t));
-    let gp = exact::product(&exact::of(&g), &precision, k);
-    let ge = exact::product(&exact::of(&g), &exact::of(extra), k);
+    let gp = exact::product(&exact::of(g.as_slice()), &precision, k);
+    let ge = exact::product(&exact::of(g.as_slice()), &exact::of(extra), k);
     let one = |n: usize| if n.is_multiple_of(k + 1) { Dd::ONE } else { Dd::ZERO };
     let a = (0..k * k).map(|n| one(n) + tau * (Dd::from(drift[n]) + ge[n] - gp[n])).collect();
     let c = exact::product(&gp, &mean, k).into_iter().map(|x| tau * x).collect();
@@ -621,26 +617,28 @@ pub fn printed(s: &Subject<'_>, name: &str) -> Result<Vec<Check>> {
     let Some(agreement) = agreement(d, name) else { return Ok(vec![]) };
     let grid = Grid::spaced(crate::sampler::grid::Spacing::Quadratic, d, n, TO)?;
     let prior = d.prior();
-    let mut law = Precise { mean: vec![Dd::ZERO; k], cov: exact::of(&prior) };
+    let mut law = Precise { mean: vec![Dd::ZERO; k], cov: exact::of(prior.as_slice()) };
     let none = vec![0.0; k * k];
-    let backward: Vec<f64> = d.drift().iter().map(|f| -f).collect();
-    let stationary = d.process().stationary().map(|m| exact::inverse(&exact::of(&m), k).iter().map(|x| x.to_f64()).collect::<Vec<_>>());
+    let backward: Vec<f64> = d.drift().as_slice().iter().map(|f| -f).collect();
+    let stationary =
+        d.process().stationary().map(|m| exact::inverse(&exact::of(m.as_slice()), k).iter().map(|x| x.to_f64()).collect::<Vec<_>>());
     for (t, end) in grid.intervals() {
         let tau = clock(d.schedule(), t, end);
         if name == "em" {
             let (a, c) = kick(d, t, tau, &backward, &none)?;
-            let q: Vec<Dd> = d.noise(t).iter().map(|g| tau * Dd::from(*g)).collect();
+            let q: Vec<Dd> = d.noise(t).as_slice().iter().map(|g| tau * Dd::from(*g)).collect();
             law = law.after(&a, &c, &q);
             continue;
         }
         let Some(precision) = &stationary else { return Ok(vec![]) };
         let (g, middle) = (d.noise(t), 0.5 * (t + end));
-        let gs = exact::product(&exact::of(&g), &exact::of(precision), k);
-        let drift: Vec<f64> = (0..k * k).map(|n| (Dd::from(backward[n]) - gs[n]).to_f64()).collect();
-        let analytic = exact::process(&drift, &g, k)?;
+        let gs = exact::product(&exact::of(g.as_slice()), &exact::of(precision), k);
+        let drift = Square::build(k, |i, j| (Dd::from(backward[i * k + j]) - gs[i * k + j]).to_f64());
+        // its transitions come from Taylor series and doubling
+        let analytic = custom(&drift, &g, 1.0)?;
         let half = |from: f64, to: f64| -> Result<(Vec<Dd>, Vec<Dd>)> {
             let l = analytic.law(d.schedule().span(from, to)?, 0.0, 0.0);
-            Ok((l.mean, l.cov))
+            Ok((l.mean.to_vec(), l.cov.to_vec()))
         };
         let zero = vec![Dd::ZERO; k];
         let (phi, q) = half(middle, t)?;
@@ -659,7 +657,7 @@ pub fn printed(s: &Subject<'_>, name: &str) -> Result<Vec<Check>> {
     let (a, c) = kick(d, TO, Dd::prod(TO, d.rate(TO)), &backward, &none)?;
     let after: Moments = rounded(&law.after(&a, &c, &vec![Dd::ZERO; k * k]));
     let (stepper, last) = ((s.build)(d, &grid)?, Denoise::new(d, TO)?);
-    let run = |runs: &[(&dyn Stepper, usize)]| Ok(run_law(runs, k, s.score)?.moments(&vec![0.0; k], &prior));
+    let run = |runs: &[(&dyn Stepper, usize)]| run_moments(runs, s.score, &vec![0.0; k], &prior);
     let found: [Result<Moments>; 2] = [run(&[(&*stepper, n)]), run(&[(&*stepper, n), (&last, 1)])];
     let [one, two] = found;
     let points = [(TO, one?, before), (0.0, two?, after)];

@@ -58,7 +58,7 @@ fn densities(case: &Rated) -> Result<Vec<Check>> {
             logs.push(Near { at: t, found: *found, expected, tolerance: 1e-11 * unit, unit });
         }
         // below the deviation of a channel given the others and the data no score of a mixture varies
-        let step = |c: usize| 0.05 / inverse[c * k + c].sqrt();
+        let step = |c: usize| 0.05 / inverse[(c, c)].sqrt();
         let moved = |c: usize, e: usize, by: f64| {
             let mut u = u.clone();
             u[c][e] += by;
@@ -67,7 +67,7 @@ fn densities(case: &Rated) -> Result<Vec<Check>> {
         for c in 0..k {
             for (e, found) in found[c].iter().enumerate() {
                 let expected = derivative(step(c), &|by| Ok(dense.log_density(t, &views(&moved(c, e, by)))?[e / dim]))?;
-                let unit = worse(expected.abs(), inverse[c * k + c].sqrt());
+                let unit = worse(expected.abs(), inverse[(c, c)].sqrt());
                 slopes[c].push(Near { at: t, found: *found, expected, tolerance: 1e-8 * unit, unit });
             }
         }
@@ -82,7 +82,7 @@ fn densities(case: &Rated) -> Result<Vec<Check>> {
                         Ok(out[c][e])
                     })?;
                 }
-                let unit = worse(expected.abs(), inverse[c * k + c]);
+                let unit = worse(expected.abs(), inverse[(c, c)]);
                 traces[l].push(Near { at: t, found: *found, expected, tolerance: 1e-8 * unit, unit });
             }
         }
@@ -139,10 +139,10 @@ fn outputs(case: &Rated) -> Result<Vec<Check>> {
         for t in TIMES {
             let (kernel, c) = (d.kernel(t)?, Conversion::new(d, t)?);
             let (x, noise) = (wave(1.3), (0..k).map(|c| wave(2.1 + c as f64)).collect::<Vec<_>>());
-            let lower = |i: usize, r: usize| (0..=i).map(|j| kernel.chol_lower[i * k + j] * noise[j][r]).sum::<f64>();
-            let u: Vec<Vec<f64>> = (0..k).map(|i| (0..n).map(|r| kernel.mean[i * k] * x[r] + lower(i, r)).collect()).collect();
+            let lower = |i: usize, r: usize| (0..=i).map(|j| kernel.chol_lower[(i, j)] * noise[j][r]).sum::<f64>();
+            let u: Vec<Vec<f64>> = (0..k).map(|i| (0..n).map(|r| kernel.mean[(i, 0)] * x[r] + lower(i, r)).collect()).collect();
             // the kernel's score from its precision
-            let pull = |i: usize, r: usize| -(0..k).map(|j| kernel.inv[i * k + j] * lower(j, r)).sum::<f64>();
+            let pull = |i: usize, r: usize| -(0..k).map(|j| kernel.inv[(i, j)] * lower(j, r)).sum::<f64>();
             let score: Vec<Vec<f64>> = d.noised().iter().map(|&i| (0..n).map(|r| pull(i, r)).collect()).collect();
             let last = k - 1;
             let output: Vec<Vec<f64>> = match p {
@@ -151,7 +151,7 @@ fn outputs(case: &Rated) -> Result<Vec<Check>> {
                 Parametrisation::X0 => vec![x.clone()],
                 // -ell net = score + v/S_vv, 1/ell the last entry of the factor
                 Parametrisation::Mixed => {
-                    let rest = |r: usize| -(score[0][r] + u[last][r] / kernel.cov[last * k + last]) * kernel.chol_lower[k * k - 1];
+                    let rest = |r: usize| -(score[0][r] + u[last][r] / kernel.cov[(last, last)]) * kernel.chol_lower[(k - 1, k - 1)];
                     vec![(0..n).map(rest).collect()]
                 }
             };

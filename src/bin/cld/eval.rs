@@ -129,11 +129,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     for (what, m) in [("mean", &v.mean), ("cov", &v.cov), ("chol_lower", &v.chol_lower), ("chol_upper", &v.chol_upper), ("inv", &v.inv)] {
         let rows: Vec<Vec<String>> = (0..v.k)
-            .map(|i| {
-                std::iter::once(format!("{what} {}", CHANNELS[i]))
-                    .chain(m[i * v.k..(i + 1) * v.k].iter().map(|x| format!("{x:?}")))
-                    .collect()
-            })
+            .map(|i| std::iter::once(format!("{what} {}", CHANNELS[i])).chain(m.row(i).iter().map(|x| format!("{x:?}"))).collect())
             .collect();
         text += &table(&head, &rows);
     }
