@@ -391,6 +391,16 @@ pub const MISTAKES: &[Mistake] = &[
         })]),
     ),
     row(
+        "standard-deviation-for-sigma",
+        "the standard deviation stands where sigma = std/mean (the noise level of x/mean) belongs",
+        "divide by the mean's factor",
+        Kind::Reading(&[variant("", |m, c| {
+            when(c.entry.name != "ve")?;
+            m.reading.sigma_without_mean = true;
+            Some(())
+        })]),
+    ),
+    row(
         "one-minus-t",
         "the values are those of time 1 - t: the clock runs backward",
         "t = 0 is the data, t = 1 the prior",

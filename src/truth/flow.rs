@@ -68,11 +68,17 @@ static RULE: LazyLock<Vec<(Dd, Dd)>> = LazyLock::new(|| {
     (0..POINTS).map(node).collect()
 });
 
+/// Panels at most: what is longer takes too long to integrate.
+const PANELS: usize = 4096;
+
 /// Where panels end between a and b: a fixed grid, so that rows of a file share the laws there.
-fn panels(a: Dd, b: Dd, width: f64) -> Vec<Dd> {
+///
+/// # Errors
+/// More than [`PANELS`].
+fn panels(a: Dd, b: Dd, width: f64) -> Result<Vec<Dd>> {
     let mut ends = vec![a];
     let mut at = a.hi;
-    loop {
+    while ends.len() <= PANELS {
         let next = if at < 2.0 * width {
             // powers of 3/2
             let power = (at.ln() / 1.5f64.ln()).floor() as i32;
@@ -82,11 +88,13 @@ fn panels(a: Dd, b: Dd, width: f64) -> Vec<Dd> {
         };
         if next >= b.hi {
             ends.push(b);
-            return ends;
+            return Ok(ends);
         }
         ends.push(Dd::from(next));
         at = next;
     }
+    let why = format!("from {:e} to {:e} on the process's clock is too long for it", a.hi, b.hi);
+    Err(Error::Degenerate { what: "the flow".into(), why })
 }
 
 /// A law on the process's clock: its Cholesky factor and mean matrix.
@@ -117,7 +125,7 @@ fn angle(model: &Model, std: f64, a: Dd, b: Dd) -> Result<Dd> {
     let largest = f.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
     let width = 2f64.powi(-(largest.log2().ceil() as i32));
     let mut sum = Dd::ZERO;
-    for ends in panels(a, b, width).windows(2) {
+    for ends in panels(a, b, width)?.windows(2) {
         let length = ends[1] - ends[0];
         for (x, w) in RULE.iter() {
             let l = cholesky(&model.law_at(ends[0] + length * *x, std)?.cov, 2);

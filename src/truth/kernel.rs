@@ -412,7 +412,7 @@ fn std(at: &At<'_>, output: &str) -> Found {
 }
 
 fn sigma(at: &At<'_>, output: &str) -> Found {
-    let mean = at.row.law.mean[0];
+    let mean = if at.model.reading.sigma_without_mean { Dd::ONE } else { at.row.law.mean[0] };
     at.single(output, "sigma", &|| {
         let v = at.row.law.cov[0].sqrt() / mean;
         let size = v.hi.abs() * (1.0 + at.row.mean_scale[0] / mean.hi.abs());

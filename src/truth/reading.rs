@@ -128,6 +128,8 @@ pub struct Reading {
     pub start_variance: f64,
     /// `sigma = std / mean` where the standard deviation belongs (one channel).
     pub sigma_over_mean: bool,
+    /// The standard deviation where `sigma = std / mean` belongs.
+    pub sigma_without_mean: bool,
     /// What stands for the Cholesky factor.
     pub factor: Factor,
     /// `ell` is the right one whatever stands for the factor (two channels).
@@ -190,6 +192,7 @@ impl Reading {
         cov_rate: 1.0,
         start_variance: 0.0,
         sigma_over_mean: false,
+        sigma_without_mean: false,
         factor: Factor::Cholesky,
         ell_from_cov: false,
         ell_marginal: false,

@@ -71,6 +71,7 @@ const BUGS: &[Bug] = &[
     ("variance for the standard deviation", "variance-for-standard-deviation", None),
     ("standard deviation for the variance", "standard-deviation-for-variance", None),
     ("sigma = std/mean for the standard deviation", "sigma-for-standard-deviation", None),
+    ("standard deviation for sigma = std/mean", "standard-deviation-for-sigma", None),
     ("1 - t for t", "one-minus-t", None),
     ("t clamped below 0.02", "t-clamped", Some(0.02)),
     ("beta/2: the rate halved", "beta-half", Some(0.5)),
@@ -690,14 +691,28 @@ impl Code {
         }
     }
 
+    /// VP's noise level, up to times at which something is left of the mean.
+    fn level(&self, all: &mut Vec<Answered>) {
+        let process = json!({"kind": "vp", "schedule": {"kind": "linear", "b0": B0, "b1": VP_B1}});
+        let of = |t: &f64| {
+            let (mean, variance) = self.one("vp", *t);
+            if self.has("standard deviation for sigma = std/mean") { variance.sqrt() } else { variance.sqrt() / mean }
+        };
+        let t = times();
+        let outputs = vec![("sigma", vec![N], t.iter().map(of).collect())];
+        all.push(Answered { quantity: "kernel.sigma", process, inputs: vec![("t", vec![N], t)], outputs });
+    }
+
     fn all(&self) -> Vec<Answered> {
         let mut all = Vec::new();
         match self.bug {
+            "standard deviation for sigma = std/mean" => self.level(&mut all),
             "midpoint sum of 20 intervals for the cosine's integral" => self.cosine(&mut all),
             "a step's table read at floor(t (N - 1))" => self.chain("vp", &mut all),
             "the root of dt in float32" => self.chain("sub-vp", &mut all),
             "" => {
                 self.cosine(&mut all);
+                self.level(&mut all);
                 self.chain("vp", &mut all);
                 self.chain("sub-vp", &mut all);
             }
