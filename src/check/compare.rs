@@ -519,6 +519,9 @@ fn part_by_row(e: &Entry, model: &Model, output: &str, rows: std::ops::Range<usi
 /// f64 gives the derivative to half a per cent, and it is so small that close times do not change places.
 const CHANGE: f64 = 1.0 / ((1u64 << 45) as f64);
 
+/// The same for settings.
+const SETTING: f64 = 1.0 / ((1u64 << 28) as f64);
+
 /// Arrays that the truth is conditioned by as by a parameter, each as a whole.
 const TIMES: &[&str] = &["t", "s", "clock", "uniform", "stds", "data"];
 
@@ -612,7 +615,9 @@ fn condition(e: &Entry, bench: &Bench, epsilon: f64, (output, p): (&str, Precisi
                 inputs.entry(name.clone()).and_modify(|a| a.data.iter_mut().for_each(|x| *x *= factor));
                 inputs
             };
-            let _ = add(&model, &changed(1.0 - CHANGE), CHANGE) || add(&model, &changed(1.0 + CHANGE), CHANGE);
+            // of one number, none is close to another: and the start of a step is a difference, rounded
+            let step = if name.starts_with("option.") { SETTING } else { CHANGE };
+            let _ = add(&model, &changed(1.0 - step), step) || add(&model, &changed(1.0 + step), step);
         }
         // a residual enters a density squared: where it is of the size of rounding, the change itself counts, not its derivative
         if output == "log_density" {

@@ -658,7 +658,7 @@ impl Code {
     /// Steps of the score SDE's chain of N = 100: reverse diffusion for VP, with the table of beta read at the time, and for sub-VP.
     fn chain(&self, kind: &'static str, all: &mut Vec<Answered>) {
         let process = json!({"kind": kind, "schedule": {"kind": "linear", "b0": B0, "b1": VP_B1}});
-        let t: Vec<f64> = (0..N).map(|i| f64::from(((8.0 * i as f64 + 2.8) / 99.0) as f32)).collect();
+        let t: Vec<f64> = (0..N).map(|i| f64::from(((7.0 * i as f64 + 20.8) / 99.0) as f32)).collect();
         let (u, score, z) = (wave(D, 1.7, 0.3), wave(D, 0.7, 0.2), wave(D, 2.9, 1.1));
         let h = 0.01;
         // what x is multiplied by, and the noise's variance
