@@ -88,6 +88,19 @@ fn paragraph(out: &mut String, first: &str, text: &str, width: usize, style: Opt
     }
 }
 
+/// The mistakes that can be named, and what to do about each, for a terminal: the table of the documentation is
+/// [`mistakes::table`](super::mistakes::table).
+pub fn mistakes(width: usize) -> String {
+    let mut out = String::new();
+    let mut last = "";
+    for m in super::mistakes::MISTAKES.iter().filter(|m| std::mem::replace(&mut last, m.id) != m.id) {
+        let _ = writeln!(out, "{}", styled(BOLD, m.id));
+        paragraph(&mut out, "  ", m.sentence, width.max(40), None);
+        paragraph(&mut out, "  -> ", m.remedy, width.max(40), None);
+    }
+    out
+}
+
 /// At most `most` characters: the middle is left out, since names differ at both ends.
 fn within(name: &str, most: usize, dots: &str) -> String {
     let n = name.chars().count();
@@ -373,7 +386,7 @@ pub fn text(r: &Report, look: Look) -> String {
     let lost: Vec<String> = r
         .lines
         .iter()
-        .filter(|l| l.not_finite > 0)
+        .filter(|l| l.not_finite > 0 && !l.accepted)
         .map(|l| {
             let first = l.not_finite_at.as_ref().map_or(String::new(), |at| {
                 let t = at.t.map_or(String::new(), |t| format!(", t = {}", time(t)));

@@ -31,9 +31,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let written = generate(&args.folder, &request, &mut |done, total| bar.set(done, total))?;
     drop(bar);
     let folder = args.folder.display();
+    let counts = format!("{} entries, {} expected values", written.entries, written.values);
+    // a path or a command does not break over lines
     print(&format!(
-        "{folder}: manifest.json, inputs.npz, expected.npz ({} entries, {} expected values).\nWrite {folder}/answers.npz, then: cld check {folder}\n",
-        written.entries, written.values
+        "Wrote manifest.json, inputs.npz and expected.npz to {folder}\n({counts}). Next, write your answers to\n  {folder}/answers.npz\nand run\n  cld check {folder}\n"
     ))?;
     Ok(Outcome::Fine)
 }
