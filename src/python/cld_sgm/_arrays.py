@@ -55,3 +55,10 @@ def finite(array: Array, name: str) -> Array:
     if bad.size:
         raise ValueError(f"array `{name}` holds {array.flat[bad[0]]} at {int(bad[0])}; allowed: finite numbers")
     return array
+
+
+def whole(value: Any, name: str) -> int:
+    """``value`` as a whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**63:
+        raise ValueError(f"parameter `{name}` is {value!r}; allowed: whole numbers from 0")
+    return int(value)

@@ -113,7 +113,7 @@ def test_threads_go_on_during_long_calls():
         (lambda: cld_sgm.CLD().cov(np.array([object()])), "array `t` has dtype object; allowed: floats or integers"),
         (lambda: cld_sgm.CLD().cov(np.array([1j])), "array `t` has dtype complex128; allowed: floats or integers"),
         (lambda: cld_sgm.CLD().perturb(np.ones((3, 2)), np.ones((3, 3)), 0.5), "array `noise` has shape (3, 3); allowed: (n, 2 d, ...)"),
-        (lambda: cld_sgm.CLD().perturb(np.ones((3, 5)), np.ones((3, 4)), 0.5), "array `x0` has shape (3, 5); allowed: (n, 2, ...), or (n, 4, ...)"),
+        (lambda: cld_sgm.CLD().perturb(np.ones((3, 5)), np.ones((3, 4)), 0.5), "array `x0` has shape (3, 5); allowed: (3, 2), or with all channels (3, 4)"),
         (lambda: cld_sgm.CLD().perturb(np.ones((3, 2)), np.ones((3, 4)), [0.5, 0.6]), "array `t` has shape (2,); allowed: a number, or (3,)"),
         (lambda: cld_sgm.CLD().perturb(np.ones((3, 2)), np.full((3, 4), np.inf), 0.5), "array `noise` holds inf at 0; allowed: finite numbers"),
         (lambda: cld_sgm.CLD().reverse_drift(np.ones((3, 4)), 0.5, np.ones((3, 3))), "array `score` has shape (3, 3); allowed: (3, 2), or (3, 4)"),
