@@ -115,17 +115,21 @@ class Report:
         else:
             body, verdict = self._judged.text(width, plain, full, color)
         out = [body]
-        for title, rows in self._sections():
+        for title, rows in self._sections(full):
             out += ["", title]
             for name, text in rows:
                 lines = textwrap.wrap(f"{name}: {text}", width - 5, break_long_words=False, break_on_hyphens=False)
                 out += [f"     {line}" if i == 0 else f"       {line}" for i, line in enumerate(lines)]
         return "\n".join([*out, "", verdict])
 
-    def _sections(self) -> list[tuple[str, list[tuple[str, str]]]]:
+    def _sections(self, full: bool = True) -> list[tuple[str, list[tuple[str, str]]]]:
         """What the judge does not know of: how functions were called, and which were not there."""
+
+        def listed(names: list[str]) -> str:
+            return ", ".join(names) if full or len(names) <= 8 else f"{len(names)} functions of the protocol (report.skipped)"
+
         called = [(how, ", ".join(names)) for how, names in _by_value(self.understood).items()]
-        missing = [(why, ", ".join(names)) for why, names in _by_value(self.skipped).items()]
+        missing = [(why, listed(names)) for why, names in _by_value(self.skipped).items()]
         sections = [("How they were called", called), ("Not judged", missing)]
         if any(d["shown"] for d in [*self.details["diagnoses"], *self.details["open"]]):
             sections.append((f"For `cld eval {_FILE}`", [(f'report.save("{_FILE}")', "writes what was asked and answered")]))
