@@ -21,7 +21,7 @@ from typing import Any, Callable, Iterable, Mapping
 import numpy as np
 
 from . import _native
-from ._arrays import FLOATS, Array
+from ._arrays import FLOATS, Array, one_line, whole
 from ._layout import WHOLE, Caller, Convention, frameworks, round_to, rows
 from ._process import CLD, Process
 from ._protocol import BY_NAME, DEFAULTS, FUNCTIONS, SETTINGS, Function, Slot, bind, offered
@@ -279,10 +279,9 @@ def _default_dtype(library: str, owner: Any) -> str:
 
 
 def _words(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else text[:297] + "..."
-    name = "" if type(error).__name__ == "Unreadable" else type(error).__name__ + ": "
-    return f"{name}{text}"
+    # a sentence of ours needs no name
+    ours = isinstance(error, ValueError) and "; allowed: " in str(error)
+    return str(error) if ours else one_line(error)
 
 
 def check(
@@ -335,6 +334,11 @@ def check(
     ):
         if value is not None and value not in allowed:
             raise ValueError(f"parameter `{name}` is {value!r}; allowed: {', '.join(allowed)}")
+    classes = [accept] if isinstance(accept, str) else list(accept)
+    for one in classes:
+        if one not in ("f64", "f32", "eps"):
+            raise ValueError(f"parameter `accept` is {one!r}; allowed: f64, f32, eps")
+    seed = whole(seed, "seed")
     calls = offered(implementation)
     fixed = {key: value for key, value in (("framework", framework), ("layout", layout)) if value is not None}
     libraries = {name: [framework] if framework else frameworks(call, implementation) for name, call in calls.items()}
@@ -408,7 +412,7 @@ def check(
             entry["outputs"] = {o: (np.ascontiguousarray(round_to(a, dtype)), dtype) for o, a in outputs.items()}
             answered.append(entry)
     about = f"{_name(implementation)} in {dtype}"
-    return _report(process, dtype, about, list(accept), answered, understood, failed, skipped, began)
+    return _report(process, dtype, about, classes, answered, understood, failed, skipped, began)
 
 
 def _name(implementation: Any) -> str:

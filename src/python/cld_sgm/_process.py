@@ -29,8 +29,8 @@ def _schedule(beta: Any) -> Any:
 
 def _number(value: Any, name: str) -> float:
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = float(value.detach() if hasattr(value, "detach") else value)
+    except Exception:  # what a library raises of an array of its own
         raise ValueError(f"parameter `{name}` is {value!r}; allowed: a number") from None
     if not math.isfinite(number):
         raise ValueError(f"parameter `{name}` is {number}; allowed: a finite number")

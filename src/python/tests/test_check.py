@@ -149,7 +149,10 @@ def test_json_reads_back():
         (lambda: cld_sgm.check({"cov": abs}, t_min=0.5, t_max=0.5), "parameter `t_max` is 0.5; allowed: t_min < t_max <= 1"),
         (lambda: cld_sgm.check({"cov": abs}, dtype="float8"), "parameter `dtype` is 'float8'; allowed: float64, float32, float16, bfloat16"),
         (lambda: cld_sgm.check({"cov": abs}, layout="apart"), "parameter `layout` is 'apart'; allowed: concat, stack, pair"),
-        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}, accept=["f8"]), "parameter `accept` is `f8`; allowed: f64, f32, eps"),
+        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}, accept=["f8"]), "parameter `accept` is 'f8'; allowed: f64, f32, eps"),
+        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}, accept=[3]), "parameter `accept` is 3; allowed: f64, f32, eps"),
+        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}, seed=-1), "parameter `seed` is -1; allowed: whole numbers from 0"),
+        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}).text(20), "parameter `width` is 20; allowed: whole numbers from 40 to 1000"),
     ],
 )
 def test_bad_input_gets_one_sentence(call, sentence):
