@@ -24,7 +24,7 @@ from . import _native
 from ._arrays import FLOATS, Array, one_line, whole
 from ._layout import WHOLE, Caller, Convention, frameworks, round_to, rows
 from ._process import CLD, Process
-from ._protocol import BY_NAME, DEFAULTS, FUNCTIONS, SETTINGS, Function, Slot, bind, offered
+from ._protocol import BY_NAME, DEFAULTS, FUNCTIONS, SETTINGS, Function, Slot, bind, offered, others
 
 __all__ = ["Cause", "Report", "check"]
 
@@ -80,6 +80,8 @@ class Report:
     implementation: str
     #: The whole report of the judge (schema cld-report).
     details: dict[str, Any] = field(repr=False)
+    #: Functions of yours whose names say nothing to the protocol.
+    unknown: list[str] = field(default_factory=list)
     _judged: _native.Report | None = field(repr=False, default=None)
     _answered: list[dict[str, Any]] = field(repr=False, default_factory=list)
 
@@ -130,6 +132,8 @@ class Report:
 
         called = [(how, ", ".join(names)) for how, names in _by_value(self.understood).items()]
         missing = [(why, listed(names)) for why, names in _by_value(self.skipped).items()]
+        if self.unknown:
+            missing.append(("not known by name", f"{', '.join(self.unknown)} (to judge one, name it: cld_sgm.check({{\"cov\": mine.{self.unknown[0]}}}))"))
         sections = [("How they were called", called), ("Not judged", missing)]
         if any(d["shown"] for d in [*self.details["diagnoses"], *self.details["open"]]):
             sections.append((f"For `cld eval {_FILE}`", [(f'report.save("{_FILE}")', "writes what was asked and answered")]))
@@ -412,7 +416,9 @@ def check(
             entry["outputs"] = {o: (np.ascontiguousarray(round_to(a, dtype)), dtype) for o, a in outputs.items()}
             answered.append(entry)
     about = f"{_name(implementation)} in {dtype}"
-    return _report(process, dtype, about, classes, answered, understood, failed, skipped, began)
+    report = _report(process, dtype, about, classes, answered, understood, failed, skipped, began)
+    report.unknown = others(implementation)
+    return report
 
 
 def _name(implementation: Any) -> str:
@@ -542,7 +548,7 @@ def _report(
         Cause(d["id"], d["text"], d["remedy"], d["value"], tuple(_outputs(d, answered)), tuple(_follows(d, answered))) for d in details["diagnoses"]
     ]
     ok = bool(details["ok"]) and not failed and not off
-    return Report(ok, causes, off, right, failed, skipped, understood, process, dtype, time.perf_counter() - began, about, details, judged, answered)
+    return Report(ok, causes, off, right, failed, skipped, understood, process, dtype, time.perf_counter() - began, about, details, [], judged, answered)
 
 
 def _follows(diagnosis: dict[str, Any], answered: list[dict[str, Any]]) -> list[str]:

@@ -370,6 +370,13 @@ class Caller:
         if what == "run":
             state = self.read_state(value, n, c)
             return {CHANNELS[i]: part for i, part in enumerate(np.split(state, k, axis=1))}
+        if what == "sde":
+            if not isinstance(value, (tuple, list)) or len(value) != 2:
+                raise Unreadable("returned no tuple of two; allowed: (drift, diffusion)")
+            drift, diffusion = self.read_state(value[0], n, c), value[1]
+            if k == 1 and np.size(as_numpy(diffusion, "diffusion")) == n:  # the same for all coordinates
+                return {"drift": drift, "diffusion": np.repeat(self.read_rows(diffusion, n, "diffusion")[:, None], drift.shape[1], axis=1)}
+            return {"drift": drift, "diffusion": self.read_state(diffusion, n, c)}
         if what == "eps_all":
             return {"eps": self.read_state(value, n, c)}
         if what in ("x0", "x"):

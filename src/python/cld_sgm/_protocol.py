@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, Callable, Mapping
 
 
@@ -65,6 +66,7 @@ FUNCTIONS: tuple[Function, ...] = (
     _f("mixture_log_prob", "likelihood.mixture", "u t weights means stds", "log_density", "its log-density"),
     _f("drift", "process.drift_diffusion", "u t", "drift", "forward drift b F u"),
     _f("diffusion", "process.drift_diffusion", "u t", "diffusion", "forward diffusion sqrt(b) G, diagonal, in the shape of u"),
+    _f("sde", "process.drift_diffusion", "u t", "sde", "both, as a tuple"),
     _f("prior_logp", "prior.log_density", "u", "log_density", "log-density of the prior", "prior_log_prob"),
     _f("prior_sample", "prior.sample", "noise", "u", "a draw from the prior, from its noise"),
     _f("weight", "loss.weight.likelihood", "t", "weight", "weight of the likelihood weighting, g^2 / 2"),
@@ -254,8 +256,24 @@ def offered(implementation: Any) -> dict[str, Callable[..., Any]]:
         chosen.setdefault(name, value)
     if not chosen:
         what = type(implementation).__name__
-        raise ValueError(f"implementation ({what}) offers none of the functions; allowed: any of {', '.join(f.name for f in FUNCTIONS)}")
+        names = others(implementation)
+        has = f" (it has {', '.join(names)}: hand them over by name, as in {{\"cov\": mine.{names[0]}}})" if names else ""
+        raise ValueError(f"implementation ({what}) offers none of the functions{has}; allowed: any of {', '.join(f.name for f in FUNCTIONS)}")
     return chosen
+
+
+def others(implementation: Any) -> list[str]:
+    """Functions of an object or a module of the user's own whose names say nothing to us, a dozen at most."""
+    if isinstance(implementation, Mapping):
+        return []
+    if isinstance(implementation, ModuleType):
+        own = [name for name, value in vars(implementation).items() if getattr(value, "__module__", None) == implementation.__name__]
+    else:
+        libraries = ("builtins", "torch", "jax", "flax", "equinox", "haiku", "numpy", "abc", "typing", "cld_sgm", "dataclasses")
+        classes = [c for c in type(implementation).__mro__ if c.__module__.split(".")[0] not in libraries]
+        own = [*(name for c in classes for name in vars(c)), *getattr(implementation, "__dict__", {})]
+    functions = [n for n in dict.fromkeys(own) if not n.startswith("_") and n not in BY_NAME and isinstance(getattr(implementation, n, None), (FunctionType, MethodType))]
+    return functions[:12]
 
 
 def table() -> str:

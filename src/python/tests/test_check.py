@@ -124,6 +124,43 @@ def test_what_is_not_offered_is_listed():
     assert cld_sgm.check({"sscs_step": lambda *a: a}, cld_sgm.VE()).skipped["sscs_step"] == "not defined for this process"
 
 
+def test_functions_by_other_names_are_shown():
+    """Catches methods that are passed over without a word because their names are others."""
+
+    class Mine:
+        def variance_at(self, t):
+            return cld_sgm.CLD().cov(t)
+
+        def ell(self, t):
+            return cld_sgm.CLD().ell(t)
+
+    report = cld_sgm.check(Mine())
+    assert report.ok and report.unknown == ["variance_at"]
+    assert 'not known by name: variance_at (to judge one, name it: cld_sgm.check({"cov": mine.variance_at}))' in " ".join(str(report).split())
+    Mine.ell = None
+    with pytest.raises(ValueError, match=r"offers none of the functions \(it has variance_at: hand them over by name, as in .*; allowed: any of beta"):
+        cld_sgm.check(Mine())
+
+
+@pytest.mark.parametrize("process", [cld_sgm.CLD(), cld_sgm.VP()], ids=["cld", "vp"])
+def test_drift_and_diffusion_as_one(process):
+    """Catches the two parts of `sde` swapped, or a diffusion per row that is read as a state."""
+    noise = lambda t: np.sqrt(np.diagonal(process.noise(t), axis1=-2, axis2=-1))  # noqa: E731
+    diffusion = lambda u, t: np.repeat(noise(t), 2, axis=1) if process.channels == 2 else noise(t)[:, 0]  # noqa: E731
+    report = cld_sgm.check({"sde": lambda u, t: (process.drift(u, t), diffusion(u, t))}, process)
+    assert report.ok and report.right["sde"] > 60, report
+    report = cld_sgm.check({"sde": lambda u, t: (process.drift(u, t), diffusion(u, t) ** 2)}, process)
+    assert set(report.off) == {"sde"}, report
+    assert "allowed: (drift, diffusion)" in cld_sgm.check({"sde": process.drift}, process).failed["sde"]
+
+
+def test_the_range_where_it_is_right_is_said():
+    """Catches a report at 80 columns that does not say from which time on the printed formulas are right."""
+    report = cld_sgm.check(Printed(), dtype="float32")
+    line = next(x for x in report.details["lines"] if not x["accepted"])
+    assert line["right_from"] is not None and "right for t >= " in str(report) and "right for t >= " not in report.text(120), report
+
+
 def test_nothing_judged_is_no_pass():
     """Catches an empty set that passes."""
     report = cld_sgm.check({"mixed_score": lambda u, net_output, t: u}, cld_sgm.VP())
