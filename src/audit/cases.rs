@@ -1,10 +1,11 @@
 //! What is audited: every process, schedule, damping and objective.
 
+use crate::diffusion::Diffusion;
 use crate::error::Result;
-use crate::process::{AnyProcess, LinearSde, Moments};
+use crate::process::{AnyProcess, Chain, Entry, LinearSde, Moments, REGISTRY};
 use crate::schedule::Span;
 use crate::small::Mat;
-use crate::truth::config::Config;
+use crate::truth::config::{Config, example};
 use serde_json::{Value as Json, json};
 
 /// A process with parameters, schedule and objective, under a short name.
@@ -16,24 +17,6 @@ pub struct Case {
     pub config: Config,
 }
 
-/// Names and parameters of the processes. Parameters are chosen away from coincidences (M = 1, Gamma = nu, ...).
-fn processes() -> Vec<(&'static str, Json)> {
-    vec![
-        ("cld", json!({"kind": "cld", "mass": 0.25, "gamma": 0.04})),
-        ("cld-heavy", json!({"kind": "cld", "mass": 3.0, "gamma": 0.5})),
-        ("cld-under", json!({"kind": "cld", "mass": 0.25, "Gamma": 0.5, "gamma": 0.04})),
-        ("cld-over", json!({"kind": "cld", "mass": 0.25, "Gamma": 1.7, "gamma": 0.04})),
-        ("sscs", json!({"kind": "sscs-analytic", "mass": 0.25, "gamma": 0.04})),
-        ("psld", json!({"kind": "psld", "Gamma": 0.3, "nu": 4.3, "gamma": 0.04})),
-        ("position-noise", json!({"kind": "cld-position-noise", "a": 2.0, "epsilon": 0.5, "sigma": 1.4, "v0_var": 0.01})),
-        ("order-3", json!({"kind": "langevin-order-n", "order": 3, "velocity_var": 0.04})),
-        ("order-4", json!({"kind": "langevin-order-n", "order": 4, "velocity_var": 0.04})),
-        ("vp", json!({"kind": "vp"})),
-        ("sub-vp", json!({"kind": "sub-vp"})),
-        ("ve", json!({"kind": "ve"})),
-    ]
-}
-
 fn schedules() -> Vec<(&'static str, Json)> {
     vec![
         ("constant", json!({"kind": "constant", "b": 4.0})),
@@ -43,6 +26,11 @@ fn schedules() -> Vec<(&'static str, Json)> {
     ]
 }
 
+/// A process without a stationary law (VE): it is under the geometric schedule alone, which is its own.
+fn explodes(e: &Entry) -> bool {
+    e.chain == Some(Chain::Smld)
+}
+
 /// Every case: each process under each schedule and objective that it has (VE under the geometric schedule alone, which is
 /// its own; the others under the other three).
 ///
@@ -50,25 +38,52 @@ fn schedules() -> Vec<(&'static str, Json)> {
 /// None in practice: the list is fixed and a test builds it.
 pub fn cases() -> Result<Vec<Case>> {
     let mut all = vec![];
-    for (process, parameters) in processes() {
+    for (e, a) in REGISTRY.iter().flat_map(|e| e.audit.iter().filter(|a| a.kernels).map(move |a| (e, a))) {
         for (schedule, rate) in schedules() {
-            if (process == "ve") != (schedule == "geometric") {
+            if explodes(e) != (schedule == "geometric") {
                 continue;
             }
-            for objective in ["dsm", "hsm"] {
-                let mut o = parameters.clone();
-                o["schedule"] = rate.clone();
-                o["objective"] = objective.into();
-                let single = matches!(process, "vp" | "ve" | "sub-vp");
-                if single && objective == "hsm" {
-                    continue;
-                }
-                let name = if single { format!("{process}.{schedule}") } else { format!("{process}.{objective}.{schedule}") };
-                all.push(Case { name, config: Config::from_answers(&o)? });
+            for objective in if e.gamma.is_some() { &["dsm", "hsm"][..] } else { &["dsm"] } {
+                let mut o = example(e.name, a.params);
+                o.insert("schedule".into(), rate.clone());
+                o.insert("objective".into(), (*objective).into());
+                let name = if e.gamma.is_some() { format!("{}.{objective}.{schedule}", a.name) } else { format!("{}.{schedule}", a.name) };
+                all.push(Case { name, config: Config::from_answers(&Json::Object(o))? });
             }
         }
     }
     Ok(all)
+}
+
+/// A case of claims about samplers, likelihoods, losses and scores: a process with a rate that changes with time.
+pub(super) struct Rated {
+    /// Its name in the registry.
+    pub name: &'static str,
+    /// It in words.
+    pub about: String,
+    /// Under a linear rate, or VE's own.
+    pub diffusion: Diffusion,
+    /// Whether likelihoods are claimed of it.
+    pub likelihood: bool,
+}
+
+/// Every kind of process: each with one channel or more, with noise on one channel or on all.
+pub(super) fn rated() -> Result<Vec<Rated>> {
+    let all = REGISTRY.iter().flat_map(|e| e.audit.iter().filter(|a| a.samplers).map(move |a| (e, a)));
+    all.map(|(e, a)| {
+        let mut o = example(e.name, a.params);
+        let rate = if explodes(e) {
+            json!({"kind": "geometric-sigma", "sigma_min": 0.1, "sigma_max": 5.0})
+        } else {
+            json!({"kind": "linear", "b0": 0.5, "b1": 3.0})
+        };
+        o.insert("schedule".into(), rate);
+        o.insert("objective".into(), if e.gamma.is_some() { "hsm" } else { "dsm" }.into());
+        let c = Config::from_answers(&Json::Object(o))?;
+        let diffusion = Diffusion::new(c.process()?, c.schedule, c.objective.gamma())?;
+        Ok(Rated { name: a.name, about: c.describe(), diffusion, likelihood: a.likelihood })
+    })
+    .collect()
 }
 
 /// A process known at run time, with its number of channels known again: what the generic schemes need.

@@ -3,6 +3,7 @@
 use super::claim::{Evidence, Method};
 use super::run::Audit;
 use crate::plot::page::{Plot, Points, STYLE, Series, draw, escape, short};
+use crate::process::REGISTRY;
 use crate::truth::predict::CHANNELS;
 use crate::worst::worse;
 use plotters::prelude::SeriesLabelPosition;
@@ -67,14 +68,13 @@ fn errors_over_time(a: &Audit) -> Option<String> {
             *worst = worse(*worst, f.deviation * 1e-13);
         }
     }
-    let chosen = ["cld", "cld-over", "psld", "position-noise", "order-4", "vp"];
+    let chosen = REGISTRY.iter().flat_map(|e| e.audit).filter(|a| a.drawn).map(|a| a.name);
     let series: Vec<Series> = chosen
-        .iter()
         .enumerate()
         .filter_map(|(i, p)| by.get(p).map(|v| (i, p, v)))
         .map(|(i, p, v)| Series {
             colour: i,
-            name: (*p).to_string(),
+            name: p.to_string(),
             points: v.iter().map(|(t, e)| (f64::from_bits(*t), e.max(1e-18))).collect(),
             line: true,
         })

@@ -291,7 +291,7 @@ fn grid(case: &Case, process: &dyn AnyProcess) -> Result<Vec<f64>> {
         }
         Ok(high)
     };
-    let relaxation = if case.config.entry.name == "ve" { clock(1.0)? / 6.0 } else { 1.0 / rate(process) };
+    let relaxation = if process.stationary().is_none() { clock(1.0)? / 6.0 } else { 1.0 / rate(process) };
     let end = clock(1.0)?.min(6.0 * relaxation);
     let first = [1e-6, 1e-5, 1e-3, 1e-2][process.channels() - 1] * relaxation;
     let turn = 0.1 * end;

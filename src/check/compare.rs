@@ -652,7 +652,7 @@ fn condition(e: &Entry, bench: &Bench, epsilon: f64, (output, p): (&str, Precisi
         add(&model, &e.inputs, CHANGE);
     }
     // where the coefficients are not among the parameters, they are what code holds in its own type
-    if e.config.entry.name == "langevin-order-n" && (e.quantity.starts_with("kernel.") || e.quantity.starts_with("process.")) {
+    if e.config.entry.own_coefficients && (e.quantity.starts_with("kernel.") || e.quantity.starts_with("process.")) {
         for mut model in Model::coefficients_changed(&e.config, 1.0 - CHANGE) {
             model.reading.epsilon = epsilon;
             add(&model, &e.inputs, CHANGE);
@@ -673,16 +673,15 @@ pub(crate) struct Right {
     pub condition: Vec<f64>,
 }
 
-/// The right values of an entry's output, with their conditions.
-pub(crate) fn right(e: &Entry, output: &str) -> Result<Right> {
+/// The right values of an entry's output, with their conditions for answers of type `p`.
+pub(crate) fn right(e: &Entry, output: &str, p: Precision) -> Result<Right> {
     let e = &as_rows(e);
     let given: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-    let shared = Shared::default();
-    let model = Model::new(&e.config)?.sharing(&shared.of(&e.config));
-    let (columns, found, _) = by_row(e, &model, output, rows(&e.quantity, &given));
+    let bench = Bench::new(&e.config);
+    let (columns, found, _) = by_row(e, &*bench.model(0.0)?, output, rows(&e.quantity, &given));
     let kept: Vec<usize> = found.iter().map(|(row, _)| *row).collect();
     let cells: Vec<Cell> = found.into_iter().flat_map(|(_, cells)| cells).collect();
-    let condition = condition(&restricted(e, &kept), 0.0, output, &cells, &shared);
+    let condition = condition(&restricted(e, &kept), &bench, 0.0, (output, p), &cells);
     Ok(Right { columns, rows: kept, values: cells.iter().map(|c| c.truth.to_f64()).collect(), condition })
 }
 

@@ -8,9 +8,8 @@
 //! [`Reading`]: crate::truth::reading::Reading
 
 use crate::kernel::Objective;
-use crate::process::{AnyProcess, Custom, Value, erase};
+use crate::process::{Chain, Value};
 use crate::schedule::Schedule;
-use crate::small::Mat;
 use crate::truth::config::Config;
 use crate::truth::predict::Model;
 use crate::truth::reading::{Factor, Half, HalfRate, Held, SqrtDt, Steps};
@@ -208,7 +207,7 @@ pub const MISTAKES: &[Mistake] = &[
         "nothing, if that is your convention (that of the score SDE code): it is the kernel of data with variance sigma_min^2; else subtract sigma_min^2",
         Kind::Reading(&[variant("", |m, c| {
             let min = c.schedule.params().iter().find(|(n, _)| *n == "sigma_min")?.1;
-            when(c.entry.name == "ve")?;
+            when(c.entry.chain == Some(Chain::Smld))?;
             m.reading.start_variance = min * min;
             Some(())
         })]),
@@ -385,7 +384,7 @@ pub const MISTAKES: &[Mistake] = &[
         "sigma = std/mean (the noise level of x/mean, as EDM has it) stands where the standard deviation belongs",
         "multiply by the mean, sqrt(1/(1 + sigma^2))",
         Kind::Reading(&[variant("", |m, c| {
-            when(m.channels() == 1 && c.entry.name != "ve")?;
+            when(m.channels() == 1 && c.entry.chain != Some(Chain::Smld))?;
             m.reading.sigma_over_mean = true;
             Some(())
         })]),
@@ -481,8 +480,8 @@ pub const MISTAKES: &[Mistake] = &[
         "the exponent of sub-VP's variance is off by 2: its deviation is 1 - e^(-B), with B the whole integral of beta",
         "std = 1 - e^(-B) (1 - e^(-2B) is the factor of g^2)",
         Kind::Reading(&[
-            variant("sub-VP's deviation is 1 - e^(-2B), where it is 1 - e^(-B): the exponent is off by 2", |m, c| exponent(m, c, 2.0)),
-            variant("sub-VP's deviation is 1 - e^(-B/2), where it is 1 - e^(-B): the exponent is off by 2", |m, c| exponent(m, c, 0.5)),
+            variant("sub-VP's deviation is 1 - e^(-2B), where it is 1 - e^(-B): the exponent is off by 2", |m, _| exponent(m, 2.0)),
+            variant("sub-VP's deviation is 1 - e^(-B/2), where it is 1 - e^(-B): the exponent is off by 2", |m, _| exponent(m, 0.5)),
         ]),
     ),
     row(
@@ -729,7 +728,7 @@ pub const MISTAKES: &[Mistake] = &[
         "start from the data themselves: variance 0 in x, gamma M in v",
         Kind::Fitted {
             words: "{value} is on the diagonal of the initial covariance, and carried on by the mean",
-            range: |q, c| when(kernel_like(q) && !q.starts_with("schedule.") && c.entry.name != "ve").map(|()| (1e-12, 0.1)),
+            range: |q, c| when(kernel_like(q) && !q.starts_with("schedule.") && c.entry.chain != Some(Chain::Smld)).map(|()| (1e-12, 0.1)),
             change: |m, _, e| {
                 m.reading.initial_epsilon = e;
                 Some(())
@@ -906,8 +905,8 @@ fn slope(m: &mut Model, c: &Config, of: fn(f64, f64) -> f64) -> Option<()> {
     Some(())
 }
 
-fn exponent(m: &mut Model, c: &Config, factor: f64) -> Option<()> {
-    when(c.entry.name == "sub-vp")?;
+fn exponent(m: &mut Model, factor: f64) -> Option<()> {
+    when(m.process().noise_at(0.0) != m.process().noise_at(f64::MAX))?;
     m.reading.cov_rate = factor;
     Some(())
 }
@@ -962,37 +961,12 @@ fn inverted(m: &mut Model, c: &Config, friction_kept: bool, initial_kept: bool) 
     let own = c.entry.build(&c.params).ok()?;
     when(own.mass() != 1.0 && own.channels() == 2 && (!initial_kept || hsm(c)))?;
     let right = m.process().mass();
-    m.replace(c.in_units(inverse_mass(c, &*own, friction_kept)?).ok()?);
+    m.replace(c.in_units((c.entry.mass_inverted)(&c.params, &*own, friction_kept)?).ok()?);
     // the initial variance is gamma times the process's own mass, now another one
     if initial_kept {
         m.gamma = c.objective.gamma() * right / m.process().mass();
     }
     Some(())
-}
-
-/// The process with 1/M for M, and the friction recomputed from it or kept, in its own units.
-fn inverse_mass(c: &Config, p: &dyn AnyProcess, friction_kept: bool) -> Option<Box<dyn AnyProcess>> {
-    let mass = p.mass();
-    let number = |name: &str| c.params.number(name).ok();
-    match c.entry.name {
-        "cld" | "sscs-analytic" => {
-            let swapped = c.params.clone().with("mass", 1.0 / mass);
-            if !friction_kept || number("Gamma").is_some() {
-                return c.entry.build(&swapped).ok();
-            }
-            let mut general = swapped;
-            general.0.remove("damping");
-            c.entry.build(&general.with("Gamma", 2.0 * mass.sqrt())).ok()
-        }
-        "cld-position-noise" if !friction_kept => c.entry.build(&c.params.clone().with("a", 1.0 / number("a")?)).ok(),
-        "psld" => {
-            let (f, g) = (p.drift(), p.noise_at(0.0));
-            let noise = if friction_kept { g[3] } else { g[3] / (mass * mass) };
-            erase(Custom::<2>::new(Mat([[f[0], f[1] * mass * mass], [f[2], f[3]]]), Mat([[g[0], 0.0], [0.0, noise]]), 1.0 / mass).ok()?)
-                .ok()
-        }
-        _ => None,
-    }
 }
 
 /// A row's words, filled in for a configuration.

@@ -1,12 +1,16 @@
 //! Critically damped Langevin diffusion: the closed form that the paper is about, without cancellation.
 
-use super::{LinearSde, Moments, write_column};
+use super::linear::LinearSde;
+use super::moments::{Moments, write_column};
 use crate::dd::Dd;
 use crate::error::{Result, check};
 use crate::schedule::{Schedule, Span, linear_integral};
 use crate::simd::{self, Lane, Task};
 use crate::small::{Mat, Scalar};
 use crate::special::{exp_neg, p3_g, scaled_exp_neg};
+
+/// The name of CLD, at any damping.
+pub(super) const NAME: &str = "cld";
 
 /// Beyond this z, `e^-2z` is no normal number, or soon none.
 const FAR: f64 = 350.0;
@@ -192,7 +196,7 @@ impl Task for Batch<'_, '_> {
 
 impl LinearSde<2> for Cld {
     fn name(&self) -> &'static str {
-        "cld"
+        NAME
     }
 
     fn drift(&self) -> Mat<2> {

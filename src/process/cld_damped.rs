@@ -1,10 +1,13 @@
 //! CLD at any damping: under, critical, over, smooth through the critical point.
 
-use super::{LinearSde, Moments};
+use super::any::{AnyProcess, erase};
+use super::cld::{Cld, NAME};
+use super::entry::Given::Number;
+use super::entry::{Accuracy, Audited, Bound, Entry, Given, Params, Rate, Under, Vectors};
+use super::linear::LinearSde;
+use super::moments::Moments;
 use crate::dd::Dd;
-use crate::error::{Result, check};
-use crate::schedule::{Schedule, Span};
-use crate::simd;
+use crate::error::{Error, Result, check};
 use crate::small::Mat;
 use crate::special::{exp_neg, one_minus_exp_neg, scaled_exp_neg};
 
@@ -129,7 +132,7 @@ impl CldDamped {
 
 impl LinearSde<2> for CldDamped {
     fn name(&self) -> &'static str {
-        "cld"
+        NAME
     }
 
     fn drift(&self) -> Mat<2> {
@@ -156,13 +159,9 @@ impl LinearSde<2> for CldDamped {
         Some([1.0, -1.0])
     }
 
-    fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
-        simd::single_call(|| self.moments_of(on.tau, gamma))
-    }
-
     #[inline(always)]
-    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
-        self.moments_of(schedule.integral_from_zero(t), gamma)
+    fn closed(&self, tau: Dd, gamma: f64) -> Option<Moments<2>> {
+        Some(self.moments_of(tau, gamma))
     }
 }
 
@@ -198,3 +197,89 @@ impl CldDamped {
         }
     }
 }
+
+/// The friction of CLD in `p`, or `None` for the critical one: `Gamma` where it is given or where `damping` is `general`.
+pub(super) fn friction(p: &Params) -> Result<Option<f64>> {
+    let general = match p.word("damping")? {
+        None => p.0.contains_key("Gamma"),
+        Some("critical") => false,
+        Some("general") => true,
+        Some(w) => return Err(Error::parameter("damping", format!("`{w}`"), "critical or general")),
+    };
+    if general {
+        return p.number("Gamma").map(Some);
+    }
+    if p.0.contains_key("Gamma") {
+        return Err(Error::parameter("Gamma", p.number("Gamma")?, "absent with critical damping (it is 2 sqrt(mass))"));
+    }
+    Ok(None)
+}
+
+fn build(p: &Params) -> Result<Box<dyn AnyProcess>> {
+    let mass = p.number("mass")?;
+    match friction(p)? {
+        Some(g) => erase(CldDamped::new(mass, g)?),
+        None => erase(Cld::new(mass)?),
+    }
+}
+
+/// `p` with 1/M for M, and the friction recomputed from it or, at critical damping, kept.
+pub(super) fn mass_inverted(p: &Params, mass: f64, friction_kept: bool) -> Params {
+    let mut swapped = p.clone().with("mass", 1.0 / mass);
+    if !friction_kept || p.number("Gamma").is_ok() {
+        return swapped;
+    }
+    swapped.0.remove("damping");
+    swapped.with("Gamma", 2.0 * mass.sqrt())
+}
+
+/// Whether parameters ask for another than the critical damping.
+pub(super) fn damped(p: &Params) -> bool {
+    p.0.contains_key("Gamma")
+}
+
+/// What test vectors ask: the paper's parameters, other masses, every damping, and what is at an edge.
+#[rustfmt::skip]
+const VECTORS: &[Vectors] = &[
+    Vectors { params: &[("mass", Number(0.25)), CRITICAL, ("gamma", Number(0.04))], rate: Rate::Constant(4.0), under: Under::First, flags: &["PaperDefault", "MassNotOne"] },
+    Vectors { params: &[("mass", Number(0.25)), CRITICAL, ("gamma", Number(0.04))], rate: LINEAR, under: Under::Both, flags: &["TimeDependentBeta", "MassNotOne"] },
+    Vectors { params: &[("mass", Number(4.0)), CRITICAL, ("gamma", Number(0.5))], rate: Rate::Constant(4.0), under: Under::Both, flags: &["MassNotOne"] },
+    Vectors { params: &[("mass", Number(1e-4)), CRITICAL, ("gamma", Number(0.04))], rate: LINEAR, under: Under::Both, flags: &["ExtremeMass", "TimeDependentBeta"] },
+    Vectors { params: &[("mass", Number(1e4)), CRITICAL, ("gamma", Number(0.04))], rate: LINEAR, under: Under::Both, flags: &["ExtremeMass", "TimeDependentBeta"] },
+    Vectors { params: &[("mass", Number(0.25)), ("Gamma", Number(0.5)), ("gamma", Number(0.04))], rate: LINEAR, under: Under::Both, flags: &["Underdamped", "TimeDependentBeta"] },
+    Vectors { params: &[("mass", Number(0.25)), ("Gamma", Number(2.0)), ("gamma", Number(0.04))], rate: LINEAR, under: Under::Both, flags: &["Overdamped", "TimeDependentBeta"] },
+    Vectors { params: &[("mass", Number(0.25)), ("Gamma", Number(1.0 + f32::EPSILON as f64)), ("gamma", Number(0.04))], rate: LINEAR, under: Under::Both, flags: &["NearCritical", "TimeDependentBeta"] },
+    Vectors { params: &[("mass", Number(0.25)), CRITICAL, ("gamma", Number(0.0))], rate: Rate::Constant(4.0), under: Under::Only("hsm"), flags: &["GammaZero"] },
+    Vectors { params: &[("mass", Number(0.25)), CRITICAL, ("gamma", Number(3.0))], rate: Rate::Constant(4.0), under: Under::Only("hsm"), flags: &["GammaAboveTwo", "MassNotOne"] },
+    Vectors { params: &[("mass", Number(0.25)), CRITICAL, ("gamma", Number(0.04))], rate: Rate::Cosine(0.008, 0.999), under: Under::Only("hsm"), flags: &["TimeDependentBeta", "MassNotOne"] },
+];
+
+const CRITICAL: (&str, Given) = ("damping", Given::Word("critical"));
+const LINEAR: Rate = Rate::Linear(0.1, 19.9);
+
+const AUDIT: &[Audited] = &[
+    Audited { samplers: true, likelihood: true, drawn: true, ..Audited::kernels(NAME, &[("mass", Number(0.25)), ("gamma", Number(0.04))]) },
+    Audited::kernels("cld-heavy", &[("mass", Number(3.0)), ("gamma", Number(0.5))]),
+    Audited { samplers: true, ..Audited::kernels("cld-under", &[("mass", Number(0.25)), ("Gamma", Number(0.5)), ("gamma", Number(0.04))]) },
+    Audited { drawn: true, ..Audited::kernels("cld-over", &[("mass", Number(0.25)), ("Gamma", Number(1.7)), ("gamma", Number(0.04))]) },
+];
+
+/// CLD at any damping.
+pub(super) const ENTRY: Entry = Entry {
+    name: NAME,
+    about: "critically damped Langevin (Dockhorn et al. 2022); any damping with Gamma",
+    params: &["mass", "Gamma", "damping", "gamma"],
+    gamma: Some("gamma"),
+    defaults: &[("mass", 0.25), ("gamma", 0.04)],
+    rate: Rate::Constant(4.0),
+    parametrisation: "mixed",
+    accuracy: &[
+        Accuracy { family: "cld, critical", bound: Bound::Ulp(8.0), of: |p| !damped(p) },
+        Accuracy { family: "cld, any damping", bound: Bound::Relative(1e-13), of: damped },
+    ],
+    vectors: VECTORS,
+    audit: AUDIT,
+    mass_inverted: |p, process, kept| ENTRY.build(&mass_inverted(p, process.mass(), kept)).ok(),
+    build,
+    ..Entry::BASE
+};

@@ -1,10 +1,12 @@
 //! CLD with noise in the position as well.
 
-use super::{LinearSde, Moments};
+use super::any::erase;
+use super::entry::Given::Number;
+use super::entry::{Accuracy, Audited, Bound, Entry, Example, Rate, Under, Vectors};
+use super::linear::LinearSde;
+use super::moments::Moments;
 use crate::dd::Dd;
 use crate::error::{Result, check};
-use crate::schedule::{Schedule, Span};
-use crate::simd;
 use crate::small::{Mat, Scalar};
 use crate::special::{exp_neg, p3_g, scaled_exp_neg};
 
@@ -66,7 +68,7 @@ pub(super) fn covariance<T: Scalar + Copy>(z: T, x2: T, s2: T, e2: T, p3: T) -> 
 
 impl LinearSde<2> for CldPosition {
     fn name(&self) -> &'static str {
-        "cld-position-noise"
+        ENTRY.name
     }
 
     fn drift(&self) -> Mat<2> {
@@ -99,13 +101,9 @@ impl LinearSde<2> for CldPosition {
         Mat([[Dd::prod(self.epsilon, self.epsilon), Dd::ZERO], [Dd::ZERO, Dd::prod(self.sigma, self.sigma)]])
     }
 
-    fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
-        simd::single_call(|| self.moments_of(on.tau, gamma))
-    }
-
     #[inline(always)]
-    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
-        self.moments_of(schedule.integral_from_zero(t), gamma)
+    fn closed(&self, tau: Dd, gamma: f64) -> Option<Moments<2>> {
+        Some(self.moments_of(tau, gamma))
     }
 }
 
@@ -140,3 +138,35 @@ impl CldPosition {
         Moments { mean: Mat([[mean[0], mean[1]], [mean[2], mean[3]]]), cov: Mat([[xx, xv], [xv, vv]]), det, factors: None }
     }
 }
+
+const fn vectors(params: Example, flags: &'static [&'static str]) -> Vectors {
+    Vectors { params, rate: Rate::Linear(0.1, 19.9), under: Under::Both, flags }
+}
+
+const NOISY: &[&str] = &["PositionNoise", "TimeDependentBeta"];
+
+/// CLD with position noise in the registry.
+#[rustfmt::skip]
+pub(super) const ENTRY: Entry = Entry {
+    name: "cld-position-noise",
+    about: "CLD with position noise (Strasman et al. 2025)",
+    params: &["a", "epsilon", "sigma", "v0_var"],
+    gamma: Some("v0_var"),
+    defaults: &[("v0_var", 0.04)],
+    rate: Rate::Constant(4.0),
+    accuracy: &[Accuracy { family: "cld-position-noise", bound: Bound::Relative(1e-13), of: |_| true }],
+    vectors: &[
+        vectors(&[("a", Number(2.0)), ("epsilon", Number(0.0)), ("sigma", Number(2.0)), ("v0_var", Number(0.01))], &["TimeDependentBeta"]),
+        vectors(&[("a", Number(2.0)), ("epsilon", Number(0.5)), ("sigma", Number(2.0)), ("v0_var", Number(0.01))], NOISY),
+        vectors(&[("a", Number(1.0)), ("epsilon", Number(1.0)), ("sigma", Number(2.0)), ("v0_var", Number(0.01))], NOISY),
+    ],
+    audit: &[
+        Audited { drawn: true, ..Audited::kernels("position-noise", &[("a", Number(2.0)), ("epsilon", Number(0.5)), ("sigma", Number(1.4)), ("v0_var", Number(0.01))]) },
+        Audited { kernels: false, samplers: true, ..Audited::kernels("position-noise", &[("a", Number(2.0)), ("epsilon", Number(0.5)), ("sigma", Number(1.4)), ("v0_var", Number(0.04))]) },
+    ],
+    mass_inverted: |p, _, friction_kept| {
+        if friction_kept { None } else { ENTRY.build(&p.clone().with("a", 1.0 / p.number("a").ok()?)).ok() }
+    },
+    build: |p| erase(CldPosition::new(p.number("a")?, p.number("epsilon")?, p.number("sigma")?)?),
+    ..Entry::BASE
+};

@@ -1,6 +1,8 @@
 //! A process given by its matrices alone.
 
-use super::LinearSde;
+use super::any::{AnyProcess, erase};
+use super::entry::{Entry, Params, Value};
+use super::linear::LinearSde;
 use crate::error::{Error, Result};
 use crate::small::Mat;
 
@@ -40,7 +42,7 @@ impl<const K: usize> Custom<K> {
 
 impl<const K: usize> LinearSde<K> for Custom<K> {
     fn name(&self) -> &'static str {
-        "custom"
+        ENTRY.name
     }
 
     fn drift(&self) -> Mat<K> {
@@ -85,6 +87,52 @@ fn semidefinite<const K: usize>(m: &Mat<K>) -> bool {
     }
     true
 }
+
+/// The matrix called `name`, row-major, and its size.
+fn matrix(p: &Params, name: &str) -> Result<(Vec<f64>, usize)> {
+    let allowed = "a square matrix, row by row, of 1 to 6 channels";
+    match p.0.get(name) {
+        Some(Value::Matrix(m)) if (1..=6).contains(&m.len()) && m.iter().all(|r| r.len() == m.len()) => Ok((m.concat(), m.len())),
+        Some(other) => Err(Error::parameter(name.to_string(), other, allowed)),
+        None => Err(Error::parameter(name.to_string(), "missing", allowed)),
+    }
+}
+
+/// A process from its matrices F and `G G^T`, row-major, of k channels, and its mass.
+///
+/// # Errors
+/// As [`Custom::new`].
+pub fn custom(f: &[f64], g: &[f64], k: usize, mass: f64) -> Result<Box<dyn AnyProcess>> {
+    fn sized<const K: usize>(f: &[f64], g: &[f64], mass: f64) -> Result<Box<dyn AnyProcess>> {
+        let of = |v: &[f64]| Mat::<K>::build(|i, j| v[i * K + j]);
+        erase(Custom::new(of(f), of(g), mass)?)
+    }
+    match k {
+        1 => sized::<1>(f, g, mass),
+        2 => sized::<2>(f, g, mass),
+        3 => sized::<3>(f, g, mass),
+        4 => sized::<4>(f, g, mass),
+        5 => sized::<5>(f, g, mass),
+        6 => sized::<6>(f, g, mass),
+        _ => Err(Error::parameter("F", format!("{k} x {k}"), "a square matrix of 1 to 6 channels")),
+    }
+}
+
+/// Any linear SDE by its matrices: not a diffusion of the crate, but one that answers can be about.
+pub(super) const ENTRY: Entry = Entry {
+    name: "custom",
+    about: "any linear SDE du = F u b dt + G sqrt(b) dW, by its matrices F and GGt",
+    params: &["F", "GGt", "mass", "gamma"],
+    gamma: Some("gamma"),
+    build: |p| {
+        let ((f, k), (g, l)) = (matrix(p, "F")?, matrix(p, "GGt")?);
+        if k != l {
+            return Err(Error::parameter("GGt", format!("{l} x {l}"), format!("{k} x {k}, as F")));
+        }
+        custom(&f, &g, k, if p.0.contains_key("mass") { p.number("mass")? } else { 1.0 })
+    },
+    ..Entry::BASE
+};
 
 #[cfg(test)]
 mod tests {

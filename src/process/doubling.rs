@@ -9,7 +9,7 @@
 //! times an off-diagonal entry of the covariance may vanish exponentially, and then it is what is left of a sum of
 //! large terms. There [`Law::near_stationary`] takes over, for a process whose stationary law is known.
 
-use super::Moments;
+use super::moments::{Factors, Moments};
 use crate::dd::Dd;
 use crate::small::Mat;
 
@@ -28,31 +28,6 @@ pub struct Law<const K: usize> {
     pub added: Dd,
     /// Log-determinant of the covariance, where the stationary law is near and so gives it without loss.
     pub log_det: Option<f64>,
-}
-
-/// What is read off a covariance, rounded to f64.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)] // as the methods of `Kernel`
-pub struct Factors<const K: usize> {
-    pub lower: Mat<K>,
-    pub upper: Mat<K>,
-    pub inverse: Mat<K>,
-    pub inverse_transpose_lower: Mat<K>,
-    pub inverse_transpose_upper: Mat<K>,
-    pub log_det: f64,
-}
-
-impl<const K: usize> Factors<K> {
-    pub(super) fn map(&self, f: impl Fn(&Mat<K>) -> Mat<K>) -> Self {
-        Factors {
-            lower: f(&self.lower),
-            upper: f(&self.upper),
-            inverse: f(&self.inverse),
-            inverse_transpose_lower: f(&self.inverse_transpose_lower),
-            inverse_transpose_upper: f(&self.inverse_transpose_upper),
-            log_det: self.log_det,
-        }
-    }
 }
 
 impl<const K: usize> Law<K> {

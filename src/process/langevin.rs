@@ -1,6 +1,9 @@
 //! Langevin diffusion of order n: x, v, and further auxiliary variables, noise in the last alone.
 
-use super::LinearSde;
+use super::any::{AnyProcess, erase};
+use super::entry::Given::Number;
+use super::entry::{Accuracy, Audited, Bound, Entry, Example, Given, Params, Rate, Under, Vectors};
+use super::linear::LinearSde;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::small::Mat;
@@ -72,7 +75,7 @@ impl<const K: usize> Langevin<K> {
 
 impl<const K: usize> LinearSde<K> for Langevin<K> {
     fn name(&self) -> &'static str {
-        "langevin-order-n"
+        ENTRY.name
     }
 
     fn drift(&self) -> Mat<K> {
@@ -109,6 +112,51 @@ impl<const K: usize> LinearSde<K> for Langevin<K> {
         Some(std::array::from_fn(|i| if i % 2 == 0 { 1.0 } else { -1.0 }))
     }
 }
+
+fn build(p: &Params) -> Result<Box<dyn AnyProcess>> {
+    if let Some(w) = p.word("damping")?.filter(|&w| w != "critical") {
+        return Err(Error::parameter("damping", format!("`{w}`"), "critical"));
+    }
+    match p.number("order")? {
+        2.0 => erase(Langevin::<2>::critical()?),
+        3.0 => erase(Langevin::<3>::critical()?),
+        4.0 => erase(Langevin::<4>::critical()?),
+        n => Err(Error::parameter("order", n, "2, 3 or 4")),
+    }
+}
+
+const fn vectors(params: Example) -> Vectors {
+    Vectors { params, rate: Rate::Linear(0.1, 19.9), under: Under::Both, flags: &["HigherOrder", "TimeDependentBeta"] }
+}
+
+const CRITICAL: (&str, Given) = ("damping", Given::Word("critical"));
+
+/// The chains in the registry.
+pub(super) const ENTRY: Entry = Entry {
+    name: "langevin-order-n",
+    about: "Langevin chain of order 2, 3 or 4, critically damped",
+    params: &["order", "damping", "velocity_var"],
+    gamma: Some("velocity_var"),
+    defaults: &[("order", 3.0), ("velocity_var", 0.04)],
+    rate: Rate::Constant(8.0),
+    parametrisation: "mixed",
+    accuracy: &[Accuracy { family: "langevin-order-n", bound: Bound::Relative(1e-13), of: |_| true }],
+    vectors: &[
+        vectors(&[("order", Number(3.0)), CRITICAL, ("velocity_var", Number(0.04))]),
+        vectors(&[("order", Number(4.0)), CRITICAL, ("velocity_var", Number(0.04))]),
+    ],
+    audit: &[
+        Audited {
+            samplers: true,
+            likelihood: true,
+            ..Audited::kernels("order-3", &[("order", Number(3.0)), ("velocity_var", Number(0.04))])
+        },
+        Audited { drawn: true, ..Audited::kernels("order-4", &[("order", Number(4.0)), ("velocity_var", Number(0.04))]) },
+    ],
+    own_coefficients: true,
+    build,
+    ..Entry::BASE
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,18 @@
 //! Diffusions: each is a small linear SDE per data coordinate under a change of time,
 //! `du = F u b(t) dt + G sqrt(b(t)) dW`, with an exact Gaussian transition.
 //!
-//! One file per diffusion. A file that gives only `drift`, `noise` and `stationary` works at once: the transition
-//! then comes from [`doubling`]. A closed form, where there is one, is an optimisation that the same doubling checks.
+//! One file per diffusion, with its entry in the registry. A file that gives only `drift`, `noise` and `stationary` works at once: the
+//! transition then comes from [`doubling`]. A closed form, where there is one, is an optimisation that the same doubling checks.
+//!
+//! | file | what |
+//! |---|---|
+//! | `moments` | mean, covariance, factors: what is known of a transition |
+//! | `doubling` | the generic route, in double words |
+//! | `linear` | [`LinearSde`]: what a diffusion says, and what follows from it |
+//! | `reversed` | the part of SSCS that needs no network |
+//! | `any`, `entry` | a process chosen at run time; what a diffusion says of itself |
+//! | `cld`, `cld_damped`, `sscs`, ... | one diffusion each |
+//! | `registry` | their list |
 
 mod any;
 mod cld;
@@ -10,227 +20,34 @@ mod cld_damped;
 mod cld_position;
 mod custom;
 mod doubling;
+mod entry;
 mod langevin;
+mod linear;
+mod moments;
 #[cfg(test)]
 mod proof;
 mod psld;
+mod registry;
 mod reversed;
+mod sscs;
 mod sub_vp;
 mod ve;
 mod vp;
 
-pub use any::{AnyLaw, AnyMoments, AnyProcess, CUSTOM, Entry, Params, REGISTRY, Value, custom, entry, erase};
+pub use any::{AnyLaw, AnyMoments, AnyProcess, erase};
 pub use cld::Cld;
 pub use cld_damped::CldDamped;
 pub use cld_position::CldPosition;
-pub use custom::Custom;
-pub use doubling::{Factors, Law, doubling};
+pub use custom::{Custom, custom};
+pub use doubling::{Law, doubling};
+pub use entry::{Accuracy, Audited, Bound, Chain, Entry, Example, Given, Params, Rate, Under, Value, Vectors};
 pub use langevin::Langevin;
+pub use linear::LinearSde;
+pub(crate) use moments::near_one;
+pub use moments::{Factors, Moments};
 pub use psld::Psld;
+pub use registry::{CUSTOM, REGISTRY, default_entry, entry};
 pub use reversed::Reversed;
 pub use sub_vp::SubVp;
 pub use ve::Ve;
 pub use vp::Vp;
-
-use crate::dd::Dd;
-use crate::schedule::{Schedule, Span};
-use crate::small::Mat;
-
-/// A transition `u_t | u_s ~ N(mean u_s, cov)`, or a perturbation kernel where `cov` includes the initial variance.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Moments<const K: usize> {
-    /// Mean matrix Phi.
-    pub mean: Mat<K>,
-    /// Covariance `Phi Sigma0 Phi^T + Q`.
-    pub cov: Mat<K>,
-    /// Determinant of the covariance, from a form that does not cancel; 0 where there is none.
-    pub det: f64,
-    /// Cholesky factors and inverse, where the route computes them in double words (the generic one does). Closed
-    /// forms with one or two channels leave them out: there they follow from `cov` and `det` without loss.
-    pub factors: Option<Box<Factors<K>>>,
-}
-
-impl<const K: usize> Moments<K> {
-    /// Lower Cholesky factor L and `ell = 1 / L_KK`; meaningless where the determinant is 0 (or K > 2 and there are no
-    /// factors).
-    #[inline(always)]
-    pub(crate) fn lower(&self) -> (Mat<K>, f64) {
-        let c = &self.cov;
-        if let Some(f) = &self.factors {
-            return (f.lower, 1.0 / f.lower[(K - 1, K - 1)]);
-        }
-        let mut lower = Mat::<K>::ZERO;
-        let l = c[(0, 0)].sqrt();
-        lower[(0, 0)] = l;
-        if K != 2 {
-            return (lower, 1.0 / l);
-        }
-        let root = self.det.sqrt();
-        lower[(K - 1, 0)] = c[(K - 1, 0)] / l;
-        lower[(K - 1, K - 1)] = root / l;
-        (lower, l / root) // one rounding less than 1 / L_vv
-    }
-
-    /// The same law after the channels' signs are flipped by `p` (entries +1 or -1).
-    fn flip_signs(self, p: [f64; K]) -> Self {
-        let flip = |a: &Mat<K>| Mat::build(|i, j| a[(i, j)] * (p[i] * p[j]));
-        Moments { mean: flip(&self.mean), cov: flip(&self.cov), det: self.det, factors: self.factors.map(|f| Box::new(f.map(flip))) }
-    }
-}
-
-/// One row of [`LinearSde::columns_at`].
-pub(crate) fn write_column<const K: usize>(m: &Moments<K>, r: usize, columns: &mut [&mut [f64]]) {
-    let (l, ell) = m.lower();
-    let mut columns = columns.iter_mut();
-    let mut put = |x: f64| {
-        if let Some(c) = columns.next() {
-            c[r] = x;
-        }
-    };
-    m.mean.0.iter().flatten().for_each(|&x| put(x));
-    for a in [&m.cov, &l] {
-        for i in 0..K {
-            (0..=i).for_each(|j| put(a[(i, j)]));
-        }
-    }
-    put(m.det);
-    put(ell);
-}
-
-/// Whether a determinant is so near 1 that its logarithm has lost digits.
-pub(crate) fn near_one(det: f64) -> bool {
-    (det - 1.0).abs() < 1.0 / 64.0
-}
-
-/// `log det (S - Phi (S - Sigma0) Phi^T)` where `Phi` has become small, from the difference itself; `None` where it has not.
-fn log_det_near<const K: usize>(mean: &Mat<K, Dd>, s: &Mat<K, Dd>, initial: [Dd; K]) -> Option<f64> {
-    let back = mean.sandwich(&Mat::build(|i, j| if i == j { s[(i, i)] - initial[i] } else { s[(i, j)] }));
-    if (0..K).any(|i| !(back[(i, i)].hi.abs() <= 0.25 * s[(i, i)].hi)) {
-        return None;
-    }
-    // a determinant is linear in each column: det (S - back) - det S is the sum over the sets of columns taken from -back but the empty one
-    let mut missing = Dd::ZERO;
-    for set in 1..1 << K {
-        missing = missing + Mat::<K, Dd>::build(|i, j| if set >> j & 1 == 1 { -back[(i, j)] } else { s[(i, j)] }).det();
-    }
-    let whole = s.det();
-    let off = whole - Dd::ONE;
-    let log = if off.hi.abs() < 0.5 { off.to_f64().ln_1p() } else { whole.ln().to_f64() };
-    Some(log + (missing / whole).to_f64().ln_1p())
-}
-
-/// A linear SDE `du = F u b dt + G sqrt(b) dW` on K channels, in the clock `tau = integral of b`.
-///
-/// Channels come in the order x, v (then further auxiliary ones).
-pub trait LinearSde<const K: usize> {
-    /// Name in files and on the command line.
-    fn name(&self) -> &'static str;
-
-    /// The drift matrix F. Formula: process.drift.
-    fn drift(&self) -> Mat<K>;
-
-    /// The noise matrix `G G^T`. Formula: process.noise.
-    fn noise(&self) -> Mat<K>;
-
-    /// The stationary covariance, solution of `F S + S F^T + G G^T = 0`; `None` where there is none (VE).
-    /// Formula: process.stationary.
-    fn stationary(&self) -> Option<Mat<K>>;
-
-    /// Covariance of the prior, the law from which sampling starts; `horizon` is `B(0,1)`.
-    /// The stationary one where it exists, else the noise gathered over `[0, 1]`. Formula: process.prior.
-    fn prior(&self, horizon: f64) -> Mat<K> {
-        self.stationary().unwrap_or_else(|| self.noise().times(horizon))
-    }
-
-    /// The mass M: HSM's initial velocity variance is `gamma M`. One where a process has no mass.
-    fn mass(&self) -> f64 {
-        1.0
-    }
-
-    /// The drift in double words. The default takes the entries of [`drift`](Self::drift) as exact; a process whose
-    /// entries are irrational gives more digits here.
-    fn drift_dd(&self) -> Mat<K, Dd> {
-        self.drift().to_dd()
-    }
-
-    /// The noise in double words; see [`drift_dd`](Self::drift_dd).
-    fn noise_dd(&self) -> Mat<K, Dd> {
-        self.noise().to_dd()
-    }
-
-    /// The stationary covariance in double words; see [`drift_dd`](Self::drift_dd).
-    fn stationary_dd(&self) -> Option<Mat<K, Dd>> {
-        self.stationary().map(Mat::to_dd)
-    }
-
-    /// The mass in double words; see [`drift_dd`](Self::drift_dd).
-    fn mass_dd(&self) -> Dd {
-        Dd::from(self.mass())
-    }
-
-    /// The noise `G G^T` at `B(0,t) = start`, for the one process (sub-VP) whose noise is not constant in its clock.
-    fn noise_at(&self, start: f64) -> Mat<K> {
-        let _ = start;
-        self.noise()
-    }
-
-    /// The diagonal of the initial covariance under HSM: `gamma M` for v and every further channel, 0 for x. Formula: kernel.initial.
-    fn initial(&self, gamma: f64) -> [Dd; K] {
-        std::array::from_fn(|i| if i > 0 { Dd::from(gamma) * self.mass_dd() } else { Dd::ZERO })
-    }
-
-    /// Mean matrix and covariance of u_t over the interval, started from [`initial`](Self::initial)`(gamma)`.
-    /// `gamma = 0` gives the transition itself (and the DSM kernel).
-    ///
-    /// The default is [`doubling`] in double words: correct to the last bit but slow (microseconds).
-    fn moments(&self, on: Span, gamma: f64) -> Moments<K> {
-        self.law(on, gamma).moments()
-    }
-
-    /// Log-determinant of the covariance in `m`, the [`moments`](Self::moments) over the interval. Where the stationary law is near and the
-    /// determinant near 1, its logarithm is that of what is missing, `log det S + log det (I - S^-1 Phi (S - Sigma0) Phi^T)`: right
-    /// also where the determinant rounds to 1. Formula: kernel.logdet.
-    fn log_det(&self, on: Span, gamma: f64, m: &Moments<K>) -> f64 {
-        let _ = on;
-        if let Some(f) = &m.factors {
-            return f.log_det;
-        }
-        let near = near_one(m.det).then(|| self.stationary_dd()).flatten();
-        near.and_then(|s| log_det_near(&m.mean.to_dd(), &s, self.initial(gamma))).unwrap_or_else(|| m.det.ln())
-    }
-
-    /// [`moments`](Self::moments) from time 0 to `t` in [0, 1]. A process may have a faster way to it than by way of
-    /// the integral; the caller has chosen the instruction set (see [`crate::simd::single`]).
-    #[inline(always)]
-    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<K> {
-        self.moments(Span::to(schedule, t), gamma)
-    }
-
-    /// The kernels at many times, into columns of the length of `t`: the mean matrix row by row, the lower triangles
-    /// of covariance and lower Cholesky factor row by row, the determinant, `ell`.
-    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
-        for (r, &t) in t.iter().enumerate() {
-            write_column(&self.moments_at(schedule, gamma, t), r, columns);
-        }
-    }
-
-    /// The same in double words, by [`doubling`]: the oracle for every closed form.
-    fn law(&self, on: Span, gamma: f64) -> Law<K> {
-        let law = doubling(&self.drift_dd(), &self.noise_dd(), on.tau);
-        let law = match self.stationary_dd() {
-            Some(s) => law.near_stationary(&s),
-            None => law,
-        };
-        let (initial, stationary) = (self.initial(gamma), self.stationary_dd());
-        let started = law.started_from(&initial);
-        let Some(s) = stationary else { return started };
-        let cov = if K > 2 { started.with_what_rotation_leaves(&law.cov, &s, &initial) } else { started.cov };
-        Law { cov, log_det: log_det_near(&started.mean, &s, initial), ..started }
-    }
-
-    /// Parities under time reversal, if the stationary law is diagonal and reversing time amounts to flipping the
-    /// sign of some channels (velocities): then the SSCS part is the forward one with those signs flipped.
-    fn parity(&self) -> Option<[f64; K]> {
-        None
-    }
-}

@@ -1,10 +1,13 @@
 //! Phase-space Langevin diffusion: noise in position and momentum, critically damped.
 
-use super::{LinearSde, Moments};
+use super::any::erase;
+use super::custom::Custom;
+use super::entry::Given::Number;
+use super::entry::{Accuracy, Audited, Bound, Entry, Example, Rate, Under, Vectors};
+use super::linear::LinearSde;
+use super::moments::Moments;
 use crate::dd::Dd;
 use crate::error::{Error, Result, check};
-use crate::schedule::{Schedule, Span};
-use crate::simd;
 use crate::small::{Mat, Scalar};
 use crate::special::{exp_neg, p3_g, scaled_exp_neg};
 
@@ -85,7 +88,7 @@ pub(super) fn covariance<T: Scalar + Copy>(tau: T, z: T, w: T, gx: T, nu: T, e2:
 
 impl LinearSde<2> for Psld {
     fn name(&self) -> &'static str {
-        "psld"
+        ENTRY.name
     }
 
     fn drift(&self) -> Mat<2> {
@@ -125,13 +128,9 @@ impl LinearSde<2> for Psld {
         Some([1.0, -1.0])
     }
 
-    fn moments(&self, on: Span, gamma: f64) -> Moments<2> {
-        simd::single_call(|| self.moments_of(on.tau, gamma))
-    }
-
     #[inline(always)]
-    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
-        self.moments_of(schedule.integral_from_zero(t), gamma)
+    fn closed(&self, tau: Dd, gamma: f64) -> Option<Moments<2>> {
+        Some(self.moments_of(tau, gamma))
     }
 }
 
@@ -160,3 +159,37 @@ impl Psld {
         }
     }
 }
+
+const fn vectors(params: Example, flags: &'static [&'static str]) -> Vectors {
+    Vectors { params, rate: Rate::Constant(8.0), under: Under::Both, flags }
+}
+
+/// PSLD in the registry.
+pub(super) const ENTRY: Entry = Entry {
+    name: "psld",
+    about: "phase-space Langevin (Pandey and Mandt 2023)",
+    params: &["Gamma", "nu", "gamma"],
+    gamma: Some("gamma"),
+    defaults: &[("Gamma", 0.01), ("nu", 4.01), ("gamma", 0.04)],
+    rate: Rate::Constant(8.0),
+    accuracy: &[Accuracy { family: "psld", bound: Bound::Relative(1e-13), of: |_| true }],
+    vectors: &[
+        vectors(&[("Gamma", Number(0.0)), ("nu", Number(4.0)), ("gamma", Number(0.04))], &["MassNotOne"]),
+        vectors(&[("Gamma", Number(0.01)), ("nu", Number(4.01)), ("gamma", Number(0.04))], &["PositionNoise", "MassNotOne"]),
+        vectors(&[("Gamma", Number(0.25)), ("nu", Number(4.25)), ("gamma", Number(0.04))], &["PositionNoise", "MassNotOne"]),
+    ],
+    audit: &[Audited {
+        samplers: true,
+        likelihood: true,
+        drawn: true,
+        ..Audited::kernels("psld", &[("Gamma", Number(0.3)), ("nu", Number(4.3)), ("gamma", Number(0.04))])
+    }],
+    mass_inverted: |_, p, friction_kept| {
+        let (f, g, mass) = (p.drift(), p.noise_at(0.0), p.mass());
+        let noise = if friction_kept { g[3] } else { g[3] / (mass * mass) };
+        let (drift, noise) = (Mat([[f[0], f[1] * mass * mass], [f[2], f[3]]]), Mat([[g[0], 0.0], [0.0, noise]]));
+        erase(Custom::new(drift, noise, 1.0 / mass).ok()?).ok()
+    },
+    build: |p| erase(Psld::new(p.number("Gamma")?, p.number("nu")?)?),
+    ..Entry::BASE
+};

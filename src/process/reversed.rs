@@ -1,10 +1,14 @@
 //! The analytic part of SSCS: the reversed Hamiltonian and Ornstein-Uhlenbeck flow.
 
-use super::{LinearSde, Moments};
+use super::linear::LinearSde;
+use super::moments::Moments;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::schedule::{Schedule, Span};
 use crate::small::Mat;
+
+/// The name of every reversed process.
+pub(super) const NAME: &str = "sscs-analytic";
 
 /// The time reversal of a process in its stationary law: the part of the reverse SDE that needs no network.
 ///
@@ -48,7 +52,7 @@ impl<P: LinearSde<K>, const K: usize> Reversed<P, K> {
 
 impl<P: LinearSde<K>, const K: usize> LinearSde<K> for Reversed<P, K> {
     fn name(&self) -> &'static str {
-        "sscs-analytic"
+        NAME
     }
 
     fn drift(&self) -> Mat<K> {

@@ -1,6 +1,10 @@
 //! Sub-variance-preserving diffusion.
 
-use super::{Law, LinearSde, Moments};
+use super::any::erase;
+use super::doubling::Law;
+use super::entry::{Accuracy, Audited, Bound, Entry, Rate, Under, Vectors};
+use super::linear::LinearSde;
+use super::moments::Moments;
 use crate::dd::Dd;
 use crate::schedule::Span;
 use crate::small::Mat;
@@ -24,7 +28,7 @@ fn log_one_minus_exp_neg(x: Dd) -> f64 {
 
 impl LinearSde<1> for SubVp {
     fn name(&self) -> &'static str {
-        "sub-vp"
+        ENTRY.name
     }
 
     fn drift(&self) -> Mat<1> {
@@ -73,3 +77,15 @@ impl LinearSde<1> for SubVp {
         }
     }
 }
+
+/// Sub-VP in the registry.
+pub(super) const ENTRY: Entry = Entry {
+    name: "sub-vp",
+    about: "sub-variance preserving (Song et al. 2021)",
+    rate: Rate::Linear(0.1, 19.9),
+    accuracy: &[Accuracy { family: "sub-vp", bound: Bound::Ulp(8.0), of: |_| true }],
+    vectors: &[Vectors { params: &[], rate: Rate::Linear(0.1, 19.9), under: Under::Only("dsm"), flags: &["TimeDependentBeta"] }],
+    audit: &[Audited { samplers: true, ..Audited::kernels("sub-vp", &[]) }],
+    build: |_| erase(SubVp),
+    ..Entry::BASE
+};

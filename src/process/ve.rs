@@ -1,7 +1,10 @@
 //! Variance-exploding diffusion.
 
-use super::{LinearSde, Moments};
-use crate::schedule::Span;
+use super::any::erase;
+use super::entry::{Accuracy, Audited, Bound, Chain, Entry, Rate, Under, Vectors};
+use super::linear::LinearSde;
+use super::moments::Moments;
+use crate::dd::Dd;
 use crate::small::Mat;
 
 /// VE: `dx = sqrt(b) dW` with `b = d sigma^2 / dt` (the geometric schedule); its clock is the variance itself.
@@ -13,7 +16,7 @@ pub struct Ve;
 
 impl LinearSde<1> for Ve {
     fn name(&self) -> &'static str {
-        "ve"
+        ENTRY.name
     }
 
     fn drift(&self) -> Mat<1> {
@@ -28,8 +31,22 @@ impl LinearSde<1> for Ve {
         None
     }
 
-    fn moments(&self, on: Span, _gamma: f64) -> Moments<1> {
-        let q = on.tau.hi;
-        Moments { mean: Mat([[1.0]]), cov: Mat([[q]]), det: q, factors: None }
+    #[inline(always)]
+    fn closed(&self, tau: Dd, _gamma: f64) -> Option<Moments<1>> {
+        let q = tau.hi;
+        Some(Moments { mean: Mat([[1.0]]), cov: Mat([[q]]), det: q, factors: None })
     }
 }
+
+/// VE in the registry.
+pub(super) const ENTRY: Entry = Entry {
+    name: "ve",
+    about: "variance exploding (Song et al. 2021)",
+    rate: Rate::Geometric(0.01, 50.0),
+    accuracy: &[Accuracy { family: "ve", bound: Bound::Ulp(8.0), of: |_| true }],
+    vectors: &[Vectors { params: &[], rate: Rate::Geometric(0.01, 50.0), under: Under::Only("dsm"), flags: &["TimeDependentBeta"] }],
+    audit: &[Audited { samplers: true, ..Audited::kernels("ve", &[]) }],
+    chain: Some(Chain::Smld),
+    build: |_| erase(Ve),
+    ..Entry::BASE
+};

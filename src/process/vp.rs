@@ -1,7 +1,10 @@
 //! Variance-preserving diffusion.
 
-use super::{LinearSde, Moments};
-use crate::schedule::Span;
+use super::any::erase;
+use super::entry::{Accuracy, Audited, Bound, Chain, Entry, Rate, Under, Vectors};
+use super::linear::LinearSde;
+use super::moments::Moments;
+use crate::dd::Dd;
 use crate::small::Mat;
 use crate::special::one_minus_exp_neg;
 
@@ -13,7 +16,7 @@ pub struct Vp;
 
 impl LinearSde<1> for Vp {
     fn name(&self) -> &'static str {
-        "vp"
+        ENTRY.name
     }
 
     fn drift(&self) -> Mat<1> {
@@ -32,11 +35,25 @@ impl LinearSde<1> for Vp {
         Some([1.0])
     }
 
-    fn moments(&self, on: Span, _gamma: f64) -> Moments<1> {
-        let q = one_minus_exp_neg(on.tau);
-        let half = on.tau.scale(0.5);
+    #[inline(always)]
+    fn closed(&self, tau: Dd, _gamma: f64) -> Option<Moments<1>> {
+        let q = one_minus_exp_neg(tau);
+        let half = tau.scale(0.5);
         let m = (-half.hi).exp();
         let mean = m - m * half.lo;
-        Moments { mean: Mat([[mean]]), cov: Mat([[q]]), det: q, factors: None }
+        Some(Moments { mean: Mat([[mean]]), cov: Mat([[q]]), det: q, factors: None })
     }
 }
+
+/// VP in the registry.
+pub(super) const ENTRY: Entry = Entry {
+    name: "vp",
+    about: "variance preserving (Song et al. 2021)",
+    rate: Rate::Linear(0.1, 19.9),
+    accuracy: &[Accuracy { family: "vp", bound: Bound::Ulp(8.0), of: |_| true }],
+    vectors: &[Vectors { params: &[], rate: Rate::Linear(0.1, 19.9), under: Under::Only("dsm"), flags: &["TimeDependentBeta"] }],
+    audit: &[Audited { samplers: true, likelihood: true, drawn: true, ..Audited::kernels("vp", &[]) }],
+    chain: Some(Chain::Ddpm),
+    build: |_| erase(Vp),
+    ..Entry::BASE
+};

@@ -253,7 +253,7 @@ impl<N: Network> Score for Parametrised<N> {
 mod tests {
     use super::*;
     use crate::kernel::{Kernel, Objective};
-    use crate::process::{Cld, CldPosition, Langevin, Psld, SubVp, Ve, Vp};
+    use crate::process::{Cld, CldPosition, Langevin, Psld, SubVp, Ve, Vp, entry};
     use crate::schedule::Schedule;
     use crate::score::Gaussian;
 
@@ -305,8 +305,9 @@ mod tests {
                 }
             }
         }
-        let none = ["vp", "ve", "sub-vp", "psld", "cld-position-noise"].map(|n| (n, "mixed"));
-        assert_eq!(refused, none);
+        let mixed = Parametrisation::Mixed.name();
+        let eps = |n: &str| entry(n).unwrap().parametrisation != mixed;
+        assert!(refused.len() == 5 && refused.iter().all(|(n, p)| eps(n) && *p == mixed), "{refused:?}");
         assert!(Parametrisation::named("v").unwrap_err().to_string().contains("score, eps, mixed, x0"));
     }
 

@@ -44,7 +44,7 @@ use crate::error::{Error, Result};
 use crate::loss::{Form, Loss, Times, Weighting};
 use crate::nn::adam::Adam;
 use crate::nn::{Graph, Mlp, UNet};
-use crate::process::entry;
+use crate::process::{default_entry, entry};
 use crate::score::Parametrisation;
 use crate::truth::config::{Config as Process, defaults};
 use serde::{Deserialize, Serialize};
@@ -188,7 +188,7 @@ impl Default for Config {
             save_every: 500,
             log_every: 20,
             data: DataSpec::default(),
-            process: process("cld"),
+            process: process(default_entry().name),
             loss: LossSpec::default(),
             model: ModelSpec::default(),
             adam: AdamSpec::default(),
@@ -502,6 +502,7 @@ impl Config {
 mod tests {
     use super::super::step::{State, Trainer};
     use super::*;
+    use crate::process::REGISTRY;
 
     fn parsed(text: &str) -> Result<Config> {
         let c = Config::from_toml(text, "a.toml")?;
@@ -514,14 +515,9 @@ mod tests {
     /// model and kind of data, before and after filling in.
     #[test]
     fn toml_round_trip() {
-        for (kind, parametrisation, objective) in [
-            ("cld", "mixed", "hsm"),
-            ("psld", "eps", "hsm"),
-            ("langevin-order-n", "mixed", "hsm"),
-            ("vp", "eps", "dsm"),
-            ("ve", "eps", "dsm"),
-            ("sub-vp", "eps", "dsm"),
-        ] {
+        // those whose defaults are all there
+        for e in REGISTRY.iter().filter(|e| e.build(&e.defaults()).is_ok()) {
+            let (kind, objective) = (e.name, if e.gamma.is_some() { "hsm" } else { "dsm" });
             for (data, model) in [("digits", "unet"), ("swissroll", "resmlp"), ("diamond", "mlp")] {
                 let mut c = Config { process: process(kind), ..Config::default() };
                 c.data.name = data.into();
@@ -529,7 +525,7 @@ mod tests {
                 let text = c.to_toml().unwrap();
                 assert_eq!(Config::from_toml(&text, "").unwrap(), c, "{text}");
                 let full = parsed(&text).unwrap_or_else(|e| panic!("{kind} {data}: {e}"));
-                assert_eq!(full.loss.parametrisation.as_deref(), Some(parametrisation));
+                assert_eq!(full.loss.parametrisation.as_deref(), Some(e.parametrisation));
                 assert_eq!(full.loss.objective.as_deref(), Some(objective));
                 let text = full.to_toml().unwrap();
                 assert_eq!(parsed(&text).unwrap(), full, "{text}");

@@ -4,7 +4,7 @@ use super::cell::CHANNELS;
 use super::units::Units;
 use crate::error::{Error, Result};
 use crate::kernel::Objective;
-use crate::process::{AnyProcess, Entry, Params, Value, entry};
+use crate::process::{AnyProcess, Chain, Entry, Example, Given, Params, Value, entry};
 use crate::schedule::Schedule;
 use serde_json::Value as Json;
 
@@ -167,7 +167,7 @@ fn written(s: &Schedule) -> Json {
 /// # Errors
 /// No such process.
 pub fn default_schedule(name: &str) -> Result<Json> {
-    Ok(written(&(entry(name)?.schedule)()?))
+    Ok(written(&entry(name)?.schedule()?))
 }
 
 /// The process object ([`Config::from_answers`]) of a process of which only the name is known: the registry's defaults. What has none
@@ -181,6 +181,16 @@ pub fn defaults(name: &str) -> Result<serde_json::Map<String, Json>> {
     o.extend(entry(name)?.defaults.iter().map(|(k, x)| ((*k).to_string(), Json::from(*x))));
     o.insert("schedule".into(), default_schedule(name)?);
     Ok(o)
+}
+
+/// The process object of an example of the registry, but for schedule and objective.
+pub fn example(name: &str, params: Example) -> serde_json::Map<String, Json> {
+    let value = |g: &Given| match g {
+        Given::Number(x) => Json::from(*x),
+        Given::Word(w) => Json::from(*w),
+    };
+    let params = params.iter().map(|(k, g)| ((*k).to_string(), value(g)));
+    [("kind".to_string(), Json::from(name))].into_iter().chain(params).collect()
 }
 
 impl Config {
@@ -290,7 +300,7 @@ impl Config {
         }
         config.from_sigma_min = match text("variance_from", "zero")? {
             "zero" => false,
-            "sigma_min" if config.entry.name == "ve" && config.sigma_min().is_some() => true,
+            "sigma_min" if config.entry.chain == Some(Chain::Smld) && config.sigma_min().is_some() => true,
             "sigma_min" => {
                 return Err(Error::parameter("variance_from", "`sigma_min`", "zero, but for ve with a geometric-sigma schedule"));
             }

@@ -24,6 +24,7 @@ use super::reader::{Reader, plain, row_of, setting};
 use super::reverse::{Sampler, steps};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::process::{Chain, entry};
 
 const BASE: Quantity = Quantity {
     name: "",
@@ -47,8 +48,13 @@ const BASE: Quantity = Quantity {
     truth: Truth::All(ddpm),
 };
 
+/// The chain of which the model's process is the limit.
+fn chain(m: &Model) -> Option<Chain> {
+    entry(m.process().name()).ok()?.chain
+}
+
 /// The processes that have the score SDE's discrete steps.
-const VP_OR_VE: Processes = Processes { words: "vp or ve", fit: |m| matches!(m.process().name(), "vp" | "ve") };
+const VP_OR_VE: Processes = Processes { words: "vp or ve", fit: |m| chain(m).is_some() };
 
 /// The rows of this family.
 pub(super) const ROWS: &[Quantity] = &[
@@ -208,7 +214,7 @@ fn ddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
 
 impl Step<'_> {
     fn is_vp(&self) -> bool {
-        self.model.process().name() == "vp"
+        chain(self.model) == Some(Chain::Ddpm)
     }
 
     /// The times at which tables of N = 1/h steps are read instead of t and s: the step's number is floor(t (N - 1)), and the tables go from 0 to 1

@@ -23,38 +23,33 @@ use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::{decimal, parse_json};
 use crate::kernel::kernel_values;
-use crate::process::doubling;
+pub use crate::process::Bound;
+use crate::process::{REGISTRY, doubling};
 use crate::small::Mat;
 use crate::truth::config::{self, Config};
 use crate::worst::{within, worse};
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 use std::fmt::Write;
 
-/// What is promised of a family of values.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Bound {
-    /// So many units in the last place.
-    Ulp(f64),
-    /// So much relative error.
-    Relative(f64),
+/// The families that are told apart, and what is promised of each: every diffusion's, those in ulp first, and the schedules'.
+pub fn families() -> Vec<(&'static str, Bound)> {
+    let stated = || REGISTRY.iter().flat_map(|e| e.accuracy).map(|a| (a.family, a.bound));
+    let in_ulp = |b: &Bound| matches!(b, Bound::Ulp(_));
+    let schedules = [("schedule", Bound::Ulp(8.0))];
+    stated().filter(|f| in_ulp(&f.1)).chain(stated().filter(|f| !in_ulp(&f.1))).chain(schedules).collect()
 }
 
-/// The families that are told apart, and what is promised of each.
-pub const FAMILIES: &[(&str, Bound)] = &[
-    ("cld, critical", Bound::Ulp(8.0)),
-    ("sscs-analytic, critical", Bound::Ulp(8.0)),
-    ("vp", Bound::Ulp(8.0)),
-    ("ve", Bound::Ulp(8.0)),
-    ("sub-vp", Bound::Ulp(8.0)),
-    ("cld, any damping", Bound::Relative(1e-13)),
-    ("sscs-analytic, any damping", Bound::Relative(1e-13)),
-    ("psld", Bound::Relative(1e-13)),
-    ("cld-position-noise", Bound::Relative(1e-13)),
-    ("langevin-order-n", Bound::Relative(1e-13)),
-    ("schedule", Bound::Ulp(8.0)),
-];
+fn written<S: Serializer>(b: &Bound, s: S) -> std::result::Result<S::Ok, S::Error> {
+    let (name, x) = match b {
+        Bound::Ulp(x) => ("ulp", x),
+        Bound::Relative(x) => ("relative", x),
+    };
+    let mut map = s.serialize_map(Some(1))?;
+    map.serialize_entry(name, x)?;
+    map.end()
+}
 
 /// Names of the measured quantities, in the order of the table.
 pub const MEASURED: &[&str] = &["mean", "cov", "chol_lower", "chol_upper", "inv", "det", "logdet", "ell", "rate", "integral"];
@@ -62,11 +57,12 @@ pub const MEASURED: &[&str] = &["mean", "cov", "chol_lower", "chol_upper", "inv"
 /// One quantity of one family.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Line {
-    /// One of [`FAMILIES`].
+    /// One of [`families`].
     pub family: &'static str,
     /// One of [`MEASURED`].
     pub quantity: &'static str,
     /// What is promised.
+    #[serde(serialize_with = "written")]
     pub bound: Bound,
     /// Number of values compared.
     pub values: usize,
@@ -244,7 +240,8 @@ impl Table {
                 self.add_kernels(case, &place)?;
             }
         }
-        let order = |l: &Line| (FAMILIES.iter().position(|f| f.0 == l.family), MEASURED.iter().position(|q| *q == l.quantity));
+        let families = families();
+        let order = |l: &Line| (families.iter().position(|f| f.0 == l.family), MEASURED.iter().position(|q| *q == l.quantity));
         self.lines.sort_by_key(order);
         Ok(())
     }
@@ -272,13 +269,8 @@ impl Table {
         let config =
             Config::new(word(case, "process", place)?, params, missing(case, "schedule", place)?, word(case, "objective", place)?)?;
         let process = config.process()?;
-        let name = match (config.entry.name, config.params.0.contains_key("Gamma")) {
-            (n @ ("cld" | "sscs-analytic"), true) => format!("{n}, any damping"),
-            (n @ ("cld" | "sscs-analytic"), false) => format!("{n}, critical"),
-            (n, _) => n.to_string(),
-        };
-        let Some((family, _)) = FAMILIES.iter().find(|f| f.0 == name) else {
-            return Err(Error::parameter(place.to_string(), name, "a process of the list of families"));
+        let Some(family) = config.entry.accuracy.iter().find(|a| (a.of)(&config.params)).map(|a| a.family) else {
+            return Err(Error::parameter(place.to_string(), config.entry.name, "a process of stated accuracy"));
         };
         let k = process.channels();
         let matrix = |key: &str| -> Result<Option<Vec<Dd>>> {
@@ -378,7 +370,7 @@ impl Table {
 
     fn line(&mut self, family: &'static str, quantity: &'static str) -> &mut Line {
         let at = self.lines.iter().position(|l| l.family == family && l.quantity == quantity).unwrap_or_else(|| {
-            let bound = FAMILIES.iter().find(|f| f.0 == family).map_or(Bound::Ulp(8.0), |f| f.1);
+            let bound = families().iter().find(|f| f.0 == family).map_or(Bound::Ulp(8.0), |f| f.1);
             let (values, left_out, ulp, relative, own) = (0, 0, 0.0, 0.0, 0.0);
             self.lines.push(Line { family, quantity, bound, values, left_out, ulp, relative, own, at: String::new() });
             self.lines.len() - 1

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::files::arrays::stage_npz;
 use crate::files::write::{Staged, stage, sweep};
 use crate::files::{Array, Limits, Lock, read_text};
-use crate::truth::config::Config;
+use crate::process::{REGISTRY, Rate, Under};
+use crate::truth::config::{Config, example};
 use crate::truth::kernel;
 use crate::truth::predict::{Inputs, Model, QUANTITIES, fits, predict};
 use crate::truth::quantity::{self, Draw, LawOf, Quantity, Times};
@@ -69,59 +70,31 @@ pub struct Written {
     pub values: usize,
 }
 
-/// The configurations: process object (as in `cld-answers/1`) and flags.
-pub(super) fn configurations() -> Vec<(Json, Vec<&'static str>)> {
-    let constant = json!({"kind": "linear", "b0": 4.0, "b1": 0.0});
-    let linear = json!({"kind": "linear", "b0": 0.1, "b1": 19.9});
-    let cosine = json!({"kind": "cosine", "s0": 0.008, "t_max": 0.999});
-    let mut list = Vec::new();
-    let mut add = |mut o: Json, schedule: &Json, objective: &str, flags: &[&'static str]| {
-        o["schedule"] = schedule.clone();
-        o["objective"] = objective.into();
-        list.push((o, flags.to_vec()));
+/// A schedule as manifests have it: a constant rate is a linear one.
+fn schedule(rate: Rate) -> Json {
+    match rate {
+        Rate::Constant(b) => json!({"kind": "linear", "b0": b, "b1": 0.0}),
+        Rate::Linear(b0, b1) => json!({"kind": "linear", "b0": b0, "b1": b1}),
+        Rate::Cosine(s0, t_max) => json!({"kind": "cosine", "s0": s0, "t_max": t_max}),
+        Rate::Geometric(min, max) => json!({"kind": "geometric-sigma", "sigma_min": min, "sigma_max": max}),
+    }
+}
+
+/// The configurations: process object (as in `cld-answers/1`) and flags. The paper's own come first, then those under both objectives,
+/// then those under one.
+pub(super) fn configurations() -> Vec<(Json, &'static [&'static str])> {
+    let all = || REGISTRY.iter().flat_map(|e| e.vectors.iter().map(move |v| (e, v)));
+    let under = |objective: &'static str, which: fn(Under) -> bool| {
+        all().filter(move |(_, v)| which(v.under)).map(move |(e, v)| {
+            let mut o = example(e.name, v.params);
+            o.insert("schedule".into(), schedule(v.rate));
+            let objective = if let Under::Only(one) = v.under { one } else { objective };
+            o.insert("objective".into(), objective.into());
+            (Json::Object(o), v.flags)
+        })
     };
-    let cld = |mass: f64, gamma: f64| json!({"kind": "cld", "mass": mass, "damping": "critical", "gamma": gamma});
-    add(cld(0.25, 0.04), &constant, "hsm", &["PaperDefault", "MassNotOne"]);
-    add(cld(0.25, 0.04), &constant, "dsm", &["PaperDefault", "MassNotOne"]);
-    for objective in ["hsm", "dsm"] {
-        add(cld(0.25, 0.04), &linear, objective, &["TimeDependentBeta", "MassNotOne"]);
-        add(cld(4.0, 0.5), &constant, objective, &["MassNotOne"]);
-        add(cld(1e-4, 0.04), &linear, objective, &["ExtremeMass", "TimeDependentBeta"]);
-        add(cld(1e4, 0.04), &linear, objective, &["ExtremeMass", "TimeDependentBeta"]);
-        for (gamma, flag) in [(0.5, "Underdamped"), (2.0, "Overdamped"), (1.0 + 2f64.powi(-23), "NearCritical")] {
-            add(json!({"kind": "cld", "mass": 0.25, "Gamma": gamma, "gamma": 0.04}), &linear, objective, &[flag, "TimeDependentBeta"]);
-        }
-        for (g, nu) in [(0.0, 4.0), (0.01, 4.01), (0.25, 4.25)] {
-            let flags: &[&'static str] = if g > 0.0 { &["PositionNoise", "MassNotOne"] } else { &["MassNotOne"] };
-            add(
-                json!({"kind": "psld", "Gamma": g, "nu": nu, "gamma": 0.04}),
-                &json!({"kind": "linear", "b0": 8.0, "b1": 0.0}),
-                objective,
-                flags,
-            );
-        }
-        for (a, e) in [(2.0, 0.0), (2.0, 0.5), (1.0, 1.0)] {
-            let flags: &[&'static str] = if e > 0.0 { &["PositionNoise", "TimeDependentBeta"] } else { &["TimeDependentBeta"] };
-            add(json!({"kind": "cld-position-noise", "a": a, "epsilon": e, "sigma": 2.0, "v0_var": 0.01}), &linear, objective, flags);
-        }
-        for order in [3.0, 4.0] {
-            add(
-                json!({"kind": "langevin-order-n", "order": order, "damping": "critical", "velocity_var": 0.04}),
-                &linear,
-                objective,
-                &["HigherOrder", "TimeDependentBeta"],
-            );
-        }
-    }
-    add(cld(0.25, 0.0), &constant, "hsm", &["GammaZero"]);
-    add(cld(0.25, 3.0), &constant, "hsm", &["GammaAboveTwo", "MassNotOne"]);
-    add(cld(0.25, 0.04), &cosine, "hsm", &["TimeDependentBeta", "MassNotOne"]);
-    add(json!({"kind": "sscs-analytic", "mass": 0.25, "damping": "critical"}), &linear, "dsm", &["ReversedPart", "TimeDependentBeta"]);
-    for kind in ["vp", "sub-vp"] {
-        add(json!({"kind": kind}), &linear, "dsm", &["TimeDependentBeta"]);
-    }
-    add(json!({"kind": "ve"}), &json!({"kind": "geometric-sigma", "sigma_min": 0.01, "sigma_max": 50.0}), "dsm", &["TimeDependentBeta"]);
-    list
+    let (first, both, one) = (|u| u == Under::First, |u| u == Under::Both, |u| matches!(u, Under::Only(_)));
+    under("hsm", first).chain(under("dsm", first)).chain(under("hsm", both)).chain(under("dsm", both)).chain(under("", one)).collect()
 }
 
 /// The nearest number that float32 holds: what a user's code in f32 reads is then what was meant.
@@ -407,7 +380,7 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                 let id = format!("{quantity}{}/{i:02}", if *suite == "transition" { ".interval" } else { "" });
                 let arrays = asked(q, suite, &config, &model, request.seed, (i, &id))?;
                 let given: Inputs<'_> = arrays.iter().map(|(k, v)| (k.clone(), v)).collect();
-                let mut flags: Vec<&str> = flags.clone();
+                let mut flags = flags.to_vec();
                 flags.push(if *suite == "transition" { "CloseTimes" } else { "SmallTime" });
                 if !quantity.starts_with("kernel.") && *suite != "transition" {
                     flags.retain(|f| {

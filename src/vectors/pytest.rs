@@ -7,7 +7,7 @@ use crate::check::answers::{Answer, Entry};
 use crate::check::compare::{UNITS, right};
 use crate::error::{Error, Result};
 use crate::files::write::stage;
-use crate::files::{Array, Lock};
+use crate::files::{Array, Lock, Precision};
 use crate::truth::config::Config;
 use crate::truth::predict::{Model, QUANTITIES, quantity};
 use crate::truth::quantity::{self as quantities, SUITES as ALL_SUITES};
@@ -85,13 +85,8 @@ pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMu
                 continue;
             }
             let inputs = some(question.quantity, question.inputs, t_min);
-            let entry = Entry {
-                id: question.id,
-                quantity: question.quantity.into(),
-                config: config.clone(),
-                inputs,
-                answer: Answer::Missing,
-            };
+            let entry =
+                Entry { id: question.id, quantity: question.quantity.into(), config: config.clone(), inputs, answer: Answer::Missing };
             if let Some(values) = vector(&entry, object, &mut text)? {
                 written.entries += 1;
                 written.values += values;
@@ -133,7 +128,11 @@ fn some(quantity: &str, inputs: BTreeMap<String, Array>, t_min: f64) -> BTreeMap
         let width = a.data.len() / n.max(1);
         let mut shape = a.shape.clone();
         shape[0] = rows.len();
-        Array { shape, data: rows.iter().flat_map(|r| a.data[r * width..(r + 1) * width].iter().copied()).collect(), precision: a.precision }
+        Array {
+            shape,
+            data: rows.iter().flat_map(|r| a.data[r * width..(r + 1) * width].iter().copied()).collect(),
+            precision: a.precision,
+        }
     };
     inputs.iter().map(|(name, a)| (name.clone(), if by_row(name) { pick(a) } else { a.clone() })).collect()
 }
@@ -149,7 +148,8 @@ fn vector(entry: &Entry, object: &Json, out: &mut String) -> Result<Option<usize
     let mut outputs = String::new();
     let mut values = 0;
     for name in q.outputs.names(channels) {
-        let found = right(entry, &name)?;
+        // one table of tolerances for both types: the wider condition
+        let found = right(entry, &name, Precision::F32)?;
         if found.rows.is_empty() {
             continue;
         }
@@ -184,7 +184,11 @@ fn vector(entry: &Entry, object: &Json, out: &mut String) -> Result<Option<usize
             let _ = writeln!(out, "            {}: {},", quoted(name), nested(&a.data, &a.shape));
         }
     }
-    let _ = writeln!(out, "        }},\n        \"settings\": {},\n        \"outputs\": {{\n{outputs}        }},\n    }},", python(&settings.into()));
+    let _ = writeln!(
+        out,
+        "        }},\n        \"settings\": {},\n        \"outputs\": {{\n{outputs}        }},\n    }},",
+        python(&settings.into())
+    );
     Ok(Some(values))
 }
 

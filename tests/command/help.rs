@@ -137,7 +137,7 @@ fn defaults_are_the_registrys() {
     let document = include_str!("../../docs/samplers.md");
     let numbers = |all: &[(&str, f64)]| all.iter().map(|(k, x)| format!("{k} = {x}")).collect::<Vec<_>>().join(", ");
     for e in process::REGISTRY {
-        let schedule = (e.schedule)().unwrap();
+        let schedule = e.schedule().unwrap();
         let params: Vec<_> = schedule.params().into_iter().filter(|_| schedule.name() != "constant").collect();
         let params = if params.is_empty() { vec![("b", schedule.rate(0.5))] } else { params };
         let row = format!("| `{}` | {} | {}: {} |", e.name, numbers(e.defaults), schedule.name(), numbers(&params));

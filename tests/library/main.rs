@@ -4,6 +4,7 @@
 mod support;
 
 mod batch;
+mod bits;
 mod initial_law;
 mod likelihood;
 mod log_det;

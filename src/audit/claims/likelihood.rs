@@ -1,6 +1,6 @@
 //! Claims about likelihoods: the flow against exact densities of a mixture, probes, bounds on velocities, entropies and bits.
 
-use super::sampler::{Case, cases};
+use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Check, Law, Near, Part, Points, Sampled};
 use crate::audit::claim::{Claim, Method};
 use crate::data::mixture::{Component, Mixture};
@@ -142,16 +142,16 @@ fn flow(d: &Diffusion, dim: usize, tolerance: f64, data: &Dense<'_>, trace: &Tra
 }
 
 /// A claim of an identity about one case; `name` is its entry.
-fn identity(case: &Case, name: &str, formula: &str, says: String, reason: &str) -> Claim {
+fn identity(case: &Rated, name: &str, formula: &str, says: String, reason: &str) -> Claim {
     Claim::new(&format!("likelihood.{}/{name}", case.name), formula, Method::Identity, says, reason)
 }
 
 /// A claim by sampling about one case.
-fn sampled(case: &Case, name: &str, formula: &str, says: String) -> Claim {
+fn sampled(case: &Rated, name: &str, formula: &str, says: String) -> Claim {
     Claim::new(&format!("likelihood.{}/{name}", case.name), formula, Method::Sampled, says, "")
 }
 
-fn flow_claims(case: &Case) -> Vec<Claim> {
+fn flow_claims(case: &Rated) -> Vec<Claim> {
     let about = &case.about;
     let reason = "1e-6: 1e-10 a step, some hundreds of steps, and what a flow makes of it";
     let says =
@@ -169,7 +169,7 @@ fn flow_claims(case: &Case) -> Vec<Claim> {
 }
 
 /// The flow against densities; there and back.
-fn flows(case: &Case) -> Result<Vec<Check>> {
+fn flows(case: &Rated) -> Result<Vec<Check>> {
     let d = &case.diffusion;
     let data = mixture(2)?;
     let (dense, score, u) = (Dense { diffusion: d, mixture: &data }, MixtureScore::new(d.clone(), data.clone()), start(d, 2));
@@ -193,11 +193,11 @@ fn flows(case: &Case) -> Result<Vec<Check>> {
 }
 
 /// Whether one channel is noised, for which what a probe of signs finds is known.
-fn one_noised(case: &Case) -> bool {
+fn one_noised(case: &Rated) -> bool {
     case.diffusion.noised().len() == 1
 }
 
-fn probe_claims(case: &Case) -> Vec<Claim> {
+fn probe_claims(case: &Rated) -> Vec<Claim> {
     let (about, formula) = (&case.about, "likelihood.hutchinson");
     let reason = "1e-6: differences right to 1e-10, steps to 1e-9";
     let one = format!("log-density by one probe of signs in one dimension, where it is exact, {about}, is that of a dense law");
@@ -212,7 +212,7 @@ fn probe_claims(case: &Case) -> Vec<Claim> {
 
 /// Probes of signs: exact in one dimension; in two, off by the cross term, one sign or the other, so that the mean of many is a
 /// binomial of known standard error, with tails below the normal law's.
-fn probes(case: &Case, seed: u64) -> Result<Vec<Check>> {
+fn probes(case: &Rated, seed: u64) -> Result<Vec<Check>> {
     let d = &case.diffusion;
     let (one, u) = (mixture(1)?, start(d, 1));
     let (dense, score) = (Dense { diffusion: d, mixture: &one }, MixtureScore::new(d.clone(), one.clone()));
@@ -238,7 +238,7 @@ fn probes(case: &Case, seed: u64) -> Result<Vec<Check>> {
     Check::all(probe_claims(case), all)
 }
 
-fn velocity_claims(case: &Case) -> Vec<Claim> {
+fn velocity_claims(case: &Rated) -> Vec<Claim> {
     let about = &case.about;
     let says = format!("entropy of the velocities of a row of 1, 2 and 5 coordinates, {about}, is the integral of -q log q");
     let reason = "1e-12 per coordinate: trapezoids on a Gaussian over 24 deviations";
@@ -260,7 +260,7 @@ fn velocity_claims(case: &Case) -> Vec<Claim> {
 
 /// Velocities: entropy by quadrature; bounds that are equalities where velocities have the law they start with; the plain bound
 /// for a Gaussian at 0, where it is a constant less a chi-square.
-fn velocities(case: &Case, seed: u64) -> Result<Vec<Check>> {
+fn velocities(case: &Rated, seed: u64) -> Result<Vec<Check>> {
     let d = &case.diffusion;
     let (k, variance) = (d.channels(), d.gamma() * d.process().mass());
     let mut points = vec![];
@@ -341,7 +341,7 @@ fn bits(seed: u64) -> Result<Vec<Check>> {
 /// None in practice.
 pub fn parts() -> Result<Vec<Part>> {
     let mut all = vec![Part { case: "likelihood".into(), claims: bits_claims(), tests: 0, run: Box::new(bits) }];
-    for case in cases()?.into_iter().filter(|c| ["cld", "psld", "order-3", "vp"].contains(&c.name)) {
+    for case in rated()?.into_iter().filter(|c| c.likelihood) {
         let name = format!("likelihood.{}", case.name);
         let velocity = case.diffusion.gamma() > 0.0;
         let tests = if one_noised(&case) { ROWS } else { 0 } + usize::from(velocity && case.diffusion.channels() == 2);

@@ -3,7 +3,7 @@
 //! Data and noise are Gaussian, outputs affine: all expectations are of polynomials of degree 4 at most, which three nodes for each
 //! normal give exactly. So the loss that runs is held against closed forms without noise.
 
-use super::sampler::{Case, cases};
+use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Check, Near, Part, Points};
 use crate::audit::claim::{Claim, Method};
 use crate::diffusion::Diffusion;
@@ -104,11 +104,11 @@ fn by_stein(loss: &Loss, t: f64) -> Result<Vec<f64>> {
 }
 
 /// A claim of an identity about one case; `name` is its entry.
-fn identity(case: &Case, name: &str, formula: &str, says: String, reason: &str) -> Claim {
+fn identity(case: &Rated, name: &str, formula: &str, says: String, reason: &str) -> Claim {
     Claim::new(&format!("loss.{}/{name}", case.name), formula, Method::Identity, says, reason)
 }
 
-fn gradient_claims(case: &Case) -> Vec<Claim> {
+fn gradient_claims(case: &Rated) -> Vec<Claim> {
     let (d, k) = (&case.diffusion, case.diffusion.channels());
     let mut all = vec![];
     for e in 0..d.noised().len() * (k + 1) {
@@ -127,7 +127,7 @@ fn gradient_claims(case: &Case) -> Vec<Claim> {
 }
 
 /// Gradients of DSM and HSM with respect to an affine score: one number, that of explicit score matching.
-fn one_gradient(case: &Case) -> Result<Vec<Check>> {
+fn one_gradient(case: &Rated) -> Result<Vec<Check>> {
     let (d, k) = (&case.diffusion, case.diffusion.channels());
     let of = |o: Objective| Loss::new(d, o, Form::Score, Weighting::Likelihood);
     let mut table = vec![];
@@ -176,7 +176,7 @@ fn found(loss: &Loss, t: f64, exact: bool) -> Result<(f64, f64)> {
 /// Who answers, and with what.
 const ANSWERS: [(&str, &str, Option<f64>); 2] = [("exact", "the exact score", Some(DATA.1)), ("zero", "an output 0", None)];
 
-fn value_claims(case: &Case, loss: &Loss) -> Vec<Claim> {
+fn value_claims(case: &Rated, loss: &Loss) -> Vec<Claim> {
     let (form, weighting) = (if loss.form() == Form::Eps { "eps" } else { "score" }, loss.weighting().name());
     let name = format!("{}.{form}.{weighting}", loss.objective().name());
     let about = format!("{} in {form} form, weighting `{weighting}`, {}", loss.objective().name(), case.about);
@@ -196,7 +196,7 @@ fn value_claims(case: &Case, loss: &Loss) -> Vec<Claim> {
 }
 
 /// Means and variances of the loss that runs, and its gradient against differences of its value.
-fn values(case: &Case, loss: &Loss) -> Result<Vec<Check>> {
+fn values(case: &Rated, loss: &Loss) -> Result<Vec<Check>> {
     let mut all = vec![];
     for (_, _, deviation) in ANSWERS {
         let mut points = [vec![], vec![]];
@@ -235,7 +235,7 @@ fn values(case: &Case, loss: &Loss) -> Result<Vec<Check>> {
     Check::all(value_claims(case, loss), all.into_iter().map(Points::Near).collect())
 }
 
-fn gap_claims(case: &Case) -> Vec<Claim> {
+fn gap_claims(case: &Rated) -> Vec<Claim> {
     let says =
         format!("DSM's expected loss less HSM's for the exact score, {}, is the trace of the gap of their inverse covariances", case.about);
     let reason = "1e-9 of DSM's expected loss: what two quadratures leave";
@@ -245,7 +245,7 @@ fn gap_claims(case: &Case) -> Vec<Claim> {
 }
 
 /// HSM's constant is below DSM's by the gap, and its estimator varies less.
-fn gaps(case: &Case) -> Result<Vec<Check>> {
+fn gaps(case: &Rated) -> Result<Vec<Check>> {
     let (d, k) = (&case.diffusion, case.diffusion.channels());
     let of = |o: Objective| Loss::new(d, o, Form::Score, Weighting::Score);
     let (dsm, hsm) = (of(Objective::DSM)?, of(Objective::hsm(d.gamma())?)?);
@@ -260,7 +260,7 @@ fn gaps(case: &Case) -> Result<Vec<Check>> {
     Check::all(gap_claims(case), vec![Points::Near(gaps), Points::Near(ratios)])
 }
 
-fn time_claims(case: &Case, objective: Objective) -> Vec<Claim> {
+fn time_claims(case: &Rated, objective: Objective) -> Vec<Claim> {
     let name = format!("times.{}", objective.name());
     let about = format!("times by importance for {} with the likelihood weighting, {}", objective.name(), case.about);
     let says = format!("density of {about}, is the weight over its integral");
@@ -281,7 +281,7 @@ fn time_claims(case: &Case, objective: Objective) -> Vec<Claim> {
 
 /// Times by importance: their density is the weight's, they have the density that is returned, and with it the estimator varies by
 /// the noise alone.
-fn times(case: &Case, objective: Objective) -> Result<Vec<Check>> {
+fn times(case: &Rated, objective: Objective) -> Result<Vec<Check>> {
     const CELLS: usize = 1024;
     const PANELS: usize = 512;
     let (d, k) = (&case.diffusion, case.diffusion.channels());
@@ -351,7 +351,7 @@ fn losses(d: &Diffusion) -> Result<Vec<(Objective, Vec<Loss>)>> {
 }
 
 /// What is claimed of one process.
-fn claims(case: &Case) -> Result<Vec<Claim>> {
+fn claims(case: &Rated) -> Result<Vec<Claim>> {
     let mut all = if case.diffusion.channels() > 1 { gap_claims(case) } else { vec![] };
     all.extend(gradient_claims(case));
     for (objective, losses) in losses(&case.diffusion)? {
@@ -362,7 +362,7 @@ fn claims(case: &Case) -> Result<Vec<Claim>> {
 }
 
 /// The same, computed.
-fn checks(case: &Case) -> Result<Vec<Check>> {
+fn checks(case: &Rated) -> Result<Vec<Check>> {
     let mut all = if case.diffusion.channels() > 1 { gaps(case)? } else { vec![] };
     all.extend(one_gradient(case)?);
     for (objective, losses) in losses(&case.diffusion)? {
@@ -379,9 +379,9 @@ fn checks(case: &Case) -> Result<Vec<Check>> {
 /// # Errors
 /// None in practice.
 pub fn parts() -> Result<Vec<Part>> {
-    let part = |case: Case| {
+    let part = |case: Rated| {
         let (claims, name) = (claims(&case)?, format!("loss.{}", case.name));
         Ok(Part { case: name, claims, tests: 0, run: Box::new(move |_| checks(&case)) })
     };
-    cases()?.into_iter().map(part).collect()
+    rated()?.into_iter().map(part).collect()
 }

@@ -4,6 +4,7 @@
 //! A run is then affine in its start and its draws, so that its law is a recursion of matrices. The matrices are read off the
 //! steps that run: what is claimed is claimed of the code itself.
 
+use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Check, Near, Part, Points, Sampled, moments};
 use crate::audit::claim::{Claim, Method};
 use crate::audit::orders::{self, Measured};
@@ -17,10 +18,8 @@ use crate::sampler::{Denoise, Grid, Memory, Order, REGISTRY, Stepper};
 use crate::schedule::Schedule;
 use crate::score::{Gaussian, Score};
 use crate::small::Mat;
-use crate::truth::config::Config;
 use crate::truth::predict::CHANNELS;
 use crate::worst::{Worst, largest, worse};
-use serde_json::json;
 
 /// The interval over which laws are followed: from where the data is all but forgotten down to where it shows.
 const FROM: f64 = 0.7;
@@ -43,39 +42,6 @@ const RUN_STEPS: usize = 16;
 
 /// A mean and a covariance, row-major.
 pub type Moments = (Vec<f64>, Vec<f64>);
-
-/// A process by name, with a rate that changes with time.
-pub(super) struct Case {
-    pub name: &'static str,
-    pub about: String,
-    pub diffusion: Diffusion,
-}
-
-/// Every kind of process: each with one channel or more, with noise on one channel or on all.
-pub(super) fn cases() -> Result<Vec<Case>> {
-    let all = [
-        ("cld", json!({"kind": "cld", "mass": 0.25, "gamma": 0.04})),
-        ("cld-under", json!({"kind": "cld", "mass": 0.25, "Gamma": 0.5, "gamma": 0.04})),
-        ("psld", json!({"kind": "psld", "Gamma": 0.3, "nu": 4.3, "gamma": 0.04})),
-        ("position-noise", json!({"kind": "cld-position-noise", "a": 2.0, "epsilon": 0.5, "sigma": 1.4, "v0_var": 0.04})),
-        ("order-3", json!({"kind": "langevin-order-n", "order": 3, "velocity_var": 0.04})),
-        ("vp", json!({"kind": "vp"})),
-        ("sub-vp", json!({"kind": "sub-vp"})),
-        ("ve", json!({"kind": "ve"})),
-    ];
-    all.into_iter()
-        .map(|(name, mut o)| {
-            o["schedule"] = match name {
-                "ve" => json!({"kind": "geometric-sigma", "sigma_min": 0.1, "sigma_max": 5.0}),
-                _ => json!({"kind": "linear", "b0": 0.5, "b1": 3.0}),
-            };
-            o["objective"] = if ["vp", "sub-vp", "ve"].contains(&name) { "dsm" } else { "hsm" }.into();
-            let c = Config::from_answers(&o)?;
-            let diffusion = Diffusion::new(c.process()?, c.schedule, c.objective.gamma())?;
-            Ok(Case { name, about: c.describe(), diffusion })
-        })
-        .collect()
-}
 
 /// Plans a sampler for a grid.
 pub type Build<'a> = &'a (dyn Fn(&Diffusion, &Grid) -> Result<Box<dyn Stepper>> + Sync);
@@ -423,7 +389,7 @@ pub fn adaptive(s: &Subject<'_>) -> Result<Vec<Check>> {
 }
 
 /// Claims of one entry of the registry on one process; `None` where it is not defined.
-fn part(case: &Case, entry: &'static crate::sampler::Entry) -> Result<Option<Part>> {
+fn part(case: &Rated, entry: &'static crate::sampler::Entry) -> Result<Option<Part>> {
     let Ok(stepper) = entry.build(&case.diffusion, &equal(1)?) else { return Ok(None) };
     let (name, diffusion) = (format!("sampler.{}.{}", entry.name, case.name), case.diffusion.clone());
     let k = diffusion.channels();
@@ -471,7 +437,7 @@ fn part(case: &Case, entry: &'static crate::sampler::Entry) -> Result<Option<Par
 /// None in practice.
 pub fn parts() -> Result<Vec<Part>> {
     let mut all = vec![];
-    for case in cases()? {
+    for case in rated()? {
         for entry in REGISTRY {
             all.extend(part(&case, entry)?);
         }

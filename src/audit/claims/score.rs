@@ -1,7 +1,7 @@
 //! Claims about scores of mixtures and about parametrisations, for every kind of process.
 
 use super::likelihood::{Dense, mixture, start, views};
-use super::sampler::{Case, cases};
+use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Check, Near, Part, Points};
 use crate::audit::claim::{Claim, Method};
 use crate::diffusion::Diffusion;
@@ -21,7 +21,7 @@ fn derivative(h: f64, f: &dyn Fn(f64) -> Result<f64>) -> Result<f64> {
     Ok((16.0 * e - d) / 15.0)
 }
 
-fn density_claims(case: &Case) -> Vec<Claim> {
+fn density_claims(case: &Rated) -> Vec<Claim> {
     let (d, about, name) = (&case.diffusion, &case.about, format!("score.{}", case.name));
     let says = format!("log-density of a mixture in two dimensions, {about}, is that of a dense law");
     let reason = "1e-11: covariances of condition up to 1e5";
@@ -41,7 +41,7 @@ fn density_claims(case: &Case) -> Vec<Claim> {
 }
 
 /// Density, score and divergence of the mixture that runs against a dense law.
-fn densities(case: &Case) -> Result<Vec<Check>> {
+fn densities(case: &Rated) -> Result<Vec<Check>> {
     let d = &case.diffusion;
     let (data, dim, k) = (mixture(2)?, 2, case.diffusion.channels());
     let (dense, score) = (Dense { diffusion: d, mixture: &data }, MixtureScore::new(d.clone(), data.clone()));
@@ -110,7 +110,7 @@ fn parametrisations(d: &Diffusion) -> Result<Vec<Parametrisation>> {
     Ok(all)
 }
 
-fn output_claims(case: &Case) -> Result<Vec<Claim>> {
+fn output_claims(case: &Rated) -> Result<Vec<Claim>> {
     let about = &case.about;
     let mut all = vec![];
     for p in parametrisations(&case.diffusion)? {
@@ -130,7 +130,7 @@ fn output_claims(case: &Case) -> Result<Vec<Claim>> {
 }
 
 /// Every output of a known noise stands for one score, that of the kernel; and comes back from it.
-fn outputs(case: &Case) -> Result<Vec<Check>> {
+fn outputs(case: &Rated) -> Result<Vec<Check>> {
     let (d, k) = (&case.diffusion, case.diffusion.channels());
     let (m, n, mut all) = (d.noised().len(), 5, vec![]);
     let wave = |seed: f64| (0..n).map(|i| ((i as f64 + 1.0) * seed).sin() * 1.7).collect::<Vec<f64>>();
@@ -179,7 +179,7 @@ fn outputs(case: &Case) -> Result<Vec<Check>> {
 /// # Errors
 /// None in practice.
 pub fn parts() -> Result<Vec<Part>> {
-    let part = |case: Case| {
+    let part = |case: Rated| {
         let name = format!("score.{}", case.name);
         let mut claims = density_claims(&case);
         claims.extend(output_claims(&case)?);
@@ -190,5 +190,5 @@ pub fn parts() -> Result<Vec<Part>> {
         };
         Ok(Part { case: name, claims, tests: 0, run: Box::new(run) })
     };
-    cases()?.into_iter().map(part).collect()
+    rated()?.into_iter().map(part).collect()
 }

@@ -47,7 +47,7 @@ pub fn process() -> String {
 }
 
 pub fn schedule() -> String {
-    let each = process::REGISTRY.iter().map(|e| match (e.schedule)() {
+    let each = process::REGISTRY.iter().map(|e| match e.schedule() {
         Ok(s) => {
             let numbers: Vec<_> = s.params().iter().filter(|(k, x)| *k != "b1" || *x != 0.0).map(|(k, x)| format!("{k} = {x}")).collect();
             format!("{} {} {}", e.name, s.name(), numbers.join(", "))

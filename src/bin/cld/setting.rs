@@ -2,7 +2,7 @@
 
 use super::{Result, names};
 use cld_sgm::files::parse_json;
-use cld_sgm::process::entry;
+use cld_sgm::process::{default_entry, entry};
 use cld_sgm::truth::config::{Config, default_schedule, defaults};
 use cld_sgm::{Diffusion, Error};
 use serde_json::{Map, Value, json};
@@ -112,10 +112,10 @@ impl Setting {
         Ok(())
     }
 
-    /// The diffusion to sample from, and a line about it. The process is cld if none is given; what else is not given has the registry's
+    /// The diffusion to sample from, and a line about it. The process is the paper's if none is given; what else is not given has the registry's
     /// defaults.
     pub fn diffusion(&self) -> Result<(Diffusion, String)> {
-        let name = self.process.as_deref().unwrap_or("cld");
+        let name = self.process.as_deref().unwrap_or(default_entry().name);
         let mut object = defaults(name)?;
         self.apply(&mut object)?;
         if entry(name)?.gamma.is_some() {

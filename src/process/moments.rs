@@ -1,0 +1,94 @@
+//! What is known of a Gaussian transition: mean, covariance, determinant, factors.
+
+use crate::small::Mat;
+
+/// A transition `u_t | u_s ~ N(mean u_s, cov)`, or a perturbation kernel where `cov` includes the initial variance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments<const K: usize> {
+    /// Mean matrix Phi.
+    pub mean: Mat<K>,
+    /// Covariance `Phi Sigma0 Phi^T + Q`.
+    pub cov: Mat<K>,
+    /// Determinant of the covariance, from a form that does not cancel; 0 where there is none.
+    pub det: f64,
+    /// Cholesky factors and inverse, where the route computes them in double words (the generic one does). Closed
+    /// forms with one or two channels leave them out: there they follow from `cov` and `det` without loss.
+    pub factors: Option<Box<Factors<K>>>,
+}
+
+impl<const K: usize> Moments<K> {
+    /// Lower Cholesky factor L and `ell = 1 / L_KK`; meaningless where the determinant is 0 (or K > 2 and there are no
+    /// factors).
+    #[inline(always)]
+    pub(crate) fn lower(&self) -> (Mat<K>, f64) {
+        let c = &self.cov;
+        if let Some(f) = &self.factors {
+            return (f.lower, 1.0 / f.lower[(K - 1, K - 1)]);
+        }
+        let mut lower = Mat::<K>::ZERO;
+        let l = c[(0, 0)].sqrt();
+        lower[(0, 0)] = l;
+        if K != 2 {
+            return (lower, 1.0 / l);
+        }
+        let root = self.det.sqrt();
+        lower[(K - 1, 0)] = c[(K - 1, 0)] / l;
+        lower[(K - 1, K - 1)] = root / l;
+        (lower, l / root) // one rounding less than 1 / L_vv
+    }
+
+    /// The same law after the channels' signs are flipped by `p` (entries +1 or -1).
+    pub(super) fn flip_signs(self, p: [f64; K]) -> Self {
+        let flip = |a: &Mat<K>| Mat::build(|i, j| a[(i, j)] * (p[i] * p[j]));
+        Moments { mean: flip(&self.mean), cov: flip(&self.cov), det: self.det, factors: self.factors.map(|f| Box::new(f.map(flip))) }
+    }
+}
+
+/// One row of [`LinearSde::columns_at`].
+pub(crate) fn write_column<const K: usize>(m: &Moments<K>, r: usize, columns: &mut [&mut [f64]]) {
+    let (l, ell) = m.lower();
+    let mut columns = columns.iter_mut();
+    let mut put = |x: f64| {
+        if let Some(c) = columns.next() {
+            c[r] = x;
+        }
+    };
+    m.mean.0.iter().flatten().for_each(|&x| put(x));
+    for a in [&m.cov, &l] {
+        for i in 0..K {
+            (0..=i).for_each(|j| put(a[(i, j)]));
+        }
+    }
+    put(m.det);
+    put(ell);
+}
+
+/// Whether a determinant is so near 1 that its logarithm has lost digits.
+pub(crate) fn near_one(det: f64) -> bool {
+    (det - 1.0).abs() < 1.0 / 64.0
+}
+
+/// What is read off a covariance, rounded to f64.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)] // as the methods of `Kernel`
+pub struct Factors<const K: usize> {
+    pub lower: Mat<K>,
+    pub upper: Mat<K>,
+    pub inverse: Mat<K>,
+    pub inverse_transpose_lower: Mat<K>,
+    pub inverse_transpose_upper: Mat<K>,
+    pub log_det: f64,
+}
+
+impl<const K: usize> Factors<K> {
+    fn map(&self, f: impl Fn(&Mat<K>) -> Mat<K>) -> Self {
+        Factors {
+            lower: f(&self.lower),
+            upper: f(&self.upper),
+            inverse: f(&self.inverse),
+            inverse_transpose_lower: f(&self.inverse_transpose_lower),
+            inverse_transpose_upper: f(&self.inverse_transpose_upper),
+            log_det: self.log_det,
+        }
+    }
+}
