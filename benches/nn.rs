@@ -15,8 +15,8 @@ fn graph(size: usize) -> Arc<cld_sgm::nn::Graph<f32>> {
 /// One case in a process of its own, so that the peak of memory is its own.
 fn case(size: usize, batch: usize, threads: usize) {
     let (train, evaluate) = steps(&graph(size), batch, threads, 10).expect("the benchmark's shapes");
-    println!("train {size} {batch} threads {threads}: {:.2} ms", 1e3 * train);
-    println!("eval {size} {batch} threads {threads}: {:.2} ms", 1e3 * evaluate);
+    println!("train {size} {batch} threads {threads}: {:.2} ms", 1e3 * train.median);
+    println!("eval {size} {batch} threads {threads}: {:.2} ms", 1e3 * evaluate.median);
     if let Some(mib) = peak_memory() {
         println!("peak {size} {batch} threads {threads}: {mib:.0} MiB");
     }

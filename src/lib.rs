@@ -62,6 +62,7 @@
 //! | `plot` | pictures of samples, plots of pages (feature `cli`) |
 //! | `vectors` | test vectors, accuracy tables (feature `cli`) |
 //! | `train` | training of networks, and these as scores (feature `cli`) |
+//! | `evaluate` | trained networks and samples against the data (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
 //! `docs/formulas.md` traces each equation to its function and tests; `docs/accuracy.md` has the measured errors.
@@ -76,6 +77,8 @@ pub mod data;
 pub mod dd;
 pub mod diffusion;
 pub mod error;
+#[cfg(feature = "cli")]
+pub mod evaluate;
 #[cfg(feature = "cli")]
 pub mod files;
 pub mod kernel;

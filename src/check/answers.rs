@@ -224,17 +224,15 @@ fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored
     {
         return Err(wrong("inputs", format!("`{name}` is missing; {quantity} needs {}", known.inputs.join(", "))));
     }
-    let mut entry = Entry { id: id.to_string(), quantity: quantity.to_string(), config, inputs: in_map, answer };
+    let mut entry = Entry { id: id.to_string(), quantity: known.name.to_string(), config, inputs: in_map, answer };
     if entry.config.layout != Layout::default() {
         arrange(&mut entry)?;
     }
     Ok(entry)
 }
 
-/// Turns the arrays of an entry into our order of channels: x first, then v, each with its d coordinates.
-fn arrange(e: &mut Entry) -> Result<()> {
-    let Layout { reversed, channels_last } = e.config.layout;
-    let k = e.config.process()?.channels();
+/// Arrays of an entry that hold K channels, with the numbers to a row: the same before they are turned and after.
+fn blocks(e: &Entry, k: usize) -> Vec<(String, usize)> {
     let n = e.inputs.get(predict::leading(&e.quantity)).and_then(|a| a.shape.first().copied()).unwrap_or(0);
     let is_run = e.quantity.starts_with("sampler.run.");
     // numbers to a row: of the noise of a run, to a row of a draw
@@ -246,19 +244,33 @@ fn arrange(e: &mut Entry) -> Result<()> {
     let all = |name: &str, w: usize| {
         w > 0 && w.is_multiple_of(k) && (state == Some(w) || e.quantity.starts_with("kernel.") && matches!(name, "eps" | "score"))
     };
-    let place = |i: usize, w: usize| {
-        let d = w / k;
-        let (channel, coordinate) = if channels_last { (i % k, i / k) } else { (i / d, i % d) };
-        (if reversed { k - 1 - channel } else { channel }) * d + coordinate
-    };
+    e.inputs.iter().map(|(name, a)| (name.clone(), width(name, a))).filter(|(name, w)| !whole_array(name) && all(name, *w)).collect()
+}
+
+fn is_matrix(output: &str) -> bool {
+    matches!(output, "matrix" | "cov" | "factor" | "inverse")
+}
+
+/// An entry of a factor by its number, `l21`, in the other order of channels: it counts from the other end.
+fn other_end(output: &str, k: usize) -> Option<String> {
+    let digit = |c: char| c.to_digit(10).filter(|i| (1..=k as u32).contains(i)).map(|i| k as u32 + 1 - i);
+    let index = output.strip_prefix('l')?.chars().map(digit).collect::<Option<Vec<u32>>>().filter(|v| v.len() == 2)?;
+    Some(format!("l{}{}", index[0], index[1]))
+}
+
+/// Turns the arrays of an entry into our order of channels: x first, then v, each with its d coordinates.
+fn arrange(e: &mut Entry) -> Result<()> {
+    let layout = e.config.layout;
+    let k = e.config.process()?.channels();
+    let n = e.inputs.get(predict::leading(&e.quantity)).and_then(|a| a.shape.first().copied()).unwrap_or(0);
+    let is_run = e.quantity.starts_with("sampler.run.");
     let turned = |a: &mut Array, w: usize, leads: usize| {
         let old = a.data.clone();
-        old.iter().enumerate().for_each(|(i, x)| a.data[i / w * w + place(i % w, w)] = *x);
+        old.iter().enumerate().for_each(|(i, x)| a.data[i / w * w + layout.place(i % w, w, k)] = *x);
         a.shape.truncate(leads);
         a.shape.push(w);
     };
-    let blocks: Vec<(String, usize)> =
-        e.inputs.iter().map(|(name, a)| (name.clone(), width(name, a))).filter(|(name, w)| !whole_array(name) && all(name, *w)).collect();
+    let blocks = blocks(e, k);
     for (name, w) in &blocks {
         if let Some(a) = e.inputs.get_mut(name) {
             turned(a, *w, if is_run && name == "noise" { 2 } else { 1 });
@@ -267,25 +279,60 @@ fn arrange(e: &mut Entry) -> Result<()> {
     let Answer::Given(outputs) = &mut e.answer else { return Ok(()) };
     // blocks are as wide as the blocks that they are made from
     let width_of_blocks = blocks.first().map(|(_, w)| *w);
-    let digit = |c: char| c.to_digit(10).filter(|i| (1..=k as u32).contains(i)).map(|i| k as u32 + 1 - i);
     let given = std::mem::take(outputs);
     for (name, mut a) in given {
         let w = a.data.len().checked_div(n).unwrap_or(0);
-        let is_matrix = matches!(name.as_str(), "matrix" | "cov" | "factor" | "inverse");
         let mut own = name.clone();
-        if is_matrix && reversed && w == k * k {
+        if is_matrix(&name) && layout.reversed && w == k * k {
             a.data.chunks_mut(w).for_each(<[f64]>::reverse);
-        } else if !is_matrix && width_of_blocks == Some(w) && a.shape.len() > 1 {
+        } else if !is_matrix(&name) && width_of_blocks == Some(w) && a.shape.len() > 1 {
             turned(&mut a, w, 1);
-        } else if let (true, Some(index)) = (reversed, name.strip_prefix('l')) {
-            // an entry of a factor by its number: theirs counts from the other end
-            if let Some(other) = index.chars().map(digit).collect::<Option<Vec<u32>>>().filter(|v| v.len() == 2) {
-                own = format!("l{}{}", other[0], other[1]);
-            }
+        } else if let (true, Some(other)) = (layout.reversed, other_end(&name, k)) {
+            own = other;
         }
         outputs.insert(own, a);
     }
     Ok(())
+}
+
+impl Entry {
+    /// The name that the file has for an output of ours.
+    pub(super) fn own_output(&self, output: &str) -> String {
+        let k = if self.config.layout.reversed { self.config.process().map_or(0, |p| p.channels()) } else { 0 };
+        if k > 0 { other_end(output, k) } else { None }.unwrap_or_else(|| output.to_string())
+    }
+
+    /// The column of the file's array that is our column `c` of an output that has so many.
+    pub(super) fn own_column(&self, output: &str, c: usize, columns: usize) -> usize {
+        let layout = self.config.layout;
+        let k = self.config.process().map_or(1, |p| p.channels());
+        if layout == Layout::default() {
+            return c;
+        }
+        if is_matrix(output) {
+            return if layout.reversed && columns == k * k { columns - 1 - c } else { c };
+        }
+        let is_block = columns > 1 && blocks(self, k).first().is_some_and(|(_, w)| *w == columns);
+        (0..columns).find(|i| is_block && layout.place(*i, columns, k) == c).unwrap_or(c)
+    }
+
+    /// The numbers of one row of our inputs, as the file has them.
+    pub(super) fn own_row(&self, inputs: BTreeMap<String, Array>) -> BTreeMap<String, Array> {
+        let layout = self.config.layout;
+        if layout == Layout::default() {
+            return inputs;
+        }
+        let k = self.config.process().map_or(1, |p| p.channels());
+        let blocks: BTreeMap<String, usize> = blocks(self, k).into_iter().collect();
+        let back = |(name, mut a): (String, Array)| {
+            if let Some(&w) = blocks.get(&name) {
+                let ours = a.data.clone();
+                (0..a.data.len()).for_each(|i| a.data[i] = ours[i / w * w + layout.place(i % w, w, k)]);
+            }
+            (name, a)
+        };
+        inputs.into_iter().map(back).collect()
+    }
 }
 
 /// Reads a manifest and its arrays. `answers` names the file with the answers to vectors, if not the usual one.

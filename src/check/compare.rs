@@ -27,14 +27,14 @@ use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::{Array, Precision};
 use crate::truth::config::Config;
-use crate::truth::predict::{Cell, Inputs, Laws, Model, leading, predict, rows};
+use crate::truth::predict::{Cell, Inputs, Model, SETTINGS, Setting, leading, predict, rows, setting_key};
 use crate::truth::reverse::whole_array;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// The rule's C: how many units of its type an answer may be off, for inputs that are off by as many.
 pub const UNITS: f64 = 16.0;
@@ -111,7 +111,7 @@ pub(super) struct Unit<'a> {
 impl Unit<'_> {
     /// `quantity.output`.
     pub fn name(&self) -> String {
-        format!("{}.{}", self.entry.quantity, self.output)
+        format!("{}.{}", self.entry.quantity, self.entry.own_output(self.output))
     }
 
     /// Whether a row is off.
@@ -515,74 +515,174 @@ fn part_by_row(e: &Entry, model: &Model, output: &str, rows: std::ops::Range<usi
     found
 }
 
-/// Laws of every configuration that a verdict needed, the changed ones of the derivatives too.
-#[derive(Default)]
-struct Shared(RefCell<HashMap<String, Rc<Laws>>>);
-
-impl Shared {
-    fn of(&self, c: &Config) -> Rc<Laws> {
-        self.0.borrow_mut().entry(c.to_answers().to_string()).or_default().clone()
-    }
-}
-
 /// Relative change of one input or parameter, for the derivatives: 2^-8 units of f64's roundoff fit into it, so that a truth known to
 /// f64 gives the derivative to half a per cent, and it is so small that close times do not change places.
 const CHANGE: f64 = 1.0 / ((1u64 << 45) as f64);
 
-/// Inputs that are times, or settings that are numbers: what the truth is conditioned by besides the arrays it is linear in.
-const TIMES: &[&str] = &["t", "s", "clock", "uniform", "option.t", "option.clock", "option.dt", "option.eps", "stds", "data"];
+/// The same for settings.
+const SETTING: f64 = 1.0 / ((1u64 << 28) as f64);
+
+/// Arrays that the truth is conditioned by as by a parameter, each as a whole.
+const TIMES: &[&str] = &["t", "s", "clock", "uniform", "stds", "data"];
+
+/// Whether the truth is conditioned by an input as by a parameter: times, and every setting that is a number and can be another one.
+fn conditions(name: &str) -> bool {
+    let setting = |s: &&Setting| setting_key(s.name) == name;
+    TIMES.contains(&name) || SETTINGS.iter().find(setting).is_some_and(|s| !s.is_discrete())
+}
+
+/// What entries of one configuration share: the models of the truth, and those of the parameters changed, for the derivatives. They remember
+/// what they computed.
+struct Bench {
+    config: Config,
+    /// By the bits of the constant that is added.
+    models: Mutex<HashMap<u64, Arc<Model>>>,
+    changed: Mutex<HashMap<u64, Arc<Vec<[Option<Model>; 2]>>>>,
+}
+
+impl Bench {
+    fn new(config: &Config) -> Bench {
+        Bench { config: config.clone(), models: Mutex::default(), changed: Mutex::default() }
+    }
+
+    fn with(config: &Config, epsilon: f64) -> Option<Model> {
+        let mut model = Model::new(config).ok()?;
+        model.reading.epsilon = epsilon;
+        Some(model)
+    }
+
+    fn model(&self, epsilon: f64) -> Result<Arc<Model>> {
+        let mut models = self.models.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(model) = models.get(&epsilon.to_bits()) {
+            return Ok(model.clone());
+        }
+        let mut model = Model::new(&self.config)?;
+        model.reading.epsilon = epsilon;
+        let model = Arc::new(model);
+        models.insert(epsilon.to_bits(), model.clone());
+        Ok(model)
+    }
+
+    /// The models with one parameter changed: down, and up for where that cannot be.
+    fn changed(&self, epsilon: f64) -> Arc<Vec<[Option<Model>; 2]>> {
+        let mut changed = self.changed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let make = || {
+            let (down, up) = (self.config.perturbed(1.0 - CHANGE), self.config.perturbed(1.0 + CHANGE));
+            let up = up.into_iter().map(Some).chain(std::iter::repeat(None));
+            let both = |(a, b): (Config, Option<Config>)| [Bench::with(&a, epsilon), b.and_then(|b| Bench::with(&b, epsilon))];
+            Arc::new(down.into_iter().zip(up).map(both).collect())
+        };
+        changed.entry(epsilon.to_bits()).or_insert_with(make).clone()
+    }
+}
+
+/// Columns of an array up to which its own derivatives are taken one by one.
+const COLUMNS: usize = 32;
+
+/// Whether a truth has no terms but what its parameters and times make it of: a matrix, or what is made from one.
+fn of_parameters(e: &Entry) -> bool {
+    e.quantity.starts_with("kernel.") && e.inputs.keys().all(|name| TIMES.contains(&name.as_str()))
+}
+
+/// The sizes of the terms that a truth is made of, without those that are derivatives already.
+fn terms(e: &Entry, c: &Cell) -> f64 {
+    if of_parameters(e) { (c.scale - c.truth.hi.abs()).max(0.0) } else { c.scale }
+}
 
 /// `sum_i |x_i dy/dx_i|` for every value of an output: over times and parameters by differences, over the arrays that the truth is
 /// made of by the sizes of its terms (`Cell::scale`).
-fn condition(e: &Entry, epsilon: f64, output: &str, cells: &[Cell], shared: &Shared) -> Vec<f64> {
-    let mut sum: Vec<f64> = cells.iter().map(|c| c.scale).collect();
-    let mut add = |model: &Model, inputs: &BTreeMap<String, Array>| -> bool {
+fn condition(e: &Entry, bench: &Bench, epsilon: f64, (output, p): (&str, Precision), cells: &[Cell]) -> Vec<f64> {
+    let mut sum: Vec<f64> = cells.iter().map(|c| if of_parameters(e) { 0.0 } else { c.scale }).collect();
+    let mut add = |model: &Model, inputs: &BTreeMap<String, Array>, change: f64| -> bool {
         let given: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
         let Ok((changed, _)) = predict(&e.quantity, model, &given, output) else { return false };
         if changed.len() != cells.len() {
             return false;
         }
         for ((s, a), b) in sum.iter_mut().zip(&changed).zip(cells) {
-            let d = (a.truth - b.truth).to_f64().abs() / CHANGE;
+            let d = (a.truth - b.truth).to_f64().abs() / change;
             if d.is_finite() {
                 *s += d;
             }
         }
         true
     };
-    let with = |config: &Config| {
-        Model::new(config).ok().map(|m| {
-            let mut m = m.sharing(&shared.of(config));
-            m.reading.epsilon = epsilon;
-            m
-        })
-    };
-    if let Some(model) = with(&e.config) {
-        for name in TIMES.iter().filter(|n| e.inputs.contains_key(**n)) {
+    if let Ok(model) = bench.model(epsilon) {
+        for name in e.inputs.keys().filter(|n| conditions(n)) {
             // down first: t = 1 is the last time there is; up where that would put t before s
             let changed = |factor: f64| {
                 let mut inputs = e.inputs.clone();
-                inputs.entry((*name).to_string()).and_modify(|a| a.data.iter_mut().for_each(|x| *x *= factor));
+                inputs.entry(name.clone()).and_modify(|a| a.data.iter_mut().for_each(|x| *x *= factor));
                 inputs
             };
-            let _ = add(&model, &changed(1.0 - CHANGE)) || add(&model, &changed(1.0 + CHANGE));
+            // of one number, none is close to another: and the start of a step is a difference, rounded
+            let step = if name.starts_with("option.") { SETTING } else { CHANGE };
+            let _ = add(&model, &changed(1.0 - step), step) || add(&model, &changed(1.0 + step), step);
+        }
+        // a residual enters a density squared: where it is of the size of rounding, the change itself counts, not its derivative
+        if output == "log_density" {
+            let change = UNITS * p.unit();
+            for name in ["u", "u0"] {
+                let Some(a) = e.inputs.get(name) else { continue };
+                let width = a.data.len() / a.shape.first().copied().unwrap_or(1).max(1);
+                for c in 0..if width <= COLUMNS { width } else { 0 } {
+                    let mut inputs = e.inputs.clone();
+                    inputs.entry(name.into()).and_modify(|a| a.data.iter_mut().skip(c).step_by(width).for_each(|x| *x *= 1.0 + change));
+                    add(&model, &inputs, change);
+                }
+            }
         }
     }
-    let (down, up) = (e.config.perturbed(1.0 - CHANGE), e.config.perturbed(1.0 + CHANGE));
-    for (i, config) in down.iter().enumerate() {
-        let done = with(config).is_some_and(|m| add(&m, &e.inputs));
-        if !done && let Some(model) = up.get(i).and_then(with) {
-            add(&model, &e.inputs);
+    for [down, up] in bench.changed(epsilon).iter() {
+        let done = down.as_ref().is_some_and(|m| add(m, &e.inputs, CHANGE));
+        if !done && let Some(model) = up {
+            add(model, &e.inputs, CHANGE);
         }
+    }
+    let with_score = |model: &mut Model| {
+        model.reading.epsilon = epsilon;
+        model.reading.score_sign = 1.0 - CHANGE;
+    };
+    // an exact score is rounded before it is used, and may then be taken away by what stands beside it
+    if e.inputs.contains_key("data")
+        && e.quantity.starts_with("sampler.")
+        && let Ok(mut model) = Model::new(&e.config)
+    {
+        with_score(&mut model);
+        add(&model, &e.inputs, CHANGE);
     }
     // where the coefficients are not among the parameters, they are what code holds in its own type
     if e.config.entry.own_coefficients && (e.quantity.starts_with("kernel.") || e.quantity.starts_with("process.")) {
         for mut model in Model::coefficients_changed(&e.config, 1.0 - CHANGE) {
             model.reading.epsilon = epsilon;
-            add(&model, &e.inputs);
+            add(&model, &e.inputs, CHANGE);
         }
     }
     sum
+}
+
+/// What an output should be, for vectors that carry their tolerances along.
+pub(crate) struct Right {
+    /// Columns of a row.
+    pub columns: usize,
+    /// The rows that have a truth.
+    pub rows: Vec<usize>,
+    /// The values of these rows.
+    pub values: Vec<f64>,
+    /// What the rule adds to their sizes: an answer is right within [`UNITS`] units of its type times `|value| + condition`.
+    pub condition: Vec<f64>,
+}
+
+/// The right values of an entry's output, with their conditions for answers of type `p`.
+pub(crate) fn right(e: &Entry, output: &str, p: Precision) -> Result<Right> {
+    let e = &as_rows(e);
+    let given: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+    let bench = Bench::new(&e.config);
+    let (columns, found, _) = by_row(e, &*bench.model(0.0)?, output, rows(&e.quantity, &given));
+    let kept: Vec<usize> = found.iter().map(|(row, _)| *row).collect();
+    let cells: Vec<Cell> = found.into_iter().flat_map(|(_, cells)| cells).collect();
+    let condition = condition(&restricted(e, &kept), &bench, 0.0, (output, p), &cells);
+    Ok(Right { columns, rows: kept, values: cells.iter().map(|c| c.truth.to_f64()).collect(), condition })
 }
 
 /// An error in the rule's units. Where the exact answer for inputs changed by as much as is allowed may leave the type's range, an
@@ -606,29 +706,20 @@ fn all_within(units: &[f64], bound: f64) -> bool {
     !units.is_empty() && units.iter().all(|u| *u <= bound)
 }
 
-/// What all outputs are judged with.
-struct Means<'m> {
-    models: &'m BTreeMap<String, Model>,
-    shared: &'m Shared,
-    /// Rows at earlier times are left out.
-    t_min: f64,
-}
-
-/// Judges one output of an entry of `n` rows, and says which rows it cannot judge.
+/// Judges one output of an entry of `n` rows, and says which rows it cannot judge. Rows at times before `t_min` are left out.
 fn judge_output<'a>(
     e: &'a Entry,
-    &Means { models, shared, t_min }: &Means<'_>,
+    (bench, t_min): (&Bench, f64),
     (name, got): (&'a str, &'a Array),
     n: usize,
     unjudged: &mut Vec<Unjudged>,
-) -> Option<Unit<'a>> {
+) -> Result<Option<Unit<'a>>> {
     let declared = e.config.epsilon_added;
-    let model = |epsilon: f64| &models[&key(e, epsilon)];
     let time = |row: usize| e.inputs.get("t").and_then(|a| a.data.get(row)).copied();
     let mut refuse = |rows: Vec<usize>, why: String| {
         let t = rows.first().and_then(|r| time(*r));
         let rows = if rows.len() == n { vec![] } else { rows };
-        unjudged.push(Unjudged { entry: e.id.clone(), output: format!("{}.{name}", e.quantity), rows, t, why });
+        unjudged.push(Unjudged { entry: e.id.clone(), output: format!("{}.{}", e.quantity, e.own_output(name)), rows, t, why });
     };
     let asked = |(columns, mut judged, mut refused): ByRow| -> ByRow {
         if t_min > 0.0 {
@@ -638,15 +729,15 @@ fn judge_output<'a>(
         }
         (columns, judged, refused)
     };
-    let (columns, plain, refused) = asked(by_row(e, model(0.0), name, n));
+    let (columns, plain, refused) = asked(by_row(e, &*bench.model(0.0)?, name, n));
     // the declared constant has a model of its own, also where the covariance without it is singular
-    let with: Option<ByRow> = (declared > 0.0).then(|| asked(by_row(e, model(declared), name, n)));
+    let with: Option<ByRow> = if declared > 0.0 { Some(asked(by_row(e, &*bench.model(declared)?, name, n))) } else { None };
     let columns = if plain.is_empty() { with.as_ref().map_or(columns, |w| w.0) } else { columns };
     let wanted = if columns == 1 { format!("({n},)") } else { format!("({n}, {columns})") };
     let usable = !plain.is_empty() || with.as_ref().is_some_and(|w| !w.1.is_empty());
     if usable && (got.data.len() != n * columns || (got.shape.first() != Some(&n) && n != 1)) {
         refuse((0..n).collect(), Error::shape(format!("outputs.{name}"), &got.shape, wanted).to_string());
-        return None;
+        return Ok(None);
     }
     let values =
         |rows: &[usize]| -> Vec<f64> { rows.iter().flat_map(|r| got.data[r * columns..(r + 1) * columns].iter().copied()).collect() };
@@ -668,12 +759,12 @@ fn judge_output<'a>(
         let data = values(rows);
         let p = got.precision;
         // a bound that needs no derivatives comes first: the sizes of the terms are part of the condition
-        let quick: Vec<f64> = cells.iter().map(|c| c.scale).collect();
+        let quick: Vec<f64> = cells.iter().map(|c| terms(e, c)).collect();
         if slack == 0.0 && all_within(&in_units(cells, &data, p, &quick), UNITS) {
             return (true, false, quick);
         }
-        let part = restricted(e, rows);
-        let full = condition(&part, epsilon, name, cells, shared);
+        let part = if rows.len() == n { Cow::Borrowed(e) } else { Cow::Owned(restricted(e, rows)) };
+        let full = condition(&part, bench, epsilon, (name, p), cells);
         let fits = |p: Precision| {
             !cells.is_empty()
                 && cells.iter().zip(&data).zip(&full).all(|((c, g), s)| {
@@ -721,11 +812,27 @@ fn judge_output<'a>(
         }
     }
     reasons.into_iter().for_each(|(why, rows)| refuse(rows, why));
-    judged
+    Ok(judged)
 }
 
-fn key(e: &Entry, epsilon: f64) -> String {
-    format!("{} {epsilon}", e.config.to_answers())
+/// What tells configurations apart.
+pub(super) fn key(c: &Config) -> String {
+    format!("{} {}", c.to_answers(), c.epsilon_added)
+}
+
+/// Entry numbers by configuration, in the order in which these first occur.
+pub(super) fn by_config<'a>(configs: impl Iterator<Item = &'a Config>) -> Vec<Vec<usize>> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (i, c) in configs.enumerate() {
+        let next = groups.len();
+        let place = *places.entry(key(c)).or_insert(next);
+        if place == next {
+            groups.push(vec![]);
+        }
+        groups[place].push(i);
+    }
+    groups
 }
 
 /// Judges `answers`. Classes in `accept` pass besides the precision that each array is stored in.
@@ -736,7 +843,7 @@ fn key(e: &Entry, epsilon: f64) -> String {
 /// An array without rows; nothing at all that can be judged. What cannot be judged beside other things that can (inputs of the wrong
 /// shape, times outside the clock, unknown outputs) is listed under `unjudged`. Outputs that are not finite are answers, and get the
 /// verdict `off`.
-pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize, usize)) -> Result<Report> {
+pub fn judge(answers: &Answers, accept: &[Class], progress: &mut (dyn FnMut(usize, usize) + Send)) -> Result<Report> {
     judge_from(answers, accept, 0.0, progress)
 }
 
@@ -744,7 +851,7 @@ pub fn judge(answers: &Answers, accept: &[Class], progress: &mut dyn FnMut(usize
 ///
 /// # Errors
 /// As [`judge`]; a `t_min` that is no time.
-pub fn judge_from(answers: &Answers, accept: &[Class], t_min: f64, progress: &mut dyn FnMut(usize, usize)) -> Result<Report> {
+pub fn judge_from(answers: &Answers, accept: &[Class], t_min: f64, progress: &mut (dyn FnMut(usize, usize) + Send)) -> Result<Report> {
     if !(t_min >= 0.0 && t_min.is_finite()) {
         return Err(Error::parameter("t_min", t_min, "a time, 0 or more"));
     }
@@ -752,50 +859,54 @@ pub fn judge_from(answers: &Answers, accept: &[Class], t_min: f64, progress: &mu
     answers.entries.iter().try_for_each(|e| not_empty(e).map_err(within(e, &file)))?;
     let entries: Vec<Entry> = answers.entries.iter().map(as_rows).collect();
     let total = entries.len();
-    let mut models: BTreeMap<String, Model> = BTreeMap::new();
-    let shared = Shared::default();
-    let mut units = Vec::new();
     let (mut raised, mut unanswered) = (BTreeMap::<(String, String), Vec<String>>::new(), Vec::new());
     let whole =
         |entry: &str, output: &str, why: String| Unjudged { entry: entry.into(), output: output.into(), rows: vec![], t: None, why };
     let mut unjudged: Vec<Unjudged> = answers.unusable.iter().map(|u| whole(&u.entry, &u.quantity, u.why.clone())).collect();
-    let mut judged = 0;
-    for (i, e) in entries.iter().enumerate() {
-        progress(i, total);
-        let outputs = match &e.answer {
-            Answer::Given(outputs) => outputs,
-            Answer::Raised(words) => {
-                raised.entry((e.quantity.clone(), words.clone())).or_default().push(e.id.clone());
-                continue;
-            }
-            Answer::Missing => {
-                unanswered.push(e);
-                continue;
-            }
-        };
+    for e in &entries {
+        match &e.answer {
+            Answer::Given(_) => {}
+            Answer::Raised(words) => raised.entry((e.quantity.clone(), words.clone())).or_default().push(e.id.clone()),
+            Answer::Missing => unanswered.push(e),
+        }
+    }
+    // configurations side by side: what is computed for one is of use to no other
+    let (done, shown) = (AtomicUsize::new(0), Mutex::new(&mut *progress));
+    let one = |i: usize, bench: &Bench| -> (Vec<Unit<'_>>, Vec<Unjudged>) {
+        if let Ok(mut show) = shown.try_lock() {
+            show(done.load(Ordering::Relaxed), total);
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+        let e = &entries[i];
+        let (mut units, mut refused) = (Vec::new(), Vec::new());
+        let Answer::Given(outputs) = &e.answer else { return (units, refused) };
         let given: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
         let n = rows(&e.quantity, &given);
-        let prepared = same_rows(e, n).and_then(|()| {
-            for epsilon in [0.0, e.config.epsilon_added] {
-                if let std::collections::btree_map::Entry::Vacant(place) = models.entry(key(e, epsilon)) {
-                    let mut model = Model::new(&e.config)?.sharing(&shared.of(&e.config));
-                    model.reading.epsilon = epsilon;
-                    place.insert(model);
-                }
+        let judged = same_rows(e, n).and_then(|()| {
+            for (name, got) in outputs {
+                units.extend(judge_output(e, (bench, t_min), (name, got), n, &mut refused)?);
             }
             Ok(())
         });
-        if let Err(error) = prepared {
-            unjudged.push(whole(&e.id, &e.quantity, error.to_string()));
-            continue;
+        if let Err(error) = judged {
+            refused.push(whole(&e.id, &e.quantity, error.to_string()));
         }
-        let before = units.len();
-        units.extend(
-            outputs.iter().filter_map(|(name, got)| {
-                judge_output(e, &Means { models: &models, shared: &shared, t_min }, (name, got), n, &mut unjudged)
-            }),
-        );
-        judged += usize::from(units.len() > before);
+        (units, refused)
+    };
+    let groups = by_config(entries.iter().map(|e| &e.config));
+    let mut found: Vec<(usize, (Vec<Unit<'_>>, Vec<Unjudged>))> = groups
+        .par_iter()
+        .flat_map_iter(|group| {
+            let bench = Bench::new(&entries[group[0]].config);
+            group.iter().map(|i| (*i, one(*i, &bench))).collect::<Vec<_>>()
+        })
+        .collect();
+    found.sort_by_key(|(i, _)| *i);
+    let (mut units, mut judged) = (Vec::new(), 0);
+    for (_, (of_one, refused)) in found {
+        judged += usize::from(!of_one.is_empty());
+        units.extend(of_one);
+        unjudged.extend(refused);
     }
     if let (0, true, Some(first)) = (judged, raised.is_empty(), unjudged.first()) {
         let more = if unjudged.len() > 1 { format!(" (and {} more)", unjudged.len() - 1) } else { String::new() };
@@ -928,7 +1039,7 @@ fn line(output: &str, process: &str, class: Class, accepted: bool, units: &[&Uni
         precision: worst_unit.got.precision.name(),
         entry: worst_unit.entry.id.clone(),
         row: worst_unit.rows[at / worst_unit.columns],
-        column: at % worst_unit.columns,
+        column: worst_unit.entry.own_column(worst_unit.output, at % worst_unit.columns, worst_unit.columns),
         t: cell.t.is_finite().then_some(cell.t),
         got,
         truth: cell.truth.to_f64(),
@@ -936,7 +1047,7 @@ fn line(output: &str, process: &str, class: Class, accepted: bool, units: &[&Uni
     };
     Line {
         quantity: worst_unit.entry.quantity.clone(),
-        output: output.to_string(),
+        output: worst_unit.entry.own_output(output),
         process: process.to_string(),
         class,
         accepted,

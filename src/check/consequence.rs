@@ -67,13 +67,13 @@ pub(super) fn worst(units: &[Unit<'_>], of: &[usize], file: &str) -> Option<Show
     let (u, i) = all.max_by(|a, b| rank(a).0.cmp(&rank(b).0).then(rank(a).1.total_cmp(&rank(b).1)))?;
     let u = &units[u];
     let r = i / u.columns;
-    let row = some_rows(&u.entry, &[r]);
+    let row = u.entry.own_row(some_rows(&u.entry, &[r]));
     let inputs = row.into_iter().filter(|(_, a)| a.data.len() <= MOST).map(|(name, a)| (name, a.data)).collect();
     Some(Shown {
         output: u.name(),
         entry: u.entry.id.clone(),
         row: u.rows[r],
-        column: i % u.columns,
+        column: u.entry.own_column(u.output, i % u.columns, u.columns),
         got: u.got.data[i],
         truth: u.cells[i].truth.to_f64(),
         units: u.units[i],
@@ -151,6 +151,10 @@ struct Theirs {
 }
 
 fn clock(e: &Entry, row: usize) -> Option<Clock> {
+    // for data with a variance a kernel is another law
+    if e.quantity.starts_with("kernel.") && e.inputs.contains_key("data") {
+        return None;
+    }
     let t = *e.inputs.get("t")?.data.get(row)?;
     let s = e.inputs.get("s").map_or(Some(0.0), |a| a.data.get(row).copied())?;
     Some((s.to_bits(), t.to_bits()))

@@ -9,7 +9,7 @@
 //!   between equals the one that contradicts fewer right outputs. Tight explanations come before loose ones.
 //! - What nothing explains is listed as such.
 
-use super::compare::{CANCELLATION, Class, UNITS, Unit, distance, names, size, some_rows, tolerance};
+use super::compare::{CANCELLATION, Class, UNITS, Unit, by_config, distance, names, size, some_rows, tolerance};
 use super::consequence::{Follows, Shown};
 use super::mistakes::{Arithmetic, Arrangement, EPSILON, Kind, MISTAKES, Mistake, Pattern, fill};
 use crate::dd::Dd;
@@ -17,9 +17,11 @@ use crate::files::Precision;
 use crate::truth::config::Config;
 use crate::truth::predict::{Cell, Inputs, Laws, Model, predict};
 use crate::truth::reverse::covers;
+use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A likely mistake, and what it explains.
 #[derive(Clone, Debug, Serialize)]
@@ -104,7 +106,7 @@ impl Hypothesis {
     }
 
     /// The model with this mistake; `None` where it cannot be made.
-    fn model(self, c: &Config, epsilon: f64, laws: &Rc<Laws>) -> Option<Model> {
+    fn model(self, c: &Config, epsilon: f64, laws: &Arc<Laws>) -> Option<Model> {
         let mut m = Model::new(c).ok()?.sharing(laws);
         m.reading.epsilon = epsilon;
         match &self.mistake().kind {
@@ -142,29 +144,26 @@ enum Match {
     Tight,
 }
 
-/// Row and variant of a hypothesis, its value's bits, the constant's bits, and the configuration.
-type Key = (usize, usize, u64, u64, usize);
+/// Row and variant of a hypothesis, its value's bits, and the constant's bits.
+type Key = (usize, usize, u64, u64);
 
-/// Models are shared between the outputs of one configuration: their rows are computed once.
+/// The models of one configuration, shared between its outputs: their rows are computed once.
 #[derive(Default)]
 struct Models {
-    configs: HashMap<String, usize>,
-    models: HashMap<Key, Option<Rc<Model>>>,
-    laws: HashMap<usize, Rc<Laws>>,
+    models: HashMap<Key, Option<Arc<Model>>>,
+    laws: Arc<Laws>,
 }
 
 impl Models {
-    fn get(&mut self, h: Hypothesis, c: &Config, epsilon: f64) -> Option<Rc<Model>> {
-        let next = self.configs.len();
-        let config = *self.configs.entry(format!("{} {}", c.to_answers(), c.epsilon_added)).or_insert(next);
+    fn get(&mut self, h: Hypothesis, c: &Config, epsilon: f64) -> Option<Arc<Model>> {
         // what does not change the model shares the right one
         let (row, variant) = if h.changes_the_model() { (h.row, h.variant) } else { (usize::MAX, 0) };
-        let key = (row, variant, h.value.map_or(0, f64::to_bits), epsilon.to_bits(), config);
-        let laws = self.laws.entry(config).or_default();
-        self.models.entry(key).or_insert_with(|| h.model(c, epsilon, laws).map(Rc::new)).clone()
+        let key = (row, variant, h.value.map_or(0, f64::to_bits), epsilon.to_bits());
+        let laws = &self.laws;
+        self.models.entry(key).or_insert_with(|| h.model(c, epsilon, laws).map(Arc::new)).clone()
     }
 
-    fn right(&mut self, c: &Config, e: f64) -> Option<Rc<Model>> {
+    fn right(&mut self, c: &Config, e: f64) -> Option<Arc<Model>> {
         self.get(epsilon(e), c, e)
     }
 }
@@ -188,8 +187,8 @@ fn spread(rows: &[usize], most: usize) -> Vec<usize> {
 
 /// What a hypothesis gives for some rows of an output, and what was answered.
 fn values(u: &Unit<'_>, model: &Model, rows: &[usize]) -> Option<(Vec<Cell>, Vec<f64>)> {
-    let subset = some_rows(&u.entry, rows);
-    let inputs: Inputs<'_> = subset.iter().map(|(k, v)| (k.clone(), v)).collect();
+    let subset = if rows.len() == row_count(u) { None } else { Some(some_rows(&u.entry, rows)) };
+    let inputs: Inputs<'_> = subset.as_ref().unwrap_or(&u.entry.inputs).iter().map(|(k, v)| (k.clone(), v)).collect();
     let (cells, _) = predict(&u.entry.quantity, model, &inputs, u.output).ok()?;
     let got: Vec<f64> = rows.iter().flat_map(|r| u.got.data[r * u.columns..(r + 1) * u.columns].iter().copied()).collect();
     (cells.len() == got.len()).then_some((cells, got))
@@ -246,15 +245,23 @@ fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
         return (arranged(u, a, models), 0);
     }
     let p = precision(u);
+    if h.is("time-on-grid") || h.is("dt-in-single-precision") {
+        // the tables of public code are float32
+        let found = by_the_rule(u, h, p, models);
+        let tables = found.0 == Match::No && p == Precision::F64 && h.is("time-on-grid");
+        return if tables { by_the_rule(u, h, Precision::F32, models) } else { found };
+    }
     let declared = u.entry.config.epsilon_added;
+    let errors = row_errors(u);
+    let first = all.iter().copied().max_by(|a, b| errors[*a].total_cmp(&errors[*b])).unwrap_or(all[0]);
     let mut best = (Match::No, 0);
     // a mistake in float32 stands in arithmetic that cancels in float32
     let loose = CANCELLATION * if p == Precision::F32 && matches!(h.mistake().kind, Kind::Reading(_)) { SINGLE } else { 1.0 };
     let epsilons: &[f64] = if declared > 0.0 && !h.is(EPSILON) { &[0.0, declared] } else { &[0.0] };
     for &epsilon in epsilons {
         let Some(model) = models.get(h, &u.entry.config, epsilon) else { continue };
-        for rows in [spread(&all, 4), all.clone()] {
-            let whole = rows.len() == all.len();
+        // the worst row first, which most hypotheses fail at
+        for (rows, whole) in [(vec![first], false), (spread(&all, 4), false), (all.clone(), true)] {
             let Some((cells, got)) = values(u, &model, &rows) else { break };
             let conditions = conditions(u, &rows);
             let found = if epsilon == 0.0 && agree(&cells, &got, &conditions, p, 0.0) {
@@ -276,13 +283,27 @@ fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
             }
         }
     }
-    best
+    if best.0 == Match::No && h.is("integral-by-midpoints") { by_the_rule(u, h, p, models) } else { best }
+}
+
+/// Tests a hypothesis by the rule's own tolerance: for mistakes that move an answer by little.
+fn by_the_rule(u: &Unit<'_>, h: Hypothesis, p: Precision, models: &mut Models) -> (Match, usize) {
+    let all: Vec<usize> = (0..row_count(u)).collect();
+    let of = |m: Option<Arc<Model>>| m.and_then(|m| values(u, &m, &all)).map(|(cells, _)| cells);
+    let (Some(with), Some(right)) = (of(models.get(h, &u.entry.config, 0.0)), of(models.right(&u.entry.config, 0.0))) else {
+        return (Match::No, 0);
+    };
+    let most = |i: usize| UNITS * p.unit() * (right[i].truth.hi.abs() + u.condition[i]);
+    let fits = (0..with.len()).all(|i| distance(u.got.data[i], with[i].truth, p) <= most(i));
+    let differs = |i: &usize| (with[*i].truth - right[*i].truth).to_f64().abs() > most(*i);
+    let telling = (0..with.len()).filter(differs).count();
+    if fits && telling > 0 { (Match::Tight, telling) } else { (Match::No, 0) }
 }
 
 /// Whether a hypothesis would change an output that it does not explain.
 fn affects(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> bool {
     let rows = spread(&usable(u, h), 4);
-    let of = |m: Option<Rc<Model>>| m.and_then(|m| values(u, &m, &rows)).map(|(cells, _)| cells);
+    let of = |m: Option<Arc<Model>>| m.and_then(|m| values(u, &m, &rows)).map(|(cells, _)| cells);
     let (Some(with), Some(right)) = (of(models.get(h, &u.entry.config, 0.0)), of(models.right(&u.entry.config, 0.0))) else {
         return false;
     };
@@ -655,6 +676,7 @@ fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
     let worst = rows.iter().copied().filter(|r| errors[*r].is_finite()).max_by(|a, b| errors[*a].total_cmp(&errors[*b]));
     let tries: Vec<usize> =
         [worst, Some(rows[rows.len() / 2]), Some(rows[rows.len() - 1 - rows.len() / 8])].into_iter().flatten().collect();
+    let laws = models.laws.clone();
     for at_row in tries {
         let error = |c: usize| u.errors[at_row * u.columns + c];
         let column = (0..u.columns).max_by(|a, b| error(*a).total_cmp(&error(*b))).unwrap_or(0);
@@ -663,7 +685,7 @@ fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
             continue;
         }
         let miss = |x: f64| -> Option<f64> {
-            let mut model = Model::new(config).ok()?;
+            let mut model = Model::new(config).ok()?.sharing(&laws);
             model.reading.epsilon = base;
             change(&mut model, config, x)?;
             let (cells, _) = values(u, &model, &[at_row])?;
@@ -759,8 +781,11 @@ fn is_round(x: f64) -> bool {
 }
 
 /// The mistakes that explain `units` that are `suspects`, and those that none explains.
-pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn FnMut(usize, usize)) -> (Vec<Diagnosis>, Vec<usize>) {
-    let mut models = Models::default();
+pub(super) fn diagnose(
+    units: &[Unit<'_>],
+    suspects: &[bool],
+    progress: &mut (dyn FnMut(usize, usize) + Send),
+) -> (Vec<Diagnosis>, Vec<usize>) {
     let (places, right): (Vec<usize>, Vec<usize>) = (0..units.len()).partition(|i| suspects[*i]);
     let off: Vec<&Unit<'_>> = places.iter().map(|i| &units[*i]).collect();
     let right: Vec<&Unit<'_>> = right.iter().map(|i| &units[*i]).collect();
@@ -777,11 +802,29 @@ pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn
         // right with the constant that the file declares
         (u.class == Class::Eps).then(|| if h == epsilon(u.entry.config.epsilon_added) { Match::Tight } else { Match::No })
     };
-    let mut table: Vec<Vec<(Match, usize)>> = Vec::with_capacity(off.len());
-    for (i, u) in off.iter().enumerate() {
-        progress(i, off.len());
-        let mut row: Vec<(Match, usize)> =
-            pool.iter().map(|h| settled(u, *h).map_or_else(|| test(u, *h, &mut models), |m| (m, 0))).collect();
+    // configurations side by side, each with its models
+    let groups = by_config(off.iter().chain(&right).map(|u| &u.entry.config));
+    let mut bench = vec![0; off.len() + right.len()];
+    groups.iter().enumerate().for_each(|(g, list)| list.iter().for_each(|i| bench[*i] = g));
+    let models: Vec<Mutex<Models>> = groups.iter().map(|_| Mutex::default()).collect();
+    let on = |i: usize| models[bench[i]].lock().unwrap_or_else(PoisonError::into_inner);
+    let each = |work: &(dyn Fn(usize, &mut Models) + Sync)| {
+        groups.par_iter().for_each(|list| {
+            let own: Vec<usize> = list.iter().copied().filter(|i| *i < off.len()).collect();
+            let Some(first) = own.first() else { return };
+            let mut models = on(*first);
+            own.into_iter().for_each(|i| work(i, &mut models));
+        });
+    };
+    let first: Vec<Mutex<(Vec<(Match, usize)>, Vec<Hypothesis>)>> = off.iter().map(|_| Mutex::default()).collect();
+    let (done, shown) = (AtomicUsize::new(0), Mutex::new(progress));
+    each(&|i, models| {
+        if let Ok(mut show) = shown.try_lock() {
+            show(done.load(Ordering::Relaxed), off.len());
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+        let u = off[i];
+        let row: Vec<(Match, usize)> = pool.iter().map(|h| settled(u, *h).map_or_else(|| test(u, *h, models), |m| (m, 0))).collect();
         // A tight explanation needs no fit; neither does a loose one of a value that is known.
         let known = row.iter().zip(&pool).any(|((m, _), h)| {
             *m == Match::Tight
@@ -790,44 +833,55 @@ pub(super) fn diagnose(units: &[Unit<'_>], suspects: &[bool], progress: &mut dyn
                 || (*m == Match::Loose && h.changes_the_model() && u.entry.config.epsilon_added > 0.0)
                 || (*m == Match::Loose && matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SinglePart)))
         });
-        if !known && row_errors(u).iter().any(|e| e.is_finite()) {
-            for fitted in 0..MISTAKES.len() {
-                for h in fit(u, fitted, &mut models) {
-                    if !pool.contains(&h) {
-                        pool.push(h);
-                        row.push(test(u, h, &mut models));
-                    }
-                }
+        let fits = if !known && row_errors(u).iter().any(|e| e.is_finite()) {
+            (0..MISTAKES.len()).flat_map(|fitted| fit(u, fitted, models)).collect()
+        } else {
+            vec![]
+        };
+        *first[i].lock().unwrap_or_else(PoisonError::into_inner) = (row, fits);
+    });
+    let mut table: Vec<Vec<(Match, usize)>> = Vec::with_capacity(off.len());
+    for found in first {
+        let (row, fits) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        table.push(row);
+        for h in fits {
+            if !pool.contains(&h) {
+                pool.push(h);
             }
         }
-        table.push(row);
     }
-    // Hypotheses found late have not met the earlier outputs yet.
-    for (u, row) in off.iter().zip(&mut table) {
-        for h in pool.iter().skip(row.len()) {
-            row.push(settled(u, *h).map_or_else(|| test(u, *h, &mut models), |m| (m, 0)));
-        }
-    }
+    // what was found at one output has not met the others yet
+    let fixed = table.first().map_or(0, Vec::len);
+    let later: Vec<Mutex<Vec<(Match, usize)>>> = off.iter().map(|_| Mutex::default()).collect();
+    each(&|i, models| {
+        let row = pool.iter().skip(fixed).map(|h| settled(off[i], *h).map_or_else(|| test(off[i], *h, models), |m| (m, 0))).collect();
+        *later[i].lock().unwrap_or_else(PoisonError::into_inner) = row;
+    });
+    table.iter_mut().zip(later).for_each(|(row, more)| row.extend(more.into_inner().unwrap_or_else(PoisonError::into_inner)));
     reproduces(&off, &pool, declared, &mut table);
     table.iter_mut().for_each(|row| rule_out(row, &pool));
     one_part(&pool, &mut table);
-    late_beside(&off, &pool, &mut table, &mut models);
-    contradictions(&off, &right, &pool, &mut table, &mut models);
+    late_beside(&off, &pool, &mut table, &|i| on(i));
+    contradictions(&off, &right, &pool, &mut table, &|i| on(i));
     reproduces(&off, &pool, declared, &mut table);
     let contradicted: Vec<usize> = (0..pool.len())
+        .into_par_iter()
         .map(|h| {
-            let configs: Vec<_> = off.iter().zip(&table).filter(|(_, row)| row[h].0 != Match::No).map(|(u, _)| &u.entry.config).collect();
-            if configs.is_empty() || !pool[h].changes_the_model() {
+            let at: BTreeSet<usize> = (0..off.len()).filter(|i| table[*i][h].0 != Match::No).map(|i| bench[i]).collect();
+            if at.is_empty() || !pool[h].changes_the_model() {
                 return 0;
             }
-            let same = |u: &&&Unit<'_>| configs.iter().any(|c| c.to_answers() == u.entry.config.to_answers());
-            right.iter().filter(same).filter(|u| affects(u, pool[h], &mut models)).count()
+            let place = |i: usize| off.len() + i;
+            (0..right.len()).filter(|i| at.contains(&bench[place(*i)]) && affects(right[*i], pool[h], &mut on(place(*i)))).count()
         })
         .collect();
     let (mut diagnoses, unexplained) = cover(&off, pool, table, &contradicted);
     diagnoses.iter_mut().flat_map(|d| &mut d.units).for_each(|u| *u = places[*u]);
     (diagnoses, unexplained.into_iter().map(|u| places[u]).collect())
 }
+
+/// The models of an output that is off, by its number.
+type On<'a, 'm> = dyn Fn(usize) -> MutexGuard<'m, Models> + 'a;
 
 /// Drops values that were found and do not reproduce numbers that they were not fitted to.
 fn reproduces(off: &[&Unit<'_>], pool: &[Hypothesis], declared: usize, table: &mut [Vec<(Match, usize)>]) {
@@ -876,12 +930,12 @@ fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
 }
 
 /// A late row or two that are a few units off, beside an entry of the same matrix that growing exponentials have spoilt: the same cause.
-fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>], models: &mut Models) {
+fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>], models: &On<'_, '_>) {
     let Some(late) = pool.iter().position(|h| h.arithmetic() == Some(Arithmetic::Late)) else { return };
     let spoilt: Vec<&str> = off.iter().zip(table.iter()).filter(|(_, row)| row[late].0 != Match::No).map(|(u, _)| &*u.entry.id).collect();
-    for (u, row) in off.iter().zip(table.iter_mut()) {
+    for (i, (u, row)) in off.iter().zip(table.iter_mut()).enumerate() {
         let small = row_errors(u).iter().all(|e| *e <= tolerance(u.got.precision));
-        if small && row.iter().all(|(m, _)| *m == Match::No) && spoilt.contains(&&*u.entry.id) && !early(u, models) {
+        if small && row.iter().all(|(m, _)| *m == Match::No) && spoilt.contains(&&*u.entry.id) && !early(u, &mut models(i)) {
             row[late] = (Match::Loose, 0);
         }
     }
@@ -898,16 +952,17 @@ fn one_part(pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>]) {
 }
 
 /// Drops what explains one entry of a matrix and contradicts its neighbour in the same entry.
-fn contradictions(off: &[&Unit<'_>], right: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>], models: &mut Models) {
+fn contradictions(off: &[&Unit<'_>], right: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>], models: &On<'_, '_>) {
     for (h, hypothesis) in pool.iter().enumerate() {
         if !hypothesis.changes_the_model() {
             continue;
         }
         let mut dropped = Vec::new();
         for (i, u) in off.iter().enumerate().filter(|(i, _)| table[*i][h].0 != Match::No) {
-            let same = |w: &&Unit<'_>| w.entry.id == u.entry.id && w.output != u.output;
-            let others = off.iter().enumerate().filter(|(j, w)| same(w) && table[*j][h].0 == Match::No).map(|(_, w)| *w);
-            if others.chain(right.iter().copied().filter(same)).any(|w| affects(w, *hypothesis, models)) {
+            let same = |w: &Unit<'_>| w.entry.id == u.entry.id && w.output != u.output;
+            let others = (0..off.len()).filter(|j| same(off[*j]) && table[*j][h].0 == Match::No).map(|j| off[j]);
+            // of one entry, and so of one configuration
+            if others.chain(right.iter().copied().filter(|w| same(w))).any(|w| affects(w, *hypothesis, &mut models(i))) {
                 dropped.push(i);
             }
         }
@@ -992,7 +1047,7 @@ fn cover(
 pub fn plant(row: usize, variant: usize, value: Option<f64>, e: &super::answers::Entry, output: &str) -> Option<Vec<f64>> {
     let h = Hypothesis { row, variant, value };
     let inputs: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-    let model = h.model(&e.config, 0.0, &Rc::default())?;
+    let model = h.model(&e.config, 0.0, &Arc::default())?;
     let (cells, width) = predict(&e.quantity, &model, &inputs, output).ok()?;
     let values: Vec<f64> = cells.iter().map(|c| c.truth.to_f64()).collect();
     let k = model.channels();

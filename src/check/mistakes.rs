@@ -8,12 +8,11 @@
 //! [`Reading`]: crate::truth::reading::Reading
 
 use crate::kernel::Objective;
-use crate::process::{Chain, LinearSde, Value, erase};
+use crate::process::{Chain, Value};
 use crate::schedule::Schedule;
-use crate::small::Mat;
 use crate::truth::config::Config;
 use crate::truth::predict::Model;
-use crate::truth::reading::{Factor, HalfRate, SqrtDt, Steps};
+use crate::truth::reading::{Factor, Half, HalfRate, Held, SqrtDt, Steps};
 
 /// A mistake that is known.
 pub struct Mistake {
@@ -133,35 +132,41 @@ const fn row(id: &'static str, sentence: &'static str, remedy: &'static str, kin
     Mistake { id, sentence, remedy, kind }
 }
 
-/// A process in position and velocity, with its stationary law.
-#[derive(Clone)]
-struct OfVelocity {
-    drift: Mat<2>,
-    noise: Mat<2>,
-    stationary: Mat<2>,
-    mass: f64,
+/// Numbers of intervals of which sums are tried.
+const MIDPOINTS: &[Variant] = &[
+    midpoints::<1>(Some(1.0)),
+    midpoints::<2>(Some(2.0)),
+    midpoints::<4>(Some(4.0)),
+    midpoints::<5>(Some(5.0)),
+    midpoints::<8>(Some(8.0)),
+    midpoints::<10>(Some(10.0)),
+    midpoints::<16>(Some(16.0)),
+    midpoints::<20>(Some(20.0)),
+    midpoints::<32>(Some(32.0)),
+    midpoints::<50>(Some(50.0)),
+    midpoints::<64>(Some(64.0)),
+    midpoints::<100>(Some(100.0)),
+    midpoints::<128>(Some(128.0)),
+    midpoints::<200>(Some(200.0)),
+    midpoints::<256>(Some(256.0)),
+    midpoints::<500>(Some(500.0)),
+    midpoints::<1000>(Some(1000.0)),
+];
+
+const fn midpoints<const N: u32>(value: Option<f64>) -> Variant {
+    Variant { words: "the integral of the rate over [0, t] is a midpoint sum of {value} intervals", value, change: midpoint_sum::<N> }
 }
 
-impl LinearSde<2> for OfVelocity {
-    fn name(&self) -> &'static str {
-        "of-velocity"
-    }
+fn half(m: &mut Model, held: Held, brain: bool) -> Option<()> {
+    m.reading.half = Some(Half { held, brain });
+    Some(())
+}
 
-    fn drift(&self) -> Mat<2> {
-        self.drift
-    }
-
-    fn noise(&self) -> Mat<2> {
-        self.noise
-    }
-
-    fn stationary(&self) -> Option<Mat<2>> {
-        Some(self.stationary)
-    }
-
-    fn mass(&self) -> f64 {
-        self.mass
-    }
+fn midpoint_sum<const N: u32>(m: &mut Model, c: &Config) -> Option<()> {
+    // of a linear rate it is the integral itself, and of a table there is no rate
+    when(c.schedule.as_linear().is_none() && c.schedule.points().is_none())?;
+    m.reading.midpoints = N;
+    Some(())
 }
 
 /// `Some` if the condition holds.
@@ -230,22 +235,10 @@ pub const MISTAKES: &[Mistake] = &[
         "velocity-for-momentum",
         "velocities stand where momenta are meant: v is M times the answered one",
         "multiply velocities by M (their variances by M^2, scores by 1/M), or choose the mass so that both are the same",
-        Kind::Reading(&[variant("", |m, c| {
-            let (p, mass) = (c.process().ok()?, m.process().mass());
-            when(mass != 1.0 && m.channels() == 2)?;
-            let (f, g, s) = (p.drift(), p.noise_at(0.0), p.stationary()?);
-            // the variance gamma M of the momentum is gamma / M of the velocity
-            m.replace(
-                erase(OfVelocity {
-                    drift: Mat([[f[(0, 0)], f[(0, 1)] * mass], [f[(1, 0)] / mass, f[(1, 1)]]]),
-                    noise: Mat([[g[(0, 0)], g[(0, 1)] / mass], [g[(1, 0)] / mass, g[(1, 1)] / (mass * mass)]]),
-                    stationary: Mat([[s[(0, 0)], s[(0, 1)] / mass], [s[(1, 0)] / mass, s[(1, 1)] / (mass * mass)]]),
-                    mass: 1.0 / mass,
-                })
-                .ok()?,
-            );
-            Some(())
-        })]),
+        Kind::Reading(&[
+            variant("", |m, c| other_unit_of_velocity(m, c, false)),
+            variant("momenta stand where velocities are declared: v is the answered one over M", |m, c| other_unit_of_velocity(m, c, true)),
+        ]),
     ),
     row(
         "dsm-for-hsm",
@@ -279,27 +272,22 @@ pub const MISTAKES: &[Mistake] = &[
         "gamma-not-times-mass",
         "the initial velocity has variance gamma, where it should be gamma M",
         "multiply gamma by M",
-        Kind::Reading(&[variant("", |m, c| {
-            let mass = m.process().mass();
-            when(hsm(c) && mass != 1.0)?;
-            m.set_gamma(m.gamma / mass);
-            Some(())
-        })]),
+        Kind::Reading(&[variant("", |m, c| initial(m, c, |gamma, _| gamma))]),
     ),
     row(
         "initial-variance-squared",
         "the initial velocity's variance gamma M is squared, or its root is taken",
         "use gamma M as the variance: the deviation is its root",
         Kind::Reading(&[
-            variant("the initial velocity's variance gamma M is squared", |m, c| initial(m, c, |v| v * v)),
-            variant("the initial velocity's deviation stands for its variance gamma M", |m, c| initial(m, c, f64::sqrt)),
+            variant("the initial velocity's variance gamma M is squared", |m, c| initial(m, c, |_, v| v * v)),
+            variant("the initial velocity's deviation stands for its variance gamma M", |m, c| initial(m, c, |_, v| v.sqrt())),
         ]),
     ),
     row(
         "initial-variance-twice",
         "the initial velocity's variance gamma M is counted twice: drawn, and added to the kernel",
         "with HSM draw no initial velocity (v0 = 0), or with DSM do not add its variance",
-        Kind::Reading(&[variant("", |m, c| initial(m, c, |v| 2.0 * v))]),
+        Kind::Reading(&[variant("", |m, c| initial(m, c, |_, v| 2.0 * v))]),
     ),
     row(
         "xv-sign",
@@ -402,6 +390,16 @@ pub const MISTAKES: &[Mistake] = &[
         })]),
     ),
     row(
+        "standard-deviation-for-sigma",
+        "the standard deviation stands where sigma = std/mean (the noise level of x/mean) belongs",
+        "divide by the mean's factor",
+        Kind::Reading(&[variant("", |m, c| {
+            when(c.entry.name != "ve")?;
+            m.reading.sigma_without_mean = true;
+            Some(())
+        })]),
+    ),
+    row(
         "one-minus-t",
         "the values are those of time 1 - t: the clock runs backward",
         "t = 0 is the data, t = 1 the prior",
@@ -460,6 +458,22 @@ pub const MISTAKES: &[Mistake] = &[
             Variant { words: PRODUCT, value: Some(4000.0), change: steps::<4000, true> },
             Variant { words: SUM, value: Some(1000.0), change: steps::<1000, false> },
         ]),
+    ),
+    row(
+        "integral-by-midpoints",
+        "a midpoint sum over a few intervals of [0, t] stands for the integral of a rate that is not linear",
+        "use the integral in closed form, or so many intervals that the last digit no longer moves",
+        Kind::Reading(MIDPOINTS),
+    ),
+    row(
+        "time-on-grid",
+        "the step reads a table at a whole number of steps, floor(t (N - 1)) of N, and not at t",
+        "nothing, if the chain of N steps is what you train; for the continuous process use t itself",
+        Kind::Reading(&[variant("", |m, c| {
+            when(matches!(c.entry.name, "vp" | "ve"))?;
+            m.reading.time_on_grid = true;
+            Some(())
+        })]),
     ),
     row(
         "sub-vp-exponent",
@@ -678,13 +692,13 @@ pub const MISTAKES: &[Mistake] = &[
             words: "the friction is Gamma = {value}, where {friction}",
             range: |q, c| {
                 when(c.entry.params.contains(&"damping") && c.entry.params.contains(&"Gamma") && q != "prior.log_density")?;
-                let critical = 2.0 * c.process().ok()?.mass().sqrt();
+                let critical = 2.0 * c.entry.build(&c.params).ok()?.mass().sqrt();
                 Some((critical / 20.0, critical * 20.0))
             },
             change: |m, c, g| {
                 let mut params = c.params.clone();
                 params.0.remove("damping");
-                m.replace(c.entry.build(&params.with("Gamma", g)).ok()?);
+                m.replace(c.in_units(c.entry.build(&params.with("Gamma", g)).ok()?).ok()?);
                 Some(())
             },
         },
@@ -696,8 +710,9 @@ pub const MISTAKES: &[Mistake] = &[
         Kind::Fitted {
             words: "the initial velocity has variance {value}, where gamma M is {initial}",
             range: |q, c| {
-                when(hsm(c) && kernel_like(q) && q != "schedule.integral")?;
-                let v = c.objective.gamma() * c.process().ok()?.mass();
+                let mixed = matches!(q, "score.mixed" | "score.net_from_score" | "loss.per_sample");
+                when(kernel_like(q) && q != "schedule.integral" && (hsm(c) || mixed))?;
+                let v = c.gamma.filter(|g| *g > 0.0)? * c.process().ok()?.mass();
                 Some((1e-3 * v, 1e3 * v))
             },
             change: |m, _, v| {
@@ -769,6 +784,21 @@ pub const MISTAKES: &[Mistake] = &[
         Kind::Arithmetic(Arithmetic::Half),
     ),
     row(
+        "half-precision-part",
+        "a part of it (the rate, its integral, or the time) is held in half precision (bfloat16 or float16)",
+        "hold times and schedules in float32 at least: keep them out of autocast",
+        Kind::Reading(&[
+            variant("the rate is held in bfloat16", |m, _| half(m, Held::Rate, true)),
+            variant("the rate is held in float16", |m, _| half(m, Held::Rate, false)),
+            variant("the rate is computed in bfloat16, from a time in bfloat16", |m, _| half(m, Held::RateByStep, true)),
+            variant("the rate is computed in float16, from a time in float16", |m, _| half(m, Held::RateByStep, false)),
+            variant("the integral of the rate is held in bfloat16", |m, _| half(m, Held::Integral, true)),
+            variant("the integral of the rate is held in float16", |m, _| half(m, Held::Integral, false)),
+            variant("the time is held in bfloat16", |m, _| half(m, Held::Time, true)),
+            variant("the time is held in float16", |m, _| half(m, Held::Time, false)),
+        ]),
+    ),
+    row(
         "underflow",
         "an intermediate (the determinant, a variance, or a product of two) is below the smallest normal number of the array's type",
         "divide before multiplying, or work with logarithms: S_vv - S_xv^2/S_xx for det/S_xx",
@@ -811,6 +841,16 @@ pub const MISTAKES: &[Mistake] = &[
         Kind::Arithmetic(Arithmetic::SinglePart),
     ),
     row(
+        "dt-in-single-precision",
+        "the root of dt is held in float32, in a step that is float64 otherwise",
+        "take the root of a float64 number: a tensor made of one number has the default type",
+        Kind::Reading(&[variant("", |m, c| {
+            when(c.entry.name == "sub-vp")?;
+            m.reading.root_dt_single = true;
+            Some(())
+        })]),
+    ),
+    row(
         "damaged-rows",
         "single rows are off, between others that are right: damaged values, not a formula",
         "look at these rows: a NaN, a digit or a bit that was flipped on the way",
@@ -830,10 +870,12 @@ pub const MISTAKES: &[Mistake] = &[
     ),
 ];
 
-fn initial(m: &mut Model, c: &Config, of: fn(f64) -> f64) -> Option<()> {
-    when(hsm(c))?;
-    let mass = m.process().mass();
-    m.set_gamma(of(c.objective.gamma() * mass) / mass);
+/// Another initial variance, of gamma and the right one: in the kernel under HSM, and in the mixed score under DSM, too.
+fn initial(m: &mut Model, c: &Config, of: fn(f64, f64) -> f64) -> Option<()> {
+    let (gamma, mass) = (c.gamma.filter(|g| *g > 0.0)?, m.process().mass());
+    let variance = of(gamma, gamma * mass);
+    when(variance != gamma * mass)?;
+    m.set_gamma(variance / mass);
     Some(())
 }
 
@@ -907,23 +949,30 @@ fn rate(m: &mut Model, factor: f64) -> Option<()> {
     Some(())
 }
 
+/// Velocities for momenta, or the other way round.
+fn other_unit_of_velocity(m: &mut Model, c: &Config, declared: bool) -> Option<()> {
+    when(m.channels() > 1 && c.velocity == declared && c.stationary.is_empty() && c.process().ok()?.mass() != 1.0)?;
+    m.replace(Config { velocity: !c.velocity, ..c.clone() }.process().ok()?);
+    Some(())
+}
+
 /// M and 1/M swapped, with the friction, or the initial variance, left right.
 fn inverted(m: &mut Model, c: &Config, friction_kept: bool, initial_kept: bool) -> Option<()> {
-    let mass = m.process().mass();
-    if mass == 1.0 || m.channels() != 2 || (initial_kept && c.objective.name() != "hsm") {
-        return None;
-    }
-    m.replace((c.entry.mass_inverted)(&c.params, m.process(), friction_kept)?);
-    // the initial variance is gamma times the process's own mass, now 1/M
+    let own = c.entry.build(&c.params).ok()?;
+    when(own.mass() != 1.0 && own.channels() == 2 && (!initial_kept || hsm(c)))?;
+    let right = m.process().mass();
+    m.replace(c.in_units((c.entry.mass_inverted)(&c.params, &*own, friction_kept)?).ok()?);
+    // the initial variance is gamma times the process's own mass, now another one
     if initial_kept {
-        m.gamma = c.objective.gamma() * mass * mass;
+        m.gamma = c.objective.gamma() * right / m.process().mass();
     }
     Some(())
 }
 
 /// A row's words, filled in for a configuration.
 pub(super) fn fill(words: &str, c: &Config, value: Option<f64>) -> String {
-    let mass = c.process().map_or(1.0, |p| p.mass());
+    let mass = c.entry.build(&c.params).map_or(1.0, |p| p.mass());
+    let initial = c.gamma.unwrap_or(0.0) * c.process().map_or(1.0, |p| p.mass());
     let (b0, b1) = c.schedule.as_linear().unwrap_or_default();
     let number = |x: f64| {
         let (plain, exponent) = (format!("{x}"), format!("{x:e}"));
@@ -948,7 +997,7 @@ pub(super) fn fill(words: &str, c: &Config, value: Option<f64>) -> String {
         ("{mass}", number(mass)),
         ("{1/mass}", number(1.0 / mass)),
         ("{gamma}", number(c.gamma.unwrap_or(PAPER_GAMMA))),
-        ("{initial}", number(c.objective.gamma() * mass)),
+        ("{initial}", number(initial)),
         ("{friction}", friction),
         ("{this}", this.into()),
         ("{other}", other.into()),

@@ -62,12 +62,19 @@ pub fn row(e: &Entry, row: usize) -> Result<Row> {
         Answer::Given(all) => all.keys().cloned().collect(),
         _ => outputs(&e.quantity, model.channels()),
     };
+    // in the file's own order of channels
+    let turned = |name: &str, ours: Vec<f64>| {
+        let mut own = ours.clone();
+        ours.iter().enumerate().for_each(|(c, x)| own[e.own_column(name, c, ours.len())] = *x);
+        own
+    };
     let outputs = names
         .into_iter()
         .map(|name| {
             let right = predict(&e.quantity, &model, &given, &name).map(|(cells, _)| cells.iter().map(|c| c.truth.to_f64()).collect());
-            Output { answered: answered(&name), name, right }
+            let right = right.map(|x: Vec<f64>| turned(&name, x));
+            Output { answered: answered(&name).map(|x| turned(&name, x)), name: e.own_output(&name), right }
         })
         .collect();
-    Ok(Row { inputs, outputs })
+    Ok(Row { inputs: e.own_row(inputs), outputs })
 }

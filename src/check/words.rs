@@ -88,6 +88,19 @@ fn paragraph(out: &mut String, first: &str, text: &str, width: usize, style: Opt
     }
 }
 
+/// The mistakes that can be named, and what to do about each, for a terminal: the table of the documentation is
+/// [`mistakes::table`](super::mistakes::table).
+pub fn mistakes(width: usize) -> String {
+    let mut out = String::new();
+    let mut last = "";
+    for m in super::mistakes::MISTAKES.iter().filter(|m| std::mem::replace(&mut last, m.id) != m.id) {
+        let _ = writeln!(out, "{}", styled(BOLD, m.id));
+        paragraph(&mut out, "  ", m.sentence, width.max(40), None);
+        paragraph(&mut out, "  -> ", m.remedy, width.max(40), None);
+    }
+    out
+}
+
 /// At most `most` characters: the middle is left out, since names differ at both ends.
 fn within(name: &str, most: usize, dots: &str) -> String {
     let n = name.chars().count();
@@ -239,6 +252,22 @@ fn consequences(out: &mut String, follows: &[Follows], width: usize) {
     }
 }
 
+/// From which time on each of `outputs` is right: what the wide table has in a column of its own.
+fn ranges(out: &mut String, r: &Report, outputs: &BTreeMap<String, usize>, width: usize) {
+    let mut by_time: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for name in outputs.keys() {
+        let off = r.lines.iter().filter(|l| !l.accepted && *name == format!("{}.{}", l.quantity, l.output));
+        // of several processes the latest, and none where one is nowhere right
+        let latest = off.map(|l| l.right_from).reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten();
+        if let Some(t) = latest {
+            by_time.entry(time(t)).or_default().push(name);
+        }
+    }
+    for (t, names) in by_time {
+        paragraph(out, "     ", &format!("right for t >= {t}: {}", names.join(", ")), width, None);
+    }
+}
+
 fn example(out: &mut String, s: &Shown, width: usize, plain: bool) {
     let column = if s.column > 0 { format!(" column {}", s.column) } else { String::new() };
     let place = format!("worst: {} in {} row {}{column}", shown(&s.output), shown(&s.entry), s.row);
@@ -319,6 +348,9 @@ pub fn text(r: &Report, look: Look) -> String {
             width,
             None,
         );
+        if width < WIDE {
+            ranges(&mut out, r, &d.outputs, width);
+        }
         consequences(&mut out, &d.follows, width);
         if let Some(s) = &d.shown {
             example(&mut out, s, width, look.plain);
@@ -332,6 +364,9 @@ pub fn text(r: &Report, look: Look) -> String {
         let shown: Vec<&str> = o.entries.iter().take(4).map(String::as_str).collect();
         let more = if o.entries.len() > 4 { format!(" and {} more", o.entries.len() - 4) } else { String::new() };
         paragraph(&mut out, "     ", &format!("{} unexplained, in {}{more}", plural(n, "output"), shown.join(", ")), width, None);
+        if width < WIDE {
+            ranges(&mut out, r, &o.outputs, width);
+        }
         consequences(&mut out, &o.follows, width);
         if let Some(s) = &o.shown {
             example(&mut out, s, width, look.plain);
@@ -373,7 +408,7 @@ pub fn text(r: &Report, look: Look) -> String {
     let lost: Vec<String> = r
         .lines
         .iter()
-        .filter(|l| l.not_finite > 0)
+        .filter(|l| l.not_finite > 0 && !l.accepted)
         .map(|l| {
             let first = l.not_finite_at.as_ref().map_or(String::new(), |at| {
                 let t = at.t.map_or(String::new(), |t| format!(", t = {}", time(t)));

@@ -10,6 +10,7 @@
 //! | [`write`](mod@write) | files written whole or not at all |
 //! | [`paths`] | a command's inputs and outputs: none takes another's place |
 //! | [`lock`] | one run at a time in a folder |
+//! | [`machine`] | the machine at hand, for records |
 
 pub mod archive;
 pub mod arrays;
@@ -17,6 +18,7 @@ pub mod decimal;
 pub mod json;
 pub mod limits;
 pub mod lock;
+pub mod machine;
 pub mod paths;
 pub mod write;
 

@@ -2,9 +2,12 @@
 
 use crate::error::{Error, Result};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Once;
 
@@ -18,15 +21,15 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the file's extension.
+    /// By the file's extension; `flag` is for the message.
     ///
     /// # Errors
     /// Neither `.svg` nor `.png`.
-    pub fn of(path: &Path) -> Result<Format> {
+    pub fn of(flag: &'static str, path: &Path) -> Result<Format> {
         match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
             Some("svg") => Ok(Format::Svg),
             Some("png") => Ok(Format::Png),
-            _ => Err(Error::parameter("plot", format!("`{}`", path.display()), "a file name that ends in .svg or .png")),
+            _ => Err(Error::parameter(flag, format!("`{}`", path.display()), "a file name that ends in .svg or .png")),
         }
     }
 }
@@ -41,12 +44,16 @@ pub fn font() {
 }
 
 /// A named line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Curve {
-    /// Its name in the legend.
+    /// Its name, at its right end.
     pub name: String,
     /// Points (x, y), both positive: axes are logarithmic.
     pub points: Vec<(f64, f64)>,
+    /// The range of its error at each x, as a band: (x, low, high).
+    pub band: Vec<(f64, f64, f64)>,
+    /// Drawn pale, without points: what another curve is the mean of.
+    pub pale: bool,
 }
 
 /// Curves over one pair of logarithmic axes.
@@ -56,7 +63,7 @@ pub struct Panel {
     pub title: String,
     /// What the horizontal axis is.
     pub x: String,
-    /// What the vertical axis is.
+    /// What the vertical axis is; the same for all panels of a figure, which share it.
     pub y: String,
     /// The curves; a name has the same colour in all panels that have the curves in the same order.
     pub curves: Vec<Curve>,
@@ -67,7 +74,7 @@ pub struct Panel {
 /// Points to draw, and what they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Cloud<'a> {
-    /// Above it.
+    /// Above it: a line, or two.
     pub title: &'a str,
     /// Row-major (n, dim).
     pub points: &'a [f64],
@@ -81,14 +88,20 @@ const COLOURS: [RGBColor; 12] = {
 };
 
 const INK: RGBColor = RGBColor(40, 40, 40);
+const GREY: RGBColor = RGBColor(150, 150, 150);
+const LEFT: Pos = Pos { h_pos: HPos::Left, v_pos: VPos::Center };
+const MIDDLE: Pos = Pos { h_pos: HPos::Center, v_pos: VPos::Center };
 
 type Area<B> = DrawingArea<B, Shift>;
 type Drawn<B> = std::result::Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
-/// What can be drawn on any backend.
+/// What can be drawn on any backend; `k` is the number of pixels for one of the layout.
 trait Figure {
-    fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B>;
+    fn draw<B: DrawingBackend>(&self, area: &Area<B>, k: u32) -> Drawn<B>;
 }
+
+/// Pixels of a PNG for one of the layout: it is looked at on dense screens, and put into papers.
+const DENSITY: u32 = 2;
 
 fn render(format: Format, size: (u32, u32), figure: &impl Figure) -> Result<Vec<u8>> {
     font();
@@ -98,15 +111,16 @@ fn render(format: Format, size: (u32, u32), figure: &impl Figure) -> Result<Vec<
             let mut svg = String::new();
             {
                 let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-                figure.draw(&area).and_then(|()| area.present()).map_err(|e| failed(&e))?;
+                figure.draw(&area, 1).and_then(|()| area.present()).map_err(|e| failed(&e))?;
             }
             Ok(svg.into_bytes())
         }
         Format::Png => {
+            let size = (DENSITY * size.0, DENSITY * size.1);
             let mut pixels = vec![255; size.0 as usize * size.1 as usize * 3];
             {
                 let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
-                figure.draw(&area).and_then(|()| area.present()).map_err(|e| failed(&e))?;
+                figure.draw(&area, DENSITY).and_then(|()| area.present()).map_err(|e| failed(&e))?;
             }
             let mut out = vec![];
             let mut encoder = png::Encoder::new(&mut out, size.0, size.1);
@@ -119,122 +133,238 @@ fn render(format: Format, size: (u32, u32), figure: &impl Figure) -> Result<Vec<
     }
 }
 
+/// Ticks of a logarithmic axis, as logarithms: 1, 2, 5 of each decade where these are few, else whole decades, else every few of them.
+pub fn log_ticks(low: f64, high: f64) -> Vec<f64> {
+    let inside = |digits: &[f64], every: i32| -> Vec<f64> {
+        let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+        let decades = (first..=last).filter(|d| d.rem_euclid(every) == 0);
+        let all = decades.flat_map(|d| digits.iter().map(move |x| x.log10() + f64::from(d)));
+        all.filter(|t| (low.log10()..=high.log10()).contains(t)).collect()
+    };
+    let choices = [inside(&[1.0, 2.0, 5.0], 1), inside(&[1.0], 1), inside(&[1.0], 2), inside(&[1.0], 4)];
+    let some = choices.iter().find(|t| t.len() <= 9).or(choices.last());
+    match some {
+        // within one digit of a decade
+        Some(t) if t.len() < 2 => inside(&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 1),
+        Some(t) => t.clone(),
+        None => vec![],
+    }
+}
+
+/// The number that a tick stands for, in few characters.
+fn tick(log: f64) -> String {
+    let x = 10f64.powf(log);
+    let digit = 10f64.powf(log - (log + 1e-9).floor());
+    match log {
+        l if (-3.01..5.99).contains(&l) => format!("{}", format!("{x:.4}").parse::<f64>().unwrap_or(x)),
+        l => format!("{}e{}", (digit * 10.0).round() / 10.0, (l + 1e-9).floor()),
+    }
+}
+
+/// A logarithmic axis, in logarithms, with the ticks of [`log_ticks`].
+struct LogAxis {
+    ends: RangedCoordf64,
+    ticks: Vec<f64>,
+}
+
+impl LogAxis {
+    fn new(r: &Range<f64>) -> LogAxis {
+        LogAxis { ends: (r.start.log10()..r.end.log10()).into(), ticks: log_ticks(r.start, r.end) }
+    }
+}
+
+impl Ranged for LogAxis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.ends.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.ends.range()
+    }
+}
+
 struct Curves<'a>(&'a [Panel]);
 
-/// Panels side by side, the bytes of a file.
+/// Panels side by side, the bytes of a file. All share the vertical axis; names stand at the right ends of the last panel's curves.
 ///
 /// # Errors
 /// A plot that cannot be drawn: no points at all.
 pub fn curves(format: Format, panels: &[Panel]) -> Result<Vec<u8>> {
-    if panels.iter().flat_map(|p| &p.curves).all(|c| c.points.is_empty()) {
+    if panels.iter().flat_map(|p| &p.curves).all(|c| positive(&c.points).next().is_none()) {
         return Err(Error::parameter("plot", "no points", "at least one"));
     }
     let names = panels.iter().map(|p| p.curves.len() as u32 + 1).max().unwrap_or(0);
-    render(format, (LEGEND + 480 * panels.len() as u32, (60 + 20 * names).max(420)), &Curves(panels))
+    render(format, (NAMES + 470 * panels.len() as u32, (60 + 18 * names).max(420)), &Curves(panels))
 }
 
-const LEGEND: u32 = 220;
+/// Width for the names of curves.
+const NAMES: u32 = 200;
+
+/// What has a place on logarithmic axes.
+fn positive(points: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> + '_ {
+    points.iter().copied().filter(|(x, y)| *x > 0.0 && *y > 0.0 && x.is_finite() && y.is_finite())
+}
+
+/// The least and the largest of numbers, with a margin.
+fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(l, h), x| (l.min(x), h.max(x)));
+    (low / 1.15)..(high * 1.15)
+}
 
 impl Figure for Curves<'_> {
-    fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
+    fn draw<B: DrawingBackend>(&self, area: &Area<B>, k: u32) -> Drawn<B> {
         area.fill(&WHITE)?;
-        let width = area.dim_in_pixel().0;
-        let (plots, legend) = area.split_horizontally(width - LEGEND);
+        let (plots, names) = area.split_horizontally(area.dim_in_pixel().0 - NAMES * k);
+        let floors = self.0.iter().flat_map(|p| &p.floor).map(|f| f.0).filter(|f| *f > 0.0);
+        let drawn = self.0.iter().flat_map(|p| &p.curves);
+        let y = range(drawn.flat_map(|c| positive(&c.points)).map(|q| q.1).chain(floors));
+        let mut ends = vec![];
         for (panel, area) in self.0.iter().zip(plots.split_evenly((1, self.0.len()))) {
-            draw_panel(panel, &area)?;
+            ends = draw_panel(panel, y.clone(), &area, k)?;
         }
-        let Some(panel) = self.0.first() else { return Ok(()) };
-        let names = panel.curves.iter().enumerate().map(|(i, c)| (look(i), c.name.as_str()));
-        let floor = panel.floor.iter().map(|(_, name)| (GREY.stroke_width(2), name.as_str()));
-        for (i, (style, name)) in names.chain(floor).enumerate() {
-            let y = 44 + 20 * i as i32;
-            legend.draw(&PathElement::new([(4, y), (26, y)], style))?;
-            if i < panel.curves.len() {
-                legend.draw(&mark((15, y), i))?;
-            }
-            legend.draw(&Text::new(name.to_string(), (34, y), ("sans-serif", 13).into_font().color(&INK).pos(LEFT)))?;
+        // names in the order of the curves' ends, as near to them as their height allows
+        let height = 18 * k as i32;
+        ends.sort_by_key(|e| e.0.1);
+        let mut taken = i32::MIN / 2;
+        let mut places: Vec<i32> = ends.iter().map(|e| e.0.1).collect();
+        for p in &mut places {
+            *p = (*p).max(taken + height);
+            taken = *p;
+        }
+        let mut below = area.dim_in_pixel().1 as i32 - height / 2;
+        for p in places.iter_mut().rev() {
+            *p = (*p).min(below);
+            below = *p - height;
+        }
+        let left = area.dim_in_pixel().0 as i32 - (NAMES * k) as i32;
+        let k = k as i32;
+        for ((end, style, name), y) in ends.into_iter().zip(places) {
+            area.draw(&PathElement::new([end, (left + 14 * k, y)], ShapeStyle { stroke_width: k as u32, ..style.stroke_width(1) }))?;
+            names.draw(&Text::new(name, (18 * k, y), font_of(13, k).color(&style.color).pos(LEFT)))?;
         }
         Ok(())
     }
 }
 
+fn font_of(size: i32, k: i32) -> FontDesc<'static> {
+    ("sans-serif", size * k).into_font()
+}
+
 /// The line of curve `i`: once the colours are used up, they come again with thin lines and hollow marks.
-fn look(i: usize) -> ShapeStyle {
-    COLOURS[i % COLOURS.len()].stroke_width(if i < COLOURS.len() { 2 } else { 1 })
+fn look(i: usize, k: u32) -> ShapeStyle {
+    COLOURS[i % COLOURS.len()].stroke_width(k * if i < COLOURS.len() { 2 } else { 1 })
 }
 
-fn mark<C>(at: C, i: usize) -> Circle<C, i32> {
-    Circle::new(at, 3, if i < COLOURS.len() { look(i).filled() } else { look(i) })
+fn mark<C>(at: C, i: usize, k: u32) -> Circle<C, i32> {
+    Circle::new(at, 3 * k as i32, if i < COLOURS.len() { look(i, k).filled() } else { look(i, k) })
 }
 
-const GREY: RGBColor = RGBColor(150, 150, 150);
-const LEFT: Pos = Pos { h_pos: HPos::Left, v_pos: VPos::Center };
+/// A curve's end in pixels of the figure, its colour and name.
+type End = ((i32, i32), ShapeStyle, String);
 
-fn draw_panel<B: DrawingBackend>(p: &Panel, area: &Area<B>) -> Drawn<B> {
-    let all = || p.curves.iter().flat_map(|c| &c.points).copied().filter(|(x, y)| *x > 0.0 && *y > 0.0);
-    let range = |v: &mut dyn Iterator<Item = f64>| {
-        let (low, high) = v.fold((f64::INFINITY, 0.0f64), |(l, h), x| (l.min(x), h.max(x)));
-        (low / 1.15)..(high * 1.15)
-    };
-    if all().next().is_none() {
-        return Ok(());
+/// Draws it; the right ends of its curves.
+fn draw_panel<B: DrawingBackend>(
+    p: &Panel,
+    y: Range<f64>,
+    area: &Area<B>,
+    k: u32,
+) -> std::result::Result<Vec<End>, DrawingAreaErrorKind<B::ErrorType>> {
+    let points = || p.curves.iter().flat_map(|c| positive(&c.points));
+    if points().next().is_none() {
+        return Ok(vec![]);
     }
-    let x = range(&mut all().map(|q| q.0));
-    let y = range(&mut all().map(|q| q.1).chain(p.floor.iter().map(|f| f.0).filter(|f| *f > 0.0)));
+    let x = range(points().map(|q| q.0));
+    let size = k as i32;
     let mut chart = ChartBuilder::on(area)
-        .margin(10)
-        .caption(&p.title, ("sans-serif", 15).into_font().color(&INK))
-        .x_label_area_size(42)
-        .y_label_area_size(62)
-        .build_cartesian_2d(x.clone().log_scale(), y.log_scale())?;
+        .margin(10 * k)
+        .caption(&p.title, font_of(15, size).color(&INK))
+        .x_label_area_size(42 * k)
+        .y_label_area_size(62 * k)
+        .build_cartesian_2d(LogAxis::new(&x), LogAxis::new(&y))?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
-        .bold_line_style(BLACK.mix(0.12))
-        .axis_style(INK)
-        .x_labels(6)
-        .y_labels(8)
-        .x_label_formatter(&|v| format!("{v}"))
-        .y_label_formatter(&|v| if *v < 1e-2 { format!("{v:.0e}") } else { format!("{v}") })
+        .bold_line_style(BLACK.mix(0.12).stroke_width(k))
+        .axis_style(INK.stroke_width(k))
+        .x_labels(20)
+        .y_labels(20)
+        .x_label_formatter(&|v| tick(*v))
+        .y_label_formatter(&|v| tick(*v))
         .x_desc(&p.x)
         .y_desc(&p.y)
-        .axis_desc_style(("sans-serif", 13).into_font().color(&INK))
-        .label_style(("sans-serif", 12).into_font().color(&INK))
+        .axis_desc_style(font_of(13, size).color(&INK))
+        .label_style(font_of(12, size).color(&INK))
         .draw()?;
-    if let Some((f, _)) = &p.floor
+    let at = |q: (f64, f64)| (q.0.log10(), q.1.log10());
+    let mut ends = vec![];
+    if let Some((f, name)) = &p.floor
         && *f > 0.0
     {
-        chart.draw_series(LineSeries::new([(x.start, *f), (x.end, *f)], GREY.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new([at((x.start, *f)), at((x.end, *f))], GREY.stroke_width(2 * k)))?;
+        ends.push((chart.backend_coord(&at((x.end, *f))), GREY.stroke_width(k), name.clone()));
     }
     for (i, c) in p.curves.iter().enumerate() {
-        let points: Vec<(f64, f64)> = c.points.iter().copied().filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
-        chart.draw_series(LineSeries::new(points.iter().copied(), look(i)))?;
-        chart.draw_series(points.iter().map(|q| mark(*q, i)))?;
+        let band: Vec<_> = c.band.iter().filter(|b| b.0 > 0.0 && b.1 > 0.0 && b.2 >= b.1 && b.2.is_finite()).collect();
+        if band.len() > 1 {
+            let there = band.iter().map(|b| at((b.0, b.2.min(y.end))));
+            let outline: Vec<_> = there.chain(band.iter().rev().map(|b| at((b.0, b.1.max(y.start))))).collect();
+            chart.draw_series([Polygon::new(outline, look(i, k).color.mix(0.18).filled())])?;
+        }
+        let style = if c.pale { ShapeStyle { color: look(i, k).color.mix(0.35), ..look(i, k) }.stroke_width(k) } else { look(i, k) };
+        let points: Vec<(f64, f64)> = positive(&c.points).map(at).collect();
+        chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
+        if !c.pale && points.len() <= 30 {
+            chart.draw_series(points.iter().map(|q| mark(*q, i, k)))?;
+        }
+        if let Some(last) = points.last() {
+            ends.push((chart.backend_coord(last), style, c.name.clone()));
+        }
     }
-    Ok(())
+    Ok(ends)
 }
 
 struct Clouds<'a> {
+    title: &'a str,
     clouds: &'a [Cloud<'a>],
     dim: usize,
     bins: usize,
 }
 
-/// Clouds side by side on the same axes, the bytes of a file: the density of the first two coordinates; in one dimension its
-/// graph. Axes cover the first cloud and a margin.
+/// Height of the figure's title.
+const TITLE: u32 = 34;
+/// Height of a panel's title.
+const LINES: u32 = 42;
+
+/// Clouds on the same axes under one title, in rows of at most four, the bytes of a file: the density of the first two coordinates; in one
+/// dimension its graph. Axes cover the first cloud and a margin.
 ///
 /// # Errors
 /// No points; points that do not fit `dim`.
-pub fn clouds(format: Format, clouds: &[Cloud<'_>], dim: usize) -> Result<Vec<u8>> {
+pub fn clouds(format: Format, title: &str, clouds: &[Cloud<'_>], dim: usize) -> Result<Vec<u8>> {
     if dim == 0 || clouds.is_empty() || clouds.iter().any(|c| c.points.is_empty() || c.points.len() % dim != 0) {
         return Err(Error::parameter("plot", format!("{} clouds of dimension {dim}", clouds.len()), "points in each"));
     }
     let bins = if format == Format::Svg { 90 } else { 180 };
-    render(format, (440 * clouds.len() as u32, 460), &Clouds { clouds, dim, bins })
+    let (columns, rows) = layout(clouds.len());
+    render(format, (360 * columns, TITLE + 380 * rows), &Clouds { title, clouds, dim, bins })
+}
+
+/// Columns and rows of so many panels.
+fn layout(n: usize) -> (u32, u32) {
+    let n = n as u32;
+    let columns = if n <= 4 { n } else { n.div_ceil(n.div_ceil(4)) };
+    (columns, n.div_ceil(columns))
 }
 
 impl Figure for Clouds<'_> {
-    fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
+    fn draw<B: DrawingBackend>(&self, area: &Area<B>, k: u32) -> Drawn<B> {
         area.fill(&WHITE)?;
         let axis = |i: usize| {
             let values = || self.clouds[0].points.iter().skip(i).step_by(self.dim);
@@ -247,25 +377,42 @@ impl Figure for Clouds<'_> {
         // one scale of colours for all: that of the densest cell
         let top = counts.iter().flatten().fold(0.0f64, |a, b| a.max(*b)).max(f64::MIN_POSITIVE);
         let y = if self.dim > 1 { axis(1) } else { (0.0, 1.08 * top * self.bins as f64 / (x.1 - x.0)) };
-        for ((cloud, count), area) in self.clouds.iter().zip(&counts).zip(area.split_evenly((1, self.clouds.len()))) {
-            let mut chart = ChartBuilder::on(&area)
-                .margin(10)
-                .caption(cloud.title, ("sans-serif", 15).into_font().color(&INK))
-                .x_label_area_size(24)
-                .y_label_area_size(40)
+        let (columns, rows) = layout(self.clouds.len());
+        let (head, panels) = area.split_vertically(TITLE * k);
+        let size = k as i32;
+        let centre = |a: &Area<B>| a.dim_in_pixel().0 as i32 / 2;
+        head.draw(&Text::new(self.title.to_string(), (centre(&head), 20 * size), font_of(15, size).color(&INK).pos(MIDDLE)))?;
+        let places = panels.split_evenly((rows as usize, columns as usize));
+        for (n, ((cloud, count), area)) in self.clouds.iter().zip(&counts).zip(places).enumerate() {
+            let (head, plot) = area.split_vertically(LINES * k);
+            for (i, line) in cloud.title.lines().take(2).enumerate() {
+                let (size, place) =
+                    (if i == 0 { font_of(13, size) } else { font_of(12, size) }, (centre(&head), (12 + 18 * i as i32) * size));
+                head.draw(&Text::new(line.to_string(), place, size.color(&INK).pos(MIDDLE)))?;
+            }
+            // labels at the figure's edge alone: the axes are the same for all
+            let first = (n as u32).is_multiple_of(columns);
+            let last = n + columns as usize >= self.clouds.len();
+            let mut chart = ChartBuilder::on(&plot)
+                .margin(8 * k)
+                .x_label_area_size(24 * k)
+                .y_label_area_size(40 * k)
                 .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
+            let label = |shown: bool| move |v: &f64| if shown { format!("{}", (v * 1e6).round() / 1e6) } else { String::new() };
             chart
                 .configure_mesh()
                 .disable_mesh()
-                .axis_style(INK)
+                .axis_style(INK.stroke_width(k))
                 .x_labels(6)
                 .y_labels(6)
-                .label_style(("sans-serif", 12).into_font().color(&INK))
+                .x_label_formatter(&label(last))
+                .y_label_formatter(&label(first))
+                .label_style(font_of(12, size).color(&INK))
                 .draw()?;
             let (w, h) = ((x.1 - x.0) / self.bins as f64, (y.1 - y.0) / self.bins as f64);
             if self.dim == 1 {
                 let graph = count.iter().enumerate().map(|(i, c)| (x.0 + (i as f64 + 0.5) * w, c / w));
-                chart.draw_series(LineSeries::new(graph, COLOURS[0].stroke_width(2)))?;
+                chart.draw_series(LineSeries::new(graph, COLOURS[0].stroke_width(2 * k)))?;
                 continue;
             }
             let cells = count.iter().enumerate().filter(|(_, c)| **c > 0.0).map(|(n, c)| {
@@ -316,24 +463,49 @@ mod tests {
             title: "title".into(),
             x: "nfe".into(),
             y: "distance".into(),
-            curves: vec![Curve { name: "some sampler".into(), points: vec![(10.0, 0.5), (100.0, 0.05)] }],
+            curves: vec![Curve { name: "some sampler".into(), points: vec![(10.0, 0.5), (100.0, 0.05)], ..Curve::default() }],
             floor: Some((0.04, "floor".into())),
         };
         let cloud = Cloud { title: "title", points: &points };
-        for bytes in
-            [curves(Format::Svg, std::slice::from_ref(&panel)), clouds(Format::Svg, &[cloud], 2), clouds(Format::Svg, &[cloud; 2], 1)]
-        {
+        for bytes in [
+            curves(Format::Svg, std::slice::from_ref(&panel)),
+            clouds(Format::Svg, "title", &[cloud], 2),
+            clouds(Format::Svg, "title", &[cloud; 2], 1),
+        ] {
             let text = String::from_utf8(bytes.unwrap()).unwrap();
             assert!(text.trim_end().ends_with("</svg>") && text.contains("title"), "{text}");
         }
-        for bytes in [curves(Format::Png, &[panel]), clouds(Format::Png, &[cloud], 2)] {
+        for bytes in [curves(Format::Png, &[panel]), clouds(Format::Png, "title", &[cloud], 2)] {
             let mut reader = png::Decoder::new(std::io::Cursor::new(bytes.unwrap())).read_info().unwrap();
             let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
             reader.next_frame(&mut pixels).unwrap();
             let dark = pixels.chunks(3).filter(|p| p.iter().all(|c| *c < 128)).count();
             assert!(dark > 300, "{dark} dark pixels"); // axes alone are some 700
         }
-        assert!(Format::of(Path::new("a.jpg")).is_err() && Format::of(Path::new("A.PNG")) == Ok(Format::Png));
-        assert!(clouds(Format::Svg, &[], 2).is_err() && curves(Format::Svg, &[]).is_err());
+        assert!(Format::of("plot", Path::new("a.jpg")).is_err() && Format::of("plot", Path::new("A.PNG")) == Ok(Format::Png));
+        assert!(clouds(Format::Svg, "title", &[], 2).is_err() && curves(Format::Svg, &[]).is_err());
+    }
+
+    /// Catches ticks outside the axis, too few to read a number by, or so many that they overlap; and a number that its label does not say.
+    #[test]
+    fn ticks_are_one_two_five() {
+        for (low, high) in [(8.7, 1150.0), (0.04, 0.9), (3.0, 3.4), (1e-12, 1e3), (2.0, 9.0), (1e-300, 1e300)] {
+            let t = log_ticks(low, high);
+            assert!((2..=160).contains(&t.len()), "{low} to {high}: {t:?}");
+            assert!(t.iter().all(|t| (low.log10()..=high.log10()).contains(t)), "{low} to {high}: {t:?}");
+        }
+        let labels = |low, high| log_ticks(low, high).into_iter().map(tick).collect::<Vec<_>>();
+        assert_eq!(labels(8.7, 1150.0), ["10", "20", "50", "100", "200", "500", "1000"]);
+        assert_eq!(labels(1e-7, 3e-5), ["1e-7", "2e-7", "5e-7", "1e-6", "2e-6", "5e-6", "1e-5", "2e-5"]);
+    }
+
+    /// Catches panels beyond the figure, or a row of one beside a row of four.
+    #[test]
+    fn panels_are_laid_out() {
+        for n in 1..40 {
+            let (columns, rows) = layout(n);
+            assert!(columns <= 4 && columns * rows >= n as u32 && columns * (rows - 1) < n as u32, "{n}: {columns} x {rows}");
+        }
+        assert_eq!([layout(4), layout(5), layout(6)], [(4, 1), (3, 2), (3, 2)]);
     }
 }

@@ -22,6 +22,27 @@ pub enum Spacing {
     LogSnr,
 }
 
+impl Spacing {
+    /// What [`Spacing::parse`] reads.
+    pub const NAMES: &str = "linear, quadratic, power:P (0.1 <= P <= 100), log-snr";
+
+    /// A spacing by its name: one of [`Spacing::NAMES`].
+    ///
+    /// # Errors
+    /// Another name. A power out of range is refused by [`Grid::spaced`].
+    pub fn parse(text: &str) -> Result<Spacing> {
+        match text {
+            "linear" => Ok(Spacing::Linear),
+            "quadratic" => Ok(Spacing::Quadratic),
+            "log-snr" => Ok(Spacing::LogSnr),
+            _ => match text.strip_prefix("power:").map(str::parse) {
+                Some(Ok(p)) => Ok(Spacing::Power(p)),
+                _ => Err(Error::parameter("spacing", format!("`{text}`"), Spacing::NAMES)),
+            },
+        }
+    }
+}
+
 impl Grid {
     /// From its times.
     ///

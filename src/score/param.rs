@@ -99,7 +99,7 @@ impl Conversion {
     }
 
     /// With the kernel that an output was trained by, which for DSM is not that of [`Diffusion::kernel`]: for `eps` and `mixed`.
-    pub(crate) fn with_kernel(diffusion: &Diffusion, kernel: KernelValues) -> Conversion {
+    pub fn with_kernel(diffusion: &Diffusion, kernel: KernelValues) -> Conversion {
         Conversion { noised: diffusion.noised().to_vec(), kernel, diffusion: diffusion.clone() }
     }
 

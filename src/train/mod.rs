@@ -5,6 +5,7 @@
 //! | [`step`](mod@step) | one step of training: rows shared out among threads, the same bits for any number of them |
 //! | [`source`] | where training data come from, sample by sample |
 //! | [`profile`] | the machine's limits, and where the time goes |
+//! | [`record`] | benchmarks as records, two side by side |
 //! | [`model`] | a trained network as a score with a divergence |
 //! | [`config`] | all that a run is made of, as a TOML file |
 //! | [`checkpoint`] | a run in a file |
@@ -14,6 +15,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod model;
 pub mod profile;
+pub mod record;
 pub mod run;
 pub mod source;
 pub mod step;

@@ -1,5 +1,6 @@
 //! Where a network's time goes, beside the machine's limits, both measured in one run.
 
+use super::record::Timing;
 use super::source::Source;
 use super::step::{Plan, State, Trainer, rows_at_once, rows_of_a_pass};
 use crate::diffusion::Diffusion;
@@ -11,6 +12,7 @@ use crate::nn::{Graph, Session};
 use crate::score::Parametrisation;
 use crate::simd::conv::{Conv, Finish, Images, turned};
 use crate::simd::{Set, limits};
+use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,7 +46,7 @@ fn together(threads: usize, f: impl Fn() + Sync) -> f64 {
 }
 
 /// The machine's limits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Most fused multiply-adds of f32 in registers, two operations each, per second: one thread.
     pub one: f64,
@@ -113,7 +115,7 @@ pub fn convolution(channels: usize, size: usize, threads: usize, rounds: usize) 
 }
 
 /// What a layer takes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// Its name.
     pub name: String,
@@ -166,8 +168,11 @@ impl Source for Ramp {
 }
 
 /// A whole step of training by HSM under the paper's diffusion (noise, times, forward, backward, clipping, Adam, average), and an evaluation
-/// of the batch: medians of `steps`, in seconds.
-pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize) -> Result<(f64, f64)> {
+/// of the batch: of `steps` each, after two that do not count.
+///
+/// # Errors
+/// A batch that is too small for the threads, or a network that does not fit.
+pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize) -> Result<(Timing, Timing)> {
     let d = Diffusion::paper()?;
     let [c, h, w] = graph.outputs();
     let plan = Plan {
@@ -182,7 +187,7 @@ pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize
         source: Arc::new(Ramp([c, h, w])),
     };
     let mut trainer = Trainer::new(plan, State::new(graph, 1), threads)?;
-    let median = |f: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
+    let timing = |f: &mut dyn FnMut() -> Result<()>| -> Result<Timing> {
         let mut all = vec![];
         for i in 0..steps + 2 {
             let start = Instant::now();
@@ -192,9 +197,10 @@ pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize
             }
         }
         all.sort_by(f64::total_cmp);
-        Ok(all[all.len() / 2])
+        let n = all.len();
+        Ok(Timing { median: all[n / 2], low: all[n / 4], high: all[n - 1 - n / 4] })
     };
-    let train = median(&mut || trainer.step().map(drop))?;
+    let train = timing(&mut || trainer.step().map(drop))?;
     let p = trainer.state().p.clone();
     drop(trainer);
     // an evaluation: the batch's rows in equal shares
@@ -204,7 +210,7 @@ pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize
     let (x, times, mut y) = (vec![0.1f32; batch * from], vec![0.5; batch], vec![0.0f32; batch * to]);
     let mut sessions = (0..threads.min(shares)).map(|_| Session::new(graph.clone(), rows)).collect::<Result<Vec<_>>>()?;
     sessions.iter_mut().for_each(|s| s.prepare(Some(&p), None));
-    let evaluate = median(&mut || {
+    let evaluate = timing(&mut || {
         let jobs = x.chunks(rows * from).zip(times.chunks(rows)).zip(y.chunks_mut(rows * to));
         super::step::share(&mut sessions, jobs, |s, ((x, t), y)| s.forward(&p, x, t, y));
         Ok(())

@@ -352,6 +352,21 @@ impl Run {
     }
 }
 
+/// Points of a moving mean.
+const AROUND: usize = 9;
+
+/// At each point the mean of those around it, as many on either side.
+fn moving_mean(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let n = points.len();
+    (0..n)
+        .map(|i| {
+            let r = (AROUND / 2).min(i).min(n - 1 - i);
+            let near = &points[i - r..=i + r];
+            (points[i].0, near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64)
+        })
+        .collect()
+}
+
 /// The curve of the loss; none without lines. Of many lines, those whose steps are alike are averaged.
 fn curve(lines: &[Line]) -> Result<Option<Vec<u8>>> {
     let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Ok(None) };
@@ -361,8 +376,13 @@ fn curve(lines: &[Line]) -> Result<Option<Vec<u8>>> {
         let n = c.len() as f64;
         (c.iter().map(|l| l.step as f64).sum::<f64>() / n, c.iter().map(|l| l.loss).sum::<f64>() / n)
     });
-    let loss = Curve { name: "loss".into(), points: points.collect() };
-    let panel = Panel { title: "training".into(), x: "step".into(), y: "loss per coordinate".into(), curves: vec![loss], floor: None };
+    let points: Vec<(f64, f64)> = points.collect();
+    let mean = moving_mean(&points);
+    let curves_of = vec![
+        Curve { name: format!("mean of {AROUND}"), points: mean, ..Curve::default() },
+        Curve { name: "loss".into(), points, pale: true, ..Curve::default() },
+    ];
+    let panel = Panel { title: "training".into(), x: "step".into(), y: "loss per coordinate".into(), curves: curves_of, floor: None };
     // a loss of 0 has no place on a logarithmic axis, and no plot of its own
     Ok(curves(Format::Svg, &[panel]).ok())
 }

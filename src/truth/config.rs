@@ -1,7 +1,7 @@
 //! What a file says of a process, its schedule and objective, as objects that compute.
 
 use super::cell::CHANNELS;
-use super::units::Velocity;
+use super::units::Units;
 use crate::error::{Error, Result};
 use crate::kernel::Objective;
 use crate::process::{AnyProcess, Chain, Entry, Example, Given, Params, Value, entry};
@@ -27,6 +27,8 @@ pub struct Config {
     pub upper: bool,
     /// Velocities stand for momenta: v = p / M.
     pub velocity: bool,
+    /// Variances of the stationary law, if they are not the process's own: that of x alone, or one for each channel.
+    pub stationary: Vec<f64>,
     /// VE's variance is counted from sigma_min: it is sigma(t)^2 itself.
     pub from_sigma_min: bool,
     /// How arrays hold the channels.
@@ -42,6 +44,15 @@ pub struct Layout {
     pub channels_last: bool,
 }
 
+impl Layout {
+    /// Where number `i` of a row of `w` numbers in `k` channels stands in our order.
+    pub fn place(self, i: usize, w: usize, k: usize) -> usize {
+        let d = w / k;
+        let (channel, coordinate) = if self.channels_last { (i % k, i / k) } else { (i / d, i % d) };
+        (if self.reversed { k - 1 - channel } else { channel }) * d + coordinate
+    }
+}
+
 /// Keys of a process object that are not parameters.
 const OTHER_KEYS: &[&str] = &[
     "kind",
@@ -53,6 +64,7 @@ const OTHER_KEYS: &[&str] = &[
     "m_inv",
     "numerical_eps",
     "v",
+    "stationary_variance",
     "variance_from",
     "channels",
     "layout",
@@ -222,6 +234,7 @@ impl Config {
             epsilon_added: 0.0,
             upper: false,
             velocity: false,
+            stationary: vec![],
             from_sigma_min: false,
             layout: Layout::default(),
         };
@@ -276,6 +289,15 @@ impl Config {
             "velocity" => return Err(Error::parameter("v", "`velocity`", format!("momentum ({} has no velocity)", config.entry.name))),
             other => return Err(Error::parameter("v", format!("`{other}`"), "momentum or velocity (momentum / mass)")),
         };
+        if let Some(given) = object.get("stationary_variance") {
+            let allowed = || Error::parameter("stationary_variance", given, "a number above 0, or a list of one for each channel");
+            let list = given.as_array().cloned().unwrap_or_else(|| vec![given.clone()]);
+            config.stationary = list.iter().map(Json::as_f64).collect::<Option<_>>().ok_or_else(allowed)?;
+            if config.stationary.is_empty() || !config.stationary.iter().all(|x| (1e-100..=1e100).contains(x)) {
+                return Err(allowed());
+            }
+            config.process()?;
+        }
         config.from_sigma_min = match text("variance_from", "zero")? {
             "zero" => false,
             "sigma_min" if config.entry.chain == Some(Chain::Smld) && config.sigma_min().is_some() => true,
@@ -332,6 +354,11 @@ impl Config {
             o.insert("horizon".into(), self.schedule.horizon().into());
         }
         o.insert("objective".into(), self.objective.name().into());
+        match self.stationary[..] {
+            [] => {}
+            [one] => drop(o.insert("stationary_variance".into(), one.into())),
+            _ => drop(o.insert("stationary_variance".into(), self.stationary.clone().into())),
+        }
         let words = [
             (self.upper, "decomposition", Json::from("upper")),
             (self.velocity, "v", "velocity".into()),
@@ -351,8 +378,16 @@ impl Config {
     /// # Errors
     /// A parameter missing, unknown or out of range.
     pub fn process(&self) -> Result<Box<dyn AnyProcess>> {
-        let process = self.entry.build(&self.params)?;
-        Ok(if self.velocity { Box::new(Velocity(process)) } else { process })
+        self.in_units(self.entry.build(&self.params)?)
+    }
+
+    /// A process in the units that are declared: every process that stands for this one must be in them, too.
+    ///
+    /// # Errors
+    /// One without a stationary law, where that law's variance is declared.
+    pub(crate) fn in_units(&self, process: Box<dyn AnyProcess>) -> Result<Box<dyn AnyProcess>> {
+        let process: Box<dyn AnyProcess> = if self.velocity { Box::new(Units::velocity(process)) } else { process };
+        Ok(if self.stationary.is_empty() { process } else { Box::new(Units::stationary(process, &self.stationary)?) })
     }
 
     /// sigma_min of a geometric schedule.
@@ -388,6 +423,11 @@ impl Config {
             let objective = if self.objective == Objective::DSM { Ok(Objective::DSM) } else { Objective::hsm(g * factor) };
             list.extend(objective.map(|objective| Config { objective, gamma: Some(g * factor), ..self.clone() }));
         }
+        for i in 0..self.stationary.len() {
+            let mut stationary = self.stationary.clone();
+            stationary[i] *= factor;
+            list.push(Config { stationary, ..self.clone() });
+        }
         list.extend(self.schedule.perturbed(factor).into_iter().map(|schedule| Config { schedule, ..self.clone() }));
         list
     }
@@ -397,6 +437,14 @@ impl Config {
         let mut parts: Vec<String> = self.params.0.iter().filter(|(k, _)| *k != "damping").map(|(k, v)| format!("{k}={v}")).collect();
         if let (Some(name), true) = (self.entry.gamma, self.objective.name() == "hsm") {
             parts.push(format!("{name}={}", self.objective.gamma()));
+        }
+        match self.stationary[..] {
+            [] => {}
+            [one] => parts.push(format!("stationary_variance={one}")),
+            _ => parts.push(format!("stationary_variance={:?}", self.stationary)),
+        }
+        if self.velocity {
+            parts.push("v=velocity".into());
         }
         let schedule: Vec<String> = self.schedule.params().iter().map(|(k, v)| format!("{k}={v}")).collect();
         format!("{} {} [{}] {}({})", self.entry.name, self.objective.name(), parts.join(", "), self.schedule.name(), schedule.join(", "))

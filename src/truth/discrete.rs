@@ -85,10 +85,10 @@ pub(super) const ROWS: &[Quantity] = &[
     },
     Quantity {
         name: "sampler.step.reverse-diffusion",
-        about: "one reverse-diffusion step of the score SDE, with the forward chain's own coefficients",
+        about: "one reverse-diffusion step of the score SDE, with the forward chain's own coefficients; for sub-VP those of Euler and Maruyama",
         catches: "x / sqrt(1 - beta) for (2 - sqrt(1 - beta)) x; beta not divided by the number of steps; the rate at the step's end",
         made_from: &["schedule.rate", "schedule.integral"],
-        processes: VP_OR_VE,
+        processes: Processes { words: "vp, ve or sub-vp", fit: |m| matches!(m.process().name(), "vp" | "ve" | "sub-vp") },
         truth: Truth::All(reverse_diffusion),
         ..BASE
     },
@@ -217,9 +217,19 @@ impl Step<'_> {
         chain(self.model) == Some(Chain::Ddpm)
     }
 
+    /// The times at which tables of N = 1/h steps are read instead of t and s: the step's number is floor(t (N - 1)), and the tables go from 0 to 1
+    /// in N - 1 intervals. The second one is none for step 0.
+    fn on_grid(&self) -> Option<(f64, Option<f64>)> {
+        let n = self.h.to_f64().recip().round();
+        (self.model.reading.time_on_grid && n >= 2.0).then(|| {
+            let i = (self.t * (n - 1.0)).floor();
+            (i / (n - 1.0), (i >= 1.0).then(|| (i - 1.0) / (n - 1.0)))
+        })
+    }
+
     /// The score SDE's beta of this step.
     fn beta(&self) -> Result<Dd> {
-        let beta = self.model.rate(self.t) * self.h;
+        let beta = self.model.rate(self.on_grid().map_or(self.t, |(t, _)| t)) * self.h;
         if beta.hi < 1.0 {
             return Ok(beta);
         }
@@ -229,9 +239,14 @@ impl Step<'_> {
     /// sigma(t)^2 - sigma(s)^2 and sigma(s)^2 / sigma(t)^2 of VE's schedule.
     fn sigmas(&self) -> Result<(Dd, Dd)> {
         let min = self.model.schedule().params().iter().find(|(name, _)| *name == "sigma_min").map_or(0.0, |p| p.1);
-        let (t, s) = (self.model.span(0.0, self.t)?.tau, self.model.span(0.0, self.s)?.tau);
         let least = Dd::prod(min, min);
-        Ok((self.model.span(self.s, self.t)?.tau, (least + s) / (least + t)))
+        let (t, s) = match self.on_grid() {
+            Some((t, Some(s))) => (t, s),
+            Some((t, None)) => return Ok((least + self.model.span(0.0, t)?.tau, Dd::ZERO)),
+            None => (self.t, self.s),
+        };
+        let to = |t: f64| self.model.span(0.0, t).map(|on| least + on.tau);
+        Ok((self.model.span(s, t)?.tau, to(s)? / to(t)?))
     }
 }
 
@@ -259,8 +274,21 @@ fn reverse_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     }
     rows(model, read, |on| {
         let t = on.t;
-        let (grow, variance) =
-            if on.is_vp() { on.beta().map(|b| (Dd::from(2.0) - (Dd::ONE - b).sqrt(), b))? } else { (Dd::ONE, on.sigmas()?.0) };
+        let (grow, variance) = match model.process().name() {
+            "vp" => on.beta().map(|b| (Dd::from(2.0) - (Dd::ONE - b).sqrt(), b))?,
+            "ve" => (Dd::ONE, on.sigmas()?.0),
+            _ => {
+                let (step, clock) = (model.rate(t) * on.h, model.span(0.0, t)?);
+                let noise = model.process().noise_at((clock.start + clock.tau).to_f64())[(0, 0)];
+                let h = if model.reading.root_dt_single {
+                    let root = f64::from((on.h.to_f64() as f32).sqrt());
+                    Dd::prod(root, root)
+                } else {
+                    on.h
+                };
+                (Dd::ONE + step.scale(0.5), model.rate(t) * h * Dd::from(noise))
+            }
+        };
         let mean = sum(&by(number(grow, t), &on.x), &by(number(variance, t), &on.score));
         Ok((mean, (output == "u_next").then(|| number(variance.sqrt(), t))))
     })

@@ -28,12 +28,15 @@ const BASE: Quantity = Quantity {
 /// Times without a mean to speak of say nothing about a ratio to it; this is what float32 holds of it.
 const WITH_MEAN: Draws = Draws { times: Times::Decades, mean_above: 1e-30, arrays: &[] };
 
+/// Data [mean, std]: the law of u_t for x_0 of these, and not for one x_0.
+const WITH_DATA: &[&str] = &["s", "data"];
+
 /// The rows of this family.
 pub(super) const ROWS: &[Quantity] = &[
     Quantity {
         name: "kernel.mean",
         about: "mean matrix Phi, and Phi u0",
-        optional: &["s", "u0"],
+        optional: &["s", "u0", "data"],
         outputs: Outputs::Named(&["matrix", "mean"]),
         shape: "matrix (n, K, K), or its entries xx, xv, vx, vv (n,); mean (n, K d)",
         suites: &["kernel", "transition"],
@@ -44,6 +47,7 @@ pub(super) const ROWS: &[Quantity] = &[
     Quantity {
         name: "kernel.cov",
         about: "covariance",
+        optional: WITH_DATA,
         outputs: Outputs::Pairs,
         shape: "(n,) each; the whole (n, K, K) as cov",
         suites: &["kernel", "transition"],
@@ -55,6 +59,7 @@ pub(super) const ROWS: &[Quantity] = &[
     Quantity {
         name: "kernel.factor",
         about: "Cholesky factor, lower or upper",
+        optional: WITH_DATA,
         outputs: Outputs::Named(&["factor"]),
         shape: "(n, K, K), or its entries l11, l21, l22 (n,)",
         suites: &["kernel", "transition"],
@@ -65,6 +70,7 @@ pub(super) const ROWS: &[Quantity] = &[
     Quantity {
         name: "kernel.inverse_transpose_factor",
         about: "inverse transpose of the factor",
+        optional: WITH_DATA,
         outputs: Outputs::Named(&["factor"]),
         shape: "(n, K, K), or its entries l11, l12, l22 (n,)",
         catches: "the inverse for its transpose; upper for lower",
@@ -75,6 +81,7 @@ pub(super) const ROWS: &[Quantity] = &[
     Quantity {
         name: "kernel.inverse",
         about: "inverse covariance",
+        optional: WITH_DATA,
         outputs: Outputs::Pairs,
         shape: "(n,) each; the whole (n, K, K) as inverse",
         catches: "a determinant that cancels",
@@ -84,6 +91,7 @@ pub(super) const ROWS: &[Quantity] = &[
     Quantity {
         name: "kernel.det",
         about: "determinant",
+        optional: WITH_DATA,
         outputs: Outputs::Named(&["det"]),
         catches: "S_xx S_vv - S_xv^2 by subtraction",
         truth: Truth::Kernel(det),
@@ -92,6 +100,7 @@ pub(super) const ROWS: &[Quantity] = &[
     Quantity {
         name: "kernel.logdet",
         about: "log-determinant",
+        optional: WITH_DATA,
         outputs: Outputs::Named(&["logdet"]),
         catches: "the logarithm of a determinant that cancels; one half of it",
         truth: Truth::Kernel(logdet),
@@ -100,6 +109,7 @@ pub(super) const ROWS: &[Quantity] = &[
     Quantity {
         name: "kernel.ell",
         about: "ell_t, inverse standard deviation of v given x",
+        optional: WITH_DATA,
         outputs: Outputs::Named(&["ell"]),
         shape: "(n,); also as minus_ell",
         catches: "1/sqrt(S_vv) for sqrt(S_xx / det); a constant added to the variances",
@@ -127,6 +137,7 @@ pub(super) const ROWS: &[Quantity] = &[
     Quantity {
         name: "kernel.std",
         about: "standard deviation of each channel",
+        optional: WITH_DATA,
         outputs: Outputs::Channels,
         shape: "(n,) each; with one channel also as std",
         catches: "variances; a constant added before the root",
@@ -267,11 +278,19 @@ impl At<'_> {
 }
 
 fn mean(at: &At<'_>, output: &str) -> Found {
+    if let ("mean", Some([centre, _])) = (output, at.read.data()?) {
+        return Ok(Some((product(&|i| at.phi(i), &start(centre, at.k), 0, at.k, 1), at.k)));
+    }
     if output == "mean" {
         let (u0, d) = at.read.block("u0", at.k)?;
         return Ok(Some((product(&|i| at.phi(i), u0, at.r, at.k, d), at.k * d)));
     }
     at.matrix(output, "matrix", pair(output, at.k), &|i| at.phi(i))
+}
+
+/// x_0 in the first of k channels.
+fn start(x: f64, k: usize) -> Vec<f64> {
+    (0..k).map(|i| if i == 0 { x } else { 0.0 }).collect()
 }
 
 fn cov(at: &At<'_>, output: &str) -> Found {
@@ -395,7 +414,7 @@ fn std(at: &At<'_>, output: &str) -> Found {
 }
 
 fn sigma(at: &At<'_>, output: &str) -> Found {
-    let mean = at.row.law.mean[(0, 0)];
+    let mean = if at.model.reading.sigma_without_mean { Dd::ONE } else { at.row.law.mean[(0, 0)] };
     at.single(output, "sigma", &|| {
         let v = at.row.law.cov[(0, 0)].sqrt() / mean;
         let size = v.hi.abs() * (1.0 + at.row.mean_scale[0] / mean.hi.abs());

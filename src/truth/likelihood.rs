@@ -1,6 +1,8 @@
 //! Likelihoods.
 
 use super::cell::Cell;
+use super::flow;
+use super::linear;
 use super::model::{Model, Row};
 use super::prior::prior_cov;
 use super::quantity::{ANY, Draw, Draws, Found, LawOf, Outputs, Processes, Quantity, Times, Truth};
@@ -62,7 +64,7 @@ pub(super) const ROWS: &[Quantity] = &[
         inputs: &["t", "u", "data"],
         catches: "the sign of the divergence; a prior of another variance; the flow's half",
         made_from: &["kernel.mean", "kernel.cov", "prior.log_density"],
-        processes: Processes { words: "a process of one channel", fit: |m| m.channels() == 1 && !m.without_prior },
+        processes: Processes { words: "a process of one or two channels", fit: |m| m.channels() <= 2 && !m.without_prior },
         draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: &[("u", Draw::Channels), DATA] },
         truth: Truth::All(flow),
         ..BASE
@@ -230,9 +232,8 @@ fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if let Some(a) = matrix.filter(|a| a.data.len() != k || noised.len() != 1) {
         return Err(Error::shape("score_v_matrix", &a.shape, format!("({k},), for a process with noise in one channel")));
     }
-    let std = match (matrix, read.inputs.get("data")) {
-        (None, Some(a)) if a.data.len() == 2 => a.data[1],
-        (None, Some(a)) => return Err(Error::shape("data", &a.shape, "(2,): mean and standard deviation")),
+    let std = match (matrix, read.data()?) {
+        (None, Some([_, std])) => std,
         (Some(_), _) => 0.0,
         (None, None) => return Err(Error::parameter("data", "missing", "data [mean, std], or score_v_matrix [a, b]")),
     };
@@ -266,34 +267,39 @@ fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     Ok(Some((cells.collect::<Result<_>>()?, 1)))
 }
 
-/// For one channel and normal data the flow stretches: `u_T = m_T + (c_T/c_t)(u - m_t)`, c the marginal deviations, and
-/// `log p = log N(u_T; 0, S) + d log(c_T/c_t)`, S the prior's variance.
+/// For normal data the flow is affine: `u_T = m_T + A (u - m_t)`, and `log p = log N(u_T; 0, S) + d log det A`, S the prior's covariance,
+/// det A^2 = det C_T / det C_t with C the marginal covariances. Of two channels, that is the joint density of x and v.
 fn flow(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if output != "log_density" {
         return Ok(None);
     }
-    let (u, d) = read.block("u", 1)?;
-    let data = read.get("data")?;
-    let [mean, std] = data.data[..] else { return Err(Error::shape("data", &data.shape, "(2,): mean and standard deviation")) };
-    let last = model.row(0.0, model.schedule().horizon())?;
-    let (end, _, _) = last.marginal(1, std)?;
-    let prior = Dd::from(prior_cov(model)[0]);
+    let k = model.channels();
+    let (u, d) = read.block("u", k)?;
+    let [mean, std] = read.data()?.ok_or_else(|| Error::parameter("data", "missing", "[mean, std]"))?;
+    let last = flow::at(model, model.schedule().horizon(), std)?;
+    let prior: Vec<Dd> = prior_cov(model).into_iter().map(Dd::from).collect();
+    let (precision, det) = linear::inverse(&prior, k)?;
     let dim = Dd::from(d as f64);
-    let constant = (prior.ln() + Dd::from(if model.reading.density_tau { std::f64::consts::TAU.ln() } else { 0.0 })).scale(-0.5) * dim;
+    let ln_tau = Dd::from(if model.reading.density_tau { std::f64::consts::TAU.ln() } else { 0.0 });
+    let constant = (det.ln() + ln_tau * Dd::from(k as f64)).scale(-0.5) * dim;
     let cells = read.times("t")?.into_iter().enumerate().map(|(r, t)| {
-        model.check_time(t)?;
-        let row = model.row(0.0, t)?;
-        let (own, _, _) = row.marginal(1, std)?;
-        let stretch = (end[0] / own[0]).sqrt();
-        let grown = stretch.ln() * dim;
+        let own = flow::at(model, t, std)?;
+        let map = flow::map(model, std, &own, &last)?;
+        let grown = (0..k).fold(Dd::ZERO, |s, i| s + (last.l[i * (k + 1)] / own.l[i * (k + 1)]).ln()) * dim;
         let (mut sum, mut scale) = (constant + grown, constant.hi.abs() + grown.hi.abs() + d as f64);
         for c in 0..d {
-            let x = u[r * d + c];
-            let moved = last.law.mean[(0, 0)] * Dd::from(mean) + stretch * (Dd::from(x) - row.law.mean[(0, 0)] * Dd::from(mean));
-            let square = (moved * moved / prior).scale(0.5);
-            let size = (last.law.mean[(0, 0)].hi * mean).abs() + stretch.hi * (x.abs() + (row.law.mean[(0, 0)].hi * mean).abs());
-            sum = sum - square;
-            scale += moved.hi.abs() * size / prior.hi;
+            let given = |i: usize| u[r * k * d + i * d + c];
+            let centre = |law: &flow::At, i: usize| law.mean[i * k] * Dd::from(mean);
+            let moved = |i: usize| (0..k).fold(centre(&last, i), |s, j| s + map[i * k + j] * (Dd::from(given(j)) - centre(&own, j)));
+            let size = |i: usize| {
+                let terms = |j: usize| map[i * k + j].hi.abs() * (given(j).abs() + centre(&own, j).hi.abs());
+                centre(&last, i).hi.abs() + (0..k).map(terms).sum::<f64>()
+            };
+            for n in 0..k * k {
+                let (a, b) = (moved(n / k), moved(n % k));
+                sum = sum - (a * precision[n] * b).scale(0.5);
+                scale += 0.5 * precision[n].hi.abs() * (a.hi.abs() * size(n % k) + b.hi.abs() * size(n / k));
+            }
         }
         Ok(Cell { truth: sum, scale, cancellation: 0.0, t })
     });

@@ -14,12 +14,14 @@
 //! | `schedule`, `process`, `prior`, `kernel` | the families of one time |
 //! | `score`, `loss`, `likelihood` | the families of scores |
 //! | [`reverse`], `sampler`, `discrete` | the reverse SDE, samplers of it, and the discrete chains' steps |
+//! | `flow` | the probability flow of a Gaussian law, and gDDIM's coefficients |
 //! | `simulate`, `grid` | forward steps, time grids |
 //! | [`predict`] | every quantity, and the truth for any of them |
 
 mod cell;
 pub mod config;
 mod discrete;
+mod flow;
 mod grid;
 pub(crate) mod kernel;
 mod likelihood;

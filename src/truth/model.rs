@@ -6,15 +6,14 @@
 use super::cell::Cell;
 use super::config::Config;
 use super::linear;
-use super::reading::{Factor, Reading, Steps};
+use super::reading::{Factor, Half, Held, Reading, Steps};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::process::{AnyFactors, AnyLaw, AnyProcess, custom};
 use crate::schedule::{Schedule, Span};
 use crate::small::Square;
-use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A process with what a hypothesis changes about it.
 pub struct Model {
@@ -32,12 +31,17 @@ pub struct Model {
     pub(super) without_prior: bool,
     /// The file has the last channel first.
     pub(super) reversed_channels: bool,
-    rows: RefCell<HashMap<(u64, u64, u64), Rc<Row>>>,
-    reversed: OnceCell<Box<Model>>,
+    rows: Mutex<HashMap<[u64; 4], Arc<Row>>>,
+    reversed: OnceLock<Box<Model>>,
     /// What other models of the same process have computed.
-    laws: Rc<Laws>,
+    laws: Arc<Laws>,
     /// Mean matrices and covariances that stand for this model's, by the bits of s and t.
     given: HashMap<(u64, u64), Given>,
+}
+
+/// What is remembered, whatever became of a thread that held it: each value is written whole.
+fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Laws that are remembered: beyond that number the memory would grow with the file.
@@ -46,8 +50,8 @@ const REMEMBERED: usize = 16_384;
 /// Laws of a process by the bits of what they depend on (interval, gamma, epsilon), and those of SSCS's analytic part.
 #[derive(Default)]
 pub(crate) struct Laws {
-    own: RefCell<HashMap<[u64; 6], AnyLaw>>,
-    reversed: OnceCell<Rc<Laws>>,
+    own: Mutex<HashMap<[u64; 6], AnyLaw>>,
+    reversed: OnceLock<Arc<Laws>>,
 }
 
 /// Someone's own mean matrix and covariance at a time, row-major: what is not given is the model's.
@@ -160,9 +164,9 @@ impl Model {
             declared_gamma: c.gamma,
             hsm: c.objective.name() == "hsm",
             without_prior: false,
-            rows: RefCell::default(),
-            reversed: OnceCell::new(),
-            laws: Rc::default(),
+            rows: Mutex::default(),
+            reversed: OnceLock::new(),
+            laws: Arc::default(),
             given: HashMap::new(),
         })
     }
@@ -174,7 +178,7 @@ impl Model {
     }
 
     /// This model with the laws that other models of the same process have computed.
-    pub(crate) fn sharing(mut self, laws: &Rc<Laws>) -> Model {
+    pub(crate) fn sharing(mut self, laws: &Arc<Laws>) -> Model {
         self.laws = laws.clone();
         self
     }
@@ -182,11 +186,11 @@ impl Model {
     /// The process's law over an interval.
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
         let key = [on.start.hi, on.start.lo, on.tau.hi, on.tau.lo, gamma, epsilon].map(f64::to_bits);
-        if let Some(law) = self.laws.own.borrow().get(&key) {
+        if let Some(law) = locked(&self.laws.own).get(&key) {
             return law.clone();
         }
         let law = self.process.law(on, gamma, epsilon);
-        let mut laws = self.laws.own.borrow_mut();
+        let mut laws = locked(&self.laws.own);
         if laws.len() >= REMEMBERED {
             laws.clear();
         }
@@ -227,7 +231,7 @@ impl Model {
     pub fn replace(&mut self, process: Box<dyn AnyProcess>) {
         self.without_prior = process.stationary().is_none() && self.process.stationary().is_some();
         self.process = process;
-        self.laws = Rc::default();
+        self.laws = Arc::default();
     }
 
     /// Another schedule in its place.
@@ -273,6 +277,7 @@ impl Model {
     pub(super) fn span(&self, s: f64, t: f64) -> Result<Span> {
         let (s, t) = (s, if s == 0.0 { t.max(self.reading.t_min) } else { t });
         let (s, t) = if self.reading.one_minus_t && s == 0.0 { (0.0, 1.0 - t) } else { (s, t) };
+        let (s, t) = (self.held(Held::Time, s), self.held(Held::Time, t));
         let mut on = self.schedule.span(s, t)?;
         if self.reading.rate_times_t {
             on.tau = Dd::diff(t, s) * Dd::from(self.schedule.rate(t));
@@ -281,11 +286,30 @@ impl Model {
             let more = |t: f64| Dd::prod(t, t) * Dd::from(0.5 * b1 * (self.reading.slope - 1.0));
             on = Span { start: on.start + more(s), tau: on.tau + more(t) - more(s) };
         }
+        if self.reading.midpoints > 0 {
+            on = Span { start: self.midpoint_sum(s), tau: self.midpoint_sum(t) - self.midpoint_sum(s) };
+        }
         if let Some(steps) = self.reading.steps {
             on = Span { start: self.sum_over(steps, s)?, tau: self.sum_over(steps, t)? - self.sum_over(steps, s)? };
         }
+        if let Some(half) = self.reading.half.filter(|h| h.held == Held::Integral) {
+            let (start, end) = (half.round(on.start.to_f64()), half.round((on.start + on.tau).to_f64()));
+            on = Span { start: Dd::from(start), tau: Dd::diff(end, start) };
+        }
         let c = Dd::from(self.reading.rate_factor);
         Ok(Span { start: on.start * c, tau: on.tau * c })
+    }
+
+    /// A number as the reading holds it.
+    fn held(&self, what: Held, x: f64) -> f64 {
+        self.reading.half.filter(|h| h.held == what).map_or(x, |h| h.round(x))
+    }
+
+    /// The midpoint sum that stands for the integral over `[0, t]`.
+    fn midpoint_sum(&self, t: f64) -> Dd {
+        let n = self.reading.midpoints;
+        let h = Dd::from(t) / Dd::from(f64::from(n));
+        (0..n).fold(Dd::ZERO, |sum, i| sum + h * Dd::from(self.schedule.rate((h * Dd::from(f64::from(i) + 0.5)).to_f64())))
     }
 
     /// The sum that stands for the integral up to t, which must be a time of the grid.
@@ -306,8 +330,13 @@ impl Model {
 
     /// The rate `b(t)`.
     pub(super) fn rate(&self, t: f64) -> Dd {
-        let t = t.max(self.reading.t_min);
-        Dd::from(self.schedule.rate(if self.reading.one_minus_t { 1.0 - t } else { t })) * Dd::from(self.reading.rate_factor)
+        let t = self.held(Held::Time, t.max(self.reading.t_min));
+        let t = if self.reading.one_minus_t { 1.0 - t } else { t };
+        let rate = match (self.reading.half, self.schedule.as_linear()) {
+            (Some(half @ Half { held: Held::RateByStep, .. }), Some((b0, b1))) => half.round(b0 + half.round(b1 * half.round(t))),
+            _ => self.held(Held::Rate, self.schedule.rate(t)),
+        };
+        Dd::from(rate) * Dd::from(self.reading.rate_factor)
     }
 
     /// Inverse of the stationary covariance, row-major.
@@ -336,9 +365,9 @@ impl Model {
             process,
             schedule: self.schedule,
             gamma: 0.0,
-            rows: RefCell::default(),
-            reversed: OnceCell::new(),
-            laws: self.laws.reversed.get_or_init(Rc::default).clone(),
+            rows: Mutex::default(),
+            reversed: OnceLock::new(),
+            laws: self.laws.reversed.get_or_init(Arc::default).clone(),
             given: HashMap::new(),
             without_prior: false,
             reversed_channels: false,
@@ -352,7 +381,7 @@ impl Model {
     }
 
     /// The covariance and its factors under conventions that change these alone.
-    fn change_covariance(&self, on: Span, gamma: f64, epsilon: f64, law: &mut AnyLaw) -> Result<()> {
+    fn change_covariance(&self, on: Span, (gamma, epsilon, data): (f64, f64, Dd), law: &mut AnyLaw) -> Result<()> {
         let (k, reading) = (self.channels(), &self.reading);
         if reading.cov_rate != 1.0 {
             let c = Dd::from(reading.cov_rate);
@@ -360,7 +389,10 @@ impl Model {
             law.cov = other.cov;
             law.moments = other.moments;
         }
-        let mut changed = false;
+        let mut changed = data.hi != 0.0;
+        for n in 0..if changed { k * k } else { 0 } {
+            law.cov[(n / k, n % k)] = law.cov[(n / k, n % k)] + data * law.mean[(n / k, 0)] * law.mean[(n % k, 0)];
+        }
         if reading.initial_epsilon != 0.0 {
             changed = true;
             for n in 0..k * k {
@@ -410,29 +442,43 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn row(&self, s: f64, t: f64) -> Result<Rc<Row>> {
+    pub(super) fn row(&self, s: f64, t: f64) -> Result<Arc<Row>> {
         self.row_of(s, t, self.gamma)
     }
 
     /// The law over `[s, t]` for this gamma.
-    pub(super) fn row_of(&self, s: f64, t: f64, gamma: f64) -> Result<Rc<Row>> {
-        self.row_on(self.span(s, t)?, s, t, gamma)
+    pub(super) fn row_of(&self, s: f64, t: f64, gamma: f64) -> Result<Arc<Row>> {
+        self.row_on(self.span(s, t)?, s, t, gamma, 0.0)
+    }
+
+    /// The law over `[s, t]` from data of this standard deviation in x.
+    pub(super) fn row_of_data(&self, s: f64, t: f64, std: f64) -> Result<Arc<Row>> {
+        self.row_on(self.span(s, t)?, s, t, self.gamma, std)
     }
 
     /// The law over `[s, t]`, `tau` standing for the integral of the rate.
-    pub(super) fn row_over(&self, s: f64, t: f64, tau: Dd) -> Result<Rc<Row>> {
-        self.row_on(Span { tau, ..self.span(s, t)? }, s, t, self.gamma)
+    pub(super) fn row_over(&self, s: f64, t: f64, tau: Dd) -> Result<Arc<Row>> {
+        self.row_on(Span { tau, ..self.span(s, t)? }, s, t, self.gamma, 0.0)
+    }
+
+    /// The law at a time of the process's clock, from data of this standard deviation in x.
+    pub(super) fn law_at(&self, tau: Dd, std: f64) -> Result<AnyLaw> {
+        let on = Span { start: Dd::ZERO, tau };
+        let epsilon = self.reading.epsilon + self.reading.start_variance;
+        let mut law = self.law(on, self.gamma, epsilon);
+        self.change_covariance(on, (self.gamma, epsilon, Dd::prod(std, std)), &mut law)?;
+        Ok(law)
     }
 
     /// The law of a step from s on to t: no initial variance, also where the step is one from 0.
-    pub(super) fn transition(&self, s: f64, t: f64) -> Result<Rc<Row>> {
+    pub(super) fn transition(&self, s: f64, t: f64) -> Result<Arc<Row>> {
         // a gamma that no file has tells it apart from the law of the data at rest
-        self.row_on(self.span(s, t)?, s, t, -0.0)
+        self.row_on(self.span(s, t)?, s, t, -0.0, 0.0)
     }
 
-    fn row_on(&self, on: Span, s: f64, t: f64, gamma: f64) -> Result<Rc<Row>> {
-        let key = (s.to_bits(), t.to_bits(), gamma.to_bits());
-        if let Some(row) = self.rows.borrow().get(&key) {
+    fn row_on(&self, on: Span, s: f64, t: f64, gamma: f64, std: f64) -> Result<Arc<Row>> {
+        let key = [s, t, gamma, std].map(f64::to_bits);
+        if let Some(row) = locked(&self.rows).get(&key) {
             return Ok(row.clone());
         }
         let k = self.channels();
@@ -440,9 +486,9 @@ impl Model {
         let epsilon = self.reading.epsilon + if from_data { self.reading.start_variance } else { 0.0 };
         let gamma = gamma.abs();
         let mut law = self.law(on, gamma, epsilon);
-        self.change_covariance(on, gamma, epsilon, &mut law)?;
+        self.change_covariance(on, (gamma, epsilon, Dd::prod(std, std)), &mut law)?;
         // the law from 0 is given with its initial variance: not that of a step from 0
-        if let Some(given) = self.given.get(&(s.to_bits(), t.to_bits())).filter(|_| s > 0.0 || from_data) {
+        if let Some(given) = self.given.get(&(s.to_bits(), t.to_bits())).filter(|_| (s > 0.0 || from_data) && std == 0.0) {
             if let Some(mean) = &given.mean {
                 law.mean = Square::build(k, |i, j| mean[i * k + j]);
             }
@@ -469,8 +515,9 @@ impl Model {
         let grid = |h: &dyn Fn(usize, usize) -> f64| -> Vec<f64> { (0..k * k).map(|n| h(n / k, n % k)).collect() };
         let mean_scale = grid(&|i, j| at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs());
         // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0 Phi^T.
-        let variance = gamma * self.process.mass();
-        let initial = Square::build(k, |i, j| (1..k).fold(Dd::ZERO, |s, l| s + law.mean[(i, l)] * law.mean[(j, l)] * Dd::from(variance)));
+        let mut start = self.process.initial(gamma);
+        start[0] += std * std;
+        let initial = Square::build(k, |i, j| (0..k).fold(Dd::ZERO, |s, l| s + law.mean[(i, l)] * law.mean[(j, l)] * Dd::from(start[l])));
         let cov_scale = grid(&|i, j| {
             let noise: f64 = (0..k * k).map(|n| at(&law.mean, i, n / k) * g[(n / k, n % k)] * at(&law.mean, j, n % k)).sum();
             let change = if k == 1 {
@@ -483,8 +530,8 @@ impl Model {
         let size = self.process.stationary();
         let sd: Vec<f64> = (0..k).map(|i| size.map_or(1.0, |s| s[(i, i)]).max(law.cov[(i, i)].hi).sqrt()).collect();
         let rounding = grid(&|i, j| 2f64.powi(-53) * sd[i] * sd[j]);
-        let row = Rc::new(Row { law, mean_scale, cov_scale, rounding, at_start: on.tau.hi == 0.0 });
-        let mut rows = self.rows.borrow_mut();
+        let row = Arc::new(Row { law, mean_scale, cov_scale, rounding, at_start: on.tau.hi == 0.0 });
+        let mut rows = locked(&self.rows);
         if rows.len() >= REMEMBERED {
             rows.clear();
         }

@@ -2,13 +2,13 @@
 
 use super::quantity::{At, Quantity, Truth};
 use super::reader::Reader;
-use super::{discrete, grid, kernel, likelihood, loss, prior, process, sampler, schedule, score, simulate};
+use super::{discrete, flow, grid, kernel, likelihood, loss, prior, process, sampler, schedule, score, simulate};
 use crate::error::{Error, Result};
 
 pub use super::cell::Cell;
 pub use super::model::Model;
 pub(crate) use super::model::{Given, Laws};
-pub use super::reader::{CHANNELS, Inputs};
+pub use super::reader::{CHANNELS, Inputs, SETTINGS, Setting, setting_key};
 pub(crate) use super::reader::{digits, pair};
 
 /// The families, in the order of reports.
@@ -23,6 +23,7 @@ const FAMILIES: &[&[Quantity]] = &[
     loss::ROWS,
     sampler::ROWS,
     discrete::ROWS,
+    flow::ROWS,
     likelihood::ROWS,
 ];
 
@@ -56,9 +57,16 @@ pub static QUANTITIES: &[Quantity] = &JOINED;
 /// Further quantities of these kinds, which later versions will judge: named in reports, never silently skipped.
 pub const NOT_YET: &[&str] = &["sampler.", "loss.", "score.", "likelihood."];
 
-/// The quantity called `name`.
+/// The quantity called `name`. In names hyphens and underscores are the same.
 pub fn quantity(name: &str) -> Option<&'static Quantity> {
-    QUANTITIES.iter().find(|q| q.name == name)
+    let found = QUANTITIES.iter().find(|q| q.name == name);
+    found.or_else(|| QUANTITIES.iter().find(|q| spelt_alike(q.name, name)))
+}
+
+/// Whether two names of quantities, or parts of them, differ in hyphens and underscores alone.
+pub fn spelt_alike(a: &str, b: &str) -> bool {
+    let plain = |c: char| if c == '-' { '_' } else { c };
+    a.chars().map(plain).eq(b.chars().map(plain))
 }
 
 /// The quantities that `name` is made from; empty for one that is not known.
@@ -112,9 +120,10 @@ pub fn predict(name: &str, model: &Model, inputs: &Inputs<'_>, output: &str) -> 
         Truth::Kernel(each) => each,
     };
     let (t, s) = read.interval(model)?;
+    let std = read.data()?.filter(|_| q.optional.contains(&"data")).map(|[_, std]| std);
     let (mut cells, mut columns) = (Vec::new(), 1);
     for (r, (&t, &s)) in t.iter().zip(&s).enumerate() {
-        let row = model.row(s, t)?;
+        let row = std.map_or_else(|| model.row(s, t), |std| model.row_of_data(s, t, std))?;
         let (more, width) = each(&At { model, row: &row, read: &read, r, t, k }, output)?.ok_or_else(unknown)?;
         columns = width;
         cells.extend(more);

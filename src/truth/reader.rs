@@ -14,6 +14,8 @@ pub struct Setting {
     pub name: &'static str,
     /// The words it may have (`true`, `false`: a truth value); none: a number.
     pub words: &'static [&'static str],
+    /// A whole number that counts something: no answer is conditioned by it.
+    pub counts: bool,
     /// The value in our vectors, where it has one there; those with words go through them from one configuration to the next.
     pub written: InVectors,
 }
@@ -32,7 +34,18 @@ pub enum InVectors {
 }
 
 const fn row(name: &'static str, words: &'static [&'static str], written: InVectors) -> Setting {
-    Setting { name, words, written }
+    Setting { name, words, counts: false, written }
+}
+
+const fn count(name: &'static str, written: InVectors) -> Setting {
+    Setting { name, words: &[], counts: true, written }
+}
+
+impl Setting {
+    /// Whether its values lie apart: a word, or a whole number. Every other setting is a number that an answer is conditioned by.
+    pub fn is_discrete(&self) -> bool {
+        self.counts || !self.words.is_empty()
+    }
 }
 
 /// Steps of a run in vectors.
@@ -43,7 +56,7 @@ pub const SETTINGS: &[Setting] = &[
     row("clock", &[], InVectors::No),
     row("t", &[], InVectors::No),
     row("dt", &[], InVectors::No),
-    row("n_steps", &[], InVectors::Always(RUN as f64)),
+    count("n_steps", InVectors::Always(RUN as f64)),
     row("eps", &[], InVectors::Always(0.0009765625)),
     row("striding", &["linear", "quadratic"], InVectors::ByTurns),
     row("denoise", &["false", "true"], InVectors::Always(0.0)),
@@ -54,8 +67,8 @@ pub const SETTINGS: &[Setting] = &[
     row("rho", &[], InVectors::Always(7.0)),
     row("sigma_min", &[], InVectors::Always(0.001953125)),
     row("sigma_max", &[], InVectors::Always(80.0)),
-    row("dim", &[], InVectors::Always(3072.0)),
-    row("levels", &[], InVectors::Always(256.0)),
+    count("dim", InVectors::Always(3072.0)),
+    count("levels", InVectors::Always(256.0)),
     row("weighting", &["likelihood", "reweightedv1", "reweightedv2"], InVectors::ByTurns),
 ];
 
@@ -100,6 +113,16 @@ impl Reader<'_> {
             }
         }
         Ok((t, s))
+    }
+
+    /// Mean and standard deviation of the data, where they are given.
+    pub fn data(&self) -> Result<Option<[f64; 2]>> {
+        let Some(a) = self.inputs.get("data") else { return Ok(None) };
+        match a.data[..] {
+            [mean, std] if mean.is_finite() && std >= 0.0 && std.is_finite() => Ok(Some([mean, std])),
+            [_, _] => Err(Error::parameter("data", format!("{:?}", a.data), "a finite mean and a standard deviation >= 0")),
+            _ => Err(Error::shape("data", &a.shape, "(2,): mean and standard deviation")),
+        }
     }
 
     /// A (n, K d) array, all finite, and d.

@@ -37,6 +37,42 @@ pub enum HalfRate {
     AtHalf,
 }
 
+/// What is held in half precision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Held {
+    /// The rate, once it is computed.
+    Rate,
+    /// The rate, and every step towards a linear one: the time, the product and the sum.
+    RateByStep,
+    /// The integral of the rate.
+    Integral,
+    /// The time.
+    Time,
+}
+
+/// A part in half precision, bfloat16 or float16.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Half {
+    /// Which part.
+    pub held: Held,
+    /// bfloat16, not float16.
+    pub brain: bool,
+}
+
+impl Half {
+    /// A number rounded to the type, to nearest and even.
+    pub fn round(self, x: f64) -> f64 {
+        // bits of the significand, and the exponent of the last bit of the smallest numbers
+        let (bits, least) = if self.brain { (8, -133) } else { (11, -24) };
+        if x == 0.0 || !x.is_finite() {
+            return x;
+        }
+        let exponent = (((x.to_bits() >> 52) & 0x7FF) as i32 - 1023 - (bits - 1)).max(least);
+        let unit = 2f64.powi(exponent);
+        (x / unit).round_ties_even() * unit
+    }
+}
+
 /// A sum over the steps of a grid where the integral of a linear rate belongs: step i of N has `b(i/(N-1))/N`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Steps {
@@ -92,6 +128,8 @@ pub struct Reading {
     pub start_variance: f64,
     /// `sigma = std / mean` where the standard deviation belongs (one channel).
     pub sigma_over_mean: bool,
+    /// The standard deviation where `sigma = std / mean` belongs.
+    pub sigma_without_mean: bool,
     /// What stands for the Cholesky factor.
     pub factor: Factor,
     /// `ell` is the right one whatever stands for the factor (two channels).
@@ -120,6 +158,14 @@ pub struct Reading {
     pub half_rate: HalfRate,
     /// A sum over steps for the integral.
     pub steps: Option<Steps>,
+    /// Steps of the discrete chains read their tables at `floor(t (N - 1))/(N - 1)`.
+    pub time_on_grid: bool,
+    /// The integral of the rate is the midpoint sum of so many intervals over `[0, t]`; 0: the integral itself.
+    pub midpoints: u32,
+    /// A part in half precision.
+    pub half: Option<Half>,
+    /// The root of dt in a reverse-diffusion step is float32's.
+    pub root_dt_single: bool,
 }
 
 impl Reading {
@@ -146,6 +192,7 @@ impl Reading {
         cov_rate: 1.0,
         start_variance: 0.0,
         sigma_over_mean: false,
+        sigma_without_mean: false,
         factor: Factor::Cholesky,
         ell_from_cov: false,
         ell_marginal: false,
@@ -160,6 +207,10 @@ impl Reading {
         loss: 1.0,
         half_rate: HalfRate::Right,
         steps: None,
+        time_on_grid: false,
+        midpoints: 0,
+        half: None,
+        root_dt_single: false,
     };
 }
 

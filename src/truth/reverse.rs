@@ -44,8 +44,7 @@ impl<'a> Sampler<'a> {
                 return Err(Error::shape("score_v_matrix", &a.shape, format!("({k},), for a process with noise in one channel")));
             }
             Source::Matrix(&a.data)
-        } else if let Some(a) = read.inputs.get("data") {
-            let [mean, std] = a.data[..] else { return Err(Error::shape("data", &a.shape, "(2,): mean and standard deviation")) };
+        } else if let Some([mean, std]) = read.data()? {
             Source::Gaussian(mean, std)
         } else {
             let a = read.get("score")?;

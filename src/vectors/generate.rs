@@ -82,7 +82,7 @@ fn schedule(rate: Rate) -> Json {
 
 /// The configurations: process object (as in `cld-answers/1`) and flags. The paper's own come first, then those under both objectives,
 /// then those under one.
-fn configurations() -> Vec<(Json, &'static [&'static str])> {
+pub(super) fn configurations() -> Vec<(Json, &'static [&'static str])> {
     let all = || REGISTRY.iter().flat_map(|e| e.vectors.iter().map(move |v| (e, v)));
     let under = |objective: &'static str, which: fn(Under) -> bool| {
         all().filter(move |(_, v)| which(v.under)).map(move |(e, v)| {

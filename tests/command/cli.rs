@@ -1,33 +1,10 @@
 //! The command as a user runs it: what it prints, its exit codes, and what it does with bad input.
 
+use super::run::{cld, path, refused, text};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-
-fn cld(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cld")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn path(p: &Path) -> &str {
-    p.to_str().unwrap()
-}
-
-/// The command must refuse: exit code 2, nothing on standard output, one line on standard error with these words.
-fn assert_refused(args: &[&str], words: &[&str]) {
-    let out = cld(args);
-    let err = text(&out.stderr);
-    assert_eq!(out.status.code(), Some(2), "{args:?}: {err}");
-    assert!(out.stdout.is_empty(), "{args:?} printed {}", text(&out.stdout));
-    assert_eq!(err.trim_end().lines().count(), 1, "{args:?}: one sentence, not {err}");
-    for w in words {
-        assert!(err.contains(w), "{args:?}: `{w}` is not in {err}");
-    }
-}
 
 /// A numeric array, row-major, as the bytes of an .npy file: written here by hand, after numpy's format description, so that
 /// the reader is not tested against our own writer.
@@ -93,7 +70,7 @@ impl Folder {
         cld(&["check", path(&self.file("m.json"))])
     }
     fn refused(&self, words: &[&str]) {
-        assert_refused(&["check", path(&self.file("m.json"))], words);
+        refused(&["check", path(&self.file("m.json"))], words);
     }
 }
 
@@ -131,7 +108,7 @@ fn check_keeps_its_inputs() {
     let f = Folder::new(&manifest());
     for (given, html) in [("m", "m.json"), ("m.json", "m.json"), ("m", "a.npz")] {
         let before = std::fs::read(f.file(html)).unwrap();
-        assert_refused(&["check", path(&f.file(given)), "--html", path(&f.file(html))], &["html", html, "would be lost"]);
+        refused(&["check", path(&f.file(given)), "--html", path(&f.file(html))], &["html", html, "would be lost"]);
         assert_eq!(std::fs::read(f.file(html)).unwrap(), before);
     }
     let page = f.file("page.html");
@@ -304,12 +281,12 @@ fn flipped_bytes() {
 /// A path that is not there, a folder without a manifest, and one with too many.
 #[test]
 fn bad_paths() {
-    assert_refused(&["check", "no/such/file"], &["no/such/file", "no such file"]);
+    refused(&["check", "no/such/file"], &["no/such/file", "no such file"]);
     let f = Folder(tempfile::tempdir().unwrap());
-    assert_refused(&["check", path(f.0.path())], &["without manifest.json"]);
+    refused(&["check", path(f.0.path())], &["without manifest.json"]);
     std::fs::write(f.file("a.json"), "{}").unwrap();
     std::fs::write(f.file("b.json"), "{}").unwrap();
-    assert_refused(&["check", path(f.0.path())], &["several .json files"]);
+    refused(&["check", path(f.0.path())], &["several .json files"]);
 }
 
 /// `cld vectors`, answered with its own expected values, passes; without answers it is refused; a partial answer is judged,
@@ -323,7 +300,7 @@ fn vectors_round_trip() {
     let mut names: Vec<String> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["expected.npz", "inputs.npz", "manifest.json"]);
-    assert_refused(&["check", path(&dir)], &["answers.npz", "no such file"]);
+    refused(&["check", path(&dir)], &["answers.npz", "no such file"]);
     std::fs::copy(dir.join("expected.npz"), dir.join("answers.npz")).unwrap();
     let out = cld(&["check", path(&dir), "--require-all"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stdout));
@@ -358,17 +335,17 @@ fn vectors_round_trip() {
 fn vectors_refuse() {
     let f = Folder(tempfile::tempdir().unwrap());
     let dir = path(f.0.path());
-    assert_refused(&["vectors", dir, "--process", "cdl"], &["process", "cdl", "cld"]);
-    assert_refused(&["vectors", dir, "--suite", "kernels"], &["suite", "kernels", "kernel"]);
+    refused(&["vectors", dir, "--process", "cdl"], &["process", "cdl", "cld"]);
+    refused(&["vectors", dir, "--suite", "kernels"], &["suite", "kernels", "kernel"]);
     assert_eq!(std::fs::read_dir(f.0.path()).unwrap().count(), 0);
     std::fs::write(f.file("manifest.json"), "mine").unwrap();
-    assert_refused(&["vectors", dir, "--process", "vp"], &["another manifest.json"]);
+    refused(&["vectors", dir, "--process", "vp"], &["another manifest.json"]);
     assert_eq!(std::fs::read(f.file("manifest.json")).unwrap(), b"mine");
     std::fs::write(f.file("file"), "").unwrap();
-    assert_refused(&["vectors", path(&f.file("file").join("sub")), "--process", "vp"], &["cannot be made"]);
+    refused(&["vectors", path(&f.file("file").join("sub")), "--process", "vp"], &["cannot be made"]);
     // a folder that nobody, not even root, can write to
     if Path::new("/proc/self").exists() {
-        assert_refused(&["vectors", "/proc/self/vectors", "--process", "vp"], &["/proc/self/vectors", "cannot be made"]);
+        refused(&["vectors", "/proc/self/vectors", "--process", "vp"], &["/proc/self/vectors", "cannot be made"]);
     }
 }
 
@@ -422,17 +399,17 @@ fn eval_point() {
     let v: Value = serde_json::from_slice(&out.stdout).unwrap();
     // against the table of the paper's setting (fixtures/truth), to 1e-15
     assert!((v["ell"].as_f64().unwrap() / 193.717_454_314_018_4 - 1.0).abs() < 1e-15);
-    assert_refused(&with(&["--t", "0"]), &["`t`", "0", "0 < t <= 1"]);
-    assert_refused(&with(&["--t", "NaN"]), &["`t`", "NaN"]);
-    assert_refused(&with(&["--t", "1.5"]), &["`t`", "1.5"]);
-    assert_refused(&with(&["--t", "0.5", "--s", "0.6"]), &["0.6"]);
-    assert_refused(&["eval", "--process", "cld", "--mass=-1", "--t", "0.5"], &["mass", "-1"]);
-    assert_refused(&["eval", "--process", "cld", "--mass", "inf", "--t", "0.5"], &["mass", "inf"]);
-    assert_refused(&["eval", "--process", "cdl", "--t", "0.5"], &["cdl", "cld, sscs-analytic"]);
-    assert_refused(&["eval", "--process", "cld", "--t", "0.5"], &["mass", "missing"]);
-    assert_refused(&["eval", "--process", "vp", "--gamma", "0.04", "--t", "0.5"], &["hsm", "no velocity"]);
-    assert_refused(&["eval", "--process", "langevin-order-n", "--param", "order=5", "--t", "0.5"], &["order", "5", "2, 3 or 4"]);
-    assert_refused(&["eval", "no-such-request.json"], &["no-such-request.json"]);
+    refused(&with(&["--t", "0"]), &["`t`", "0", "0 < t <= 1"]);
+    refused(&with(&["--t", "NaN"]), &["`t`", "NaN"]);
+    refused(&with(&["--t", "1.5"]), &["`t`", "1.5"]);
+    refused(&with(&["--t", "0.5", "--s", "0.6"]), &["0.6"]);
+    refused(&["eval", "--process", "cld", "--mass=-1", "--t", "0.5"], &["mass", "-1"]);
+    refused(&["eval", "--process", "cld", "--mass", "inf", "--t", "0.5"], &["mass", "inf"]);
+    refused(&["eval", "--process", "cdl", "--t", "0.5"], &["cdl", "cld, sscs-analytic"]);
+    refused(&["eval", "--process", "cld", "--t", "0.5"], &["mass", "missing"]);
+    refused(&["eval", "--process", "vp", "--gamma", "0.04", "--t", "0.5"], &["hsm", "no velocity"]);
+    refused(&["eval", "--process", "langevin-order-n", "--param", "order=5", "--t", "0.5"], &["order", "5", "2, 3 or 4"]);
+    refused(&["eval", "no-such-request.json"], &["no-such-request.json"]);
     assert_eq!(cld(&["eval"]).status.code(), Some(2));
 }
 
@@ -512,10 +489,10 @@ fn audit_refuses() {
     ] {
         let merge = args[0] == "merge";
         let all: Vec<&str> = if merge { [&["audit"], &args[..], &html].concat() } else { [&["audit"], &html[..], &args].concat() };
-        assert_refused(&all, &words);
+        refused(&all, &words);
     }
-    assert_refused(&["audit", "--html", "/no/such/folder/a.html"], &["/no/such/folder/a.html", "cannot be written"]);
-    assert_refused(&["audit", "--html", path(dir.path())], &["is a folder"]);
+    refused(&["audit", "--html", "/no/such/folder/a.html"], &["/no/such/folder/a.html", "cannot be written"]);
+    refused(&["audit", "--html", path(dir.path())], &["is a folder"]);
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
 }
@@ -535,10 +512,10 @@ fn audit_merges_no_torn_shards() {
     ] {
         for (a, b) in [(a, b), (b, a)] {
             let words = if words[2] == "twice" { words.to_vec() } else { [&words[..], &["cld-heavy.dsm.constant/exact"]].concat() };
-            assert_refused(&["audit", "merge", &case(a), &case(b), "--html", path(&page)], &words);
+            refused(&["audit", "merge", &case(a), &case(b), "--html", path(&page)], &words);
         }
     }
-    assert_refused(&["audit", "merge", &case("shard-2-of-2.json"), "--html", path(&page)], &["shard 1 of 2", "missing"]);
+    refused(&["audit", "merge", &case("shard-2-of-2.json"), "--html", path(&page)], &["shard 1 of 2", "missing"]);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
@@ -640,11 +617,11 @@ fn samplers_refuse() {
     ] {
         let args = with(name, value).into_iter().map(|a| if a == "-1" { "--gamma=-1".into() } else { a }).collect::<Vec<String>>();
         let args: Vec<&str> = args.iter().map(String::as_str).filter(|a| *a != "--gamma").collect();
-        assert_refused(&args, &words);
+        refused(&args, &words);
     }
     let plain: Vec<&str> = ["sample"].into_iter().chain(base.iter().flat_map(|(n, v)| [*n, *v])).collect();
-    assert_refused(&[&plain[..], &["--plot", "a.jpg"]].concat(), &["`plot`", "a.jpg", ".png"]);
-    assert_refused(&[&plain[..], &["--out", "/no/such/folder/a.npz"]].concat(), &["/no/such/folder/a.npz", "cannot be written"]);
+    refused(&[&plain[..], &["--plot", "a.jpg"]].concat(), &["`plot`", "a.jpg", ".png"]);
+    refused(&[&plain[..], &["--out", "/no/such/folder/a.npz"]].concat(), &["/no/such/folder/a.npz", "cannot be written"]);
     for (more, words) in [
         (["--nfe", "0"], vec!["`nfe` is 0"]),
         (["--samplers", "magic"], vec!["`sampler`", "magic"]),
@@ -653,7 +630,7 @@ fn samplers_refuse() {
         (["--data", "moons"], vec!["`data`", "moons"]),
         (["--plot", "a.gif"], vec!["`plot`", "a.gif"]),
     ] {
-        assert_refused(&[&["compare", "--csv", path(&npz)], &more[..]].concat(), &words);
+        refused(&[&["compare", "--csv", path(&npz)], &more[..]].concat(), &words);
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -1,50 +1,14 @@
 //! What the command does with files: inputs that are never lost, outputs that are whole, limits, and texts that do no harm.
 
+use super::run::{cld, command, path, refused, said, text};
 use cld_sgm::train::checkpoint::{self, SoFar, write};
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, METRICS};
 use cld_sgm::train::{Config, State};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-fn command(args: &[&str]) -> Command {
-    let mut c = Command::new(env!("CARGO_BIN_EXE_cld"));
-    c.args(args).current_dir(env!("CARGO_MANIFEST_DIR"));
-    c
-}
-
-fn cld(args: &[&str]) -> Output {
-    command(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn path(p: &Path) -> &str {
-    p.to_str().unwrap()
-}
-
-fn fine(args: &[&str]) -> String {
-    let out = cld(args);
-    assert_eq!(out.status.code(), Some(0), "{args:?}: {}", text(&out.stderr));
-    text(&out.stdout)
-}
-
-/// The command must refuse: exit code 2, nothing on standard output, one line on standard error with these words.
-fn refused(args: &[&str], words: &[&str]) -> String {
-    let out = cld(args);
-    let err = text(&out.stderr);
-    assert_eq!(out.status.code(), Some(2), "{args:?}: {err}");
-    assert!(out.stdout.is_empty(), "{args:?} printed {}", text(&out.stdout));
-    assert_eq!(err.trim_end().lines().count(), 1, "{args:?}: one sentence, not {err}");
-    for w in words {
-        assert!(err.contains(w), "{args:?}: `{w}` is not in {err}");
-    }
-    err
-}
 
 struct Folder(tempfile::TempDir);
 
@@ -278,7 +242,7 @@ fn owners_stay() {
     if chown(&file, Some(12345), Some(23456)).is_err() {
         return;
     }
-    fine(&["compare", "--data", "gaussian", "--samplers", "em", "--nfe", "10", "--csv", path(&file)]);
+    said(&["compare", "--data", "gaussian", "--samplers", "em", "--nfe", "10", "--csv", path(&file)]);
     let m = std::fs::metadata(&file).unwrap();
     assert!(m.len() > 100 && (m.uid(), m.gid()) == (12345, 23456));
 }
@@ -366,7 +330,7 @@ fn limits_are_kept_and_named() {
 fn archives_of_others() {
     let f = Folder::new();
     let t = || ("t.npy", f64s(&T));
-    let check = |members: &[(&str, Vec<u8>)]| fine(&["check", path(&answers(&f, members))]);
+    let check = |members: &[(&str, Vec<u8>)]| said(&["check", path(&answers(&f, members))]);
     check(&[("t", f64s(&T)), ("xx", right())]);
     check(&[
         t(),
@@ -446,7 +410,7 @@ fn texts_of_other_programs() {
     let m = answers(&f, &[("t", f64s(&T)), ("xx", right())]);
     let text = std::fs::read(&m).unwrap();
     std::fs::write(&m, [b"\xef\xbb\xbf", &text[..]].concat()).unwrap();
-    fine(&["check", path(&m)]);
+    said(&["check", path(&m)]);
     std::fs::write(&m, "{\"schema\": NaN}").unwrap();
     refused(&["check", path(&m)], &["line 1", "\"NaN\""]);
     std::fs::write(&m, text.iter().flat_map(|b| [*b, 0]).collect::<Vec<u8>>()).unwrap();
@@ -495,7 +459,7 @@ fn a_run_is_replaced_after_the_first_step() {
         assert_eq!(out.status.code(), Some(2), "{more:?}: {}", text(&out.stderr));
         assert!(!run.exists(), "{more:?} left {:?}", f.all().iter().map(|a| &a.0).collect::<Vec<_>>());
     }
-    fine(&["train", path(&toml), "--out", path(&run)]);
+    said(&["train", path(&toml), "--out", path(&run)]);
     let before = f.all();
     for more in broken {
         assert_eq!(train(&[more, &["--force"]].concat()).status.code(), Some(2), "{more:?}");
@@ -506,7 +470,7 @@ fn a_run_is_replaced_after_the_first_step() {
     assert_eq!(std::fs::read_dir(&run).unwrap().count(), 4, "nothing but the run");
     // the first step is in a checkpoint, and it is whole
     assert_eq!(train(&["--force", "--steps", "1", "--log-every", "1"]).status.code(), Some(0));
-    fine(&["train", "--resume", path(&run), "--steps", "4"]);
+    said(&["train", "--resume", path(&run), "--steps", "4"]);
     let steps = std::fs::read_to_string(run.join(METRICS)).unwrap();
     assert_eq!(steps.lines().count(), 4, "{steps}");
 }
@@ -520,7 +484,7 @@ fn killed_while_replacing() {
     let toml = f.with("a.toml", TOY.replace("steps = 20", "steps = 1000000"));
     let small = f.with("b.toml", TOY);
     let run = f.file("run");
-    fine(&["train", path(&small), "--out", path(&run)]);
+    said(&["train", path(&small), "--out", path(&run)]);
     let mut replaced = 0;
     for n in 1..=24u64 {
         let before = checkpoint::read(&run.join(CHECKPOINT)).unwrap().config.seed;
@@ -535,7 +499,7 @@ fn killed_while_replacing() {
         assert!([before, n].contains(&now.config.seed));
         replaced += usize::from(now.config.seed == n);
         let done = (now.state.step + 1).to_string();
-        fine(&["train", "--resume", path(&run), "--steps", &done]);
+        said(&["train", "--resume", path(&run), "--steps", &done]);
         assert_eq!(checkpoint::read(&run.join(CHECKPOINT)).unwrap().state.step, now.state.step + 1);
         let names: Vec<_> = std::fs::read_dir(&run).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         assert!(names.len() <= 4 && names.iter().all(|n| !n.starts_with('.')), "left behind: {names:?}");
@@ -558,17 +522,17 @@ fn one_run_to_a_folder() {
     }
     refused(&["train", "--resume", path(&run)], &["another run"]);
     // another folder is free, and so is this one for who reads
-    fine(&["sample", path(&run.join(CHECKPOINT)), "--sampler", "em", "--steps", "2", "--n", "10"]);
+    said(&["sample", path(&run.join(CHECKPOINT)), "--sampler", "em", "--steps", "2", "--n", "10"]);
     child.kill().unwrap();
     child.wait().unwrap();
     f.with("run/.cld-abcdef.tmp", "what a killed run left");
     let step = checkpoint::read(&run.join(CHECKPOINT)).unwrap().state.step + 3;
-    fine(&["train", "--resume", path(&run), "--steps", &step.to_string()]);
+    said(&["train", "--resume", path(&run), "--steps", &step.to_string()]);
     let names: Vec<_> = std::fs::read_dir(&run).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     assert!(names.iter().all(|n| !n.starts_with('.')), "{names:?}");
     // and beside any other output
     f.with(".cld-abcdef.tmp", "what a killed run left");
-    fine(&["compare", "--data", "gaussian", "--samplers", "em", "--nfe", "10", "--csv", path(&f.file("a.csv"))]);
+    said(&["compare", "--data", "gaussian", "--samplers", "em", "--nfe", "10", "--csv", path(&f.file("a.csv"))]);
     assert!(!f.file(".cld-abcdef.tmp").exists());
     let mut start = String::new();
     std::fs::File::open(f.file("a.csv")).unwrap().take(20).read_to_string(&mut start).unwrap();

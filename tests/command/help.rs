@@ -1,20 +1,10 @@
 //! What help, refusals and documents say of names and defaults, against the registries.
 
+use super::run::{cld, said};
 use cld_sgm::loss::Weighting;
 use cld_sgm::sampler::{ADAPTIVE, REGISTRY};
 use cld_sgm::vectors::generate::SUITES;
 use cld_sgm::{Diffusion, data, process};
-use std::process::{Command, Output};
-
-fn cld(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cld")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
-}
-
-fn help(args: &[&str]) -> String {
-    let out = cld(args);
-    assert_eq!(out.status.code(), Some(0), "{args:?}");
-    String::from_utf8(out.stdout).unwrap()
-}
 
 /// Names and, for all lists but the samplers', whether a list without some of them is a mistake.
 fn registries() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -30,7 +20,7 @@ fn registries() -> Vec<(&'static str, Vec<&'static str>)> {
 /// Items of lists: what stands between commas, colons, brackets and full stops.
 fn items(text: &str) -> Vec<String> {
     let one = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    one.split([',', ':', '(', ')', ';', '.'])
+    one.split([',', ':', '(', ')', '[', ';', '.'])
         .map(|s| s.trim().trim_start_matches("or a toy ").trim_start_matches("or ").to_string())
         .collect()
 }
@@ -55,7 +45,7 @@ fn options(help: &str) -> Vec<(String, String)> {
 /// and all must be there. And a flag that should have a list and has none.
 #[test]
 fn lists_in_help_are_the_registries() {
-    let commands: Vec<String> = help(&["--help"])
+    let commands: Vec<String> = said(&["--help"])
         .lines()
         .skip_while(|l| !l.starts_with("Commands:"))
         .skip(1)
@@ -67,7 +57,7 @@ fn lists_in_help_are_the_registries() {
     assert!(commands.len() >= 10, "{commands:?}");
     let mut lists = vec![];
     for command in &commands {
-        for (flag, words) in options(&help(&[command, "--help"])) {
+        for (flag, words) in options(&said(&[command, "--help"])) {
             let found = items(&words);
             for (what, names) in registries() {
                 let there = names.iter().filter(|n| found.iter().any(|f| f == *n)).count();
@@ -92,7 +82,7 @@ fn lists_in_help_are_the_registries() {
         "eval data toys",
         "eval samplers samplers",
         "sample process processes",
-        "sample sampler samplers",
+        "sample samplers samplers",
         "sample data toys",
         "compare process processes",
         "compare samplers samplers",
@@ -105,10 +95,10 @@ fn lists_in_help_are_the_registries() {
         assert!(lists.iter().any(|l| l == list), "`{list}` is no list: {lists:#?}");
     }
     for command in ["sample", "eval"] {
-        let text = help(&[command, "--help"]);
+        let text = said(&[command, "--help"]);
         assert!(ADAPTIVE.iter().all(|e| text.contains(e.name)), "{command}");
     }
-    assert!(help(&["compare", "--help"]).contains("gaussian"));
+    assert!(said(&["compare", "--help"]).contains("gaussian"));
 }
 
 /// Catches a refusal of a name that lists fewer than there are.
@@ -167,7 +157,7 @@ fn defaults_are_the_registrys() {
         // the calculator has the same schedule
         let mut args = vec!["eval".to_string(), "--process".into(), e.name.into(), "--t".into(), "0.5".into()];
         args.extend(e.defaults.iter().flat_map(|(k, x)| ["--param".to_string(), format!("{k}={x}")]));
-        let text = help(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let text = said(&args.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(text.contains(&shown.join(", ")), "{text}");
         // and training
         let trained = cld_sgm::train::config::Config { process: cld_sgm::train::config::process(e.name), ..Default::default() };

@@ -3,6 +3,8 @@
 mod cli;
 mod files;
 mod help;
+mod run;
 mod samples;
+mod screens;
 mod train;
 mod train_cli;

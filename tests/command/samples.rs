@@ -1,38 +1,12 @@
 //! `cld eval SAMPLES.npz` and folders of pictures: what is not what it should be is refused with the remedy, never reinterpreted.
 
+use super::run::{path, refused, said};
 use cld_sgm::data::files::digits;
 use cld_sgm::data::{Dither, images};
 use cld_sgm::files::{Array, write_npz};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-fn cld(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cld")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
-}
-
-fn path(p: &Path) -> &str {
-    p.to_str().unwrap()
-}
-
-/// What a command prints that ends well.
-fn said(args: &[&str]) -> String {
-    let out = cld(args);
-    assert_eq!(out.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8(out.stdout).unwrap()
-}
-
-/// The command must refuse: exit code 2, nothing on standard output, one line on standard error with these words.
-fn refused(args: &[&str], words: &[&str]) {
-    let out = cld(args);
-    let err = String::from_utf8(out.stderr).unwrap();
-    assert_eq!(out.status.code(), Some(2), "{args:?}: {err}");
-    assert!(out.stdout.is_empty() && err.trim_end().lines().count() == 1, "{args:?}: {err}");
-    for w in words {
-        assert!(err.contains(w), "{args:?}: `{w}` is not in {err}");
-    }
-}
 
 /// A file with an array of this name, of type `descr`, after numpy's format description.
 fn file(to: &Path, name: &str, descr: &str, shape: &[usize], bytes: &[u8]) {

@@ -1,5 +1,6 @@
 //! Runs of training as a user has them: the same bits however they are run, stopped or killed; files that outlive all of it; refusals.
 
+use super::run::text;
 use cld_sgm::files::Limits;
 use cld_sgm::train::checkpoint::{self, Checkpoint};
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
@@ -62,10 +63,6 @@ fn cld() -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_cld"));
     c.arg("train").stdin(Stdio::null());
     c
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 fn fine(out: &Output) {

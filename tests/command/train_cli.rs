@@ -1,43 +1,12 @@
 //! `cld sample`, `nll` and `eval` with a checkpoint, as a user runs them.
 
+use super::run::{path, refused, said};
 use cld_sgm::train::checkpoint::{SoFar, write};
 use cld_sgm::train::config::{Config, process};
 use cld_sgm::train::{State, Trainer};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::Arc;
-
-fn cld(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cld")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn path(p: &Path) -> &str {
-    p.to_str().unwrap()
-}
-
-/// What a command prints that ends well.
-fn said(args: &[&str]) -> String {
-    let out = cld(args);
-    assert_eq!(out.status.code(), Some(0), "{args:?}: {}", text(&out.stderr));
-    text(&out.stdout)
-}
-
-/// The command must refuse: exit code 2, nothing on standard output, one line on standard error with these words.
-fn assert_refused(args: &[&str], words: &[&str]) {
-    let out = cld(args);
-    let err = text(&out.stderr);
-    assert_eq!(out.status.code(), Some(2), "{args:?}: {err}");
-    assert!(out.stdout.is_empty(), "{args:?} printed {}", text(&out.stdout));
-    assert_eq!(err.trim_end().lines().count(), 1, "{args:?}: one sentence, not {err}");
-    for w in words {
-        assert!(err.contains(w), "{args:?}: `{w}` is not in {err}");
-    }
-}
 
 /// A checkpoint of a short run: the smallest network, a batch of 16.
 fn trained(file: &Path, kind: &str, data: &str, steps: u64) {
@@ -94,7 +63,7 @@ fn sample_draws_images_from_a_checkpoint() {
     let (one, two, png) = (dir.file("1.npz"), dir.file("2.npz"), dir.file("a.png"));
     let small = ["sample", path(&file), "--sampler", "sscs", "--steps", "6", "--n", "30", "--denoise", "--seed", "3"];
     let first = said(&[&small[..], &["--threads", "1", "--out", path(&one), "--grid", path(&png)]].concat());
-    for words in ["cld(", "mass=0.25", "schedule=constant(b=4.0)", "averaged weights of step 3", "hsm mixed on digits", "samples/s"] {
+    for words in ["cld hsm [", "mass=0.25", "constant(b=4", "averaged weights of step 3", "hsm mixed on digits", "samples/s"] {
         assert!(first.contains(words), "`{words}` is not in {first}");
     }
     assert_eq!(figure(&first, "evaluations per sample"), 7.0, "six steps and the last one");
@@ -164,7 +133,7 @@ fn points_of_a_checkpoint() {
         println!("{table}");
         let svg = dir.file("a.svg");
         let s = said(&["sample", path(file), "--sampler", "sscs", "--steps", "30", "--n", "2000", "--plot", path(&svg)]);
-        assert!(std::fs::read_to_string(&svg).unwrap().contains("sscs, 30 steps"));
+        assert!(std::fs::read_to_string(&svg).unwrap().contains("sscs, quadratic, 30 evaluations"));
         [weighted, figure(&s, "sliced W2 to data")]
     };
     let (after, before) = (figures(&file), figures(&raw));
@@ -181,7 +150,7 @@ fn checkpoints_are_refused() {
     let sample = |file: &Path, more: &[&str], words: &[&str]| {
         let base = ["sample", path(file), "--sampler", "sscs", "--out", path(&out)];
         let steps: &[&str] = if more.contains(&"--steps") { &[] } else { &["--steps", "3"] };
-        assert_refused(&[&base[..], steps, more].concat(), words);
+        refused(&[&base[..], steps, more].concat(), words);
     };
     sample(&dir.file("none.safetensors"), &[], &["none.safetensors", "cannot be"]);
     sample(&digits, &["--steps", "0"], &["`steps` is 0"]);
@@ -195,7 +164,7 @@ fn checkpoints_are_refused() {
     let cut = dir.file("cut.safetensors");
     std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
     for args in [["nll", path(&cut)], ["eval", path(&cut)]] {
-        assert_refused(&args, &["cut.safetensors", "bytes of data"]);
+        refused(&args, &["cut.safetensors", "bytes of data"]);
     }
     for (more, words) in [
         (["--tolerance", "1e-9"], ["`tolerance`", "1e-6"]),
@@ -209,7 +178,7 @@ fn checkpoints_are_refused() {
         (["--probes", "0"], ["`probes` is 0", "1"]),
         (["--threads", "0"], ["`threads` is 0", "1"]),
     ] {
-        assert_refused(&[&["nll", path(&digits)], &more[..]].concat(), &words);
+        refused(&[&["nll", path(&digits)], &more[..]].concat(), &words);
     }
     for (more, words) in [
         (["--samplers", "magic"], ["`sampler`", "magic"]),
@@ -220,15 +189,15 @@ fn checkpoints_are_refused() {
         (["--mass", "2"], ["`mass`", "checkpoint"]),
     ] {
         let words = if more[1].starts_with("idx") { ["/nowhere", "no such file"] } else { words };
-        assert_refused(&[&["eval", path(&digits)], &more[..]].concat(), &words);
+        refused(&[&["eval", path(&digits)], &more[..]].concat(), &words);
     }
     // a request has no samplers, and samples have no steps
     let request = dir.file("request.json");
     std::fs::write(&request, "{}").unwrap();
-    assert_refused(&["eval", path(&request), "--steps", "3"], &["`steps`", "checkpoint"]);
+    refused(&["eval", path(&request), "--steps", "3"], &["`steps`", "checkpoint"]);
     std::fs::write(&out, b"PK\x03\x04 and no more").unwrap();
-    assert_refused(&["eval", path(&out), "--steps", "3", "--data", "digits"], &["`steps`", "checkpoint"]);
-    assert_refused(&["eval", path(&out)], &["`data`", "missing"]);
-    assert_refused(&["eval", path(&out), "--data", "digits"], &["a.npz"]);
+    refused(&["eval", path(&out), "--steps", "3", "--data", "digits"], &["`steps`", "checkpoint"]);
+    refused(&["eval", path(&out)], &["`data`", "missing"]);
+    refused(&["eval", path(&out), "--data", "digits"], &["a.npz"]);
     assert_eq!(std::fs::read_dir(dir.0.path()).unwrap().count(), before + 3);
 }

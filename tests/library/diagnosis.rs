@@ -628,3 +628,180 @@ fn prior_variance_one() {
         },
     );
 }
+
+/// Catches a verdict that depends on how many threads there are: configurations are judged side by side.
+#[test]
+fn threads_change_nothing() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/peers/mdm");
+    let answers = cld_sgm::check::answers::read_answers(&path, None, &cld_sgm::files::Limits::default()).unwrap();
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| serde_json::to_string(&judge(&answers, &[], &mut |_, _| {}).unwrap()).unwrap())
+    };
+    let one = with(1);
+    assert!(one.len() > 1000);
+    assert_eq!(one, with(3));
+}
+
+/// Catches M and 1/M swapped, or velocities for momenta, that is no longer recognised once velocities or another stationary variance are
+/// declared: what stands for the process must be in its units.
+#[test]
+fn mistakes_are_made_in_the_units_of_the_file() {
+    let t: Vec<f64> = (1..=10).map(|i| 0.1 * f64::from(i)).collect();
+    let truth = |v: &Value| closed_of(&config(v.clone()), &t);
+    let judged = |declared: &Value, made: &Value| {
+        let r = report(&Answers {
+            file: "units".into(),
+            implementation: String::new(),
+            entries: vec![Entry {
+                id: "cov".into(),
+                quantity: "kernel.cov".into(),
+                config: config(declared.clone()),
+                inputs: BTreeMap::from([("t".to_string(), array(vec![10], t.clone()))]),
+                answer: Answer::Given(truth(made)),
+            }],
+            unusable: vec![],
+            ignored: vec![],
+            not_yet: BTreeMap::new(),
+        });
+        r.diagnoses.iter().map(|d| d.id).collect::<Vec<_>>()
+    };
+    let own = json!({"kind": "cld", "mass": 0.3, "gamma": 0.04, "objective": "hsm", "schedule": {"kind": "linear", "b0": 0.5, "b1": 3.0}});
+    let velocity = with(own.clone(), "v", "velocity");
+    let scaled = with(own.clone(), "stationary_variance", 2.0);
+    for declared in [&velocity, &scaled] {
+        assert_eq!(judged(declared, declared), Vec::<&str>::new());
+        assert_eq!(judged(declared, &with(declared.clone(), "mass", 1.0 / 0.3)), ["mass-inverted"]);
+        assert_eq!(judged(declared, &with(declared.clone(), "gamma", 0.08)), ["initial-variance-twice"]);
+        assert_eq!(judged(declared, &with(declared.clone(), "Gamma", 1.37)), ["friction"]);
+    }
+    assert_eq!(judged(&velocity, &own), ["velocity-for-momentum"]);
+    assert_eq!(judged(&own, &velocity), ["velocity-for-momentum"]);
+}
+
+/// The covariance of a configuration.
+fn closed_of(c: &Config, t: &[f64]) -> BTreeMap<String, Array> {
+    use cld_sgm::truth::predict::{Inputs, Model, predict};
+    let times = array(vec![t.len()], t.to_vec());
+    let inputs: Inputs<'_> = BTreeMap::from([("t".to_string(), &times)]);
+    let model = Model::new(c).unwrap();
+    let of = |name: &str| {
+        let (cells, _) = predict("kernel.cov", &model, &inputs, name).unwrap();
+        (name.to_string(), array(vec![t.len()], cells.iter().map(|c| c.truth.to_f64()).collect()))
+    };
+    ["xx", "xv", "vv"].into_iter().map(of).collect()
+}
+
+/// 1 - e^-y (1 + y + y^2/2) in float32, its series where that cancels.
+fn p3(y: f32) -> f32 {
+    if y > 3.0 {
+        return 1.0 - (-y).exp() * (1.0 + y + 0.5 * y * y);
+    }
+    let mut term = y * y * y / 6.0;
+    let mut sum = term;
+    for k in 4..40 {
+        term *= y / k as f32;
+        sum += term;
+    }
+    (-y).exp() * sum
+}
+
+/// Critically damped CLD of mass 1/4 over the interval tau, forward (1) or as SSCS has it (-1): mean matrix and covariance, in float32.
+fn law32(tau: f32, sign: f32) -> ([f32; 4], [f32; 3]) {
+    let (z, e) = (2.0 * tau, (-2.0 * tau).exp());
+    let y = 2.0 * z;
+    let q = (-y).exp();
+    ([e * (1.0 + z), sign * 4.0 * e * tau, -sign * e * tau, e * (1.0 - z)], [p3(y), sign * z * z * q, 0.25 * (p3(y) + 2.0 * y * q)])
+}
+
+/// Catches a rule that calls right float32 code off: an SSCS step near t = 1 with the exact score (which is rounded, and then taken away by
+/// v/M), and log-densities at t = 1e-6, where the residual is of the size of its inputs' rounding and enters squared.
+#[test]
+fn right_float32_code_passes() {
+    let number = |x: f32| f64::from(x);
+    let process =
+        json!({"kind": "cld", "mass": 0.25, "gamma": 0.04, "objective": "dsm", "schedule": {"kind": "linear", "b0": 0.125, "b1": 16.0}});
+    let integral = |t: f32| 0.125 * t + 8.0 * t * t;
+    let n = 40;
+    let wave = |a: f32, b: f32, n: usize| -> Vec<f32> { (0..n).map(|i| (a * i as f32 + b).sin() * 1.4).collect() };
+    let t: Vec<f32> = (0..n).map(|i| 1.0 - 0.01 * i as f32).collect();
+    let s: Vec<f32> = t.iter().map(|t| t - 0.03125).collect();
+    let (u, z1, z2) = (wave(1.7, 0.3, 2 * n), wave(2.9, 1.1, 2 * n), wave(3.1, 0.8, 2 * n));
+    let (mean, std) = (0.5f32, 0.75f32);
+    let half = |from: f32, to: f32, u: [f32; 2], z: &[f32]| -> [f32; 2] {
+        let (m, [xx, xv, vv]) = law32(integral(from) - integral(to), -1.0);
+        let l = xx.sqrt();
+        [m[0] * u[0] + m[1] * u[1] + l * z[0], m[2] * u[0] + m[3] * u[1] + xv / l * z[0] + (vv - xv * xv / xx).sqrt() * z[1]]
+    };
+    let step = |r: usize| -> [f32; 2] {
+        let middle = 0.5 * (t[r] + s[r]);
+        let mut v = half(t[r], middle, [u[2 * r], u[2 * r + 1]], &z1[2 * r..]);
+        let (m, c) = law32(integral(t[r]), 1.0);
+        let (xx, xv, vv) = (c[0] + std * std * m[0] * m[0], c[1] + std * std * m[0] * m[2], c[2] + std * std * m[2] * m[2]);
+        let (dx, dv) = (v[0] - m[0] * mean, v[1] - m[2] * mean);
+        let score = -(xx * dv - xv * dx) / (xx * vv - xv * xv);
+        v[1] += (t[r] - s[r]) * (0.125 + 16.0 * t[r]) * 2.0 * (score + 4.0 * v[1]);
+        half(middle, s[r], v, &z2[2 * r..])
+    };
+    let wide = |v: &[f32]| array(vec![n, v.len() / n], v.iter().copied().map(number).collect());
+    let times = |v: &[f32]| array(vec![n], v.iter().copied().map(number).collect());
+    let single = |mut a: Array| {
+        a.precision = Precision::F32;
+        a
+    };
+    let entry = |id: &str, quantity: &str, inputs: Vec<(&str, Array)>, output: &str, a: Array| Entry {
+        id: id.into(),
+        quantity: quantity.into(),
+        config: config(process.clone()),
+        inputs: inputs.into_iter().map(|(k, a)| (k.to_string(), a)).collect(),
+        answer: Answer::Given(BTreeMap::from([(output.to_string(), single(a))])),
+    };
+    let next: Vec<f32> = (0..n).flat_map(step).collect();
+    let inputs = vec![
+        ("t", times(&t)),
+        ("s", times(&s)),
+        ("u", wide(&u)),
+        ("noise_1", wide(&z1)),
+        ("noise_2", wide(&z2)),
+        ("data", array(vec![2], vec![number(mean), number(std)])),
+    ];
+    let sscs = entry("sscs", "sampler.step.sscs", inputs, "u_next", wide(&next));
+
+    let early: Vec<f32> = (0..n).map(|i| 1e-6 * (1.0 + i as f32)).collect();
+    let u0 = wave(1.3, 0.4, 2 * n);
+    let (mut states, mut density) = (Vec::new(), Vec::new());
+    for r in 0..n {
+        let (m, [xx, xv, vv]) = law32(integral(early[r]), 1.0);
+        let l = [xx.sqrt(), xv / xx.sqrt(), (vv - xv * xv / xx).sqrt()];
+        let centre = [m[0] * u0[2 * r] + m[1] * u0[2 * r + 1], m[2] * u0[2 * r] + m[3] * u0[2 * r + 1]];
+        let state = [centre[0] + l[0] * z1[2 * r], centre[1] + l[1] * z1[2 * r] + l[2] * z1[2 * r + 1]];
+        // whitened, so that nothing is squared that is not of the size of 1
+        let a = (state[0] - centre[0]) / l[0];
+        let b = ((state[1] - centre[1]) - l[1] * a) / l[2];
+        density.push(-0.5 * (a * a + b * b) - std::f32::consts::TAU.ln() - l[0].ln() - l[2].ln());
+        states.extend(state);
+    }
+    let inputs = vec![("t", times(&early)), ("u", wide(&states)), ("u0", wide(&u0))];
+    let density = entry("density", "kernel.log_density", inputs, "log_density", times(&density));
+    let r = report(&Answers {
+        file: "right".into(),
+        implementation: String::new(),
+        entries: vec![sscs, density],
+        unusable: vec![],
+        ignored: vec![],
+        not_yet: BTreeMap::new(),
+    });
+    assert_eq!(r.judged, 2);
+    assert!(r.ok, "{:#?}", r.lines.iter().filter(|l| !l.accepted).map(|l| (&l.quantity, &l.worst)).collect::<Vec<_>>());
+}
+
+/// Catches a list of mistakes that wraps on a terminal, or lacks one; and values listed as not finite that are accepted.
+#[test]
+fn the_list_of_mistakes_fits_a_terminal() {
+    use cld_sgm::check::mistakes::MISTAKES;
+    let text = anstream::adapter::strip_str(&cld_sgm::check::words::mistakes(80)).to_string();
+    assert!(text.lines().all(|l| l.chars().count() <= 80));
+    for m in MISTAKES {
+        assert_eq!(text.lines().filter(|l| *l == m.id).count(), 1, "{}", m.id);
+    }
+}

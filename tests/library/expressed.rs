@@ -315,6 +315,152 @@ fn declared_conventions_are_what_they_say() {
     near(&drift, &[b * 0.25, -b * (0.5 + friction * 0.25) / mass]);
 }
 
+/// Catches a stationary variance that scales the mean, or the covariance's entries by each other's unit: VP in units of sigma is dx = -b/2 x dt +
+/// sigma sqrt(b) dW (the OU process of denoising diffusion samplers), CLD of variance [p, q] has x' = sqrt(p) x, v' = sqrt(q/M) v.
+#[test]
+fn stationary_variances_are_units() {
+    let t = json!({"t": [0.5], "u": [[0.75]], "noise": [[1.0]]});
+    let mut scaled = vp();
+    scaled["stationary_variance"] = 2.25.into();
+    let e = (-integral(0.5)).exp();
+    near(&truth(&scaled, "kernel.mean", &t, "xx"), &[e.sqrt()]);
+    near(&truth(&scaled, "kernel.cov", &t, "xx"), &[2.25 * (1.0 - e)]);
+    near(&truth(&scaled, "prior.sample", &t, "u"), &[1.5]);
+    near(&truth(&scaled, "process.drift_diffusion", &t, "diffusion"), &[1.5 * (0.1 + 19.9 * 0.5f64).sqrt()]);
+    let (mass, p, q) = (0.3f64, 2.0f64, 5.0f64);
+    let mut own = cld(mass);
+    own["objective"] = "hsm".into();
+    let t = json!({"t": [0.5], "u": [[0.5, 0.25]], "noise": [[1.0, 1.0]]});
+    for (declared, (dx, dv)) in [(json!([p, q]), (p.sqrt(), (q / mass).sqrt())), (json!(p), (p.sqrt(), p.sqrt()))] {
+        let mut scaled = own.clone();
+        scaled["stationary_variance"] = declared;
+        for (output, factor) in [("xx", dx * dx), ("xv", dx * dv), ("vv", dv * dv)] {
+            near(&truth(&scaled, "kernel.cov", &t, output), &[factor * truth(&own, "kernel.cov", &t, output)[0]]);
+        }
+        for (output, factor) in [("xx", 1.0), ("xv", dx / dv), ("vx", dv / dx), ("vv", 1.0)] {
+            near(&truth(&scaled, "kernel.mean", &t, output), &[factor * truth(&own, "kernel.mean", &t, output)[0]]);
+        }
+        near(&truth(&scaled, "kernel.ell", &t, "ell"), &[truth(&own, "kernel.ell", &t, "ell")[0] / dv]);
+        near(&truth(&scaled, "prior.sample", &t, "u"), &[dx, dv * mass.sqrt()]);
+        let (b, friction) = (0.1 + 19.9 * 0.5, 2.0 * mass.sqrt());
+        let drift = [b * dx / dv * 0.25 / mass, -b * (dv / dx * 0.5 + friction / mass * 0.25)];
+        near(&truth(&scaled, "process.drift_diffusion", &t, "drift"), &drift);
+        let written = Config::from_answers(&scaled).unwrap().to_answers();
+        assert_eq!(written["stationary_variance"], scaled["stationary_variance"]);
+    }
+}
+
+/// Mean matrix and covariance of CLD as the CLD paper prints them, from data of variance `data` and a velocity of variance `start`.
+fn printed(mass: f64, tau: f64, data: f64, start: f64) -> ([f64; 4], [f64; 3]) {
+    let friction = 2.0 * mass.sqrt();
+    let y = 4.0 * tau / friction;
+    let e = (-0.5 * y).exp();
+    let m = [e * (1.0 + 0.5 * y), e * tau / mass, -e * tau, e * (1.0 - 0.5 * y)];
+    let own = [p3(y), 0.25 * friction * y * y * (-y).exp(), mass * (p3(y) + 2.0 * y * (-y).exp())];
+    let more = |i: usize, j: usize| data * m[2 * i] * m[2 * j] + start * m[2 * i + 1] * m[2 * j + 1];
+    (m, [own[0] + more(0, 0), own[1] + more(0, 1), own[2] + more(1, 1)])
+}
+
+/// Catches data whose variance is left out of the kernel, or carried on without the mean matrix.
+#[test]
+fn kernels_with_data_are_marginal() {
+    let (mass, (centre, std)) = (0.3, (0.5, 0.75));
+    let mut hsm = cld(mass);
+    hsm["objective"] = "hsm".into();
+    let t = json!({"t": [0.25], "data": [centre, std]});
+    let (m, [xx, xv, vv]) = printed(mass, integral(0.25), std * std, 0.04 * mass);
+    let det = xx * vv - xv * xv;
+    for (quantity, output, want) in [
+        ("kernel.cov", "xx", xx),
+        ("kernel.cov", "xv", xv),
+        ("kernel.cov", "vv", vv),
+        ("kernel.factor", "l21", xv / xx.sqrt()),
+        ("kernel.factor", "l22", (det / xx).sqrt()),
+        ("kernel.inverse", "xv", -xv / det),
+        ("kernel.ell", "ell", (xx / det).sqrt()),
+        ("kernel.std", "v", vv.sqrt()),
+        ("kernel.logdet", "logdet", det.ln()),
+    ] {
+        near(&truth(&hsm, quantity, &t, output), &[want]);
+    }
+    near(&truth(&hsm, "kernel.mean", &t, "mean"), &[m[0] * centre, m[2] * centre]);
+}
+
+/// `R' = (F + G G^T C^-1 / 2) R` on the process's clock from a to b, by 4000 steps of Runge and Kutta's fourth order on the logarithm's grid.
+fn carried(mass: f64, (a, b): (f64, f64), law: impl Fn(f64) -> [f64; 3], r: [f64; 4]) -> [f64; 4] {
+    let friction = 2.0 * mass.sqrt();
+    let slope = |tau: f64, r: [f64; 4]| -> [f64; 4] {
+        let [xx, xv, vv] = law(tau);
+        let det = xx * vv - xv * xv;
+        let k = [0.0, 1.0 / mass, -1.0 - friction * xv / det, -friction / mass + friction * xx / det];
+        std::array::from_fn(|n| k[n / 2 * 2] * r[n % 2] + k[n / 2 * 2 + 1] * r[2 + n % 2])
+    };
+    let mut r = r;
+    let at = |i: usize| a * (b / a).powf(i as f64 / 4000.0);
+    for i in 0..4000 {
+        let (tau, h) = (at(i), at(i + 1) - at(i));
+        let moved = |k: &[f64; 4], c: f64| -> [f64; 4] { std::array::from_fn(|n| r[n] + c * k[n]) };
+        let k1 = slope(tau, r);
+        let k2 = slope(tau + 0.5 * h, moved(&k1, 0.5 * h));
+        let k3 = slope(tau + 0.5 * h, moved(&k2, 0.5 * h));
+        let k4 = slope(tau + h, moved(&k3, h));
+        r = std::array::from_fn(|n| r[n] + h / 6.0 * (k1[n] + 2.0 * k2[n] + 2.0 * k3[n] + k4[n]));
+    }
+    r
+}
+
+/// Catches the Cholesky factor for gDDIM's R (which turns), and a flow of two channels that turns the wrong way or not at all: against the
+/// differential equation of the paper (Zhang, Tao and Chen 2022, eq. 17), solved here. The error of 4000 steps is about 1e-11.
+#[test]
+fn gddim_and_the_flow_of_two_channels_are_those_of_the_equation() {
+    let close = |got: &[f64], want: &[f64]| {
+        let size = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        got.iter().zip(want).for_each(|(g, w)| assert!((g - w).abs() < 1e-9 * size, "{got:?} is not {want:?}"));
+    };
+    let (mass, t, s, eps) = (0.3, 0.5, 0.375, 0.125);
+    for (objective, start) in [("dsm", 0.0), ("hsm", 0.04 * mass)] {
+        let mut process = cld(mass);
+        process["objective"] = objective.into();
+        let law = |tau: f64| printed(mass, tau, 0.0, start).1;
+        let cholesky = |[xx, xv, vv]: [f64; 3]| [xx.sqrt(), 0.0, xv / xx.sqrt(), (vv - xv * xv / xx).sqrt()];
+        let r = |t: f64| carried(mass, (integral(eps), integral(t)), law, cholesky(law(integral(eps))));
+        let m = printed(mass, integral(t) - integral(s), 0.0, 0.0).0;
+        let det = m[0] * m[3] - m[1] * m[2];
+        let psi = [m[3] / det, -m[1] / det, -m[2] / det, m[0] / det];
+        let (now, next) = (r(t), r(s));
+        let moved: [f64; 4] = std::array::from_fn(|n| psi[n / 2 * 2] * now[n % 2] + psi[n / 2 * 2 + 1] * now[2 + n % 2]);
+        let coef: [f64; 4] = std::array::from_fn(|n| next[n] - moved[n]);
+        let given = json!({"t": [t], "s": [s], "option.eps": eps});
+        close(&truth(&process, "sampler.gddim_coefficients", &given, "psi"), &psi);
+        close(&truth(&process, "sampler.gddim_coefficients", &given, "r"), &now);
+        close(&truth(&process, "sampler.gddim_coefficients", &given, "eps_coef"), &coef);
+        // score = -R^-T eps: the coefficient of the score is -coef R^T
+        let of_score: [f64; 4] = std::array::from_fn(|n| {
+            let (i, j) = (n / 2, n % 2);
+            -(coef[2 * i] * now[2 * j] + coef[2 * i + 1] * now[2 * j + 1])
+        });
+        close(&truth(&process, "sampler.gddim_coefficients", &given, "score_coef"), &of_score);
+
+        let (centre, std) = (0.5, 0.75);
+        let full = |tau: f64| printed(mass, tau, std * std, start).1;
+        let a = carried(mass, (integral(t), integral(1.0)), full, [1.0, 0.0, 0.0, 1.0]);
+        let (at, end) = (printed(mass, integral(t), 0.0, 0.0).0, printed(mass, integral(1.0), 0.0, 0.0).0);
+        let u = [0.75, -0.4];
+        let delta = [u[0] - at[0] * centre, u[1] - at[2] * centre];
+        let last = [end[0] * centre + a[0] * delta[0] + a[1] * delta[1], end[2] * centre + a[2] * delta[0] + a[3] * delta[1]];
+        let grown = (a[0] * a[3] - a[1] * a[2]).ln();
+        let want = -0.5 * (last[0].powi(2) + last[1].powi(2) / mass + mass.ln()) - std::f64::consts::TAU.ln() + grown;
+        let given = json!({"t": [t], "u": [u], "data": [centre, std]});
+        close(&truth(&process, "likelihood.flow", &given, "log_density"), &[want]);
+    }
+    // one channel: R is the deviation, and one step is DDIM's
+    let given = json!({"t": [t], "s": [s], "option.eps": eps});
+    let (e, d) = ((-integral(t)).exp(), (-integral(s)).exp());
+    near(&truth(&vp(), "sampler.gddim_coefficients", &given, "r"), &[(1.0 - e).sqrt()]);
+    near(&truth(&vp(), "sampler.gddim_coefficients", &given, "psi"), &[(d / e).sqrt()]);
+    near(&truth(&vp(), "sampler.gddim_coefficients", &given, "eps_coef"), &[(1.0 - d).sqrt() - (d / e * (1.0 - e)).sqrt()]);
+}
+
 /// The verdict on one entry of critically damped CLD.
 fn passes(more: &Value, quantity: &str, inputs: &Value, outputs: &Value) -> bool {
     let dir = tempfile::tempdir().unwrap();
@@ -415,6 +561,9 @@ fn conventions_that_mean_nothing_are_refused() {
     refused(with(cld(0.25), "channels", json!(["x"])), r#"["v","x"]"#);
     refused(with(cld(0.25), "channels", json!(["v", "v"])), r#"["x","v"]"#);
     refused(with(cld(0.25), "layout", "nhwc".into()), "channels-last");
+    refused(with(ve("zero"), "stationary_variance", 2.0.into()), "no stationary law");
+    refused(with(cld(0.25), "stationary_variance", json!([1.0, 2.0, 3.0])), "each of the 2 channels");
+    refused(with(cld(0.25), "stationary_variance", json!(0.0)), "above 0");
     // what a file says is what is written back
     for (p, key) in [
         (with(cld(0.25), "v", "velocity".into()), "v"),
@@ -425,6 +574,76 @@ fn conventions_that_mean_nothing_are_refused() {
         assert_eq!(written[key], p[key]);
         assert_eq!(Config::from_answers(&written).unwrap().to_answers(), written);
     }
+}
+
+/// Catches a name that is unknown for an underscore in it, and one that is spelt as the file has it in one place and otherwise in another.
+#[test]
+fn hyphens_and_underscores_are_the_same() {
+    use cld_sgm::truth::predict::{QUANTITIES, quantity};
+    for q in QUANTITIES {
+        for other in [q.name.replace('-', "_"), q.name.replace('_', "-")] {
+            assert_eq!(quantity(&other).map(|q| q.name), Some(q.name));
+        }
+    }
+    assert!(quantity("kernel cov").is_none() && quantity("kernel.covs").is_none());
+    let (t, b) = (0.25, 0.1 + 19.9 * 0.25);
+    let answer = json!({"rate": [b]});
+    assert!(passes(&json!({"objective": "dsm"}), "schedule.rate", &json!({"t": [t]}), &answer));
+}
+
+/// Catches numbers shown in an order that is not the file's: with `channels: ["v", "x"]` the worst row's inputs are v first, and its
+/// column and the factor's entries are counted as in the file.
+#[test]
+fn rows_are_shown_in_the_order_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.json");
+    let report = |process: &Value, quantity: &str, inputs: &Value, outputs: &Value| {
+        let entry = json!({"id": "one", "quantity": quantity, "process": process, "inputs": inputs, "outputs": outputs});
+        std::fs::write(&file, json!({"schema": "cld-answers/1", "entries": [entry]}).to_string()).unwrap();
+        let answers = read_answers(&file, None, &Limits::default()).unwrap();
+        assert!(answers.unusable.is_empty(), "{:?}", answers.unusable);
+        judge(&answers, &[], &mut |_, _| {}).unwrap()
+    };
+    let mut own = cld(0.25);
+    own["channels"] = json!(["v", "x"]);
+    // v1 v2 x1 x2: the drift of v's second coordinate is off
+    let (u, b) = ([0.25, -0.5, 0.75, 1.5], 0.1 + 19.9 * 0.5);
+    let v = |c: usize| -b * (u[2 + c] + 4.0 * u[c]);
+    let x = |c: usize| 4.0 * b * u[c];
+    let drift = [v(0), 2.0 * v(1), x(0), x(1)];
+    let r = report(&own, "process.drift_diffusion", &json!({"t": [0.5], "u": [u]}), &json!({"drift": [drift]}));
+    let shown = r.open[0].shown.as_ref().or(r.diagnoses.first().and_then(|d| d.shown.as_ref())).unwrap();
+    assert_eq!((shown.column, &shown.inputs["u"]), (1, &u.to_vec()), "{shown:?}");
+    assert_eq!((shown.got, r.lines[0].worst.column), (drift[1], 1));
+    // l11 of their factor belongs to v
+    let r = report(&own, "kernel.factor", &json!({"t": [0.5, 0.25]}), &json!({"l11": [0.123, 0.234]}));
+    assert_eq!(r.lines[0].output, "l11");
+    let mut last = cld(0.25);
+    last["layout"] = "channels-last".into();
+    let r = report(
+        &last,
+        "process.drift_diffusion",
+        &json!({"t": [0.5], "u": [[0.75, 0.25, 1.5, -0.5]]}),
+        &json!({"drift": [[x(0), v(0), x(1), 2.0 * v(1)]]}),
+    );
+    let shown = r.open[0].shown.as_ref().or(r.diagnoses.first().and_then(|d| d.shown.as_ref())).unwrap();
+    assert_eq!((shown.column, &shown.inputs["u"]), (3, &vec![0.75, 0.25, 1.5, -0.5]), "{shown:?}");
+}
+
+/// Catches a numeric setting that nothing is conditioned by: right float32 code that has it as a float32 number would be off.
+#[test]
+fn numeric_settings_are_conditions() {
+    use cld_sgm::truth::predict::{QUANTITIES, SETTINGS};
+    let counts: Vec<&str> = SETTINGS.iter().filter(|s| s.counts).map(|s| s.name).collect();
+    assert_eq!(counts, ["n_steps", "dim", "levels"], "whole numbers that count something, and no other");
+    for q in QUANTITIES {
+        assert!(q.settings.iter().all(|name| SETTINGS.iter().any(|s| s.name == *name)), "{}", q.name);
+    }
+    // 0.3 in float32, and all that follows from it in float64: right, since eta is a number like any other
+    let eta = f64::from(0.3f32 + 2e-7);
+    let given = |eta: f64| json!({"t": [0.5], "s": [0.4375], "u": [X], "score": [SCORE], "noise": [Z], "option.eta": eta});
+    let (near, far) = (truth(&vp(), "sampler.step.ddim", &given(0.3), "u_next"), truth(&vp(), "sampler.step.ddim", &given(eta), "u_next"));
+    assert!(near != far);
 }
 
 /// Catches a quantity made from one that does not exist, from itself, or in a circle: root causes are looked for along these.

@@ -38,6 +38,15 @@ const BUGS: &[Bug] = &[
     ("everything in float32, stored as float64", "single-precision", None),
     ("the rate alone in float32", "single-precision-part", None),
     ("everything in bfloat16", "half-precision", None),
+    ("the rate alone in bfloat16", "half-precision-part", None),
+    ("the rate alone in float16", "half-precision-part", None),
+    ("the integral alone in bfloat16", "half-precision-part", None),
+    ("the time in bfloat16", "half-precision-part", None),
+    ("the time in float16", "half-precision-part", None),
+    ("DDPM's 1 - cumprod(1 - beta), as it is written", "cancellation", None),
+    ("midpoint sum of 20 intervals for the cosine's integral", "integral-by-midpoints", Some(20.0)),
+    ("a step's table read at floor(t (N - 1))", "time-on-grid", None),
+    ("the root of dt in float32", "dt-in-single-precision", None),
     ("an integrator: errors like noise of 1e-4", "noise", None),
     ("bits flipped in two rows", "damaged-rows", None),
     ("M and 1/M swapped", "mass-inverted", None),
@@ -62,6 +71,7 @@ const BUGS: &[Bug] = &[
     ("variance for the standard deviation", "variance-for-standard-deviation", None),
     ("standard deviation for the variance", "standard-deviation-for-variance", None),
     ("sigma = std/mean for the standard deviation", "sigma-for-standard-deviation", None),
+    ("standard deviation for sigma = std/mean", "standard-deviation-for-sigma", None),
     ("1 - t for t", "one-minus-t", None),
     ("t clamped below 0.02", "t-clamped", Some(0.02)),
     ("beta/2: the rate halved", "beta-half", Some(0.5)),
@@ -210,12 +220,24 @@ impl Code {
         match self.bug {
             "1 - t for t" => 1.0 - t,
             "t clamped below 0.02" => t.max(0.02),
+            "the time in bfloat16" => bfloat16(t),
+            "the time in float16" => float16(t),
             _ => t,
         }
     }
 
+    /// The time as a step holds it.
+    fn held(&self, t: f64) -> f64 {
+        if self.bug.starts_with("the time in") { self.clock(t) } else { t }
+    }
+
     fn rate(&self, b1: f64, t: f64) -> f64 {
         let b = (B0 + self.slope(B0, b1) * t) * self.factor_of_rate();
+        let b = match self.bug {
+            "the rate alone in bfloat16" => bfloat16(b),
+            "the rate alone in float16" => float16(b),
+            _ => b,
+        };
         if self.has("the rate alone in float32") { f64::from((B0 as f32) + (b1 as f32) * t as f32) } else { b }
     }
 
@@ -226,7 +248,8 @@ impl Code {
             "Riemann sum of 200 steps for the integral" => square * dd(0.995),
             _ => square,
         };
-        (Dd::prod(B0, t) + square) * dd(self.factor_of_rate())
+        let sum = (Dd::prod(B0, t) + square) * dd(self.factor_of_rate());
+        if self.has("the integral alone in bfloat16") { dd(bfloat16(sum.to_f64())) } else { sum }
     }
 
     fn system(&self) -> System {
@@ -345,7 +368,7 @@ impl Code {
     /// The score of v for normal data, exactly.
     fn exact_score(&self, t: f64, u: &[f64]) -> Vec<f64> {
         let y = self.system();
-        let (p, cov) = law(&y, self.integral(B1, t), y.start);
+        let (p, cov) = law(&y, self.integral(B1, self.held(t)), y.start);
         let var = dd(DATA.1) * dd(DATA.1);
         let s = [cov[0] + var * p[0] * p[0], cov[1] + var * p[0] * p[2], cov[2] + var * p[2] * p[2]];
         let det = s[0] * s[2] - s[1] * s[1];
@@ -358,7 +381,7 @@ impl Code {
 
     /// A step of Euler-Maruyama: the mean, and the state.
     fn em(&self, t: f64, s: f64, u: &[f64], score: &[f64], z: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let (y, h, b) = (self.system(), t - s, self.rate(B1, t));
+        let (y, h, b) = (self.system(), t - s, self.rate(B1, self.held(t)));
         let mean: Vec<f64> = u.iter().zip(self.reverse(&y, u, score)).map(|(u, d)| u + h * b * d).collect();
         let root = match self.bug {
             "noise of a step without the root of dt" => 1.0,
@@ -377,7 +400,7 @@ impl Code {
         let y = System { f: [y.f[0], -y.f[1], -y.f[2], y.f[3]], ..y };
         let over = match self.bug {
             "SSCS: b(t) h/2 for the integral" => Dd::diff(t, s) * dd(self.rate(B1, start)),
-            _ => self.integral(B1, t) - self.integral(B1, s),
+            _ => self.integral(B1, self.held(t)) - self.integral(B1, self.held(s)),
         };
         let (p, mut cov) = law(&y, over, 0.0);
         if self.has("1e-4 added to every variance") {
@@ -396,7 +419,7 @@ impl Code {
         let y = self.system();
         let middle = 0.5 * (t + s);
         let mut u = self.half(t, t, middle, u, z[0]);
-        let k = (t - s) * self.rate(B1, t) * y.g;
+        let k = (t - s) * self.rate(B1, self.held(t)) * y.g;
         (0..D).for_each(|c| u[D + c] += k * (score[c] + u[D + c] / y.stationary));
         let (a, b) = if self.has("SSCS: second half repeats the first") { (t, middle) } else { (middle, s) };
         self.half(t, a, b, &u, z[1])
@@ -506,6 +529,8 @@ impl Code {
             add("loss.per_sample", &process, inputs, vec![of("loss", &loss)]);
         }
 
+        let rate =
+            |t: f64| self.rate(B1, if self.has("1 - t for t") || self.has("t clamped below 0.02") { self.clock(t) } else { self.held(t) });
         let reverse = rows(&|r| self.reverse(&y, &block(&u, r), &half(&score, r)).iter().map(|x| rate(t[r]) * x).collect());
         let inputs = vec![at_t(), of("u", &given[0]), of("score", &score)];
         add("sampler.reverse_drift", &process, inputs, vec![of("drift", &reverse), of("diffusion", &rows(&size))]);
@@ -601,9 +626,99 @@ impl Code {
         add("prior.log_density", vec![("u", vec![N, D], u.clone())], vec![("log_density", vec![N], line(&prior))]);
     }
 
+    /// VP under a cosine schedule, alpha_bar = cos((s + t a)/(1 + s) pi/2)^2 / cos(s/(1 + s) pi/2)^2.
+    fn cosine(&self, all: &mut Vec<Answered>) {
+        let (s0, end) = (0.008, 0.99);
+        let process = json!({"kind": "vp", "schedule": {"kind": "cosine", "s0": s0, "t_max": end}});
+        let t = times();
+        let angle = |t: f64| (s0 + t * end) / (1.0 + s0) * std::f64::consts::FRAC_PI_2;
+        let rate = |t: f64| angle(t).tan() * std::f64::consts::PI * end / (1.0 + s0);
+        // ln(cos a / cos b) = ln(1 - 2 sin((a+b)/2) sin((a-b)/2) / cos b), without a difference
+        let integral = |t: f64| {
+            let (a, b) = (angle(t), angle(0.0));
+            let less = 2.0 * (0.5 * (a + b)).sin() * (0.5 * t * end / (1.0 + s0) * std::f64::consts::FRAC_PI_2).sin() / b.cos();
+            -2.0 * (-less).ln_1p()
+        };
+        let integral = |t: f64| match self.bug {
+            "midpoint sum of 20 intervals for the cosine's integral" => {
+                (0..20).map(|i| rate((f64::from(i) + 0.5) * t / 20.0) * t / 20.0).sum()
+            }
+            _ => integral(t),
+        };
+        let line = |f: &dyn Fn(f64) -> f64| t.iter().map(|t| f(*t)).collect::<Vec<f64>>();
+        let mut add = |quantity, name, values: Vec<f64>| {
+            let (inputs, outputs) = (vec![("t", vec![N], t.clone())], vec![(name, vec![N], values)]);
+            all.push(Answered { quantity, process: process.clone(), inputs, outputs });
+        };
+        add("schedule.integral", "integral", line(&integral));
+        add("kernel.mean", "xx", line(&|t| (-0.5 * integral(t)).exp()));
+        add("kernel.cov", "xx", line(&|t| -(-integral(t)).exp_m1()));
+    }
+
+    /// Steps of the score SDE's chain of N = 100: reverse diffusion for VP, with the table of beta read at the time, and for sub-VP.
+    fn chain(&self, kind: &'static str, all: &mut Vec<Answered>) {
+        let process = json!({"kind": kind, "schedule": {"kind": "linear", "b0": B0, "b1": VP_B1}});
+        let t: Vec<f64> = (0..N).map(|i| f64::from(((7.0 * i as f64 + 20.8) / 99.0) as f32)).collect();
+        let (u, score, z) = (wave(D, 1.7, 0.3), wave(D, 0.7, 0.2), wave(D, 2.9, 1.1));
+        let h = 0.01;
+        // what x is multiplied by, and the noise's variance
+        let coefficients = |t: f64| {
+            let read = if self.has("a step's table read at floor(t (N - 1))") { (t * 99.0).floor() / 99.0 } else { t };
+            let beta = self.rate(VP_B1, read) * h;
+            if kind == "vp" {
+                return (2.0 - (1.0 - beta).sqrt(), beta);
+            }
+            let root = if self.has("the root of dt in float32") { f64::from((h as f32).sqrt()) } else { h.sqrt() };
+            let noise = -(-2.0 * self.integral(VP_B1, t).to_f64()).exp_m1();
+            (1.0 + 0.5 * beta, self.rate(VP_B1, read) * root * root * noise)
+        };
+        // one entry a row: the length of a step is a setting
+        for r in 0..N {
+            let row = |v: &[f64]| v[r * D..(r + 1) * D].to_vec();
+            let one = |name, v: Vec<f64>| (name, vec![1, D], v);
+            let (grow, variance) = coefficients(t[r]);
+            let mean: Vec<f64> = row(&u).iter().zip(row(&score)).map(|(u, s)| grow * u + variance * s).collect();
+            let state = mean.iter().zip(row(&z)).map(|(m, z)| m + variance.sqrt() * z).collect();
+            let inputs = vec![
+                one("u", row(&u)),
+                one("score", row(&score)),
+                one("noise", row(&z)),
+                ("option.t", vec![1], vec![t[r]]),
+                ("option.dt", vec![1], vec![h]),
+            ];
+            let outputs = vec![one("u_mean", mean), one("u_next", state)];
+            all.push(Answered { quantity: "sampler.step.reverse-diffusion", process: process.clone(), inputs, outputs });
+        }
+    }
+
+    /// VP's noise level, up to times at which something is left of the mean.
+    fn level(&self, all: &mut Vec<Answered>) {
+        let process = json!({"kind": "vp", "schedule": {"kind": "linear", "b0": B0, "b1": VP_B1}});
+        let of = |t: &f64| {
+            let (mean, variance) = self.one("vp", *t);
+            if self.has("standard deviation for sigma = std/mean") { variance.sqrt() } else { variance.sqrt() / mean }
+        };
+        let t = times();
+        let outputs = vec![("sigma", vec![N], t.iter().map(of).collect())];
+        all.push(Answered { quantity: "kernel.sigma", process, inputs: vec![("t", vec![N], t)], outputs });
+    }
+
     fn all(&self) -> Vec<Answered> {
         let mut all = Vec::new();
-        let discrete = self.has("DDPM's product of 1000 steps for the integral");
+        match self.bug {
+            "standard deviation for sigma = std/mean" => self.level(&mut all),
+            "midpoint sum of 20 intervals for the cosine's integral" => self.cosine(&mut all),
+            "a step's table read at floor(t (N - 1))" => self.chain("vp", &mut all),
+            "the root of dt in float32" => self.chain("sub-vp", &mut all),
+            "" => {
+                self.cosine(&mut all);
+                self.level(&mut all);
+                self.chain("vp", &mut all);
+                self.chain("sub-vp", &mut all);
+            }
+            _ => {}
+        }
+        let discrete = self.bug.starts_with("DDPM's");
         if !discrete {
             Code { hsm: true, ..*self }.cld(&mut all);
             Code { hsm: false, ..*self }.cld(&mut all);
@@ -689,10 +804,19 @@ fn bfloat16(x: f64) -> f64 {
     f64::from(f32::from_bits((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF_0000))
 }
 
+/// A number rounded to 11 bits, or to whole multiples of 2^-24.
+fn float16(x: f64) -> f64 {
+    let unit = 2f64.powi((x.abs().log2().floor() as i32 - 10).max(-24));
+    (x / unit).round_ties_even() * unit
+}
+
 /// What the code answers with this mistake, whatever kind of mistake it is.
 fn code(bug: &'static str, p: Precision) -> Vec<Answered> {
     let right = Code { bug, hsm: true };
     let mut all = right.all();
+    if bug.starts_with("DDPM's 1 - cumprod") {
+        all.retain(|a| a.quantity != "kernel.perturb");
+    }
     let single = p == Precision::F32;
     for (n, a) in all.iter_mut().enumerate() {
         let cld = a.process["kind"] == "cld";
@@ -709,6 +833,26 @@ fn code(bug: &'static str, p: Precision) -> Vec<Answered> {
                         ("kernel.cov", Some(i)) if cld => (0..N).for_each(|r| data[r] = at(r).0[i]),
                         ("kernel.cov", _) if a.process["kind"] == "vp" => (0..N).for_each(|r| data[r] = at(r).1),
                         ("kernel.factor", _) if a.process["kind"] == "vp" => (0..N).for_each(|r| data[r] = at(r).1.sqrt()),
+                        _ => {}
+                    }
+                }
+                "DDPM's 1 - cumprod(1 - beta), as it is written" if a.process["kind"] == "vp" => {
+                    // the chain's own betas are what is declared, so that nothing but the arithmetic is off
+                    let betas: Vec<f64> = (0..1000).map(|i| f64::from(((B0 + VP_B1 * f64::from(i) / 999.0) / 1000.0) as f32)).collect();
+                    a.process["schedule"] = json!({"kind": "betas", "betas": betas});
+                    let steps = |r: usize| (t[r] * 1000.0).round() as usize;
+                    let product = |r: usize| {
+                        if single {
+                            f64::from(betas[..steps(r)].iter().fold(1f32, |p, b| p * (1.0 - *b as f32)))
+                        } else {
+                            betas[..steps(r)].iter().fold(1f64, |p, b| p * (1.0 - b))
+                        }
+                    };
+                    let less = |r: usize| if single { f64::from(1.0 - product(r) as f32) } else { 1.0 - product(r) };
+                    match a.quantity {
+                        "kernel.mean" => (0..N).for_each(|r| data[r] = product(r).sqrt()),
+                        "kernel.cov" => (0..N).for_each(|r| data[r] = less(r)),
+                        "kernel.factor" => (0..N).for_each(|r| data[r] = less(r).sqrt()),
                         _ => {}
                     }
                 }
@@ -785,7 +929,7 @@ fn found(r: &Report) -> Vec<String> {
 /// What must be named in this type; `None` where it is no mistake there.
 fn expected(id: &'static str, p: Precision) -> Option<&'static str> {
     match (id, p) {
-        ("single-precision" | "single-precision-part", Precision::F32) => None,
+        ("single-precision" | "single-precision-part" | "dt-in-single-precision", Precision::F32) => None,
         ("cancellation", Precision::F32) => Some("single-precision-cancellation"),
         _ => Some(id),
     }

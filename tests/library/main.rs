@@ -44,6 +44,7 @@ mod mistakes;
 #[cfg(feature = "cli")]
 mod named;
 #[cfg(feature = "cli")]
+mod paper;
 mod peers;
 #[cfg(feature = "cli")]
 mod simulate;

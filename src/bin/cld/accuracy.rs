@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 /// Measure this program's own kernels and schedules against high-precision tables.
 ///
-/// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current folder, as in a clone of the repository.
 /// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current folder, as in a clone of the
 /// repository.
 #[derive(clap::Args)]

@@ -1,17 +1,17 @@
 //! `cld bench`: where a network's time goes, beside the machine's limits.
 
-use super::show::{print, short, table};
-use super::{Outcome, Result};
-use cld_sgm::Error;
-use cld_sgm::nn::UNet;
-use cld_sgm::simd::Set;
-use cld_sgm::train::profile::{Limits, convolution, layers, peak_memory, steps};
-use std::sync::Arc;
+use super::show::{BOLD, Bar, note, print, short, styled, table, write_json};
+use super::{Outcome, Result, version};
+use cld_sgm::files::{Limits, Paths, read_text};
+use cld_sgm::train::profile::Line;
+use cld_sgm::train::record::{MOVED, Options, Record, Steps, Timing, compare};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-/// Time, GFLOP/s and share of the machine's limit of the U-Net, layer by layer, and of whole steps.
+/// Time of whole steps of the U-Net of `cld train`, and their share of the machine's limit; with --layers where it goes.
 ///
-/// The network is the one of `cld train`; the limit is measured in the same run. Operations are counted as the direct loops make them: where
-/// Winograd's makes fewer, the share of the limit can be above 100 %. Run it on a quiet machine.
+/// The limit is measured in the same run, before and after. Operations are counted as the direct loops make them: where Winograd's makes
+/// fewer, the share of the limit can be above 100 %. Run it on a quiet machine.
 #[derive(clap::Args)]
 pub struct Args {
     /// Height and width of the images.
@@ -29,48 +29,96 @@ pub struct Args {
     /// Passes of which the fastest counts, and steps of which the median does.
     #[arg(long, default_value_t = 10)]
     rounds: usize,
+    /// Single convolutions and every layer, too.
+    #[arg(long)]
+    layers: bool,
+    /// Where to write the record: machine, limits, versions, figures with their spread.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure nothing; set two records side by side.
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["json", "layers", "threads"])]
+    compare: Option<Vec<PathBuf>>,
 }
 
-pub fn run(args: &Args) -> Result<Outcome> {
+fn giga(x: f64) -> String {
+    format!("{:.0}", x / 1e9)
+}
+
+fn share(x: f64) -> String {
+    format!("{:.0} %", 100.0 * x)
+}
+
+/// Milliseconds and the quartiles around them.
+fn ms(t: &Timing) -> String {
+    format!("{} ({} to {})", short(1e3 * t.median), short(1e3 * t.low), short(1e3 * t.high))
+}
+
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    if let Some([a, b]) = args.compare.as_deref() {
+        return side_by_side(a, b, limits);
+    }
+    Paths::default().outputs("json", &args.json).check()?;
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let threads = args.threads.unwrap_or(cores);
-    for (name, n, most) in [("threads", threads, 1024), ("rounds", args.rounds, 100_000), ("batch", args.batch, 65536)] {
-        if !(1..=most).contains(&n) {
-            return Err(Error::parameter(name, n, format!("1 to {most}")));
-        }
+    let Args { size, batch, base, rounds, layers, .. } = *args;
+    let options = Options { size, batch, base, threads: args.threads.unwrap_or(cores), rounds, layers };
+    let bar = Bar::new("measuring");
+    let r = Record::measure(options, &version())?;
+    drop(bar);
+    let mut text = format!("{}, {} core(s), {}\n", r.machine.cpu, r.machine.cores, r.machine.set);
+    let limit = |threads: usize, x: f64| format!("{} GFLOP/s on {threads} thread(s)", giga(x));
+    text += &format!("limit, f32 multiply-adds: {}", limit(1, r.limits.one));
+    if options.threads > 1 {
+        text += &format!(", {}", limit(options.threads, r.limits.all));
     }
-    let graph = Arc::new(UNet { base: args.base, ..UNet::small(2, 1, [args.size, args.size]) }.build::<f32>()?);
-    let limits = Limits::measure(threads);
-    let giga = |x: f64| format!("{:.0}", x / 1e9);
-    let share = |x: f64| format!("{:.0} %", 100.0 * x);
-    print(&format!(
-        "instruction set {}; fused multiply-adds in f32: {} GFLOP/s on one thread, {} on {threads}; a copy: {:.1} GB/s\n\n",
-        Set::current().name(),
-        giga(limits.one),
-        giga(limits.all),
-        limits.copy / 1e9
-    ))?;
-    let mut rows = vec![];
-    for (channels, size) in [(32, 28), (64, 28), (64, 14), (128, 14)] {
-        for (threads, peak) in [(1, limits.one), (threads, limits.all)] {
-            let (forward, both) = convolution(channels, size, threads, args.rounds)?;
-            let mut row = vec![format!("{channels} channels, {size} x {size}"), threads.to_string()];
-            row.extend([giga(forward), share(forward / peak), giga(both), share(both / peak)]);
-            rows.push(row);
-        }
+    text += &format!("; a copy: {:.1} GB/s\n\n", r.limits.copy / 1e9);
+    text += &steps(&r);
+    if layers {
+        text += &format!("\n{}\n{}", convolutions(&r), by_layer(&r));
     }
-    print(&table(&["3x3 convolution, batch 16", "threads", "forward GFLOP/s", "of the limit", "with gradients", "of the limit"], &rows))?;
-    let all = layers(&graph, args.rounds)?;
-    let (forward, backward): (f64, f64) = all.iter().fold((0.0, 0.0), |s, l| (s.0 + l.forward, s.1 + l.backward));
-    let line = |name: String, flop: f64, f: f64, b: f64| {
-        let speed = |flop: f64, t: f64| if flop > 0.0 { [giga(flop / t), share(flop / t / limits.one)] } else { ["".into(), "".into()] };
-        let ([gf, sf], [gb, sb]) = (speed(flop, f), speed(2.0 * flop, b));
-        let part = share((f + b) / (forward + backward));
-        vec![name, short(1e6 * f), gf, sf, short(1e6 * b), gb, sb, part]
+    if let Some(mib) = r.peak_mib {
+        text += &format!("most memory of this process: {mib:.0} MiB\n");
+    }
+    if let Some(file) = &args.json {
+        write_json(file, &r)?;
+        text += &format!("record: {}\n", file.display());
+    }
+    print(&text)?;
+    if let Some(moved) = r.restless() {
+        let most = share(MOVED);
+        note(&format!("the machine's limit moved by {} during the run (more than {most}): it was not quiet, run it again", share(moved)));
+    }
+    Ok(Outcome::Fine)
+}
+
+/// Whole steps.
+fn steps(r: &Record) -> String {
+    let row = |s: &Steps| {
+        let of = |t: &Timing, passes: f64| share(passes * s.flop / t.median / s.limit);
+        vec![s.threads.to_string(), ms(&s.train), of(&s.train, 3.0), ms(&s.evaluate), of(&s.evaluate, 1.0)]
     };
-    let mut rows: Vec<Vec<String>> = all.iter().map(|l| line(l.name.clone(), l.flop, l.forward, l.backward)).collect();
-    // the kinds of layers together
-    let kind = |name: &str| match name.rsplit('.').next().unwrap_or("") {
+    let head = ["threads", "training, ms", "of limit", "evaluation, ms", "of limit"];
+    let Options { size, batch, base, .. } = r.options;
+    let what = format!("whole steps, {size} x {size}, batch {batch}, {base} channels");
+    format!("{}: median (quartiles)\n{}", styled(BOLD, &what), table(&head, &r.steps.iter().map(row).collect::<Vec<_>>()))
+}
+
+fn convolutions(r: &Record) -> String {
+    let rows: Vec<Vec<String>> = r
+        .convolutions
+        .iter()
+        .map(|c| {
+            let limit = if c.threads == 1 { r.limits.one } else { r.limits.all };
+            let name = format!("{} channels, {} x {1}", c.channels, c.size);
+            vec![name, c.threads.to_string(), giga(c.forward), share(c.forward / limit), giga(c.both), share(c.both / limit)]
+        })
+        .collect();
+    let head = ["3x3 convolution", "threads", "forward", "of limit", "with gradients", "of limit"];
+    format!("{}, GFLOP/s, batch 16\n{}", styled(BOLD, "convolutions"), table(&head, &rows))
+}
+
+/// What kind of layer a name is of.
+fn kind(name: &str) -> &'static str {
+    match name.rsplit('.').next().unwrap_or("") {
         "conv1" | "conv2" | "inp" | "out" if !name.contains("mid.1") => "3x3 convolutions of blocks",
         n if n.starts_with("norm") => "norms with SiLU",
         "time" | "0" | "2" | "silu" | "fourier" if name.contains("time") || name.starts_with("emb") || !name.contains('.') => "time",
@@ -78,32 +126,53 @@ pub fn run(args: &Args) -> Result<Outcome> {
         "attention" => "attention",
         "upsample" | "crop" | "dropout" => "pixels moved",
         _ => "other convolutions",
+    }
+}
+
+fn by_layer(r: &Record) -> String {
+    let (forward, backward): (f64, f64) = r.layers.iter().fold((0.0, 0.0), |s, l| (s.0 + l.forward, s.1 + l.backward));
+    let line = |name: String, flop: f64, f: f64, b: f64| {
+        let speed = |flop: f64, t: f64| if flop > 0.0 { share(flop / t / r.limits.one) } else { String::new() };
+        let part = share((f + b) / (forward + backward));
+        vec![name, short(1e6 * f), speed(flop, f), short(1e6 * b), speed(2.0 * flop, b), part]
     };
-    let mut kinds: std::collections::BTreeMap<&str, (f64, f64, f64)> = std::collections::BTreeMap::new();
-    for l in &all {
+    let of = |l: &Line| line(l.name.clone(), l.flop, l.forward, l.backward);
+    let mut rows: Vec<Vec<String>> = r.layers.iter().map(of).collect();
+    let mut kinds: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
+    for l in &r.layers {
         let of = kinds.entry(kind(&l.name)).or_default();
         *of = (of.0 + l.flop, of.1 + l.forward, of.2 + l.backward);
     }
     rows.extend(kinds.into_iter().map(|(name, (flop, f, b))| line(format!("all: {name}"), flop, f, b)));
-    rows.push(line("all".into(), all.iter().map(|l| l.flop).sum(), forward, backward));
-    print("\n")?;
-    print(&table(
-        &["layer, one thread", "forward us/row", "GFLOP/s", "of the limit", "backward", "GFLOP/s", "of the limit", "time"],
-        &rows,
-    ))?;
-    let mut rows = vec![];
-    for threads in if threads == 1 { vec![1] } else { vec![1, threads] } {
-        let (train, evaluate) = steps(&graph, args.batch, threads, args.rounds)?;
-        let flop: f64 = all.iter().map(|l| l.flop).sum::<f64>() * args.batch as f64;
-        let peak = if threads == 1 { limits.one } else { limits.all };
-        let mut row = vec![threads.to_string(), format!("{:.2}", 1e3 * train), share(3.0 * flop / train / peak)];
-        row.extend([format!("{:.2}", 1e3 * evaluate), share(flop / evaluate / peak)]);
-        rows.push(row);
+    rows.push(line("all".into(), r.layers.iter().map(|l| l.flop).sum(), forward, backward));
+    let head = ["layer", "forward", "of limit", "backward", "of limit", "time"];
+    format!("{}, microseconds a row, one thread\n{}", styled(BOLD, "layers"), table(&head, &rows))
+}
+
+fn side_by_side(a: &Path, b: &Path, limits: &Limits) -> Result<Outcome> {
+    let read = |p: &Path| Record::parse(&read_text(p, limits)?, &p.display().to_string());
+    let (a, b) = (read(a)?, read(b)?);
+    let pairs = compare(&a, &b)?;
+    let rows: Vec<Vec<String>> = pairs
+        .iter()
+        .map(|p| {
+            let said = if p.overlap() { " (quartiles overlap)" } else { "" };
+            vec![p.what.clone(), ms(&p.a), ms(&p.b), format!("{:.2}{said}", p.faster())]
+        })
+        .collect();
+    let mut text = String::new();
+    for (name, r) in [("A", &a), ("B", &b)] {
+        text += &format!("{name}: {}; {}, {} core(s), {}\n", r.version, r.machine.cpu, r.machine.cores, r.machine.set);
     }
-    print("\n")?;
-    print(&table(&["whole steps: threads", "training ms", "of the limit", "evaluation ms", "of the limit"], &rows))?;
-    if let Some(mib) = peak_memory() {
-        print(&format!("\nmost memory of this process: {mib:.0} MiB\n"))?;
+    if a.machine != b.machine {
+        text += "two machines: the figures are of them, too\n";
     }
+    text += &format!("\n{}", table(&["", "A, ms", "B, ms", "A/B"], &rows));
+    for (name, r) in [("A", &a), ("B", &b)] {
+        if let Some(moved) = r.restless() {
+            text += &format!("{name}: the machine's limit moved by {} during its run\n", share(moved));
+        }
+    }
+    print(&text)?;
     Ok(Outcome::Fine)
 }

@@ -6,8 +6,10 @@ use cld_sgm::Error;
 use cld_sgm::check::answers::{Answers, read_answers_and_files};
 use cld_sgm::check::compare::{Class, Report, judge_from};
 use cld_sgm::check::page::page;
+use cld_sgm::check::words;
 use cld_sgm::check::words::{Look, text};
 use cld_sgm::files::{Limits, Paths, write_whole};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 /// Judge answers: what is right, what is off, where, and the likely mistake.
@@ -22,6 +24,9 @@ pub struct Args {
     /// Print the mistakes that can be named, and what to do about each.
     #[arg(long)]
     list_mistakes: bool,
+    /// That list as the table of the documentation, also on a terminal; a pipe always gets it.
+    #[arg(long, requires = "list_mistakes")]
+    markdown: bool,
     /// Your answers to vectors, if not FOLDER/answers.npz.
     #[arg(long, value_name = "FILE.npz")]
     answers: Option<PathBuf>,
@@ -62,7 +67,8 @@ fn asked(answers: &mut Answers, only: &[String], process: Option<&str>) -> Resul
     if let Some(name) = process {
         cld_sgm::process::entry(name)?;
     }
-    let quantity = |q: &str| only.is_empty() || only.iter().any(|p| q.contains(p.as_str()));
+    // hyphens and underscores in names of quantities are the same
+    let quantity = |q: &str| only.is_empty() || only.iter().any(|p| q.replace('-', "_").contains(&p.replace('-', "_")));
     answers.entries.retain(|e| quantity(&e.quantity) && process.is_none_or(|p| e.config.entry.name == p));
     answers.unusable.retain(|u| quantity(&u.quantity));
     answers.not_yet.retain(|q, _| quantity(q));
@@ -75,7 +81,8 @@ fn asked(answers: &mut Answers, only: &[String], process: Option<&str>) -> Resul
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if args.list_mistakes {
-        print(&cld_sgm::check::mistakes::table())?;
+        let table = args.markdown || !std::io::stdout().is_terminal();
+        print(&if table { cld_sgm::check::mistakes::table() } else { words::mistakes(width()) })?;
         return Ok(Outcome::Fine);
     }
     let path = args.answers_path.as_deref().unwrap_or(std::path::Path::new("."));

@@ -1,13 +1,13 @@
 //! `cld compare`: error against evaluations of the score, every sampler.
 
 use super::names::GAUSSIAN;
-use super::sample::spacing;
 use super::setting::Setting;
-use super::show::{BOLD, Bar, note_prior, print, short, styled, table, threads};
+use super::show::{BOLD, Bar, note_prior, print, short, styled, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::files::{Paths, write_whole};
 use cld_sgm::plot::pictures::{Curve, Format, Panel, curves};
 use cld_sgm::sampler::compare::{Comparison, Found, Row};
+use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::{REGISTRY, entry};
 use cld_sgm::{Error, data};
 use serde_json::{Value, json};
@@ -22,9 +22,9 @@ use std::sync::Mutex;
 pub struct Args {
     #[arg(long, default_value = "mixture", help = names::compared())]
     data: String,
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', help = names::some_samplers())]
+    #[arg(long, visible_alias = "sampler", value_name = "NAMES", value_delimiter = ',', help = names::some_samplers())]
     samplers: Vec<String>,
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', help = names::spacings(), default_values_t = ["linear".to_string(), "quadratic".to_string()])]
+    #[arg(long, visible_alias = "spacing", value_name = "NAMES", value_delimiter = ',', help = names::spacings(), default_values_t = ["linear".to_string(), "quadratic".to_string()])]
     spacings: Vec<String>,
     /// Budgets: evaluations of the score per sample.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [10, 20, 50, 100, 200, 500, 1000])]
@@ -78,14 +78,14 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let n = args.n.unwrap_or_else(|| toy.as_ref().map_or(1, |m| 1 << (160_000 / m.components().len()).clamp(2048, 16384).ilog2()));
     let comparison = Comparison {
         samplers,
-        grids: args.spacings.iter().map(|g| Ok((g.clone(), spacing(g)?))).collect::<Result<Vec<_>>>()?,
+        grids: args.spacings.iter().map(|g| Ok((g.clone(), Spacing::parse(g)?))).collect::<Result<Vec<_>>>()?,
         budgets,
         n,
         eps: args.eps,
         denoise: args.denoise,
         seed: args.seed,
     };
-    let formats = args.plot.iter().map(|p| Format::of(p)).collect::<Result<Vec<_>>>()?;
+    let formats = args.plot.iter().map(|p| Format::of("plot", p)).collect::<Result<Vec<_>>>()?;
     Paths::default().outputs("csv", &args.csv).outputs("json", &args.json).outputs("plot", &args.plot).check()?;
     threads(args.threads)?;
     note_prior(&diffusion);
@@ -100,14 +100,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
         None => comparison.on_gaussian(&diffusion, 0.0, DEVIATION, &progress)?,
     };
     drop(bar);
-    let pictures = formats.iter().map(|f| curves(*f, &panels(&found, args))).collect::<Result<Vec<_>>>()?;
+    let pictures = formats.iter().map(|f| curves(*f, &panels(&found, args, &about))).collect::<Result<Vec<_>>>()?;
     if let Some(file) = &args.csv {
         write_whole(file, csv(&found).as_bytes())?;
     }
     if let Some(file) = &args.json {
-        let text = serde_json::to_string_pretty(&report(&found, n, args, &about))
-            .map_err(|e| Error::Io { path: file.display().to_string(), problem: e.to_string() })?;
-        write_whole(file, (text + "\n").as_bytes())?;
+        write_json(file, &report(&found, n, args, &about))?;
     }
     for (file, bytes) in args.plot.iter().zip(pictures) {
         write_whole(file, &bytes)?;
@@ -205,13 +203,13 @@ fn report(found: &Found, n: usize, args: &Args, about: &str) -> Value {
 }
 
 /// One panel per grid.
-fn panels(found: &Found, args: &Args) -> Vec<Panel> {
+fn panels(found: &Found, args: &Args, about: &str) -> Vec<Panel> {
     let mut names: Vec<&str> = found.rows.iter().map(|r| r.sampler).collect();
     names.dedup();
     args.spacings
         .iter()
         .map(|grid| Panel {
-            title: format!("{}, {grid} grid", args.data),
+            title: format!("{}, {grid} times, {}", args.data, about.split(' ').next().unwrap_or_default()),
             x: "evaluations of the score".into(),
             y: if found.floor > 0.0 { "sliced W2 to the data".into() } else { "W2 to the data".into() },
             curves: names
@@ -224,6 +222,7 @@ fn panels(found: &Found, args: &Args) -> Vec<Panel> {
                         .filter(|r| r.sampler == *name && (r.grid == *grid || r.budget.is_none()) && r.w2.is_finite())
                         .map(|r| (r.nfe, r.w2))
                         .collect(),
+                    ..Curve::default()
                 })
                 .collect(),
             floor: (found.floor > 0.0).then(|| (found.floor, "data to data".to_string())),

@@ -1,22 +1,24 @@
 //! `cld eval` of a trained network or of samples: how far they are from the data.
 
-use super::sample::Task;
-use super::show::{Bar, note_prior, print, short, table, threads};
-use super::trained::{Data, Distance, Trained};
+use super::show::{Bar, note_prior, print, short, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::files::sources;
 use cld_sgm::data::samples;
-use cld_sgm::files::{Archive, Limits, Paths, write_whole};
+use cld_sgm::evaluate::draw::Task;
+use cld_sgm::evaluate::judge::{self, Row, Stage};
+use cld_sgm::evaluate::trained::{Trained, file_of};
+use cld_sgm::files::{Limits, Paths};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 #[derive(clap::Args)]
 pub struct Judge {
     #[arg(long, help = names::to_compare_with())]
     data: Option<String>,
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', help = names::judged_samplers())]
+    #[arg(long, visible_alias = "sampler", value_name = "NAMES", value_delimiter = ',', help = names::judged_samplers())]
     samplers: Vec<String>,
     /// Their steps; 20, 50, 100 and 500 if absent.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
@@ -60,6 +62,8 @@ pub enum Kind {
 
 impl Kind {
     pub fn of(file: &Path) -> Kind {
+        // the folder of a run stands for its checkpoint
+        let file = &file_of(file);
         let mut start = vec![];
         let regular = std::fs::metadata(file).is_ok_and(|m| m.is_file());
         let read = regular && std::fs::File::open(file).and_then(|f| f.take(16).read_to_end(&mut start)).is_ok();
@@ -121,15 +125,13 @@ impl Judge {
         said += &table(&head, &rows.iter().map(cells).collect::<Vec<_>>());
         said += &format!("data to data, {count} rows each: {}\n", short(floor));
         if let Some(out) = &self.out {
-            let rows: Vec<Value> = rows.iter().map(Row::json).collect();
+            let rows: Vec<Value> = rows.iter().map(to_json).collect();
             let name = if images { "frechet" } else { "sliced_w2" };
             let all = json!({
                 "schema": "cld-eval-samples/1", "about": about, "seed": seed, "distance": name, "data_to_data": floor,
                 "rows_each": count, "rows": rows,
             });
-            let text =
-                serde_json::to_string_pretty(&all).map_err(|e| Error::Io { path: out.display().to_string(), problem: e.to_string() })?;
-            write_whole(out, (text + "\n").as_bytes())?;
+            write_json(out, &all)?;
         }
         print(&said)?;
         Ok(Outcome::Fine)
@@ -142,38 +144,25 @@ impl Judge {
         let trained = Trained::read(file, self.raw)?;
         Paths::default().inputs("data", sources(&trained.config.data.name)).outputs("out", &self.out).apart()?;
         let data = trained.data(self.data.as_deref())?;
-        let dim = trained.model.dim();
         let n = self.n.unwrap_or(if trained.levels > 0 { 1000 } else { 10_000 });
-        let (eps, spacing) = (self.eps.unwrap_or(1e-3), self.spacing.as_deref().unwrap_or("quadratic"));
-        let task = || Task { diffusion: trained.diffusion(), score: &trained.model, spacing, eps, denoise: self.denoise, n, dim, seed };
-        let samplers = match &self.samplers[..] {
-            [] if task().by("sscs", Some(1), None).is_err() => vec!["em".to_string()],
-            [] => ["sscs", "em"].map(String::from).to_vec(),
-            all => all.to_vec(),
-        };
+        let (eps, spacing, denoise) = (self.eps.unwrap_or(1e-3), self.spacing.as_deref().unwrap_or("quadratic"), self.denoise);
+        let task = Task { diffusion: trained.diffusion(), score: &trained.model, spacing, eps, denoise, n, dim: trained.model.dim(), seed };
+        let samplers = if self.samplers.is_empty() { judge::default_samplers(task) } else { self.samplers.clone() };
         let steps = if self.steps.is_empty() { vec![20, 50, 100, 500] } else { self.steps.clone() };
-        // everything that can be refused is, before the first run
-        let mut jobs = vec![];
-        let planning = Bar::new("planning");
-        for sampler in &samplers {
-            for steps in &steps {
-                jobs.push((sampler, *steps, task().by(sampler, Some(*steps), None)?));
-            }
-        }
-        data.distance(&data.fresh(n, seed)?, seed)?;
-        drop(planning);
         note_prior(trained.diffusion());
-        let mut rows = vec![];
-        for (sampler, steps, job) in jobs {
-            let drawn = job.run()?;
-            let comparing = Bar::new("comparing");
-            let distance = data.distance(&drawn.samples[0], seed)?;
-            drop(comparing);
-            let (nfe, seconds) = (Some(drawn.nfe), Some(drawn.seconds));
-            rows.push(Row { sampler: sampler.clone(), steps: Some(steps), nfe, seconds, distance });
-        }
+        let bar = Mutex::new((Stage::Planning, Bar::new("planning")));
+        let rows = judge::checkpoint(task, &data, &samplers, &steps, &|stage| {
+            let Ok(mut bar) = bar.lock() else { return };
+            if std::mem::discriminant(&bar.0) != std::mem::discriminant(&stage) {
+                *bar = (stage, Bar::new(if stage == Stage::Comparing { "comparing" } else { "sampling" }));
+            }
+            if let Stage::Sampling(done, total) = stage {
+                bar.1.set(done, total);
+            }
+        })?;
+        drop(bar);
         let end = if self.denoise { ", and a denoising step" } else { "" };
-        let about = vec![trained.process(), trained.about.clone(), format!("{n} samples each, {spacing} times from 1 to {eps:e}{end}")];
+        let about = vec![trained.process()?, trained.about.clone(), format!("{n} samples each, {spacing} times from 1 to {eps:e}{end}")];
         Ok((about, rows))
     }
 
@@ -191,56 +180,19 @@ impl Judge {
             }
         }
         let spec = self.data.as_deref().ok_or_else(|| Error::parameter("data", "missing", "what the samples are to be like"))?;
-        let data = Data::load(spec, 0.1, 0)?;
-        let dim: usize = data.shape().iter().product();
-        let name = file.display().to_string();
-        let bad = |problem: String| Error::Format { file: name.clone(), place: String::new(), problem };
-        let archive = Archive::open(file, limits)?;
-        let Some(x) = archive.get("x")? else {
-            let there: Vec<_> = archive.names().collect();
-            let there = if there.is_empty() { "none".to_string() } else { there.join(", ") };
-            return Err(bad(format!("array `x` is missing (there: {there}); `cld sample --out` writes it, numpy by savez(FILE, x=...)")));
-        };
         let range = self.range.as_deref().map(samples::range).transpose()?;
-        let expected = samples::Expected { shape: data.shape(), images: data.images(), data: data.ends(), range, name: "x" };
-        let checked = samples::check(&x.shape, &x.data, &expected).map_err(|e| bad(e.to_string()))?;
-        let count = checked.values.len() / dim;
-        let n = self.n.unwrap_or(count);
-        if !(1..=count).contains(&n) {
-            return Err(Error::parameter("n", n, format!("1 to {count}, the samples there are")));
-        }
-        let bar = Bar::new("comparing");
-        let distance = data.distance(&checked.values[..n * dim], seed)?;
-        drop(bar);
-        let mut about = vec![format!("{n} samples of {name} against {spec}")];
-        if let Some([low, high]) = range {
-            about.push(format!("values from [{low}, {high}] taken to [-1, 1]"));
-        }
-        if data.images() {
-            let all = checked.values.len();
-            let percent = short(100.0 * checked.clamped as f64 / all as f64);
-            about.push(format!("{} of {all} values clamped to [-1, 1] ({percent} %)", checked.clamped));
-        }
-        let row = Row { sampler: "-".into(), steps: None, nfe: None, seconds: None, distance };
+        let _bar = Bar::new("comparing");
+        let (about, row) = judge::samples(file, spec, self.n, range, seed, limits)?;
         Ok((about, vec![row]))
     }
 }
 
-struct Row {
-    sampler: String,
-    steps: Option<usize>,
-    nfe: Option<f64>,
-    seconds: Option<f64>,
-    distance: Distance,
-}
-
-impl Row {
-    fn json(&self) -> Value {
-        let Row { sampler, steps, nfe, seconds, distance } = self;
-        let (energy, error) = (distance.energy.map(|e| e.0), distance.energy.map(|e| e.1));
-        json!({
-            "sampler": sampler, "steps": steps, "nfe": nfe, "seconds": seconds, "distance": distance.value,
-            "energy": energy, "energy_error": error,
-        })
-    }
+/// A row of the file that `--out` names.
+fn to_json(row: &Row) -> Value {
+    let Row { sampler, steps, nfe, seconds, distance } = row;
+    let (energy, error) = (distance.energy.map(|e| e.0), distance.energy.map(|e| e.1));
+    json!({
+        "sampler": sampler, "steps": steps, "nfe": nfe, "seconds": seconds, "distance": distance.value,
+        "energy": energy, "energy_error": error,
+    })
 }

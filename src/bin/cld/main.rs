@@ -7,16 +7,18 @@ mod check;
 mod compare;
 mod eval;
 mod judge;
+mod manual;
 mod names;
 mod nll;
 mod sample;
 mod setting;
 mod show;
 mod train;
-mod trained;
 mod vectors;
 
 use clap::{Parser, Subcommand};
+use cld_sgm::Error;
+use cld_sgm::files::machine::Machine;
 use cld_sgm::files::{Limits, limits};
 use std::ffi::OsString;
 use std::io::Write;
@@ -27,10 +29,16 @@ use std::process::ExitCode;
 ///
 /// Exit codes: 0 all is well, 1 something is off, 2 unusable input, 130 stopped by Ctrl-C.
 #[derive(Parser)]
-#[command(name = "cld", version, max_term_width = 100)]
+#[command(name = "cld", version, long_version = long_version(), max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// No notes and no progress bars.
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "Messages")]
+    quiet: bool,
+    /// Say on standard error which program, machine and instruction set this is, and how long it took.
+    #[arg(long, short, global = true, help_heading = "Messages")]
+    verbose: bool,
     /// Most memory for the numbers of a file that is read.
     #[arg(long, global = true, value_name = "SIZE", default_value = "4GiB", value_parser = limits::bytes, help_heading = "Limits")]
     max_memory: u64,
@@ -51,6 +59,8 @@ enum Command {
     Bench(bench::Args),
     Nll(nll::Args),
     Train(Box<train::Args>),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// What a subcommand found.
@@ -63,7 +73,7 @@ enum Outcome {
     Stopped,
 }
 
-type Result<T> = std::result::Result<T, cld_sgm::Error>;
+type Result<T> = std::result::Result<T, Error>;
 
 fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os()))
@@ -78,6 +88,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(e) if !e.use_stderr() => return end(show::print(&e.render().ansi().to_string()).map(|()| Outcome::Fine)),
         Err(e) => e.exit(),
     };
+    show::set_quiet(cli.quiet);
+    if cli.verbose {
+        show::note(&format!("cld {}", long_version().replace('\n', "; ")));
+    }
+    let start = std::time::Instant::now();
     let limits = Limits { memory: cli.max_memory, text: cli.max_text };
     let outcome = match cli.command {
         Command::Check(args) => check::run(&args, &limits),
@@ -87,11 +102,42 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Audit(args) => audit::run(&args, &limits),
         Command::Sample(args) => sample::run(&args),
         Command::Compare(args) => compare::run(&args),
-        Command::Bench(args) => bench::run(&args),
+        Command::Bench(args) => bench::run(&args, &limits),
         Command::Nll(args) => nll::run(&args),
         Command::Train(args) => train::run(&args, &limits),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
     };
+    if cli.verbose {
+        show::note(&format!("{:.3} s", start.elapsed().as_secs_f64()));
+    }
     end(outcome)
+}
+
+/// Version, commit and compiler, as far as they are known.
+fn version() -> String {
+    let known = |name: &str, value: Option<&str>| value.filter(|v| !v.is_empty()).map(|v| format!("{name}{v}"));
+    let origin = [known("commit ", option_env!("CLD_COMMIT")), known("", option_env!("CLD_RUSTC"))];
+    let origin = origin.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let version = env!("CARGO_PKG_VERSION");
+    if origin.is_empty() { version.into() } else { format!("{version} ({origin})") }
+}
+
+/// That, and the machine: made once in a run.
+fn long_version() -> &'static str {
+    let Machine { cpu, cores, set, system } = Machine::here();
+    format!("{}\ninstruction set {set}; {cpu}, {cores} core(s), {system}", version()).leak()
+}
+
+/// The name closest to an unknown one among those that its refusal lists.
+fn meant(error: &Error) -> Option<String> {
+    let Error::Parameter { value, allowed, .. } = error else { return None };
+    let given = value.strip_prefix('`')?.strip_suffix('`')?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    let names = allowed.split([',', ';', ' ', '(', ')', '`']).filter(|n| n.len() > 1 && n.chars().all(plain));
+    let close = names.map(|n| (strsim::jaro_winkler(given, n), n)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    // as clap has it for its own names
+    (close.0 > 0.8 && close.1 != given).then(|| close.1.to_string())
 }
 
 /// The exit code; an error's sentence on standard error.
@@ -102,7 +148,10 @@ fn end(outcome: Result<Outcome>) -> u8 {
         Ok(Outcome::Stopped) => 130,
         Err(error) => {
             // one sentence, whatever the words of the operating system or of a library
-            let text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            let mut text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            if let Some(name) = meant(&error) {
+                text += &format!("; did you mean `{name}`?");
+            }
             // who has closed standard error has the exit code
             let _ = writeln!(std::io::stderr(), "cld: {text}");
             2

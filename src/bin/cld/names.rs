@@ -1,16 +1,12 @@
 //! What a flag may be, read off the library's registries: help and refusals cannot fall behind them.
 
-use super::Result;
 use cld_sgm::loss::Weighting;
-use cld_sgm::sampler::{ADAPTIVE, Entry, entry};
+use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::vectors::generate::SUITES;
-use cld_sgm::{Error, data, process, sampler};
+use cld_sgm::{data, process, sampler};
 
 /// The data of known law that nothing is sampled from.
 pub const GAUSSIAN: &str = "gaussian";
-
-/// Spacings of times, as `sample::spacing` reads them.
-pub const SPACINGS: &str = "linear, quadratic, power:P (0.1 <= P <= 100), log-snr";
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
@@ -24,9 +20,7 @@ pub fn toys() -> String {
     list(data::REGISTRY.iter().map(|e| e.name))
 }
 
-pub fn samplers() -> String {
-    list(sampler::REGISTRY.iter().map(|e| e.name).chain(ADAPTIVE.iter().map(|e| e.name)))
-}
+pub use cld_sgm::evaluate::draw::samplers;
 
 pub fn suites() -> String {
     list(SUITES.iter().map(|s| s.0))
@@ -39,11 +33,6 @@ pub fn weightings() -> String {
 /// Everything that `--data` may be of a command with a network.
 pub fn all_data() -> String {
     format!("{}, or a toy ({})", data::files::SPECS, toys())
-}
-
-/// Samplers on a grid; a refusal names those without one, too.
-pub fn on_grid(name: &str) -> Result<&'static Entry> {
-    entry(name).map_err(|_| Error::parameter("sampler", format!("`{name}`"), samplers()))
 }
 
 /// `text` with a list at its `{}`.
@@ -90,7 +79,7 @@ pub fn compared() -> String {
 }
 
 pub fn sampler() -> String {
-    with("Sampler: {}. The last one chooses its own steps", &samplers())
+    with("Samplers, separated by commas or given several times: {}. The last one chooses its own steps", &samplers())
 }
 
 pub fn some_samplers() -> String {
@@ -109,14 +98,10 @@ pub fn weighting() -> String {
     with("Weighting of the loss: {}", &weightings())
 }
 
-pub fn spacing() -> String {
-    with("Spacing of the times: {}", SPACINGS)
-}
-
 pub fn spacing_of_judge() -> String {
-    with("Spacing of the times: {}; quadratic if absent", SPACINGS)
+    with("Spacing of the times: {}; quadratic if absent", Spacing::NAMES)
 }
 
 pub fn spacings() -> String {
-    with("Spacings of the times: {}", SPACINGS)
+    with("Spacings of the times: {}", Spacing::NAMES)
 }

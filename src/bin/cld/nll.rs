@@ -1,16 +1,15 @@
 //! `cld nll`: likelihoods of a trained network.
 
-use super::show::{Bar, note_prior, print, short, table, threads};
-use super::trained::{Data, Trained};
+use super::show::{Bar, note_prior, print, short, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
-use cld_sgm::data::images::Dither;
-use cld_sgm::likelihood::{Divergence, Likelihood, Terminal, Trace, bits_per_dimension};
+use cld_sgm::evaluate::bits::{Job, Part, Task};
+use cld_sgm::evaluate::trained::{Trained, file_of};
+use cld_sgm::files::Paths;
 use cld_sgm::metrics::Estimate;
-use cld_sgm::score::Score;
-use cld_sgm::train::model::{Probed, Probes};
+use cld_sgm::train::model::Probes;
+use serde_json::json;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Bits per dimension of a trained network, with standard error.
@@ -20,7 +19,8 @@ use std::time::Instant;
 /// velocity the flow's density is what it is. Points have nats, against their own entropy. See docs/evaluation.md.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoint of `cld train`.
+    /// Checkpoint of `cld train`, or the folder of its run.
+    #[arg(value_name = "CHECKPOINT|FOLDER")]
     checkpoint: PathBuf,
     #[arg(long, default_value = "held-out", help = names::of_likelihoods())]
     data: String,
@@ -48,28 +48,9 @@ pub struct Args {
     /// Threads; all cores if absent. They change no bit.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-}
-
-/// Rows of the flow at once, which share its steps: few, so that the progress is seen.
-const ROWS: usize = 128;
-
-/// Counts evaluations of rows.
-struct Tally<'a> {
-    inner: &'a Probed<'a>,
-    calls: AtomicU64,
-}
-
-impl Score for Tally<'_> {
-    fn score(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.inner.score(t, u, out)
-    }
-}
-
-impl Divergence for Tally<'_> {
-    fn divergence(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
-        self.inner.divergence(t, u, out)
-    }
+    /// Where to write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 fn probes(text: Option<&str>, dim: usize) -> Result<Probes> {
@@ -83,105 +64,64 @@ fn probes(text: Option<&str>, dim: usize) -> Result<Probes> {
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let trained = Trained::read(&args.checkpoint, args.raw)?;
-    if !(1e-6..=1.0).contains(&args.tolerance) {
-        return Err(Error::parameter("tolerance", args.tolerance, "1e-6 to 1 (the network is in f32)"));
-    }
     let dim = trained.model.dim();
-    let model = &trained.model;
-    // each block of rows has probes of its own
     let probes = probes(args.probes.as_deref(), dim)?;
-    Probed::new(model, 0, probes)?;
-    let likelihood = Likelihood::new(trained.diffusion(), dim, args.eps, args.tolerance, Terminal::Prior)?;
-    let velocity = trained.velocity()?;
-    if velocity && !(2..=10_000).contains(&args.draws) {
-        return Err(Error::parameter("draws", args.draws, "2 to 10000"));
-    }
-    let of_training = ["held-out", "train"].contains(&args.data.as_str());
-    let data = trained.data((!of_training).then_some(args.data.as_str()))?;
-    let (x, own) = match &data {
-        Data::Images { train, held_out } => {
-            let set = match args.data.as_str() {
-                "held-out" => held_out,
-                _ => train,
-            };
-            let n = args.n.unwrap_or(100.min(set.len()));
-            if !(1..=set.len()).contains(&n) {
-                return Err(Error::parameter("n", n, format!("1 to {}, the images there are", set.len())));
-            }
-            (set.rows(&(0..n).collect::<Vec<_>>(), 0, &Dither::new(args.seed, false))?, None)
-        }
-        Data::Toy(mixture) => {
-            let n = args.n.unwrap_or(1000);
-            if !(1..=1_000_000).contains(&n) {
-                return Err(Error::parameter("n", n, "1 to 1000000"));
-            }
-            let x = mixture.sample(args.seed.wrapping_add(3 << 32), n)?;
-            let own = x.chunks(dim).map(|x| mixture.log_density(x)).collect::<Result<Vec<f64>>>()?;
-            (x, Some(own))
-        }
+    let part = match args.data.as_str() {
+        "held-out" => Part::HeldOut,
+        "train" => Part::Train,
+        other => Part::Other(other),
     };
+    let Args { n, tolerance, eps, draws, seed, .. } = *args;
+    let job = Job::new(&trained, Task { part, n, tolerance, eps, draws, probes, seed })?;
+    Paths::default().inputs("checkpoint", [file_of(&args.checkpoint)]).outputs("json", &args.json).check()?;
     threads(args.threads)?;
-    let per = if velocity { (ROWS / args.draws).max(1) } else { ROWS };
-    let (mut plain, mut weighted, mut calls) = (vec![], vec![], 0);
-    let blocks: Vec<&[f64]> = x.chunks(per * dim).collect();
     note_prior(trained.diffusion());
     let mut bar = Bar::new("likelihoods");
     let start = Instant::now();
-    for (i, block) in blocks.iter().enumerate() {
-        let seed = args.seed.wrapping_add((i as u64) << 32);
-        let probed = Probed::new(model, seed, probes)?;
-        let tally = Tally { inner: &probed, calls: AtomicU64::new(0) };
-        if velocity {
-            let bounds = likelihood.velocity_bound(&Trace::Exact(&tally), block, args.draws, seed)?;
-            plain.extend(bounds.iter().map(|b| b.plain.value));
-            weighted.extend(bounds.iter().map(|b| b.weighted.value));
-        } else {
-            let joint = likelihood.log_joint(&Trace::Exact(&tally), &[block])?;
-            plain.extend(joint.values.iter().map(|e| e.value));
-        }
-        calls += tally.calls.into_inner() as usize * block.len();
-        bar.set(i + 1, blocks.len());
-    }
+    let bits = job.run(&mut |done, total| bar.set(done, total))?;
     drop(bar);
     let seconds = start.elapsed().as_secs_f64();
 
-    let n = plain.len();
-    let figure = |logs: &[f64]| -> Result<String> {
-        let each = |l: &f64| match trained.levels {
-            0 => Ok(-l),
-            levels => bits_per_dimension(*l, dim, levels),
-        };
-        let e = Estimate::of(&logs.iter().map(each).collect::<Result<Vec<_>>>()?);
-        Ok(format!("{:.4} +- {:.4}", e.value, e.error))
-    };
+    let figure = |e: &Estimate| format!("{:.4} +- {:.4}", e.value, e.error);
     let unit = if trained.levels > 0 { "bits per dimension" } else { "nats per point" };
     let row = |a: String, b: String| vec![a, b];
     let mut rows = vec![
-        row("process".into(), trained.process()),
+        row("process".into(), trained.process()?),
         row("checkpoint".into(), trained.about.clone()),
-        row("data".into(), format!("{} of {}, {n} samples of {dim} dimensions", args.data, trained.config.data.name)),
+        row("data".into(), format!("{} of {}, {} samples of {dim} dimensions", args.data, trained.config.data.name, bits.n)),
     ];
-    if velocity {
-        rows.push(row(unit.into(), format!("{} (upper bound: Jensen over {} velocities each)", figure(&plain)?, args.draws)));
+    if let Some(weighted) = &bits.weighted {
+        rows.push(row(unit.into(), format!("{} (upper bound: Jensen over {draws} velocities each)", figure(&bits.plain))));
         let what = match probes {
             Probes::Exact => "upper bound in expectation",
             Probes::Signs(_) => "estimate: probes make it too low by half their variance",
         };
-        rows.push(row(format!("{unit}, weighted"), format!("{} ({what})", figure(&weighted)?)));
+        rows.push(row(format!("{unit}, weighted"), format!("{} ({what})", figure(weighted))));
     } else {
         let what = if trained.levels > 0 { "the flow's, an upper bound of the levels'" } else { "the flow's" };
-        rows.push(row(unit.into(), format!("{} ({what})", figure(&plain)?)));
+        rows.push(row(unit.into(), format!("{} ({what})", figure(&bits.plain))));
     }
-    if let Some(own) = own {
-        rows.push(row(format!("{unit}, of the data's own law"), figure(&own)?));
+    if let Some(own) = &bits.own {
+        rows.push(row(format!("{unit}, of the data's own law"), figure(own)));
     }
     let probing = match probes {
         Probes::Exact => "exact divergence".to_string(),
         Probes::Signs(p) => format!("{p} probe(s)"),
     };
-    rows.push(row("flow".into(), format!("from {:e} to 1, tolerance {:e}, {probing}", args.eps, args.tolerance)));
-    rows.push(row("evaluations per sample and draw".into(), short(calls as f64 / x.len() as f64)));
+    rows.push(row("flow".into(), format!("from {eps:e} to 1, tolerance {tolerance:e}, {probing}")));
+    rows.push(row("evaluations per sample and draw".into(), short(bits.nfe)));
     rows.push(row("seconds".into(), short(seconds)));
+    if let Some(file) = &args.json {
+        let value = |e: &Estimate| json!({"value": e.value, "error": e.error});
+        let all = json!({
+            "schema": "cld-nll/1", "process": trained.process()?, "checkpoint": trained.about, "data": args.data, "unit": unit, "n": bits.n,
+            "flow": value(&bits.plain), "weighted": bits.weighted.as_ref().map(value), "own": bits.own.as_ref().map(value),
+            "draws": if job.velocity() { Some(draws) } else { None }, "eps": eps, "tolerance": tolerance, "seed": seed,
+            "nfe": bits.nfe, "seconds": seconds,
+        });
+        write_json(file, &all)?;
+        rows.push(row("record".into(), file.display().to_string()));
+    }
     print(&table(&["", ""], &rows))?;
     Ok(Outcome::Fine)
 }

@@ -1,52 +1,54 @@
 //! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the exact score.
 
 use super::setting::Setting;
-use super::show::{Bar, note_prior, print, short, table, threads};
-use super::trained::{COMPARED, Data, Trained};
+use super::show::{Bar, note_prior, print, short, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::data::files::sources;
 use cld_sgm::data::{self, picture};
+use cld_sgm::evaluate::data::COMPARED;
+use cld_sgm::evaluate::draw::{Budget, Drawn, Job, Task};
+use cld_sgm::evaluate::{Data, Distance, Trained};
 use cld_sgm::files::{Array, Paths, write_npz, write_whole};
-use cld_sgm::plot::pictures::{Cloud, Format, clouds};
-use cld_sgm::sampler::adaptive::Tolerance;
-use cld_sgm::sampler::driver::{AdaptiveRun, Run};
-use cld_sgm::sampler::grid::Spacing;
-use cld_sgm::sampler::{ADAPTIVE, Grid};
-use cld_sgm::score::{Counted, MixtureScore, Score};
+use cld_sgm::plot::pictures::{self, Cloud, Format};
+use cld_sgm::score::{MixtureScore, Score};
 use cld_sgm::truth::predict::CHANNELS;
 use cld_sgm::{Diffusion, Error};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Instant;
 
 /// Draw samples, from a trained network or with the exact score of data of known law, and compare them with fresh data.
 ///
 /// FILE.npz gets one array (n, dim) per channel: x, and v where there is one. A checkpoint of `cld train` has its process; without one
-/// the process is cld, and what else is not given has its process's defaults (docs/samplers.md): the paper's, for cld.
+/// the process is cld, and what else is not given has its process's defaults (docs/samplers.md): the paper's, for cld. Several samplers
+/// run one after the other, on the same noise as far as they use the same.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoint of `cld train`.
-    #[arg(required_unless_present = "data", conflicts_with = "data")]
+    /// Checkpoint of `cld train`, or the folder of its run.
+    #[arg(value_name = "CHECKPOINT|FOLDER", required_unless_present = "data", conflicts_with = "data")]
     checkpoint: Option<PathBuf>,
     #[arg(long, help = names::known_law())]
     data: Option<String>,
     /// The checkpoint's weights themselves, not their average.
     #[arg(long, requires = "checkpoint")]
     raw: bool,
-    #[arg(long, help = names::sampler())]
-    sampler: String,
-    /// Steps from t = 1 to eps; every sampler needs them but gotta-go-fast.
+    #[arg(long, visible_alias = "sampler", value_name = "NAMES", required = true, value_delimiter = ',', help = names::sampler())]
+    samplers: Vec<String>,
+    /// Steps from t = 1 to eps; every sampler needs them, or --nfe, but gotta-go-fast.
     #[arg(long)]
     steps: Option<usize>,
+    /// In place of steps: evaluations of the score per sample, a denoising step included.
+    #[arg(long, conflicts_with = "steps")]
+    nfe: Option<usize>,
     /// Relative tolerance of gotta-go-fast, whose absolute one is a tenth of it; 0.01 if absent.
     #[arg(long)]
     tolerance: Option<f64>,
     /// Samples; 10000 if absent, 100 of images.
     #[arg(long)]
     n: Option<usize>,
-    #[arg(long, default_value = "quadratic", help = names::spacing())]
-    spacing: String,
+    #[arg(long, visible_alias = "spacing", value_name = "NAMES", value_delimiter = ',', default_value = "quadratic", help = names::spacings())]
+    spacings: Vec<String>,
     /// Last time.
     #[arg(long, default_value_t = 1e-3)]
     eps: f64,
@@ -59,118 +61,23 @@ pub struct Args {
     /// Threads; all cores if absent.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Where to write the samples.
+    /// Where to write the samples of one sampler.
     #[arg(long, value_name = "FILE.npz")]
     out: Option<PathBuf>,
-    /// Where to draw points beside the data: .png or .svg.
+    /// Where to write the table as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where to draw points beside the data, a panel for each sampler and spacing: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Where to draw the points of one sampler at six times of its run: .png or .svg.
+    #[arg(long, value_name = "FILE")]
+    strip: Option<PathBuf>,
     /// Where to draw images, the first 100 in rows of ten.
     #[arg(long, value_name = "FILE.png")]
     grid: Option<PathBuf>,
     #[command(flatten)]
     setting: Setting,
-}
-
-/// A spacing of times by its name on the command line.
-pub fn spacing(text: &str) -> Result<Spacing> {
-    let bad = || Error::parameter("spacing", format!("`{text}`"), names::SPACINGS);
-    match text {
-        "linear" => Ok(Spacing::Linear),
-        "quadratic" => Ok(Spacing::Quadratic),
-        "log-snr" => Ok(Spacing::LogSnr),
-        _ => text.strip_prefix("power:").and_then(|p| p.parse().ok()).map(Spacing::Power).ok_or_else(bad),
-    }
-}
-
-/// What is the same for all samplers.
-pub struct Task<'a> {
-    pub diffusion: &'a Diffusion,
-    pub score: &'a dyn Score,
-    pub spacing: &'a str,
-    pub eps: f64,
-    pub denoise: bool,
-    pub n: usize,
-    pub dim: usize,
-    pub seed: u64,
-}
-
-/// What came of it.
-pub struct Drawn {
-    pub samples: Vec<Vec<f64>>,
-    pub name: String,
-    pub about: &'static str,
-    pub times: String,
-    /// Evaluations of the score per sample.
-    pub nfe: f64,
-    pub seconds: f64,
-}
-
-/// A task for one sampler, everything checked.
-pub struct Job<'a> {
-    task: Task<'a>,
-    sampler: String,
-    tolerance: Tolerance,
-    fixed: Option<(&'static cld_sgm::sampler::Entry, Box<dyn cld_sgm::sampler::Stepper>, Grid)>,
-}
-
-impl<'a> Task<'a> {
-    /// Refuses what cannot be done, before it takes time.
-    pub fn by(self, sampler: &str, steps: Option<usize>, tolerance: Option<f64>) -> Result<Job<'a>> {
-        let fixed = match ADAPTIVE.iter().find(|e| e.name == sampler) {
-            Some(_) if steps.is_some() => return Err(Error::parameter("steps", "given", "absent: this sampler chooses its steps")),
-            Some(_) => None,
-            None => {
-                let sampler = names::on_grid(sampler)?;
-                if let Some(t) = tolerance {
-                    return Err(Error::parameter("tolerance", t, "absent, but for gotta-go-fast"));
-                }
-                let steps = steps.ok_or_else(|| Error::parameter("steps", "missing", "1 to 10000000; this sampler needs it"))?;
-                let grid = Grid::spaced(spacing(self.spacing)?, self.diffusion, steps, self.eps)?;
-                Some((sampler, sampler.build(self.diffusion, &grid)?, grid))
-            }
-        };
-        if !(self.eps > 0.0 && self.eps < 1.0) {
-            return Err(Error::parameter("eps", self.eps, "0 < eps < 1"));
-        }
-        if !(1..=100_000_000).contains(&self.n) {
-            return Err(Error::parameter("n", self.n, "1 to 100000000"));
-        }
-        let relative = tolerance.unwrap_or(0.01);
-        Ok(Job { task: self, sampler: sampler.into(), tolerance: Tolerance::new(relative, 0.1 * relative)?, fixed })
-    }
-}
-
-impl Job<'_> {
-    pub fn run(&self) -> Result<Drawn> {
-        let Task { diffusion, score, spacing, eps, denoise, n, dim, seed } = self.task;
-        let score = Counted::new(score);
-        let bar = Mutex::new(Bar::new("sampling"));
-        let progress = |done, total| {
-            if let Ok(mut bar) = bar.lock() {
-                bar.set(done, total);
-            }
-        };
-        let start = Instant::now();
-        let (samples, name, about, times) = match (&self.fixed, ADAPTIVE.iter().find(|e| e.name == self.sampler)) {
-            (Some((sampler, stepper, grid)), _) => {
-                let run = Run { diffusion, stepper: &**stepper, grid, denoise, score: &score, n, dim, seed };
-                let times = format!("{spacing}, {} steps from 1 to {eps:e}", grid.steps());
-                (run.sample(&progress)?, format!("{}, {} steps", sampler.name, grid.steps()), sampler.about, times)
-            }
-            (None, Some(sampler)) => {
-                let run = AdaptiveRun { diffusion, sampler, tolerance: self.tolerance, eps, denoise, score: &score, n, dim, seed };
-                let (samples, counts) = run.sample(&progress)?;
-                let (accepted, rejected) = counts.iter().fold((0, 0), |a, c| (a.0 + c.accepted, a.1 + c.rejected));
-                let mean = |n: usize| short(n as f64 / counts.len() as f64);
-                let times = format!("{} steps taken and {} rejected per block, from 1 to {eps:e}", mean(accepted), mean(rejected));
-                (samples, sampler.name.to_string(), sampler.about, times)
-            }
-            (None, None) => return Err(Error::parameter("sampler", &self.sampler, "a sampler")),
-        };
-        let nfe = score.values() as f64 / (n * dim) as f64;
-        Ok(Drawn { samples, name, about, times, nfe, seconds: start.elapsed().as_secs_f64() })
-    }
 }
 
 /// Images to a row of a picture, and at most so many rows.
@@ -201,7 +108,7 @@ impl Origin {
         if let Some(file) = &args.checkpoint {
             args.setting.refused("absent: a checkpoint has its own process")?;
             let t = Trained::read(file, args.raw)?;
-            let rows = vec![row("process", t.process()), row("checkpoint", t.about.clone())];
+            let rows = vec![row("process", t.process()?), row("checkpoint", t.about.clone())];
             let (diffusion, shape, data) = (t.diffusion().clone(), t.model.shape(), t.data(None));
             let sources = sources(&t.config.data.name);
             return Ok(Origin { sources, diffusion, shape, levels: t.levels, data, rows, score: Box::new(t.model) });
@@ -215,81 +122,236 @@ impl Origin {
     }
 }
 
+/// A run, and the distance of its samples to the data.
+struct Ran {
+    spacing: String,
+    drawn: Drawn,
+    distance: Result<Distance>,
+}
+
+impl Ran {
+    /// Above its panel: sampler, evaluations, distance.
+    fn title(&self) -> String {
+        let how = if self.spacing.is_empty() { String::new() } else { format!(", {}", self.spacing) };
+        let far = match &self.distance {
+            Ok(d) => format!("\nW2 {} (data {})", short(d.value), short(d.floor)),
+            Err(_) => String::new(),
+        };
+        format!("{}{how}, {} evaluations{far}", self.drawn.sampler, short(self.drawn.nfe))
+    }
+}
+
+/// Rows of a table about one distance.
+fn about(d: &Distance) -> Vec<Vec<String>> {
+    let name = if d.images { "Frechet distance to data" } else { "sliced W2 to data" };
+    let what = if d.images { format!(", {} images each", d.rows) } else { String::new() };
+    let mut rows = vec![vec![name.into(), format!("{} (data to data: {}{what})", short(d.value), short(d.floor))]];
+    if let Some((value, error)) = d.energy {
+        rows.push(vec!["energy distance to data".into(), format!("{} +- {}", short(value), short(error))]);
+    }
+    rows
+}
+
+/// Rows about the one run.
+fn one(ran: &Ran, n: usize) -> Vec<Vec<String>> {
+    let Drawn { sampler, about: what, times, nfe, seconds, .. } = &ran.drawn;
+    let row = |a: &str, b: String| vec![a.to_string(), b];
+    let mut rows = vec![
+        row("sampler", format!("{sampler}: {what}")),
+        row("times", times.clone()),
+        row("evaluations per sample", short(*nfe)),
+        row("seconds", format!("{} ({} samples/s)", short(*seconds), short(n as f64 / seconds))),
+    ];
+    match &ran.distance {
+        Ok(distance) => rows.extend(about(distance)),
+        Err(e) => rows.push(row("no distance to data", e.to_string())),
+    }
+    rows
+}
+
+/// A run in the file that `--json` names.
+fn record(r: &Ran) -> Value {
+    let d = r.distance.as_ref().ok();
+    json!({
+        "sampler": r.drawn.sampler, "times": r.drawn.times, "nfe": r.drawn.nfe, "seconds": r.drawn.seconds,
+        "distance": d.map(|d| if d.images { "frechet" } else { "sliced_w2" }), "value": d.map(|d| d.value),
+        "data_to_data": d.map(|d| d.floor), "energy": d.and_then(|d| d.energy).map(|e| e.0), "energy_error": d.and_then(|d| d.energy).map(|e| e.1),
+    })
+}
+
+/// A table of several runs.
+fn several(all: &[Ran]) -> String {
+    let images = all.iter().any(|r| r.distance.as_ref().is_ok_and(|d| d.images));
+    let head = ["sampler", "times", "nfe", "seconds", if images { "Frechet distance" } else { "sliced W2" }, "energy distance"];
+    let head = &head[..if images { 5 } else { 6 }];
+    let cells = |r: &Ran| {
+        let d = r.distance.as_ref();
+        let energy = d.ok().and_then(|d| d.energy).map_or_else(|| "-".into(), |(e, error)| format!("{} +- {}", short(e), short(error)));
+        let value = d.map_or_else(|_| "-".into(), |d| short(d.value));
+        let mut cells = vec![r.drawn.sampler.to_string(), r.spacing.clone(), short(r.drawn.nfe), short(r.drawn.seconds), value, energy];
+        cells.truncate(head.len());
+        cells
+    };
+    let mut text = table(head, &all.iter().map(cells).collect::<Vec<_>>());
+    match all.iter().find_map(|r| r.distance.as_ref().err()) {
+        Some(e) => text += &format!("no distance to data: {e}\n"),
+        None => {
+            text += &all
+                .first()
+                .and_then(|r| r.distance.as_ref().ok())
+                .map_or_else(String::new, |d| format!("data to data: {}\n", short(d.floor)))
+        }
+    }
+    text
+}
+
+/// Panels of a strip.
+const STRIP: usize = 6;
+
+/// A job at six steps of its run, the last one whole.
+fn strip<'a>(job: &Job<'a>) -> Result<Vec<Job<'a>>> {
+    let steps = job.steps().unwrap_or(0);
+    if steps < STRIP {
+        return Err(Error::parameter("strip", format!("of {steps} steps"), format!("of a sampler on a grid, {STRIP} steps or more")));
+    }
+    let parts = (1..STRIP).map(|i| job.first(i * steps / STRIP)).collect::<Result<Vec<_>>>()?;
+    Ok(parts.into_iter().flatten().collect())
+}
+
+/// Refuses pictures and files that do not fit what is drawn.
+fn check(args: &Args, levels: u32, runs: usize) -> Result<()> {
+    let refused = |name: &'static str, allowed: &'static str| Err(Error::parameter(name, "given", allowed));
+    for (name, file) in [("plot", &args.plot), ("strip", &args.strip)] {
+        if let Some(file) = file {
+            Format::of(name, file)?;
+            if levels > 0 {
+                return refused(name, "absent for images; --grid draws them");
+            }
+        }
+    }
+    if let Some(file) = &args.grid {
+        if levels == 0 {
+            return refused("grid", "absent for points; --plot draws them");
+        }
+        if file.extension().is_none_or(|e| e != "png") {
+            return Err(Error::parameter("grid", format!("`{}`", file.display()), "a file's name that ends in .png"));
+        }
+    }
+    for (name, file) in [("out", &args.out), ("grid", &args.grid), ("strip", &args.strip)] {
+        if runs > 1 && file.is_some() {
+            return refused(name, "absent where there are several samplers or spacings");
+        }
+    }
+    Ok(())
+}
+
+/// Runs a job with a bar.
+fn with_bar(job: &Job<'_>) -> Result<Drawn> {
+    let bar = Mutex::new(Bar::new("sampling"));
+    job.run(&|done, total| {
+        if let Ok(mut bar) = bar.lock() {
+            bar.set(done, total);
+        }
+    })
+}
+
 pub fn run(args: &Args) -> Result<Outcome> {
     let Origin { score, diffusion, shape, levels, data, sources, mut rows } = Origin::new(args)?;
     let dim = shape.iter().product();
+    let process = rows[0][1].clone();
     let n = args.n.unwrap_or(if levels > 0 { 100 } else { 10_000 });
-    let task = Task {
-        diffusion: &diffusion,
-        score: &*score,
-        spacing: &args.spacing,
-        eps: args.eps,
-        denoise: args.denoise,
-        n,
-        dim,
-        seed: args.seed,
-    };
+    let budget = args.nfe.map(Budget::Evaluations).or(args.steps.map(Budget::Steps));
+    let Args { eps, denoise, seed, .. } = *args;
     let planning = Bar::new("planning");
-    let job = task.by(&args.sampler, args.steps, args.tolerance)?;
-    drop(planning);
-    let format = args.plot.as_deref().map(Format::of).transpose()?;
-    match (&args.plot, &args.grid) {
-        (Some(_), _) if levels > 0 => return Err(Error::parameter("plot", "given", "absent for images; --grid draws them")),
-        (_, Some(_)) if levels == 0 => return Err(Error::parameter("grid", "given", "absent for points; --plot draws them")),
-        (_, Some(file)) if file.extension().is_none_or(|e| e != "png") => {
-            return Err(Error::parameter("grid", format!("`{}`", file.display()), "a file's name that ends in .png"));
+    let mut jobs = vec![];
+    for sampler in &args.samplers {
+        for spacing in &args.spacings {
+            let task = Task { diffusion: &diffusion, score: &*score, spacing, eps, denoise, n, dim, seed };
+            let job = task.by(sampler, budget, args.tolerance)?;
+            // a sampler that chooses its steps has one run, whatever the spacings
+            let on_grid = job.steps().is_some();
+            jobs.push((if on_grid { spacing.clone() } else { String::new() }, job));
+            if !on_grid {
+                break;
+            }
         }
-        _ => (),
     }
+    check(args, levels, jobs.len())?;
+    let before = if args.strip.is_some() { strip(&jobs[0].1)? } else { vec![] };
+    drop(planning);
     let paths = Paths::default().inputs("checkpoint", &args.checkpoint).inputs("data", sources);
-    paths.outputs("out", &args.out).outputs("plot", &args.plot).outputs("grid", &args.grid).check()?;
+    let paths = paths.outputs("out", &args.out).outputs("plot", &args.plot).outputs("strip", &args.strip).outputs("grid", &args.grid);
+    paths.outputs("json", &args.json).check()?;
     threads(args.threads)?;
     note_prior(&diffusion);
-    let drawn = job.run()?;
-
-    rows.push(vec!["sampler".into(), format!("{}: {}", args.sampler, drawn.about)]);
-    rows.push(vec!["times".into(), drawn.times]);
-    rows.push(vec!["evaluations per sample".into(), short(drawn.nfe)]);
-    rows.push(vec!["seconds".into(), format!("{} ({} samples/s)", short(drawn.seconds), short(n as f64 / drawn.seconds))]);
-    let x = &drawn.samples[0];
-    let comparing = Bar::new("comparing");
-    match data.as_ref().map_err(Clone::clone).and_then(|d| d.distance(x, args.seed)) {
-        Ok(distance) => rows.extend(distance.lines()),
-        Err(e) => rows.push(vec!["no distance to data".into(), e.to_string()]),
+    let mut all = vec![];
+    for (spacing, job) in &jobs {
+        let drawn = with_bar(job)?;
+        let _comparing = Bar::new("comparing");
+        let distance = data.as_ref().map_err(Clone::clone).and_then(|d| d.distance(&drawn.samples[0], seed));
+        all.push(Ran { spacing: spacing.clone(), drawn, distance });
     }
-    drop(comparing);
-    let picture = match (format, &data) {
-        (Some(f), Ok(data)) => {
-            let shown = n.min(COMPARED);
-            let fresh = data.fresh(shown, args.seed)?;
-            let all = [Cloud { title: "data", points: &fresh }, Cloud { title: &drawn.name, points: &x[..shown * dim] }];
-            Some(clouds(f, &all, dim)?)
-        }
-        (Some(_), Err(e)) => return Err(e.clone()),
-        _ => None,
-    };
-    let grid = match args.grid {
-        Some(_) => {
-            let shown = n.min(COLUMNS * COLUMNS);
-            Some(picture::grid_of_values(&x[..shown * dim], shape, levels, COLUMNS, scale(shape))?)
-        }
-        None => None,
-    };
-    for (name, file, bytes) in [("plot", &args.plot, picture), ("grid", &args.grid, grid)] {
-        if let (Some(file), Some(bytes)) = (file, bytes) {
-            write_whole(file, &bytes)?;
-            rows.push(vec![name.into(), file.display().to_string()]);
-        }
+    let shown = n.min(COMPARED) * dim;
+    let title = format!("{process}, N = {n}");
+    let mut pictures: Vec<(&str, &PathBuf, Vec<u8>)> = vec![];
+    if let Some(file) = &args.plot {
+        let fresh = data.as_ref().map_err(Clone::clone)?.fresh(n.min(COMPARED), seed)?;
+        let titles: Vec<String> = all.iter().map(Ran::title).collect();
+        let drawn = all.iter().zip(&titles).map(|(r, title)| Cloud { title, points: &r.drawn.samples[0][..shown] });
+        let clouds: Vec<Cloud<'_>> = std::iter::once(Cloud { title: "data", points: &fresh }).chain(drawn).collect();
+        pictures.push(("plot", file, pictures::clouds(Format::of("plot", file)?, &title, &clouds, dim)?));
     }
-    if let Some(file) = &args.out {
+    if let Some(file) = &args.strip {
+        let mut states = vec![];
+        for job in &before {
+            states.push((format!("t = {}", short(job.end())), with_bar(job)?.samples.swap_remove(0)));
+        }
+        let (last, end) = (&all[0].drawn.samples[0], format!("t = {}", short(jobs[0].1.end())));
+        let mut clouds: Vec<Cloud<'_>> = states.iter().map(|(title, x)| Cloud { title, points: &x[..shown] }).collect();
+        clouds.push(Cloud { title: &end, points: &last[..shown] });
+        pictures.push((
+            "strip",
+            file,
+            pictures::clouds(Format::of("strip", file)?, &format!("{}, {title}", args.samplers[0]), &clouds, dim)?,
+        ));
+    }
+    if let Some(file) = &args.grid {
+        let shown = n.min(COLUMNS * COLUMNS) * dim;
+        let x = &all[0].drawn.samples[0];
+        pictures.push(("grid", file, picture::grid_of_values(&x[..shown], shape, levels, COLUMNS, scale(shape))?));
+    }
+    let mut text = match &all[..] {
+        [ran] => {
+            rows.extend(one(ran, n));
+            String::new()
+        }
+        _ => {
+            rows.push(vec!["samples".into(), format!("{n} by each sampler")]);
+            several(&all)
+        }
+    };
+    for (name, file, bytes) in pictures {
+        write_whole(file, &bytes)?;
+        rows.push(vec![name.into(), file.display().to_string()]);
+    }
+    if let Some(file) = &args.json {
+        write_json(
+            file,
+            &json!({"schema": "cld-sample/1", "process": process, "n": n, "eps": eps, "denoise": denoise, "seed": seed,
+            "runs": all.iter().map(record).collect::<Vec<_>>()}),
+        )?;
+        rows.push(vec!["record".into(), file.display().to_string()]);
+    }
+    if let (Some(file), Some(ran)) = (&args.out, all.pop()) {
         let arrays = CHANNELS
             .iter()
-            .zip(drawn.samples)
+            .zip(ran.drawn.samples)
             .map(|(name, data)| Ok(((*name).to_string(), Array::new(vec![n, dim], data)?)))
             .collect::<Result<BTreeMap<_, _>>>()?;
         write_npz(file, &arrays)?;
         rows.push(vec!["samples".into(), file.display().to_string()]);
     }
-    print(&table(&["", ""], &rows))?;
+    text = table(&["", ""], &rows) + &text;
+    print(&text)?;
     Ok(Outcome::Fine)
 }

@@ -4,9 +4,13 @@
 use super::Result;
 pub use cld_sgm::check::words::{BAD, BOLD, GOOD, WIDE, short, styled, table};
 use cld_sgm::error::escaped;
+use cld_sgm::files::write_whole;
 use cld_sgm::{Diffusion, Error};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -58,8 +62,38 @@ pub fn width() -> usize {
     asked.or_else(terminal).unwrap_or(WIDE)
 }
 
+/// Writes JSON to `file`, whole or not at all.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_json(file: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Io { path: file.display().to_string(), problem: e.to_string() })?;
+    write_whole(file, (text + "\n").as_bytes())
+}
+
+/// Whether notes and progress bars are left out.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Leaves out notes and progress bars from here on.
+pub fn set_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether they are left out.
+pub fn quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Whether standard error is a terminal that may show progress.
+pub fn progress() -> bool {
+    !quiet() && std::io::stderr().is_terminal()
+}
+
 /// Says on standard error what should be known, and is no error.
 pub fn note(text: &str) {
+    if quiet() {
+        return;
+    }
     // nobody may be reading
     let _ = writeln!(std::io::stderr(), "cld: note: {text}");
 }
@@ -88,7 +122,7 @@ impl Bar {
         bar.set_style(style("{msg} {spinner} {elapsed}"));
         bar.set_message(what);
         let (waiting, over) = channel();
-        if std::io::stderr().is_terminal() {
+        if progress() {
             let shown = bar.clone();
             std::thread::spawn(move || {
                 if over.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
@@ -103,7 +137,7 @@ impl Bar {
     /// One that is there at once, and counts seconds by itself: for what may be silent for long.
     pub fn at_once(what: &'static str) -> Bar {
         let bar = Bar::new(what);
-        if std::io::stderr().is_terminal() {
+        if progress() {
             bar.bar.set_draw_target(ProgressDrawTarget::stderr());
             bar.bar.enable_steady_tick(Duration::from_millis(200));
         }

@@ -1,7 +1,7 @@
 //! `cld train`: trains a network; a run lives in a folder and can be stopped and taken up at any time.
 
 use super::setting::Setting;
-use super::show::{note_prior, print, short, table};
+use super::show::{note_prior, print, progress, quiet, short, table};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::files::{Limits, Paths, read_text};
@@ -9,7 +9,7 @@ use cld_sgm::train::config::ModelSpec;
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
 use cld_sgm::train::{Config, Run};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -239,6 +239,12 @@ fn time(seconds: f64) -> String {
     }
 }
 
+/// What one would type next.
+fn next(folder: &str, images: bool) -> String {
+    let picture = if images { "--grid samples.png" } else { "--n 10000 --plot samples.png" };
+    format!("\nnext:\n  cld sample {folder} --sampler sscs --steps 100 --denoise {picture}\n  cld nll {folder}\n  cld eval {folder}\n")
+}
+
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let threads = match args.threads {
         Some(n) => n,
@@ -274,7 +280,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     handler.map_err(|e| Error::Io { path: "signals".into(), problem: format!("cannot be caught: {e}") })?;
 
     let (total, batch, begun) = (run.config().steps, run.config().batch, run.state().step);
-    let bar = std::io::stderr().is_terminal().then(|| {
+    let bar = progress().then(|| {
         let bar = ProgressBar::new(total).with_position(begun);
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {elapsed}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -297,7 +303,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
                 bar.set_message(about);
                 bar.set_position(report.step);
             }
-            (None, Some(l)) => {
+            (None, Some(l)) if !quiet() => {
                 let left = time((total - l.step) as f64 * start.elapsed().as_secs_f64() / (l.step - begun) as f64);
                 // nobody may be reading
                 let _ = writeln!(std::io::stderr(), "step {} of {total}: {about}, gradient {}, {left} left", l.step, short(l.gradient));
@@ -334,6 +340,10 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if end == End::Stopped {
         rows.push(vec!["stopped".into(), format!("`cld train --resume {}` goes on from here", run.folder().display())]);
     }
-    print(&table(&["", ""], &rows))?;
+    let mut text = table(&["", ""], &rows);
+    if end != End::Stopped {
+        text += &next(&run.folder().display().to_string(), c.data.levels.unwrap_or(0) > 0);
+    }
+    print(&text)?;
     Ok(if end == End::Stopped { Outcome::Stopped } else { Outcome::Fine })
 }

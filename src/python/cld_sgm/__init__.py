@@ -14,14 +14,47 @@ Conventions: time t in [0, 1], 0 is data, 1 the prior. A state has K channels x,
 come first. ``mass`` is M; the initial velocity has variance ``gamma`` M (HSM), or is given (DSM).
 """
 
-from ._native import mistakes as _mistakes
-from ._native import version as _version
-from ._check import Cause, Report, check
-from ._protocol import FUNCTIONS
-from ._process import CLD, PSLD, SSCSAnalytic, VE, VP, CLDPositionNoise, Custom, HigherOrderLangevin, Process, SubVP
-from ._sampler import Sampler, SamplerReport, check_sampler, sample, samplers, step
+from __future__ import annotations
 
-__version__: str = _version()[0] + ("+" + _version()[1].replace("-", ".") if _version()[1] else "")
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._check import Cause, Report, check
+    from ._model import Likelihood, Mixture, likelihood
+    from ._process import CLD, PSLD, SSCSAnalytic, VE, VP, CLDPositionNoise, Custom, HigherOrderLangevin, Process, SubVP
+    from ._protocol import FUNCTIONS
+    from ._sampler import Sampler, SamplerReport, check_sampler, sample, samplers, step
+
+#: The crate's version, and the commit where it is known.
+__version__: str
+
+#: Where each name is from. They are imported at first use: pytest loads the plugin of this package at every start, and has no use for numpy.
+_FROM = {
+    "_check": ("Cause", "Report", "check"),
+    "_model": ("Likelihood", "Mixture", "likelihood"),
+    "_process": ("CLD", "CLDPositionNoise", "Custom", "HigherOrderLangevin", "PSLD", "Process", "SSCSAnalytic", "SubVP", "VE", "VP"),
+    "_protocol": ("FUNCTIONS",),
+    "_sampler": ("Sampler", "SamplerReport", "check_sampler", "sample", "samplers", "step"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    value: Any
+    if name == "__version__":
+        number, commit = import_module("._native", __name__).version()
+        value = number + ("+" + commit.replace("-", ".") if commit else "")
+    else:
+        module = next((module for module, names in _FROM.items() if name in names), None)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module("." + module, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def list_mistakes() -> str:
@@ -30,7 +63,9 @@ def list_mistakes() -> str:
     >>> "mass-inverted" in list_mistakes()
     True
     """
-    return _mistakes()
+    from ._native import mistakes
+
+    return mistakes()
 
 
 __all__ = [
@@ -40,6 +75,8 @@ __all__ = [
     "Custom",
     "FUNCTIONS",
     "HigherOrderLangevin",
+    "Likelihood",
+    "Mixture",
     "PSLD",
     "Process",
     "Report",
@@ -52,6 +89,7 @@ __all__ = [
     "__version__",
     "check",
     "check_sampler",
+    "likelihood",
     "list_mistakes",
     "sample",
     "samplers",

@@ -19,23 +19,34 @@ def as_numpy(value: Any, name: str) -> NDArray[Any]:
     """
     if value is None:
         raise ValueError(f"array `{name}` is None; allowed: an array of numbers")
-    if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
-        value = value.detach()  # a gradient is none of ours
-        value = value.cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            value = value.float()
-        value = value.numpy()
-    elif str(getattr(value, "dtype", "")) == "bfloat16":
-        value = value.astype("float32")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"array `{name}` is masked in places; allowed: an array without a mask")
+    device = str(getattr(value, "device", ""))
+    if device == "meta":
+        raise ValueError(f"array `{name}` is on the device meta, which holds no numbers; allowed: an array that has them")
     try:
+        if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
+            value = value.detach().cpu()  # a gradient is none of ours
+            if str(value.dtype) == "torch.bfloat16":
+                value = value.float()
+            value = value.numpy()
+        elif str(getattr(value, "dtype", "")) == "bfloat16":
+            value = value.astype("float32")
         array = np.from_dlpack(value) if hasattr(value, "__dlpack__") and not hasattr(value, "__array__") else np.asarray(value)
     except Exception as error:
-        raise ValueError(f"array `{name}` cannot be read ({type(error).__name__}: {error}); allowed: an array of numbers") from None
-    if array.dtype.kind in "iub":
+        raise ValueError(f"array `{name}` cannot be read ({one_line(error)}); allowed: an array of numbers") from None
+    if array.dtype.kind in "iu":
         array = array.astype(np.float64)
     if array.dtype.kind != "f":
         raise ValueError(f"array `{name}` has dtype {array.dtype}; allowed: floats or integers")
     return array
+
+
+def one_line(error: BaseException) -> str:
+    """Name and words of an error of someone else's, in a line that is not too long."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else text[:297] + "..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def dtype_name(value: Any) -> str:
@@ -55,3 +66,10 @@ def finite(array: Array, name: str) -> Array:
     if bad.size:
         raise ValueError(f"array `{name}` holds {array.flat[bad[0]]} at {int(bad[0])}; allowed: finite numbers")
     return array
+
+
+def whole(value: Any, name: str) -> int:
+    """``value`` as a whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**63:
+        raise ValueError(f"parameter `{name}` is {value!r}; allowed: whole numbers from 0")
+    return int(value)

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import html
 import inspect
+import io
 import json
+import math
+import os
+import pathlib
+import shutil
 import sys
+import tempfile
+import textwrap
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable
+from types import ModuleType
+from typing import Any, Callable, Iterable, Mapping
 
 import numpy as np
 
 from . import _native
-from ._arrays import FLOATS, Array
-from ._layout import Caller, Convention, frameworks, round_to
+from ._arrays import FLOATS, Array, one_line, whole
+from ._layout import WHOLE, Caller, Convention, frameworks, round_to, rows
 from ._process import CLD, Process
-from ._protocol import BY_NAME, FUNCTIONS, Function, Slot, bind, offered
+from ._protocol import BY_NAME, DEFAULTS, FUNCTIONS, SETTINGS, Function, Slot, bind, offered, others
 
 __all__ = ["Cause", "Report", "check"]
 
 #: The test data whose exact score is handed to steps that call a score function: N(mean, std^2).
 _DATA = (0.5, 0.75)
+#: The name of the answers in the report's commands.
+_FILE = "answers.json"
 _TINY = {"float64": 2.0**-1022, "float32": 2.0**-126, "bfloat16": 2.0**-126, "float16": 2.0**-14}
 
 
@@ -66,8 +76,14 @@ class Report:
     process: Process
     dtype: str
     seconds: float
+    #: What was judged, in words.
+    implementation: str
     #: The whole report of the judge (schema cld-report).
     details: dict[str, Any] = field(repr=False)
+    #: Functions of yours whose names say nothing to the protocol.
+    unknown: list[str] = field(default_factory=list)
+    _judged: _native.Report | None = field(repr=False, default=None)
+    _answered: list[dict[str, Any]] = field(repr=False, default_factory=list)
 
     def __bool__(self) -> bool:
         return self.ok
@@ -88,62 +104,110 @@ class Report:
         }
         return json.dumps(out, indent=indent)
 
-    def _verdict(self) -> str:
-        count = len(self.right)
-        if self.ok:
-            return f"all right: {', '.join(self.right)} ({sum(self.right.values())} values, in {self.dtype})"
-        parts = []
-        if self.off:
-            parts.append(f"{len(self.off)} off")
-        if self.failed:
-            parts.append(f"{len(self.failed)} could not be called")
-        if self.details.get("unjudged"):
-            parts.append(f"{len(self.details['unjudged'])} not judged")
-        return f"{', '.join(parts) or 'nothing was judged'}; {count} right (in {self.dtype})"
+    def text(self, width: int | None = None, *, plain: bool = False, full: bool = False, color: bool = False) -> str:
+        """In the words of ``cld check``: what is off, how far and where, the causes and what to do, a row of each, what follows.
 
-    def _sections(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        causes = []
-        for i, c in enumerate(self.causes, 1):
-            causes.append((f"{i}.", f"{c.text} [{c.id}]\n{c.remedy}\nexplains {', '.join(c.outputs)}" + (f"\nand so {', '.join(c.follows)}" if c.follows else "")))
-        unjudged = [(u["output"], u["why"]) for u in self.details.get("unjudged", [])]
-        return [
-            ("Likely causes", causes),
-            ("Off", list(self.off.items())),
-            ("Could not be called", list(self.failed.items())),
-            ("Could not be judged", unjudged),
-            ("Right", [(name, f"{n} values") for name, n in self.right.items()] if not self.ok else []),
-            ("Not judged", [(", ".join(names), why) for why, names in _by_value(self.skipped).items()]),
-            ("Called with", [(", ".join(names), how) for how, names in _by_value(self.understood).items()]),
-        ]
+        ``width``: columns, those of the terminal unless given. ``plain``: ASCII alone. ``full``: a line for each output, also where all is well.
+        """
+        width = shutil.get_terminal_size((80, 24)).columns if width is None else width
+        if isinstance(width, bool) or not isinstance(width, int) or not 40 <= width <= 1000:
+            raise ValueError(f"parameter `width` is {width!r}; allowed: whole numbers from 40 to 1000")
+        if self._judged is None:
+            body, verdict = f"cld_sgm.check ({self.implementation})", "nothing was judged"
+        else:
+            body, verdict = self._judged.text(width, plain, full, color)
+        out = [body]
+        for title, rows in self._sections(full):
+            out += ["", title]
+            for name, text in rows:
+                lines = textwrap.wrap(f"{name}: {text}", width - 5, break_long_words=False, break_on_hyphens=False)
+                out += [f"     {line}" if i == 0 else f"       {line}" for i, line in enumerate(lines)]
+        return "\n".join([*out, "", verdict])
+
+    def _sections(self, full: bool = True) -> list[tuple[str, list[tuple[str, str]]]]:
+        """What the judge does not know of: how functions were called, and which were not there."""
+
+        def listed(names: list[str]) -> str:
+            return ", ".join(names) if full or len(names) <= 8 else f"{len(names)} functions of the protocol (report.skipped)"
+
+        called = [(how, ", ".join(names)) for how, names in _by_value(self.understood).items()]
+        missing = [(why, listed(names)) for why, names in _by_value(self.skipped).items()]
+        if self.unknown:
+            missing.append(("not known by name", f"{', '.join(self.unknown)} (to judge one, name it: cld_sgm.check({{\"cov\": mine.{self.unknown[0]}}}))"))
+        sections = [("How they were called", called), ("Not judged", missing)]
+        if any(d["shown"] for d in [*self.details["diagnoses"], *self.details["open"]]):
+            sections.append((f"For `cld eval {_FILE}`", [(f'report.save("{_FILE}")', "writes what was asked and answered")]))
+        return [(title, rows) for title, rows in sections if rows]
+
+    def to_html(self) -> str:
+        """The same as a page, as ``cld check --html`` writes it."""
+        sections = ""
+        for title, rows in self._sections():
+            cells = "".join(f"<tr><td>{html.escape(name)}<td>{html.escape(text)}" for name, text in rows)
+            sections += f"<h2>{html.escape(title)}</h2><div class=scroll><table>{cells}</table></div>"
+        if self._judged is None:
+            return f"<!doctype html><html lang=en><meta charset=utf-8><title>cld check</title><main><h1>nothing was judged</h1>{sections}</main></html>"
+        page = self._judged.page()
+        return page.replace("</main></html>", f"{sections}</main></html>")
 
     def __str__(self) -> str:
-        lines = [f"cld_sgm.check: {self._verdict()}", f"  against {self.process!r}"]
-        for title, rows in self._sections():
-            if not rows:
-                continue
-            lines += ["", title]
-            width = min(max(len(name) for name, _ in rows), 24)
-            for name, text in rows:
-                first, *rest = text.split("\n")
-                lines.append(f"  {name:<{width}}  {first}")
-                lines += [" " * (width + 4) + line for line in rest]
-        return "\n".join(lines)
+        # blocks that an output cannot print would be an error of encoding
+        encoding = str(getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+        return self.text(plain=not encoding.startswith("utf"))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
 
     def _repr_html_(self) -> str:
-        color = "#1a7f37" if self.ok else "#cf222e"
-        out = [f'<div><p><b style="color:{color}">{html.escape(self._verdict())}</b><br>against <code>{html.escape(repr(self.process))}</code></p>']
-        for title, rows in self._sections():
-            if rows:
-                cells = "".join(
-                    f'<tr><td style="text-align:left;vertical-align:top"><b>{html.escape(name)}</b></td>'
-                    f'<td style="text-align:left">{html.escape(text).replace(chr(10), "<br>")}</td></tr>'
-                    for name, text in rows
-                )
-                out.append(f"<details {'' if title in ('Called with', 'Not judged', 'Right') else 'open'}><summary>{title}</summary><table>{cells}</table></details>")
-        return "".join(out) + "</div>"
+        height = 640 if self.causes or not self.ok else 420
+        page = html.escape(self.to_html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:{height}px;border:0" title="cld_sgm.check"></iframe>'
+
+    def save(self, path: Any = "answers.json") -> None:
+        """Writes what was asked and answered as ``cld check`` reads it: the manifest ``path``, and its arrays beside it (.npz).
+
+        Then ``cld check answers.json`` gives this report again, anywhere, and ``cld eval answers.json --entry ... --row ...`` one row.
+        """
+        manifest = pathlib.Path(path)
+        if manifest.suffix != ".json":
+            raise ValueError(f"parameter `path` is {str(path)!r}; allowed: a name that ends in .json")
+        if self.dtype == "bfloat16":
+            raise ValueError("parameter `dtype` is bfloat16; allowed where answers are saved: float64, float32, float16 (numpy has no such array)")
+        arrays: dict[str, Any] = {}
+
+        def stored(array: Array, dtype: str = "float64") -> str:
+            name = f"a{len(arrays)}"
+            arrays[name] = array.astype(dtype)
+            return name
+
+        entries = []
+        for entry in self._answered:
+            process = self.process.description | ({"objective": "dsm"} if entry["between"] else {})
+            one: dict[str, Any] = {"id": entry["id"], "quantity": entry["quantity"], "process": process}
+            one |= {field: int(x) if isinstance(x, float) and x == int(x) else x for field, x in entry["settings"].items()}
+            one["inputs"] = {name: stored(a) for name, a in entry["inputs"].items()}
+            if entry["raised"] is None:
+                one["outputs"] = {name: stored(a, dtype) for name, (a, dtype) in entry["outputs"].items()}
+            else:
+                one["raised"] = entry["raised"]
+            entries.append(one)
+        whole = {"schema": "cld-answers/1", "implementation": self.implementation, "arrays": manifest.with_suffix(".npz").name, "entries": entries}
+        packed = io.BytesIO()
+        np.savez(packed, **arrays)
+        _write(manifest.with_suffix(".npz"), packed.getvalue())
+        _write(manifest, json.dumps(whole, indent=1).encode())
+
+
+def _write(path: pathlib.Path, data: bytes) -> None:
+    """The whole file, or nothing."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(data)
+            file.close()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def _by_value(names: dict[str, str]) -> dict[str, list[str]]:
@@ -179,13 +243,12 @@ def _exact_score(process: Process) -> Callable[[Array, Array], Array]:
 
 
 def _wanted(function: Function, settings: dict[str, Any], suite: str, weighting: str, has: set[str]) -> bool:
-    if suite == "transition":
-        return False  # not in the protocol yet: kernels over [s, t]
+    if function.suite not in (None, suite):
+        return False
     if function.quantity == "sampler.reverse_drift":
         return bool(settings["probability_flow"]) == (function.name == "flow_drift")
-    if function.quantity == "loss.per_sample":
-        return "weighting" in has or settings["weighting"] == weighting
-    return True
+    given = DEFAULTS | {"weighting": weighting}
+    return all(argument in has or settings[SETTINGS[argument]] == given[argument] for argument in function.may)
 
 
 def _rows(inputs: dict[str, Array], t_min: float, t_max: float, dtype: str) -> dict[str, Array]:
@@ -193,6 +256,7 @@ def _rows(inputs: dict[str, Array], t_min: float, t_max: float, dtype: str) -> d
     rounded = {name: round_to(a, dtype) for name, a in inputs.items()}
     if "t" not in rounded:
         return rounded  # no times, and more rows than that
+    whole = {name: rounded.pop(name) for name in WHOLE if name in rounded}
     keep = (rounded["t"] >= max(t_min, _TINY[dtype])) & (rounded["t"] <= t_max)
     if "s" in rounded:
         keep &= rounded["s"] < rounded["t"]
@@ -203,7 +267,7 @@ def _rows(inputs: dict[str, Array], t_min: float, t_max: float, dtype: str) -> d
     n = int(keep.sum())
     # as many rows as coordinates, or one: a time for each row would fit where it does not belong
     enough = np.arange(max(n, 9)) % n if n else np.arange(0)
-    return {name: a[enough] for name, a in kept.items()}
+    return {name: a[enough] for name, a in kept.items()} | whole
 
 
 def _default_dtype(library: str, owner: Any) -> str:
@@ -219,10 +283,9 @@ def _default_dtype(library: str, owner: Any) -> str:
 
 
 def _words(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else text[:297] + "..."
-    name = "" if type(error).__name__ == "Unreadable" else type(error).__name__ + ": "
-    return f"{name}{text}"
+    # a sentence of ours needs no name
+    ours = isinstance(error, ValueError) and "; allowed: " in str(error)
+    return str(error) if ours else one_line(error)
 
 
 def check(
@@ -237,6 +300,7 @@ def check(
     weighting: str = "reweightedv2",
     accept: Iterable[str] = (),
     seed: int = 0,
+    _questions: Any = None,
 ) -> Report:
     """Judges your code: calls your functions with test inputs, and holds what they return against the truth.
 
@@ -275,11 +339,16 @@ def check(
     ):
         if value is not None and value not in allowed:
             raise ValueError(f"parameter `{name}` is {value!r}; allowed: {', '.join(allowed)}")
+    classes = [accept] if isinstance(accept, str) else list(accept)
+    for one in classes:
+        if one not in ("f64", "f32", "eps"):
+            raise ValueError(f"parameter `accept` is {one!r}; allowed: f64, f32, eps")
+    seed = whole(seed, "seed")
     calls = offered(implementation)
     fixed = {key: value for key, value in (("framework", framework), ("layout", layout)) if value is not None}
     libraries = {name: [framework] if framework else frameworks(call, implementation) for name, call in calls.items()}
     dtype = dtype or _default_dtype(next(iter(libraries.values()))[0], implementation)
-    questions = _native.questions(process._native, seed)
+    questions = _native.questions(process._native, seed) if _questions is None else _questions
     exact = _exact_score(process)
 
     answered: list[dict[str, Any]] = []
@@ -295,14 +364,20 @@ def check(
         if not asked:
             skipped[name] = "not defined for this process"
             continue
+        if "v_noise" in asked[0][4] and not has & {"v0", "v_noise"}:
+            skipped[name] = "takes no v0 or v_noise, which DSM needs"
+            continue
         caller = Caller(function, call, process.channels, process.noised, dtype, exact)
         chosen: tuple[list[Slot], Convention] | None = None
-        for id_, _, quantity, settings, inputs in asked:
+        for id_, suite, quantity, settings, inputs in asked:
             inputs = _rows(inputs, t_min, t_max, dtype)
-            if not len(next(iter(inputs.values()))):
+            if not rows(inputs):
                 skipped[name] = f"no test times in [{t_min}, {t_max}] in {dtype}"
                 continue
-            entry: dict[str, Any] = {"id": f"{name}/{id_.rsplit('/', 1)[1]}", "quantity": quantity, "settings": dict(settings), "raised": None}
+            handed = inputs
+            if "v_noise" in inputs:
+                handed = inputs | {"v0": round_to(math.sqrt(process._initial_variance) * inputs["v_noise"], dtype)}
+            entry: dict[str, Any] = {"id": f"{name}/{id_.rsplit('/', 1)[1]}", "quantity": quantity, "settings": dict(settings), "raised": None, "between": suite == "transition"}
             first: BaseException | None = None
             tried = 0
             result = None
@@ -311,7 +386,7 @@ def check(
                 tried += 1
                 try:
                     with np.errstate(all="ignore"):
-                        result = caller.run(slots, inputs, settings, convention)
+                        result = caller.run(slots, handed, settings, convention)
                 except (KeyboardInterrupt, SystemExit, MemoryError):
                     raise
                 except BaseException as error:  # whatever the user's code raises
@@ -329,6 +404,8 @@ def check(
                     text = f"{_words(first)} (tried {name}({', '.join(s.name for s in slots)}) with {how}, {dtype}"
                     text += f"; and {tried - 1} other ways)" if tried > 1 else ")"
                 failed[name] = text
+                entry.update(inputs=inputs, outputs={}, raised=text)
+                answered.append(entry)
                 break
             outputs, came_in = result
             assert chosen is not None
@@ -339,7 +416,18 @@ def check(
             entry["inputs"] = _judged_inputs(process, caller, inputs, slots, convention)
             entry["outputs"] = {o: (np.ascontiguousarray(round_to(a, dtype)), dtype) for o, a in outputs.items()}
             answered.append(entry)
-    return _report(process, dtype, list(accept), answered, understood, failed, skipped, began)
+    about = f"{_name(implementation)} in {dtype}"
+    report = _report(process, dtype, about, classes, answered, understood, failed, skipped, began)
+    report.unknown = others(implementation)
+    return report
+
+
+def _name(implementation: Any) -> str:
+    if isinstance(implementation, ModuleType):
+        return implementation.__name__
+    if isinstance(implementation, Mapping):
+        return ", ".join(map(str, implementation))
+    return getattr(implementation, "__name__", type(implementation).__name__)
 
 
 def _candidates(
@@ -409,7 +497,7 @@ class _Answered:
 
     def __init__(self, entry: dict[str, Any]) -> None:
         self.id, self.quantity = entry["id"], entry["quantity"]
-        self.settings, self.raised = entry["settings"], entry["raised"]
+        self.settings, self.raised, self.between = entry["settings"], entry["raised"], entry["between"]
         self.inputs = {name: np.ascontiguousarray(a) for name, a in entry["inputs"].items()}
         self.outputs = entry["outputs"]
 
@@ -417,6 +505,7 @@ class _Answered:
 def _report(
     process: Process,
     dtype: str,
+    about: str,
     accept: list[str],
     answered: list[dict[str, Any]],
     understood: dict[str, str],
@@ -424,9 +513,11 @@ def _report(
     skipped: dict[str, str],
     began: float,
 ) -> Report:
-    details: dict[str, Any] = {"lines": [], "diagnoses": [], "unexplained": [], "unjudged": [], "ok": False}
+    details: dict[str, Any] = {"lines": [], "diagnoses": [], "open": [], "unexplained": [], "unjudged": [], "ok": False}
+    judged = None
     if answered:
-        details = json.loads(_native.judge(process._native, "", [_Answered(a) for a in answered], accept))
+        judged = _native.judge(process._native, about, ("cld_sgm.check", _FILE), [_Answered(a) for a in answered], accept)
+        details = json.loads(judged.json())
     # the judge's lines are of quantities; entries' ids begin with the function's name
     off: dict[str, str] = {}
     right: dict[str, int] = {}
@@ -452,13 +543,13 @@ def _report(
             off.setdefault(name, f"{name}: off")
     for entry in answered:
         name = entry["id"].split("/")[0]
-        if name not in off and name not in failed:
+        if entry["raised"] is None and name not in off and name not in failed:
             right[name] = right.get(name, 0) + sum(a.size for a, _ in entry["outputs"].values())
     causes = [
         Cause(d["id"], d["text"], d["remedy"], d["value"], tuple(_outputs(d, answered)), tuple(_follows(d, answered))) for d in details["diagnoses"]
     ]
     ok = bool(details["ok"]) and not failed and not off
-    return Report(ok, causes, off, right, failed, skipped, understood, process, dtype, time.perf_counter() - began, details)
+    return Report(ok, causes, off, right, failed, skipped, understood, process, dtype, time.perf_counter() - began, about, details, [], judged, answered)
 
 
 def _follows(diagnosis: dict[str, Any], answered: list[dict[str, Any]]) -> list[str]:

@@ -11,10 +11,21 @@ from typing import Any, Callable, Iterator, Sequence
 import numpy as np
 
 from ._arrays import Array, as_numpy, dtype_name
-from ._protocol import Function, Slot
+from ._protocol import SETTINGS, Function, Slot
 
 CHANNELS = "xvaj"
-STATES = ("u", "start", "noise", "noise_1", "noise_2")
+STATES = ("u", "start", "noise", "noise_1", "noise_2", "noises", "score_state", "eps_state")
+#: Inputs that have no row per sample.
+WHOLE = ("data", "weights", "means", "stds")
+#: Arguments that are blocks of d coordinates, by the input that they are.
+BLOCKS = {"eps": "eps", "x0": "x0", "v0": "v0", "v_noise": "v_noise", "score_value": "score", "values": "values", "uniform": "uniform"}
+
+
+def rows(inputs: dict[str, Array]) -> int:
+    """Rows of a question."""
+    leads = next(name for name in ("t", "u", "noise", *inputs) if name in inputs and name not in WHOLE)
+    return len(inputs[leads])
+
 
 
 class Unreadable(ValueError):
@@ -137,13 +148,13 @@ class Caller:
         arguments = [s.argument for s in slots]
         apart = any(s.part is not None for s in slots)
         states = bool(set(arguments) & set(STATES))
-        blocks = states or bool(set(arguments) & {"eps", "x0", "score", "net_output"})
+        blocks = states or bool(set(arguments) & {*BLOCKS, "score", "net_output"})
         scored = "score" in arguments or "net_output" in arguments
         sure = any(s.surely_callable for s in slots)
         options: dict[str, list[Any]] = {
             "framework": libraries,
             "images": [False, True] if blocks else [False],
-            "times": ["rows", "column", "scalar"] if "t" in arguments else ["rows"],
+            "times": ["rows", "column", "scalar"] if "t" in arguments else ["scalar"] if self.function.returns == "grid" else ["rows"],
             "layout": ["concat", "stack", "pair"] if states and self.channels > 1 else ["concat"],
             "score_call": ([True] if sure else [False, True]) if scored else [False],
             "score_all": [False, True] if "score" in arguments and len(self.noised) < self.channels else [False],
@@ -224,20 +235,27 @@ class Caller:
     def arguments(self, slots: list[Slot], inputs: dict[str, Array], settings: dict[str, Any], c: Convention) -> tuple[list[Any], dict[str, Any]]:
         positional: list[Any] = []
         named: dict[str, Any] = {}
-        n = len(next(iter(inputs.values())))
+        n = rows(inputs)
+        # a step over dt starts at t, whichever way it goes
+        forward = "s" in self.function.arguments and any(slot.argument == "dt" for slot in slots)
         for slot in slots:
             a = slot.argument
             value: Any
-            if a == "t":
-                value = self._time(inputs["t"], c)
-            elif a == "s":
-                value = self._time(inputs["s"], c)
+            if a in ("s", "t"):
+                value = self._time(inputs["s" if forward else a], c)
             elif a == "dt":
                 value = self._time(round_to(inputs["t"] - inputs["s"], self.dtype), c)
-            elif a == "weighting":
-                value = settings["weighting"]
-            elif a in ("eps", "x0"):
-                value = self._block(inputs[a], c)
+            elif a in SETTINGS:
+                value = settings[SETTINGS[a]]
+                value = int(value) if a in ("n_steps", "dim", "levels") else value
+            elif a in BLOCKS:
+                value = self._block(inputs[BLOCKS[a]], c)
+            elif a in WHOLE or a == "log_density":
+                value = hand_over(inputs[a], c.framework, self.dtype)
+            elif a == "noises":
+                value = [self._state(slice_, c) for slice_ in inputs["noise"]]
+            elif a in ("score_state", "eps_state"):
+                value = self._state(inputs[a.removesuffix("_state")], c)
             elif a == "net_output":
                 block = self._block(inputs[a], c)
                 value = (lambda *_, block=block, **__: block) if c.score_call else block
@@ -290,6 +308,14 @@ class Caller:
             raise Unreadable(f"returned an array of shape {array.shape}; allowed: {shapes[0]}")
         return array.reshape(n, -1)
 
+    def read_block(self, value: Any, n: int, c: Convention) -> Array:
+        """(n, d)."""
+        array = as_numpy(value, "block").astype(np.float64)
+        wanted = (n, 2, 1, 1) if c.images else (n, 2)
+        if array.shape != wanted:
+            raise Unreadable(f"returned an array of shape {array.shape}; allowed: {wanted}")
+        return array.reshape(n, 2)
+
     def _entries(self, value: Any, n: int, what: str) -> dict[str, Array]:
         """A matrix per row, as its entries by (row, column) in letters."""
         k = self.channels
@@ -334,6 +360,27 @@ class Caller:
                 return {"mean": self.read_state(value, n, c)}
             entries = self._entries(value, n, "mean")
             return {"matrix": self._whole(entries, n)} if len(entries) == k * k else entries
+        if what in ("whole", "matrix"):
+            return {"factor" if what == "whole" else what: self._whole(self._entries(value, n, "mean"), n)}
+        if what == "grid":
+            array = as_numpy(value, what).astype(np.float64)
+            if array.size != n:
+                raise Unreadable(f"returned a grid of shape {array.shape}; allowed: ({n},), from the first on")
+            return {"sigma" if self.function.name == "grid_karras" else "t": array.reshape(n)}
+        if what == "run":
+            state = self.read_state(value, n, c)
+            return {CHANNELS[i]: part for i, part in enumerate(np.split(state, k, axis=1))}
+        if what == "sde":
+            if not isinstance(value, (tuple, list)) or len(value) != 2:
+                raise Unreadable("returned no tuple of two; allowed: (drift, diffusion)")
+            drift, diffusion = self.read_state(value[0], n, c), value[1]
+            if k == 1 and np.size(as_numpy(diffusion, "diffusion")) == n:  # the same for all coordinates
+                return {"drift": drift, "diffusion": np.repeat(self.read_rows(diffusion, n, "diffusion")[:, None], drift.shape[1], axis=1)}
+            return {"drift": drift, "diffusion": self.read_state(diffusion, n, c)}
+        if what == "eps_all":
+            return {"eps": self.read_state(value, n, c)}
+        if what in ("x0", "x"):
+            return {what: self.read_block(value, n, c)}
         if what in ("cov", "inverse"):
             entries = self._entries(value, n, what)
             # both triangles, where the whole is given
@@ -351,28 +398,28 @@ class Caller:
             return {CHANNELS[i]: self.read_rows(v, n, CHANNELS[i]) for i, v in enumerate(value)}
         if what in ("u_t", "u", "u_next", "drift", "diffusion", "score_all"):
             return {"score" if what == "score_all" else what: self.read_state(value, n, c)}
-        if what == "score":
+        if what in ("score", "eps", "net_output"):
             width = 2 * len(self.noised)
             array = self.read_state(value, n, c, [width])
-            return {"score": array if array.shape[1] == width else self._noised_part(array)}
+            return {what: array if array.shape[1] == width else self._noised_part(array)}
         return {what: self.read_rows(value, n, what)}
 
     # Calling
 
     def run(self, slots: list[Slot], inputs: dict[str, Array], settings: dict[str, Any], c: Convention) -> tuple[dict[str, Array], str]:
         """The outputs, and the precision that they came in."""
-        n = len(next(iter(inputs.values())))
+        n = rows(inputs)
         self.places = []
-        if c.times != "scalar":
+        if c.times != "scalar" or self.function.returns == "grid":
             positional, named = self.arguments(slots, inputs, settings, c)
             value = self.call(*positional, **named)
             return self.read(value, n, c, slots), _precision(value)
-        rows = []
+        found = []
         for i in range(n):
-            positional, named = self.arguments(slots, {name: a[i : i + 1] for name, a in inputs.items()}, settings, c)
+            positional, named = self.arguments(slots, {name: a if name in WHOLE else a[i : i + 1] for name, a in inputs.items()}, settings, c)
             value = self.call(*positional, **named)
-            rows.append(self.read(value, 1, c, slots))
-        return {name: np.concatenate([r[name] for r in rows]) for name in rows[0]}, _precision(value)
+            found.append(self.read(value, 1, c, slots))
+        return {name: np.concatenate([r[name] for r in found]) for name in found[0]}, _precision(value)
 
 
 def _precision(value: Any) -> str:

@@ -29,8 +29,8 @@ def _schedule(beta: Any) -> Any:
 
 def _number(value: Any, name: str) -> float:
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = float(value.detach() if hasattr(value, "detach") else value)
+    except Exception:  # what a library raises of an array of its own
         raise ValueError(f"parameter `{name}` is {value!r}; allowed: a number") from None
     if not math.isfinite(number):
         raise ValueError(f"parameter `{name}` is {number}; allowed: a finite number")
@@ -82,6 +82,12 @@ class Process:
     def objective(self) -> str:
         """``"hsm"`` (velocities marginalised) or ``"dsm"``."""
         return self._native.objective
+
+    @property
+    def _initial_variance(self) -> float:
+        """gamma M, which v starts with, also under DSM."""
+        described = self.description
+        return float(described.get("gamma", 0.0)) * float(described.get("mass", 1.0))
 
     # Kernels
 
@@ -191,15 +197,13 @@ class Process:
         rows: list[Any] = [sum(entry(i, j) * parts[j] for j in range(k)) for i in range(k)]
         return np.stack(rows)
 
-    def _start(self, x0: Any, like: Array | None = None) -> Array:
-        """Phi is applied to this: (K, n, d, ...), from x_0 alone or the whole of u_0."""
+    def _start(self, x0: Any, like: Array) -> Array:
+        """Phi is applied to this: (K, n, d, ...), from x_0 alone or the whole of u_0. ``like``: a state of as many rows."""
         array = finite(floats(x0, "x0"), "x0")
-        k = self.channels
-        width = like.shape[1] if like is not None else None
-        if array.ndim < 2 or (width is not None and array.shape[1] not in (width, width // k)):
-            allowed = "(n, d, ...), or with all channels (n, K d, ...)" if width is None else f"(n, {width // k}, ...), or (n, {width}, ...)"
-            raise ValueError(f"array `x0` has shape {array.shape}; allowed: {allowed}")
-        if k > 1 and width is not None and array.shape[1] == width:
+        k, (n, width), rest = self.channels, like.shape[:2], like.shape[2:]
+        if array.shape not in ((n, width // k) + rest, like.shape):
+            raise ValueError(f"array `x0` has shape {array.shape}; allowed: {(n, width // k) + rest}, or with all channels {like.shape}")
+        if k > 1 and array.shape[1] == width:
             return self._split(array)
         return np.stack([array] + [np.zeros_like(array)] * (k - 1))
 
@@ -287,6 +291,48 @@ class Process:
             raise ValueError(f"array `score` has shape {given.shape}; allowed: {allowed}")
         pull = self._apply(self.noise(times) * (0.5 if probability_flow else 1.0), parts)
         return self._join(pull) - self.drift(state, times)
+
+    # Training
+
+    def loss(
+        self, x0: Any, noise: Any, t: Any, output: Any, *, output_is: str | None = None, weighting: str = "eps", gradient: bool = False
+    ) -> Any:
+        """Score matching per sample, ``(n,)``, a sum over coordinates: what ``output`` misses at ``u_t = Phi u_0 + L noise``.
+
+        ``x0`` (n, d, ...), or u_0 with all channels; ``noise`` (n, K d, ...); ``output`` (n, m d, ...), one block for each noised channel. ``output_is``:
+        "eps", "score", or "mixed" (the score is ``-v / S_vv - ell output``), which it is unless given where noise is in the last of several
+        channels alone, else "eps". HSM or DSM as the process has it.
+
+        ``weighting``, with r the missing score and e the missing noise (``r = -ell e``): "likelihood" ``b/2 g^2 r^2``, "score" ``r^2``, "eps" ``e^2``
+        (the paper's reweighting, ``reweightedv2`` in :func:`cld_sgm.check`), "rated-eps" ``b/2 g^2 e^2`` (``reweightedv1``).
+        With ``gradient`` also the gradient of each row's loss with respect to ``output``, in its shape.
+
+        >>> p = CLD()
+        >>> p.loss([[1.0]], [[0.5, -0.5]], 0.3, [[-0.5]], output_is="eps")  # the noise itself: nothing is missing
+        array([0.])
+        >>> p.loss([[1.0]], [[0.5, -0.5]], 0.3, [[0.0]], output_is="eps", gradient=True)
+        (array([0.25]), array([[1.]]))
+        """
+        names = {"likelihood": "likelihood", "score": "score", "eps": "eps", "rated-eps": "rated-eps", "reweightedv2": "eps", "reweightedv1": "rated-eps"}
+        if weighting not in names:
+            raise ValueError(f"parameter `weighting` is {weighting!r}; allowed: {', '.join(names)}")
+        z = self._state(noise, "noise")
+        times = self._times(t, z)
+        start = self._start(x0, z)
+        given = finite(floats(output, "output"), "output")
+        m, d = len(self.noised), z.shape[1] // self.channels
+        if output_is is None:
+            output_is = "mixed" if self.channels > 1 and self.noised == [self.channels - 1] else "eps"
+        wanted = (len(z), m * d) + z.shape[2:]
+        if given.shape != wanted:
+            raise ValueError(f"array `output` has shape {given.shape}; allowed: {wanted}")
+        flat = lambda a: np.ascontiguousarray(a.reshape(len(a), -1))  # noqa: E731
+        split = np.moveaxis(given.reshape((len(z), m, d) + z.shape[2:]), 1, 0)
+        arrays = (times, flat(start), flat(self._split(z)), flat(split))
+        value, slope = _native.loss(self._native, *arrays, str(output_is), names[weighting], bool(gradient))
+        if slope is None:
+            return value
+        return value, self._join(slope.reshape((m, len(z), d) + z.shape[2:]))
 
     # The prior
 

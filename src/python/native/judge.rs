@@ -1,13 +1,16 @@
 //! Test inputs for a process, and the verdict on what a user's code made of them, without a file.
 
 use crate::process::Process;
-use crate::{refused, without_lock};
-use cld_sgm::Error;
+use crate::{look_for_signals, refused, without_lock};
 use cld_sgm::check::answers::{Answer, Answers, Entry};
 use cld_sgm::check::compare::{self, Class};
+use cld_sgm::check::page::page;
+use cld_sgm::check::words::{Look, sum, text};
 use cld_sgm::files::{Array, Precision};
-use cld_sgm::truth::reader::{SETTINGS, setting_key};
+use cld_sgm::truth::config::Config;
+use cld_sgm::truth::reader::{InVectors, SETTINGS, Setting, setting_key};
 use cld_sgm::vectors::generate;
+use cld_sgm::{Error, Objective};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -16,13 +19,19 @@ use std::collections::BTreeMap;
 /// Id, suite, quantity, settings, inputs.
 type Question<'py> = (String, &'static str, &'static str, Bound<'py, PyDict>, Bound<'py, PyDict>);
 
-/// How many numbers of a configuration go through all words of a quantity's settings.
-fn variants(quantity: &str) -> usize {
-    match quantity {
-        "sampler.reverse_drift" => 2,
-        "loss.per_sample" => 3,
-        _ => 1,
-    }
+/// How many numbers of a configuration go through all that this question's settings are given in vectors.
+fn variants(q: &generate::Question) -> usize {
+    let turns = |s: &Setting| match s.written {
+        InVectors::ByTurns => s.words.len(),
+        InVectors::Turns(values) => values.len(),
+        InVectors::No | InVectors::Always(_) => 1,
+    };
+    SETTINGS.iter().filter(|s| q.inputs.contains_key(&setting_key(s.name))).map(turns).max().unwrap_or(1)
+}
+
+/// As kernels over [s, t] have it: without initial variance.
+fn between(config: &Config) -> Config {
+    Config { objective: Objective::DSM, ..config.clone() }
 }
 
 /// The questions that `cld vectors` asks, for this process.
@@ -32,9 +41,11 @@ pub fn questions<'py>(py: Python<'py>, process: &Process, seed: u64) -> PyResult
     let all = without_lock(py, || {
         let mut all = Vec::new();
         for number in 0..3 {
-            // not the runs: a user's loop draws its noise inside
-            let list = generate::questions(config, &[], seed, number).map_err(refused)?;
-            all.extend(list.into_iter().filter(|q| number < variants(q.quantity) && q.suite != "run"));
+            let mut list = generate::questions(config, &[], seed, number).map_err(refused)?;
+            if config.objective != Objective::DSM {
+                list.extend(generate::questions(&between(config), &["transition".into()], seed, number).map_err(refused)?);
+            }
+            all.extend(list.into_iter().filter(|q| number < variants(q)));
         }
         Ok(all)
     })?;
@@ -54,22 +65,22 @@ pub fn questions<'py>(py: Python<'py>, process: &Process, seed: u64) -> PyResult
         .collect()
 }
 
-/// A setting as Python has it.
+/// A setting's value as Python has it.
 #[derive(FromPyObject)]
-pub enum Setting {
+pub enum Value {
     Flag(bool),
     Number(f64),
     Word(String),
 }
 
-impl Setting {
+impl Value {
     /// As the judge has it: a word is its index among those that `field` may have.
     fn number(&self, field: &str) -> PyResult<f64> {
         let words = SETTINGS.iter().find(|s| s.name == field).map_or(&[][..], |s| s.words);
         match self {
-            Setting::Flag(b) => Ok(f64::from(u8::from(*b))),
-            Setting::Number(x) => Ok(*x),
-            Setting::Word(w) => words
+            Value::Flag(b) => Ok(f64::from(u8::from(*b))),
+            Value::Number(x) => Ok(*x),
+            Value::Word(w) => words
                 .iter()
                 .position(|x| x == w)
                 .map(|i| i as f64)
@@ -84,10 +95,12 @@ impl Setting {
 pub struct Answered<'py> {
     id: String,
     quantity: String,
-    settings: BTreeMap<String, Setting>,
+    settings: BTreeMap<String, Value>,
     inputs: BTreeMap<String, PyReadonlyArrayDyn<'py, f64>>,
     outputs: BTreeMap<String, (PyReadonlyArrayDyn<'py, f64>, String)>,
     raised: Option<String>,
+    /// Of a kernel over [s, t].
+    between: bool,
 }
 
 fn array(a: &PyReadonlyArrayDyn<'_, f64>, precision: Precision) -> PyResult<Array> {
@@ -104,15 +117,39 @@ fn precision(name: &str) -> PyResult<Precision> {
     })
 }
 
-/// The report on these answers, as JSON.
+/// The verdict on answers, in the words of `cld check`.
+#[pyclass(frozen, module = "cld_sgm._native")]
+pub struct Report(compare::Report);
+
+#[pymethods]
+impl Report {
+    fn json(&self) -> PyResult<String> {
+        serde_json::to_string(&self.0).map_err(|e| pyo3::exceptions::PyRuntimeError::new_err(e.to_string()))
+    }
+
+    /// The report and its last line, which is the verdict.
+    fn text(&self, width: usize, plain: bool, full: bool, color: bool) -> (String, String) {
+        let keep = |s: String| if color && !plain { s } else { anstream::adapter::strip_str(&s).to_string() };
+        let (whole, verdict) = (keep(text(&self.0, Look { width, plain, full })), keep(sum(&self.0)));
+        let body = whole.trim_end().strip_suffix(verdict.as_str()).unwrap_or(&whole).trim_end().to_string();
+        (body, verdict)
+    }
+
+    fn page(&self) -> String {
+        page(&self.0)
+    }
+}
+
+/// The report on these answers. `title` is what stands above it, `file` what its commands name.
 #[pyfunction]
 pub fn judge(
     py: Python<'_>,
     process: &Process,
     implementation: String,
+    names: (String, String),
     answered: Vec<Answered<'_>>,
     accept: Vec<String>,
-) -> PyResult<String> {
+) -> PyResult<Report> {
     let accept = accept
         .iter()
         .map(|c| match c.as_str() {
@@ -138,19 +175,15 @@ pub fn judge(
                 Answer::Given(outputs.collect::<PyResult<_>>()?)
             }
         };
-        entries.push(Entry { id: a.id, quantity: a.quantity, config: process.config.clone(), inputs, answer });
+        let config = if a.between { between(&process.config) } else { process.config.clone() };
+        entries.push(Entry { id: a.id, quantity: a.quantity, config, inputs, answer });
     }
-    let answers = Answers {
-        file: "cld_sgm.check".into(),
-        implementation,
-        entries,
-        unusable: Vec::new(),
-        ignored: Vec::new(),
-        not_yet: BTreeMap::new(),
-    };
+    let (title, file) = names;
+    let answers =
+        Answers { file: file.into(), implementation, entries, unusable: Vec::new(), ignored: Vec::new(), not_yet: BTreeMap::new() };
     without_lock(py, || {
-        let report = compare::judge(&answers, &accept, &mut |_, _| {}).map_err(refused)?;
-        serde_json::to_string(&report).map_err(|e| pyo3::exceptions::PyRuntimeError::new_err(e.to_string()))
+        let report = compare::judge(&answers, &accept, &mut |_, _| look_for_signals()).map_err(refused)?;
+        Ok(Report(compare::Report { file: title, ..report }))
     })
 }
 

@@ -89,13 +89,13 @@ impl Process {
 
     /// F, row-major.
     fn drift(&self) -> Vec<f64> {
-        self.process.drift()
+        self.process.drift().to_vec()
     }
 
     /// Covariance of the prior, row-major.
     fn prior(&self) -> PyResult<Vec<f64>> {
         let horizon = self.config.schedule.integral(0.0, self.config.schedule.horizon()).map_err(refused)?;
-        Ok(self.process.prior(horizon))
+        Ok(self.process.prior(horizon).to_vec())
     }
 
     /// Columns of `what` at the times `t`: (columns, n).
@@ -139,7 +139,7 @@ impl Process {
             for (r, t) in t.iter().enumerate() {
                 let values = kernel_values(&*self.process, &config.schedule, config.objective, 0.0, *t)?;
                 match what.as_str() {
-                    "inverse" => out.iter_mut().zip(&values.inv).for_each(|(out, x)| out[r] = *x),
+                    "inverse" => out.iter_mut().zip(values.inv.as_slice()).for_each(|(out, x)| out[r] = *x),
                     "log_det" => out[0][r] = values.logdet,
                     "snr" => out[0][r] = values.snr,
                     "snr_joint" => out[0][r] = values.snr_joint,
@@ -169,7 +169,7 @@ impl Process {
         Self::by_blocks(py, &t, count, |t, out| {
             for (r, &t) in t.iter().enumerate() {
                 let noise = self.process.noise_at(self.config.schedule.integral(0.0, t)?);
-                out.iter_mut().zip(noise).for_each(|(out, x)| out[r] = x);
+                out.iter_mut().zip(noise.as_slice()).for_each(|(out, x)| out[r] = *x);
             }
             Ok(())
         })

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 
 impl Process {
     /// As samplers see it.
-    fn diffusion(&self) -> PyResult<Diffusion> {
+    pub fn diffusion(&self) -> PyResult<Diffusion> {
         let gamma = self.config.gamma.unwrap_or(0.0);
         let process = self.config.process().map_err(refused)?;
         Diffusion::new(process, self.config.schedule, gamma).map_err(refused)
@@ -59,13 +59,22 @@ pub fn law<'py>(py: Python<'py>, process: &Process, sampler: &str, times: Vec<f6
 }
 
 /// A Python function of (t, (K, n) array) that returns the score of the noised channels, (m, n).
-struct Callback {
+pub struct Callback {
     function: Py<PyAny>,
     /// What it raised: the crate's errors cannot carry it.
     raised: Mutex<Option<PyErr>>,
 }
 
 impl Callback {
+    pub fn new(function: Py<PyAny>) -> Callback {
+        Callback { function, raised: Mutex::new(None) }
+    }
+
+    /// What it raised, once.
+    pub fn raised(&self) -> Option<PyErr> {
+        self.raised.lock().unwrap_or_else(|e| e.into_inner()).take()
+    }
+
     fn call(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> PyResult<()> {
         Python::attach(|py| {
             py.check_signals()?;
@@ -107,7 +116,7 @@ pub fn run<'py>(
     let (u, noise) = start;
     let (k, n) = (u.shape()[0], u.shape()[1]);
     let (mut state, noise) = (u.as_slice()?.to_vec(), noise.as_slice()?);
-    let score = Callback { function: score, raised: Mutex::new(None) };
+    let score = Callback::new(score);
     let outcome = without_lock(py, || {
         let mut work = || -> Result<()> {
             let (stepper, steps) = plan(&diffusion, sampler, &times)?;
@@ -129,7 +138,7 @@ pub fn run<'py>(
         };
         Ok(work())
     })?;
-    if let Some(raised) = score.raised.lock().unwrap_or_else(|e| e.into_inner()).take() {
+    if let Some(raised) = score.raised() {
         return Err(raised);
     }
     outcome.map_err(refused)?;

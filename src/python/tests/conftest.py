@@ -2,5 +2,5 @@
 
 from importlib.metadata import entry_points
 
-if not any(e.value == "cld_sgm.conformance.plugin" for e in entry_points(group="pytest11")):
-    pytest_plugins = ["cld_sgm.conformance.plugin"]
+if not any(e.value == "cld_sgm._pytest" for e in entry_points(group="pytest11")):
+    pytest_plugins = ["cld_sgm._pytest"]

@@ -41,7 +41,7 @@ def test_planted_mistakes_are_named_first(planted, cause, name):
     report = cld_sgm.check(planted(library(name, "float32")), PROCESS, t_min=T_MIN, dtype="float32")
     assert not report.ok and report.off, report
     assert report.causes and report.causes[0].id == cause, report
-    assert report.causes[0].text in str(report) and report.causes[0].id in report._repr_html_()
+    assert report.causes[0].text in " ".join(str(report).split()) and report.causes[0].id in report._repr_html_()
 
 
 class Printed:
@@ -124,6 +124,43 @@ def test_what_is_not_offered_is_listed():
     assert cld_sgm.check({"sscs_step": lambda *a: a}, cld_sgm.VE()).skipped["sscs_step"] == "not defined for this process"
 
 
+def test_functions_by_other_names_are_shown():
+    """Catches methods that are passed over without a word because their names are others."""
+
+    class Mine:
+        def variance_at(self, t):
+            return cld_sgm.CLD().cov(t)
+
+        def ell(self, t):
+            return cld_sgm.CLD().ell(t)
+
+    report = cld_sgm.check(Mine())
+    assert report.ok and report.unknown == ["variance_at"]
+    assert 'not known by name: variance_at (to judge one, name it: cld_sgm.check({"cov": mine.variance_at}))' in " ".join(str(report).split())
+    Mine.ell = None
+    with pytest.raises(ValueError, match=r"offers none of the functions \(it has variance_at: hand them over by name, as in .*; allowed: any of beta"):
+        cld_sgm.check(Mine())
+
+
+@pytest.mark.parametrize("process", [cld_sgm.CLD(), cld_sgm.VP()], ids=["cld", "vp"])
+def test_drift_and_diffusion_as_one(process):
+    """Catches the two parts of `sde` swapped, or a diffusion per row that is read as a state."""
+    noise = lambda t: np.sqrt(np.diagonal(process.noise(t), axis1=-2, axis2=-1))  # noqa: E731
+    diffusion = lambda u, t: np.repeat(noise(t), 2, axis=1) if process.channels == 2 else noise(t)[:, 0]  # noqa: E731
+    report = cld_sgm.check({"sde": lambda u, t: (process.drift(u, t), diffusion(u, t))}, process)
+    assert report.ok and report.right["sde"] > 60, report
+    report = cld_sgm.check({"sde": lambda u, t: (process.drift(u, t), diffusion(u, t) ** 2)}, process)
+    assert set(report.off) == {"sde"}, report
+    assert "allowed: (drift, diffusion)" in cld_sgm.check({"sde": process.drift}, process).failed["sde"]
+
+
+def test_the_range_where_it_is_right_is_said():
+    """Catches a report at 80 columns that does not say from which time on the printed formulas are right."""
+    report = cld_sgm.check(Printed(), dtype="float32")
+    line = next(x for x in report.details["lines"] if not x["accepted"])
+    assert line["right_from"] is not None and "right for t >= " in str(report) and "right for t >= " not in report.text(120), report
+
+
 def test_nothing_judged_is_no_pass():
     """Catches an empty set that passes."""
     report = cld_sgm.check({"mixed_score": lambda u, net_output, t: u}, cld_sgm.VP())
@@ -149,7 +186,10 @@ def test_json_reads_back():
         (lambda: cld_sgm.check({"cov": abs}, t_min=0.5, t_max=0.5), "parameter `t_max` is 0.5; allowed: t_min < t_max <= 1"),
         (lambda: cld_sgm.check({"cov": abs}, dtype="float8"), "parameter `dtype` is 'float8'; allowed: float64, float32, float16, bfloat16"),
         (lambda: cld_sgm.check({"cov": abs}, layout="apart"), "parameter `layout` is 'apart'; allowed: concat, stack, pair"),
-        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}, accept=["f8"]), "parameter `accept` is `f8`; allowed: f64, f32, eps"),
+        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}, accept=["f8"]), "parameter `accept` is 'f8'; allowed: f64, f32, eps"),
+        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}, accept=[3]), "parameter `accept` is 3; allowed: f64, f32, eps"),
+        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}, seed=-1), "parameter `seed` is -1; allowed: whole numbers from 0"),
+        (lambda: cld_sgm.check({"cov": cld_sgm.CLD().cov}).text(20), "parameter `width` is 20; allowed: whole numbers from 40 to 1000"),
     ],
 )
 def test_bad_input_gets_one_sentence(call, sentence):

@@ -38,7 +38,7 @@ def run(folder, *arguments):
     (folder / "mine.py").write_text(ADAPTER)
     path = os.pathsep.join([str(folder), str(HERE), os.environ.get("PYTHONPATH", "")])
     # without the entry point, where the package is not installed
-    plugin = [] if any("cld_sgm.conformance.plugin" == e.value for e in _entry_points()) else ["-p", "cld_sgm.conformance.plugin"]
+    plugin = [] if any("cld_sgm._pytest" == e.value for e in _entry_points()) else ["-p", "cld_sgm._pytest"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, "--pyargs", "cld_sgm.conformance", *arguments]
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)

@@ -1,6 +1,8 @@
 """Processes: numbers, shapes, arrays of other libraries, refusals."""
 
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -67,6 +69,30 @@ def test_arrays_are_not_copied():
     assert floats(t, "t") is t
 
 
+def test_arrays_of_other_libraries_are_not_copied():
+    """Catches a copy on the way from torch, or from a library that has DLPack alone."""
+    from cld_sgm._arrays import floats
+
+    torch = pytest.importorskip("torch")
+    t = torch.linspace(0.1, 1.0, 7, dtype=torch.float64, requires_grad=True)
+    assert np.shares_memory(floats(t, "t"), t.detach().numpy())
+
+
+def test_results_are_not_copied():
+    """Catches a second copy of a result: a process of its own, whose memory grows by the four columns of float64, and a tenth for what else there is."""
+    code = """
+import resource, numpy as np, cld_sgm
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+p, t = cld_sgm.CLD(), np.linspace(1e-6, 1.0, 4_000_000)
+p.cov(t[:9])
+before = peak()
+cov = p.cov(t)
+assert cov.shape == (4_000_000, 2, 2) and peak() - before < 1.1 * cov.nbytes, (peak() - before, cov.nbytes)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_pickle_and_description():
     """Catches a description that does not read back: gamma, friction, or a schedule lost."""
     for p in PROCESSES.values():
@@ -113,7 +139,7 @@ def test_threads_go_on_during_long_calls():
         (lambda: cld_sgm.CLD().cov(np.array([object()])), "array `t` has dtype object; allowed: floats or integers"),
         (lambda: cld_sgm.CLD().cov(np.array([1j])), "array `t` has dtype complex128; allowed: floats or integers"),
         (lambda: cld_sgm.CLD().perturb(np.ones((3, 2)), np.ones((3, 3)), 0.5), "array `noise` has shape (3, 3); allowed: (n, 2 d, ...)"),
-        (lambda: cld_sgm.CLD().perturb(np.ones((3, 5)), np.ones((3, 4)), 0.5), "array `x0` has shape (3, 5); allowed: (n, 2, ...), or (n, 4, ...)"),
+        (lambda: cld_sgm.CLD().perturb(np.ones((3, 5)), np.ones((3, 4)), 0.5), "array `x0` has shape (3, 5); allowed: (3, 2), or with all channels (3, 4)"),
         (lambda: cld_sgm.CLD().perturb(np.ones((3, 2)), np.ones((3, 4)), [0.5, 0.6]), "array `t` has shape (2,); allowed: a number, or (3,)"),
         (lambda: cld_sgm.CLD().perturb(np.ones((3, 2)), np.full((3, 4), np.inf), 0.5), "array `noise` holds inf at 0; allowed: finite numbers"),
         (lambda: cld_sgm.CLD().reverse_drift(np.ones((3, 4)), 0.5, np.ones((3, 3))), "array `score` has shape (3, 3); allowed: (3, 2), or (3, 4)"),

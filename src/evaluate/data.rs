@@ -1,91 +1,20 @@
-//! What `cld train` left behind: a checkpoint's model, and the data to hold it against.
+//! Data to hold samples against, and how far they are from it.
 
-use super::Result;
-use super::show::short;
-use cld_sgm::data::images::{self, Dither, ImageSet};
-use cld_sgm::data::{self, Mixture};
-use cld_sgm::metrics::{Pairwise, image_frechet, sliced};
-use cld_sgm::process::entry;
-use cld_sgm::train::Model;
-use cld_sgm::train::checkpoint::{self, Checkpoint};
-use cld_sgm::train::config::Config;
-use cld_sgm::train::model::Net;
-use cld_sgm::{Diffusion, Error};
-use serde_json::Value;
-use std::path::Path;
-
-/// A checkpoint as a score.
-pub struct Trained {
-    pub config: Config,
-    pub model: Model,
-    pub about: String,
-    /// Grey levels; 0: no images.
-    pub levels: u32,
-}
-
-impl Trained {
-    /// Reads a checkpoint; its averaged weights, or the raw ones.
-    pub fn read(file: &Path, raw: bool) -> Result<Trained> {
-        let Checkpoint { config, graph, state, .. } = checkpoint::read(file)?;
-        let diffusion = config.diffusion()?;
-        let objective = config.loss()?.objective();
-        let weights = if raw { "weights of" } else { "averaged weights of" };
-        let parametrisation = config.parametrisation()?;
-        let about = format!(
-            "{}: {weights} step {} of {}, {} {} on {}",
-            file.display(),
-            state.step,
-            config.steps,
-            objective.name(),
-            parametrisation.name(),
-            config.data.name
-        );
-        let net = Net::new(graph, if raw { state.p } else { state.ema })?;
-        let model = Model::new(diffusion, objective, parametrisation, net)?;
-        Ok(Trained { levels: config.data.levels.unwrap_or(0), config, model, about })
-    }
-
-    pub fn diffusion(&self) -> &Diffusion {
-        self.model.diffusion()
-    }
-
-    /// A line about the process.
-    pub fn process(&self) -> String {
-        fn line(o: &serde_json::Map<String, Value>) -> String {
-            let show = |v: &Value| v.as_object().map_or_else(|| v.to_string(), line);
-            let rest: Vec<String> = o.iter().filter(|(k, _)| *k != "kind").map(|(k, v)| format!("{k}={}", show(v))).collect();
-            format!("{}({})", o.get("kind").and_then(Value::as_str).unwrap_or_default(), rest.join(", "))
-        }
-        line(&self.config.process)
-    }
-
-    /// Whether there is a velocity with a law of its own at t = 0.
-    pub fn velocity(&self) -> Result<bool> {
-        Ok(entry(self.diffusion().process().name())?.gamma.is_some() && self.diffusion().gamma() > 0.0)
-    }
-
-    /// The data called `spec`, or those it was trained on.
-    pub fn data(&self, spec: Option<&str>) -> Result<Data> {
-        let d = &self.config.data;
-        let data = Data::load(spec.unwrap_or(&d.name), d.held_out, self.config.seed)?;
-        let (found, wanted) = (data.shape(), self.model.shape());
-        match &data {
-            Data::Images { train, .. } if found != wanted || train.levels() != self.levels => Err(Error::parameter(
-                "data",
-                format!("{found:?} of {} levels", train.levels()),
-                format!("{wanted:?} of {} levels, as the checkpoint has it", self.levels),
-            )),
-            Data::Toy(_) if found != wanted || self.levels != 0 => {
-                Err(Error::parameter("data", format!("a toy of {found:?}"), format!("data of {wanted:?} and {} levels", self.levels)))
-            }
-            _ => Ok(data),
-        }
-    }
-}
+use crate::data::images::{self, Dither, ImageSet};
+use crate::data::{self, Mixture};
+use crate::error::{Error, Result};
+use crate::metrics::{Pairwise, image_frechet, sliced};
 
 /// Data to compare with.
 pub enum Data {
-    Images { train: ImageSet, held_out: ImageSet },
+    /// Images, and those that training does not see.
+    Images {
+        /// What training sees.
+        train: ImageSet,
+        /// What it does not.
+        held_out: ImageSet,
+    },
+    /// Points of known law.
     Toy(Mixture),
 }
 
@@ -99,7 +28,9 @@ const BLOCKS: usize = 40;
 pub struct Distance {
     /// Whether of images (Frechet distance of features), else of points (sliced W2).
     pub images: bool,
+    /// Of the samples to the data.
     pub value: f64,
+    /// Of data to data.
     pub floor: f64,
     /// Rows on each side.
     pub rows: usize,
@@ -109,6 +40,9 @@ pub struct Distance {
 
 impl Data {
     /// A toy or a set of images; `held_out` and `seed` are for sets without test files.
+    ///
+    /// # Errors
+    /// A name that is none of these; files that cannot be read.
     pub fn load(spec: &str, held_out: f64, seed: u64) -> Result<Data> {
         if let Some(toy) = data::REGISTRY.iter().find(|e| e.name == spec) {
             return Ok(Data::Toy((toy.build)()?));
@@ -121,6 +55,7 @@ impl Data {
         Ok(Data::Images { train: split.train, held_out: split.held_out })
     }
 
+    /// Channels, height, width; of points their dimension, 1, 1.
     pub fn shape(&self) -> [usize; 3] {
         match self {
             Data::Images { train, .. } => train.shape(),
@@ -165,12 +100,18 @@ impl Data {
         }
     }
 
-    /// The first of the two sets.
+    /// At most `n` rows of fresh data: what [`Data::distance`] holds samples against.
+    ///
+    /// # Errors
+    /// As `distance`.
     pub fn fresh(&self, n: usize, seed: u64) -> Result<Vec<f64>> {
         self.two(n, seed).map(|[a, _]| a)
     }
 
     /// Of samples `x` (n, dim), as pictures show them: at their levels.
+    ///
+    /// # Errors
+    /// Samples that are not finite, or too few of them.
     pub fn distance(&self, x: &[f64], seed: u64) -> Result<Distance> {
         let shape = self.shape();
         let dim: usize = shape.iter().product();
@@ -196,18 +137,5 @@ impl Data {
                 Ok(Distance { images: false, value: w2(x)?, floor: w2(&again)?, rows, energy })
             }
         }
-    }
-}
-
-impl Distance {
-    /// Rows of a table about it.
-    pub fn lines(&self) -> Vec<Vec<String>> {
-        let name = if self.images { "Frechet distance to data" } else { "sliced W2 to data" };
-        let what = if self.images { format!(", {} images each", self.rows) } else { String::new() };
-        let mut rows = vec![vec![name.into(), format!("{} (data to data: {}{what})", short(self.value), short(self.floor))]];
-        if let Some((value, error)) = self.energy {
-            rows.push(vec!["energy distance to data".into(), format!("{} +- {}", short(value), short(error))]);
-        }
-        rows
     }
 }

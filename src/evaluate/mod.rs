@@ -1,0 +1,18 @@
+//! What a trained network and its samples are worth.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`data`] | data to hold samples against, and distances to them |
+//! | [`trained`] | a checkpoint as a score |
+//! | [`draw`] | samples by any sampler |
+//! | [`judge`] | distances by samplers and steps; of samples in a file |
+//! | [`bits`] | likelihoods |
+
+pub mod bits;
+pub mod data;
+pub mod draw;
+pub mod judge;
+pub mod trained;
+
+pub use data::{Data, Distance};
+pub use trained::Trained;

@@ -1,0 +1,223 @@
+//! The probability flow of a Gaussian law, and gDDIM, whose root of the covariance is carried along by it.
+//!
+//! With C(tau) = L L^T the covariance, the flow's linear part (F + G G^T C^-1 / 2) carries `u - m` from t_0 to t_1 by
+//! `A = L_1 O L_0^-1` with O orthogonal: for one channel 1, for two a rotation by the angle
+//!
+//! ```text
+//! theta = int_t0^t1 F_xv L_vv / L_xx + ((G G^T)_xv - (G G^T)_xx L_vx / L_xx) / (2 L_xx L_vv) dtau
+//! ```
+//!
+//! the part above the diagonal of `L^-1 (F + G G^T C^-1 / 2) L - L^-1 L'`, which is antisymmetric. Nothing here is from the samplers.
+//! Formula: sampler.gddim_coefficients.
+
+use super::cell::Cell;
+use super::linear::cholesky;
+use super::model::Model;
+use super::quantity::{Draws, Found, LawOf, Outputs, Processes, Quantity, Times, Truth};
+use super::reader::{Reader, setting};
+use crate::dd::Dd;
+use crate::error::{Error, Result};
+use std::sync::LazyLock;
+
+/// Processes for which the flow's map is known.
+pub(super) const TURNS: Processes = Processes { words: "a process of one or two channels", fit: |m| m.channels() <= 2 };
+
+/// The rows of this family.
+pub(super) const ROWS: &[Quantity] = &[Quantity {
+    name: "sampler.gddim_coefficients",
+    about: "gDDIM's one-step coefficients: u_s = psi u_t + eps_coef eps, psi = e^(-F B(s,t)), eps_coef = R_s - psi R_t, score = -R_t^-T eps",
+    inputs: &["t", "s"],
+    optional: &[],
+    settings: &["eps"],
+    leads: "t",
+    outputs: Outputs::Named(&["psi", "r", "eps_coef", "score_coef"]),
+    shape: "(n, K, K) each; r is R_t, and score_coef = (psi - R_s R_t^-1) S_t",
+    suites: &["step"],
+    catches: "the Cholesky factor for R, which turns; a Riemann sum over the step; the sign of psi's exponent",
+    made_from: &["kernel.mean", "kernel.factor"],
+    processes: TURNS,
+    law: LawOf::Objective,
+    draws: Draws { times: Times::Steps, mean_above: 1e-100, arrays: &[] },
+    truth: Truth::All(gddim),
+}];
+
+/// Points of the rule on each panel. The integrand is analytic but at 0: on [a, 3a/2] the error is below 10^-27.
+const POINTS: usize = 14;
+
+/// Gauss-Legendre nodes and weights on [0, 1] in double words, by Newton's method from their asymptotic places.
+static RULE: LazyLock<Vec<(Dd, Dd)>> = LazyLock::new(|| {
+    let n = POINTS as f64;
+    let legendre = |x: Dd| {
+        let (mut a, mut b) = (Dd::ONE, x);
+        for j in 2..=POINTS {
+            let j = j as f64;
+            let next = (x * b * Dd::from(2.0 * j - 1.0) - a * Dd::from(j - 1.0)) / Dd::from(j);
+            (a, b) = (b, next);
+        }
+        (b, (x * b - a) * Dd::from(n) / (x * x - Dd::ONE))
+    };
+    let node = |i: usize| {
+        let mut x = Dd::from((std::f64::consts::PI * (i as f64 + 0.75) / (n + 0.5)).cos());
+        for _ in 0..6 {
+            let (p, slope) = legendre(x);
+            x = x - p / slope;
+        }
+        let slope = legendre(x).1;
+        ((x + Dd::ONE).scale(0.5), Dd::ONE / ((Dd::ONE - x * x) * slope * slope))
+    };
+    (0..POINTS).map(node).collect()
+});
+
+/// Panels at most: what is longer takes too long to integrate.
+const PANELS: usize = 4096;
+
+/// Where panels end between a and b: a fixed grid, so that rows of a file share the laws there.
+///
+/// # Errors
+/// More than [`PANELS`].
+fn panels(a: Dd, b: Dd, width: f64) -> Result<Vec<Dd>> {
+    let mut ends = vec![a];
+    let mut at = a.hi;
+    while ends.len() <= PANELS {
+        let next = if at < 2.0 * width {
+            // powers of 3/2
+            let power = (at.ln() / 1.5f64.ln()).floor() as i32;
+            (1..3).map(|i| 1.5f64.powi(power + i)).find(|x| *x > at * (1.0 + 1e-9)).unwrap_or(1.5 * at)
+        } else {
+            ((at / width * (1.0 + 1e-9)).floor() + 1.0) * width
+        };
+        if next >= b.hi {
+            ends.push(b);
+            return Ok(ends);
+        }
+        ends.push(Dd::from(next));
+        at = next;
+    }
+    let why = format!("from {:e} to {:e} on the process's clock is too long for it", a.hi, b.hi);
+    Err(Error::Degenerate { what: "the flow".into(), why })
+}
+
+/// A law on the process's clock: its Cholesky factor and mean matrix.
+pub(super) struct At {
+    tau: Dd,
+    pub l: Vec<Dd>,
+    pub mean: Vec<Dd>,
+}
+
+/// The law at `t` from data of deviation `std`.
+pub(super) fn at(model: &Model, t: f64, std: f64) -> Result<At> {
+    model.check_time(t)?;
+    let on = model.span(0.0, t)?;
+    let tau = on.start + on.tau;
+    if !(tau.hi > 0.0) {
+        return Err(Error::time("t", t, "a time after 0: the flow ends there"));
+    }
+    let law = model.law_at(tau, std)?;
+    Ok(At { tau, l: cholesky(law.cov.as_slice(), model.channels()), mean: law.mean.to_vec() })
+}
+
+/// The angle from a to b.
+fn angle(model: &Model, std: f64, a: Dd, b: Dd) -> Result<Dd> {
+    if b.hi < a.hi {
+        return Ok(-angle(model, std, b, a)?);
+    }
+    let (f, g) = (model.process().drift(), model.process().noise_at(0.0));
+    let largest = f.as_slice().iter().fold(1e-3f64, |m, x| m.max(x.abs()));
+    let width = 2f64.powi(-(largest.log2().ceil() as i32));
+    let mut sum = Dd::ZERO;
+    for ends in panels(a, b, width)?.windows(2) {
+        let length = ends[1] - ends[0];
+        for (x, w) in RULE.iter() {
+            let l = cholesky(model.law_at(ends[0] + length * *x, std)?.cov.as_slice(), 2);
+            let (lxx, lvx, lvv) = (l[0], l[2], l[3]);
+            let noise = (Dd::from(g[(0, 1)]) - Dd::from(g[(0, 0)]) * lvx / lxx) / (lxx * lvv);
+            sum = sum + length * *w * (Dd::from(f[(0, 1)]) * lvv / lxx + noise.scale(0.5));
+        }
+    }
+    if sum.hi.is_finite() { Ok(sum) } else { Err(Error::Degenerate { what: "the flow".into(), why: "the covariance is singular".into() }) }
+}
+
+/// `a b` of k by k matrices.
+fn product(a: &[Dd], b: &[Dd], k: usize) -> Vec<Dd> {
+    (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, l| s + a[n / k * k + l] * b[l * k + n % k])).collect()
+}
+
+/// The same of their absolute values.
+fn sizes(a: &[Dd], b: &[Dd], k: usize) -> Vec<f64> {
+    (0..k * k).map(|n| (0..k).map(|l| (a[n / k * k + l] * b[l * k + n % k]).hi.abs()).sum()).collect()
+}
+
+/// The inverse of a matrix of one or two rows.
+fn inverse(m: &[Dd], k: usize) -> Vec<Dd> {
+    if k == 1 {
+        return vec![m[0].recip()];
+    }
+    let det = m[0] * m[3] - m[1] * m[2];
+    [m[3], -m[1], -m[2], m[0]].map(|x| x / det).to_vec()
+}
+
+/// `L O`: the root that the factor at `from` becomes at `to`.
+fn root(model: &Model, std: f64, from: &At, to: &At) -> Result<Vec<Dd>> {
+    let k = model.channels();
+    if k == 1 {
+        return Ok(to.l.clone());
+    }
+    let (sin, cos) = angle(model, std, from.tau, to.tau)?.sin_cos();
+    Ok(product(&to.l, &[cos, sin, -sin, cos], k))
+}
+
+/// What the flow's linear part makes of `u - m` from one time to another.
+pub(super) fn map(model: &Model, std: f64, from: &At, to: &At) -> Result<Vec<Dd>> {
+    let k = model.channels();
+    Ok(product(&root(model, std, from, to)?, &inverse(&from.l, k), k))
+}
+
+fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
+    if !matches!(output, "psi" | "r" | "eps_coef" | "score_coef") {
+        return Ok(None);
+    }
+    let k = model.channels();
+    let start = setting(read, "eps").ok_or_else(|| Error::parameter("eps", "missing", "the time at which R is the Cholesky factor"))?;
+    let start = at(model, start, 0.0)?;
+    let (t, s) = read.interval(model)?;
+    let mut cells = Vec::new();
+    for (t, s) in t.into_iter().zip(s) {
+        let row = model.transition(s, t)?;
+        let psi = inverse(row.law.mean.as_slice(), k);
+        let psi_scale =
+            |n: usize| psi[n].hi.abs() * (1.0 + row.mean_scale[n].abs() / row.law.mean[(n / k, n % k)].hi.abs().max(f64::MIN_POSITIVE));
+        let cell = |truth: Dd, scale: f64| Cell { truth, scale: scale.max(truth.hi.abs()), cancellation: 0.0, t };
+        if output == "psi" {
+            cells.extend((0..k * k).map(|n| cell(psi[n], psi[n].hi.abs())));
+            continue;
+        }
+        let (now, next) = (at(model, t, 0.0)?, at(model, s, 0.0)?);
+        let r = root(model, 0.0, &start, &now)?;
+        match output {
+            "r" => {
+                // an entry is a sum over L's row, whatever the angle leaves of it
+                cells.extend((0..k * k).map(|n| cell(r[n], (0..k).map(|l| now.l[n / k * k + l].hi.abs()).sum())));
+            }
+            "eps_coef" => {
+                let (end, moved) = (root(model, 0.0, &start, &next)?, product(&psi, &r, k));
+                let size = sizes(&psi, &r, k);
+                cells.extend((0..k * k).map(|n| cell(end[n] - moved[n], end[n].hi.abs() + size[n])));
+            }
+            _ => {
+                let flow = map(model, 0.0, &now, &next)?;
+                let difference: Vec<Dd> = psi.iter().zip(&flow).map(|(a, b)| *a - *b).collect();
+                let cov = &row_cov(model, t)?;
+                let size = |n: usize| {
+                    (0..k).map(|l| (psi_scale(n / k * k + l) + flow[n / k * k + l].hi.abs()) * cov[l * k + n % k].hi.abs()).sum()
+                };
+                let truth = product(&difference, cov, k);
+                cells.extend((0..k * k).map(|n| cell(truth[n], size(n))));
+            }
+        }
+    }
+    Ok(Some((cells, k * k)))
+}
+
+fn row_cov(model: &Model, t: f64) -> Result<Vec<Dd>> {
+    Ok(model.row(0.0, t)?.law.cov.to_vec())
+}
