@@ -158,6 +158,26 @@ fn a_quantity_is_one_row() {
     }
 }
 
+/// Catches a diffusion that is spread over several files again: its name, in quotes, stands in its own file alone (but for Python's own
+/// functions, and the command, which is called `cld` itself). A test's code may name it.
+#[test]
+fn a_diffusion_is_named_in_its_own_file() {
+    let files = sources("src");
+    for e in cld_sgm::process::REGISTRY {
+        let quoted = format!("\"{}\"", e.name);
+        let code = |text: &str| {
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            text.lines().any(|l| !l.trim_start().starts_with("//") && l.contains(&quoted))
+        };
+        let with: Vec<_> = files
+            .iter()
+            .filter(|(f, t)| !["python/", "bin/cld/main.rs"].iter().any(|p| f.starts_with(p)) && code(t))
+            .map(|(f, _)| f)
+            .collect();
+        assert!(with.len() == 1 && with[0].starts_with("process/"), "{quoted} is in {with:?}");
+    }
+}
+
 /// Catches a mistake without a row on the page, and a row for one that is gone: the table is the one that
 /// `cld check --list-mistakes` prints.
 #[test]
