@@ -394,7 +394,7 @@ pub const MISTAKES: &[Mistake] = &[
         "the standard deviation stands where sigma = std/mean (the noise level of x/mean) belongs",
         "divide by the mean's factor",
         Kind::Reading(&[variant("", |m, c| {
-            when(c.entry.name != "ve")?;
+            when(c.entry.chain != Some(Chain::Smld))?;
             m.reading.sigma_without_mean = true;
             Some(())
         })]),
@@ -470,7 +470,7 @@ pub const MISTAKES: &[Mistake] = &[
         "the step reads a table at a whole number of steps, floor(t (N - 1)) of N, and not at t",
         "nothing, if the chain of N steps is what you train; for the continuous process use t itself",
         Kind::Reading(&[variant("", |m, c| {
-            when(matches!(c.entry.name, "vp" | "ve"))?;
+            when(c.entry.chain.is_some())?;
             m.reading.time_on_grid = true;
             Some(())
         })]),
@@ -844,8 +844,8 @@ pub const MISTAKES: &[Mistake] = &[
         "dt-in-single-precision",
         "the root of dt is held in float32, in a step that is float64 otherwise",
         "take the root of a float64 number: a tensor made of one number has the default type",
-        Kind::Reading(&[variant("", |m, c| {
-            when(c.entry.name == "sub-vp")?;
+        Kind::Reading(&[variant("", |m, _| {
+            when(m.noise_changes())?;
             m.reading.root_dt_single = true;
             Some(())
         })]),
@@ -906,7 +906,7 @@ fn slope(m: &mut Model, c: &Config, of: fn(f64, f64) -> f64) -> Option<()> {
 }
 
 fn exponent(m: &mut Model, factor: f64) -> Option<()> {
-    when(m.process().noise_at(0.0) != m.process().noise_at(f64::MAX))?;
+    when(m.noise_changes())?;
     m.reading.cov_rate = factor;
     Some(())
 }

@@ -88,7 +88,7 @@ pub(super) const ROWS: &[Quantity] = &[
         about: "one reverse-diffusion step of the score SDE, with the forward chain's own coefficients; for sub-VP those of Euler and Maruyama",
         catches: "x / sqrt(1 - beta) for (2 - sqrt(1 - beta)) x; beta not divided by the number of steps; the rate at the step's end",
         made_from: &["schedule.rate", "schedule.integral"],
-        processes: Processes { words: "vp, ve or sub-vp", fit: |m| matches!(m.process().name(), "vp" | "ve" | "sub-vp") },
+        processes: Processes { words: "vp, ve or sub-vp", fit: |m| chain(m).is_some() || m.noise_changes() },
         truth: Truth::All(reverse_diffusion),
         ..BASE
     },
@@ -274,9 +274,9 @@ fn reverse_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     }
     rows(model, read, |on| {
         let t = on.t;
-        let (grow, variance) = match model.process().name() {
-            "vp" => on.beta().map(|b| (Dd::from(2.0) - (Dd::ONE - b).sqrt(), b))?,
-            "ve" => (Dd::ONE, on.sigmas()?.0),
+        let (grow, variance) = match chain(model) {
+            Some(Chain::Ddpm) => on.beta().map(|b| (Dd::from(2.0) - (Dd::ONE - b).sqrt(), b))?,
+            Some(Chain::Smld) => (Dd::ONE, on.sigmas()?.0),
             _ => {
                 let (step, clock) = (model.rate(t) * on.h, model.span(0.0, t)?);
                 let noise = model.process().noise_at((clock.start + clock.tau).to_f64())[(0, 0)];

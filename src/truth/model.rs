@@ -257,6 +257,11 @@ impl Model {
         self.process.channels()
     }
 
+    /// Whether G depends on the clock (sub-VP).
+    pub(crate) fn noise_changes(&self) -> bool {
+        self.process.noise_at(0.0) != self.process.noise_at(f64::MAX)
+    }
+
     /// Channels that carry noise.
     pub fn noised(&self) -> Vec<usize> {
         let (k, g) = (self.channels(), self.process().noise_at(f64::MAX));

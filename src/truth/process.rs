@@ -53,8 +53,7 @@ fn drift_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
 
 /// `sqrt(b g)`. Where G depends on the clock (sub-VP), g = 1 - e^(-2 B) may have been computed by subtraction.
 pub(super) fn diffusion(model: &Model, clock: f64, g: f64, rate: Dd, t: f64) -> Cell {
-    let changes = model.process().noise_at(0.0) != model.process().noise_at(f64::MAX);
-    let moves = if changes && clock < 1.0 { 0.5 * 2f64.powi(-53) / g } else { 0.0 };
+    let moves = if model.noise_changes() && clock < 1.0 { 0.5 * 2f64.powi(-53) / g } else { 0.0 };
     let root = (rate * Dd::from(g)).sqrt();
     Cell { cancellation: if g > 0.0 { root.hi * moves } else { 0.0 }, ..number(root, t) }
 }

@@ -43,7 +43,7 @@ pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMu
     if !(0.0..1.0).contains(&t_min) {
         return Err(Error::parameter("t-min", t_min.to_string(), "0 <= t-min < 1"));
     }
-    let process = request.process.as_deref().unwrap_or("cld");
+    let process = request.process.as_deref().unwrap_or(crate::process::default_entry().name);
     crate::process::entry(process)?;
     for suite in &request.suites {
         if !ALL_SUITES.contains(&suite.as_str()) {
