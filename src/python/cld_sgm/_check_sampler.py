@@ -21,8 +21,8 @@ from ._steps import EPSILON, Foreign, Told
 FALSE_ALARM = 1e-6
 #: Rows of a simulated batch.
 _ROWS = 50000
-#: Most steps of the runs that orders are read off, and seconds after which no longer run is begun.
-_MOST, _SECONDS = 6400, 8.0
+#: Most steps of the runs that orders are read off.
+_MOST = 6400
 
 Law = tuple[Array, Array, Array]
 
@@ -358,7 +358,7 @@ def _agree(orders: list[float]) -> bool:
     return len(orders) > 1 and abs(orders[-1] - orders[-2]) < 0.05
 
 
-def _orders(run: Callable[[int], Law], start: tuple[Array, Array], floor: float, most: int, path: bool | None) -> _Orders:
+def _orders(run: Callable[[int], Law], start: tuple[Array, Array], floor: float, most: int, path: bool | None, seconds: float) -> _Orders:
     """From the differences of runs whose steps are halved until two orders in a row agree to 0.05, for which the exact end is not needed."""
     began = time.perf_counter()
     steps, laws = 50, [run(50)]
@@ -371,7 +371,7 @@ def _orders(run: Callable[[int], Law], start: tuple[Array, Array], floor: float,
     else:
         strong_done = False
     # the next run takes twice as long as the last
-    while steps < most and (steps < 400 or 3 * (time.perf_counter() - began) < _SECONDS):
+    while steps < most and (steps < 400 or 3 * (time.perf_counter() - began) < seconds):
         steps *= 2
         laws = [laws[-1], run(steps)]
         gaps.append(np.abs(_flat(_moments(laws[1], *start)) - _flat(_moments(laws[0], *start))))
@@ -417,6 +417,7 @@ def check_sampler(
     framework: str | None = None,
     path: str | None = None,
     denoise: bool | None = None,
+    seconds: float = 8.0,
     seed: int = 0,
 ) -> SamplerReport:
     """Reads the exact law off your own step or run, and says what sampler it is, of what order, and what is wrong.
@@ -434,7 +435,8 @@ def check_sampler(
     ``grid``: times that decrease, for the comparison (default: 20 steps from 1 to 1e-3). ``dtype``: of the arrays that it gets (float64).
     ``path``: what its draws are, for the strong order: "increments" of a Brownian path (the default for as many draws as noised channels), or
     "space-time" (increments, then space-time areas, as many of each). ``denoise``: whether a run is meant to go on from the grid's end to 0 by a
-    last step without noise. ``seed``: of the simulation, as far as the noise is handed over.
+    last step without noise. ``seconds``: after which no longer run is begun to measure orders, which are then marked as not settled.
+    ``seed``: of the simulation, as far as the noise is handed over.
 
     Raises ValueError for a step that cannot be called, raises, or returns another shape or NaN.
 
@@ -460,23 +462,26 @@ def check_sampler(
     ):
         if value is not None and value not in allowed:
             raise ValueError(f"parameter `{name}` is {value!r}; allowed: {', '.join(allowed)}")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise ValueError(f"parameter `seconds` is {seconds!r}; allowed: a positive number")
     times = _grid(grid)
     foreign = Foreign(step, process, _exact_score(process), dtype, framework)
     ends = times[:2] if foreign.form == "step" else times
     foreign.settle(ends)
     repeat = foreign.deterministic(ends)
     if repeat == "fixed":
-        judge = _Judge(foreign, process, times, path, denoise, seed)
+        judge = _Judge(foreign, process, times, path, denoise, seconds, seed)
         judge.findings.append(f"the {foreign.form} draws the same noise in every call, from a fixed seed: the noise of its steps is not independent")
         return judge.simulate("its noise comes from a generator that cannot be replaced")
     if repeat == "memory":
         raise ValueError(f"the {foreign.form} keeps something from call to call; allowed: a whole run (u, times, score, normal), which starts afresh")
-    return _Judge(foreign, process, times, path, denoise, seed).report(hidden=repeat == "noise")
+    return _Judge(foreign, process, times, path, denoise, seconds, seed).report(hidden=repeat == "noise")
 
 
 class _Judge:
-    def __init__(self, foreign: Foreign, process: Process, times: list[float], path: str | None, denoise: bool | None, seed: int) -> None:
-        self.foreign, self.process, self.times, self.path, self.denoise, self.seed = foreign, process, times, path, denoise, seed
+    def __init__(self, foreign: Foreign, process: Process, times: list[float], path: str | None, denoise: bool | None, seconds: float, seed: int) -> None:
+        self.foreign, self.process, self.times, self.path, self.denoise = foreign, process, times, path, denoise
+        self.seconds, self.seed = seconds, seed
         self.findings: list[str] = []
         self.notes: list[str] = []
         self.bent = 0.0
@@ -557,7 +562,7 @@ class _Judge:
         most = _MOST if self.step else 800
         run = lambda n: self.law(self.even(n))  # noqa: E731
         floor = 1e-12 if self.unit < 1e-10 else 200 * self.unit
-        orders = _orders(run, start, floor, most, space_time)
+        orders = _orders(run, start, floor, most, space_time, self.seconds)
         goal = _truth(process, 0.0 if denoised else times[-1])
         if not denoised:
             self.limit(orders, start, goal)

@@ -234,12 +234,17 @@ def _jax_replaced(normals: Normals) -> Iterator[None]:
         jax.random.normal = kept
 
 
-def _replaced(normals: Normals, framework: str) -> Any:
+def _traced(values: Sequence[Any]) -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and any(isinstance(v, jax.core.Tracer) for v in values)
+
+
+def _replaced(normals: Normals, framework: str, hidden: bool) -> Any:
     stack = contextlib.ExitStack()
     stack.enter_context(_numpy_replaced(normals))
     if framework == "torch":
         stack.enter_context(_torch_replaced(normals))
-    if framework == "jax":
+    if framework == "jax" and hidden:
         stack.enter_context(_jax_replaced(normals))
     return stack
 
@@ -290,6 +295,25 @@ class Foreign:
             raise Told(f"the score was called with {len(values)} arguments; allowed: (u, t), or (x, v, t)")
         *parts, t = values
         parts = [p for part in parts for p in (part if isinstance(part, (tuple, list)) else [part])]
+        if _traced([*parts, t]):
+            return self._from_compiled(parts, t)
+        value = self._value(parts, t)
+        like = parts[0]
+        library = type(like).__module__.split(".")[0]
+        library = "jax" if library.startswith("jax") else library
+        return hand_over(value, library, dtype_name(like)) if library in ("torch", "jax") else value.astype(dtype_name(like))
+
+    def _from_compiled(self, parts: list[Any], t: Any) -> Any:
+        """The same where jax only traces: a call back from the compiled code."""
+        import jax
+
+        kind = dtype_name(parts[0])
+        wide = self.k if self.way.score_all and len(parts) == 1 else len(self.noised)
+        shape = jax.ShapeDtypeStruct((parts[0].shape[0], wide), kind)
+        host = lambda time, *states: self._value([np.asarray(s) for s in states], np.asarray(time)).astype(kind)  # noqa: E731
+        return jax.pure_callback(host, shape, t, *parts)
+
+    def _value(self, parts: list[Any], t: Any) -> Array:
         states = [as_numpy(p, "u").astype(np.float64) for p in parts]
         if any(s.ndim < 2 for s in states):
             raise Told(f"the score was called with a state of shape {states[0].shape}; allowed: (n, {self.k})")
@@ -310,10 +334,7 @@ class Foreign:
             every = np.zeros((len(state), self.k))
             every[:, self.noised] = value
             value = every
-        like = parts[0]
-        library = type(like).__module__.split(".")[0]
-        library = "jax" if library.startswith("jax") else library
-        return hand_over(value, library, dtype_name(like)) if library in ("torch", "jax") else value.astype(dtype_name(like))
+        return value
 
     def _affine(self, state: Array, t: float) -> Array:
         if t not in self._scores:
@@ -373,7 +394,7 @@ class Foreign:
                 positional.append(value)
         self.evaluated = []
         where = f"from t = {times[0]:.4g} to {times[-1]:.4g}"
-        context = _replaced(normals, way.framework) if replace_drawn else contextlib.nullcontext()
+        context = _replaced(normals, way.framework, self.hidden) if replace_drawn else contextlib.nullcontext()
         try:
             with np.errstate(all="ignore"), context:
                 end = self.call(*positional, **named)

@@ -68,7 +68,7 @@ def test_every_sampler_of_the_registry_is_recognised(name):
         return cld_sgm.step(process, name, u, times, score, noise=noise)
 
     judge = cld_sgm._check_sampler._Judge(
-        cld_sgm._check_sampler.Foreign(run, process, cld_sgm._check._exact_score(process), None, None), process, list(np.linspace(1.0, 1e-3, 9)), None, None, 0
+        cld_sgm._check_sampler.Foreign(run, process, cld_sgm._check._exact_score(process), None, None), process, list(np.linspace(1.0, 1e-3, 9)), None, None, 8.0, 0
     )
     judge.foreign.settle(judge.times)
     distances = judge.distances([], judge.law(judge.times))
