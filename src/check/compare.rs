@@ -661,6 +661,30 @@ fn condition(e: &Entry, bench: &Bench, epsilon: f64, (output, p): (&str, Precisi
     sum
 }
 
+/// What an output should be, for vectors that carry their tolerances along.
+pub(crate) struct Right {
+    /// Columns of a row.
+    pub columns: usize,
+    /// The rows that have a truth.
+    pub rows: Vec<usize>,
+    /// The values of these rows.
+    pub values: Vec<f64>,
+    /// What the rule adds to their sizes: an answer is right within [`UNITS`] units of its type times `|value| + condition`.
+    pub condition: Vec<f64>,
+}
+
+/// The right values of an entry's output, with their conditions.
+pub(crate) fn right(e: &Entry, output: &str) -> Result<Right> {
+    let e = &as_rows(e);
+    let given: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+    let bench = Bench::new(&e.config);
+    let (columns, found, _) = by_row(e, &*bench.model(0.0)?, output, rows(&e.quantity, &given));
+    let kept: Vec<usize> = found.iter().map(|(row, _)| *row).collect();
+    let cells: Vec<Cell> = found.into_iter().flat_map(|(_, cells)| cells).collect();
+    let condition = condition(&restricted(e, &kept), &bench, 0.0, (output, Precision::F64), &cells);
+    Ok(Right { columns, rows: kept, values: cells.iter().map(|c| c.truth.to_f64()).collect(), condition })
+}
+
 /// An error in the rule's units. Where the exact answer for inputs changed by as much as is allowed may leave the type's range, an
 /// infinity is as good as any number.
 fn in_unit(c: &Cell, got: f64, p: Precision, condition: f64) -> f64 {

@@ -70,7 +70,7 @@ pub struct Written {
 }
 
 /// The configurations: process object (as in `cld-answers/1`) and flags.
-fn configurations() -> Vec<(Json, Vec<&'static str>)> {
+pub(super) fn configurations() -> Vec<(Json, Vec<&'static str>)> {
     let constant = json!({"kind": "linear", "b0": 4.0, "b1": 0.0});
     let linear = json!({"kind": "linear", "b0": 0.1, "b1": 19.9});
     let cosine = json!({"kind": "cosine", "s0": 0.008, "t_max": 0.999});

@@ -300,6 +300,7 @@ def check(
     weighting: str = "reweightedv2",
     accept: Iterable[str] = (),
     seed: int = 0,
+    _questions: Any = None,
 ) -> Report:
     """Judges your code: calls your functions with test inputs, and holds what they return against the truth.
 
@@ -347,7 +348,7 @@ def check(
     fixed = {key: value for key, value in (("framework", framework), ("layout", layout)) if value is not None}
     libraries = {name: [framework] if framework else frameworks(call, implementation) for name, call in calls.items()}
     dtype = dtype or _default_dtype(next(iter(libraries.values()))[0], implementation)
-    questions = _native.questions(process._native, seed)
+    questions = _native.questions(process._native, seed) if _questions is None else _questions
     exact = _exact_score(process)
 
     answered: list[dict[str, Any]] = []

@@ -12,7 +12,10 @@ or in a test file of your own::
         implementation = my_cld
         dtype = "float32"
 
-One test per function, process and range of times; what is not offered is skipped; the message of a failure is the likely cause. An
+One test per function, process and range of times; what is not offered is skipped; the message of a failure is the likely cause. Each
+function gets the fixed inputs of ``cld vectors``, all at once, and then, where hypothesis is installed, ``--cld-max-examples`` random ones: times
+log-uniform over the range, states, and, for an adapter that has ``implement(process)``, mass, gamma and rates. What fails is shrunk to a simple
+case. The same inputs come in each run (derandomize). An
 adapter may set ``process`` or ``processes`` (one or several of :class:`cld_sgm.Process`), ``implementation`` (else it is the adapter itself), or
 ``implement(process)``, which makes one for each process, and ``dtype``, ``t_min``, ``framework``, ``layout`` as in :func:`cld_sgm.check`.
 """
@@ -20,14 +23,26 @@ adapter may set ``process`` or ``processes`` (one or several of :class:`cld_sgm.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import pathlib
+import time
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
-from .. import CLD, Process, Report, check
-from .._protocol import FUNCTIONS, offered
+from .. import _native
+from .._check import Report, check
+from .._process import CLD, Process
+from .._protocol import BY_NAME, FUNCTIONS, offered
+
+_hypothesis: ModuleType | None
+try:
+    import hypothesis as _hypothesis
+except ImportError:
+    _hypothesis = None
 
 __all__ = ["CLDConformance", "RANGES"]
 
@@ -94,34 +109,114 @@ class CLDConformance:
         return _adapter(config)
 
     @classmethod
-    def _report(cls, config: pytest.Config, place: int, start: float, end: float, seed: int) -> Report:
+    def _report(cls, config: pytest.Config, place: int, start: float, end: float) -> Report:
         """The verdict on all functions at once: the causes of a failure are those that explain most."""
         cache: dict[Any, Report] = config.__dict__.setdefault("_cld_reports", {})
-        key = (cls, place, start, seed)
+        key = (cls, place, start)
         if key not in cache:
             holder = cls._holder(config)
             process = _processes(holder)[place]
-            settings = {s: v for s in _SETTINGS if isinstance(v := getattr(holder, s, None), str)}
             t_min = max(start, float(getattr(holder, "t_min", 0.0)))
-            cache[key] = check(_implementation(holder, process), process, t_min=t_min, t_max=end, seed=seed, **settings)
+            cache[key] = check(_implementation(holder, process), process, t_min=t_min, t_max=end, **_settings(holder))
         return cache[key]
 
     def test_formula(self, cld_case: tuple[str, int, str, float, float], request: pytest.FixtureRequest) -> None:
         function, place, _, start, end = cld_case
-        holder = type(self)._holder(request.config)
-        if float(getattr(holder, "t_min", 0.0)) >= end:
+        config = request.config
+        began = config.__dict__.setdefault("_cld_began", time.perf_counter())
+        holder = type(self)._holder(config)
+        start = max(start, float(getattr(holder, "t_min", 0.0)))
+        if start >= end:
             pytest.skip("before t_min")
-        for seed in range(int(request.config.getoption("--cld-max-examples", 3))):
-            report = type(self)._report(request.config, place, start, end, seed)
-            if function in report.skipped and function not in report.right and function not in report.off:
-                pytest.skip(report.skipped[function])
-            if function in report.failed:
-                pytest.fail(f"{function}: {report.failed[function]}", pytrace=False)
-            if function in report.off:
-                causes = [c for c in report.causes if any(o.split(".")[0] == function for o in c.outputs + c.follows)] or report.causes
-                words = "; ".join(f"{c.text} [{c.id}]: {c.remedy}" for c in causes[:1]) or "no known mistake explains it"
-                pytest.fail(f"{words}\n{report.off[function]}", pytrace=False)
-            assert function in report.right or function in report.skipped, report
+        report = type(self)._report(config, place, start, end)
+        if function in report.skipped and function not in report.right and function not in report.off:
+            pytest.skip(report.skipped[function])
+        _fail_by_cause(function, report)
+        assert function in report.right or function in report.skipped, report
+        if _hypothesis is None:
+            return
+        if time.perf_counter() - began > float(config.getoption("--cld-seconds", 40.0)):
+            config.__dict__["_cld_late"] = config.__dict__.get("_cld_late", 0) + 1
+            return
+        _explore(function, holder, _processes(holder)[place], (start, end), int(config.getoption("--cld-max-examples", 20)))
+
+
+def _settings(holder: Any) -> dict[str, Any]:
+    return {s: v for s in _SETTINGS if isinstance(v := getattr(holder, s, None), str)}
+
+
+def inputs_in_words(config: pytest.Config) -> str:
+    """What the suite tries, for the header."""
+    if _hypothesis is None:
+        return "fixed inputs alone (random ones need hypothesis: pip install hypothesis)"
+    return f"fixed inputs, and {int(config.getoption('--cld-max-examples', 20))} of hypothesis for each function, the same in each run"
+
+
+def _fail_by_cause(function: str, report: Report, example: str = "") -> None:
+    if function in report.failed:
+        pytest.fail(f"{function}: {report.failed[function]}{example}", pytrace=False)
+    if function in report.off:
+        causes = [c for c in report.causes if any(o.split(".")[0] == function for o in c.outputs + c.follows)] or report.causes
+        words = "; ".join(f"{c.text} [{c.id}]: {c.remedy}" for c in causes[:1]) or "no known mistake explains it"
+        pytest.fail(f"{words}\n{report.off[function]}{example}", pytrace=False)
+
+
+def _explore(function: str, holder: Any, process: Process, times: tuple[float, float], examples: int) -> None:
+    """Random inputs of hypothesis for one function."""
+    assert _hypothesis is not None
+    st = _hypothesis.strategies
+    quantity = BY_NAME[function].quantity
+    asked = [q for q in _native.questions(process._native, 0) if q[2] == quantity]
+    # what has arrays of fixed shapes, or no rows, has fixed inputs alone
+    if not asked or any("t" not in q[4] or any(len(a) != len(q[4]["t"]) for a in q[4].values()) for q in asked):
+        return
+    width = {name: a.shape[1] for q in asked for name, a in q[4].items() if a.ndim == 2}
+    # down to 0 there is no log-uniform time: 1e-12 is the earliest of the fixed inputs
+    low, high = math.log10(max(times[0], 1e-12)), math.log10(times[1])
+    number = st.integers(-1024, 1024).map(lambda i: i / 256)
+    # simple is late, and 0
+    moment = st.floats(0.0, high - low).map(lambda x: float(min(10.0 ** (high - x), times[1])))
+    row = st.tuples(moment, st.floats(0.0, 0.96875), *[st.lists(number, min_size=w, max_size=w) for w in width.values()])
+    own = callable(getattr(holder, "implement", None)) and process.name == "cld"
+    around = st.floats(-1.0, 1.0).map(lambda x: float(2.0**x)) if own else st.just(1.0)
+
+    # the same inputs in each run, and no files left behind
+    @_hypothesis.settings(max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(_hypothesis.HealthCheck))
+    @_hypothesis.given(rows=st.lists(row, min_size=1, max_size=3), factors=st.tuples(around, around, around))
+    def examine(rows: list[Any], factors: tuple[float, float, float]) -> None:
+        here = _scaled(process, factors) if own else process
+        code = _implementation(holder, here)
+        call = offered(code)[function]
+        inputs: dict[str, Any] = {"t": np.array([r[0] for r in rows])}
+        inputs["s"] = inputs["t"] * np.array([r[1] for r in rows])
+        for i, name in enumerate(width):
+            inputs[name] = np.array([r[2 + i] for r in rows])
+        if "u0" in width and here.objective == "hsm" and here.channels > 1:
+            inputs["u0"][:, inputs["u0"].shape[1] // here.channels :] = 0.0  # HSM is given x_0 alone
+        if "u0" in width and "u" in width:
+            # a point of the kernel itself: others have densities that say little
+            inputs["u"] = here.perturb(inputs["u0"], inputs["u"], inputs["t"])
+        questions = [(*q[:4], {name: inputs[name] for name in q[4]}) for q in _native.questions(here._native, 0) if q[2] == quantity]
+        report = check({function: call}, here, t_min=times[0], t_max=times[1], _questions=questions, **_settings(holder))
+        shown = ", ".join(f"{name} = {np.array2string(inputs[name][0], precision=6)}" for name in questions[0][4])
+        extra = f", {here!r}" if own else ""
+        _fail_by_cause(function, report, f"\nsimplest case found: {shown}{extra}")
+
+    examine()
+
+
+def _scaled(process: Process, factors: tuple[float, float, float]) -> Process:
+    """A CLD with other mass, gamma and rate."""
+    described = dict(process.description)
+    schedule = dict(described["schedule"])
+    for key in ("b0", "b1", "beta_min", "beta_max", "b"):
+        if key in schedule:
+            schedule[key] *= factors[2]
+    described["schedule"] = schedule
+    for key, factor in zip(("mass", "gamma"), factors):
+        if key in described:
+            described[key] *= factor
+    return Process(described)
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
