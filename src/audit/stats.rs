@@ -102,6 +102,21 @@ mod tests {
         assert!((shift_caught(0.05) - (1.959_963_98 + 3.090_232_31)).abs() < 1e-7);
     }
 
+    /// Catches a level that does not keep the promise for the whole run: divided by the root of the number of tests, or by none, it is another
+    /// power of ten; and one that is not a level for an empty run. Independent tests at it raise an alarm with probability
+    /// 1 - (1 - level)^n, which must be the promised one to its own square.
+    #[test]
+    fn all_tests_together_keep_the_promise() {
+        for tests in [1usize, 2, 10, 1000, 5933, 1_000_000] {
+            let run = -f64::exp_m1(tests as f64 * f64::ln_1p(-level(tests)));
+            assert!((run / FALSE_ALARM - 1.0).abs() < 2.0 * FALSE_ALARM, "{tests} tests: {run}");
+        }
+        assert_eq!(level(0), FALSE_ALARM);
+        // the words are of the same level
+        assert!(in_words(1000).contains("probability 1.0e-9 of") && in_words(1000).contains("all 1000 tests"), "{}", in_words(1000));
+        assert!(in_words(1000).starts_with("6.11 standard errors"), "{}", in_words(1000));
+    }
+
     /// Catches a p-value of the wrong law: the classical 5% point of Kolmogorov's statistic is 1.358.
     #[test]
     fn kolmogorov_quantile() {

@@ -172,9 +172,13 @@ fn row_count(u: &Unit<'_>) -> usize {
     u.cells.len() / u.columns
 }
 
-/// The rows at which a hypothesis can be tested: all, or all with a positive time for `1 - t`.
+/// The rows at which a hypothesis can be tested: all, or all with a positive time for `1 - t`. A mistake in the formulas may stand beside digits
+/// that are lost, which end in no number at all: where at least half of the rows are numbers, these tell.
 fn usable(u: &Unit<'_>, h: Hypothesis) -> Vec<usize> {
-    (0..row_count(u)).filter(|r| !h.is("one-minus-t") || u.cells[r * u.columns].t < 1.0).collect()
+    let all: Vec<usize> = (0..row_count(u)).filter(|r| !h.is("one-minus-t") || u.cells[r * u.columns].t < 1.0).collect();
+    let finite = |r: &usize| u.got.data[r * u.columns..(r + 1) * u.columns].iter().all(|x| x.is_finite());
+    let numbers: Vec<usize> = all.iter().copied().filter(finite).collect();
+    if h.changes_the_model() && 2 * numbers.len() >= all.len() && numbers.len() >= 4 { numbers } else { all }
 }
 
 /// At most `most` of `rows`, spread evenly, the last one among them.

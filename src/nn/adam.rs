@@ -97,4 +97,27 @@ mod tests {
         let none = Adam { cool_down: 0, ..a };
         assert_eq!([4, 20, u64::MAX].map(|s| none.rate_at(s)), [1.0; 3]);
     }
+
+    /// Catches any other warm-up of the average of weights (1/10 of the first step, or none), a decay that is not capped, a correction of the
+    /// wrong power, and a clip that multiplies the wrong way round: numbers by hand, to two roundings of f64.
+    #[test]
+    fn a_step_by_hand() {
+        let a = Adam { rate: 0.5, clip: 2.0, decay: 0.1, average: 0.99, ..Adam::default() };
+        let near = |x: f64, y: f64| assert!((x - y).abs() <= 4.0 * f64::EPSILON * y.abs(), "{x} is not {y}");
+        // 1 - 2/11, 1 - 11/20, and from (1 + s)/(10 + s) > 0.99 on 1 - 0.99
+        for (step, moves) in
+            [(1, 9.0 / 11.0), (10, 0.45), (889, 9.0 / 899.0), (891, 0.010_000_000_000_000_009), (1_000_000, 0.010_000_000_000_000_009)]
+        {
+            near(a.step::<f64>(step, 1.0).average, moves);
+        }
+        let first = a.step::<f64>(1, 8.0);
+        near(first.clip, 0.25);
+        near(first.rate, 0.5 / (1.0 - 0.9));
+        near(first.unbias2, 1.0 / (1.0 - 0.999));
+        near(first.keep, 0.95);
+        let second = a.step::<f64>(2, 2.0);
+        near(second.clip, 1.0);
+        near(second.rate, 0.5 / (1.0 - 0.9 * 0.9));
+        near(second.unbias2, 1.0 / (1.0 - 0.999 * 0.999));
+    }
 }

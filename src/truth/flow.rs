@@ -104,13 +104,15 @@ pub(super) struct At {
     pub mean: Vec<Dd>,
 }
 
-/// The law at `t` from data of deviation `std`.
-pub(super) fn at(model: &Model, t: f64, std: f64) -> Result<At> {
-    model.check_time(t)?;
+/// The law at `t`, which errors call `name`, from data of deviation `std`.
+pub(super) fn at(model: &Model, (name, t): (&'static str, f64), std: f64) -> Result<At> {
+    if !(0.0..=model.schedule().horizon()).contains(&t) {
+        return Err(Error::time(name, t, model.schedule().allowed()));
+    }
     let on = model.span(0.0, t)?;
     let tau = on.start + on.tau;
     if !(tau.hi > 0.0) {
-        return Err(Error::time("t", t, "a time after 0: the flow ends there"));
+        return Err(Error::time(name, t, "a time after 0, at which the flow begins"));
     }
     let law = model.law_at(tau, std)?;
     Ok(At { tau, l: cholesky(law.cov.as_slice(), model.channels()), mean: law.mean.to_vec() })
@@ -178,7 +180,7 @@ fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     }
     let k = model.channels();
     let start = setting(read, "eps").ok_or_else(|| Error::parameter("eps", "missing", "the time at which R is the Cholesky factor"))?;
-    let start = at(model, start, 0.0)?;
+    let start = at(model, ("eps", start), 0.0)?;
     let (t, s) = read.interval(model)?;
     let mut cells = Vec::new();
     for (t, s) in t.into_iter().zip(s) {
@@ -191,7 +193,7 @@ fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             cells.extend((0..k * k).map(|n| cell(psi[n], psi[n].hi.abs())));
             continue;
         }
-        let (now, next) = (at(model, t, 0.0)?, at(model, s, 0.0)?);
+        let (now, next) = (at(model, ("t", t), 0.0)?, at(model, ("s", s), 0.0)?);
         let r = root(model, 0.0, &start, &now)?;
         match output {
             "r" => {

@@ -276,14 +276,14 @@ fn flow(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let k = model.channels();
     let (u, d) = read.block("u", k)?;
     let [mean, std] = read.data()?.ok_or_else(|| Error::parameter("data", "missing", "[mean, std]"))?;
-    let last = flow::at(model, model.schedule().horizon(), std)?;
+    let last = flow::at(model, ("t", model.schedule().horizon()), std)?;
     let prior: Vec<Dd> = prior_cov(model).into_iter().map(Dd::from).collect();
     let (precision, det) = linear::inverse(&prior, k)?;
     let dim = Dd::from(d as f64);
     let ln_tau = Dd::from(if model.reading.density_tau { std::f64::consts::TAU.ln() } else { 0.0 });
     let constant = (det.ln() + ln_tau * Dd::from(k as f64)).scale(-0.5) * dim;
     let cells = read.times("t")?.into_iter().enumerate().map(|(r, t)| {
-        let own = flow::at(model, t, std)?;
+        let own = flow::at(model, ("t", t), std)?;
         let map = flow::map(model, std, &own, &last)?;
         let grown = (0..k).fold(Dd::ZERO, |s, i| s + (last.l[i * (k + 1)] / own.l[i * (k + 1)]).ln()) * dim;
         let (mut sum, mut scale) = (constant + grown, constant.hi.abs() + grown.hi.abs() + d as f64);

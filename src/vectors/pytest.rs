@@ -20,7 +20,7 @@ use std::path::Path;
 /// What an implementation of CLD has: written unless suites, or quantities, are asked for.
 const SUITES: &[&str] = &["schedule", "process", "kernel", "perturb", "density", "score", "loss", "step"];
 /// Rows of an entry at most, from the earliest time to the latest: enough for every range of time, and a file that can be read.
-const ROWS: usize = 8;
+const ROWS: usize = 6;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -330,6 +330,31 @@ fn vectors_round_trip() {
     assert!(text(&out.stdout).contains("kernel.dett: no entry"), "{}", text(&out.stdout));
 }
 
+/// Catches frozen vectors that ignore an option, a refusal that leaves a file behind, and an edited adapter that is overwritten.
+#[test]
+fn frozen_vectors_for_pytest() {
+    let f = Folder::new(&manifest());
+    let file = f.file("test_vectors.py");
+    let out = cld(&["vectors", "--pytest", path(&file), "--only", "kernel.cov", "--process", "vp", "--t-min", "0.1"]);
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let vectors = text.split_once("VECTORS = [").unwrap().1;
+    assert!(vectors.contains("kernel.cov/") && !vectors.contains("kernel.ell/") && !vectors.contains("\"cld\""));
+    let times = vectors.split_once("\"t\": [").unwrap().1.split_once(']').unwrap().0;
+    assert!(times.split(", ").all(|t| t.parse::<f64>().unwrap() >= 0.1), "{times}");
+    // an adapter that was edited is never lost
+    assert_refused(&["vectors", "--pytest", path(&file), "--only", "kernel.cov"], &["is there already", "allowed: a new file"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    let other = f.file("other.py");
+    assert_refused(&["vectors", "--pytest", path(&other), "--process", "cdl"], &["process", "cdl", "cld"]);
+    assert_refused(&["vectors", "--pytest", path(&other), "--only", "nonsense"], &["only", "nonsense", "kernel.cov"]);
+    assert_refused(&["vectors", "--pytest", path(&other), "--suite", "kernels"], &["suite", "kernels", "kernel"]);
+    assert_refused(&["vectors", "--pytest", path(&other), "--t-min", "1"], &["t-min", "0 <= t-min < 1"]);
+    assert_refused(&["vectors", "--pytest", path(&other), "--only", "schedule.rate", "--suite", "kernel"], &["no entries"]);
+    assert_refused(&["vectors", "--pytest", path(&f.file("none").join("x.py")), "--only", "schedule.rate"], &["none"]);
+    assert!(!other.exists());
+}
+
 /// Folders that must not be written to stay as they were.
 #[test]
 fn vectors_refuse() {

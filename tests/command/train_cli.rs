@@ -63,7 +63,7 @@ fn sample_draws_images_from_a_checkpoint() {
     let (one, two, png) = (dir.file("1.npz"), dir.file("2.npz"), dir.file("a.png"));
     let small = ["sample", path(&file), "--sampler", "sscs", "--steps", "6", "--n", "30", "--denoise", "--seed", "3"];
     let first = said(&[&small[..], &["--threads", "1", "--out", path(&one), "--grid", path(&png)]].concat());
-    for words in ["cld hsm [", "mass=0.25", "constant(b=4", "averaged weights of step 3", "hsm mixed on digits", "samples/s"] {
+    for words in ["cld hsm [", "mass=0.25", "constant(b0=4", "averaged weights of step 3", "hsm mixed on digits", "samples/s"] {
         assert!(first.contains(words), "`{words}` is not in {first}");
     }
     assert_eq!(figure(&first, "evaluations per sample"), 7.0, "six steps and the last one");

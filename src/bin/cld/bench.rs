@@ -48,9 +48,14 @@ fn share(x: f64) -> String {
     format!("{:.0} %", 100.0 * x)
 }
 
-/// Milliseconds and the quartiles around them.
+/// Milliseconds and the quartiles around them, in three digits: more than runs agree in.
 fn ms(t: &Timing) -> String {
-    format!("{} ({} to {})", short(1e3 * t.median), short(1e3 * t.low), short(1e3 * t.high))
+    let three = |seconds: f64| match 1e3 * seconds {
+        x if x >= 100.0 => format!("{x:.0}"),
+        x if x >= 10.0 => format!("{x:.1}"),
+        x => short(x),
+    };
+    format!("{} ({} to {})", three(t.median), three(t.low), three(t.high))
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {

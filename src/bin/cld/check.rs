@@ -106,7 +106,10 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
             return Err(Error::parameter("t-min", t, "a time that some row has or comes before: no row is left to judge"));
         }
         let found = if report.unanswered.is_empty() && report.not_begun.is_empty() {
-            format!("quantities not yet covered: {}", list(&report))
+            match list(&report).as_str() {
+                "" => "the list is empty".into(),
+                some => format!("quantities not yet covered: {some}"),
+            }
         } else {
             "no answers".into()
         };

@@ -3,6 +3,8 @@
 import importlib
 import json
 import math
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -198,3 +200,14 @@ def test_bad_input_gets_one_sentence(call, sentence):
         call()
     assert str(caught.value).startswith(sentence), caught.value
     assert "\n" not in str(caught.value)
+
+
+def test_the_example_of_the_docs(capsys, monkeypatch):
+    """Catches a page whose example does not run, or prints another report; the digits, which are rounding errors of torch's own, may be others."""
+    pytest.importorskip("torch")
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "cross-check.md").read_text()
+    code, printed = page.split("```text\n")[1:3]
+    monkeypatch.setenv("COLUMNS", "80")
+    exec(code.split("```")[0], {})
+    digits = lambda text: re.sub(r"[-0-9.e▁-█]*[0-9▁-█][-0-9.e▁-█]*", "#", text.strip())  # noqa: E731
+    assert digits(capsys.readouterr().out) == digits(printed.split("```")[0])

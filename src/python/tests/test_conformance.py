@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -31,6 +32,22 @@ class Fine(Settings, implementations.Right): pass
 class Kick(Settings, implementations.HalfKick): pass
 class Time(Settings, implementations.ScoreAtEnd): pass
 class Mass(Settings, implementations.MassInverted): pass
+
+class Rare(Settings, implementations.Right):
+    # wrong where no fixed time is
+    def cov(self, t):
+        xx, xv, vv = super().cov(t)
+        return xx, xv, np.where((t > 0.3001) & (t < 0.399), 1.001 * vv, vv)
+
+class Scaled(Settings):
+    # right at the paper's mass alone: the drift has Gamma / M = 4 written out
+    dtype = "float64"
+    def __init__(self): pass
+    def implement(self, process):
+        class Code(implementations.Right):
+            mass, gamma = process.description["mass"], process.description["gamma"]
+            b0, b1 = process.description["schedule"]["b0"], process.description["schedule"]["b1"]
+        return Code(np)
 """
 
 
@@ -39,7 +56,7 @@ def run(folder, *arguments):
     path = os.pathsep.join([str(folder), str(HERE), os.environ.get("PYTHONPATH", "")])
     # without the entry point, where the package is not installed
     plugin = [] if any("cld_sgm._pytest" == e.value for e in _entry_points()) else ["-p", "cld_sgm._pytest"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, "--pyargs", "cld_sgm.conformance", *arguments]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugin, "--pyargs", "cld_sgm.conformance", *arguments]
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr, time.perf_counter() - start
@@ -55,6 +72,8 @@ def test_a_right_adapter_passes_within_a_minute(tmp_path):
     """Catches a suite that fails right code, skips what is offered, or takes too long to be run by default."""
     code, text, seconds = run(tmp_path, "--cld-adapter", "mine:Fine")
     assert code == 0 and " failed" not in text and " passed" in text, text
+    # what is not offered is skipped: one skip each
+    assert re.search(r"\d+ skipped", text), text
     assert seconds < 60
 
 
@@ -66,6 +85,29 @@ def test_wrong_adapters_fail_by_their_cause(tmp_path, adapter, function, cause):
     """Catches a mistake that passes the suite, or a message without the cause."""
     code, text, _ = run(tmp_path, "--cld-adapter", f"mine:{adapter}")
     assert code == 1 and cause in text and f"test_formula[{function}-cld-late]" in text, text
+    # a mistake in one place leaves the others right
+    assert all(re.search(rf"\d+ {word}", text) for word in ("failed", "passed", "skipped")), text
+
+
+@pytest.mark.parametrize(
+    ("adapter", "test", "words"),
+    [("Rare", "cov-cld-late", r"simplest case found: t = 0\.3"), ("Scaled", "drift-cld-late", r"simplest case found: t = .*mass=")],
+)
+def test_hypothesis_finds_what_the_fixed_inputs_miss(tmp_path, adapter, test, words):
+    """Catches random inputs that are not tried, or are not shrunk: an error between the fixed times, or at other parameters."""
+    pytest.importorskip("hypothesis")
+    code, text, _ = run(tmp_path, "--cld-adapter", f"mine:{adapter}", "-k", test.split("-")[0])
+    assert code == 1 and f"test_formula[{test}]" in text and re.search(words, text), text
+    assert "and 20 of hypothesis" in text
+    fixed, _, _ = run(tmp_path, "--cld-adapter", f"mine:{adapter}", "-k", test.split("-")[0], "--cld-seconds", "0")
+    assert fixed == 0
+
+
+def test_without_hypothesis(tmp_path):
+    """Catches a suite that needs hypothesis, or does not say what it goes without."""
+    (tmp_path / "hypothesis.py").write_text("raise ImportError('none')")
+    code, text, _ = run(tmp_path, "--cld-adapter", "mine:Fine", "-k", "cov", "-p", "no:hypothesispytest")
+    assert code == 0 and "fixed inputs alone (random ones need hypothesis" in text, text
 
 
 def test_expected_failures(tmp_path):

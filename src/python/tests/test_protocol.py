@@ -212,7 +212,7 @@ def test_a_wrong_one_is_off(name):
 
 def test_every_function_is_tried_here_or_there():
     """Catches a function of the protocol that no test answers."""
-    elsewhere = {f.name for f in _protocol.FUNCTIONS if hasattr(Right, f.name)} | {"inverse", "sigma", "snr", "log_snr", "score", "diffusion", "prior_sample", "denoise"}
+    elsewhere = {f.name for f in _protocol.FUNCTIONS if hasattr(Right, f.name)} | {"inverse", "sigma", "snr", "log_snr", "score", "diffusion", "sde", "prior_sample", "denoise"}
     assert {f.name for f in _protocol.FUNCTIONS} == elsewhere | {*OWN} | {*GRIDS} | {n for n in vars(Chains) if n in _protocol.BY_NAME}
 
 
