@@ -343,15 +343,15 @@ fn frozen_vectors_for_pytest() {
     let times = vectors.split_once("\"t\": [").unwrap().1.split_once(']').unwrap().0;
     assert!(times.split(", ").all(|t| t.parse::<f64>().unwrap() >= 0.1), "{times}");
     // an adapter that was edited is never lost
-    assert_refused(&["vectors", "--pytest", path(&file), "--only", "kernel.cov"], &["is there already", "allowed: a new file"]);
+    refused(&["vectors", "--pytest", path(&file), "--only", "kernel.cov"], &["is there already", "allowed: a new file"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
     let other = f.file("other.py");
-    assert_refused(&["vectors", "--pytest", path(&other), "--process", "cdl"], &["process", "cdl", "cld"]);
-    assert_refused(&["vectors", "--pytest", path(&other), "--only", "nonsense"], &["only", "nonsense", "kernel.cov"]);
-    assert_refused(&["vectors", "--pytest", path(&other), "--suite", "kernels"], &["suite", "kernels", "kernel"]);
-    assert_refused(&["vectors", "--pytest", path(&other), "--t-min", "1"], &["t-min", "0 <= t-min < 1"]);
-    assert_refused(&["vectors", "--pytest", path(&other), "--only", "schedule.rate", "--suite", "kernel"], &["no entries"]);
-    assert_refused(&["vectors", "--pytest", path(&f.file("none").join("x.py")), "--only", "schedule.rate"], &["none"]);
+    refused(&["vectors", "--pytest", path(&other), "--process", "cdl"], &["process", "cdl", "cld"]);
+    refused(&["vectors", "--pytest", path(&other), "--only", "nonsense"], &["only", "nonsense", "kernel.cov"]);
+    refused(&["vectors", "--pytest", path(&other), "--suite", "kernels"], &["suite", "kernels", "kernel"]);
+    refused(&["vectors", "--pytest", path(&other), "--t-min", "1"], &["t-min", "0 <= t-min < 1"]);
+    refused(&["vectors", "--pytest", path(&other), "--only", "schedule.rate", "--suite", "kernel"], &["no entries"]);
+    refused(&["vectors", "--pytest", path(&f.file("none").join("x.py")), "--only", "schedule.rate"], &["none"]);
     assert!(!other.exists());
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
 import time
@@ -291,7 +292,7 @@ class _Mistakes:
         if not np.allclose(self.prior, one):
             out.append(_Mistake("an SSCS step, but the prior's variance is 1 in all channels, where that of v is M", self.sscs(prior=one)))
             out.append(
-                _Mistake("an SSCS step, but the kick takes the prior's variance of v to be 1 (+ v where + v / M belongs)", _mixed(self, self.inverse, one))
+                _Mistake("an SSCS step, but the kick takes the prior's variance of v to be 1 (+ v where + v / M belongs)", _mixed(self, np.asarray(self.inverse, np.float64), one))
             )
         return out
 
@@ -728,7 +729,7 @@ class _Judge:
                 counts.append(len(foreign.evaluated))
         self.evaluations = max(counts) if self.step else round(max(counts) / (len(times) - 1))
         candidates: dict[str, Callable[[Sequence[float]], Law]] = {
-            row[0]: (lambda at, name=row[0]: _ours(process, name, at)) for row in _native.samplers() if not row[5]
+            row[0]: functools.partial(_ours, process, row[0]) for row in _native.samplers() if not row[5]
         }
         pairs = k * (k - 1) // 2
         claims = len(calls) * len(states) * (2 * k + 2 * pairs)

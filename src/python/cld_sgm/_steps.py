@@ -153,7 +153,7 @@ class Normals:
         return hand_over(self.columns(shape), self._way.framework, self._way.dtype)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        shapes = [a for a in given if isinstance(a, (tuple, list)) or hasattr(a, "shape") and getattr(a, "ndim", 1)]
+        shapes = [a for a in given if isinstance(a, (tuple, list)) or hasattr(a, "shape") and getattr(a, "ndim", 1) != 0]
         if named.get("size", named.get("shape")) is not None:
             return self._give(named.get("size", named.get("shape")))
         if shapes:
@@ -171,12 +171,16 @@ class Normals:
 @contextlib.contextmanager
 def _numpy_replaced(normals: Normals) -> Iterator[None]:
     kept = {name: getattr(np.random, name) for name in ("randn", "standard_normal", "normal", "default_rng")}
-    np.random.randn = lambda *shape: normals(*shape)  # type: ignore[assignment]
-    np.random.standard_normal = lambda size=None: normals(size)  # type: ignore[assignment]
-    np.random.normal = normals.normal  # type: ignore[assignment]
-    # one that is seeded inside the step draws the same at each: that must show
-    np.random.default_rng = lambda seed=None: normals if seed is None else kept["default_rng"](seed)  # type: ignore[assignment]
+    new: dict[str, Any] = {
+        "randn": lambda *shape: normals(*shape),
+        "standard_normal": lambda size=None: normals(size),
+        "normal": normals.normal,
+        # one that is seeded inside the step draws the same at each: that must show
+        "default_rng": lambda seed=None: normals if seed is None else kept["default_rng"](seed),
+    }
     try:
+        for name, value in new.items():
+            setattr(np.random, name, value)
         yield
     finally:
         for name, value in kept.items():
@@ -187,7 +191,7 @@ def _torch_replaced(normals: Normals) -> Any:
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    class Draws(TorchDispatchMode):
+    class Draws(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
         """torch's own hook for every operation: all ways to draw normals end in these."""
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -181,8 +181,8 @@ def _explore(function: str, holder: Any, process: Process, times: tuple[float, f
     around = st.floats(-1.0, 1.0).map(lambda x: float(2.0**x)) if own else st.just(1.0)
 
     # the same inputs in each run, and no files left behind
-    @_hypothesis.settings(max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(_hypothesis.HealthCheck))
-    @_hypothesis.given(rows=st.lists(row, min_size=1, max_size=3), factors=st.tuples(around, around, around))
+    @_hypothesis.settings(max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(_hypothesis.HealthCheck))  # type: ignore[untyped-decorator, unused-ignore]
+    @_hypothesis.given(rows=st.lists(row, min_size=1, max_size=3), factors=st.tuples(around, around, around))  # type: ignore[untyped-decorator, unused-ignore]
     def examine(rows: list[Any], factors: tuple[float, float, float]) -> None:
         here = _scaled(process, factors) if own else process
         code = _implementation(holder, here)
