@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Quantity] = &[Quantity {
     made_from: &["kernel.mean", "kernel.factor"],
     processes: TURNS,
     law: LawOf::Objective,
-    draws: Draws { times: Times::Steps, mean_above: 1e-100, arrays: &[] },
+    draws: Draws { times: Times::LaterSteps, mean_above: 0.0, arrays: &[] },
     truth: Truth::All(gddim),
 }];
 

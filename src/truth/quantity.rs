@@ -108,6 +108,8 @@ pub enum Times {
     Decades,
     /// Steps from t back to s.
     Steps,
+    /// Those of these steps that do not end at 0.
+    LaterSteps,
     /// The times at which these steps begin.
     StartsOfSteps,
     /// Steps so short that the rate times their length is below 1.

@@ -180,6 +180,9 @@ fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usiz
     if q.draws.times == Times::ShortSteps {
         (t, s) = SHORT_STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
     }
+    if q.draws.times == Times::LaterSteps {
+        (t, s) = t.into_iter().zip(s).filter(|(_, s)| *s > 0.0).unzip();
+    }
     if q.draws.times == Times::ToZero {
         t = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0].map(single).to_vec();
         s = vec![0.0; t.len()];
@@ -188,7 +191,7 @@ fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usiz
         t = with_mean(t, model, q.draws.mean_above)?;
     }
     let n = t.len();
-    if matches!(q.draws.times, Times::Steps | Times::ShortSteps | Times::ToZero) {
+    if matches!(q.draws.times, Times::Steps | Times::LaterSteps | Times::ShortSteps | Times::ToZero) {
         put("s", vec![n], s)?;
     }
     if q.draws.times != Times::None {
