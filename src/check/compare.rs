@@ -531,13 +531,19 @@ fn conditions(name: &str) -> bool {
     TIMES.contains(&name) || SETTINGS.iter().find(setting).is_some_and(|s| !s.is_discrete())
 }
 
+/// What an entry's answers are, and what could not be judged of them.
+type Judged<'a> = (Vec<Unit<'a>>, Vec<Unjudged>);
+
+/// The truth with a parameter made smaller, and larger where that cannot be.
+type Changed = [Option<Model>; 2];
+
 /// What entries of one configuration share: the models of the truth, and those of the parameters changed, for the derivatives. They remember
 /// what they computed.
 struct Bench {
     config: Config,
     /// By the bits of the constant that is added.
     models: Mutex<HashMap<u64, Arc<Model>>>,
-    changed: Mutex<HashMap<u64, Arc<Vec<[Option<Model>; 2]>>>>,
+    changed: Mutex<HashMap<u64, Arc<Vec<Changed>>>>,
 }
 
 impl Bench {
@@ -894,7 +900,7 @@ pub fn judge_from(answers: &Answers, accept: &[Class], t_min: f64, progress: &mu
         (units, refused)
     };
     let groups = by_config(entries.iter().map(|e| &e.config));
-    let mut found: Vec<(usize, (Vec<Unit<'_>>, Vec<Unjudged>))> = groups
+    let mut found: Vec<(usize, Judged<'_>)> = groups
         .par_iter()
         .flat_map_iter(|group| {
             let bench = Bench::new(&entries[group[0]].config);

@@ -144,6 +144,9 @@ enum Match {
     Tight,
 }
 
+/// What the hypotheses of the pool make of one output, and the row that says so.
+type Row = Vec<(Match, usize)>;
+
 /// Row and variant of a hypothesis, its value's bits, and the constant's bits.
 type Key = (usize, usize, u64, u64);
 
@@ -827,7 +830,7 @@ pub(super) fn diagnose(
             own.into_iter().for_each(|i| work(i, &mut models));
         });
     };
-    let first: Vec<Mutex<(Vec<(Match, usize)>, Vec<Hypothesis>)>> = off.iter().map(|_| Mutex::default()).collect();
+    let first: Vec<Mutex<(Row, Vec<Hypothesis>)>> = off.iter().map(|_| Mutex::default()).collect();
     let (done, shown) = (AtomicUsize::new(0), Mutex::new(progress));
     each(&|i, models| {
         if let Ok(mut show) = shown.try_lock() {
@@ -835,7 +838,7 @@ pub(super) fn diagnose(
         }
         done.fetch_add(1, Ordering::Relaxed);
         let u = off[i];
-        let row: Vec<(Match, usize)> = pool.iter().map(|h| settled(u, *h).map_or_else(|| test(u, *h, models), |m| (m, 0))).collect();
+        let row: Row = pool.iter().map(|h| settled(u, *h).map_or_else(|| test(u, *h, models), |m| (m, 0))).collect();
         // A tight explanation needs no fit; neither does a loose one of a value that is known.
         let known = row.iter().zip(&pool).any(|((m, _), h)| {
             *m == Match::Tight
@@ -851,7 +854,7 @@ pub(super) fn diagnose(
         };
         *first[i].lock().unwrap_or_else(PoisonError::into_inner) = (row, fits);
     });
-    let mut table: Vec<Vec<(Match, usize)>> = Vec::with_capacity(off.len());
+    let mut table: Vec<Row> = Vec::with_capacity(off.len());
     for found in first {
         let (row, fits) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         table.push(row);
@@ -863,7 +866,7 @@ pub(super) fn diagnose(
     }
     // what was found at one output has not met the others yet
     let fixed = table.first().map_or(0, Vec::len);
-    let later: Vec<Mutex<Vec<(Match, usize)>>> = off.iter().map(|_| Mutex::default()).collect();
+    let later: Vec<Mutex<Row>> = off.iter().map(|_| Mutex::default()).collect();
     each(&|i, models| {
         let row = pool.iter().skip(fixed).map(|h| settled(off[i], *h).map_or_else(|| test(off[i], *h, models), |m| (m, 0))).collect();
         *later[i].lock().unwrap_or_else(PoisonError::into_inner) = row;
@@ -895,7 +898,7 @@ pub(super) fn diagnose(
 type On<'a, 'm> = dyn Fn(usize) -> MutexGuard<'m, Models> + 'a;
 
 /// Drops values that were found and do not reproduce numbers that they were not fitted to.
-fn reproduces(off: &[&Unit<'_>], pool: &[Hypothesis], declared: usize, table: &mut [Vec<(Match, usize)>]) {
+fn reproduces(off: &[&Unit<'_>], pool: &[Hypothesis], declared: usize, table: &mut [Row]) {
     for (h, hypothesis) in pool.iter().enumerate().skip(declared) {
         if !matches!(hypothesis.mistake().kind, Kind::Fitted { .. }) {
             continue;
@@ -941,7 +944,7 @@ fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
 }
 
 /// A late row or two that are a few units off, beside an entry of the same matrix that growing exponentials have spoilt: the same cause.
-fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>], models: &On<'_, '_>) {
+fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Row], models: &On<'_, '_>) {
     let Some(late) = pool.iter().position(|h| h.arithmetic() == Some(Arithmetic::Late)) else { return };
     let spoilt: Vec<&str> = off.iter().zip(table.iter()).filter(|(_, row)| row[late].0 != Match::No).map(|(u, _)| &*u.entry.id).collect();
     for (i, (u, row)) in off.iter().zip(table.iter_mut()).enumerate() {
@@ -953,17 +956,17 @@ fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, 
 }
 
 /// A rate in float32 is itself one, and makes all else right to float32 only: that is one cause.
-fn one_part(pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>]) {
+fn one_part(pool: &[Hypothesis], table: &mut [Row]) {
     let at = |a: Arithmetic| pool.iter().position(|h| h.arithmetic() == Some(a));
     let (Some(whole), Some(part)) = (at(Arithmetic::Single), at(Arithmetic::SinglePart)) else { return };
-    let all = |row: &Vec<(Match, usize)>| row[whole].0 == Match::No || row[part].0 != Match::No;
+    let all = |row: &Row| row[whole].0 == Match::No || row[part].0 != Match::No;
     if table.iter().all(all) && table.iter().any(|row| row[whole].0 == Match::No && row[part].0 != Match::No) {
         table.iter_mut().for_each(|row| row[whole] = (Match::No, 0));
     }
 }
 
 /// Drops what explains one entry of a matrix and contradicts its neighbour in the same entry.
-fn contradictions(off: &[&Unit<'_>], right: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Vec<(Match, usize)>], models: &On<'_, '_>) {
+fn contradictions(off: &[&Unit<'_>], right: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Row], models: &On<'_, '_>) {
     for (h, hypothesis) in pool.iter().enumerate() {
         if !hypothesis.changes_the_model() {
             continue;
@@ -982,12 +985,7 @@ fn contradictions(off: &[&Unit<'_>], right: &[&Unit<'_>], pool: &[Hypothesis], t
 }
 
 /// The hypothesis that explains most of what is left, again and again; tight explanations before loose ones; patterns for the rest.
-fn cover(
-    units: &[&Unit<'_>],
-    mut pool: Vec<Hypothesis>,
-    table: Vec<Vec<(Match, usize)>>,
-    contradicted: &[usize],
-) -> (Vec<Diagnosis>, Vec<usize>) {
+fn cover(units: &[&Unit<'_>], mut pool: Vec<Hypothesis>, table: Vec<Row>, contradicted: &[usize]) -> (Vec<Diagnosis>, Vec<usize>) {
     let mut left: Vec<usize> = (0..units.len()).collect();
     let mut explained: Vec<Vec<usize>> = vec![Vec::new(); pool.len()];
     let mut order: Vec<usize> = Vec::new();
