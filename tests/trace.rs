@@ -70,7 +70,11 @@ fn quoted(text: &str) -> Vec<&str> {
 }
 
 fn formula_rows() -> Vec<(String, Vec<String>)> {
-    rows(&read("docs/reference/formulas.md")).into_iter().filter(|r| r[0].starts_with('`')).map(|r| (r[0].trim_matches('`').to_string(), r)).collect()
+    rows(&read("docs/reference/formulas.md"))
+        .into_iter()
+        .filter(|r| r[0].starts_with('`'))
+        .map(|r| (r[0].trim_matches('`').to_string(), r))
+        .collect()
 }
 
 /// Catches a formula that is in the code but not in the document, or the other way round, or there twice.

@@ -1036,7 +1036,10 @@ fn hold_docs(table: &str) {
     if std::env::var_os("CLD_WRITE_DOCS").is_some() {
         std::fs::write(&path, new).unwrap();
     } else {
-        assert_eq!(text, new, "docs/reference/mistakes.md does not say what is found: CLD_WRITE_DOCS=1 cargo test --test library known writes it");
+        assert_eq!(
+            text, new,
+            "docs/reference/mistakes.md does not say what is found: CLD_WRITE_DOCS=1 cargo test --test library known writes it"
+        );
     }
 }
 
