@@ -502,7 +502,7 @@ mod tests {
         }
         let labels = |low, high| log_ticks(low, high).into_iter().map(tick).collect::<Vec<_>>();
         assert_eq!(labels(8.7, 1150.0), ["10", "20", "50", "100", "200", "500", "1000"]);
-        assert_eq!(labels(3.0, 3.4), ["3", "3.1", "3.2", "3.3", "3.4"]);
+        assert_eq!(labels(3.0, 3.41), ["3", "3.1", "3.2", "3.3", "3.4"]);
         assert_eq!(labels(1e-7, 3e-5), ["1e-7", "2e-7", "5e-7", "1e-6", "2e-6", "5e-6", "1e-5", "2e-5"]);
     }
 
