@@ -65,7 +65,7 @@
 //! | `evaluate` | trained networks and samples against the data (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
-//! `docs/formulas.md` traces each equation to its function and tests; `docs/accuracy.md` has the measured errors.
+//! `docs/reference/formulas.md` traces each equation to its function and tests; `docs/reference/accuracy.md` has the measured errors.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -118,8 +118,8 @@ pub use small::Mat;
 mod examples {
     #[doc = include_str!("../README.md")]
     mod readme {}
-    #[doc = include_str!("../docs/extending.md")]
+    #[doc = include_str!("../docs/guide/extending.md")]
     mod extending {}
-    #[doc = include_str!("../docs/cross-check.md")]
+    #[doc = include_str!("../docs/guide/cross-check.md")]
     mod cross_check {}
 }

@@ -70,7 +70,11 @@ fn quoted(text: &str) -> Vec<&str> {
 }
 
 fn formula_rows() -> Vec<(String, Vec<String>)> {
-    rows(&read("docs/formulas.md")).into_iter().filter(|r| r[0].starts_with('`')).map(|r| (r[0].trim_matches('`').to_string(), r)).collect()
+    rows(&read("docs/reference/formulas.md"))
+        .into_iter()
+        .filter(|r| r[0].starts_with('`'))
+        .map(|r| (r[0].trim_matches('`').to_string(), r))
+        .collect()
 }
 
 /// Catches a formula that is in the code but not in the document, or the other way round, or there twice.
@@ -83,7 +87,7 @@ fn formulas_are_those_of_the_sources() {
         assert!(row.len() == 5 && row.iter().all(|c| !c.is_empty()), "{id}: a cell is empty");
     }
     let tags: BTreeSet<String> = tags().into_keys().collect();
-    assert_eq!(ids, tags, "docs/formulas.md (left) and the tags in src/ (right)");
+    assert_eq!(ids, tags, "docs/reference/formulas.md (left) and the tags in src/ (right)");
 }
 
 /// Names of the test functions, as `file::name`, where the file is a test or a module's last part.
@@ -123,12 +127,12 @@ fn tests_named_in_the_documents_exist() {
 #[test]
 #[cfg(feature = "cli")]
 fn quantities_are_documented() {
-    let formulas = read("docs/formulas.md");
-    let page = read("docs/cross-check.md");
+    let formulas = read("docs/reference/formulas.md");
+    let page = read("docs/guide/cross-check.md");
     for q in cld_sgm::truth::predict::QUANTITIES {
         let name = format!("`{}`", q.name);
-        assert!(formulas.contains(&name), "{name} is not in docs/formulas.md");
-        assert!(page.contains(&name), "{name} is not in docs/cross-check.md");
+        assert!(formulas.contains(&name), "{name} is not in docs/reference/formulas.md");
+        assert!(page.contains(&name), "{name} is not in docs/guide/cross-check.md");
     }
 }
 
@@ -185,13 +189,13 @@ fn a_diffusion_is_named_in_its_own_file() {
 fn diagnoses_are_documented() {
     let table = cld_sgm::check::mistakes::table();
     assert!(table.lines().count() >= 40, "{table}");
-    assert!(read("docs/cross-check.md").contains(&table), "put this table into docs/cross-check.md:\n{table}");
+    assert!(read("docs/guide/cross-check.md").contains(&table), "put this table into docs/guide/cross-check.md:\n{table}");
 }
 
 /// Catches a page whose script is no longer the one that CI runs.
 #[test]
 fn the_page_has_the_script_that_is_run() {
-    assert!(read("docs/cross-check.md").contains(&format!("```python\n{}```", read("docs/cross_check.py"))));
+    assert!(read("docs/guide/cross-check.md").contains(&format!("```python\n{}```", read("docs/guide/cross_check.py"))));
 }
 
 /// The floors, from the ground up: a file imports only from floors above its own line in this list.
@@ -267,4 +271,31 @@ fn the_light_library_uses_no_heavy_crates() {
             assert!(simd || !text.lines().filter(prose).any(|l| l.contains(heavy)), "{file} uses {heavy}");
         }
     }
+}
+
+/// Catches a link in a document to a page that has moved or never was.
+#[test]
+fn links_lead_somewhere() {
+    let mut todo = vec![root()];
+    let mut links = 0;
+    while let Some(dir) = todo.pop() {
+        for e in std::fs::read_dir(&dir).unwrap() {
+            let path = e.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && !name.starts_with('.') && name != "target" {
+                todo.push(path);
+            } else if name.ends_with(".md") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for (_, after) in text.match_indices("](").map(|(i, m)| text.split_at(i + m.len())) {
+                    let link = after.split([')', '#', ' ']).next().unwrap();
+                    if link.is_empty() || link.contains("://") {
+                        continue;
+                    }
+                    links += 1;
+                    assert!(path.parent().unwrap().join(link).exists(), "{}: {link}", path.display());
+                }
+            }
+        }
+    }
+    assert!(links > 50, "{links}");
 }

@@ -443,7 +443,7 @@ fn columns(line: &str) -> Option<(Vec<String>, Vec<f64>)> {
     Some((cells[..5].iter().map(|c| (*c).to_string()).collect(), figures))
 }
 
-/// `docs/accuracy.md` is what `cld accuracy --markdown` prints. Text, lines and counts must agree exactly; the measured
+/// `docs/reference/accuracy.md` is what `cld accuracy --markdown` prints. Text, lines and counts must agree exactly; the measured
 /// figures, whose last digits depend on the system's mathematical functions, to within 1.5 ulp (3.4e-16 relative) and a
 /// factor of two, and their places not at all. Catches a document that has rotted.
 #[test]
@@ -451,7 +451,7 @@ fn the_document_is_what_the_command_prints() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (code, printed, errors) = cld(&["accuracy", "--markdown"], root);
     assert_eq!((code, errors.as_str()), (0, ""));
-    let written = std::fs::read_to_string(root.join("docs/accuracy.md")).unwrap();
+    let written = std::fs::read_to_string(root.join("docs/reference/accuracy.md")).unwrap();
     assert_eq!(printed.lines().count(), written.lines().count());
     let mut figures = 0;
     for (p, w) in printed.lines().zip(written.lines()) {

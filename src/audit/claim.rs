@@ -72,7 +72,7 @@ impl Method {
 pub struct Claim {
     /// `case/entry/method`, such as `cld.hsm.linear/cov.xv/simulation.em`.
     pub id: String,
-    /// The formula's id in `docs/formulas.md`.
+    /// The formula's id in `docs/reference/formulas.md`.
     pub formula: String,
     /// What is claimed.
     pub statement: String,

@@ -53,7 +53,7 @@ pub fn families(a: &Audit) -> Vec<Family> {
 
 /// Formula ids with their source and printed form, from the document that traces them.
 fn sources() -> BTreeMap<&'static str, (&'static str, &'static str)> {
-    let rows = include_str!("../../docs/formulas.md").lines().filter(|l| l.starts_with("| `"));
+    let rows = include_str!("../../docs/reference/formulas.md").lines().filter(|l| l.starts_with("| `"));
     let cells = |l: &'static str| l.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
     rows.map(cells).filter(|c| c.len() >= 4).map(|c| (c[0].trim_matches('`'), (c[1], c[3]))).collect()
 }
@@ -322,7 +322,7 @@ pub fn html(a: &Audit) -> String {
     }
     let _ = writeln!(
         h,
-        "<p>Channels: {}. Formula ids are those of <code>docs/formulas.md</code>. The same seed gives the same page, whatever the number of threads.</p></main></html>",
+        "<p>Channels: {}. Formula ids are those of <code>docs/reference/formulas.md</code>. The same seed gives the same page, whatever the number of threads.</p></main></html>",
         CHANNELS.join(", ")
     );
     h

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! u is the unit roundoff of the type that the array is stored in (2^-53, 2^-24, 2^-11, 2^-8), the x_i are the inputs and the
-//! parameters (mass, beta, gamma, ...), the derivatives those of the truth. `docs/cross-check.md` derives C.
+//! parameters (mass, beta, gamma, ...), the derivatives those of the truth. `docs/guide/cross-check.md` derives C.
 //!
 //! **Three outcomes per value**: judged by the rule; an infinite truth, which that infinity alone answers; no truth (not defined
 //! there, or beyond what double words hold): the row cannot be judged, is named, and the verdict is not "all within tolerance".

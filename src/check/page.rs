@@ -228,7 +228,7 @@ pub fn page(r: &Report) -> String {
     let unanswered = r.unanswered.len() + r.not_begun.values().sum::<usize>();
     let _ = writeln!(
         h,
-        "</table></div><p>A value is right within {UNITS} units of its type, for inputs and parameters that may be off by as many: <code>docs/cross-check.md</code>. \
+        "</table></div><p>A value is right within {UNITS} units of its type, for inputs and parameters that may be off by as many: <code>docs/guide/cross-check.md</code>. \
          Entries judged: {}; without an answer: {unanswered}.</p></main></html>",
         r.judged
     );

@@ -126,7 +126,7 @@ pub fn features(images: &[f64], shape: [usize; 3]) -> Result<Vec<f64>> {
 
 /// The Frechet distance between two sets of images (n, channels, height, width) on [-1, 1]: [`frechet`] of their
 /// [`features`], a distance (square it to compare with a "FID"). It is 0 only in the limit: for finite sets of one law it is
-/// biased upwards, in proportion to about 1/sqrt(n); compare at equal numbers, and with the distance of data to data (`docs/data.md`).
+/// biased upwards, in proportion to about 1/sqrt(n); compare at equal numbers, and with the distance of data to data (`docs/guide/data.md`).
 /// Formula: metric.image_frechet. Source: Heusel et al. 2017 (the form), this crate (the features).
 ///
 /// # Errors
@@ -181,7 +181,7 @@ mod tests {
         }
 
         /// Catches features that do not tell good from bad: the distance of one half of the digits to the other against that
-        /// to the other half spoilt. Each factor is what was measured (`docs/data.md`), rounded down.
+        /// to the other half spoilt. Each factor is what was measured (`docs/guide/data.md`), rounded down.
         #[test]
         fn bad_samples_are_far() {
             let set = digits().unwrap();

@@ -144,8 +144,14 @@ pub fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     let choices = [inside(&[1.0, 2.0, 5.0], 1), inside(&[1.0], 1), inside(&[1.0], 2), inside(&[1.0], 4)];
     let some = choices.iter().find(|t| t.len() <= 9).or(choices.last());
     match some {
-        // within one digit of a decade
-        Some(t) if t.len() < 2 => inside(&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 1),
+        // within a part of a decade: equal steps of 1, 2 or 5
+        Some(t) if t.len() < 2 => {
+            let rough = (high - low) / 5.0;
+            let unit = 10f64.powf(rough.log10().floor());
+            let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|d| d * unit).find(|s| *s >= rough).unwrap_or(rough);
+            let first = (low / step).ceil() as i64;
+            (first..).map(|i| (i as f64 * step).log10()).take(20).take_while(|t| *t <= high.log10()).collect()
+        }
         Some(t) => t.clone(),
         None => vec![],
     }
@@ -496,6 +502,7 @@ mod tests {
         }
         let labels = |low, high| log_ticks(low, high).into_iter().map(tick).collect::<Vec<_>>();
         assert_eq!(labels(8.7, 1150.0), ["10", "20", "50", "100", "200", "500", "1000"]);
+        assert_eq!(labels(3.0, 3.41), ["3", "3.1", "3.2", "3.3", "3.4"]);
         assert_eq!(labels(1e-7, 3e-5), ["1e-7", "2e-7", "5e-7", "1e-6", "2e-6", "5e-6", "1e-5", "2e-5"]);
     }
 

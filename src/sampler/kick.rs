@@ -21,7 +21,7 @@ pub(super) enum Predictor {
     /// At its start (Euler): order 1.
     Start,
     /// At its middle, as predicted with the r of the step before (0 in the first): one evaluation. That r is old by a step and its
-    /// noise, which costs `O(h^2.5)` in a step and leaves order 2 in law; see `docs/samplers.md`.
+    /// noise, which costs `O(h^2.5)` in a step and leaves order 2 in law; see `docs/reference/samplers.md`.
     Lagged,
     /// At its middle, as predicted with r at its start: two evaluations (explicit midpoint).
     Midpoint,

@@ -215,6 +215,6 @@ mod tests {
     fn page_has_the_table() {
         let text = table(&(entry("diamond").unwrap().build)().unwrap(), &[0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0], 1, 2000).unwrap();
         println!("{text}");
-        assert!(include_str!("../../docs/score.md").contains(&text), "{text}");
+        assert!(include_str!("../../docs/reference/score.md").contains(&text), "{text}");
     }
 }

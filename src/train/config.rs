@@ -34,7 +34,7 @@
 //! rate = 1e-3
 //! ```
 //!
-//! What is absent has a default; what is unknown is refused. `docs/training.md` has every field.
+//! What is absent has a default; what is unknown is refused. `docs/guide/training.md` has every field.
 
 use super::source::{Pictures, Source, Toy};
 use super::step::Plan;

@@ -414,7 +414,7 @@ impl Table {
         self.lines.iter().map(|l| l.values).sum()
     }
 
-    /// The page `docs/accuracy.md`: what is measured, how, and the table.
+    /// The page `docs/reference/accuracy.md`: what is measured, how, and the table.
     pub fn to_markdown(&self) -> String {
         let mut out = String::from(INTRODUCTION);
         let _ = write!(
@@ -441,7 +441,7 @@ impl Table {
     }
 }
 
-/// What stands above the table in `docs/accuracy.md`.
+/// What stands above the table in `docs/reference/accuracy.md`.
 const INTRODUCTION: &str = "# Accuracy
 
 This page is the output of `cld accuracy --markdown`, run in the repository: every kernel of the high-precision tables in

@@ -134,7 +134,7 @@ fn refusals_list_all_names() {
 /// process ends in.
 #[test]
 fn defaults_are_the_registrys() {
-    let document = include_str!("../../docs/samplers.md");
+    let document = include_str!("../../docs/reference/samplers.md");
     let numbers = |all: &[(&str, f64)]| all.iter().map(|(k, x)| format!("{k} = {x}")).collect::<Vec<_>>().join(", ");
     for e in process::REGISTRY {
         let schedule = e.schedule().unwrap();

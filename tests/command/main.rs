@@ -2,6 +2,7 @@
 
 mod cli;
 mod files;
+mod guide;
 mod help;
 mod run;
 mod samples;

@@ -359,7 +359,7 @@ fn refusals() {
 /// Catches a page whose file is not the default run, field by field, and one that leaves a field out.
 #[test]
 fn the_page_has_the_default_file() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/training.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/training.md")).unwrap();
     let file = page.split("```toml").nth(1).unwrap().split("```").next().unwrap();
     let filled = |c: Config| {
         let data = c.load().unwrap();

@@ -97,9 +97,9 @@ fn p_values_are_uniform() {
     }
 }
 
-/// The table of docs/audit.md: 1000 seeds, all statistics of four groups. Not part of the suite: half a minute.
+/// The table of docs/guide/audit.md: 1000 seeds, all statistics of four groups. Not part of the suite: half a minute.
 #[test]
-#[ignore = "prints the table of docs/audit.md"]
+#[ignore = "prints the table of docs/guide/audit.md"]
 fn calibration() {
     let all = cases().unwrap();
     println!("| statistic | Kolmogorov p | below 0.1 (100) | below 0.01 (10) | below 0.001 (1) |\n|---|---|---|---|---|");
@@ -434,9 +434,9 @@ fn the_list_is_what_runs() {
         // an order's words have the figure added
         assert!(e.claim.statement.starts_with(&c.statement), "{} {}", c.statement, e.claim.statement);
     }
-    let formulas = include_str!("../../docs/formulas.md");
+    let formulas = include_str!("../../docs/reference/formulas.md");
     for c in &all {
-        assert!(formulas.contains(&format!("| `{}` |", c.formula)), "{}: {} is not in docs/formulas.md", c.id, c.formula);
+        assert!(formulas.contains(&format!("| `{}` |", c.formula)), "{}: {} is not in docs/reference/formulas.md", c.id, c.formula);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Mistakes that people make, made here in an implementation of its own: CLD, VP, sub-VP and VE written down once more, with each
 //! mistake where a programmer makes it, and nothing of `truth` or of its readings. The verdict must name it: first and alone.
 //!
-//! [`BUGS`] is the list; `docs/mistakes.md` is the table of what was named, in float64 and in float32.
+//! [`BUGS`] is the list; `docs/reference/mistakes.md` is the table of what was named, in float64 and in float32.
 
 use cld_sgm::check::answers::{Answer, Answers, Entry};
 use cld_sgm::check::compare::{Report, judge};
@@ -983,7 +983,7 @@ fn underflow_is_named() {
 }
 
 /// Catches a mistake that is not recognised, is taken for another, or has another named beside it, in float64 or float32; and a
-/// `docs/mistakes.md` that does not say what is found. The numbers come from the code above, not from the truth side's readings.
+/// `docs/reference/mistakes.md` that does not say what is found. The numbers come from the code above, not from the truth side's readings.
 /// `CLD_WRITE_DOCS=1` writes the table anew.
 #[test]
 fn every_known_mistake_is_named_first_and_alone() {
@@ -1028,7 +1028,7 @@ fn every_known_mistake_is_named_first_and_alone() {
 
 /// Compares the table with the one in the documentation, or writes it there.
 fn hold_docs(table: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/mistakes.md");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/mistakes.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let start = text.find("| planted, alone |").unwrap();
     let end = start + text[start..].find("\n\n").map_or(text.len() - start, |n| n + 1);
@@ -1036,7 +1036,10 @@ fn hold_docs(table: &str) {
     if std::env::var_os("CLD_WRITE_DOCS").is_some() {
         std::fs::write(&path, new).unwrap();
     } else {
-        assert_eq!(text, new, "docs/mistakes.md does not say what is found: CLD_WRITE_DOCS=1 cargo test --test library known writes it");
+        assert_eq!(
+            text, new,
+            "docs/reference/mistakes.md does not say what is found: CLD_WRITE_DOCS=1 cargo test --test library known writes it"
+        );
     }
 }
 

@@ -405,7 +405,7 @@ fn importance_leaves_the_noise_alone() {
 
 const TABLE_TIMES: [f64; 9] = [1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 0.5, 1.0];
 
-/// The first table of docs/loss.md: the paper's setting, data N(0, 1), exact score, likelihood weighting, one value.
+/// The first table of docs/reference/loss.md: the paper's setting, data N(0, 1), exact score, likelihood weighting, one value.
 fn table_of_objectives() -> String {
     let d = Diffusion::paper().unwrap();
     let loss = |o| Loss::new(&d, o, Form::Score, Weighting::Likelihood).unwrap();
@@ -421,7 +421,7 @@ fn table_of_objectives() -> String {
     out
 }
 
-/// The second table of docs/loss.md: the paper's setting, likelihood weighting, standard deviation over mean of the time-averaged
+/// The second table of docs/reference/loss.md: the paper's setting, likelihood weighting, standard deviation over mean of the time-averaged
 /// loss from one value, or n times as many in n strata (then times sqrt(n)).
 fn table_of_times() -> String {
     let (d, eps) = (Diffusion::paper().unwrap(), 1e-5);
@@ -441,7 +441,7 @@ fn table_of_times() -> String {
     out
 }
 
-/// Catches HSM's estimator varying no less than DSM's, a gap that depends on the data, and figures in docs/loss.md that are not
+/// Catches HSM's estimator varying no less than DSM's, a gap that depends on the data, and figures in docs/reference/loss.md that are not
 /// those of the code: the tables there are these, letter by letter.
 #[test]
 fn hybrid_matching_varies_less() {
@@ -472,9 +472,9 @@ fn hybrid_matching_varies_less() {
             }
         }
     }
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/loss.md")).unwrap_or_default();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/loss.md")).unwrap_or_default();
     let tables = [table_of_objectives(), table_of_times()];
-    assert!(tables.iter().all(|t| page.contains(t)), "docs/loss.md should have\n{}", tables.join("\n"));
+    assert!(tables.iter().all(|t| page.contains(t)), "docs/reference/loss.md should have\n{}", tables.join("\n"));
 }
 
 /// The paper's public code as recorded in fixtures/peers, entry by entry: its kernels have 1e-9 added to both variances, so the

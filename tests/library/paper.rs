@@ -1,4 +1,4 @@
-//! The figures of docs/paper-checked.md.
+//! The figures of docs/reference/paper-checked.md.
 
 use cld_sgm::{Cld, CldDamped, Kernel, Objective, Schedule, Vp};
 

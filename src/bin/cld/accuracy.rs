@@ -16,7 +16,7 @@ pub struct Args {
     /// Tables.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The page docs/accuracy.md.
+    /// The page docs/reference/accuracy.md.
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
     /// For machines.

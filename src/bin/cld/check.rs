@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// Judge answers: what is right, what is off, where, and the likely mistake.
 ///
 /// ANSWERS is a folder that `cld vectors` wrote, with your answers.npz in it; or a manifest of your own (schema
-/// cld-answers/1, see docs/cross-check.md), with or without its .json ending.
+/// cld-answers/1, see docs/guide/cross-check.md), with or without its .json ending.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder or manifest.

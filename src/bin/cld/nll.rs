@@ -16,7 +16,7 @@ use std::time::Instant;
 ///
 /// Pixels get uniform noise within their level, and the flow's density of what comes out bounds the bits of the levels from above. A process
 /// with a velocity has one for each draw of v: their mean (Jensen) is a bound, the importance-weighted mean a tighter one; without a
-/// velocity the flow's density is what it is. Points have nats, against their own entropy. See docs/evaluation.md.
+/// velocity the flow's density is what it is. Points have nats, against their own entropy. See docs/guide/evaluation.md.
 #[derive(clap::Args)]
 pub struct Args {
     /// Checkpoint of `cld train`, or the folder of its run.

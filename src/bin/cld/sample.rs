@@ -21,7 +21,7 @@ use std::sync::Mutex;
 /// Draw samples, from a trained network or with the exact score of data of known law, and compare them with fresh data.
 ///
 /// FILE.npz gets one array (n, dim) per channel: x, and v where there is one. A checkpoint of `cld train` has its process; without one
-/// the process is cld, and what else is not given has its process's defaults (docs/samplers.md): the paper's, for cld. Several samplers
+/// the process is cld, and what else is not given has its process's defaults (docs/reference/samplers.md): the paper's, for cld. Several samplers
 /// run one after the other, on the same noise as far as they use the same.
 #[derive(clap::Args)]
 pub struct Args {

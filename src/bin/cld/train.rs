@@ -17,7 +17,7 @@ use std::time::Instant;
 
 /// Train a network by score matching.
 ///
-/// Without options: a U-Net on the built-in 8x8 digits, CLD, HSM. A TOML file can say everything (docs/training.md); flags override it. The
+/// Without options: a U-Net on the built-in 8x8 digits, CLD, HSM. A TOML file can say everything (docs/guide/training.md); flags override it. The
 /// folder gets checkpoint.safetensors, metrics.jsonl, loss.svg and config.toml. Ctrl-C saves a checkpoint and stops.
 #[derive(clap::Args)]
 pub struct Args {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Write test vectors: manifest.json, inputs.npz and expected.npz; or a Python test file.
 ///
 /// Put your own results, under the names that the manifest's `outputs` give, into FOLDER/answers.npz, and run
-/// `cld check FOLDER`. The schema is docs/cld-vectors-1.schema.json.
+/// `cld check FOLDER`. The schema is docs/reference/cld-vectors-1.schema.json.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder to write to; made if it is not there.

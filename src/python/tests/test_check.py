@@ -205,7 +205,7 @@ def test_bad_input_gets_one_sentence(call, sentence):
 def test_the_example_of_the_docs(capsys, monkeypatch):
     """Catches a page whose example does not run, or prints another report; the digits, which are rounding errors of torch's own, may be others."""
     pytest.importorskip("torch")
-    page = (pathlib.Path(__file__).parents[3] / "docs" / "cross-check.md").read_text()
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "guide" / "cross-check.md").read_text()
     code, printed = page.split("```text\n")[1:3]
     monkeypatch.setenv("COLUMNS", "80")
     exec(code.split("```")[0], {})

@@ -226,8 +226,8 @@ def test_steps_forward_may_have_a_length():
 
 def test_the_table_of_the_docs():
     """Catches a table that is not the protocol: a function missing, or of another argument."""
-    page = (pathlib.Path(__file__).parents[3] / "docs" / "cross-check.md").read_text()
-    assert _protocol.table() in page, "write cld_sgm._protocol.table() into docs/cross-check.md"
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "guide" / "cross-check.md").read_text()
+    assert _protocol.table() in page, "write cld_sgm._protocol.table() into docs/guide/cross-check.md"
 
 
 def test_what_is_saved_is_judged_the_same(tmp_path):
