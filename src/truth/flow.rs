@@ -75,10 +75,11 @@ const PANELS: usize = 4096;
 ///
 /// # Errors
 /// More than [`PANELS`].
-fn panels(a: Dd, b: Dd, width: f64) -> Result<Vec<Dd>> {
+fn panels(a: Dd, b: Dd, width: &dyn Fn(f64) -> f64) -> Result<Vec<Dd>> {
     let mut ends = vec![a];
     let mut at = a.hi;
     while ends.len() <= PANELS {
+        let width = width(at);
         let next = if at < 2.0 * width {
             // powers of 3/2
             let power = (at.ln() / 1.5f64.ln()).floor() as i32;
@@ -118,16 +119,34 @@ pub(super) fn at(model: &Model, (name, t): (&'static str, f64), std: f64) -> Res
     Ok(At { tau, l: cholesky(law.cov.as_slice(), model.channels()), mean: law.mean.to_vec() })
 }
 
+/// How long a panel may be at a time of the clock: half of the time scale of the fastest mode of F that has not decayed to nothing (e^-40, which
+/// enters squared). Once none is left, the integrand is constant.
+fn widths(f: &[f64]) -> impl Fn(f64) -> f64 {
+    let (half, det) = (0.5 * (f[0] + f[3]).abs(), f[0] * f[3] - f[1] * f[2]);
+    let square = half * half - det;
+    // rates of change and of decay
+    let modes = if square >= 0.0 {
+        let fast = half + square.sqrt();
+        let slow = if fast > 0.0 { det.abs() / fast } else { 0.0 };
+        [(fast, fast), (slow, slow)]
+    } else {
+        [(det.sqrt(), half); 2]
+    };
+    move |at: f64| {
+        let left = modes.iter().filter(|(_, decay)| at * decay < 40.0).map(|m| m.0).fold(0.0, f64::max);
+        if left > 0.0 { 2f64.powi(-1 - left.log2().ceil() as i32) } else { f64::INFINITY }
+    }
+}
+
 /// The angle from a to b.
 fn angle(model: &Model, std: f64, a: Dd, b: Dd) -> Result<Dd> {
     if b.hi < a.hi {
         return Ok(-angle(model, std, b, a)?);
     }
     let (f, g) = (model.process().drift(), model.process().noise_at(0.0));
-    let largest = f.as_slice().iter().fold(1e-3f64, |m, x| m.max(x.abs()));
-    let width = 2f64.powi(-(largest.log2().ceil() as i32));
+    let width = widths(f.as_slice());
     let mut sum = Dd::ZERO;
-    for ends in panels(a, b, width)?.windows(2) {
+    for ends in panels(a, b, &width)?.windows(2) {
         let length = ends[1] - ends[0];
         for (x, w) in RULE.iter() {
             let l = cholesky(model.law_at(ends[0] + length * *x, std)?.cov.as_slice(), 2);
