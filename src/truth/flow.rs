@@ -158,6 +158,19 @@ fn angle(model: &Model, std: f64, a: Dd, b: Dd) -> Result<Dd> {
     if sum.hi.is_finite() { Ok(sum) } else { Err(Error::Degenerate { what: "the flow".into(), why: "the covariance is singular".into() }) }
 }
 
+/// Sine and cosine of any angle: a light mass turns often.
+fn sin_cos(x: Dd) -> (Dd, Dd) {
+    let quarter = Dd { hi: std::f64::consts::FRAC_PI_2, lo: 6.123_233_995_736_766e-17 };
+    let turns = (x / quarter).to_f64().round();
+    let (sin, cos) = (x - quarter * Dd::from(turns)).sin_cos();
+    match turns.rem_euclid(4.0) as u8 {
+        0 => (sin, cos),
+        1 => (cos, -sin),
+        2 => (-sin, -cos),
+        _ => (-cos, sin),
+    }
+}
+
 /// `a b` of k by k matrices.
 fn product(a: &[Dd], b: &[Dd], k: usize) -> Vec<Dd> {
     (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, l| s + a[n / k * k + l] * b[l * k + n % k])).collect()
@@ -183,7 +196,7 @@ fn root(model: &Model, std: f64, from: &At, to: &At) -> Result<Vec<Dd>> {
     if k == 1 {
         return Ok(to.l.clone());
     }
-    let (sin, cos) = angle(model, std, from.tau, to.tau)?.sin_cos();
+    let (sin, cos) = sin_cos(angle(model, std, from.tau, to.tau)?);
     Ok(product(&to.l, &[cos, sin, -sin, cos], k))
 }
 
