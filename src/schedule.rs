@@ -344,6 +344,14 @@ impl Schedule {
         }
     }
 
+    /// The constant `g` of a rate that grows like `e^(g t)`.
+    pub(crate) fn growth(&self) -> Option<Dd> {
+        match self.kind {
+            Kind::Geometric { growth, .. } => Some(growth),
+            _ => None,
+        }
+    }
+
     /// `B(s,t)` in double words, for 0 <= s <= t <= 1.
     #[inline(never)]
     fn integral_dd(&self, s: f64, t: f64) -> Dd {

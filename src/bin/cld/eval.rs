@@ -2,7 +2,7 @@
 
 use super::judge::{Judge, Kind};
 use super::setting::Setting;
-use super::show::{print, table};
+use super::show::{facts, print, table};
 use super::{Outcome, Result};
 use cld_sgm::Error;
 use cld_sgm::check::answers::read_answers;
@@ -137,7 +137,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         .iter()
         .map(|(n, x)| vec![(*n).to_string(), format!("{x:?}")])
         .collect();
-    text += &table(&["", ""], &rows);
+    text += &facts(&rows);
     print(&text)?;
     Ok(Outcome::Fine)
 }

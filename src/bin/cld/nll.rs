@@ -1,6 +1,6 @@
 //! `cld nll`: likelihoods of a trained network.
 
-use super::show::{Bar, note_prior, print, short, table, threads, write_json};
+use super::show::{Bar, facts, note_prior, print, short, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::evaluate::bits::{Job, Part, Task};
@@ -122,6 +122,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
         write_json(file, &all)?;
         rows.push(row("record".into(), file.display().to_string()));
     }
-    print(&table(&["", ""], &rows))?;
+    print(&facts(&rows))?;
     Ok(Outcome::Fine)
 }

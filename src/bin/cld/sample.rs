@@ -1,7 +1,7 @@
 //! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the exact score.
 
 use super::setting::Setting;
-use super::show::{Bar, note_prior, print, short, table, threads, write_json};
+use super::show::{Bar, facts, note_prior, print, short, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::data::files::sources;
 use cld_sgm::data::{self, picture};
@@ -351,7 +351,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         write_npz(file, &arrays)?;
         rows.push(vec!["samples".into(), file.display().to_string()]);
     }
-    text = table(&["", ""], &rows) + &text;
+    text = facts(&rows) + &text;
     print(&text)?;
     Ok(Outcome::Fine)
 }

@@ -89,6 +89,22 @@ pub fn progress() -> bool {
     !quiet() && std::io::stderr().is_terminal()
 }
 
+/// Names and what they are, in two columns, as wide as the terminal: a long text goes on below itself.
+pub fn facts(rows: &[Vec<String>]) -> String {
+    let names = rows.iter().filter_map(|r| r.first()).map(|n| n.chars().count()).max().unwrap_or(0) + 2;
+    let room = width().saturating_sub(names).max(20);
+    let mut text = String::new();
+    for row in rows {
+        let [name, value] = &row[..] else { continue };
+        // a path does not break: it is copied
+        let options = textwrap::Options::new(room).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
+        for (i, line) in textwrap::wrap(value, options).iter().enumerate() {
+            text += &format!("{:names$}{line}\n", if i == 0 { name.as_str() } else { "" });
+        }
+    }
+    text
+}
+
 /// Says on standard error what should be known, and is no error.
 pub fn note(text: &str) {
     if quiet() {

@@ -1,7 +1,7 @@
 //! `cld train`: trains a network; a run lives in a folder and can be stopped and taken up at any time.
 
 use super::setting::Setting;
-use super::show::{note_prior, print, progress, quiet, short, table};
+use super::show::{facts, note_prior, print, progress, quiet, short};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::files::{Limits, Paths, read_text};
@@ -241,7 +241,7 @@ fn time(seconds: f64) -> String {
 
 /// What one would type next.
 fn next(folder: &str, images: bool) -> String {
-    let picture = if images { "--grid samples.png" } else { "--n 10000 --plot samples.png" };
+    let picture = if images { "--grid samples.png" } else { "--plot samples.png" };
     format!("\nnext:\n  cld sample {folder} --sampler sscs --steps 100 --denoise {picture}\n  cld nll {folder}\n  cld eval {folder}\n")
 }
 
@@ -340,7 +340,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if end == End::Stopped {
         rows.push(vec!["stopped".into(), format!("`cld train --resume {}` goes on from here", run.folder().display())]);
     }
-    let mut text = table(&["", ""], &rows);
+    let mut text = facts(&rows);
     if end != End::Stopped {
         text += &next(&run.folder().display().to_string(), c.data.levels.unwrap_or(0) > 0);
     }
