@@ -1,7 +1,7 @@
 //! Critically damped Langevin diffusion: the closed form that the paper is about, without cancellation.
 
 use super::linear::LinearSde;
-use super::moments::{Moments, write_column};
+use super::moments::{Moments, factors, write_column};
 use crate::dd::Dd;
 use crate::error::{Result, check};
 use crate::schedule::{Schedule, Span, linear_integral};
@@ -74,11 +74,9 @@ impl Cld {
     fn closed<L: Lane<Item = f64>>(&self, tau: L, (p, q): (L, L), gamma: f64) -> [L; 8] {
         let c = L::splat;
         let (e, e2) = exp_neg(p, q); // does not wait for the sum p + q
-        let zh = p + q;
-        let zl = q - (zh - p);
+        let [zh, zl, one_minus_z] = reduce(p, q);
         let (p3, g) = p3_g([zh, zl], e2);
         let e2 = e2[0] + e2[1];
-        let one_minus_z = (c(1.0) - zh) - zl;
         let [xx, xv, vv, det] = covariance(zh, one_minus_z, e2, p3, g, c(gamma));
         let [mxx, mxv, mvx, mvv] = mean(zh, one_minus_z, tau, e, c(self.inv_sqrt_mass.hi));
         let mass = c(self.mass);
@@ -104,6 +102,14 @@ impl Cld {
         let xv = scaled_exp_neg(z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi, z.scale(2.0));
         [e(1.0 + z.hi), e(z.hi * self.inv_sqrt_mass.hi), -e(tau.to_f64()), e(1.0 - z.hi), 1.0, xv, self.mass, self.mass]
     }
+}
+
+/// `p + q` as a rounded sum and what is left over, and one minus it.
+#[inline(always)]
+pub(super) fn reduce<T: Scalar + Copy>(p: T, q: T) -> [T; 3] {
+    let zh = p + q;
+    let zl = q - (zh - p);
+    [zh, zl, (T::of(1.0) - zh) - zl]
 }
 
 /// The algebra of the closed form in units of M: `[S_xx, S_xv / sqrt(M), S_vv / M, det / M]` from `z`, `1 - z`,
@@ -150,9 +156,8 @@ impl Batch<'_, '_> {
         let (hi, lo) = linear_integral(self.b.0, self.b.1, t);
         let z = self.cld.z(hi, lo);
         let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.cld.closed(hi + lo, z, self.gamma);
-        // as `Moments::lower` and `Moments::ell`
-        let (l, root) = (xx.sqrt(), det.sqrt());
-        ([mxx, mxv, mvx, mvv, xx, xv, vv, l, xv / l, root / l, det, l / root], L::any(L::splat(FAR).lt(z.0)))
+        let [l, l_vx, l_vv, ell] = factors(xv, xx.sqrt(), det.sqrt());
+        ([mxx, mxv, mvx, mvv, xx, xv, vv, l, l_vx, l_vv, det, ell], L::any(L::splat(FAR).lt(z.0)))
     }
 
     /// Writes rows `at ..` again where they are far.

@@ -15,6 +15,8 @@
 //! | `registry` | their list |
 
 mod any;
+#[cfg(test)]
+mod certificate;
 mod cld;
 mod cld_damped;
 mod cld_position;

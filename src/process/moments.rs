@@ -1,6 +1,6 @@
 //! What is known of a Gaussian transition: mean, covariance, determinant, factors.
 
-use crate::small::Mat;
+use crate::small::{Mat, Scalar};
 
 /// A transition `u_t | u_s ~ N(mean u_s, cov)`, or a perturbation kernel where `cov` includes the initial variance.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +31,10 @@ impl<const K: usize> Moments<K> {
         if K != 2 {
             return (lower, 1.0 / l);
         }
-        let root = self.det.sqrt();
-        lower[(K - 1, 0)] = c[(K - 1, 0)] / l;
-        lower[(K - 1, K - 1)] = root / l;
-        (lower, l / root) // one rounding less than 1 / L_vv
+        let [_, vx, vv, ell] = factors(c[(K - 1, 0)], l, self.det.sqrt());
+        lower[(K - 1, 0)] = vx;
+        lower[(K - 1, K - 1)] = vv;
+        (lower, ell)
     }
 
     /// The same law after the channels' signs are flipped by `p` (entries +1 or -1).
@@ -42,6 +42,12 @@ impl<const K: usize> Moments<K> {
         let flip = |a: &Mat<K>| Mat::build(|i, j| a[(i, j)] * (p[i] * p[j]));
         Moments { mean: flip(&self.mean), cov: flip(&self.cov), det: self.det, factors: self.factors.map(|f| Box::new(f.map(flip))) }
     }
+}
+
+/// `[L_xx, L_vx, L_vv, ell]` from `S_xv` and the roots of `S_xx` and the determinant.
+#[inline(always)]
+pub(super) fn factors<T: Scalar + Copy>(xv: T, l: T, root: T) -> [T; 4] {
+    [l, xv / l, root / l, l / root] // ell has one rounding less than 1 / L_vv
 }
 
 /// One row of [`LinearSde::columns_at`].

@@ -12,11 +12,16 @@ mod tables;
 
 use crate::dd::Dd;
 use crate::simd::Lane;
+use crate::small::Scalar;
 use tables::{INV_LN2_128, LN2_128_A, LN2_128_B, POW2, S4};
 
-const FOUR_THIRDS: f64 = 4.0 / 3.0;
+/// The tables, for the certificate.
+#[cfg(test)]
+pub(crate) const TABLES: (&[(f64, f64); 128], &[f64; 16]) = (&POW2, &S4);
+
+pub(crate) const FOUR_THIRDS: f64 = 4.0 / 3.0;
 /// What the division left: 4/3 - 1.333... = 1/3 of the last bit's worth.
-const FOUR_THIRDS_LOW: f64 = f64::EPSILON / 3.0;
+pub(crate) const FOUR_THIRDS_LOW: f64 = f64::EPSILON / 3.0;
 
 static POW2_HI: [f64; 128] = column(true);
 static POW2_LO: [f64; 128] = column(false);
@@ -49,14 +54,21 @@ pub fn exp_neg<L: Lane<Item = f64>>(hi: L, lo: L) -> (L, [L; 2]) {
     // 2^-(k div 128): k >= 0 stands in the low bits, and only 12 of those above the lowest 7 survive the shift
     let p = L::from_bits(L::sub_bits(c(1.0).bits(), L::shl::<52>(L::shr::<7>(shifted.bits()))));
     let (th, tl) = (shifted.lookup(&POW2_HI) * p, shifted.lookup(&POW2_LO) * p);
+    exp_pieces(r, th, tl)
+}
+
+/// What follows the reduction in [`exp_neg`]: from r and the table's double word. Generic for the certificate.
+#[inline(always)]
+pub(crate) fn exp_pieces<T: Scalar + Copy>(r: T, th: T, tl: T) -> (T, [T; 2]) {
+    let c = T::of;
     let square = th * th;
-    let error = (th + th).mul_add(tl, th.mul_add(th, -square));
+    let error = (th + th).fma(tl, th.fma(th, -square));
     let r2 = r * r;
-    let q = r.mul_add(c(-1.0 / 120.0), c(1.0 / 24.0));
-    let q = r2.mul_add(q, r.mul_add(c(-1.0 / 6.0), c(0.5)));
-    let m1 = r2.mul_add(q, -r); // e^-r - 1
+    let q = r.fma(c(-1.0 / 120.0), c(1.0 / 24.0));
+    let q = r2.fma(q, r.fma(c(-1.0 / 6.0), c(0.5)));
+    let m1 = r2.fma(q, -r); // e^-r - 1
     // e^-2r - 1 = m1 (2 + m1)
-    (th + th.mul_add(m1, tl), [square, square.mul_add(m1.mul_add(m1, m1 + m1), error)])
+    (th + th.fma(m1, tl), [square, square.fma(m1.fma(m1, m1 + m1), error)])
 }
 
 /// `e^-x` for `x >= 0` in one double, within 1 ulp up to x = 700; beyond, `e^-700`. NaN stays NaN.
@@ -124,15 +136,15 @@ pub fn one_minus_exp_neg(x: Dd) -> f64 {
 
 /// `S4(y) = sum over j of 24 y^j / (j+4)!` for y in [0, 3], relative error below 1 ulp (all terms are positive).
 #[inline(always)]
-fn s4<L: Lane<Item = f64>>(y: L) -> L {
+fn s4<T: Scalar + Copy>(y: T) -> T {
     // Estrin's scheme: short dependency chains; the largest term is the constant 1.
     let y2 = y * y;
     let y4 = y2 * y2;
-    let pair = |i: usize| y.mul_add(L::splat(S4[i + 1]), L::splat(S4[i]));
-    let four = |i: usize| y2.mul_add(pair(i + 2), pair(i));
-    let c = y4.mul_add(y2.mul_add(L::splat(S4[15]), pair(13)), four(9));
-    let b = y4.mul_add(c, four(5));
-    y.mul_add(y4.mul_add(b, four(1)), L::splat(1.0))
+    let pair = |i: usize| y.fma(T::of(S4[i + 1]), T::of(S4[i]));
+    let four = |i: usize| y2.fma(pair(i + 2), pair(i));
+    let c = y4.fma(y2.fma(T::of(S4[15]), pair(13)), four(9));
+    let b = y4.fma(c, four(5));
+    y.fma(y4.fma(b, four(1)), T::of(1.0))
 }
 
 /// The two functions that critical damping needs, at `y = 2 z`, given `e2 = e^-y`:
@@ -150,25 +162,40 @@ fn s4<L: Lane<Item = f64>>(y: L) -> L {
 /// `e^-y` comes as the sum that `exp_neg` makes, and the powers of z with their low words: the determinant is of second order
 /// in P3 and G, and what is lost here counts twice there.
 #[inline(always)]
-pub fn p3_g<L: Lane<Item = f64>>([z, low]: [L; 2], [e2, rest]: [L; 2]) -> (L, L) {
-    let c = L::splat;
+pub fn p3_g<L: Lane<Item = f64>>([z, low]: [L; 2], e2: [L; 2]) -> (L, L) {
+    let (t, near, p3) = p3_g_pieces([z, low], e2);
+    p3_g_sums(t, L::select(z.lt(L::splat(NEAR)), near, p3 - t))
+}
+
+/// Below this z, P4 comes from its series.
+pub(crate) const NEAR: f64 = 1.25;
+
+/// `e^-y y^3 / 6`, P4 by the series, P3 by its printed form. Generic for the certificate.
+#[inline(always)]
+pub(crate) fn p3_g_pieces<T: Scalar + Copy>([z, low]: [T; 2], [e2, rest]: [T; 2]) -> (T, T, T) {
+    let c = T::of;
     // y^3 / 6 = 4 z^3 / 3 as k + k_low; t = e^-y y^3 / 6 is then rounded once at its own size
     let sq = z * z;
-    let err = z.mul_add(z, -sq);
+    let err = z.fma(z, -sq);
     let cube = sq * z;
-    let cube_low = err.mul_add(z, (c(3.0) * low).mul_add(sq, sq.mul_add(z, -cube)));
+    let cube_low = err.fma(z, (c(3.0) * low).fma(sq, sq.fma(z, -cube)));
     let k = cube * c(FOUR_THIRDS);
-    let k_low = cube.mul_add(c(FOUR_THIRDS), -k) + cube.mul_add(c(FOUR_THIRDS_LOW), cube_low * c(FOUR_THIRDS));
-    let t = e2.mul_add(k, rest.mul_add(k, e2 * k_low));
+    let k_low = cube.fma(c(FOUR_THIRDS), -k) + cube.fma(c(FOUR_THIRDS_LOW), cube_low * c(FOUR_THIRDS));
+    let t = e2.fma(k, rest.fma(k, e2 * k_low));
     let near = t * (c(0.5) * z * s4(z + z));
     // q + q_low = 1 + y + y^2/2 = 1 + 2 (z + z^2); the low word is right for z > 1, and elsewhere not used
     let h = sq + z;
     let q = (h + h) + c(1.0);
-    let h_low = (z - (h - sq)) + low.mul_add(z + z + c(1.0), err);
+    let h_low = (z - (h - sq)) + low.fma(z + z + c(1.0), err);
     let q_low = (c(1.0) - (q - (h + h))) + (h_low + h_low);
-    let p3 = (-e2).mul_add(q, c(1.0)) - rest.mul_add(q, e2 * q_low);
-    let p4 = L::select(z.lt(c(1.25)), near, p3 - t);
-    (t + p4, c(0.5).mul_add(t, p4 + p4))
+    let p3 = (-e2).fma(q, c(1.0)) - rest.fma(q, e2 * q_low);
+    (t, near, p3)
+}
+
+/// P3 and G from `t = e^-y y^3 / 6` and P4.
+#[inline(always)]
+pub(crate) fn p3_g_sums<T: Scalar + Copy>(t: T, p4: T) -> (T, T) {
+    (t + p4, T::of(0.5).fma(t, p4 + p4))
 }
 
 #[cfg(test)]
