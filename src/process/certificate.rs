@@ -9,7 +9,7 @@
 //!
 //! Where the code leaves the truth, what it leaves is added: the table and the polynomial of the exponential ([`exponential`]), the
 //! coefficients of S4 ([`series`]). Assumed are IEEE 754 arithmetic in round-to-nearest with a correctly rounded fused
-//! multiply-add and root, and the three steps that `docs/certificate.md` names.
+//! multiply-add and root, and the three steps that `docs/reference/certificate.md` names.
 
 use super::cld::{covariance, mean, reduce};
 use super::moments::factors;

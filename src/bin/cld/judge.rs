@@ -1,6 +1,6 @@
 //! `cld eval` of a trained network or of samples: how far they are from the data.
 
-use super::show::{Bar, note_prior, print, short, table, threads, write_json};
+use super::show::{Bar, note_prior, print, sentence, short, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::files::sources;
@@ -121,7 +121,7 @@ impl Judge {
             }
             cells
         };
-        let mut said = about.iter().map(|l| format!("{l}\n")).collect::<String>() + "\n";
+        let mut said = about.iter().map(|l| sentence(l)).collect::<String>() + "\n";
         said += &table(&head, &rows.iter().map(cells).collect::<Vec<_>>());
         said += &format!("data to data, {count} rows each: {}\n", short(floor));
         if let Some(out) = &self.out {

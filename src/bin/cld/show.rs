@@ -57,9 +57,14 @@ fn harmless(text: &str) -> String {
 
 /// Columns of the terminal, or what COLUMNS says; [`WIDE`] for files and pipes.
 pub fn width() -> usize {
+    terminal_width().unwrap_or(WIDE)
+}
+
+/// Columns of the terminal, or what COLUMNS says; none for files and pipes, where lines need not break.
+fn terminal_width() -> Option<usize> {
     let asked = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 40);
     let terminal = || std::io::stdout().is_terminal().then(|| usize::from(console::Term::stdout().size().1));
-    asked.or_else(terminal).unwrap_or(WIDE)
+    asked.or_else(terminal)
 }
 
 /// Writes JSON to `file`, whole or not at all.
@@ -89,16 +94,25 @@ pub fn progress() -> bool {
     !quiet() && std::io::stderr().is_terminal()
 }
 
+/// Text in lines of at most so many columns. A path does not break: it is copied.
+fn lines(text: &str, room: usize) -> Vec<String> {
+    let options = textwrap::Options::new(room).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options).into_iter().map(|l| l.into_owned()).collect()
+}
+
+/// A sentence, as wide as the terminal.
+pub fn sentence(text: &str) -> String {
+    lines(text, terminal_width().unwrap_or(usize::MAX)).iter().map(|l| format!("{l}\n")).collect()
+}
+
 /// Names and what they are, in two columns, as wide as the terminal: a long text goes on below itself.
 pub fn facts(rows: &[Vec<String>]) -> String {
     let names = rows.iter().filter_map(|r| r.first()).map(|n| n.chars().count()).max().unwrap_or(0) + 2;
-    let room = width().saturating_sub(names).max(20);
+    let room = terminal_width().unwrap_or(usize::MAX).saturating_sub(names).max(20);
     let mut text = String::new();
     for row in rows {
         let [name, value] = &row[..] else { continue };
-        // a path does not break: it is copied
-        let options = textwrap::Options::new(room).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
-        for (i, line) in textwrap::wrap(value, options).iter().enumerate() {
+        for (i, line) in lines(value, room).iter().enumerate() {
             text += &format!("{:names$}{line}\n", if i == 0 { name.as_str() } else { "" });
         }
     }
