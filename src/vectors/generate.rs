@@ -188,7 +188,9 @@ fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usiz
         s = vec![0.0; t.len()];
     }
     if q.draws.mean_above > 0.0 {
-        t = with_mean(t, model, q.draws.mean_above)?;
+        // a step goes with its start
+        let kept = with_mean(t.clone(), model, q.draws.mean_above)?;
+        (t, s) = t.into_iter().zip(s).filter(|(t, _)| kept.contains(t)).unzip();
     }
     let n = t.len();
     if matches!(q.draws.times, Times::Steps | Times::LaterSteps | Times::ShortSteps | Times::ToZero) {

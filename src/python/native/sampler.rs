@@ -55,7 +55,7 @@ pub fn law<'py>(py: Python<'py>, process: &Process, sampler: &str, times: Vec<f6
         runs.extend(last.as_ref().map(|d| (d as &dyn Stepper, 1)));
         run_law(&runs, k, &score).map_err(refused)
     })?;
-    Ok((law.constant, law.state, columns(py, law.noise.concat(), k)?))
+    Ok((law.constant, law.state.to_vec(), columns(py, law.noise.concat(), k)?))
 }
 
 /// A Python function of (t, (K, n) array) that returns the score of the noised channels, (m, n).
