@@ -345,6 +345,7 @@ impl Schedule {
     }
 
     /// The constant `g` of a rate that grows like `e^(g t)`.
+    #[cfg(feature = "cli")]
     pub(crate) fn growth(&self) -> Option<Dd> {
         match self.kind {
             Kind::Geometric { growth, .. } => Some(growth),

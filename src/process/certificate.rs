@@ -582,8 +582,8 @@ fn certify(z: Iv, gammas: Iv, target: f64, parts: &Parts, plant: Plant) -> ([f64
         let c = up(7.0 * U * z.1);
         let (p, symbol) = exact.noisy(None, c);
         let q = Cert::of(0.0).noisy(Some(symbol), -c).0.noisy(None, 64.0 * U * U * z.1).0;
-        let e_iv = growing(|x| exp(x), z).recip();
-        let e2_iv = growing(|x| exp(x), Iv(2.0 * z.0, (2.0 * z.1).min(700.5))).recip();
+        let e_iv = growing(exp, z).recip();
+        let e2_iv = growing(exp, Iv(2.0 * z.0, (2.0 * z.1).min(700.5))).recip();
         let e = Cert::input(1, e_iv).noisy(None, up(e_iv.1 * parts.exponential.single)).0;
         let e = with(|s| {
             let v = s.values[e.0].clone();

@@ -12,6 +12,7 @@ mod losses;
 mod mixture_orders;
 mod oracles;
 mod orders;
+mod paper;
 mod properties;
 mod refusals;
 mod sampler;
@@ -44,7 +45,6 @@ mod mistakes;
 #[cfg(feature = "cli")]
 mod named;
 #[cfg(feature = "cli")]
-mod paper;
 mod peers;
 #[cfg(feature = "cli")]
 mod simulate;

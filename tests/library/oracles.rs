@@ -272,9 +272,9 @@ mod lapack {
             }
             let m = p.moments(on, gamma);
             // channels in units of their deviation at the end: then every entry is of order one
-            let w: Vec<f64> = (0..k).map(|i| p.moments(on, 0.0).cov[i * (k + 1)].sqrt()).collect();
-            let f = Array2::from_shape_fn((k, k), |(i, j)| p.drift()[i * k + j] * tau * (w[j] / w[i]));
-            let d = Array2::from_shape_fn((k, k), |(i, j)| p.noise_at(0.0)[i * k + j] * tau / w[i] / w[j]);
+            let w: Vec<f64> = (0..k).map(|i| p.moments(on, 0.0).cov[(i, i)].sqrt()).collect();
+            let f = Array2::from_shape_fn((k, k), |(i, j)| p.drift()[(i, j)] * tau * (w[j] / w[i]));
+            let d = Array2::from_shape_fn((k, k), |(i, j)| p.noise_at(0.0)[(i, j)] * tau / w[i] / w[j]);
             let phi = expm(&f);
             let what = format!("{name}, {schedule:?}, [{from}, {to}], gamma {gamma}, x {x}");
             let scale = mean_scale(p, &m.mean, tau);
@@ -283,7 +283,7 @@ mod lapack {
                 let (i, j) = (e / k, e % k);
                 // accurate in norm: an entry far below the largest one is not judged
                 let unit = w[i] / w[j];
-                let off = (phi[(i, j)] * unit - m.mean[e]).abs() / worse(scale[e], largest * unit);
+                let off = (phi[(i, j)] * unit - m.mean[(i, j)]).abs() / worse(scale[e], largest * unit);
                 if is_worse(off, worst_mean.0) {
                     worst_mean = (off, format!("entry {e} of {what}"));
                 }
@@ -303,7 +303,7 @@ mod lapack {
             let size = spread(&m.cov, k);
             for e in 0..k * k {
                 let unit = w[e / k] * w[e % k];
-                let off = (cov[(e / k, e % k)] * unit - m.cov[e]).abs() / size[e];
+                let off = (cov[(e / k, e % k)] * unit - m.cov[(e / k, e % k)]).abs() / size[e];
                 if is_worse(off, worst_cov.0) {
                     worst_cov = (off, format!("entry {e} of {what}"));
                 }
@@ -324,8 +324,8 @@ mod lapack {
             let k = p.channels();
             let objective = if gamma > 0.0 { Objective::hsm(gamma).unwrap() } else { Objective::DSM };
             let Ok(v) = kernel_values(p, schedule, objective, from, to) else { return };
-            let w: Vec<f64> = (0..k).map(|i| v.cov[i * (k + 1)].sqrt()).collect();
-            let c = Array2::from_shape_fn((k, k), |(i, j)| if i == j { 1.0 } else { v.cov[i * k + j] / w[i] / w[j] });
+            let w: Vec<f64> = (0..k).map(|i| v.cov[(i, i)].sqrt()).collect();
+            let c = Array2::from_shape_fn((k, k), |(i, j)| if i == j { 1.0 } else { v.cov[(i, j)] / w[i] / w[j] });
             let (values, _) = c.eigh(UPLO::Lower).unwrap();
             let condition = values[k - 1] / values[0];
             if !(values[0] > 0.0 && condition < 1e4) {
@@ -355,14 +355,14 @@ mod lapack {
     fn eigenvalues_of_the_drift() {
         for (name, p) in processes() {
             let k = p.channels();
-            let f = array(&p.drift(), k);
+            let f = array(p.drift().as_slice(), k);
             let (values, _) = f.eig().unwrap();
             let mut real: Vec<f64> = values.iter().map(|z| z.re).collect();
             real.sort_by(f64::total_cmp);
             let mass = p.mass();
             let (want, tolerance) = match p.name() {
                 "cld" => {
-                    let a = -0.5 * p.drift()[3];
+                    let a = -0.5 * p.drift()[(1, 1)];
                     let delta = a * a - 1.0 / mass;
                     let root = delta.max(0.0).sqrt();
                     let imaginary = values.iter().map(|z| z.im.abs()).fold(0.0, worse);
@@ -373,7 +373,7 @@ mod lapack {
                     let lambda = (2.0 * k as f64 - 3.0).sqrt();
                     (vec![-lambda; k], [1e-7, 1e-4, 3e-3][k - 2])
                 }
-                "cld-position-noise" => (vec![-p.drift()[1].sqrt(); 2], 1e-7),
+                "cld-position-noise" => (vec![-p.drift()[(0, 1)].sqrt(); 2], 1e-7),
                 "vp" | "sub-vp" => (vec![-0.5], 1e-15),
                 "ve" => (vec![0.0], 1e-15),
                 _ => continue,
