@@ -85,6 +85,8 @@ def step(
 
     def call(t: float, channels: Array) -> Array:
         value = as_numpy(score(process._join(channels.reshape(k, *shape)), t), "score").astype(np.float64)
+        if not np.isfinite(value).all():
+            raise ValueError(f"array `score` at t = {t} holds {value[~np.isfinite(value)].flat[0]}; allowed: finite numbers")
         if value.shape == state.shape and len(noised) < k:
             value = process._join(process._split(value)[noised])
         if value.shape != (shape[0], len(noised) * shape[1], *shape[2:]):

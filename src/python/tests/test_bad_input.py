@@ -134,3 +134,11 @@ def test_tensors_with_gradients():
     assert cld_sgm.CLD(mass=0.25 * scale).description["mass"] == 0.25
     with pytest.raises(ValueError, match=r"parameter `mass` is tensor\(.*; allowed: a number"):
         cld_sgm.CLD(mass=t.zeros((), device="meta"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_score_that_is_no_number_ends_the_run(bad: float) -> None:
+    """Catches samples of NaN that pass without a word."""
+    score = lambda u, t: np.full((2, 1), bad if t < 0.5 else 0.0)  # noqa: E731
+    with pytest.raises(ValueError, match=rf"array `score` at t = 0\.\d+ holds {bad}; allowed: finite numbers"):
+        cld_sgm.sample(cld_sgm.CLD(), score, (2, 1), steps=10)
