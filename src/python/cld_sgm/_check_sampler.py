@@ -441,6 +441,7 @@ def check_sampler(
 
     Raises ValueError for a step that cannot be called, raises, or returns another shape or NaN.
 
+    >>> from cld_sgm import CLD
     >>> p = CLD(beta=(0.1, 20.0))
     >>> def euler(u, t, s, score, normal):
     ...     b, x, v = 0.1 + 19.9 * t, u[:, :1], u[:, 1:]

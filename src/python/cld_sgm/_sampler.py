@@ -65,6 +65,8 @@ def step(
     ``score(u, t)``: of the noised channels, (n, m d, ...), or of all, in the shape of ``u``. ``noise``: (steps * draws, n, d, ...), in order;
     else drawn with ``seed``. With ``denoise`` a last step without noise goes to 0. What the score raises comes through.
 
+    >>> import numpy as np
+    >>> from cld_sgm import CLD
     >>> p = CLD()
     >>> exact = lambda u, t: p.score(u, np.zeros((len(u), 1)), t)[:, 1:]  # of data that are all 0
     >>> step(p, "sscs", np.ones((3, 2)), [1.0, 0.9], exact, seed=0).shape
