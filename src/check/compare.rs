@@ -373,14 +373,7 @@ pub(super) fn some_rows(e: &Entry, rows: &[usize]) -> BTreeMap<String, Array> {
             let data = (0..draws).flat_map(|d| rows.iter().flat_map(move |r| at(d, *r))).collect();
             return Array { shape: vec![draws, rows.len(), width], data, precision: a.precision };
         }
-        let width = a.data.len() / a.shape[0].max(1);
-        let mut shape = a.shape.clone();
-        shape[0] = rows.len();
-        Array {
-            shape,
-            data: rows.iter().flat_map(|r| a.data[r * width..(r + 1) * width].iter().copied()).collect(),
-            precision: a.precision,
-        }
+        a.rows(rows)
     };
     e.inputs.iter().map(|(k, a)| (k.clone(), pick(k, a))).collect()
 }

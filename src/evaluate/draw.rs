@@ -56,7 +56,7 @@ impl Budget {
         match (self, sampler.evaluations) {
             (Budget::Steps(n), _) => Ok(n),
             (Budget::Evaluations(_), 0) => Err(Error::parameter("nfe", "given", "absent: this sampler chooses its evaluations")),
-            (Budget::Evaluations(n), per_step) => match n.saturating_sub(usize::from(denoise)) / per_step {
+            (Budget::Evaluations(n), per_step) => match sampler.steps_within(n, denoise) {
                 0 => Err(Error::parameter("nfe", n, format!("at least {}, one step", per_step + usize::from(denoise)))),
                 steps => Ok(steps),
             },

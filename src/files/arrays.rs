@@ -84,6 +84,15 @@ impl Array {
         }
         Ok(Array { shape, data, precision: Precision::F64 })
     }
+
+    /// Some rows, in this order. The array must have rows, and these.
+    pub fn rows(&self, rows: &[usize]) -> Array {
+        let width = self.data.len() / self.shape[0].max(1);
+        let mut shape = self.shape.clone();
+        shape[0] = rows.len();
+        let data = rows.iter().flat_map(|r| self.data[r * width..(r + 1) * width].iter().copied()).collect();
+        Array { shape, data, precision: self.precision }
+    }
 }
 
 fn product(shape: &[usize]) -> Option<usize> {

@@ -50,8 +50,6 @@ pub struct Curve {
     pub name: String,
     /// Points (x, y), both positive: axes are logarithmic.
     pub points: Vec<(f64, f64)>,
-    /// The range of its error at each x, as a band: (x, low, high).
-    pub band: Vec<(f64, f64, f64)>,
     /// Drawn pale, without points: what another curve is the mean of.
     pub pale: bool,
 }
@@ -317,12 +315,6 @@ fn draw_panel<B: DrawingBackend>(
         ends.push((chart.backend_coord(&at((x.end, *f))), GREY.stroke_width(k), name.clone()));
     }
     for (i, c) in p.curves.iter().enumerate() {
-        let band: Vec<_> = c.band.iter().filter(|b| b.0 > 0.0 && b.1 > 0.0 && b.2 >= b.1 && b.2.is_finite()).collect();
-        if band.len() > 1 {
-            let there = band.iter().map(|b| at((b.0, b.2.min(y.end))));
-            let outline: Vec<_> = there.chain(band.iter().rev().map(|b| at((b.0, b.1.max(y.start))))).collect();
-            chart.draw_series([Polygon::new(outline, look(i, k).color.mix(0.18).filled())])?;
-        }
         let style = if c.pale { ShapeStyle { color: look(i, k).color.mix(0.35), ..look(i, k) }.stroke_width(k) } else { look(i, k) };
         let points: Vec<(f64, f64)> = positive(&c.points).map(at).collect();
         chart.draw_series(LineSeries::new(points.iter().copied(), style))?;

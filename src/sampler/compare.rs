@@ -117,14 +117,13 @@ impl Comparison {
                 left_out.push((entry.name, e.to_string()));
                 continue;
             }
-            let per_step = entry.evaluations;
-            if per_step == 0 {
+            if entry.evaluations == 0 {
                 jobs.push(Job { entry, grid: 0, budget: None, steps: ADAPTIVE_STEPS });
                 continue;
             }
             for grid in 0..grids.len() {
                 for &budget in &self.budgets {
-                    let steps = budget.saturating_sub(usize::from(self.denoise)) / per_step;
+                    let steps = entry.steps_within(budget, self.denoise);
                     if steps > 0 {
                         jobs.push(Job { entry, grid, budget: Some(budget), steps });
                     }

@@ -115,6 +115,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The most steps that so many evaluations of the score allow, where a denoising step takes one of them. None allow any step of a sampler
+    /// that chooses its own evaluations.
+    pub fn steps_within(&self, evaluations: usize, denoise: bool) -> usize {
+        evaluations.saturating_sub(usize::from(denoise)).checked_div(self.evaluations).unwrap_or(0)
+    }
+
     /// Plans the sampler for a diffusion and a grid.
     ///
     /// # Errors

@@ -57,6 +57,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Of one thread, or of all that were measured together.
+    pub fn of(&self, threads: usize) -> f64 {
+        if threads == 1 { self.one } else { self.all }
+    }
+
     /// Measures them: a second or so.
     pub fn measure(threads: usize) -> Limits {
         let n = 1 << 22;

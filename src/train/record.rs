@@ -4,6 +4,7 @@ use super::profile::{Limits, Line, convolution, layers, peak_memory, steps};
 use crate::error::{Error, Result};
 use crate::files::machine::Machine;
 use crate::nn::UNet;
+use crate::worst::{within, worse};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -109,17 +110,18 @@ impl Record {
         }
         let graph = Arc::new(UNet { base: o.base, ..UNet::small(2, 1, [o.size, o.size]) }.build::<f32>()?);
         let limits = Limits::measure(o.threads);
+        let threads = if o.threads == 1 { vec![1] } else { vec![1, o.threads] };
         let flop = graph.layers().iter().map(|l| l.1).sum::<f64>() * o.batch as f64;
         let mut found = vec![];
-        for threads in if o.threads == 1 { vec![1] } else { vec![1, o.threads] } {
+        for &threads in &threads {
             let (train, evaluate) = steps(&graph, o.batch, threads, o.rounds)?;
-            let limit = if threads == 1 { limits.one } else { limits.all };
+            let limit = limits.of(threads);
             found.push(Steps { threads, train, evaluate, flop, limit });
         }
         let (mut convolutions, mut lines) = (vec![], vec![]);
         if o.layers {
             for (channels, size) in [(32, 28), (64, 28), (64, 14), (128, 14)] {
-                for threads in if o.threads == 1 { vec![1] } else { vec![1, o.threads] } {
+                for &threads in &threads {
                     let (forward, both) = convolution(channels, size, threads, o.rounds)?;
                     convolutions.push(Convolution { channels, size, threads, forward, both });
                 }
@@ -145,7 +147,7 @@ impl Record {
         let moved = |a: f64, b: f64| (b / a - 1.0).abs();
         let (a, b) = (self.limits, self.limits_after);
         // what is no number has moved, too
-        Some(moved(a.one, b.one).max(moved(a.all, b.all))).filter(|m| !(*m <= MOVED))
+        Some(worse(moved(a.one, b.one), moved(a.all, b.all))).filter(|m| !within(*m, MOVED))
     }
 
     /// A record from its text; `file` is for messages.
@@ -162,6 +164,9 @@ impl Record {
         let limits = [r.limits, r.limits_after].into_iter().flat_map(|l| [l.one, l.all]);
         match times.chain(limits).find(|x| !(x.is_finite() && *x > 0.0)) {
             Some(x) => Err(bad("steps", format!("{x} is no time or speed: a positive number"))),
+            None if r.steps.iter().flat_map(|s| [s.train, s.evaluate]).any(|t| !(t.low <= t.median && t.median <= t.high)) => {
+                Err(bad("steps", "a median is not between its quartiles".into()))
+            }
             None if r.steps.is_empty() => Err(bad("steps", "there are none: nothing to compare".into())),
             None => Ok(r),
         }
@@ -254,7 +259,12 @@ mod tests {
         assert!(compare(&slow, &other).is_err());
         let text = serde_json::to_string(&fast).unwrap();
         assert_eq!(Record::parse(&text, "f").unwrap(), fast);
-        for (from, to) in [(SCHEMA, "cld-bench/9"), ("\"low\":0.099", "\"low\":-1.0"), ("\"steps\":[{", "\"steps\":[],\"x\":[{")] {
+        for (from, to) in [
+            (SCHEMA, "cld-bench/9"),
+            ("\"low\":0.099", "\"low\":-1.0"),
+            ("\"low\":0.099", "\"low\":9.0"),
+            ("\"steps\":[{", "\"steps\":[],\"x\":[{"),
+        ] {
             assert!(text.contains(from), "{from}");
             assert!(Record::parse(&text.replace(from, to), "f").is_err(), "{to}");
         }
@@ -271,6 +281,11 @@ mod tests {
         r.limits_after.all *= 0.8;
         assert!(r.restless().is_some_and(|m| (m - 0.2).abs() < 1e-12));
         r.limits_after.one = f64::NAN;
+        assert!(r.restless().is_some());
+        // alone, too: the larger of a NaN and a number is the number
+        r.limits_after = Limits { one: f64::NAN, ..r.limits };
+        assert!(r.restless().is_some());
+        r.limits_after = Limits { all: f64::INFINITY, ..r.limits };
         assert!(r.restless().is_some());
     }
 }

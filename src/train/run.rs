@@ -380,7 +380,7 @@ fn curve(lines: &[Line]) -> Result<Option<Vec<u8>>> {
     let mean = moving_mean(&points);
     let curves_of = vec![
         Curve { name: format!("mean of {AROUND}"), points: mean, ..Curve::default() },
-        Curve { name: "loss".into(), points, pale: true, ..Curve::default() },
+        Curve { name: "loss".into(), points, pale: true },
     ];
     let panel = Panel { title: "training".into(), x: "step".into(), y: "loss per coordinate".into(), curves: curves_of, floor: None };
     // a loss of 0 has no place on a logarithmic axis, and no plot of its own

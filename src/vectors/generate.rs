@@ -61,6 +61,30 @@ pub struct Request {
     pub seed: u64,
 }
 
+impl Request {
+    /// Whether a quantity is asked for, by its name.
+    pub(super) fn selects(&self, quantity: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|p| quantity.contains(p.as_str()))
+    }
+
+    /// Refuses a process, a suite or a pattern that does not exist.
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(name) = &self.process {
+            crate::process::entry(name)?;
+        }
+        for suite in &self.suites {
+            if !quantity::SUITES.contains(&suite.as_str()) {
+                return Err(Error::parameter("suite", format!("`{suite}`"), quantity::SUITES.join(", ")));
+            }
+        }
+        if !QUANTITIES.iter().any(|q| self.selects(q.name)) {
+            let all: Vec<&str> = QUANTITIES.iter().map(|q| q.name).collect();
+            return Err(Error::parameter("only", self.only.join(", "), format!("a part of one of the names {}", all.join(", "))));
+        }
+        Ok(())
+    }
+}
+
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -328,19 +352,7 @@ pub fn questions(config: &Config, suites: &[String], seed: u64, number: usize) -
 /// A process or suite that does not exist; a folder that holds someone else's files of these names, or cannot be
 /// written to. Then nothing is written.
 pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize, usize)) -> Result<Written> {
-    if let Some(name) = &request.process {
-        crate::process::entry(name)?;
-    }
-    for suite in &request.suites {
-        if !quantity::SUITES.contains(&suite.as_str()) {
-            return Err(Error::parameter("suite", format!("`{suite}`"), quantity::SUITES.join(", ")));
-        }
-    }
-    let selected = |name: &str| request.only.is_empty() || request.only.iter().any(|p| name.contains(p.as_str()));
-    if !QUANTITIES.iter().any(|q| selected(q.name)) {
-        let all: Vec<&str> = QUANTITIES.iter().map(|q| q.name).collect();
-        return Err(Error::parameter("only", request.only.join(", "), format!("a part of one of the names {}", all.join(", "))));
-    }
+    request.check()?;
     let io = |problem: String| Error::Io { path: folder.display().to_string(), problem };
     let manifest_file = folder.join("manifest.json");
     let ours = read_text(&manifest_file, &Limits::default()).is_ok_and(|t| t.contains("\"cld-vectors/1\""));
@@ -364,7 +376,7 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
             if !request.suites.is_empty() && !request.suites.iter().any(|s| s == suite) {
                 continue;
             }
-            for q in QUANTITIES.iter().filter(|q| q.suites.contains(suite) && selected(q.name)) {
+            for q in QUANTITIES.iter().filter(|q| q.suites.contains(suite) && request.selects(q.name)) {
                 let quantity = q.name;
                 // what does not depend on the objective or gamma is written once; intervals start without initial variance
                 if *suite == "transition" && hsm {

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::files::write::stage;
 use crate::files::{Array, Lock, Precision};
 use crate::truth::config::Config;
-use crate::truth::predict::{Model, QUANTITIES, quantity};
-use crate::truth::quantity::{self as quantities, SUITES as ALL_SUITES};
+use crate::truth::predict::{Model, quantity};
+use crate::truth::quantity as quantities;
 use crate::truth::reader::{SETTINGS, setting_key};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -44,17 +44,7 @@ pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMu
         return Err(Error::parameter("t-min", t_min.to_string(), "0 <= t-min < 1"));
     }
     let process = request.process.as_deref().unwrap_or(crate::process::default_entry().name);
-    crate::process::entry(process)?;
-    for suite in &request.suites {
-        if !ALL_SUITES.contains(&suite.as_str()) {
-            return Err(Error::parameter("suite", format!("`{suite}`"), ALL_SUITES.join(", ")));
-        }
-    }
-    let selected = |name: &str| request.only.is_empty() || request.only.iter().any(|p| name.contains(p.as_str()));
-    if !QUANTITIES.iter().any(|q| selected(q.name)) {
-        let all: Vec<&str> = QUANTITIES.iter().map(|q| q.name).collect();
-        return Err(Error::parameter("only", request.only.join(", "), format!("a part of one of the names {}", all.join(", "))));
-    }
+    request.check()?;
     let suites: Vec<String> = match (request.suites.is_empty(), request.only.is_empty()) {
         (false, _) => request.suites.clone(),
         (_, true) => SUITES.iter().map(|s| s.to_string()).collect(),
@@ -76,7 +66,7 @@ pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMu
         if config.entry.name != process {
             continue;
         }
-        for question in questions(&config, &suites, request.seed, i)?.into_iter().filter(|q| selected(q.quantity)) {
+        for question in questions(&config, &suites, request.seed, i)?.into_iter().filter(|q| request.selects(q.quantity)) {
             // what does not depend on objective or gamma comes once
             let law = quantity(question.quantity).map(|q| q.law);
             if matches!(law, Some(quantities::LawOf::None | quantities::LawOf::Nothing))
@@ -124,17 +114,7 @@ fn some(quantity: &str, inputs: BTreeMap<String, Array>, t_min: f64) -> BTreeMap
     let late: Vec<usize> = (0..n).filter(|i| inputs.get("t").is_none_or(|t| t.data[*i] >= t_min)).collect();
     let count = late.len().min(ROWS);
     let rows: Vec<usize> = (0..count).map(|i| late[if count > 1 { i * (late.len() - 1) / (count - 1) } else { 0 }]).collect();
-    let pick = |a: &Array| {
-        let width = a.data.len() / n.max(1);
-        let mut shape = a.shape.clone();
-        shape[0] = rows.len();
-        Array {
-            shape,
-            data: rows.iter().flat_map(|r| a.data[r * width..(r + 1) * width].iter().copied()).collect(),
-            precision: a.precision,
-        }
-    };
-    inputs.iter().map(|(name, a)| (name.clone(), if by_row(name) { pick(a) } else { a.clone() })).collect()
+    inputs.iter().map(|(name, a)| (name.clone(), if by_row(name) { a.rows(&rows) } else { a.clone() })).collect()
 }
 
 /// Appends one vector, unless it has no rows; the number of its values.

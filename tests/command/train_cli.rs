@@ -201,3 +201,20 @@ fn checkpoints_are_refused() {
     refused(&["eval", path(&out), "--data", "digits"], &["a.npz"]);
     assert_eq!(std::fs::read_dir(dir.0.path()).unwrap().count(), before + 3);
 }
+
+/// Catches a checkpoint that is written over because it was named by the folder of its run, and likelihoods that take a data file's place.
+#[test]
+fn a_run_named_by_its_folder_is_an_input() {
+    let dir = Folder::new();
+    let run = dir.file("run");
+    std::fs::create_dir(&run).unwrap();
+    let file = run.join("checkpoint.safetensors");
+    trained(&file, "vp", "mixture", 1);
+    let before = std::fs::read(&file).unwrap();
+    let small = ["sample", path(&run), "--sampler", "em", "--steps", "2", "--n", "10"];
+    said(&small);
+    refused(&[&small[..], &["--json", path(&file)]].concat(), &["json", "checkpoint"]);
+    refused(&["nll", path(&run), "--n", "2", "--json", path(&file)], &["json", "checkpoint"]);
+    refused(&["eval", path(&run), "--steps", "2", "--n", "10", "--out", path(&file)], &["out", "FILE"]);
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}

@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Measure nothing; set two records side by side.
-    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["json", "layers", "threads"])]
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["size", "batch", "base", "rounds", "json", "layers", "threads"])]
     compare: Option<Vec<PathBuf>>,
 }
 
@@ -112,7 +112,7 @@ fn convolutions(r: &Record) -> String {
         .convolutions
         .iter()
         .map(|c| {
-            let limit = if c.threads == 1 { r.limits.one } else { r.limits.all };
+            let limit = r.limits.of(c.threads);
             let name = format!("{} channels, {} x {1}", c.channels, c.size);
             vec![name, c.threads.to_string(), giga(c.forward), share(c.forward / limit), giga(c.both), share(c.both / limit)]
         })

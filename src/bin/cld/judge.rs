@@ -102,7 +102,7 @@ impl Judge {
 
     pub fn run(&self, file: &Path, kind: Kind, limits: &Limits) -> Result<Outcome> {
         let data = self.data.as_deref().map(sources).unwrap_or_default();
-        Paths::default().inputs("FILE", [file]).inputs("data", data).outputs("out", &self.out).check()?;
+        Paths::default().inputs("FILE", [file_of(file)]).inputs("data", data).outputs("out", &self.out).check()?;
         threads(self.threads)?;
         let seed = self.seed.unwrap_or(0);
         let (about, rows) = if kind == Kind::Checkpoint { self.checkpoint(file, seed)? } else { self.samples(file, seed, limits)? };

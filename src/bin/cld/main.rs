@@ -16,7 +16,7 @@ mod show;
 mod train;
 mod vectors;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cld_sgm::Error;
 use cld_sgm::files::machine::Machine;
 use cld_sgm::files::{Limits, limits};
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 ///
 /// Exit codes: 0 all is well, 1 something is off, 2 unusable input, 130 stopped by Ctrl-C.
 #[derive(Parser)]
-#[command(name = "cld", version, long_version = long_version(), max_term_width = 100)]
+#[command(name = "cld", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -82,7 +82,14 @@ fn main() -> ExitCode {
 /// The whole command, from its arguments (the first is its name) to its exit code. The Python package has it, too: nothing in this
 /// folder says `crate::`.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut command = Cli::command();
+    // the machine is looked at for those alone who ask
+    if args.iter().any(|a| a == "--version") {
+        command = command.long_version(long_version());
+    }
+    let parsed = command.try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
+    let cli = match parsed {
         Ok(cli) => cli,
         // help and version are answers, and must have been printed
         Err(e) if !e.use_stderr() => return end(show::print(&e.render().ansi().to_string()).map(|()| Outcome::Fine)),

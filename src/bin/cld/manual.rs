@@ -1,6 +1,6 @@
 //! `cld completions` and `cld man`: made from the flags, by clap's own crates.
 
-use super::show::print;
+use super::show::{print, print_raw};
 use super::{Cli, Outcome, Result};
 use clap::CommandFactory;
 use cld_sgm::Error;
@@ -28,7 +28,8 @@ pub struct Man {
 pub fn completions(args: &Completions) -> Result<Outcome> {
     let mut text = vec![];
     clap_complete::generate(args.shell, &mut Cli::command(), "cld", &mut text);
-    print_raw(text)
+    print_raw(&text)?;
+    Ok(Outcome::Fine)
 }
 
 pub fn man(args: &Man) -> Result<Outcome> {
@@ -39,7 +40,10 @@ pub fn man(args: &Man) -> Result<Outcome> {
         let made = clap_mangen::Man::new(command.name(&*name.to_string().leak())).render(&mut text);
         made.map(|()| text).map_err(|e| Error::Io { path: name.into(), problem: e.to_string() })
     };
-    let Some(folder) = &args.folder else { return print_raw(page("cld", all)?) };
+    let Some(folder) = &args.folder else {
+        print_raw(&page("cld", all)?)?;
+        return Ok(Outcome::Fine);
+    };
     std::fs::create_dir_all(folder).map_err(|e| Error::Io { path: folder.display().to_string(), problem: e.to_string() })?;
     let mut written = 0;
     for sub in all.get_subcommands().filter(|s| s.get_name() != "help") {
@@ -49,14 +53,5 @@ pub fn man(args: &Man) -> Result<Outcome> {
     }
     write_whole(&folder.join("cld.1"), &page("cld", all)?)?;
     print(&format!("{}: {} pages\n", folder.display(), written + 1))?;
-    Ok(Outcome::Fine)
-}
-
-/// Text as it is: roff and shells have characters of their own.
-fn print_raw(text: Vec<u8>) -> Result<Outcome> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(&text).and_then(|()| out.flush());
-    written.map_err(|e| Error::Io { path: "standard output".into(), problem: format!("cannot be written: {e}") })?;
     Ok(Outcome::Fine)
 }

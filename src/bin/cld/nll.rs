@@ -3,6 +3,7 @@
 use super::show::{Bar, facts, note_prior, print, short, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
+use cld_sgm::data::files::sources;
 use cld_sgm::evaluate::bits::{Job, Part, Task};
 use cld_sgm::evaluate::trained::{Trained, file_of};
 use cld_sgm::files::Paths;
@@ -73,7 +74,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     };
     let Args { n, tolerance, eps, draws, seed, .. } = *args;
     let job = Job::new(&trained, Task { part, n, tolerance, eps, draws, probes, seed })?;
-    Paths::default().inputs("checkpoint", [file_of(&args.checkpoint)]).outputs("json", &args.json).check()?;
+    let data = [&trained.config.data.name, &args.data].into_iter().flat_map(|d| sources(d));
+    Paths::default().inputs("checkpoint", [file_of(&args.checkpoint)]).inputs("data", data).outputs("json", &args.json).check()?;
     threads(args.threads)?;
     note_prior(trained.diffusion());
     let mut bar = Bar::new("likelihoods");

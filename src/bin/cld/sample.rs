@@ -7,6 +7,7 @@ use cld_sgm::data::files::sources;
 use cld_sgm::data::{self, picture};
 use cld_sgm::evaluate::data::COMPARED;
 use cld_sgm::evaluate::draw::{Budget, Drawn, Job, Task};
+use cld_sgm::evaluate::trained::file_of;
 use cld_sgm::evaluate::{Data, Distance, Trained};
 use cld_sgm::files::{Array, Paths, write_npz, write_whole};
 use cld_sgm::plot::pictures::{self, Cloud, Format};
@@ -279,7 +280,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     check(args, levels, jobs.len())?;
     let before = if args.strip.is_some() { strip(&jobs[0].1)? } else { vec![] };
     drop(planning);
-    let paths = Paths::default().inputs("checkpoint", &args.checkpoint).inputs("data", sources);
+    let paths = Paths::default().inputs("checkpoint", args.checkpoint.as_deref().map(file_of)).inputs("data", sources);
     let paths = paths.outputs("out", &args.out).outputs("plot", &args.plot).outputs("strip", &args.strip).outputs("grid", &args.grid);
     paths.outputs("json", &args.json).check()?;
     threads(args.threads)?;

@@ -19,8 +19,19 @@ use std::time::Duration;
 /// # Errors
 /// Standard output that cannot be written to, such as a full disk, or a pipe that nobody reads any more.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = anstream::stdout().lock();
-    out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()).map_err(|e| {
+    written(anstream::stdout().lock(), harmless(text).as_bytes())
+}
+
+/// Writes text as it is, for formats that have characters of their own: roff, scripts of shells.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_raw(text: &[u8]) -> Result<()> {
+    written(std::io::stdout().lock(), text)
+}
+
+fn written(mut out: impl Write, bytes: &[u8]) -> Result<()> {
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| {
         let problem = match e.kind() {
             std::io::ErrorKind::BrokenPipe => "was closed before all was printed".into(),
             _ => format!("cannot be written: {e}"),
