@@ -202,11 +202,13 @@ fn head_of(r: &Report, look: Look) -> String {
                 None => format!("row {}", l.worst.row),
             };
             let line = span.map_or(String::new(), |(a, b)| sparkline(&l.decades, a, b, look.plain));
-            let units = format!("{} {}", short(l.worst.units), l.worst.precision);
+            // the largest finite error says nothing of a line whose values are no numbers
+            let size = if l.not_finite > 0 && !l.accepted { "no number".into() } else { short(l.worst.units) };
+            let units = if size == "no number" { size.clone() } else { format!("{size} {}", l.worst.precision) };
             let quantity = within(&format!("{}.{}", l.quantity, l.output), name, dots);
             let process = within(&l.process, 14, dots);
             if !wide {
-                return vec![quantity, process, short(l.worst.units), line, verdict(l)];
+                return vec![quantity, process, size, line, verdict(l)];
             }
             let trend = match l.trend {
                 None => "-".into(),

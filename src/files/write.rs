@@ -73,7 +73,9 @@ fn temporary(folder: &Path, private: bool) -> io::Result<NamedTempFile> {
     #[cfg(not(unix))]
     let _ = private;
     loop {
-        let file = builder.tempfile_in(folder)?;
+        // its error ends with the temporary file's name, which is nobody's concern
+        let plain = |e: io::Error| io::Error::new(e.kind(), e.to_string().split(" at path ").next().unwrap_or_default().to_string());
+        let file = builder.tempfile_in(folder).map_err(plain)?;
         // where files cannot be locked, nothing is swept either
         let _ = file.as_file().try_lock();
         // another run may have taken it for a stale one before it was locked

@@ -1,7 +1,8 @@
 //! What the command says of itself, and how its parts fit together at the prompt.
 
-use super::run::{cld, path, refused, said, text};
-use serde_json::Value;
+use super::run::{cld, command, path, refused, said, text};
+use cld_sgm::{Kernel, Objective, Schedule, Vp};
+use serde_json::{Value, json};
 
 /// Catches a version that says nothing of compiler and machine, and one that drags a line end into `-V`.
 #[test]
@@ -120,4 +121,29 @@ fn a_benchmark_is_a_record() {
     assert!(same.contains("1.00 (quartiles overlap)"), "{same}");
     std::fs::write(dir.path().join("b.json"), "{}").unwrap();
     refused(&["bench", "--compare", path(&file), path(&dir.path().join("b.json"))], &["b.json", "no record"]);
+}
+
+/// Catches a line that is off and shows a size within the rule: that of its finite values, where another is no number.
+#[test]
+fn what_is_no_number_has_no_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let right = |t: f64| Kernel::new(&Vp, &Schedule::constant(4.0).unwrap(), Objective::DSM, t).unwrap().cov()[(0, 0)];
+    let times = [1e-3, 0.1, 0.5, 1.0];
+    for bad in ["NaN", "Infinity"] {
+        let mut answers: Vec<Value> = times.iter().map(|t| right(*t).into()).collect();
+        answers[2] = bad.into();
+        let entry = json!({
+            "id": "a", "quantity": "kernel.cov", "process": {"kind": "vp", "schedule": {"kind": "constant", "b": 4.0}},
+            "inputs": {"t": times}, "outputs": {"xx": answers},
+        });
+        let file = dir.path().join("m.json");
+        std::fs::write(&file, json!({"schema": "cld-answers/1", "implementation": "me", "entries": [entry]}).to_string()).unwrap();
+        for columns in ["80", "130"] {
+            let out = command(&["check", path(&file)]).env("COLUMNS", columns).output().unwrap();
+            let said = text(&out.stdout);
+            assert_eq!(out.status.code(), Some(1), "{said}");
+            let line = said.lines().find(|l| l.starts_with("kernel.cov.xx")).unwrap_or_else(|| panic!("{said}"));
+            assert!(line.contains("no number") && line.contains("OFF"), "{line}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ pub fn print(text: &str) -> Result<()> {
 /// Writes text as it is, for formats that have characters of their own: roff, scripts of shells.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_raw(text: &[u8]) -> Result<()> {
     written(std::io::stdout().lock(), text)
 }
