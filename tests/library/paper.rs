@@ -77,3 +77,24 @@ fn strong_friction_is_vp() {
     }
     assert!((differences(4.0)[0] + 2.1e-3).abs() < 1e-4);
 }
+
+/// Catches a page that says other digits of the printed formula than it has: `S_xx = (e^y - 1 - y - y^2/2) e^-y` in f64 and in f32. What is left of
+/// numbers near 1 is `y^3/6`, so the error is a unit of rounding over it: four of them for the four roundings; and where that is above one there is
+/// no digit, in f32 at t = 1e-4.
+#[test]
+fn printed_formulas_lose_digits() {
+    for (t, relative) in [(1e-1, 6e-16), (1e-2, 6e-14), (1e-3, 1e-10), (1e-4, 1e-7), (1e-5, 3e-5)] {
+        let right = paper(t, Objective::DSM).cov()[(0, 0)];
+        let y = 4.0 * BETA * t;
+        let printed = (y.exp() - 1.0 - y - y * y / 2.0) * (-y).exp();
+        let f = y as f32;
+        let single = f64::from((f.exp() - 1.0 - f - f * f / 2.0) * (-f).exp());
+        let [double, single] = [printed, single].map(|x| (x / right - 1.0).abs());
+        let rounding = |u: f64| 4.0 * u * (1.0 + 6.0 / (y * y * y));
+        assert!(double <= rounding(f64::EPSILON / 2.0), "t {t}: {double}");
+        assert!(single <= 2.0 * rounding(f64::from(f32::EPSILON) / 2.0), "t {t}: {single}");
+        // the page has the power of ten; the last bits of exp are the system's
+        assert!(double < 10.0 * relative && (t > 2e-3 || double > 0.03 * relative), "t {t}: {double}, the page says {relative}");
+        assert!((single > 1.0) == (t < 5e-4), "t {t}: {single}");
+    }
+}
