@@ -102,6 +102,11 @@ impl Check {
         &self.claim.id
     }
 
+    /// The claim.
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
     /// Tests by sampling that the claim makes.
     pub fn tests(&self) -> usize {
         if let Points::Sampled(p) = &self.points { p.len() } else { 0 }

@@ -11,6 +11,8 @@
 //! | [`check`] | claims as data, and what they are judged by: differences or standard errors |
 //! | [`claims`] | families of claims: samplers, scores, losses, likelihoods |
 //! | [`run`] | runs claims, whole or in shards |
+//! | [`made`] | the line by which a run can be made again |
+//! | [`plants`] | an error planted in every claim: what is caught, what is missed |
 //! | [`shards`] | shards as files: read whole or refused, put together |
 //! | [`report`] | text, JSON, HTML |
 
@@ -18,8 +20,10 @@ pub mod cases;
 pub mod check;
 pub mod claim;
 pub mod claims;
+pub mod made;
 pub mod noise_free;
 pub mod orders;
+pub mod plants;
 pub mod report;
 pub mod run;
 pub mod shards;
@@ -27,5 +31,7 @@ pub mod simulation;
 pub mod stats;
 
 pub use claim::{Claim, Evidence, Method, Plant};
+pub use made::Made;
+pub use plants::Plants;
 pub use run::{Audit, Options};
 pub use shards::Shard;

@@ -1,13 +1,14 @@
 //! The audit for people: one line per family, and a page of HTML that needs nothing but a browser.
 
 use super::claim::{Evidence, Method};
+use super::plants::Plants;
 use super::run::Audit;
 use crate::plot::page::{Plot, Points, STYLE, Series, draw, escape, short};
 use crate::process::REGISTRY;
 use crate::truth::predict::CHANNELS;
 use crate::worst::worse;
 use plotters::prelude::SeriesLabelPosition;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// Claims of one process by one method.
@@ -28,11 +29,31 @@ pub struct Family {
     pub power: f64,
 }
 
-/// Families, in the order of their claims.
+/// Families: those that are off first, then the paper's process, then the others in the order of their claims.
 pub fn families(a: &Audit) -> Vec<Family> {
+    let mut all = grouped(a, |process| process.to_string());
+    all.sort_by_key(|f| (f.off.is_empty(), f.process != PAPER));
+    all
+}
+
+/// The same of all processes together: one for every method.
+pub fn methods(a: &Audit) -> Vec<Family> {
+    let mut all = grouped(a, |_| String::new());
+    all.sort_by(|a, b| (a.off.is_empty(), &a.method).cmp(&(b.off.is_empty(), &b.method)));
+    all
+}
+
+/// The paper's process, as claims name it.
+const PAPER: &str = "cld";
+
+fn process(id: &str) -> &str {
+    id.split(['.', '/']).next().unwrap_or("")
+}
+
+fn grouped(a: &Audit, name: impl Fn(&str) -> String) -> Vec<Family> {
     let mut all: Vec<Family> = vec![];
     for e in &a.evidence {
-        let process = e.claim.id.split(['.', '/']).next().unwrap_or("").to_string();
+        let process = name(process(&e.claim.id));
         let method = e.claim.id.rsplit('/').next().unwrap_or("").to_string();
         let i = all.iter().position(|f| f.process == process && f.method == method).unwrap_or_else(|| {
             all.push(Family { process, method, claims: 0, off: vec![], worst: 0.0, power: 0.0 });
@@ -181,6 +202,84 @@ fn quantiles(a: &Audit) -> Option<String> {
     draw(&plot, &series, None)
 }
 
+/// The search box and the filters, hidden until the script is there to serve them.
+fn filters(a: &Audit) -> String {
+    let choice = |name: &str, all: &str, values: &BTreeSet<&str>| {
+        let options: String = values.iter().map(|v| format!("<option>{}", escape(v))).collect();
+        format!("<select id={name} aria-label={name}><option value=\"\">{all}{options}</select> ")
+    };
+    let processes = a.evidence.iter().map(|e| process(&e.claim.id)).collect();
+    let methods = a.evidence.iter().map(|e| e.claim.method.name()).collect();
+    format!(
+        "<p id=filters hidden><input id=search type=search placeholder=\"search claims and formulas\" aria-label=search> {}{}{}<span id=found></span></p>",
+        choice("process", "every process", &processes),
+        choice("method", "every method", &methods),
+        choice("verdict", "every verdict", &BTreeSet::from(["holds", "off"]))
+    )
+}
+
+/// Filters families and claims by what is asked for; a case whose claims are found opens, one without is hidden. Words in any order.
+const SCRIPT: &str = "
+(()=>{const g=i=>document.getElementById(i),q=['search','process','method','verdict'].map(g);g('filters').hidden=false;
+const run=()=>{const w=q[0].value.toLowerCase().split(/\\s+/).filter(x=>x),[p,m,v]=q.slice(1).map(e=>e.value),any=w.length||p||m||v;let n=0;
+document.querySelectorAll('tr.family').forEach(r=>{const c=[...r.cells].map(x=>x.textContent);
+r.hidden=!!((p&&c[0]!=p)||(m&&c[1].split('.')[0]!=m)||(v&&(v=='holds')!=(c[5]=='holds')))});
+document.querySelectorAll('details.case').forEach(d=>{let k=0;const s=d.querySelector('code').textContent;
+d.querySelectorAll('tr').forEach((r,i)=>{if(!i)return;const c=r.cells,t=(s+'/'+r.textContent+' '+c[1].title).toLowerCase();
+const y=(!p||d.dataset.process==p)&&(!m||c[3].textContent==m)&&(!v||c[8].textContent==v)&&w.every(x=>t.includes(x));r.hidden=!y;k+=y});
+d.hidden=!k;n+=k;if(w.length)d.open=k>0});g('found').textContent=any?n+' claims':''};
+q.forEach(e=>e.addEventListener('input',run));run()})()";
+
+/// The matrix of formula against method, and every miss by name.
+fn planted(p: &Plants) -> String {
+    let (columns, all) = p.by_method();
+    let mut h = String::from("<h2 id=planted>An error planted in every claim</h2>");
+    let size = p.size.map_or("as large as the claim says it catches, with a margin".into(), |s| format!("of relative size {}", short(s)));
+    let _ = write!(
+        h,
+        "<p class={}>{} of {} caught; {} claims that cannot fail.</p><p>Each error is {size}, and is one of the claim's own quantity. \
+         By sampling an error is caught with probability 0.999: {} missed by chance, at most {:.1} are expected to.</p>\
+         <div class=scroll><table><tr><th>formula",
+        if p.sound { "good" } else { "bad" },
+        all.caught,
+        all.planted,
+        p.cannot_fail.len(),
+        p.by_chance,
+        p.by_chance_expected
+    );
+    for c in columns.keys() {
+        let _ = write!(h, "<th class=n>{}", escape(c));
+    }
+    for (formula, cells) in &p.matrix {
+        let _ = write!(h, "<tr><td><code>{}</code>", escape(formula));
+        for c in columns.keys() {
+            let _ = match cells.get(*c) {
+                Some(c) => write!(h, "<td class=\"n {}\">{}/{}", if c.caught == c.planted { "good" } else { "bad" }, c.caught, c.planted),
+                None => write!(h, "<td>"),
+            };
+        }
+    }
+    let _ = write!(h, "</table></div>");
+    if p.missed().next().is_some() {
+        let _ = write!(
+            h,
+            "<details><summary>What was missed</summary><div class=scroll><table><tr><th>claim<th class=n>planted<th class=n>power<th class=n>caught at<th>why"
+        );
+        for m in p.missed() {
+            let figure = |x: Option<f64>| x.map_or("none".into(), short);
+            let (planted, power, at) = (figure(m.size), figure(m.power), figure(m.caught_at));
+            let _ = write!(
+                h,
+                "<tr><td><code>{}</code><td class=n>{planted}<td class=n>{power}<td class=n>{at}<td>{}",
+                escape(&m.id),
+                m.reason()
+            );
+        }
+        let _ = write!(h, "</table></div></details>");
+    }
+    h
+}
+
 /// The page.
 pub fn html(a: &Audit) -> String {
     let mut h = String::new();
@@ -217,6 +316,13 @@ pub fn html(a: &Audit) -> String {
         let _ = write!(h, "<div class=card><b>{}</b><span>{what}</span></div>", escape(&value));
     }
     let _ = write!(h, "</div>");
+    if let Some(made) = &a.made {
+        let _ = write!(
+            h,
+            "<p>Made by <code>{}</code>. Evidence is the same, bit for bit, for the same seed; date and duration are not.</p>",
+            escape(&made.to_string())
+        );
+    }
     if !off.is_empty() {
         let _ = write!(h, "<h2>What does not hold</h2><div class=scroll><table><tr><th>claim<th class=n>deviation<th>statement");
         for e in &off {
@@ -269,13 +375,15 @@ pub fn html(a: &Audit) -> String {
     }
     let _ = write!(
         h,
-        "</div><h2>Families</h2><div class=scroll><table><tr><th>process<th>method<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict"
+        "</div>{}<h2 id=families>Families</h2>{}<div class=scroll><table><tr><th>process<th>method<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict",
+        a.planted.as_ref().map_or(String::new(), planted),
+        filters(a)
     );
     for f in families(a) {
         let (class, verdict) = if f.off.is_empty() { ("good", "holds".to_string()) } else { ("bad", format!("{} off", f.off.len())) };
         let _ = write!(
             h,
-            "<tr><td>{}<td>{}<td class=n>{}<td class=n>{}<td class=n>{}<td class={class}>{verdict}",
+            "<tr class=family><td>{}<td>{}<td class=n>{}<td class=n>{}<td class=n>{}<td class={class}>{verdict}",
             escape(&f.process),
             f.method,
             f.claims,
@@ -289,13 +397,16 @@ pub fn html(a: &Audit) -> String {
     for e in &a.evidence {
         by.entry(e.claim.id.split('/').next().unwrap_or("")).or_default().push(e);
     }
+    let mut by: Vec<(&str, Vec<&Evidence>)> = by.into_iter().collect();
+    by.sort_by_key(|(case, list)| (list.iter().all(|e| e.holds()), process(case) != PAPER));
     for (case, list) in by {
         let off = list.iter().filter(|e| !e.holds()).count();
         let mark = if off == 0 { "<span class=good>all hold</span>".to_string() } else { format!("<span class=bad>{off} off</span>") };
         let _ = write!(
             h,
-            "<details{}><summary><code>{}</code>: {} claims, {mark}</summary><div class=scroll><table>\
+            "<details class=case data-process=\"{}\"{}><summary><code>{}</code>: {} claims, {mark}</summary><div class=scroll><table>\
              <tr><th>claim<th>formula<th>source<th>method<th class=n>figures<th class=n>worst deviation<th>tolerance, and its reason<th class=n>power<th>verdict",
+            escape(process(case)),
             if off > 0 { " open" } else { "" },
             escape(case),
             list.len()
@@ -322,7 +433,8 @@ pub fn html(a: &Audit) -> String {
     }
     let _ = writeln!(
         h,
-        "<p>Channels: {}. Formula ids are those of <code>docs/reference/formulas.md</code>. The same seed gives the same page, whatever the number of threads.</p></main></html>",
+        "<p>Channels: {}. Formula ids are those of <code>docs/reference/formulas.md</code>. The same seed gives the same page, whatever the number of threads, but for the line that says how it was made.</p></main>\
+         <script>{SCRIPT}</script></html>",
         CHANNELS.join(", ")
     );
     h

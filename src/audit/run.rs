@@ -3,6 +3,8 @@
 use super::cases::cases;
 use super::check::{Check, Part, complete};
 use super::claim::{Claim, Evidence, Plant};
+use super::made::Made;
+use super::plants::{Planted, Plants, check_size};
 use super::shards::{Shard, Whole};
 use super::simulation::{Group, Planned, Sums};
 use super::stats::{in_words, p_kolmogorov, uniform_distance};
@@ -61,6 +63,12 @@ pub struct Audit {
     pub uniform: Option<f64>,
     /// Whether every claim holds.
     pub holds: bool,
+    /// What became of an error planted in every claim, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planted: Option<Plants>,
+    /// How it was made: the only part that another run with the same seed has otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
 }
 
 /// Schema of audits.
@@ -294,8 +302,63 @@ impl Simulated {
             evidence,
             uniform,
             holds,
+            planted: None,
+            made: None,
         })
     }
+}
+
+impl Simulated {
+    /// Plants an error in every claim that `o` asks for, one after the other, and judges it: of relative size `size`, or of the size that
+    /// the claim says it catches.
+    ///
+    /// # Errors
+    /// A size that is not finite and above 0, no claim, one that is off with nothing planted.
+    pub fn plant_all(&self, o: &Options, size: Option<f64>, progress: Progress<'_>) -> Result<Plants> {
+        check_size(size)?;
+        let tests = self.work.tests;
+        let checks: Vec<&Check> = self.checks.iter().flat_map(|(_, c)| c).filter(|c| asked(o, c.id())).collect();
+        let claims = self.groups.iter().flat_map(|g| g.claims().map(move |c| (g, c)));
+        let simulated: Vec<_> = claims.filter(|(_, c)| asked(o, &c.id)).collect();
+        let (done, total) = (AtomicU64::new(0), (checks.len() + simulated.len()) as u64);
+        let one = |claim: &Claim, judge: &(dyn Fn(Option<&Plant>) -> Result<Evidence> + Sync)| {
+            let found = Planted::new(claim, size, |s| judge(Plant::of(claim, s).as_ref()));
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            found
+        };
+        let mut all: Vec<Planted> = checks.par_iter().map(|c| one(c.claim(), &|p| c.evidence(tests, p))).collect::<Result<_>>()?;
+        let of_group = |(g, claim): &(&Group, &Claim)| {
+            let sums = self.sums.get(&g.name).map_or(&[][..], Vec::as_slice);
+            one(claim, &|p| g.one(&claim.id, sums, tests, p))
+        };
+        all.extend(simulated.par_iter().map(of_group).collect::<Result<Vec<_>>>()?);
+        Plants::new(size, all)
+    }
+}
+
+/// The whole audit, and an error planted in every claim. If a claim is off with nothing planted, nothing is planted: that comes first.
+///
+/// # Errors
+/// As [`audit`]; a planted error beside these, a size that is not finite and above 0.
+pub fn audit_and_plant(o: &Options, size: Option<f64>, progress: Progress<'_>) -> Result<Audit> {
+    check_size(size)?;
+    if let Some(p) = &o.plant {
+        return Err(Error::parameter("plant", format!("`{}`", shown(&p.id)), "none where an error is planted in every claim"));
+    }
+    // judging is shown as the last tenth of all
+    let computed = AtomicU64::new(1);
+    let simulated = Simulated::new(o, &|done, total| {
+        computed.store(total, Ordering::Relaxed);
+        progress(done, total + total / 9);
+    })?;
+    let mut found = simulated.judge(o)?;
+    if found.holds {
+        let work = computed.into_inner();
+        let rest = work / 9;
+        let judging = |done: u64, total: u64| progress(work + (rest as f64 * done as f64 / total as f64) as u64, work + rest);
+        found.planted = Some(simulated.plant_all(o, size, &judging)?);
+    }
+    Ok(found)
 }
 
 /// Sums of all portions, merged in their order.

@@ -318,6 +318,27 @@ impl Group {
     /// # Errors
     /// Sums that are not those of every record: another number of them, of paths or of channels, or what no sums can be.
     pub fn evidence(&self, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
+        self.check(sums)?;
+        self.claims.iter().map(|(q, claim)| self.claim(*q, claim, sums, tests, plant)).collect()
+    }
+
+    /// What is claimed.
+    pub(super) fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.claims.iter().map(|(_, claim)| claim)
+    }
+
+    /// Evidence for one claim alone.
+    ///
+    /// # Errors
+    /// As [`evidence`](Self::evidence); a claim that is not this group's.
+    pub(super) fn one(&self, id: &str, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Result<Evidence> {
+        self.check(sums)?;
+        let none = || Error::Degenerate { what: format!("evidence for the claim {id}").into(), why: format!("{} has none", self.name) };
+        let (q, claim) = self.claims.iter().find(|(_, c)| c.id == id).ok_or_else(none)?;
+        self.claim(*q, claim, sums, tests, plant)
+    }
+
+    fn check(&self, sums: &[Sums]) -> Result<()> {
         let lacking = |why: String| Error::Degenerate { what: format!("evidence for {}", self.name).into(), why };
         if sums.len() != self.expected.len() {
             return Err(lacking(format!("sums of {} records; there are {}", sums.len(), self.expected.len())));
@@ -330,7 +351,7 @@ impl Group {
                 return Err(lacking(format!("`{field}` of record {r} {problem}")));
             }
         }
-        self.claims.iter().map(|(q, claim)| self.claim(*q, claim, sums, tests, plant)).collect()
+        Ok(())
     }
 
     fn claim(&self, quantity: Quantity, claim: &Claim, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Result<Evidence> {

@@ -4,11 +4,13 @@ use super::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
 use super::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
-use cld_sgm::audit::run::{Audit, Options, audit, list, merge, shard};
-use cld_sgm::audit::{Plant, Shard, report};
+use cld_sgm::audit::plants::{Planted, Plants};
+use cld_sgm::audit::run::{Audit, Options, audit, audit_and_plant, list, merge, shard};
+use cld_sgm::audit::{Made, Plant, Shard, report};
 use cld_sgm::files::{Limits, Paths, read_text, write_whole};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Instant, SystemTime};
 
 /// Check every formula against independent evidence, with error bars, a controlled false-alarm rate and known power.
 ///
@@ -40,6 +42,12 @@ pub struct Args {
     /// Plant a relative error in the quantity of one claim: the audit must catch it
     #[arg(long, value_name = "ID:SIZE")]
     plant: Option<String>,
+    /// Plant an error in every claim, one after the other: which are caught, by which method, and whether each can fail
+    #[arg(long, conflicts_with_all = ["plant", "shard", "list"])]
+    plant_all: bool,
+    /// Relative size of the error in every claim; each claim's own power, with a margin, if absent
+    #[arg(long, value_name = "X", requires = "plant_all", allow_negative_numbers = true)]
+    size: Option<f64>,
     /// Print the ids of the claims, and stop
     #[arg(long)]
     list: bool,
@@ -58,6 +66,9 @@ struct Output {
     /// Where to write the page
     #[arg(long, value_name = "FILE", default_value = "cld-audit.html")]
     html: PathBuf,
+    /// Print a line for every process and method
+    #[arg(long)]
+    full_table: bool,
 }
 
 impl Output {
@@ -110,12 +121,14 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    let (date, clock) = (SystemTime::now(), Instant::now());
     if let Some(Command::Merge { files, output }) = &args.command {
         output.paths().inputs("FILES", files).check()?;
         let shards = files.iter().map(|f| read_shard(f, limits)).collect::<Result<Vec<_>>>()?;
         let bar = Mutex::new(Bar::at_once("auditing"));
-        let found = merge(&shards, &|done, total| advance(&bar, done, total))?;
+        let mut found = merge(&shards, &|done, total| advance(&bar, done, total))?;
         drop(bar);
+        found.made = Some(Made::new(&found.options, "", &super::version(), date, clock.elapsed()));
         return show(&found, output);
     }
     threads(args.threads)?;
@@ -138,8 +151,11 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         return Ok(Outcome::Fine);
     }
     args.output.paths().check()?;
-    let found = audit(&o, &progress)?;
+    let mut found = if args.plant_all { audit_and_plant(&o, args.size, &progress)? } else { audit(&o, &progress)? };
     drop(bar);
+    let size = args.size.map_or(String::new(), |x| format!(" --size {x:e}"));
+    let more = if args.plant_all { format!(" --plant-all{size}") } else { String::new() };
+    found.made = Some(Made::new(&o, &more, &super::version(), date, clock.elapsed()));
     show(&found, &args.output)
 }
 
@@ -155,44 +171,125 @@ fn read_shard(path: &Path, limits: &Limits) -> Result<Shard> {
     Shard::parse_within(&read_text(path, limits)?, &path.display().to_string(), limits)
 }
 
-fn show(a: &Audit, output: &Output) -> Result<Outcome> {
-    let rows: Vec<Vec<String>> = report::families(a)
-        .into_iter()
-        .map(|f| {
-            let verdict = if f.off.is_empty() { styled(GOOD, "holds") } else { styled(BAD, &format!("{} OFF", f.off.len())) };
-            vec![f.process, f.method, f.claims.to_string(), short(f.worst), short(f.power), verdict]
+/// Columns of the terminal's text.
+const WIDTH: usize = 80;
+
+/// `text` in lines of at most [`WIDTH`] columns, the second and all others indented. What has no space is not broken.
+fn wrapped(text: &str, indent: usize) -> String {
+    let (mut out, mut column) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let n = word.chars().count();
+        if column > 0 && column + 1 + n > WIDTH {
+            out += &format!("\n{:indent$}", "");
+            column = indent;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out += word;
+        column += n;
+    }
+    out + "\n"
+}
+
+fn verdict(off: usize) -> String {
+    if off == 0 { styled(GOOD, "holds") } else { styled(BAD, &format!("{off} OFF")) }
+}
+
+/// Families as a table: a line for every method, or for every process and method.
+fn families(a: &Audit, full: bool) -> String {
+    let all = if full { report::families(a) } else { report::methods(a) };
+    let row = |f: report::Family| {
+        let figures = vec![f.method, f.claims.to_string(), short(f.worst), short(f.power), verdict(f.off.len())];
+        if full { [vec![f.process], figures].concat() } else { figures }
+    };
+    let head = ["process", "method", "claims", "worst", "power", "verdict"];
+    table(&head[usize::from(!full)..], &all.into_iter().map(row).collect::<Vec<_>>())
+}
+
+/// Names of misses that are printed; all are on the page and in the JSON.
+const NAMED: usize = 100;
+
+/// The errors that were planted in every claim: what is missed, by name.
+fn planted(p: &Plants) -> String {
+    let at = p.size.map_or("at the size that each claim says it catches".into(), |s| format!("of relative size {}", short(s)));
+    let mut text = format!("\n{}\n", styled(BOLD, &format!("An error {at}, planted in every claim")));
+    let (by_method, all) = p.by_method();
+    let columns: Vec<&str> = by_method.keys().copied().collect();
+    let rows: Vec<Vec<String>> = p
+        .matrix
+        .iter()
+        .flat_map(|(formula, cells)| {
+            cells.iter().map(move |(method, c)| {
+                let count = format!("{}/{}", c.caught, c.planted);
+                vec![formula.clone(), method.clone(), if c.caught == c.planted { count } else { styled(BAD, &count) }]
+            })
         })
         .collect();
-    let mut text = table(&["process", "method", "claims", "worst", "power", "verdict"], &rows);
-    text += "\nworst: the largest deviation in units of its tolerance. power: the relative error that is caught (in simulations with probability 0.999;\nmeans apart).\n";
+    text += &table(&["formula", "method", "caught"], &rows);
+    let of = |c: &str| format!("{c} {}/{}", by_method[c].caught, by_method[c].planted);
+    text += &wrapped(
+        &format!("By method: {}; all {}/{}.", columns.into_iter().map(of).collect::<Vec<_>>().join(", "), all.caught, all.planted),
+        2,
+    );
+    let mut missed: Vec<&Planted> = p.missed().collect();
+    missed.sort_by_key(|m| !m.is_defect());
+    for m in missed.iter().take(NAMED) {
+        let power = m.power.map_or("none".into(), short);
+        let style = if m.is_defect() { styled(BAD, "MISSED") } else { "missed".into() };
+        text += &format!("{style} {}\n       {}; power {power}", m.id, m.reason());
+        text += &match m.caught_at {
+            Some(s) => format!(", caught at {}\n", short(s)),
+            None => "\n".into(),
+        };
+    }
+    if missed.len() > NAMED {
+        text += &format!("and {} more: on the page, and with --json FILE\n", missed.len() - NAMED);
+    }
+    if p.by_chance > 0 {
+        let why = format!("{} missed by chance; by sampling at most {:.1} are expected to.", p.by_chance, p.by_chance_expected);
+        text += &wrapped(&why, 2);
+    }
+    text
+}
+
+fn show(a: &Audit, output: &Output) -> Result<Outcome> {
+    let mut text = String::new();
     for e in a.evidence.iter().filter(|e| !e.holds()) {
-        text += &format!(
-            "\n{} {}: {} times its tolerance\n     {}\n     tolerance {}\n",
-            styled(BAD, "OFF"),
-            styled(BOLD, &e.claim.id),
-            short(e.worst()),
-            e.claim.statement,
-            e.claim.tolerance
-        );
+        text += &format!("{} {}: {} times its tolerance\n", styled(BAD, "OFF"), styled(BOLD, &e.claim.id), short(e.worst()));
+        text += &wrapped(&format!("    {}", e.claim.statement), 4);
+        text += &(wrapped(&format!("tolerance {}", e.claim.tolerance), 4) + "\n");
+    }
+    text += &families(a, output.full_table);
+    text += "\nworst: the largest deviation in units of its tolerance. power: the relative\nerror that is caught (by sampling with probability 0.999; means apart).\n";
+    if !output.full_table {
+        text += "--full-table prints every process.\n";
     }
     if let Some(p) = a.uniform {
-        text += &format!(
-            "\nAll {} p-values of the simulations against the uniform law: p = {}.\n",
-            a.evidence.iter().map(|e| e.p().len()).sum::<usize>(),
-            short(p)
-        );
+        let n = a.evidence.iter().map(|e| e.p().len()).sum::<usize>();
+        text += &format!("\nAll {n} p-values against the uniform law: p = {}.\n", short(p));
+    }
+    if let Some(p) = &a.planted {
+        text += &planted(p);
     }
     if let Some(file) = &output.json {
         write_whole(file, to_json(a)?.as_bytes())?;
     }
     write_whole(&output.html, report::html(a).as_bytes())?;
     let off = a.evidence.iter().filter(|e| !e.holds()).count();
+    if let Some(made) = &a.made {
+        text += &format!("\n{}", wrapped(&format!("Made by: {made}"), 2));
+    }
     text += &format!("\nReport: {}\n", output.html.display());
-    text += &if off == 0 {
-        format!("{}: {} claims hold (false-alarm probability of the run: 1e-6)\n", styled(GOOD, "All is well"), a.evidence.len())
-    } else {
-        format!("{}: {off} of {} claims do not hold\n", styled(BAD, "Something is off"), a.evidence.len())
+    let defects = a.planted.as_ref().map_or(0, |p| p.claims.iter().filter(|p| p.is_defect()).count());
+    text += &match (off, defects) {
+        (0, 0) => {
+            let n = a.evidence.len();
+            format!("{}: {n} claims hold (false-alarm probability of the run: 1e-6)\n", styled(GOOD, "All is well"))
+        }
+        (0, n) => format!("{}: {n} claims miss an error that they must catch\n", styled(BAD, "Something is off")),
+        _ => format!("{}: {off} of {} claims do not hold\n", styled(BAD, "Something is off"), a.evidence.len()),
     };
     print(&text)?;
-    Ok(if off == 0 { Outcome::Fine } else { Outcome::Off })
+    Ok(if off == 0 && defects == 0 { Outcome::Fine } else { Outcome::Off })
 }
