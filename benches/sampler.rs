@@ -1,5 +1,6 @@
-//! Samplers: one step of each without the score beside the machine's memory bandwidth, and whole runs with the exact score.
-//! Criterion measures; then a summary is printed (`-- --summary` prints it alone). `cargo bench --bench sampler`.
+//! Samplers: one step of each without the score beside the machine's memory bandwidth, and whole
+//! runs with the exact score. Criterion measures; then a summary is printed (`-- --summary` prints
+//! it alone). `cargo bench --bench sampler`.
 //!
 //! What each line means: benches/README.md. The same run in PyTorch: benches/peers/sampler.py.
 
@@ -37,38 +38,60 @@ impl Bench {
     fn new(d: &Diffusion, e: &Entry, n: usize) -> Option<Bench> {
         let grid = Grid::spaced(Spacing::Quadratic, d, STEPS, 1e-3).ok()?;
         let stepper = e.build(d, &grid).ok()?;
-        let filled = |x: f64| (0..n).map(|i| x * ((i % 17) as f64 - 8.0)).collect::<Vec<f64>>();
-        let start: Vec<Vec<f64>> = (0..d.channels()).map(|i| filled(0.1 + 0.1 * i as f64)).collect();
-        let noise = (0..stepper.draws()).map(|i| filled(0.2 - 0.05 * i as f64)).collect();
+        let filled = |x: f64| {
+            (0..n)
+                .map(|i| x * ((i % 17) as f64 - 8.0))
+                .collect::<Vec<f64>>()
+        };
+        let start: Vec<Vec<f64>> = (0..d.channels())
+            .map(|i| filled(0.1 + 0.1 * i as f64))
+            .collect();
+        let noise = (0..stepper.draws())
+            .map(|i| filled(0.2 - 0.05 * i as f64))
+            .collect();
         let memory = Memory::new(&*stepper, n);
-        Some(Bench { stepper, u: start.clone(), start, noise, memory })
+        Some(Bench {
+            stepper,
+            u: start.clone(),
+            start,
+            noise,
+            memory,
+        })
     }
 
     fn reset(&mut self) {
-        self.u.iter_mut().zip(&self.start).for_each(|(u, s)| u.copy_from_slice(s));
+        self.u
+            .iter_mut()
+            .zip(&self.start)
+            .for_each(|(u, s)| u.copy_from_slice(s));
     }
 
     fn step(&mut self, i: usize) {
         let mut u: Vec<&mut [f64]> = self.u.iter_mut().map(Vec::as_mut_slice).collect();
         let noise: Vec<&[f64]> = self.noise.iter().map(Vec::as_slice).collect();
-        self.stepper.step(i, &mut u, &noise, &Zero, &mut self.memory).expect("a score without errors");
+        self.stepper
+            .step(i, &mut u, &noise, &Zero, &mut self.memory)
+            .expect("a score without errors");
     }
 
-    /// Nanoseconds per value and step: the fastest of many rounds of `steps` steps, each from the same start, which is not timed.
+    /// Nanoseconds per value and step: the fastest of many rounds of `steps` steps, each from the
+    /// same start, which is not timed.
     fn fastest(&mut self, steps: usize) -> f64 {
         let (mut best, until) = (f64::INFINITY, Instant::now() + Duration::from_millis(200));
         while Instant::now() < until {
             self.reset();
             let start = Instant::now();
             (0..steps).for_each(|i| self.step(i));
-            best = best.min(start.elapsed().as_secs_f64() * 1e9 / (steps * self.start[0].len()) as f64);
+            best = best
+                .min(start.elapsed().as_secs_f64() * 1e9 / (steps * self.start[0].len()) as f64);
             black_box(&self.u);
         }
         best
     }
 }
 
-/// Bytes that a step must move per value: the state in and out, its draws in, each score out and in again.
+/// Bytes that a step must move per value: the state in and out, its draws in, each score out and in
+/// again.
 fn bytes(d: &Diffusion, e: &Entry, stepper: &dyn Stepper) -> usize {
     8 * (2 * d.channels() + stepper.draws() + 2 * d.noised().len() * e.evaluations)
 }
@@ -91,16 +114,34 @@ fn sample(d: &Diffusion, n: usize, steps: usize, threads: usize) -> f64 {
     let mixture = (data::entry("mixture").expect("a toy").build)().expect("valid");
     let score = MixtureScore::new(d.clone(), mixture);
     let grid = Grid::spaced(Spacing::Quadratic, d, steps, 1e-3).expect("valid");
-    let stepper = entry("sscs").expect("a sampler").build(d, &grid).expect("it fits");
-    let run = Run { diffusion: d, stepper: &*stepper, grid: &grid, denoise: false, score: &score, n, dim: 2, seed: 1 };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+    let stepper = entry("sscs")
+        .expect("a sampler")
+        .build(d, &grid)
+        .expect("it fits");
+    let run = Run {
+        diffusion: d,
+        stepper: &*stepper,
+        grid: &grid,
+        denoise: false,
+        score: &score,
+        n,
+        dim: 2,
+        seed: 1,
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .expect("threads");
     let start = Instant::now();
     black_box(pool.install(|| run.sample(&|_, _| ())).expect("finite"));
     start.elapsed().as_secs_f64()
 }
 
 fn summary(d: &Diffusion) {
-    println!("\nsummary (fastest rounds), instruction set {}", cld_sgm::simd::Set::current().name());
+    println!(
+        "\nsummary (fastest rounds), instruction set {}",
+        cld_sgm::simd::Set::current().name()
+    );
     const LARGE: usize = 1_000_000;
     println!(
         "\nsampler                 in cache          10^6 values       bytes per value   share of a copy's bandwidth at as many bytes"
@@ -113,22 +154,38 @@ fn summary(d: &Diffusion) {
         let inside = small.fastest(STEPS);
         let moved = bytes(d, e, &*small.stepper);
         drop(small);
-        let Some(mut large) = Bench::new(d, e, LARGE) else { continue };
+        let Some(mut large) = Bench::new(d, e, LARGE) else {
+            continue;
+        };
         let outside = large.fastest(2);
         drop(large);
         let share = moved as f64 / outside / bandwidth(moved * LARGE);
-        println!("{:<23} {inside:6.2} ns/value   {outside:6.2} ns/value   {moved:4}              {:3.0} %", e.name, 100.0 * share);
+        println!(
+            "{:<23} {inside:6.2} ns/value   {outside:6.2} ns/value   {moved:4}              {:3.0} %",
+            e.name,
+            100.0 * share
+        );
     }
     println!("\n1e5 points of the mixture, 500 steps of sscs, exact score (best of 3)");
-    let best = |threads| (0..3).map(|_| sample(d, 100_000, 500, threads)).fold(f64::INFINITY, f64::min);
+    let best = |threads| {
+        (0..3)
+            .map(|_| sample(d, 100_000, 500, threads))
+            .fold(f64::INFINITY, f64::min)
+    };
     let (one, two) = (best(1), best(2));
-    println!("1 thread {one:.2} s, 2 threads {two:.2} s ({:.2} times)", one / two);
+    println!(
+        "1 thread {one:.2} s, 2 threads {two:.2} s ({:.2} times)",
+        one / two
+    );
 }
 
 fn main() {
     let d = Diffusion::paper().expect("valid");
     if !std::env::args().any(|a| a == "--summary") {
-        let mut c = Criterion::default().sample_size(10).without_plots().configure_from_args();
+        let mut c = Criterion::default()
+            .sample_size(10)
+            .without_plots()
+            .configure_from_args();
         let mut group = c.benchmark_group("step");
         group.throughput(Throughput::Elements((2048 * STEPS) as u64));
         for e in REGISTRY.iter().filter(|e| !e.adaptive) {
@@ -145,7 +202,9 @@ fn main() {
         let mut group = c.benchmark_group("sample");
         group.throughput(Throughput::Elements(10_000));
         for threads in [1, 2] {
-            group.bench_function(format!("mixture, 100 steps/{threads} threads"), |b| b.iter(|| sample(&d, 10_000, 100, threads)));
+            group.bench_function(format!("mixture, 100 steps/{threads} threads"), |b| {
+                b.iter(|| sample(&d, 10_000, 100, threads))
+            });
         }
         group.finish();
         c.final_summary();

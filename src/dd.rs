@@ -1,14 +1,15 @@
 //! Unevaluated sums of two doubles: about 106 bits, where one double would not do.
 //!
-//! Two uses. The argument of an exponential is carried as a sum of two doubles, because one ulp of error in
-//! `y` is `y` ulp of error in `e^-y`. And the generic doubling route works in this arithmetic throughout, so
-//! that it can serve as an oracle for closed forms written in plain f64.
+//! Two uses. The argument of an exponential is carried as a sum of two doubles, because one ulp of
+//! error in `y` is `y` ulp of error in `e^-y`. And the generic doubling route works in this
+//! arithmetic throughout, so that it can serve as an oracle for closed forms written in plain f64.
 //!
-//! Error bounds (Joldes, Muller, Popescu, "Tight and rigorous error bounds for basic building blocks of
-//! double-word arithmetic", 2017): sum 3 u^2, product 5 u^2, quotient 10 u^2, with u = 2^-53. Products are split
-//! by Veltkamp's method, not by fused multiply-add: without a compile-time FMA target the latter is a library
-//! call, and the result would be the same. From 2^996 on, at zero divisors and at
-//! infinities the slow paths below take over: a result is NaN only where that of f64 is.
+//! Error bounds (Joldes, Muller, Popescu, "Tight and rigorous error bounds for basic building
+//! blocks of double-word arithmetic", 2017): sum 3 u^2, product 5 u^2, quotient 10 u^2, with u =
+//! 2^-53. Products are split by Veltkamp's method, not by fused multiply-add: without a
+//! compile-time FMA target the latter is a library call, and the result would be the same. From
+//! 2^996 on, at zero divisors and at infinities the slow paths below take over: a result is NaN
+//! only where that of f64 is.
 
 use std::cmp::Ordering;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -89,10 +90,14 @@ impl Dd {
     /// Scaled by a power of two (exact).
     #[inline(always)]
     pub fn scale(self, p: f64) -> Dd {
-        Dd { hi: self.hi * p, lo: self.lo * p }
+        Dd {
+            hi: self.hi * p,
+            lo: self.lo * p,
+        }
     }
 
-    /// An infinity, or what is not a number, with nothing beside it; a finite number is one that has no low word here.
+    /// An infinity, or what is not a number, with nothing beside it; a finite number is one that
+    /// has no low word here.
     #[cold]
     #[inline]
     fn beyond(hi: f64) -> Dd {
@@ -108,10 +113,18 @@ impl Dd {
             return Dd::beyond(p);
         }
         // a finite product with an operand of 2^996 or more: the other one is at most 2^28
-        let (big, small) = if a.hi.abs() >= b.hi.abs() { (a, b) } else { (b, a) };
+        let (big, small) = if a.hi.abs() >= b.hi.abs() {
+            (a, b)
+        } else {
+            (b, a)
+        };
         let m = big.scale(2f64.powi(-64)) * small;
         let up = m.scale(2f64.powi(64));
-        if up.hi.is_finite() { up } else { Dd::beyond(up.hi) }
+        if up.hi.is_finite() {
+            up
+        } else {
+            Dd::beyond(up.hi)
+        }
     }
 
     /// The quotient where an operand is zero, infinite or so large that splitting overflows.
@@ -123,7 +136,8 @@ impl Dd {
         if !ordinary(q) || !ordinary(a.hi) || !ordinary(b.hi) {
             return Dd::beyond(q);
         }
-        // powers of two take both operands near 1 (in two steps: 2^-1074 and below have no reciprocal); the quotient is put back
+        // powers of two take both operands near 1 (in two steps: 2^-1074 and below have no
+        // reciprocal); the quotient is put back
         let power = |x: f64| -> (f64, f64) {
             let e = x.abs().log2().floor() as i32;
             (2f64.powi(-(e / 2)), 2f64.powi(-(e - e / 2)))
@@ -131,7 +145,11 @@ impl Dd {
         let ((pa, qa), (pb, qb)) = (power(a.hi), power(b.hi));
         let m = a.scale(pa).scale(qa) / b.scale(pb).scale(qb);
         let up = m.scale(1.0 / pa).scale(pb).scale(1.0 / qa).scale(qb);
-        if up.hi.is_finite() { up } else { Dd::beyond(up.hi) }
+        if up.hi.is_finite() {
+            up
+        } else {
+            Dd::beyond(up.hi)
+        }
     }
 
     /// Absolute value.
@@ -160,14 +178,16 @@ impl Dd {
         Dd::ONE / self
     }
 
-    /// Natural logarithm for arguments >= 0, with -infinity at 0: one Newton step on [`exp`](Dd::exp), relative error about 1e-30.
+    /// Natural logarithm for arguments >= 0, with -infinity at 0: one Newton step on
+    /// [`exp`](Dd::exp), relative error about 1e-30.
     #[inline]
     pub fn ln(self) -> Dd {
         if self.hi == 0.0 || self.hi == f64::INFINITY {
             return Dd::beyond(self.hi.ln());
         }
         let l0 = Dd::from(self.hi.ln());
-        // ln v = l0 + ln(v e^-l0), and v e^-l0 - 1 = d is of the order of 1e-16: ln(1 + d) = d - d^2/2.
+        // ln v = l0 + ln(v e^-l0), and v e^-l0 - 1 = d is of the order of 1e-16: ln(1 + d) = d -
+        // d^2/2.
         let d = self * (-l0).exp() - Dd::ONE;
         l0 + d - (d * d).scale(0.5)
     }
@@ -201,9 +221,11 @@ impl Dd {
         m1
     }
 
-    /// Sine and cosine for `|self| <= pi / 2` (a few rounding errors of 1e-32, absolute), by the series after halving.
+    /// Sine and cosine for `|self| <= pi / 2` (a few rounding errors of 1e-32, absolute), by the
+    /// series after halving.
     pub(crate) fn sin_cos(self) -> (Dd, Dd) {
-        // 1 - cos and sin at x / 16, then four doublings: vers(2x) = 4 vers - 2 vers^2 keeps small angles accurate.
+        // 1 - cos and sin at x / 16, then four doublings: vers(2x) = 4 vers - 2 vers^2 keeps small
+        // angles accurate.
         let x = self.scale(1.0 / 16.0);
         let x2 = x * x;
         let (mut s, mut v) = (x, x2.scale(0.5));
@@ -234,7 +256,10 @@ impl Neg for Dd {
     type Output = Dd;
     #[inline(always)]
     fn neg(self) -> Dd {
-        Dd { hi: -self.hi, lo: -self.lo }
+        Dd {
+            hi: -self.hi,
+            lo: -self.lo,
+        }
     }
 }
 
@@ -305,7 +330,8 @@ impl PartialOrd for Dd {
 mod tests {
     use super::*;
 
-    /// Catches a dropped error term in product, quotient or root: identities that hold to 1e-31 only if none is.
+    /// Catches a dropped error term in product, quotient or root: identities that hold to 1e-31
+    /// only if none is.
     #[test]
     fn algebra_holds_to_double_word_precision() {
         let u2 = f64::EPSILON * f64::EPSILON / 4.0; // u^2 = 2^-106
@@ -313,18 +339,25 @@ mod tests {
             let a = Dd::new(1.0 / i as f64, 1e-18 * (i as f64).sin());
             let b = Dd::new((i as f64).sqrt(), 3e-17 * (i as f64).cos());
             // quotient 10 u^2, product 5 u^2
-            assert!(((a / b) * b - a).abs().hi <= 20.0 * u2 * a.hi, "quotient at {i}");
+            assert!(
+                ((a / b) * b - a).abs().hi <= 20.0 * u2 * a.hi,
+                "quotient at {i}"
+            );
             let r = b.sqrt();
             assert!((r * r - b).abs().hi <= 40.0 * u2 * b.hi, "root at {i}");
             let e = a.exp().ln() - a;
             assert!(e.abs().hi <= 2e4 * u2, "exp and ln at {i}: {e:?}"); // ten squarings: 2^10 * few u^2
             let (s, c) = a.sin_cos();
-            assert!((s * s + c * c - Dd::ONE).abs().hi <= 100.0 * u2, "sin, cos at {i}");
+            assert!(
+                (s * s + c * c - Dd::ONE).abs().hi <= 100.0 * u2,
+                "sin, cos at {i}"
+            );
         }
     }
 
-    /// Catches NaN where a double word reaches zero, infinity or the ends of the range (a NaN truth lets any answer pass):
-    /// quotients, products and sums there are those of f64, or the representable number.
+    /// Catches NaN where a double word reaches zero, infinity or the ends of the range (a NaN truth
+    /// lets any answer pass): quotients, products and sums there are those of f64, or the
+    /// representable number.
     #[test]
     fn ends_of_the_range() {
         let (zero, one, inf) = (Dd::ZERO, Dd::ONE, Dd::from(f64::INFINITY));
@@ -338,12 +371,21 @@ mod tests {
         assert_eq!((inf.ln().hi, inf.sqrt().hi), (f64::INFINITY, f64::INFINITY));
         // 1 / 1e-301 = 1e301 is representable, but splitting it is not
         let big = one / Dd::from(1e-301);
-        assert!((big.to_f64() / 1e301 - 1.0).abs() <= f64::EPSILON, "{big:?}");
+        assert!(
+            (big.to_f64() / 1e301 - 1.0).abs() <= f64::EPSILON,
+            "{big:?}"
+        );
         let product = Dd::from(1e300) * Dd::from(3.0e5);
-        assert!((product.to_f64() / 3.0e305 - 1.0).abs() <= 2.0 * f64::EPSILON, "{product:?}");
+        assert!(
+            (product.to_f64() / 3.0e305 - 1.0).abs() <= 2.0 * f64::EPSILON,
+            "{product:?}"
+        );
         assert_eq!((Dd::from(1e300) * Dd::from(1e300)).hi, f64::INFINITY);
         let tiny = Dd::from(5e-324) / Dd::from(1e-300);
-        assert!((tiny.to_f64() / (5e-324 / 1e-300) - 1.0).abs() <= f64::EPSILON, "{tiny:?}");
+        assert!(
+            (tiny.to_f64() / (5e-324 / 1e-300) - 1.0).abs() <= f64::EPSILON,
+            "{tiny:?}"
+        );
         assert_eq!((Dd::from(1.5e308) + Dd::from(1.5e308)).hi, f64::INFINITY);
     }
 

@@ -1,4 +1,5 @@
-//! A diffusion as scores, losses and samplers see it: a process under a schedule, with the law of the initial velocities.
+//! A diffusion as scores, losses and samplers see it: a process under a schedule, with the law of
+//! the initial velocities.
 
 use crate::error::{Result, check};
 use crate::kernel::{KernelValues, Objective, kernel_values};
@@ -7,7 +8,8 @@ use crate::schedule::Schedule;
 use crate::small::Square;
 use std::sync::Arc;
 
-/// A process, its schedule, and `gamma`: `u_0 = (x_0, v_0)` with `x_0` from the data and `v_0 ~ N(0, gamma M)`.
+/// A process, its schedule, and `gamma`: `u_0 = (x_0, v_0)` with `x_0` from the data and
+/// `v_0 ~ N(0, gamma M)`.
 #[derive(Clone)]
 pub struct Diffusion {
     process: Arc<dyn AnyProcess>,
@@ -20,7 +22,8 @@ pub struct Diffusion {
 /// How far the law at t = 1 is from the prior, from which samplers start and likelihoods count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PriorGap {
-    /// What is left of the data's mean: `Phi_i0` of the channel where it is largest in units of the prior's deviation.
+    /// What is left of the data's mean: `Phi_i0` of the channel where it is largest in units of the
+    /// prior's deviation.
     pub mean: f64,
     /// That channel.
     pub channel: usize,
@@ -35,7 +38,8 @@ pub struct PriorGap {
 }
 
 impl PriorGap {
-    /// Whether samples of data of deviation 1 can tell: more than a twentieth of the prior's deviation, or a hundredth of a variance.
+    /// Whether samples of data of deviation 1 can tell: more than a twentieth of the prior's
+    /// deviation, or a hundredth of a variance.
     pub fn unmet(&self) -> bool {
         !(self.mean.abs() <= 0.05 * self.deviation && (self.variance - 1.0).abs() <= 0.01)
     }
@@ -64,11 +68,27 @@ impl Diffusion {
     /// # Errors
     /// Unless `0 <= gamma <= 1e6`, and 0 where there is no velocity.
     pub fn new(process: Box<dyn AnyProcess>, schedule: Schedule, gamma: f64) -> Result<Diffusion> {
-        check("gamma", gamma, (0.0..=1e6).contains(&gamma), "0 <= gamma <= 1e6")?;
-        check("gamma", gamma, gamma == 0.0 || process.channels() > 1, "0 (this process has no velocity)")?;
+        check(
+            "gamma",
+            gamma,
+            (0.0..=1e6).contains(&gamma),
+            "0 <= gamma <= 1e6",
+        )?;
+        check(
+            "gamma",
+            gamma,
+            gamma == 0.0 || process.channels() > 1,
+            "0 (this process has no velocity)",
+        )?;
         let (k, noise) = (process.channels(), process.noise_at(f64::MAX));
         let noised = (0..k).filter(|i| noise[(*i, *i)] > 0.0).collect();
-        Ok(Diffusion { drift: process.drift(), process: process.into(), schedule, gamma, noised })
+        Ok(Diffusion {
+            drift: process.drift(),
+            process: process.into(),
+            schedule,
+            gamma,
+            noised,
+        })
     }
 
     /// From a process known at compile time.
@@ -106,8 +126,9 @@ impl Diffusion {
         self.gamma
     }
 
-    /// Variances of the channels at t = 0 given the data: 0 of x, `gamma M` of v and every further channel. The one law that kernels,
-    /// training, losses and likelihoods begin from. Formula: kernel.initial.
+    /// Variances of the channels at t = 0 given the data: 0 of x, `gamma M` of v and every further
+    /// channel. The one law that kernels, training, losses and likelihoods begin from. Formula:
+    /// kernel.initial.
     pub fn initial(&self) -> Vec<f64> {
         self.process.initial(self.gamma)
     }
@@ -117,7 +138,8 @@ impl Diffusion {
         self.process.channels()
     }
 
-    /// The channels that carry noise, in order: those whose score a sampler needs. CLD: `[1]`, PSLD: `[0, 1]`, VP: `[0]`.
+    /// The channels that carry noise, in order: those whose score a sampler needs. CLD: `[1]`,
+    /// PSLD: `[0, 1]`, VP: `[0]`.
     pub fn noised(&self) -> &[usize] {
         &self.noised
     }
@@ -127,7 +149,8 @@ impl Diffusion {
         &self.drift
     }
 
-    /// The noise matrix `G G^T` per unit of the process's clock, at time `t`. Diagonal for every process of the registry.
+    /// The noise matrix `G G^T` per unit of the process's clock, at time `t`. Diagonal for every
+    /// process of the registry.
     pub fn noise(&self, t: f64) -> Square {
         self.process.noise_at(self.clock(t))
     }
@@ -156,7 +179,11 @@ impl Diffusion {
         let deviation = |i: usize| prior[(i, i)].sqrt();
         let left = |i: &usize| kernel.mean[(*i, 0)].abs() / deviation(*i);
         let ratio = |i: usize| kernel.cov[(i, i)] / prior[(i, i)];
-        let most = |size: &dyn Fn(&usize) -> f64| (0..k).max_by(|a, b| size(a).total_cmp(&size(b))).unwrap_or(0);
+        let most = |size: &dyn Fn(&usize) -> f64| {
+            (0..k)
+                .max_by(|a, b| size(a).total_cmp(&size(b)))
+                .unwrap_or(0)
+        };
         let (channel, variance_channel) = (most(&left), most(&|i| (ratio(*i) - 1.0).abs()));
         Ok(PriorGap {
             mean: kernel.mean[(channel, 0)],
@@ -168,12 +195,17 @@ impl Diffusion {
         })
     }
 
-    /// The marginal kernel given `x_0`, velocities marginalised (HSM with this `gamma`): the law that exact scores need.
+    /// The marginal kernel given `x_0`, velocities marginalised (HSM with this `gamma`): the law
+    /// that exact scores need.
     ///
     /// # Errors
     /// `t` outside (0, 1]; a covariance that is not a normal f64.
     pub fn kernel(&self, t: f64) -> Result<KernelValues> {
-        let objective = if self.channels() == 1 { Objective::DSM } else { Objective::hsm(self.gamma)? };
+        let objective = if self.channels() == 1 {
+            Objective::DSM
+        } else {
+            Objective::hsm(self.gamma)?
+        };
         kernel_values(&*self.process, &self.schedule, objective, 0.0, t)
     }
 
@@ -185,11 +217,12 @@ impl Diffusion {
         Ok(self.process.moments(self.schedule.span(s, t)?, 0.0))
     }
 
-    /// The transition of SSCS's analytic part over `[s, t]`, run backward: that of [`Reversed`](crate::process::Reversed).
+    /// The transition of SSCS's analytic part over `[s, t]`, run backward: that of
+    /// [`Reversed`](crate::process::Reversed).
     ///
     /// # Errors
-    /// As [`transition`](Self::transition); a process without a stationary law (VE), or whose noise is not constant in its
-    /// clock (sub-VP).
+    /// As [`transition`](Self::transition); a process without a stationary law (VE), or whose noise
+    /// is not constant in its clock (sub-VP).
     pub fn reversed(&self, s: f64, t: f64) -> Result<AnyMoments> {
         self.process.reversed_moments(self.schedule.span(s, t)?)
     }

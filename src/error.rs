@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// Everything that can go wrong. Constructors and file readers return it; arithmetic after them does not fail.
+/// Everything that can go wrong. Constructors and file readers return it; arithmetic after them
+/// does not fail.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
@@ -43,7 +44,8 @@ pub enum Error {
         /// What is wrong and what is allowed.
         problem: String,
     },
-    /// The covariance has no inverse in f64 (it underflows), so the object that needs it cannot be built.
+    /// The covariance has no inverse in f64 (it underflows), so the object that needs it cannot be
+    /// built.
     Degenerate {
         /// What was to be built.
         what: Cow<'static, str>,
@@ -81,24 +83,48 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     #[cold]
     /// A parameter that is refused: its name, its value, and what is allowed.
-    pub fn parameter(name: impl Into<Cow<'static, str>>, value: impl fmt::Display, allowed: impl Into<Cow<'static, str>>) -> Self {
+    pub fn parameter(
+        name: impl Into<Cow<'static, str>>,
+        value: impl fmt::Display,
+        allowed: impl Into<Cow<'static, str>>,
+    ) -> Self {
         let plain = value.to_string();
         // a number of hundreds of digits is read better with its exponent
         let value = match plain.parse::<f64>() {
             Ok(x) if plain.len() > 24 => format!("{x:e}"),
             _ => plain,
         };
-        Error::Parameter { name: name.into(), value, allowed: allowed.into() }
+        Error::Parameter {
+            name: name.into(),
+            value,
+            allowed: allowed.into(),
+        }
     }
 
     #[cold]
-    pub(crate) fn time(name: impl Into<Cow<'static, str>>, value: f64, allowed: impl Into<Cow<'static, str>>) -> Self {
-        Error::Time { name: name.into(), value, allowed: allowed.into() }
+    pub(crate) fn time(
+        name: impl Into<Cow<'static, str>>,
+        value: f64,
+        allowed: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Error::Time {
+            name: name.into(),
+            value,
+            allowed: allowed.into(),
+        }
     }
 
     #[cold]
-    pub(crate) fn shape(name: impl Into<Cow<'static, str>>, found: &[usize], allowed: impl Into<String>) -> Self {
-        Error::Shape { name: name.into(), found: found.to_vec(), allowed: allowed.into() }
+    pub(crate) fn shape(
+        name: impl Into<Cow<'static, str>>,
+        found: &[usize],
+        allowed: impl Into<String>,
+    ) -> Self {
+        Error::Shape {
+            name: name.into(),
+            found: found.to_vec(),
+            allowed: allowed.into(),
+        }
     }
 }
 
@@ -108,8 +134,8 @@ const VALUE: usize = 60;
 const PLACE: usize = 200;
 const SENTENCE: usize = 1500;
 
-/// `text` from a file or a command line, as it may stand on a terminal: control characters, escape sequences and invisible or
-/// reordering ones are shown escaped, such as `\u{1b}`.
+/// `text` from a file or a command line, as it may stand on a terminal: control characters, escape
+/// sequences and invisible or reordering ones are shown escaped, such as `\u{1b}`.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     // quotes and backslashes do no harm
@@ -121,7 +147,8 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// As [`escaped`], and no longer than a message can hold: of more than 60 characters the first are shown, and how many there are.
+/// As [`escaped`], and no longer than a message can hold: of more than 60 characters the first are
+/// shown, and how many there are.
 pub fn shown(text: &str) -> String {
     escaped(&cut(text))
 }
@@ -140,30 +167,82 @@ fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     let at = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(i, _)| i);
     // the end of a sentence says what is allowed, that of a value says little
     let end = if most > PLACE { most / 3 } else { 0 };
-    format!("{}... ({count} characters){}", &text[..at(most - end)], &text[at(count - end)..]).into()
+    format!(
+        "{}... ({count} characters){}",
+        &text[..at(most - end)],
+        &text[at(count - end)..]
+    )
+    .into()
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = |text: &str| escaped(&shortened(text, SENTENCE).split_whitespace().collect::<Vec<_>>().join(" "));
+        let line = |text: &str| {
+            escaped(
+                &shortened(text, SENTENCE)
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
+        };
         let place = |text: &str| escaped(&shortened(text, PLACE));
         match self {
-            Error::Parameter { name, value, allowed } => {
+            Error::Parameter {
+                name,
+                value,
+                allowed,
+            } => {
                 let value = match value.strip_prefix('`').and_then(|v| v.strip_suffix('`')) {
                     Some(v) => format!("`{}`", shown(v)),
                     None => escaped(&shortened(value, PLACE)),
                 };
-                write!(f, "parameter `{}` is {value}; allowed: {}", place(name), line(allowed))
+                write!(
+                    f,
+                    "parameter `{}` is {value}; allowed: {}",
+                    place(name),
+                    line(allowed)
+                )
             }
-            Error::Shape { name, found, allowed } => {
-                write!(f, "array `{}` has shape {}; allowed: {}", place(name), cut(&format!("{found:?}")), line(allowed))
+            Error::Shape {
+                name,
+                found,
+                allowed,
+            } => {
+                write!(
+                    f,
+                    "array `{}` has shape {}; allowed: {}",
+                    place(name),
+                    cut(&format!("{found:?}")),
+                    line(allowed)
+                )
             }
-            Error::Time { name, value, allowed } => write!(f, "time `{name}` is {value}; allowed: {allowed}"),
-            Error::Format { file, place: at, problem } if at.is_empty() => write!(f, "{}: {}", escaped(file), line(problem)),
-            Error::Format { file, place: at, problem } => write!(f, "{}: {}: {}", escaped(file), place(at), line(problem)),
-            Error::Degenerate { what, why } => write!(f, "{} does not exist in f64: {}", place(what), line(why)),
-            Error::NonFinite { step, t } => write!(f, "a value that is not finite at step {step}, time {t}"),
-            Error::Unfinished { what, t, why } => write!(f, "{} is given up at t = {t:e}: {}", escaped(what), line(why)),
+            Error::Time {
+                name,
+                value,
+                allowed,
+            } => write!(f, "time `{name}` is {value}; allowed: {allowed}"),
+            Error::Format {
+                file,
+                place: at,
+                problem,
+            } if at.is_empty() => write!(f, "{}: {}", escaped(file), line(problem)),
+            Error::Format {
+                file,
+                place: at,
+                problem,
+            } => write!(f, "{}: {}: {}", escaped(file), place(at), line(problem)),
+            Error::Degenerate { what, why } => {
+                write!(f, "{} does not exist in f64: {}", place(what), line(why))
+            }
+            Error::NonFinite { step, t } => {
+                write!(f, "a value that is not finite at step {step}, time {t}")
+            }
+            Error::Unfinished { what, t, why } => write!(
+                f,
+                "{} is given up at t = {t:e}: {}",
+                escaped(what),
+                line(why)
+            ),
             Error::Io { path, problem } => write!(f, "{}: {}", escaped(path), line(problem)),
         }
     }
@@ -172,36 +251,72 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Checks that `value` is finite and satisfies `ok`; else an [`Error::Parameter`] that names it.
-pub(crate) fn check(name: &'static str, value: f64, ok: bool, allowed: &'static str) -> Result<f64> {
-    if value.is_finite() && ok { Ok(value) } else { Err(Error::parameter(name, value, allowed)) }
+pub(crate) fn check(
+    name: &'static str,
+    value: f64,
+    ok: bool,
+    allowed: &'static str,
+) -> Result<f64> {
+    if value.is_finite() && ok {
+        Ok(value)
+    } else {
+        Err(Error::parameter(name, value, allowed))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Catches escape sequences, reordering and invisible characters that reach a terminal, a long value that buries its message, and
-    /// plain text of any language that is spoilt.
+    /// Catches escape sequences, reordering and invisible characters that reach a terminal, a long
+    /// value that buries its message, and plain text of any language that is spoilt.
     #[test]
     fn what_files_say_does_no_harm() {
         for plain in ["a 'b' \"c\" \\d", "Müller, 山田, Ψ", "e\u{301}"] {
             assert_eq!(escaped(plain), plain);
         }
-        for harm in ["\u{1b}[31m", "a\r", "b\n", "\u{202e}", "\u{2066}", "\u{200b}", "\u{9b}", "\u{7}", "\u{feff}", "\u{2028}", "\u{e0041}"]
-        {
-            for text in [escaped(harm), Error::parameter(harm.to_string(), harm, harm.to_string()).to_string()] {
-                assert!(text.is_ascii() && !text.contains(char::is_control), "{text:?}");
+        for harm in [
+            "\u{1b}[31m",
+            "a\r",
+            "b\n",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{200b}",
+            "\u{9b}",
+            "\u{7}",
+            "\u{feff}",
+            "\u{2028}",
+            "\u{e0041}",
+        ] {
+            for text in [
+                escaped(harm),
+                Error::parameter(harm.to_string(), harm, harm.to_string()).to_string(),
+            ] {
+                assert!(
+                    text.is_ascii() && !text.contains(char::is_control),
+                    "{text:?}"
+                );
             }
         }
         let long = "é".repeat(100_000);
-        assert_eq!(shown(&long), format!("{}... (100000 characters)", "é".repeat(60)));
+        assert_eq!(
+            shown(&long),
+            format!("{}... (100000 characters)", "é".repeat(60))
+        );
         for e in [
             Error::parameter("x", format!("`{long}`"), "a number"),
             Error::parameter("x", &long, "a number"),
-            Error::Format { file: "a".into(), place: long.clone(), problem: format!("holds {long}; allowed: a number") },
+            Error::Format {
+                file: "a".into(),
+                place: long.clone(),
+                problem: format!("holds {long}; allowed: a number"),
+            },
         ] {
             let text = e.to_string();
-            assert!(text.chars().count() < 2000 && text.ends_with("allowed: a number"), "{text}");
+            assert!(
+                text.chars().count() < 2000 && text.ends_with("allowed: a number"),
+                "{text}"
+            );
         }
     }
 }

@@ -1,16 +1,19 @@
-//! The reference for **Critically-Damped Langevin Diffusion** (CLD; Dockhorn, Vahdat, Kreis, ICLR 2022, arXiv 2112.07068)
-//! and its relatives: exact transition kernels that do not cancel, test vectors, and cross-checks of other implementations.
+//! The reference for **Critically-Damped Langevin Diffusion** (CLD; Dockhorn, Vahdat, Kreis, ICLR
+//! 2022, arXiv 2112.07068) and its relatives: exact transition kernels that do not cancel, test
+//! vectors, and cross-checks of other implementations.
 //!
 //! # One idea
-//! Every diffusion here acts on each data coordinate alone, as a small linear SDE under a scalar change of time,
+//! Every diffusion here acts on each data coordinate alone, as a small linear SDE under a scalar
+//! change of time,
 //!
 //! ```text
 //! du = F u b(t) dt + G sqrt(b(t)) dW,   u in R^K,   B(s,t) = integral of b over `[s, t]`
 //! u_t | u_s ~ N(Phi(tau) u_s, Q(tau)),  tau = B(s,t)
 //! ```
 //!
-//! K = 1 for VP, VE and sub-VP, 2 for CLD and PSLD, n for order-n Langevin. `Phi` and `Q` are written once per process, as
-//! accurately as f64 allows; kernels, Cholesky factors, `ell_t`, densities, scores and SSCS's analytic step are read off them.
+//! K = 1 for VP, VE and sub-VP, 2 for CLD and PSLD, n for order-n Langevin. `Phi` and `Q` are
+//! written once per process, as accurately as f64 allows; kernels, Cholesky factors, `ell_t`,
+//! densities, scores and SSCS's analytic step are read off them.
 //!
 //! ```
 //! use cld_sgm::{Cld, Kernel, Objective, Schedule};
@@ -65,7 +68,8 @@
 //! | `evaluate` | trained networks and samples against the data (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
-//! `docs/reference/formulas.md` traces each equation to its function and tests; `docs/reference/accuracy.md` has the measured errors.
+//! `docs/reference/formulas.md` traces each equation to its function and tests;
+//! `docs/reference/accuracy.md` has the measured errors.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -109,7 +113,10 @@ pub mod worst;
 pub use diffusion::Diffusion;
 pub use error::{Error, Result};
 pub use kernel::{Kernel, Objective, perturb_batch};
-pub use process::{Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Moments, Psld, Reversed, SubVp, Ve, Vp};
+pub use process::{
+    Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Moments, Psld, Reversed, SubVp, Ve,
+    Vp,
+};
 pub use schedule::{Schedule, Span};
 pub use small::Mat;
 

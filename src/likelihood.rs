@@ -1,14 +1,17 @@
-//! Log-likelihoods: by the probability flow, with the velocity's entropy, and from below through the SDE; bits per dimension.
+//! Log-likelihoods: by the probability flow, with the velocity's entropy, and from below through
+//! the SDE; bits per dimension.
 //!
 //! ```text
 //! du/dt = b (F u - 1/2 G G^T s),   d log p(u_t)/dt = -div,   div = b (dim tr F - 1/2 sum_i (G G^T)_ii div_i s_i)
 //! log p_eps(u) = log p_1(u_1) + integral of div from eps to 1
 //! ```
 //!
-//! The flow starts at `eps`, not 0, since scores grow without bound there: what comes out is the density at `eps`. At the other end
-//! stands the prior, as a model has it, or any law, such as the exact one at t = 1 ([`Terminal`]).
+//! The flow starts at `eps`, not 0, since scores grow without bound there: what comes out is the
+//! density at `eps`. At the other end stands the prior, as a model has it, or any law, such as the
+//! exact one at t = 1 ([`Terminal`]).
 //!
-//! Velocities have no data. With `q = N(0, gamma M)`, the law they start from, Jensen's inequality gives
+//! Velocities have no data. With `q = N(0, gamma M)`, the law they start from, Jensen's inequality
+//! gives
 //!
 //! ```text
 //! log p(x) = log E_q[p(x, v)/q(v)] >= E_q[log p(x, v)] + H(q)
@@ -16,7 +19,8 @@
 //! ```
 //!
 //! The first is an equality where v given x has the law q, as it has at t = 0.
-//! Source: CLD, part and appendix on likelihood; Song et al. 2021, sec. 4.3; Burda, Grosse, Salakhutdinov 2016.
+//! Source: CLD, part and appendix on likelihood; Song et al. 2021, sec. 4.3; Burda, Grosse,
+//! Salakhutdinov 2016.
 
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result, check};
@@ -30,8 +34,8 @@ use crate::small::Square;
 
 /// A score that knows its divergence.
 pub trait Divergence: Score {
-    /// For each noised channel c the trace over a row's coordinates of `d s_c / d u_c`: one slice per noised channel, one number
-    /// per row. `u` as for [`Score::score`].
+    /// For each noised channel c the trace over a row's coordinates of `d s_c / d u_c`: one slice
+    /// per noised channel, one number per row. `u` as for [`Score::score`].
     ///
     /// # Errors
     /// Of the model's own.
@@ -43,8 +47,10 @@ impl Divergence for Gaussian {
     fn divergence(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
         let (_, cov) = self.law(t)?;
         let length = u.first().map_or(0, |c| c.len());
-        let inverse = precision(&cov)
-            .ok_or_else(|| Error::Degenerate { what: "the score".into(), why: format!("the covariance at t = {t:e} is singular") })?;
+        let inverse = precision(&cov).ok_or_else(|| Error::Degenerate {
+            what: "the score".into(),
+            why: format!("the covariance at t = {t:e} is singular"),
+        })?;
         for (&c, out) in self.diffusion().noised().iter().zip(out) {
             let dim = length as f64 / out.len() as f64;
             out.fill(-dim * inverse[(c, c)]);
@@ -74,8 +80,8 @@ pub enum Terminal<'a> {
 /// The law of Hutchinson's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Signs: the smaller variance, none for a diagonal Jacobian. Under CLD 30 to 200 times less error than normals (mixtures in
-    /// three dimensions).
+    /// Signs: the smaller variance, none for a diagonal Jacobian. Under CLD 30 to 200 times less
+    /// error than normals (mixtures in three dimensions).
     Rademacher,
     /// Standard normals.
     Gaussian,
@@ -86,10 +92,11 @@ pub enum Probe {
 pub enum Trace<'a> {
     /// By the score itself.
     Exact(&'a dyn Divergence),
-    /// `E[e^T J e]` over probes e that stay the same along the flow, J e by central differences. The step is `6e-6`, the cube root
-    /// of f64's epsilon, times the deviation of the channel given the data and the other channels, below which no exact score
-    /// varies: truncation and rounding are both near 1e-10 of the trace. Formula: likelihood.hutchinson.
-    /// Source: Hutchinson 1990; Grathwohl et al. 2019.
+    /// `E[e^T J e]` over probes e that stay the same along the flow, J e by central differences.
+    /// The step is `6e-6`, the cube root of f64's epsilon, times the deviation of the channel given
+    /// the data and the other channels, below which no exact score varies: truncation and rounding
+    /// are both near 1e-10 of the trace. Formula: likelihood.hutchinson. Source: Hutchinson 1990;
+    /// Grathwohl et al. 2019.
     Hutchinson {
         /// The score.
         score: &'a dyn Score,
@@ -114,7 +121,8 @@ impl Trace<'_> {
 /// Joint log-likelihoods of a batch.
 #[derive(Clone, Debug)]
 pub struct Joint {
-    /// One per row, in nats. The standard error is that of the probes: 0 for an exact divergence, NaN for a single probe.
+    /// One per row, in nats. The standard error is that of the probes: 0 for an exact divergence,
+    /// NaN for a single probe.
     pub values: Vec<Estimate>,
     /// Where the flow arrives at t = 1, one vector per channel.
     pub end: Vec<Vec<f64>>,
@@ -127,7 +135,8 @@ pub struct Joint {
 pub struct VelocityBound {
     /// `E_q[log p(x, v)] + H(q)`.
     pub plain: Estimate,
-    /// `log (1/N sum p(x, v_n)/q(v_n))` with all draws: tighter in expectation; its error by the delta method.
+    /// `log (1/N sum p(x, v_n)/q(v_n))` with all draws: tighter in expectation; its error by the
+    /// delta method.
     pub weighted: Estimate,
 }
 
@@ -151,10 +160,14 @@ fn normal_log_density(cov: &Square, dim: usize, u: &[&[f64]], out: &mut [f64]) -
             l[(i, j)] = if i == j { s.sqrt() } else { s / l[(j, j)] };
         }
         if !(l[(i, i)] > 0.0) {
-            return Err(Error::Degenerate { what: "the prior's density".into(), why: format!("its covariance {cov:?} is singular") });
+            return Err(Error::Degenerate {
+                what: "the prior's density".into(),
+                why: format!("its covariance {cov:?} is singular"),
+            });
         }
     }
-    let log: f64 = (0..k).map(|i| l[(i, i)].ln()).sum::<f64>() + 0.5 * k as f64 * std::f64::consts::TAU.ln();
+    let log: f64 =
+        (0..k).map(|i| l[(i, i)].ln()).sum::<f64>() + 0.5 * k as f64 * std::f64::consts::TAU.ln();
     let mut w = vec![0.0; k];
     for (row, o) in out.iter_mut().enumerate() {
         *o = -log * dim as f64;
@@ -186,27 +199,52 @@ fn uniform(seed: u64, name: &[u8; 8], i: u64, j: u64) -> f64 {
 }
 
 impl<'a> Likelihood<'a> {
-    /// Rows of `dim` coordinates, from time `eps` on, integrated to `tolerance` a step (as [`dormand_prince`] has it).
+    /// Rows of `dim` coordinates, from time `eps` on, integrated to `tolerance` a step (as
+    /// [`dormand_prince`] has it).
     ///
     /// # Errors
     /// Unless `dim >= 1`, `0 < eps < 1` and the tolerance is in [1e-14, 1].
-    pub fn new(diffusion: &'a Diffusion, dim: usize, eps: f64, tolerance: f64, terminal: Terminal<'a>) -> Result<Self> {
+    pub fn new(
+        diffusion: &'a Diffusion,
+        dim: usize,
+        eps: f64,
+        tolerance: f64,
+        terminal: Terminal<'a>,
+    ) -> Result<Self> {
         if dim == 0 {
             return Err(Error::parameter("dim", dim, "at least 1"));
         }
         if !(eps > 0.0 && eps < 1.0) {
             return Err(Error::time("eps", eps, "0 < eps < 1"));
         }
-        check("tolerance", tolerance, (1e-14..=1.0).contains(&tolerance), "1e-14 to 1")?;
-        Ok(Likelihood { diffusion, dim, eps, tolerance, terminal })
+        check(
+            "tolerance",
+            tolerance,
+            (1e-14..=1.0).contains(&tolerance),
+            "1e-14 to 1",
+        )?;
+        Ok(Likelihood {
+            diffusion,
+            dim,
+            eps,
+            tolerance,
+            terminal,
+        })
     }
 
     /// Length of a channel, whose shape and values are checked.
     fn length(&self, name: &'static str, u: &[&[f64]], channels: usize) -> Result<usize> {
         let shape: Vec<usize> = u.iter().map(|c| c.len()).collect();
         let n = shape.first().copied().unwrap_or(0);
-        if shape.len() != channels || n == 0 || !n.is_multiple_of(self.dim) || shape.iter().any(|m| *m != n) {
-            let allowed = format!("{channels} slices (channels) of one length, a multiple of dim = {}", self.dim);
+        if shape.len() != channels
+            || n == 0
+            || !n.is_multiple_of(self.dim)
+            || shape.iter().any(|m| *m != n)
+        {
+            let allowed = format!(
+                "{channels} slices (channels) of one length, a multiple of dim = {}",
+                self.dim
+            );
             return Err(Error::shape(name, &shape, allowed));
         }
         match u.iter().flat_map(|c| c.iter()).find(|x| !x.is_finite()) {
@@ -222,12 +260,18 @@ impl<'a> Likelihood<'a> {
         }
     }
 
-    /// The probability flow from one time to another, either way: forward it encodes, backward it decodes.
-    /// Formula: likelihood.flow. Source: Song et al. 2021, sec. 4.3.
+    /// The probability flow from one time to another, either way: forward it encodes, backward it
+    /// decodes. Formula: likelihood.flow. Source: Song et al. 2021, sec. 4.3.
     ///
     /// # Errors
     /// Shapes; times outside [0, 1]; the score's own; the integrator's.
-    pub fn flow(&self, score: &dyn Score, u: &[&[f64]], from: f64, to: f64) -> Result<(Vec<Vec<f64>>, Counts)> {
+    pub fn flow(
+        &self,
+        score: &dyn Score,
+        u: &[&[f64]],
+        from: f64,
+        to: f64,
+    ) -> Result<(Vec<Vec<f64>>, Counts)> {
         let n = self.length("u", u, self.diffusion.channels())?;
         for (name, t) in [("from", from), ("to", to)] {
             if !(0.0..=1.0).contains(&t) {
@@ -247,7 +291,12 @@ impl<'a> Likelihood<'a> {
 
     /// Probes: for each, one slice per noised channel.
     fn probes(&self, trace: &Trace, n: usize) -> Result<Vec<Vec<Vec<f64>>>> {
-        let Trace::Hutchinson { probes, law, seed, .. } = *trace else { return Ok(vec![]) };
+        let Trace::Hutchinson {
+            probes, law, seed, ..
+        } = *trace
+        else {
+            return Ok(vec![]);
+        };
         if probes == 0 {
             return Err(Error::parameter("probes", probes, "at least 1"));
         }
@@ -255,13 +304,23 @@ impl<'a> Likelihood<'a> {
         let mut all = draw(seed, b"hutchins", probes * noised, n);
         if law == Probe::Rademacher {
             // the sign of a normal is a fair one
-            all.iter_mut().flatten().for_each(|x| *x = 1f64.copysign(*x));
+            all.iter_mut()
+                .flatten()
+                .for_each(|x| *x = 1f64.copysign(*x));
         }
         Ok(all.chunks(noised).map(<[_]>::to_vec).collect())
     }
 
-    /// `sum_i (G G^T)_ii div_i s_i` at one time: one block of rows for the exact trace, or one per probe.
-    fn trace(&self, trace: &Trace, probes: &[Vec<Vec<f64>>], t: f64, u: &[&[f64]], out: &mut [f64]) -> Result<()> {
+    /// `sum_i (G G^T)_ii div_i s_i` at one time: one block of rows for the exact trace, or one per
+    /// probe.
+    fn trace(
+        &self,
+        trace: &Trace,
+        probes: &[Vec<Vec<f64>>],
+        t: f64,
+        u: &[&[f64]],
+        out: &mut [f64],
+    ) -> Result<()> {
         let (noised, n) = (self.diffusion.noised(), u[0].len());
         let noise = self.diffusion.noise(t);
         let rows = n / self.dim;
@@ -272,23 +331,30 @@ impl<'a> Likelihood<'a> {
                 let mut views: Vec<&mut [f64]> = traces.iter_mut().map(Vec::as_mut_slice).collect();
                 score.divergence(t, u, &mut views)?;
                 for (&c, trace) in noised.iter().zip(&traces) {
-                    out.iter_mut().zip(trace).for_each(|(o, d)| *o += noise[(c, c)] * d);
+                    out.iter_mut()
+                        .zip(trace)
+                        .for_each(|(o, d)| *o += noise[(c, c)] * d);
                 }
             }
             Trace::Hutchinson { score, .. } => {
                 let inverse = self.diffusion.kernel(t)?.inv;
                 let step = |c: usize| f64::EPSILON.cbrt() / inverse[(c, c)].sqrt();
-                let mut sides = [vec![vec![0.0; n]; noised.len()], vec![vec![0.0; n]; noised.len()]];
+                let mut sides = [
+                    vec![vec![0.0; n]; noised.len()],
+                    vec![vec![0.0; n]; noised.len()],
+                ];
                 for (probe, out) in probes.iter().zip(out.chunks_mut(rows)) {
                     for (side, sign) in sides.iter_mut().zip([1.0, -1.0]) {
                         let mut moved: Vec<Vec<f64>> = u.iter().map(|c| c.to_vec()).collect();
                         for (&c, e) in noised.iter().zip(probe) {
-                            // each channel is moved by its own step: the cross terms then have mean 0 in any unit
+                            // each channel is moved by its own step: the cross terms then have mean
+                            // 0 in any unit
                             let h = sign * step(c);
                             moved[c].iter_mut().zip(e).for_each(|(x, e)| *x += h * e);
                         }
                         let moved: Vec<&[f64]> = moved.iter().map(Vec::as_slice).collect();
-                        let mut views: Vec<&mut [f64]> = side.iter_mut().map(Vec::as_mut_slice).collect();
+                        let mut views: Vec<&mut [f64]> =
+                            side.iter_mut().map(Vec::as_mut_slice).collect();
                         score.score(t, &moved, &mut views)?;
                     }
                     for (l, &c) in noised.iter().enumerate() {
@@ -303,7 +369,8 @@ impl<'a> Likelihood<'a> {
         Ok(())
     }
 
-    /// `log p_eps(u)` of each row, by the flow. Formula: likelihood.joint. Source: Song et al. 2021, sec. 4.3; Chen et al. 2018.
+    /// `log p_eps(u)` of each row, by the flow. Formula: likelihood.joint. Source: Song et al.
+    /// 2021, sec. 4.3; Chen et al. 2018.
     ///
     /// # Errors
     /// Shapes; no probe; the score's own; the integrator's; a singular prior.
@@ -313,7 +380,8 @@ impl<'a> Likelihood<'a> {
         let rows = n / self.dim;
         let probes = self.probes(trace, n)?;
         let blocks = probes.len().max(1);
-        let drift: f64 = (0..k).map(|i| self.diffusion.drift()[(i, i)]).sum::<f64>() * self.dim as f64;
+        let drift: f64 =
+            (0..k).map(|i| self.diffusion.drift()[(i, i)]).sum::<f64>() * self.dim as f64;
         let mut scores = vec![vec![0.0; n]; self.diffusion.noised().len()];
         let mut y = u.concat();
         y.resize(k * n + blocks * rows, 0.0);
@@ -321,7 +389,14 @@ impl<'a> Likelihood<'a> {
             let channels: Vec<&[f64]> = y[..k * n].chunks(n).collect();
             let (state, logs) = out.split_at_mut(k * n);
             let mut state: Vec<&mut [f64]> = state.chunks_mut(n).collect();
-            slope(self.diffusion, t, &channels, trace.score(), &mut scores, &mut state)?;
+            slope(
+                self.diffusion,
+                t,
+                &channels,
+                trace.score(),
+                &mut scores,
+                &mut state,
+            )?;
             self.trace(trace, &probes, t, &channels, logs)?;
             let b = self.diffusion.rate(t);
             logs.iter_mut().for_each(|o| *o = b * (drift - 0.5 * *o));
@@ -338,9 +413,16 @@ impl<'a> Likelihood<'a> {
             if probes.len() == 1 {
                 e.error = f64::NAN;
             }
-            Estimate { value: logs[r] + e.value, ..e }
+            Estimate {
+                value: logs[r] + e.value,
+                ..e
+            }
         });
-        Ok(Joint { values: values.collect(), end, counts })
+        Ok(Joint {
+            values: values.collect(),
+            end,
+            counts,
+        })
     }
 
     /// Variances of the velocities (v and every further channel) a process starts with.
@@ -349,7 +431,11 @@ impl<'a> Likelihood<'a> {
         if !variances.is_empty() && variances.iter().all(|v| *v > 0.0) {
             Ok(variances)
         } else {
-            Err(Error::parameter("gamma", self.diffusion.gamma(), "above 0, for a process with a velocity"))
+            Err(Error::parameter(
+                "gamma",
+                self.diffusion.gamma(),
+                "above 0, for a process with a velocity",
+            ))
         }
     }
 
@@ -361,8 +447,8 @@ impl<'a> Likelihood<'a> {
         Ok(normals)
     }
 
-    /// Entropy of the velocities of a row, `dim (K - 1)/2 log(2 pi e gamma M)`. Formula: likelihood.velocity_entropy.
-    /// Source: CLD, part on likelihood.
+    /// Entropy of the velocities of a row, `dim (K - 1)/2 log(2 pi e gamma M)`. Formula:
+    /// likelihood.velocity_entropy. Source: CLD, part on likelihood.
     ///
     /// # Errors
     /// A diffusion without velocity, or with gamma 0.
@@ -373,38 +459,62 @@ impl<'a> Likelihood<'a> {
 
     /// `log q(v)` of each row.
     fn velocity_log_density(&self, v: &[&[f64]], out: &mut [f64]) -> Result<()> {
-        normal_log_density(&Square::diagonal(&self.velocity_variances()?), self.dim, v, out)
+        normal_log_density(
+            &Square::diagonal(&self.velocity_variances()?),
+            self.dim,
+            v,
+            out,
+        )
     }
 
-    /// Lower bounds on `log p(x)` for rows x, from `draws` velocities each. The entropy is estimated by the same draws, `-log q(v)`
-    /// for H(q): the mean is the same, and the error vanishes with the gap. With Hutchinson's trace the plain bound keeps its mean;
-    /// the weighted one is then too high by half the probes' variance.
-    /// Formula: likelihood.velocity_bound, likelihood.weighted_bound. Source: CLD, part on likelihood; Burda et al. 2016.
+    /// Lower bounds on `log p(x)` for rows x, from `draws` velocities each. The entropy is
+    /// estimated by the same draws, `-log q(v)` for H(q): the mean is the same, and the error
+    /// vanishes with the gap. With Hutchinson's trace the plain bound keeps its mean; the weighted
+    /// one is then too high by half the probes' variance. Formula: likelihood.velocity_bound,
+    /// likelihood.weighted_bound. Source: CLD, part on likelihood; Burda et al. 2016.
     ///
     /// # Errors
-    /// As [`log_joint`](Self::log_joint) and [`velocity_entropy`](Self::velocity_entropy); fewer than 2 draws.
-    pub fn velocity_bound(&self, trace: &Trace, x: &[f64], draws: usize, seed: u64) -> Result<Vec<VelocityBound>> {
+    /// As [`log_joint`](Self::log_joint) and [`velocity_entropy`](Self::velocity_entropy); fewer
+    /// than 2 draws.
+    pub fn velocity_bound(
+        &self,
+        trace: &Trace,
+        x: &[f64],
+        draws: usize,
+        seed: u64,
+    ) -> Result<Vec<VelocityBound>> {
         let n = self.length("x", &[x], 1)?;
         if draws < 2 {
             return Err(Error::parameter("draws", draws, "at least 2"));
         }
         let u = draw(seed, b"velocity", self.diffusion.channels() - 1, n * draws);
         let mut u = self.velocities(u)?;
-        let repeated = x.chunks(self.dim).flat_map(|row| row.repeat(draws)).collect();
+        let repeated = x
+            .chunks(self.dim)
+            .flat_map(|row| row.repeat(draws))
+            .collect();
         u.insert(0, repeated);
         let slices: Vec<&[f64]> = u.iter().map(Vec::as_slice).collect();
         let joint = self.log_joint(trace, &slices)?;
         let mut q = vec![0.0; n / self.dim * draws];
         self.velocity_log_density(&slices[1..], &mut q)?;
-        let bounds = joint.values.chunks(draws).zip(q.chunks(draws)).map(|(values, q)| {
-            let ratios: Vec<f64> = values.iter().zip(q).map(|(e, q)| e.value - q).collect();
-            let most = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let mean = Estimate::of(&ratios.iter().map(|r| (r - most).exp()).collect::<Vec<_>>());
-            VelocityBound {
-                plain: Estimate::of(&ratios),
-                weighted: Estimate { value: most + mean.value.ln(), error: mean.error / mean.value },
-            }
-        });
+        let bounds = joint
+            .values
+            .chunks(draws)
+            .zip(q.chunks(draws))
+            .map(|(values, q)| {
+                let ratios: Vec<f64> = values.iter().zip(q).map(|(e, q)| e.value - q).collect();
+                let most = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let mean =
+                    Estimate::of(&ratios.iter().map(|r| (r - most).exp()).collect::<Vec<_>>());
+                VelocityBound {
+                    plain: Estimate::of(&ratios),
+                    weighted: Estimate {
+                        value: most + mean.value.ln(),
+                        error: mean.error / mean.value,
+                    },
+                }
+            });
         Ok(bounds.collect())
     }
 
@@ -414,32 +524,54 @@ impl<'a> Likelihood<'a> {
     /// E[log p_1(u_1)] + integral over t of b (dim tr F - E[1/2 s^T G G^T s + s^T G G^T w]),   w = -grad log p(u_t | u) = L^-T xi
     /// ```
     ///
-    /// that is `1/2 (|s - grad log p(u_t | u)|^2 - |grad log p(u_t | u)|^2)` under the integral: denoising score matching. By
-    /// integration by parts `E[s . w] = E[div s]`, so no divergence is needed. Times are stratified, one in each of `times` equal
-    /// parts of r in [0, 1], t = eps + (1 - eps) r^2, since most of the variance is near the data; noise is antithetic, which keeps
-    /// `s . w` bounded as t comes to eps. The standard error is over `draws` independent repetitions. For the exact score and the
-    /// exact law at t = 1 the bound is an equality.
-    /// Formula: likelihood.evidence. Source: CLD app. on likelihood; Song et al. 2021 (maximum likelihood training), thm. 3.
+    /// that is `1/2 (|s - grad log p(u_t | u)|^2 - |grad log p(u_t | u)|^2)` under the integral:
+    /// denoising score matching. By integration by parts `E[s . w] = E[div s]`, so no divergence is
+    /// needed. Times are stratified, one in each of `times` equal parts of r in [0, 1], t = eps +
+    /// (1 - eps) r^2, since most of the variance is near the data; noise is antithetic, which keeps
+    /// `s . w` bounded as t comes to eps. The standard error is over `draws` independent
+    /// repetitions. For the exact score and the exact law at t = 1 the bound is an equality.
+    /// Formula: likelihood.evidence. Source: CLD app. on likelihood; Song et al. 2021 (maximum
+    /// likelihood training), thm. 3.
     ///
     /// # Errors
     /// Shapes; no time, fewer than 2 draws; the score's own; a singular prior.
-    pub fn evidence(&self, score: &dyn Score, u: &[&[f64]], times: usize, draws: usize, seed: u64) -> Result<Vec<Estimate>> {
+    pub fn evidence(
+        &self,
+        score: &dyn Score,
+        u: &[&[f64]],
+        times: usize,
+        draws: usize,
+        seed: u64,
+    ) -> Result<Vec<Estimate>> {
         let k = self.diffusion.channels();
         self.length("u", u, k)?;
         let still: Vec<Vec<f64>> = u.iter().map(|c| c.to_vec()).collect();
         self.evidence_from(score, &|_| still.clone(), false, times, draws, seed)
     }
 
-    /// Lower bound on `log p_eps(x)` of rows x: [`evidence`](Self::evidence) with a velocity drawn anew for each repetition, less
-    /// `log q(v)` of that velocity, whose mean is the entropy. Formula: likelihood.evidence_bound. Source: CLD, part and appendix on likelihood.
+    /// Lower bound on `log p_eps(x)` of rows x: [`evidence`](Self::evidence) with a velocity drawn
+    /// anew for each repetition, less `log q(v)` of that velocity, whose mean is the entropy.
+    /// Formula: likelihood.evidence_bound. Source: CLD, part and appendix on likelihood.
     ///
     /// # Errors
     /// As [`evidence`](Self::evidence) and [`velocity_entropy`](Self::velocity_entropy).
-    pub fn evidence_bound(&self, score: &dyn Score, x: &[f64], times: usize, draws: usize, seed: u64) -> Result<Vec<Estimate>> {
+    pub fn evidence_bound(
+        &self,
+        score: &dyn Score,
+        x: &[f64],
+        times: usize,
+        draws: usize,
+        seed: u64,
+    ) -> Result<Vec<Estimate>> {
         let n = self.length("x", &[x], 1)?;
         self.velocity_variances()?;
         let start = |d: u64| {
-            let u = draw(seed.wrapping_add(d), b"evidvelo", self.diffusion.channels() - 1, n);
+            let u = draw(
+                seed.wrapping_add(d),
+                b"evidvelo",
+                self.diffusion.channels() - 1,
+                n,
+            );
             let mut u = self.velocities(u).unwrap_or_default();
             u.insert(0, x.to_vec());
             u
@@ -447,7 +579,8 @@ impl<'a> Likelihood<'a> {
         self.evidence_from(score, &start, true, times, draws, seed)
     }
 
-    /// [`evidence`](Self::evidence), each repetition from its own start, less `log q(v)` where velocities are drawn.
+    /// [`evidence`](Self::evidence), each repetition from its own start, less `log q(v)` where
+    /// velocities are drawn.
     fn evidence_from(
         &self,
         score: &dyn Score,
@@ -458,12 +591,17 @@ impl<'a> Likelihood<'a> {
         seed: u64,
     ) -> Result<Vec<Estimate>> {
         if times == 0 || draws < 2 {
-            return Err(Error::parameter("times, draws", format!("{times}, {draws}"), "at least 1 and 2"));
+            return Err(Error::parameter(
+                "times, draws",
+                format!("{times}, {draws}"),
+                "at least 1 and 2",
+            ));
         }
         let (k, n) = (self.diffusion.channels(), start(0)[0].len());
         let (rows, noised) = (n / self.dim, self.diffusion.noised());
         let schedule = self.diffusion.schedule();
-        let trace: f64 = (0..k).map(|i| self.diffusion.drift()[(i, i)]).sum::<f64>() * self.dim as f64;
+        let trace: f64 =
+            (0..k).map(|i| self.diffusion.drift()[(i, i)]).sum::<f64>() * self.dim as f64;
         let drift = trace * schedule.integral(self.eps, 1.0)?;
         let mut values = vec![vec![0.0; draws]; rows];
         let mut scores = vec![vec![0.0; n]; noised.len()];
@@ -475,13 +613,26 @@ impl<'a> Likelihood<'a> {
                 let velocities: Vec<&[f64]> = u[1..].iter().map(Vec::as_slice).collect();
                 self.velocity_log_density(&velocities, &mut logs)?;
             }
-            values.iter_mut().zip(&logs).for_each(|(v, q)| v[d] += drift - if drawn { *q } else { 0.0 });
+            values
+                .iter_mut()
+                .zip(&logs)
+                .for_each(|(v, q)| v[d] += drift - if drawn { *q } else { 0.0 });
             for i in 0..=times {
                 let last = i == times;
-                let r = if last { 1.0 } else { (i as f64 + uniform(own, b"evidtime", i as u64, 0)) / times as f64 };
+                let r = if last {
+                    1.0
+                } else {
+                    (i as f64 + uniform(own, b"evidtime", i as u64, 0)) / times as f64
+                };
                 // a time too near eps has no kernel in f64
                 let t = (self.eps + (1.0 - self.eps) * r * r).clamp(self.eps * (1.0 + 1e-9), 1.0);
-                let kernel = kernel_values(self.diffusion.process(), schedule, Objective::DSM, self.eps, t)?;
+                let kernel = kernel_values(
+                    self.diffusion.process(),
+                    schedule,
+                    Objective::DSM,
+                    self.eps,
+                    t,
+                )?;
                 let xi = draw(own.wrapping_add(1 + i as u64), b"evidence", k, n);
                 let noise = self.diffusion.noise(t);
                 // dt = 2 r (1 - eps) dr, and half for each sign
@@ -491,7 +642,10 @@ impl<'a> Likelihood<'a> {
                         .map(|c| {
                             let value = |e: usize| {
                                 let mean: f64 = (0..k).map(|j| kernel.mean[(c, j)] * u[j][e]).sum();
-                                mean + sign * (0..=c).map(|j| kernel.chol_lower[(c, j)] * xi[j][e]).sum::<f64>()
+                                mean + sign
+                                    * (0..=c)
+                                        .map(|j| kernel.chol_lower[(c, j)] * xi[j][e])
+                                        .sum::<f64>()
                             };
                             (0..n).map(value).collect()
                         })
@@ -499,15 +653,20 @@ impl<'a> Likelihood<'a> {
                     let at: Vec<&[f64]> = at.iter().map(Vec::as_slice).collect();
                     if last {
                         self.terminal(&at, &mut logs)?;
-                        values.iter_mut().zip(&logs).for_each(|(v, l)| v[d] += 0.5 * l);
+                        values
+                            .iter_mut()
+                            .zip(&logs)
+                            .for_each(|(v, l)| v[d] += 0.5 * l);
                         continue;
                     }
-                    let mut views: Vec<&mut [f64]> = scores.iter_mut().map(Vec::as_mut_slice).collect();
+                    let mut views: Vec<&mut [f64]> =
+                        scores.iter_mut().map(Vec::as_mut_slice).collect();
                     score.score(t, &at, &mut views)?;
                     for (&c, s) in noised.iter().zip(&scores) {
                         let weights = kernel.inverse_transpose_lower.row(c);
                         for (e, s) in s.iter().enumerate() {
-                            let w = sign * weights.iter().zip(&xi).map(|(l, x)| l * x[e]).sum::<f64>();
+                            let w =
+                                sign * weights.iter().zip(&xi).map(|(l, x)| l * x[e]).sum::<f64>();
                             values[e / self.dim][d] -= part * noise[(c, c)] * s * (0.5 * s + w);
                         }
                     }
@@ -517,27 +676,36 @@ impl<'a> Likelihood<'a> {
         let found: Vec<Estimate> = values.iter().map(|v| Estimate::of(v)).collect();
         match found.iter().all(|e| e.value.is_finite()) {
             true => Ok(found),
-            false => Err(Error::NonFinite { step: times, t: 1.0 }),
+            false => Err(Error::NonFinite {
+                step: times,
+                t: 1.0,
+            }),
         }
     }
 }
 
-/// Bits per dimension of integers 0 to levels - 1, from the log-density (nats) of their dequantised values on [-1, 1]:
-/// `-log p/(dim log 2) + log2(levels) - 1`, since `2/levels` is the width of a level. Formula: likelihood.bits.
-/// Source: Theis, van den Oord, Bethge 2016; Song et al. 2021, app. C (levels = 256: 7 is added).
+/// Bits per dimension of integers 0 to levels - 1, from the log-density (nats) of their dequantised
+/// values on [-1, 1]: `-log p/(dim log 2) + log2(levels) - 1`, since `2/levels` is the width of a
+/// level. Formula: likelihood.bits. Source: Theis, van den Oord, Bethge 2016; Song et al. 2021,
+/// app. C (levels = 256: 7 is added).
 ///
 /// # Errors
 /// A log-density that is not finite; no dimension; fewer than 2 levels.
 pub fn bits_per_dimension(log_density: f64, dim: usize, levels: u32) -> Result<f64> {
     check("log_density", log_density, true, "a finite number")?;
     if dim == 0 || levels < 2 {
-        return Err(Error::parameter("dim, levels", format!("{dim}, {levels}"), "at least 1 and 2"));
+        return Err(Error::parameter(
+            "dim, levels",
+            format!("{dim}, {levels}"),
+            "at least 1 and 2",
+        ));
     }
     Ok(-log_density / (dim as f64 * std::f64::consts::LN_2) + f64::from(levels).log2() - 1.0)
 }
 
-/// Integers 0 to levels - 1 with uniform noise, on [-1, 1): `2 (k + U)/levels - 1`. The bits of what comes out are, on average,
-/// at least those of the integers. Formula: likelihood.dequantise. Source: Theis, van den Oord, Bethge 2016.
+/// Integers 0 to levels - 1 with uniform noise, on
+/// [-1, 1): `2 (k + U)/levels - 1`. The bits of what comes out are, on average, at least those of
+/// the integers. Formula: likelihood.dequantise. Source: Theis, van den Oord, Bethge 2016.
 ///
 /// # Errors
 /// Fewer than 2 levels; an integer beyond them.
@@ -546,8 +714,14 @@ pub fn dequantise(values: &[u32], levels: u32, seed: u64) -> Result<Vec<f64>> {
         return Err(Error::parameter("levels", levels, "at least 2"));
     }
     if let Some(k) = values.iter().find(|k| **k >= levels) {
-        return Err(Error::parameter("values", k, format!("integers below {levels}")));
+        return Err(Error::parameter(
+            "values",
+            k,
+            format!("integers below {levels}"),
+        ));
     }
-    let one = |(i, k): (usize, &u32)| 2.0 * (f64::from(*k) + uniform(seed, b"quantise", i as u64, 0)) / f64::from(levels) - 1.0;
+    let one = |(i, k): (usize, &u32)| {
+        2.0 * (f64::from(*k) + uniform(seed, b"quantise", i as u64, 0)) / f64::from(levels) - 1.0
+    };
     Ok(values.iter().enumerate().map(one).collect())
 }

@@ -1,7 +1,8 @@
-//! Schedules: the rate `b(t)` (`beta` in the papers) and its integral, accurate also over tiny intervals.
+//! Schedules: the rate `b(t)` (`beta` in the papers) and its integral, accurate also over tiny
+//! intervals.
 //!
-//! The integral is the only thing a transition needs to know of a schedule. It is computed in double words
-//! ([`Dd`]), because one ulp of error in it is `y` ulp of error in `e^-y`.
+//! The integral is the only thing a transition needs to know of a schedule. It is computed in
+//! double words ([`Dd`]), because one ulp of error in it is `y` ulp of error in `e^-y`.
 
 use crate::dd::{Dd, fast_two_sum};
 use crate::error::{Error, Result, check};
@@ -9,7 +10,10 @@ use crate::simd::Lane;
 use std::sync::Mutex;
 
 /// `pi / 2` as a double word.
-const HALF_PI: Dd = Dd { hi: std::f64::consts::FRAC_PI_2, lo: 6.123_233_995_736_766e-17 };
+const HALF_PI: Dd = Dd {
+    hi: std::f64::consts::FRAC_PI_2,
+    lo: 6.123_233_995_736_766e-17,
+};
 
 /// The part of a schedule between two times: `B(0,s)` and `tau = B(s,t)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,7 +28,10 @@ impl Span {
     /// From time 0 to `t`, which must be in [0, 1].
     #[inline(always)]
     pub(crate) fn to(schedule: &Schedule, t: f64) -> Span {
-        Span { start: Dd::ZERO, tau: schedule.integral_from_zero(t) }
+        Span {
+            start: Dd::ZERO,
+            tau: schedule.integral_from_zero(t),
+        }
     }
 
     /// From 0, with a given integral `tau` of the rate.
@@ -33,7 +40,10 @@ impl Span {
     /// `tau` negative or not finite.
     pub fn from_zero(tau: f64) -> Result<Span> {
         check("tau", tau, (0.0..=1e15).contains(&tau), "0 <= tau <= 1e15")?;
-        Ok(Span { start: Dd::ZERO, tau: Dd::from(tau) })
+        Ok(Span {
+            start: Dd::ZERO,
+            tau: Dd::from(tau),
+        })
     }
 }
 
@@ -46,13 +56,17 @@ enum Kind {
     /// sigma_min, sigma_max, 2 ln(sigma_max / sigma_min).
     Geometric { min: f64, max: f64, growth: Dd },
     /// Times and the integral from 0 there, all of it multiplied by `factor`.
-    Table { points: &'static [(f64, Dd)], factor: f64 },
+    Table {
+        points: &'static [(f64, Dd)],
+        factor: f64,
+    },
 }
 
 /// Tables for the life of the program, each once: a schedule is a few numbers, and copied.
 static TABLES: Mutex<Vec<&'static [(f64, Dd)]>> = Mutex::new(Vec::new());
 
-/// How near to a point of a table a time must be to be taken for it, relative to the last one: what float32 does to a time.
+/// How near to a point of a table a time must be to be taken for it, relative to the last one: what
+/// float32 does to a time.
 const POINT: f64 = 1e-6;
 
 /// A rate `b(t)` on [0, 1].
@@ -65,9 +79,10 @@ const POINT: f64 = 1e-6;
 /// | table | none | the difference of two of its entries |
 /// | geometric | `d sigma^2/dt`, `sigma(t) = sigma_min (sigma_max/sigma_min)^t` | `sigma^2(t) - sigma^2(s)` |
 ///
-/// The cosine schedule is Nichol and Dhariwal's (2021) in continuous time; its rate is infinite at the end of their
-/// clock, which is why the clock stops at `t_max` (0.9946 is the value of DPM-Solver, Lu et al. 2022).
-/// Formula: schedule.rate, schedule.integral. Source: CLD sec. 2 (constant, linear), Song et al. 2021 (geometric).
+/// The cosine schedule is Nichol and Dhariwal's (2021) in continuous time; its rate is infinite at
+/// the end of their clock, which is why the clock stops at `t_max` (0.9946 is the value of
+/// DPM-Solver, Lu et al. 2022). Formula: schedule.rate, schedule.integral. Source: CLD sec. 2
+/// (constant, linear), Song et al. 2021 (geometric).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     kind: Kind,
@@ -115,7 +130,10 @@ impl Schedule {
     /// Unless `0 < b <= 1e12`.
     pub fn constant(b: f64) -> Result<Schedule> {
         check("b", b, b > 0.0 && b <= 1e12, "0 < b <= 1e12")?;
-        Ok(Schedule { kind: Kind::Linear { b0: b, b1: 0.0 }, horizon: 1.0 })
+        Ok(Schedule {
+            kind: Kind::Linear { b0: b, b1: 0.0 },
+            horizon: 1.0,
+        })
     }
 
     /// `b(t) = b0 + b1 t`.
@@ -125,43 +143,86 @@ impl Schedule {
     pub fn linear(b0: f64, b1: f64) -> Result<Schedule> {
         check("b0", b0, (0.0..=1e12).contains(&b0), "0 <= b0 <= 1e12")?;
         check("b1", b1, b1.abs() <= 1e12, "-1e12 <= b1 <= 1e12")?;
-        check("b0 + b1", b0 + b1, b0 + b1 >= 0.0, ">= 0 (the rate at t = 1)")?;
-        check("b0 + b1/2", b0 + 0.5 * b1, b0 + 0.5 * b1 > 0.0, "> 0 (the integral over [0,1])")?;
-        Ok(Schedule { kind: Kind::Linear { b0, b1 }, horizon: 1.0 })
+        check(
+            "b0 + b1",
+            b0 + b1,
+            b0 + b1 >= 0.0,
+            ">= 0 (the rate at t = 1)",
+        )?;
+        check(
+            "b0 + b1/2",
+            b0 + 0.5 * b1,
+            b0 + 0.5 * b1 > 0.0,
+            "> 0 (the integral over [0,1])",
+        )?;
+        Ok(Schedule {
+            kind: Kind::Linear { b0, b1 },
+            horizon: 1.0,
+        })
     }
 
-    /// The cosine schedule with offset `s0` (0.008 in the literature), its clock stopped at `t_max`.
+    /// The cosine schedule with offset `s0` (0.008 in the literature), its clock stopped at
+    /// `t_max`.
     ///
     /// # Errors
     /// Unless `0 <= s0 <= 1` and `0 < t_max <= 0.9999`.
     pub fn cosine(s0: f64, t_max: f64) -> Result<Schedule> {
         check("s0", s0, (0.0..=1.0).contains(&s0), "0 <= s0 <= 1")?;
-        check("t_max", t_max, t_max > 0.0 && t_max <= 0.9999, "0 < t_max <= 0.9999 (the rate is infinite at 1)")?;
-        Ok(Schedule { kind: Kind::Cosine { s0, t_max }, horizon: 1.0 })
+        check(
+            "t_max",
+            t_max,
+            t_max > 0.0 && t_max <= 0.9999,
+            "0 < t_max <= 0.9999 (the rate is infinite at 1)",
+        )?;
+        Ok(Schedule {
+            kind: Kind::Cosine { s0, t_max },
+            horizon: 1.0,
+        })
     }
 
-    /// The variance-exploding schedule, `sigma(t) = sigma_min (sigma_max/sigma_min)^t`, rate `d sigma^2 / dt`.
+    /// The variance-exploding schedule, `sigma(t) = sigma_min (sigma_max/sigma_min)^t`, rate
+    /// `d sigma^2 / dt`.
     ///
     /// # Errors
     /// Unless `1e-100 <= sigma_min < sigma_max <= 1e6`.
     pub fn geometric(sigma_min: f64, sigma_max: f64) -> Result<Schedule> {
-        check("sigma_min", sigma_min, sigma_min >= 1e-100, "sigma_min >= 1e-100")?;
-        check("sigma_max", sigma_max, sigma_max > sigma_min && sigma_max <= 1e6, "sigma_min < sigma_max <= 1e6")?;
+        check(
+            "sigma_min",
+            sigma_min,
+            sigma_min >= 1e-100,
+            "sigma_min >= 1e-100",
+        )?;
+        check(
+            "sigma_max",
+            sigma_max,
+            sigma_max > sigma_min && sigma_max <= 1e6,
+            "sigma_min < sigma_max <= 1e6",
+        )?;
         let growth = (Dd::from(sigma_max) / Dd::from(sigma_min)).ln().scale(2.0);
-        Ok(Schedule { kind: Kind::Geometric { min: sigma_min, max: sigma_max, growth }, horizon: 1.0 })
+        Ok(Schedule {
+            kind: Kind::Geometric {
+                min: sigma_min,
+                max: sigma_max,
+                growth,
+            },
+            horizon: 1.0,
+        })
     }
 
-    /// A schedule of which only the integral at some times is known: `(t, B(0,t))`, t rising from above 0 to the horizon. Nothing is
-    /// interpolated: there is no other time, and no rate (it is NaN).
+    /// A schedule of which only the integral at some times is known: `(t, B(0,t))`, t rising from
+    /// above 0 to the horizon. Nothing is interpolated: there is no other time, and no rate (it is
+    /// NaN).
     ///
     /// # Errors
-    /// No points, or more than 100000; times that do not rise, by at least a hundred-thousandth of the last; an integral that falls.
+    /// No points, or more than 100000; times that do not rise, by at least a hundred-thousandth of
+    /// the last; an integral that falls.
     pub fn table(points: &[(f64, f64)]) -> Result<Schedule> {
         Schedule::of_points(points.iter().map(|(t, b)| (*t, Dd::from(*b))).collect())
     }
 
-    /// The schedule of a discrete chain of N steps (DDPM), by its betas: `B(0, i/N) = -(ln(1 - beta_1) + .. + ln(1 - beta_i))`, so that
-    /// VP's mean is the root of alpha_bar. A table.
+    /// The schedule of a discrete chain of N steps (DDPM), by its betas:
+    /// `B(0, i/N) = -(ln(1 - beta_1) + .. + ln(1 - beta_i))`, so that VP's mean is the root of
+    /// alpha_bar. A table.
     ///
     /// # Errors
     /// No betas, or more than 100000; one that is not between 0 and 1.
@@ -180,59 +241,110 @@ impl Schedule {
 
     fn of_points(points: Vec<(f64, Dd)>) -> Result<Schedule> {
         if points.is_empty() || points.len() > 100_000 {
-            return Err(Error::parameter("schedule", format!("{} points", points.len()), "1 to 100000 points"));
+            return Err(Error::parameter(
+                "schedule",
+                format!("{} points", points.len()),
+                "1 to 100000 points",
+            ));
         }
         let horizon = points[points.len() - 1].0;
-        check("t", horizon, horizon > 0.0 && horizon <= 1e6, "0 < t <= 1e6 (the last time of a table)")?;
+        check(
+            "t",
+            horizon,
+            horizon > 0.0 && horizon <= 1e6,
+            "0 < t <= 1e6 (the last time of a table)",
+        )?;
         let mut before = (0.0, Dd::ZERO);
         for p in &points {
-            check("t", p.0, p.0 - before.0 >= 9.0 * POINT * horizon, "times that rise from above 0, by 1e-5 of the last at least")?;
-            check("integral", p.1.to_f64(), p.1.hi <= 1e15 && p.1 >= before.1, "an integral that never falls, up to 1e15")?;
+            check(
+                "t",
+                p.0,
+                p.0 - before.0 >= 9.0 * POINT * horizon,
+                "times that rise from above 0, by 1e-5 of the last at least",
+            )?;
+            check(
+                "integral",
+                p.1.to_f64(),
+                p.1.hi <= 1e15 && p.1 >= before.1,
+                "an integral that never falls, up to 1e15",
+            )?;
             before = *p;
         }
-        let mut tables = TABLES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut tables = TABLES
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let known = tables.iter().find(|t| ***t == points[..]).copied();
         let points = known.unwrap_or_else(|| {
             let kept: &'static [(f64, Dd)] = points.leak();
             tables.push(kept);
             kept
         });
-        Ok(Schedule { kind: Kind::Table { points, factor: 1.0 }, horizon })
+        Ok(Schedule {
+            kind: Kind::Table {
+                points,
+                factor: 1.0,
+            },
+            horizon,
+        })
     }
 
     /// The points of a table: times, and the integral there.
     pub fn points(&self) -> Option<Vec<(f64, f64)>> {
         match self.kind {
-            Kind::Table { points, factor } => Some(points.iter().map(|(t, b)| (*t, (*b * Dd::from(factor)).to_f64())).collect()),
+            Kind::Table { points, factor } => Some(
+                points
+                    .iter()
+                    .map(|(t, b)| (*t, (*b * Dd::from(factor)).to_f64()))
+                    .collect(),
+            ),
             _ => None,
         }
     }
 
     /// The integral at a time of a table.
     fn at_point(&self, t: f64) -> Option<Dd> {
-        let Kind::Table { points, factor } = self.kind else { return None };
+        let Kind::Table { points, factor } = self.kind else {
+            return None;
+        };
         if t == 0.0 {
             return Some(Dd::ZERO);
         }
         let next = points.partition_point(|p| p.0 < t);
         let near = |p: &&(f64, Dd)| (p.0 - t).abs() <= POINT * self.horizon;
-        points[next.saturating_sub(1)..points.len().min(next + 1)].iter().find(near).map(|p| p.1 * Dd::from(factor))
+        points[next.saturating_sub(1)..points.len().min(next + 1)]
+            .iter()
+            .find(near)
+            .map(|p| p.1 * Dd::from(factor))
     }
 
-    /// The same rate on [0, T]: for code whose clock ends at another time than 1. Constant and linear rates only, the others are
-    /// defined by where their clock ends.
+    /// The same rate on [0, T]: for code whose clock ends at another time than 1. Constant and
+    /// linear rates only, the others are defined by where their clock ends.
     ///
     /// # Errors
     /// Unless `0 < T <= 1e6`; a rate that is negative at T; another kind with T other than 1.
     pub fn on(self, horizon: f64) -> Result<Schedule> {
-        check("horizon", horizon, horizon > 0.0 && horizon <= 1e6, "0 < horizon <= 1e6")?;
+        check(
+            "horizon",
+            horizon,
+            horizon > 0.0 && horizon <= 1e6,
+            "0 < horizon <= 1e6",
+        )?;
         match self.kind {
             Kind::Linear { b0, b1 } => {
-                check("b0 + b1 horizon", b0 + b1 * horizon, b0 + b1 * horizon >= 0.0, ">= 0 (the rate at the horizon)")?;
+                check(
+                    "b0 + b1 horizon",
+                    b0 + b1 * horizon,
+                    b0 + b1 * horizon >= 0.0,
+                    ">= 0 (the rate at the horizon)",
+                )?;
             }
             Kind::Table { .. } if horizon == self.horizon => {}
             _ if horizon != self.horizon => {
-                return Err(Error::parameter("horizon", horizon, format!("{} for the schedule {}", self.horizon, self.name())));
+                return Err(Error::parameter(
+                    "horizon",
+                    horizon,
+                    format!("{} for the schedule {}", self.horizon, self.name()),
+                ));
             }
             _ => {}
         }
@@ -253,11 +365,22 @@ impl Schedule {
         }
     }
 
-    /// The same with each parameter that is not 0 multiplied by `factor`, one at a time; those that this makes invalid left out.
+    /// The same with each parameter that is not 0 multiplied by `factor`, one at a time; those that
+    /// this makes invalid left out.
     #[cfg(feature = "cli")]
     pub(crate) fn perturbed(&self, factor: f64) -> Vec<Schedule> {
-        if let Kind::Table { points, factor: own } = self.kind {
-            return vec![Schedule { kind: Kind::Table { points, factor: own * factor }, ..*self }];
+        if let Kind::Table {
+            points,
+            factor: own,
+        } = self.kind
+        {
+            return vec![Schedule {
+                kind: Kind::Table {
+                    points,
+                    factor: own * factor,
+                },
+                ..*self
+            }];
         }
         let made = |p: &[f64]| match self.kind {
             Kind::Linear { .. } => Schedule::linear(p[0], p[1]),
@@ -266,9 +389,25 @@ impl Schedule {
             Kind::Table { .. } => Ok(*self),
         };
         let params: Vec<f64> = self.params().iter().map(|(_, x)| *x).collect();
-        let changed = |i: usize| (0..params.len()).map(|j| if i == j { params[j] * factor } else { params[j] }).collect::<Vec<_>>();
+        let changed = |i: usize| {
+            (0..params.len())
+                .map(|j| {
+                    if i == j {
+                        params[j] * factor
+                    } else {
+                        params[j]
+                    }
+                })
+                .collect::<Vec<_>>()
+        };
         let list = (0..params.len()).filter(|i| params[*i] != 0.0);
-        list.filter_map(|i| made(&changed(i)).ok().map(|s| Schedule { horizon: self.horizon, ..s })).collect()
+        list.filter_map(|i| {
+            made(&changed(i)).ok().map(|s| Schedule {
+                horizon: self.horizon,
+                ..s
+            })
+        })
+        .collect()
     }
 
     /// The kind's name in files and on the command line.
@@ -297,7 +436,8 @@ impl Schedule {
         (Dd::prod(t_max, t) + Dd::from(s0)) / Dd::new(1.0, s0) * HALF_PI
     }
 
-    /// The rate `b(t)`, within 2 ulp. Total: any `t` in [0, 1] gives a finite value >= 0, but for a table, which has none (NaN).
+    /// The rate `b(t)`, within 2 ulp. Total: any `t` in [0, 1] gives a finite value >= 0, but for a
+    /// table, which has none (NaN).
     pub fn rate(&self, t: f64) -> f64 {
         match self.kind {
             Kind::Linear { b0, b1 } => (Dd::prod(b1, t) + Dd::from(b0)).to_f64(),
@@ -305,7 +445,9 @@ impl Schedule {
                 let (s, c) = Self::angle(s0, t_max, t).sin_cos();
                 (s / c * HALF_PI.scale(2.0) * Dd::from(t_max) / Dd::new(1.0, s0)).to_f64()
             }
-            Kind::Geometric { min, growth, .. } => ((growth * Dd::from(t)).exp() * growth * Dd::prod(min, min)).to_f64(),
+            Kind::Geometric { min, growth, .. } => {
+                ((growth * Dd::from(t)).exp() * growth * Dd::prod(min, min)).to_f64()
+            }
             Kind::Table { .. } => f64::NAN,
         }
     }
@@ -323,7 +465,8 @@ impl Schedule {
         }
     }
 
-    /// The same, its low word up to 2 ulp of the high one: whoever adds the two in the end need not wait for the sum here.
+    /// The same, its low word up to 2 ulp of the high one: whoever adds the two in the end need not
+    /// wait for the sum here.
     #[inline(always)]
     pub(crate) fn integral_unnormalised(&self, t: f64) -> Dd {
         match self.kind {
@@ -368,7 +511,9 @@ impl Schedule {
                 let (_, cos) = to.sin_cos();
                 ln_1p((mid * half).scale(2.0) / cos).scale(2.0)
             }
-            Kind::Geometric { min, growth, .. } => (growth * Dd::from(s)).exp() * (growth * d).exp_m1() * Dd::prod(min, min),
+            Kind::Geometric { min, growth, .. } => {
+                (growth * Dd::from(s)).exp() * (growth * d).exp_m1() * Dd::prod(min, min)
+            }
             Kind::Table { .. } => match (self.at_point(s), self.at_point(t)) {
                 (Some(from), Some(to)) => to - from,
                 _ => Dd::from(f64::NAN),
@@ -387,20 +532,37 @@ impl Schedule {
         if !(s >= 0.0 && s <= t) {
             return Err(Error::time("s", s, format!("0 <= s <= t = {t}")));
         }
-        if let (Kind::Table { points, .. }, Some((name, bad))) =
-            (self.kind, [("t", t), ("s", s)].into_iter().find(|(_, x)| self.at_point(*x).is_none()))
-        {
+        if let (Kind::Table { points, .. }, Some((name, bad))) = (
+            self.kind,
+            [("t", t), ("s", s)]
+                .into_iter()
+                .find(|(_, x)| self.at_point(*x).is_none()),
+        ) {
             let i = points.partition_point(|p| p.0 < bad);
-            let (low, high) = (if i > 0 { points[i - 1].0 } else { 0.0 }, points[i.min(points.len() - 1)].0);
-            return Err(Error::time(name, bad, format!("a time of the table: nothing is known between {low} and {high}")));
+            let (low, high) = (
+                if i > 0 { points[i - 1].0 } else { 0.0 },
+                points[i.min(points.len() - 1)].0,
+            );
+            return Err(Error::time(
+                name,
+                bad,
+                format!("a time of the table: nothing is known between {low} and {high}"),
+            ));
         }
         if s == 0.0 {
-            return Ok(Span { start: Dd::ZERO, tau: self.integral_from_zero(t) });
+            return Ok(Span {
+                start: Dd::ZERO,
+                tau: self.integral_from_zero(t),
+            });
         }
-        Ok(Span { start: self.integral_from_zero(s), tau: self.integral_dd(s, t) })
+        Ok(Span {
+            start: self.integral_from_zero(s),
+            tau: self.integral_dd(s, t),
+        })
     }
 
-    /// The integral `B(s,t)` of the rate over `[s, t]`, correctly rounded but for about one case in a million.
+    /// The integral `B(s,t)` of the rate over `[s, t]`, correctly rounded but for about one case in
+    /// a million.
     ///
     /// # Errors
     /// Unless `0 <= s <= t <= 1`.
@@ -413,15 +575,16 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// Catches a rate that is not the derivative of the integral (a factor 2, a sign, beta/2 conventions):
-    /// B(t-h, t+h) / 2h -> b(t) with error h^2 b''/6.
+    /// Catches a rate that is not the derivative of the integral (a factor 2, a sign, beta/2
+    /// conventions): B(t-h, t+h) / 2h -> b(t) with error h^2 b''/6.
     #[test]
     fn rate_is_the_derivative_of_the_integral() {
         for s in all() {
             for t in [0.1, 0.35, 0.5, 0.8] {
                 let h = 1e-4;
                 let mean = s.integral(t - h, t + h).expect("valid") / (2.0 * h);
-                // h^2 b''/6 relative to b: for the steepest here (geometric, growth 17) 17^2 * 1e-8 / 6 = 5e-7
+                // h^2 b''/6 relative to b: for the steepest here (geometric, growth 17) 17^2 * 1e-8
+                // / 6 = 5e-7
                 assert!((mean / s.rate(t) - 1.0).abs() < 1e-6, "{} at {t}", s.name());
             }
         }
@@ -431,10 +594,18 @@ mod tests {
     #[test]
     fn integral_is_additive_over_tiny_intervals() {
         for s in all() {
-            for (a, b, c) in [(0.3, 0.3 + 1e-13, 0.3 + 2e-12), (0.0, 1e-12, 0.9), (0.25, 0.5, 1.0)] {
+            for (a, b, c) in [
+                (0.3, 0.3 + 1e-13, 0.3 + 2e-12),
+                (0.0, 1e-12, 0.9),
+                (0.25, 0.5, 1.0),
+            ] {
                 let sum = s.integral(a, b).unwrap() + s.integral(b, c).unwrap();
                 let whole = s.integral(a, c).unwrap();
-                assert!((sum - whole).abs() <= 2.0 * f64::EPSILON * whole, "{}: {sum} {whole}", s.name()); // two roundings
+                assert!(
+                    (sum - whole).abs() <= 2.0 * f64::EPSILON * whole,
+                    "{}: {sum} {whole}",
+                    s.name()
+                ); // two roundings
             }
         }
     }
@@ -458,7 +629,13 @@ mod tests {
             assert!(e.contains(&format!("`{name}`")), "{e}");
         }
         let s = Schedule::constant(4.0).unwrap();
-        for (a, b) in [(0.5, 0.4), (-0.1, 0.5), (0.0, 1.1), (f64::NAN, 0.5), (0.0, f64::NAN)] {
+        for (a, b) in [
+            (0.5, 0.4),
+            (-0.1, 0.5),
+            (0.0, 1.1),
+            (f64::NAN, 0.5),
+            (0.0, f64::NAN),
+        ] {
             assert!(s.integral(a, b).is_err(), "{a} {b}");
         }
     }

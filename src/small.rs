@@ -1,15 +1,21 @@
-//! Small matrices on the stack: [`Mat`] where the number of channels is known to the compiler, [`Square`] where it is known at run time.
-//! No heap, no `ndarray`.
+//! Small matrices on the stack: [`Mat`] where the number of channels is known to the compiler,
+//! [`Square`] where it is known at run time. No heap, no `ndarray`.
 
 use crate::dd::Dd;
 use crate::simd::Lane;
 use std::fmt::Debug;
 use std::ops::{Add, Div, Index, IndexMut, Mul, Neg, Sub};
 
-/// What the formulas need from a number: a field with an embedding of f64. Sealed by being private to the crate;
-/// f64, the double words of `dd`, and (in tests) exact polynomials have it.
+/// What the formulas need from a number: a field with an embedding of f64. Sealed by being private
+/// to the crate; f64, the double words of `dd`, and (in tests) exact polynomials have it.
 pub trait Scalar:
-    Clone + Debug + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+    Clone
+    + Debug
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
 {
     /// The number `x`.
     fn of(x: f64) -> Self;
@@ -135,7 +141,11 @@ impl<const K: usize, T: Scalar + Copy> Mat<K, T> {
 
     /// Determinant, by the first row's minors.
     pub fn det(&self) -> T {
-        fn minor<const K: usize, T: Scalar + Copy>(m: &Mat<K, T>, row: usize, columns: &[usize]) -> T {
+        fn minor<const K: usize, T: Scalar + Copy>(
+            m: &Mat<K, T>,
+            row: usize,
+            columns: &[usize],
+        ) -> T {
             let mut sum = T::of(if columns.is_empty() { 1.0 } else { 0.0 });
             for (p, &c) in columns.iter().enumerate() {
                 let others: Vec<usize> = columns.iter().copied().filter(|o| *o != c).collect();
@@ -221,7 +231,8 @@ impl<const K: usize> Mat<K, Dd> {
 /// Most channels of a process: what [`Square`] holds.
 pub const MOST: usize = 6;
 
-/// A square matrix whose size is known at run time, at most [`MOST`], on the stack; indexed by row and column.
+/// A square matrix whose size is known at run time, at most [`MOST`], on the stack; indexed by row
+/// and column.
 #[derive(Clone, Copy)]
 pub struct Square<T = f64> {
     k: usize,
@@ -270,7 +281,10 @@ impl<T: Scalar + Copy> Square<T> {
     /// For k above [`MOST`].
     #[inline]
     pub fn build(k: usize, mut f: impl FnMut(usize, usize) -> T) -> Self {
-        let mut m = Square { k, entries: [T::of(0.0); MOST * MOST] };
+        let mut m = Square {
+            k,
+            entries: [T::of(0.0); MOST * MOST],
+        };
         for i in 0..k {
             for j in 0..k {
                 m.entries[i * k + j] = f(i, j);
@@ -282,7 +296,10 @@ impl<T: Scalar + Copy> Square<T> {
     /// All zeros. Panics as [`build`](Self::build).
     pub fn zero(k: usize) -> Self {
         assert!(k <= MOST, "{k} channels");
-        Square { k, entries: [T::of(0.0); MOST * MOST] }
+        Square {
+            k,
+            entries: [T::of(0.0); MOST * MOST],
+        }
     }
 
     /// The identity.
@@ -316,7 +333,13 @@ impl<T: Scalar + Copy> Square<T> {
 
     /// With the other sign where row and column together are odd.
     pub fn with_odd_signs_flipped(&self) -> Self {
-        Self::build(self.k, |i, j| if (i + j) % 2 == 1 { -self[(i, j)] } else { self[(i, j)] })
+        Self::build(self.k, |i, j| {
+            if (i + j) % 2 == 1 {
+                -self[(i, j)]
+            } else {
+                self[(i, j)]
+            }
+        })
     }
 
     /// The transpose.
@@ -333,7 +356,9 @@ impl<T: Scalar + Copy> Square<T> {
 impl Square {
     /// Matrix product; sums begin at 0 and go from the first term on.
     pub fn matmul(&self, o: &Self) -> Self {
-        Self::build(self.k, |i, j| (0..self.k).map(|l| self[(i, l)] * o[(l, j)]).sum())
+        Self::build(self.k, |i, j| {
+            (0..self.k).map(|l| self[(i, l)] * o[(l, j)]).sum()
+        })
     }
 }
 
@@ -341,7 +366,11 @@ impl<T> Index<(usize, usize)> for Square<T> {
     type Output = T;
     #[inline(always)]
     fn index(&self, (i, j): (usize, usize)) -> &T {
-        assert!(i < self.k && j < self.k, "entry ({i}, {j}) of a {0} x {0} matrix", self.k);
+        assert!(
+            i < self.k && j < self.k,
+            "entry ({i}, {j}) of a {0} x {0} matrix",
+            self.k
+        );
         &self.entries[i * self.k + j]
     }
 }
@@ -349,7 +378,11 @@ impl<T> Index<(usize, usize)> for Square<T> {
 impl<T> IndexMut<(usize, usize)> for Square<T> {
     #[inline(always)]
     fn index_mut(&mut self, (i, j): (usize, usize)) -> &mut T {
-        assert!(i < self.k && j < self.k, "entry ({i}, {j}) of a {0} x {0} matrix", self.k);
+        assert!(
+            i < self.k && j < self.k,
+            "entry ({i}, {j}) of a {0} x {0} matrix",
+            self.k
+        );
         &mut self.entries[i * self.k + j]
     }
 }
@@ -380,8 +413,9 @@ impl<const K: usize, T: Scalar + Copy> From<Mat<K, T>> for Square<T> {
     }
 }
 
-/// `$body` with the constant `$K` for the number of channels `$k` known at run time: the one place where the crate goes from the one to
-/// the other. Up to 4 channels, which all diffusions have, or up to 6, which processes by their matrices may have; `$other` beyond.
+/// `$body` with the constant `$K` for the number of channels `$k` known at run time: the one place
+/// where the crate goes from the one to the other. Up to 4 channels, which all diffusions have, or
+/// up to 6, which processes by their matrices may have; `$other` beyond.
 macro_rules! by_channels {
     ($k:expr, $K:ident => $body:expr, else $other:expr) => {
         $crate::small::by_channels!(@ $k, $K, $body, $other, 1 2 3 4)
@@ -405,7 +439,8 @@ pub(crate) use by_channels;
 mod tests {
     use super::*;
 
-    /// Catches a wrong index in factorisation or inverse: a Hilbert matrix, whose inverse is known to be integer.
+    /// Catches a wrong index in factorisation or inverse: a Hilbert matrix, whose inverse is known
+    /// to be integer.
     #[test]
     fn hilbert_matrix_factors_and_inverts() {
         let h = Mat::<4, Dd>::build(|i, j| Dd::ONE / Dd::from((i + j + 1) as f64));
@@ -423,7 +458,8 @@ mod tests {
         for i in 0..4 {
             for j in 0..4 {
                 assert!((back[(i, j)] - h[(i, j)]).abs().hi < 1e-31);
-                // condition number 1.5e4 times double-word rounding 1e-32: exact after rounding to f64
+                // condition number 1.5e4 times double-word rounding 1e-32: exact after rounding to
+                // f64
                 assert_eq!(inv[(i, j)], known[i][j], "entry {i},{j}");
             }
         }

@@ -1,15 +1,22 @@
-//! The worst of errors, and whether an error is within its bound: a NaN is worse than any number, and nothing is not a pass.
+//! The worst of errors, and whether an error is within its bound: a NaN is worse than any number,
+//! and nothing is not a pass.
 //!
-//! `f64::max` skips NaN, so that a fold by it forgets the one value that proves a fault. These do not.
+//! `f64::max` skips NaN, so that a fold by it forgets the one value that proves a fault. These do
+//! not.
 
 use std::fmt;
 
 /// The larger of two errors; NaN if either is.
 pub fn worse(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
+    }
 }
 
-/// Whether `a` is worse than `b`: larger, or a NaN where `b` is none. For those who also keep where the worst is.
+/// Whether `a` is worse than `b`: larger, or a NaN where `b` is none. For those who also keep where
+/// the worst is.
 pub fn is_worse(a: f64, b: f64) -> bool {
     a > b || (a.is_nan() && !b.is_nan())
 }
@@ -19,7 +26,8 @@ pub fn largest<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     values.into_iter().fold(0.0, |size, x| worse(size, x.abs()))
 }
 
-/// Whether an error keeps a bound: a NaN on either side does not, nor does any error an infinite bound.
+/// Whether an error keeps a bound: a NaN on either side does not, nor does any error an infinite
+/// bound.
 pub fn within(error: f64, bound: f64) -> bool {
     bound.is_finite() && error <= bound
 }
@@ -33,8 +41,8 @@ pub fn distances<'a>(a: &'a [f64], b: &'a [f64]) -> impl Iterator<Item = f64> + 
     a.iter().zip(b).map(|(a, b)| (a - b).abs())
 }
 
-/// The worst of the errors seen so far. A NaN stays; before any is seen there is no verdict, so that an empty set is
-/// [`within`](Worst::within) no bound.
+/// The worst of the errors seen so far. A NaN stays; before any is seen there is no verdict, so
+/// that an empty set is [`within`](Worst::within) no bound.
 ///
 /// ```
 /// use cld_sgm::worst::Worst;
@@ -96,7 +104,8 @@ impl fmt::LowerExp for Worst {
 mod tests {
     use super::*;
 
-    /// Catches a fold that skips NaN, wherever it stands, a bound that NaN keeps, and an empty set that passes.
+    /// Catches a fold that skips NaN, wherever it stands, a bound that NaN keeps, and an empty set
+    /// that passes.
     #[test]
     fn nan_and_nothing_are_never_within() {
         for at in 0..3 {
@@ -105,14 +114,32 @@ mod tests {
             assert_eq!(largest(&errors), 3.0);
             errors[at] = f64::NAN;
             let worst: Worst = errors.into_iter().collect();
-            assert!(worst.value().is_nan() && !worst.within(1e300), "NaN at {at}");
+            assert!(
+                worst.value().is_nan() && !worst.within(1e300),
+                "NaN at {at}"
+            );
             assert!(largest(&errors).is_nan());
         }
-        assert!(!Worst::NONE.within(1.0) && Worst::NONE.value().is_nan() && Worst::NONE.to_string() == "nothing");
-        for (error, bound) in [(f64::NAN, 1.0), (0.0, f64::NAN), (f64::NAN, f64::NAN), (2.0, 1.0), (f64::INFINITY, 1.0)] {
+        assert!(
+            !Worst::NONE.within(1.0)
+                && Worst::NONE.value().is_nan()
+                && Worst::NONE.to_string() == "nothing"
+        );
+        for (error, bound) in [
+            (f64::NAN, 1.0),
+            (0.0, f64::NAN),
+            (f64::NAN, f64::NAN),
+            (2.0, 1.0),
+            (f64::INFINITY, 1.0),
+        ] {
             assert!(!within(error, bound), "{error} within {bound}");
         }
-        assert!(is_worse(2.0, 1.0) && is_worse(f64::NAN, 1.0) && !is_worse(1.0, f64::NAN) && !is_worse(f64::NAN, f64::NAN));
+        assert!(
+            is_worse(2.0, 1.0)
+                && is_worse(f64::NAN, 1.0)
+                && !is_worse(1.0, f64::NAN)
+                && !is_worse(f64::NAN, f64::NAN)
+        );
         assert!(!within(0.0, f64::INFINITY) && within(0.0, 0.0) && within(1.0, 1.0));
     }
 }

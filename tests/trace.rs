@@ -12,7 +12,8 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every `.rs` file under `folder`, with its path from there; but for packages of their own (`src/python`).
+/// Every `.rs` file under `folder`, with its path from there; but for packages of their own
+/// (`src/python`).
 fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = vec![];
     let mut todo = vec![root().join(folder)];
@@ -24,7 +25,11 @@ fn sources(folder: &str) -> Vec<(String, String)> {
             } else if path.is_dir() {
                 todo.push(path);
             } else if path.extension().is_some_and(|x| x == "rs") {
-                let name = path.strip_prefix(root().join(folder)).unwrap().display().to_string();
+                let name = path
+                    .strip_prefix(root().join(folder))
+                    .unwrap()
+                    .display()
+                    .to_string();
                 found.push((name, std::fs::read_to_string(&path).unwrap()));
             }
         }
@@ -39,11 +44,23 @@ fn tags() -> BTreeMap<String, String> {
     let mut tags = BTreeMap::new();
     for (file, text) in sources("src") {
         for line in text.lines().filter(|l| l.trim_start().starts_with("//")) {
-            let Some((_, after)) = line.split_once("Formula: ") else { continue };
-            let after = after.split(" Source").next().unwrap().split(" Accuracy").next().unwrap();
+            let Some((_, after)) = line.split_once("Formula: ") else {
+                continue;
+            };
+            let after = after
+                .split(" Source")
+                .next()
+                .unwrap()
+                .split(" Accuracy")
+                .next()
+                .unwrap();
             // `id, id` or `id = right-hand side, id = right-hand side`
             for part in after.split(", ") {
-                let id = part.split_whitespace().next().unwrap_or("").trim_end_matches('.');
+                let id = part
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or("")
+                    .trim_end_matches('.');
                 if is_id(id) {
                     tags.insert(id.to_string(), file.clone());
                 }
@@ -54,14 +71,27 @@ fn tags() -> BTreeMap<String, String> {
 }
 
 fn is_id(word: &str) -> bool {
-    let dotted = word.split_once('.').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
-    dotted && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.')
+    let dotted = word
+        .split_once('.')
+        .is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+    dotted
+        && word
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.')
 }
 
 /// Rows of the tables in a document: their cells.
 fn rows(doc: &str) -> Vec<Vec<String>> {
-    let cells = |l: &str| l.trim_matches('|').split('|').map(|c| c.trim().to_string()).collect::<Vec<_>>();
-    doc.lines().filter(|l| l.starts_with('|') && !l.starts_with("|--")).map(cells).collect()
+    let cells = |l: &str| {
+        l.trim_matches('|')
+            .split('|')
+            .map(|c| c.trim().to_string())
+            .collect::<Vec<_>>()
+    };
+    doc.lines()
+        .filter(|l| l.starts_with('|') && !l.starts_with("|--"))
+        .map(cells)
+        .collect()
 }
 
 /// What stands in backticks.
@@ -77,17 +107,24 @@ fn formula_rows() -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-/// Catches a formula that is in the code but not in the document, or the other way round, or there twice.
+/// Catches a formula that is in the code but not in the document, or the other way round, or there
+/// twice.
 #[test]
 fn formulas_are_those_of_the_sources() {
     let mut ids = BTreeSet::new();
     for (id, row) in formula_rows() {
         assert!(is_id(&id), "`{id}` is not an id");
         assert!(ids.insert(id.clone()), "{id} has two rows");
-        assert!(row.len() == 5 && row.iter().all(|c| !c.is_empty()), "{id}: a cell is empty");
+        assert!(
+            row.len() == 5 && row.iter().all(|c| !c.is_empty()),
+            "{id}: a cell is empty"
+        );
     }
     let tags: BTreeSet<String> = tags().into_keys().collect();
-    assert_eq!(ids, tags, "docs/reference/formulas.md (left) and the tags in src/ (right)");
+    assert_eq!(
+        ids, tags,
+        "docs/reference/formulas.md (left) and the tags in src/ (right)"
+    );
 }
 
 /// Names of the test functions, as `file::name`, where the file is a test or a module's last part.
@@ -96,7 +133,16 @@ fn tests() -> BTreeSet<String> {
     for (file, text) in sources("src").into_iter().chain(sources("tests")) {
         let stem = Path::new(&file);
         let last = stem.file_stem().unwrap().to_str().unwrap();
-        let module = if last == "mod" { stem.parent().unwrap().file_name().unwrap().to_str().unwrap() } else { last };
+        let module = if last == "mod" {
+            stem.parent()
+                .unwrap()
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+        } else {
+            last
+        };
         let mut marked = false;
         for line in text.lines().map(str::trim) {
             if line == "#[test]" {
@@ -110,7 +156,8 @@ fn tests() -> BTreeSet<String> {
     names
 }
 
-/// Catches a formula without a test, and a test that is named in a document but does not exist (any more).
+/// Catches a formula without a test, and a test that is named in a document but does not exist (any
+/// more).
 #[test]
 fn tests_named_in_the_documents_exist() {
     let tests = tests();
@@ -123,7 +170,8 @@ fn tests_named_in_the_documents_exist() {
     }
 }
 
-/// Catches a quantity that `cld check` judges but the document does not trace, and one the cross-check page forgets.
+/// Catches a quantity that `cld check` judges but the document does not trace, and one the
+/// cross-check page forgets.
 #[test]
 #[cfg(feature = "cli")]
 fn quantities_are_documented() {
@@ -131,71 +179,119 @@ fn quantities_are_documented() {
     let page = read("docs/guide/cross-check.md");
     for q in cld_sgm::truth::predict::QUANTITIES {
         let name = format!("`{}`", q.name);
-        assert!(formulas.contains(&name), "{name} is not in docs/reference/formulas.md");
-        assert!(page.contains(&name), "{name} is not in docs/guide/cross-check.md");
+        assert!(
+            formulas.contains(&name),
+            "{name} is not in docs/reference/formulas.md"
+        );
+        assert!(
+            page.contains(&name),
+            "{name} is not in docs/guide/cross-check.md"
+        );
     }
 }
 
-/// Catches a quantity that is spread over several places again: its name stands in its own row, in the rows of what is made from it, and
-/// (but for hypotheses about it in `check`, Python's own calls, and the audit's claims of the same formula) nowhere else in the sources.
+/// Catches a quantity that is spread over several places again: its name stands in its own row, in
+/// the rows of what is made from it, and (but for hypotheses about it in `check`, Python's own
+/// calls, and the audit's claims of the same formula) nowhere else in the sources.
 #[test]
 #[cfg(feature = "cli")]
 fn a_quantity_is_one_row() {
     let files = sources("src");
     for q in cld_sgm::truth::predict::QUANTITIES {
         let (row, quoted) = (format!("name: \"{}\"", q.name), format!("\"{}\"", q.name));
-        let with = |text: &str| files.iter().filter(|(_, t)| t.contains(text)).map(|(f, _)| f.clone()).collect::<Vec<_>>();
+        let with = |text: &str| {
+            files
+                .iter()
+                .filter(|(_, t)| t.contains(text))
+                .map(|(f, _)| f.clone())
+                .collect::<Vec<_>>()
+        };
         let rows = with(&row);
-        assert!(rows.len() == 1 && rows[0].starts_with("truth/"), "{}: rows in {rows:?}", q.name);
-        for file in with(&quoted)
+        assert!(
+            rows.len() == 1 && rows[0].starts_with("truth/"),
+            "{}: rows in {rows:?}",
+            q.name
+        );
+        for file in with(&quoted).iter().filter(|f| {
+            ![
+                "audit/",
+                "check/mistakes",
+                "check/diagnose",
+                "check/consequence",
+                "python/",
+            ]
             .iter()
-            .filter(|f| !["audit/", "check/mistakes", "check/diagnose", "check/consequence", "python/"].iter().any(|p| f.starts_with(p)))
-        {
+            .any(|p| f.starts_with(p))
+        }) {
             let text = &files.iter().find(|(f, _)| f == file).unwrap().1;
             for (at, _) in text.match_indices(&quoted) {
                 // what a row says of its parts stands in the brackets of `made_from`
                 let before = &text[..at];
-                let of_parts = before.rfind("made_from: &[").is_some_and(|start| !before[start..].contains(']'));
-                assert!(of_parts || before.ends_with("name: "), "{file} has {quoted} outside of a row");
+                let of_parts = before
+                    .rfind("made_from: &[")
+                    .is_some_and(|start| !before[start..].contains(']'));
+                assert!(
+                    of_parts || before.ends_with("name: "),
+                    "{file} has {quoted} outside of a row"
+                );
             }
         }
     }
 }
 
-/// Catches a diffusion that is spread over several files again: its name, in quotes, stands in its own file alone (but for Python's own
-/// functions, and the command, which is called `cld` itself). A test's code may name it.
+/// Catches a diffusion that is spread over several files again: its name, in quotes, stands in its
+/// own file alone (but for Python's own functions, and the command, which is called `cld` itself).
+/// A test's code may name it.
 #[test]
 fn a_diffusion_is_named_in_its_own_file() {
     let files = sources("src");
     for e in cld_sgm::process::REGISTRY {
         let quoted = format!("\"{}\"", e.name);
         let code = |text: &str| {
-            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-            text.lines().any(|l| !l.trim_start().starts_with("//") && l.contains(&quoted))
+            let text = text
+                .split("#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap_or_default();
+            text.lines()
+                .any(|l| !l.trim_start().starts_with("//") && l.contains(&quoted))
         };
         let with: Vec<_> = files
             .iter()
-            .filter(|(f, t)| !["python/", "bin/cld/main.rs", "bin/cld/manual.rs"].iter().any(|p| f.starts_with(p)) && code(t))
+            .filter(|(f, t)| {
+                !["python/", "bin/cld/main.rs", "bin/cld/manual.rs"]
+                    .iter()
+                    .any(|p| f.starts_with(p))
+                    && code(t)
+            })
             .map(|(f, _)| f)
             .collect();
-        assert!(with.len() == 1 && with[0].starts_with("process/"), "{quoted} is in {with:?}");
+        assert!(
+            with.len() == 1 && with[0].starts_with("process/"),
+            "{quoted} is in {with:?}"
+        );
     }
 }
 
-/// Catches a mistake without a row on the page, and a row for one that is gone: the table is the one that
-/// `cld check --list-mistakes` prints.
+/// Catches a mistake without a row on the page, and a row for one that is gone: the table is the
+/// one that `cld check --list-mistakes` prints.
 #[test]
 #[cfg(feature = "cli")]
 fn diagnoses_are_documented() {
     let table = cld_sgm::check::mistakes::table();
     assert!(table.lines().count() >= 40, "{table}");
-    assert!(read("docs/guide/cross-check.md").contains(&table), "put this table into docs/guide/cross-check.md:\n{table}");
+    assert!(
+        read("docs/guide/cross-check.md").contains(&table),
+        "put this table into docs/guide/cross-check.md:\n{table}"
+    );
 }
 
 /// Catches a page whose script is no longer the one that CI runs.
 #[test]
 fn the_page_has_the_script_that_is_run() {
-    assert!(read("docs/guide/cross-check.md").contains(&format!("```python\n{}```", read("docs/guide/cross_check.py"))));
+    assert!(read("docs/guide/cross-check.md").contains(&format!(
+        "```python\n{}```",
+        read("docs/guide/cross_check.py")
+    )));
 }
 
 /// The floors, from the ground up: a file imports only from floors above its own line in this list.
@@ -234,7 +330,10 @@ fn floors_have_no_cycles() {
     let floor = |name: &str| FLOORS.iter().position(|f| *f == name);
     for (file, text) in sources("src") {
         if file.starts_with("bin") || file == "lib.rs" {
-            assert!(file == "lib.rs" || !text.contains("use crate::vectors"), "{file}: the command uses the library by its name");
+            assert!(
+                file == "lib.rs" || !text.contains("use crate::vectors"),
+                "{file}: the command uses the library by its name"
+            );
             continue;
         }
         let own = file.split(['/', '.']).next().unwrap();
@@ -242,14 +341,28 @@ fn floors_have_no_cycles() {
         // tests may look anywhere below or beside, so only what is compiled into the library counts
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
         for (n, line) in code.lines().enumerate() {
-            for (_, after) in line.match_indices("crate::").map(|(i, m)| line.split_at(i + m.len())) {
-                let name: String = after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            for (_, after) in line
+                .match_indices("crate::")
+                .map(|(i, m)| line.split_at(i + m.len()))
+            {
+                let name: String = after
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .collect();
                 let Some(imported) = floor(&name) else {
                     let root_item = name.is_empty() || after.starts_with('{');
-                    assert!(!root_item, "{file}:{}: import by floor, not from the root", n + 1);
+                    assert!(
+                        !root_item,
+                        "{file}:{}: import by floor, not from the root",
+                        n + 1
+                    );
                     continue;
                 };
-                assert!(imported <= own_floor, "{file}:{}: `{own}` may not use `{name}`, a later floor", n + 1);
+                assert!(
+                    imported <= own_floor,
+                    "{file}:{}: `{own}` may not use `{name}`, a later floor",
+                    n + 1
+                );
             }
         }
     }
@@ -259,16 +372,40 @@ fn floors_have_no_cycles() {
 #[test]
 fn the_light_library_uses_no_heavy_crates() {
     for (file, text) in sources("src") {
-        if ["bin", "files", "plot", "truth", "check", "vectors", "train", "evaluate", "audit", "lib.rs", "data/files.rs"]
-            .iter()
-            .any(|f| file.starts_with(f))
+        if [
+            "bin",
+            "files",
+            "plot",
+            "truth",
+            "check",
+            "vectors",
+            "train",
+            "evaluate",
+            "audit",
+            "lib.rs",
+            "data/files.rs",
+        ]
+        .iter()
+        .any(|f| file.starts_with(f))
         {
             continue;
         }
-        for heavy in ["std::fs", "std::net", "serde", "zip::", "clap", "indicatif", "std::thread", "unsafe "] {
+        for heavy in [
+            "std::fs",
+            "std::net",
+            "serde",
+            "zip::",
+            "clap",
+            "indicatif",
+            "std::thread",
+            "unsafe ",
+        ] {
             let simd = file.starts_with("simd") && heavy == "unsafe ";
             let prose = |l: &&str| !l.trim_start().starts_with("//");
-            assert!(simd || !text.lines().filter(prose).any(|l| l.contains(heavy)), "{file} uses {heavy}");
+            assert!(
+                simd || !text.lines().filter(prose).any(|l| l.contains(heavy)),
+                "{file} uses {heavy}"
+            );
         }
     }
 }
@@ -286,13 +423,20 @@ fn links_lead_somewhere() {
                 todo.push(path);
             } else if name.ends_with(".md") {
                 let text = std::fs::read_to_string(&path).unwrap();
-                for (_, after) in text.match_indices("](").map(|(i, m)| text.split_at(i + m.len())) {
+                for (_, after) in text
+                    .match_indices("](")
+                    .map(|(i, m)| text.split_at(i + m.len()))
+                {
                     let link = after.split([')', '#', ' ']).next().unwrap();
                     if link.is_empty() || link.contains("://") {
                         continue;
                     }
                     links += 1;
-                    assert!(path.parent().unwrap().join(link).exists(), "{}: {link}", path.display());
+                    assert!(
+                        path.parent().unwrap().join(link).exists(),
+                        "{}: {link}",
+                        path.display()
+                    );
                 }
             }
         }

@@ -21,41 +21,63 @@ fn schedules() -> Vec<(&'static str, Json)> {
     vec![
         ("constant", json!({"kind": "constant", "b": 4.0})),
         ("linear", json!({"kind": "linear", "b0": 0.1, "b1": 19.9})),
-        ("cosine", json!({"kind": "cosine", "s0": 0.008, "t_max": 0.9946})),
-        ("geometric", json!({"kind": "geometric-sigma", "sigma_min": 0.01, "sigma_max": 50.0})),
+        (
+            "cosine",
+            json!({"kind": "cosine", "s0": 0.008, "t_max": 0.9946}),
+        ),
+        (
+            "geometric",
+            json!({"kind": "geometric-sigma", "sigma_min": 0.01, "sigma_max": 50.0}),
+        ),
     ]
 }
 
-/// A process without a stationary law (VE): it is under the geometric schedule alone, which is its own.
+/// A process without a stationary law (VE): it is under the geometric schedule alone, which is its
+/// own.
 fn explodes(e: &Entry) -> bool {
     e.chain == Some(Chain::Smld)
 }
 
-/// Every case: each process under each schedule and objective that it has (VE under the geometric schedule alone, which is
-/// its own; the others under the other three).
+/// Every case: each process under each schedule and objective that it has (VE under the geometric
+/// schedule alone, which is its own; the others under the other three).
 ///
 /// # Errors
 /// None in practice: the list is fixed and a test builds it.
 pub fn cases() -> Result<Vec<Case>> {
     let mut all = vec![];
-    for (e, a) in REGISTRY.iter().flat_map(|e| e.audit.iter().filter(|a| a.kernels).map(move |a| (e, a))) {
+    for (e, a) in REGISTRY
+        .iter()
+        .flat_map(|e| e.audit.iter().filter(|a| a.kernels).map(move |a| (e, a)))
+    {
         for (schedule, rate) in schedules() {
             if explodes(e) != (schedule == "geometric") {
                 continue;
             }
-            for objective in if e.gamma.is_some() { &["dsm", "hsm"][..] } else { &["dsm"] } {
+            for objective in if e.gamma.is_some() {
+                &["dsm", "hsm"][..]
+            } else {
+                &["dsm"]
+            } {
                 let mut o = example(e.name, a.params);
                 o.insert("schedule".into(), rate.clone());
                 o.insert("objective".into(), (*objective).into());
-                let name = if e.gamma.is_some() { format!("{}.{objective}.{schedule}", a.name) } else { format!("{}.{schedule}", a.name) };
-                all.push(Case { name, config: Config::from_answers(&Json::Object(o))? });
+                let name = if e.gamma.is_some() {
+                    format!("{}.{objective}.{schedule}", a.name)
+                } else {
+                    format!("{}.{schedule}", a.name)
+                };
+                all.push(Case {
+                    name,
+                    config: Config::from_answers(&Json::Object(o))?,
+                });
             }
         }
     }
     Ok(all)
 }
 
-/// A case of claims about samplers, likelihoods, losses and scores: a process with a rate that changes with time.
+/// A case of claims about samplers, likelihoods, losses and scores: a process with a rate that
+/// changes with time.
 pub(super) struct Rated {
     /// Its name in the registry.
     pub name: &'static str,
@@ -69,7 +91,9 @@ pub(super) struct Rated {
 
 /// Every kind of process: each with one channel or more, with noise on one channel or on all.
 pub(super) fn rated() -> Result<Vec<Rated>> {
-    let all = REGISTRY.iter().flat_map(|e| e.audit.iter().filter(|a| a.samplers).map(move |a| (e, a)));
+    let all = REGISTRY
+        .iter()
+        .flat_map(|e| e.audit.iter().filter(|a| a.samplers).map(move |a| (e, a)));
     all.map(|(e, a)| {
         let mut o = example(e.name, a.params);
         let rate = if explodes(e) {
@@ -78,15 +102,24 @@ pub(super) fn rated() -> Result<Vec<Rated>> {
             json!({"kind": "linear", "b0": 0.5, "b1": 3.0})
         };
         o.insert("schedule".into(), rate);
-        o.insert("objective".into(), if e.gamma.is_some() { "hsm" } else { "dsm" }.into());
+        o.insert(
+            "objective".into(),
+            if e.gamma.is_some() { "hsm" } else { "dsm" }.into(),
+        );
         let c = Config::from_answers(&Json::Object(o))?;
         let diffusion = Diffusion::new(c.process()?, c.schedule, c.objective.gamma())?;
-        Ok(Rated { name: a.name, about: c.describe(), diffusion, likelihood: a.likelihood })
+        Ok(Rated {
+            name: a.name,
+            about: c.describe(),
+            diffusion,
+            likelihood: a.likelihood,
+        })
     })
     .collect()
 }
 
-/// A process known at run time, with its number of channels known again: what the generic schemes need.
+/// A process known at run time, with its number of channels known again: what the generic schemes
+/// need.
 pub struct Typed<'a, const K: usize>(pub &'a dyn AnyProcess);
 
 impl<const K: usize> LinearSde<K> for Typed<'_, K> {

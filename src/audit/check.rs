@@ -1,8 +1,9 @@
 //! Claims and what they are judged by: what most families of claims are made of.
 //!
-//! What a family claims is data, there before anything is computed; what is costly is computed once, and only if it is asked for;
-//! judging is arithmetic, with or without a planted error, so that an error can be planted in every claim in turn. A family is a
-//! file in [`claims`](super::claims) and a line in its list.
+//! What a family claims is data, there before anything is computed; what is costly is computed
+//! once, and only if it is asked for; judging is arithmetic, with or without a planted error, so
+//! that an error can be planted in every claim in turn. A family is a file in
+//! [`claims`](super::claims) and a line in its list.
 
 use super::claim::{Claim, Compared, Evidence, Figure, Plant, share};
 use super::orders::{self, Measured};
@@ -90,11 +91,24 @@ impl Check {
     /// More of the one than of the other.
     pub fn all(claims: Vec<Claim>, points: Vec<Points>) -> Result<Vec<Check>> {
         if claims.len() != points.len() {
-            let name = claims.first().map_or(String::new(), |c| format!(", {} and further", c.id));
-            let why = format!("{} claims{name}, but evidence for {}", claims.len(), points.len());
-            return Err(Error::Degenerate { what: "evidence for every claim".into(), why });
+            let name = claims
+                .first()
+                .map_or(String::new(), |c| format!(", {} and further", c.id));
+            let why = format!(
+                "{} claims{name}, but evidence for {}",
+                claims.len(),
+                points.len()
+            );
+            return Err(Error::Degenerate {
+                what: "evidence for every claim".into(),
+                why,
+            });
         }
-        Ok(claims.into_iter().zip(points).map(|(claim, points)| Check { claim, points }).collect())
+        Ok(claims
+            .into_iter()
+            .zip(points)
+            .map(|(claim, points)| Check { claim, points })
+            .collect())
     }
 
     /// Id of the claim.
@@ -109,10 +123,15 @@ impl Check {
 
     /// Tests by sampling that the claim makes.
     pub fn tests(&self) -> usize {
-        if let Points::Sampled(p) = &self.points { p.len() } else { 0 }
+        if let Points::Sampled(p) = &self.points {
+            p.len()
+        } else {
+            0
+        }
     }
 
-    /// The claim, judged with or without a planted error; `tests` is the number of tests of the whole audit.
+    /// The claim, judged with or without a planted error; `tests` is the number of tests of the
+    /// whole audit.
     ///
     /// # Errors
     /// A claim without points.
@@ -122,12 +141,18 @@ impl Check {
         let compared = match &self.points {
             Points::Order(m) => return orders::evidence(claim, m, plant),
             Points::Near(points) => points.iter().map(|p| p.judged(id, plant)).collect(),
-            Points::Pairs(pairs, tolerance) => pairs.iter().map(|p| p.judged(*tolerance, id, plant)).collect(),
+            Points::Pairs(pairs, tolerance) => pairs
+                .iter()
+                .map(|p| p.judged(*tolerance, id, plant))
+                .collect(),
             Points::Sampled(points) => {
                 claim.tolerance = super::stats::in_words(tests);
                 let alpha = level(tests);
                 let (critical, caught) = (z_of(alpha), shift_caught(alpha));
-                points.iter().map(|p| p.judged(critical, caught, id, plant)).collect()
+                points
+                    .iter()
+                    .map(|p| p.judged(critical, caught, id, plant))
+                    .collect()
             }
         };
         Evidence::new(claim, compared)
@@ -139,7 +164,12 @@ impl Near {
         let found = Plant::apply(plant, id, self.found, self.unit);
         let share = share(found - self.expected, self.expected, self.tolerance);
         Compared {
-            figure: Figure { at: self.at, found, expected: self.expected, deviation: share },
+            figure: Figure {
+                at: self.at,
+                found,
+                expected: self.expected,
+                deviation: share,
+            },
             share,
             power: Some((self.tolerance + (self.found - self.expected).abs()) / self.unit),
             p: None,
@@ -151,13 +181,24 @@ impl Pair {
     fn judged(&self, tolerance: f64, id: &str, plant: Option<&Plant>) -> Compared {
         let found = Plant::apply(plant, id, self.found, self.found);
         let allowed = tolerance * self.scale;
-        let share = share((Dd::from(found) - self.truth).to_f64(), self.truth.hi, allowed);
+        let share = share(
+            (Dd::from(found) - self.truth).to_f64(),
+            self.truth.hi,
+            allowed,
+        );
         let own = (Dd::from(self.found) - self.truth).abs().hi;
         Compared {
-            figure: Figure { at: self.at, found, expected: self.truth.hi, deviation: share },
+            figure: Figure {
+                at: self.at,
+                found,
+                expected: self.truth.hi,
+                deviation: share,
+            },
             share,
-            // an error of this size moves the value beyond the tolerance wherever the entry is not about to cross zero
-            power: (self.found.abs() > 1e-3 * self.scale).then(|| (allowed + own) / self.found.abs()),
+            // an error of this size moves the value beyond the tolerance wherever the entry is not
+            // about to cross zero
+            power: (self.found.abs() > 1e-3 * self.scale)
+                .then(|| (allowed + own) / self.found.abs()),
             p: None,
         }
     }
@@ -168,7 +209,10 @@ impl Sampled {
         let expected = Plant::apply(plant, id, self.expected, self.unit);
         let (z, shift) = match self.law {
             Law::Normal(se) => ((self.found - expected) / se, self.unit / se),
-            Law::ChiSquared(n) => (z_chi_squared(n * self.found / expected, n), (0.5 * n).sqrt() * self.unit / self.expected),
+            Law::ChiSquared(n) => (
+                z_chi_squared(n * self.found / expected, n),
+                (0.5 * n).sqrt() * self.unit / self.expected,
+            ),
         };
         // a spread that is none makes every deviation small
         let lawful = match self.law {
@@ -176,22 +220,32 @@ impl Sampled {
             Law::ChiSquared(n) => n > 0.0 && n.is_finite() && self.expected > 0.0,
         };
         Compared {
-            figure: Figure { at: self.at, found: self.found, expected, deviation: z },
-            share: if lawful { share(z, expected, critical) } else { f64::INFINITY },
+            figure: Figure {
+                at: self.at,
+                found: self.found,
+                expected,
+                deviation: z,
+            },
+            share: if lawful {
+                share(z, expected, critical)
+            } else {
+                f64::INFINITY
+            },
             power: Some(caught / shift.abs()),
             p: Some(p_normal(z)),
         }
     }
 }
 
-/// The claims of one case by one method or family: computed together, and shared out among the threads.
+/// The claims of one case by one method or family: computed together, and shared out among the
+/// threads.
 pub struct Part {
     /// The case: what stands before the first slash of its claims' ids.
     pub case: String,
     /// What is claimed.
     pub claims: Vec<Claim>,
-    /// Tests by sampling that its claims make: known before they run, so that the level of each does not depend on which
-    /// are asked for.
+    /// Tests by sampling that its claims make: known before they run, so that the level of each
+    /// does not depend on which are asked for.
     pub tests: usize,
     /// Computes what the claims are judged by; the argument is the run's seed.
     pub run: Compute,
@@ -204,27 +258,41 @@ impl Part {
     /// Runs, and sees that there is evidence for what is claimed, and for nothing else.
     ///
     /// # Errors
-    /// Those of the run; a claim without evidence, evidence without a claim, another number of tests than was said.
+    /// Those of the run; a claim without evidence, evidence without a claim, another number of
+    /// tests than was said.
     pub fn checks(&self, seed: u64) -> Result<Vec<Check>> {
         let checks = (self.run)(seed)?;
-        let amiss = |what: &str, why: String| Error::Degenerate { what: format!("{what} of {}", self.case).into(), why };
-        complete(&self.claims, checks.iter().map(Check::id)).map_err(|why| amiss("evidence", why))?;
+        let amiss = |what: &str, why: String| Error::Degenerate {
+            what: format!("{what} of {}", self.case).into(),
+            why,
+        };
+        complete(&self.claims, checks.iter().map(Check::id))
+            .map_err(|why| amiss("evidence", why))?;
         let tests: usize = checks.iter().map(Check::tests).sum();
         if tests != self.tests {
-            return Err(amiss("the number of tests", format!("{tests} were made, {} announced", self.tests)));
+            return Err(amiss(
+                "the number of tests",
+                format!("{tests} were made, {} announced", self.tests),
+            ));
         }
         Ok(checks)
     }
 }
 
 /// Whether `found` are the ids of the claims, each once; else what is wrong.
-pub(super) fn complete<'a>(claims: &[Claim], found: impl Iterator<Item = &'a str>) -> std::result::Result<(), String> {
+pub(super) fn complete<'a>(
+    claims: &[Claim],
+    found: impl Iterator<Item = &'a str>,
+) -> std::result::Result<(), String> {
     let mut claimed: Vec<&str> = claims.iter().map(|c| c.id.as_str()).collect();
     let mut found: Vec<&str> = found.collect();
     claimed.sort_unstable();
     found.sort_unstable();
     if let Some(twice) = found.windows(2).find(|w| w[0] == w[1]) {
-        return Err(format!("there is evidence twice for the claim {}", twice[0]));
+        return Err(format!(
+            "there is evidence twice for the claim {}",
+            twice[0]
+        ));
     }
     if let Some(id) = claimed.iter().find(|id| found.binary_search(id).is_err()) {
         return Err(format!("there is none for the claim {id}"));
@@ -235,31 +303,67 @@ pub(super) fn complete<'a>(claims: &[Claim], found: impl Iterator<Item = &'a str
     }
 }
 
-/// Names and points for the moments of samples: `n` values of each channel against a Gaussian law, as in
-/// [`stats`](super::stats): means and covariances are normal, variances chi-squared.
-pub fn moments(at: f64, samples: &[Vec<f64>], mean: &[f64], cov: &[f64], names: &[&str]) -> Vec<(String, Sampled)> {
+/// Names and points for the moments of samples: `n` values of each channel against a Gaussian law,
+/// as in [`stats`](super::stats): means and covariances are normal, variances chi-squared.
+pub fn moments(
+    at: f64,
+    samples: &[Vec<f64>],
+    mean: &[f64],
+    cov: &[f64],
+    names: &[&str],
+) -> Vec<(String, Sampled)> {
     let k = mean.len();
-    assert!(samples.len() == k && names.len() >= k && samples.iter().all(|s| s.len() == samples[0].len()), "samples of {k} channels");
+    assert!(
+        samples.len() == k
+            && names.len() >= k
+            && samples.iter().all(|s| s.len() == samples[0].len()),
+        "samples of {k} channels"
+    );
     let n = samples[0].len() as f64;
     let average = |f: &dyn Fn(usize) -> f64| (0..n as usize).map(f).sum::<f64>() / n;
-    let about = |i: usize, j: usize| average(&|r| (samples[i][r] - mean[i]) * (samples[j][r] - mean[j]));
+    let about =
+        |i: usize, j: usize| average(&|r| (samples[i][r] - mean[i]) * (samples[j][r] - mean[j]));
     let mut all = vec![];
     for i in 0..k {
         let sd = cov[i * k + i].sqrt();
         let found = average(&|r| samples[i][r]);
         let law = Law::Normal(sd / n.sqrt());
-        all.push((format!("mean.{}", names[i]), Sampled { at, found, expected: mean[i], law, unit: worse(mean[i].abs(), sd) }));
+        all.push((
+            format!("mean.{}", names[i]),
+            Sampled {
+                at,
+                found,
+                expected: mean[i],
+                law,
+                unit: worse(mean[i].abs(), sd),
+            },
+        ));
     }
     for i in 0..k {
         let (vi, found) = (cov[i * k + i], about(i, i));
-        all.push((format!("cov.{0}{0}", names[i]), Sampled { at, found, expected: vi, law: Law::ChiSquared(n), unit: vi }));
+        all.push((
+            format!("cov.{0}{0}", names[i]),
+            Sampled {
+                at,
+                found,
+                expected: vi,
+                law: Law::ChiSquared(n),
+                unit: vi,
+            },
+        ));
         for j in i + 1..k {
             let (c, vj) = (cov[i * k + j], cov[j * k + j]);
             // the slope on channel i times its variance: given channel i exactly normal
             let rest = worse(vj - c * c / vi, 1e-12 * vj);
             let law = Law::Normal((rest / (n * found)).sqrt() * vi);
             let expected = c;
-            let p = Sampled { at, found: about(i, j) / found * vi, expected, law, unit: (vi * vj).sqrt() };
+            let p = Sampled {
+                at,
+                found: about(i, j) / found * vi,
+                expected,
+                law,
+                unit: (vi * vj).sqrt(),
+            };
             all.push((format!("cov.{}{}", names[i], names[j]), p));
         }
     }
@@ -280,28 +384,53 @@ mod tests {
         check(Method::Law, Points::Near(points))
     }
 
-    const NEAR: Near = Near { at: 0.5, found: 2.25, expected: 2.0, tolerance: 0.5, unit: 2.0 };
+    const NEAR: Near = Near {
+        at: 0.5,
+        found: 2.25,
+        expected: 2.0,
+        tolerance: 0.5,
+        unit: 2.0,
+    };
 
-    const SAMPLED: Sampled = Sampled { at: 0.0, found: 1.0, expected: 1.1, law: Law::Normal(0.05), unit: 1.0 };
+    const SAMPLED: Sampled = Sampled {
+        at: 0.0,
+        found: 1.0,
+        expected: 1.1,
+        law: Law::Normal(0.05),
+        unit: 1.0,
+    };
 
     /// Catches a planted error that is missed, a power that is not what it says.
     #[test]
     fn judged_as_said() {
-        let holds = |found: f64| near(vec![Near { found, ..NEAR }]).evidence(1, None).unwrap().holds();
+        let holds = |found: f64| {
+            near(vec![Near { found, ..NEAR }])
+                .evidence(1, None)
+                .unwrap()
+                .holds()
+        };
         assert!(holds(2.4) && !holds(2.6));
-        let (c, plant) = (near(vec![NEAR]), |size: f64| Plant { id: "case/entry/law".into(), size });
+        let (c, plant) = (near(vec![NEAR]), |size: f64| Plant {
+            id: "case/entry/law".into(),
+            size,
+        });
         let e = c.evidence(1, None).unwrap();
         assert_eq!((e.worst(), e.power()), (0.5, 0.375)); // 0.25 of 0.5 used; 0.5 + 0.25 relative to 2
         for size in [0.376, -0.376, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert!(!c.evidence(1, Some(&plant(size))).unwrap().holds(), "planted {size}");
+            assert!(
+                !c.evidence(1, Some(&plant(size))).unwrap().holds(),
+                "planted {size}"
+            );
         }
-        let e = check(Method::Sampled, Points::Sampled(vec![SAMPLED])).evidence(1, None).unwrap();
+        let e = check(Method::Sampled, Points::Sampled(vec![SAMPLED]))
+            .evidence(1, None)
+            .unwrap();
         assert!(e.holds() && (e.figures()[0].deviation + 2.0).abs() < 1e-12); // -0.1 of 0.05; rounding
         assert!((e.p()[0] - 0.0455).abs() < 1e-4); // two-sided, two standard errors: any table
     }
 
-    /// Catches NaN, infinities, an absurd tolerance or a claim without points that hold: each alone, beside points that are right,
-    /// in either place. "A judge is code, too."
+    /// Catches NaN, infinities, an absurd tolerance or a claim without points that hold: each
+    /// alone, beside points that are right, in either place. "A judge is code, too."
     #[test]
     fn what_cannot_be_judged_does_not_hold() {
         let bad = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
@@ -309,27 +438,84 @@ mod tests {
         let mut near_ones = vec![];
         let mut pairs = vec![];
         let mut sampled = vec![];
-        let pair = Pair { at: 0.5, found: 2.0, truth: Dd::from(2.0), scale: 2.0 };
+        let pair = Pair {
+            at: 0.5,
+            found: 2.0,
+            truth: Dd::from(2.0),
+            scale: 2.0,
+        };
         for x in bad {
             near_ones.push(Near { found: x, ..NEAR });
-            near_ones.push(Near { expected: x, ..NEAR });
-            near_ones.push(Near { found: x, expected: x, ..NEAR });
-            near_ones.push(Near { tolerance: x, ..NEAR });
-            near_ones.push(Near { found: 2.0, tolerance: x, ..NEAR });
+            near_ones.push(Near {
+                expected: x,
+                ..NEAR
+            });
+            near_ones.push(Near {
+                found: x,
+                expected: x,
+                ..NEAR
+            });
+            near_ones.push(Near {
+                tolerance: x,
+                ..NEAR
+            });
+            near_ones.push(Near {
+                found: 2.0,
+                tolerance: x,
+                ..NEAR
+            });
             pairs.push(Pair { found: x, ..pair });
-            pairs.push(Pair { truth: Dd::from(x), ..pair });
-            pairs.push(Pair { found: x, truth: Dd::from(x), ..pair });
+            pairs.push(Pair {
+                truth: Dd::from(x),
+                ..pair
+            });
+            pairs.push(Pair {
+                found: x,
+                truth: Dd::from(x),
+                ..pair
+            });
             pairs.push(Pair { scale: x, ..pair });
-            sampled.push(Sampled { found: x, ..SAMPLED });
-            sampled.push(Sampled { expected: x, ..SAMPLED });
-            sampled.push(Sampled { found: x, expected: x, ..SAMPLED });
-            sampled.push(Sampled { law: Law::Normal(x), ..SAMPLED });
-            sampled.push(Sampled { law: Law::ChiSquared(x), ..SAMPLED });
+            sampled.push(Sampled {
+                found: x,
+                ..SAMPLED
+            });
+            sampled.push(Sampled {
+                expected: x,
+                ..SAMPLED
+            });
+            sampled.push(Sampled {
+                found: x,
+                expected: x,
+                ..SAMPLED
+            });
+            sampled.push(Sampled {
+                law: Law::Normal(x),
+                ..SAMPLED
+            });
+            sampled.push(Sampled {
+                law: Law::ChiSquared(x),
+                ..SAMPLED
+            });
         }
-        near_ones.push(Near { found: 2.0, tolerance: -1.0, ..NEAR });
-        sampled.push(Sampled { law: Law::Normal(0.0), ..SAMPLED });
-        sampled.push(Sampled { found: 1.1, law: Law::Normal(-0.05), ..SAMPLED });
-        sampled.push(Sampled { expected: 0.0, law: Law::ChiSquared(100.0), ..SAMPLED });
+        near_ones.push(Near {
+            found: 2.0,
+            tolerance: -1.0,
+            ..NEAR
+        });
+        sampled.push(Sampled {
+            law: Law::Normal(0.0),
+            ..SAMPLED
+        });
+        sampled.push(Sampled {
+            found: 1.1,
+            law: Law::Normal(-0.05),
+            ..SAMPLED
+        });
+        sampled.push(Sampled {
+            expected: 0.0,
+            law: Law::ChiSquared(100.0),
+            ..SAMPLED
+        });
         let both = |n: usize| if n == 0 { [true, false] } else { [false, true] };
         for order in 0..2 {
             let place = both(order);
@@ -339,11 +525,19 @@ mod tests {
             }
             for x in &pairs {
                 let points = place.map(|bad| if bad { *x } else { pair }).to_vec();
-                assert_ne!(off(&check(Method::Doubling, Points::Pairs(points, 1e-13))), Ok(true), "{x:?}");
+                assert_ne!(
+                    off(&check(Method::Doubling, Points::Pairs(points, 1e-13))),
+                    Ok(true),
+                    "{x:?}"
+                );
             }
             for x in &sampled {
                 let points = place.map(|bad| if bad { *x } else { SAMPLED }).to_vec();
-                assert_ne!(off(&check(Method::Sampled, Points::Sampled(points))), Ok(true), "{x:?}");
+                assert_ne!(
+                    off(&check(Method::Sampled, Points::Sampled(points))),
+                    Ok(true),
+                    "{x:?}"
+                );
             }
         }
         for empty in [Points::Near(vec![]), Points::Pairs(vec![], 1e-13)] {
@@ -352,8 +546,14 @@ mod tests {
         assert!(off(&check(Method::Sampled, Points::Sampled(vec![]))).is_err());
         // the right ones do hold
         assert_eq!(off(&near(vec![NEAR])), Ok(true));
-        assert_eq!(off(&check(Method::Doubling, Points::Pairs(vec![pair], 1e-13))), Ok(true));
-        assert_eq!(off(&check(Method::Sampled, Points::Sampled(vec![SAMPLED]))), Ok(true));
+        assert_eq!(
+            off(&check(Method::Doubling, Points::Pairs(vec![pair], 1e-13))),
+            Ok(true)
+        );
+        assert_eq!(
+            off(&check(Method::Sampled, Points::Sampled(vec![SAMPLED]))),
+            Ok(true)
+        );
     }
 
     /// Catches an order that holds by NaN, by nothing, or by a single number of steps.
@@ -368,7 +568,11 @@ mod tests {
             theory: 1.0,
             entry: "xx".into(),
         };
-        let holds = |m: Measured| check(Method::Order, Points::Order(m)).evidence(1, None).map(|e| e.holds());
+        let holds = |m: Measured| {
+            check(Method::Order, Points::Order(m))
+                .evidence(1, None)
+                .map(|e| e.holds())
+        };
         assert_eq!(holds(measured(&[4e-3, 2e-3, 1e-3])), Ok(true));
         assert_eq!(holds(measured(&[4e-3, 2e-3, 0.5e-3])), Ok(false));
         // no error to measure: exact, and said so
@@ -379,10 +583,22 @@ mod tests {
                 errors[at] = x;
                 assert_ne!(holds(measured(&errors)), Ok(true), "{errors:?}");
             }
-            assert_ne!(holds(Measured { size: x, ..measured(&[1e-14, 0.0, 1e-15]) }), Ok(true));
+            assert_ne!(
+                holds(Measured {
+                    size: x,
+                    ..measured(&[1e-14, 0.0, 1e-15])
+                }),
+                Ok(true)
+            );
         }
         assert!(holds(measured(&[])).is_err() && holds(measured(&[1e-3])).is_err());
-        assert!(holds(Measured { steps: vec![32], ..measured(&[2e-3, 1e-3]) }).is_err());
+        assert!(
+            holds(Measured {
+                steps: vec![32],
+                ..measured(&[2e-3, 1e-3])
+            })
+            .is_err()
+        );
     }
 
     /// Catches a claim that goes without evidence, and evidence that is not announced.
@@ -390,15 +606,47 @@ mod tests {
     fn evidence_is_complete() {
         let claim = |name: &str| Claim::new(name, "kernel.mean", Method::Law, String::new(), "");
         let part = |claims: Vec<Claim>, found: Vec<Claim>, tests: usize| {
-            let run = move |_: u64| Check::all(found.clone(), found.iter().map(|_| Points::Near(vec![NEAR])).collect());
-            Part { case: "case".into(), claims, tests, run: Box::new(run) }.checks(0).map(|c| c.len()).map_err(|e| e.to_string())
+            let run = move |_: u64| {
+                Check::all(
+                    found.clone(),
+                    found.iter().map(|_| Points::Near(vec![NEAR])).collect(),
+                )
+            };
+            Part {
+                case: "case".into(),
+                claims,
+                tests,
+                run: Box::new(run),
+            }
+            .checks(0)
+            .map(|c| c.len())
+            .map_err(|e| e.to_string())
         };
         let (a, b) = (claim("case/a"), claim("case/b"));
-        assert_eq!(part(vec![a.clone(), b.clone()], vec![b.clone(), a.clone()], 0), Ok(2));
-        assert!(part(vec![a.clone(), b.clone()], vec![a.clone()], 0).unwrap_err().contains("case/b"));
-        assert!(part(vec![a.clone()], vec![a.clone(), b.clone()], 0).unwrap_err().contains("case/b"));
-        assert!(part(vec![a.clone()], vec![a.clone(), a.clone()], 0).unwrap_err().contains("twice"));
-        assert!(part(vec![a.clone()], vec![a.clone()], 1).unwrap_err().contains("tests"));
+        assert_eq!(
+            part(vec![a.clone(), b.clone()], vec![b.clone(), a.clone()], 0),
+            Ok(2)
+        );
+        assert!(
+            part(vec![a.clone(), b.clone()], vec![a.clone()], 0)
+                .unwrap_err()
+                .contains("case/b")
+        );
+        assert!(
+            part(vec![a.clone()], vec![a.clone(), b.clone()], 0)
+                .unwrap_err()
+                .contains("case/b")
+        );
+        assert!(
+            part(vec![a.clone()], vec![a.clone(), a.clone()], 0)
+                .unwrap_err()
+                .contains("twice")
+        );
+        assert!(
+            part(vec![a.clone()], vec![a.clone()], 1)
+                .unwrap_err()
+                .contains("tests")
+        );
         assert!(Check::all(vec![a], vec![]).is_err());
     }
 }

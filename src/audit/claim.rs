@@ -26,8 +26,15 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 7] =
-        [Method::Doubling, Method::Moments, Method::Order, Method::Simulation, Method::Law, Method::Identity, Method::Sampled];
+    pub const ALL: [Method; 7] = [
+        Method::Doubling,
+        Method::Moments,
+        Method::Order,
+        Method::Simulation,
+        Method::Law,
+        Method::Identity,
+        Method::Sampled,
+    ];
 
     /// Whether claims of this method are judged by standard errors.
     pub fn is_sampled(self) -> bool {
@@ -50,7 +57,9 @@ impl Method {
     /// What it is, in a sentence.
     pub fn about(self) -> &'static str {
         match self {
-            Method::Doubling => "the closed form against Taylor series and doubling in 106-bit arithmetic, from drift and noise alone",
+            Method::Doubling => {
+                "the closed form against Taylor series and doubling in 106-bit arithmetic, from drift and noise alone"
+            }
             Method::Moments => {
                 "the closed form against an adaptive Runge-Kutta integration (Dormand-Prince 8(5,3)) of the moment equations"
             }
@@ -60,7 +69,9 @@ impl Method {
             Method::Simulation => {
                 "simulated paths against the law they should have; nothing is left but sampling noise, whose law is known"
             }
-            Method::Law => "the exact law of a sampler on Gaussian data, read off its own steps, against another way to the same law",
+            Method::Law => {
+                "the exact law of a sampler on Gaussian data, read off its own steps, against another way to the same law"
+            }
             Method::Identity => "two ways to one number, without noise",
             Method::Sampled => "what runs, on samples, against the exact law it should have",
         }
@@ -83,16 +94,32 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// A claim; `name` is `case/entry`. For claims by sampling the tolerance follows from the number of tests of the run, and
-    /// is put in there.
-    pub fn new(name: &str, formula: &str, method: Method, statement: String, tolerance: &str) -> Claim {
-        Claim { id: format!("{name}/{}", method.name()), formula: formula.into(), statement, method, tolerance: tolerance.into() }
+    /// A claim; `name` is `case/entry`. For claims by sampling the tolerance follows from the
+    /// number of tests of the run, and is put in there.
+    pub fn new(
+        name: &str,
+        formula: &str,
+        method: Method,
+        statement: String,
+        tolerance: &str,
+    ) -> Claim {
+        Claim {
+            id: format!("{name}/{}", method.name()),
+            formula: formula.into(),
+            statement,
+            method,
+            tolerance: tolerance.into(),
+        }
     }
 }
 
 /// A number in JSON: as a string where it is not finite, which JSON's own numbers cannot be.
 fn number<S: Serializer>(x: &f64, s: S) -> std::result::Result<S::Ok, S::Error> {
-    if x.is_finite() { s.serialize_f64(*x) } else { s.collect_str(x) }
+    if x.is_finite() {
+        s.serialize_f64(*x)
+    } else {
+        s.collect_str(x)
+    }
 }
 
 fn numbers<S: Serializer>(all: &[f64], s: S) -> std::result::Result<S::Ok, S::Error> {
@@ -117,7 +144,8 @@ pub struct Figure {
     /// What it should be.
     #[serde(serialize_with = "number")]
     pub expected: f64,
-    /// The deviation in units of the tolerance (noise-free: error over tolerance; simulation: standard errors).
+    /// The deviation in units of the tolerance (noise-free: error over tolerance; simulation:
+    /// standard errors).
     #[serde(serialize_with = "number")]
     pub deviation: f64,
 }
@@ -128,13 +156,15 @@ pub(super) struct Compared {
     pub figure: Figure,
     /// The deviation in units of the tolerance, of no sign.
     pub share: f64,
-    /// The smallest planted relative error that is caught here; `None` where the number is about to cross zero.
+    /// The smallest planted relative error that is caught here; `None` where the number is about to
+    /// cross zero.
     pub power: Option<f64>,
     /// The p-value, by sampling.
     pub p: Option<f64>,
 }
 
-/// An error in units of its tolerance. What cannot be judged is infinitely far: truth, error or tolerance not finite.
+/// An error in units of its tolerance. What cannot be judged is infinitely far: truth, error or
+/// tolerance not finite.
 pub(super) fn share(error: f64, expected: f64, tolerance: f64) -> f64 {
     match error.abs() {
         e if !(e.is_finite() && expected.is_finite() && within(0.0, tolerance)) => f64::INFINITY,
@@ -162,24 +192,56 @@ impl Evidence {
     /// Judges a claim by its comparisons.
     ///
     /// # Errors
-    /// No comparisons, or some without a p-value in a claim by sampling; a claim that holds, but that no planted error could break.
+    /// No comparisons, or some without a p-value in a claim by sampling; a claim that holds, but
+    /// that no planted error could break.
     pub(super) fn new(claim: Claim, compared: Vec<Compared>) -> Result<Evidence> {
-        let lacking = |why: &str| Error::Degenerate { what: format!("evidence for the claim {}", claim.id).into(), why: why.into() };
+        let lacking = |why: &str| Error::Degenerate {
+            what: format!("evidence for the claim {}", claim.id).into(),
+            why: why.into(),
+        };
         if compared.is_empty() {
             return Err(lacking("nothing was compared"));
         }
         let p: Vec<f64> = compared.iter().filter_map(|c| c.p).collect();
-        if p.len() != if claim.method.is_sampled() { compared.len() } else { 0 } {
-            return Err(lacking("p-values belong to claims by sampling, one for each comparison"));
+        if p.len()
+            != if claim.method.is_sampled() {
+                compared.len()
+            } else {
+                0
+            }
+        {
+            return Err(lacking(
+                "p-values belong to claims by sampling, one for each comparison",
+            ));
         }
-        let worst = compared.iter().map(|c| if c.share.is_nan() { f64::INFINITY } else { c.share }).collect::<Worst>();
-        let power = compared.iter().filter_map(|c| c.power).collect::<Worst>().value();
+        let worst = compared
+            .iter()
+            .map(|c| {
+                if c.share.is_nan() {
+                    f64::INFINITY
+                } else {
+                    c.share
+                }
+            })
+            .collect::<Worst>();
+        let power = compared
+            .iter()
+            .filter_map(|c| c.power)
+            .collect::<Worst>()
+            .value();
         let holds = worst.within(1.0);
         if holds && !(power > 0.0 && power.is_finite()) {
             return Err(lacking("no planted error could break it"));
         }
         let figures = compared.iter().map(|c| c.figure).collect();
-        Ok(Evidence { claim, figures, p, worst: worst.value(), power, holds })
+        Ok(Evidence {
+            claim,
+            figures,
+            p,
+            worst: worst.value(),
+            power,
+            holds,
+        })
     }
 
     /// The comparisons: at least one.
@@ -192,13 +254,14 @@ impl Evidence {
         &self.p
     }
 
-    /// The largest deviation, in units of the tolerance: at most 1 if the claim holds, infinite for what cannot be judged.
+    /// The largest deviation, in units of the tolerance: at most 1 if the claim holds, infinite for
+    /// what cannot be judged.
     pub fn worst(&self) -> f64 {
         self.worst
     }
 
-    /// The smallest planted relative error that is caught with probability 0.999 at every audited time (noise-free: with
-    /// certainty).
+    /// The smallest planted relative error that is caught with probability 0.999 at every audited
+    /// time (noise-free: with certainty).
     pub fn power(&self) -> f64 {
         self.power
     }
@@ -219,8 +282,8 @@ pub struct Plant {
 }
 
 impl Plant {
-    /// `value` with the error, if it is planted in the claim `id`. `unit` is what the size is relative to: the value itself,
-    /// or for entries that may vanish the size of their terms.
+    /// `value` with the error, if it is planted in the claim `id`. `unit` is what the size is
+    /// relative to: the value itself, or for entries that may vanish the size of their terms.
     pub(super) fn apply(plant: Option<&Plant>, id: &str, value: f64, unit: f64) -> f64 {
         match plant {
             Some(p) if p.id == id => value + p.size * unit,

@@ -6,7 +6,8 @@ use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The line of reproduction. Date and duration are another's in every run: evidence is the same bit for bit, this is not.
+/// The line of reproduction. Date and duration are another's in every run: evidence is the same bit
+/// for bit, this is not.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Made {
     /// The command, without the files that it writes.
@@ -26,9 +27,14 @@ pub struct Made {
 }
 
 impl Made {
-    /// For a run with these options that began at `from` and took `took`; `more` is what else the command said.
+    /// For a run with these options that began at `from` and took `took`; `more` is what else the
+    /// command said.
     pub fn new(o: &Options, more: &str, version: &str, from: SystemTime, took: Duration) -> Made {
-        let usual = if o.full { Options::full() } else { Options::quick() };
+        let usual = if o.full {
+            Options::full()
+        } else {
+            Options::quick()
+        };
         let mut command = "cld audit".to_string();
         if o.full {
             command += " --full";
@@ -60,7 +66,11 @@ impl Made {
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let m = &self.machine;
-        let threads = if self.threads == 1 { "1 thread".into() } else { format!("{} threads", self.threads) };
+        let threads = if self.threads == 1 {
+            "1 thread".into()
+        } else {
+            format!("{} threads", self.threads)
+        };
         write!(
             f,
             "{}; cld {}; {}; {}, {}, {}; {threads}; seed {}; {:.1} s",
@@ -72,7 +82,11 @@ impl fmt::Display for Made {
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// The time in UTC, to the second.
@@ -95,14 +109,21 @@ fn utc(at: SystemTime) -> String {
         day -= length;
         month += 1;
     }
-    format!("{year}-{month:02}-{:02}T{:02}:{:02}:{:02}Z", day + 1, rest / 3600, rest / 60 % 60, rest % 60)
+    format!(
+        "{year}-{month:02}-{:02}T{:02}:{:02}:{:02}Z",
+        day + 1,
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Catches a day too many or too few about leap days and the turn of the year. Seconds are those that `date -u -d DATE +%s` says.
+    /// Catches a day too many or too few about leap days and the turn of the year. Seconds are
+    /// those that `date -u -d DATE +%s` says.
     #[test]
     fn dates() {
         for (seconds, date) in [
@@ -120,14 +141,39 @@ mod tests {
     /// Catches a command that makes another run, or that a shell takes apart.
     #[test]
     fn the_command_is_whole() {
-        let o = Options { paths: 16_000, seed: 3, only: Some("it's $HOME".into()), ..Options::full() };
-        let m = Made::new(&o, " --plant-all", "1.0", UNIX_EPOCH, Duration::from_millis(1234));
-        assert_eq!(m.command, r"cld audit --full --paths 16000 --only 'it'\''s $HOME' --plant-all --seed 3");
+        let o = Options {
+            paths: 16_000,
+            seed: 3,
+            only: Some("it's $HOME".into()),
+            ..Options::full()
+        };
+        let m = Made::new(
+            &o,
+            " --plant-all",
+            "1.0",
+            UNIX_EPOCH,
+            Duration::from_millis(1234),
+        );
+        assert_eq!(
+            m.command,
+            r"cld audit --full --paths 16000 --only 'it'\''s $HOME' --plant-all --seed 3"
+        );
         assert_eq!((m.seconds, m.seed), (1.2, 3));
         let line = m.to_string();
-        for part in [m.command.as_str(), "cld 1.0;", "1970-01-01T00:00:00Z", &m.machine.cpu, &m.machine.set, "seed 3", "1.2 s"] {
+        for part in [
+            m.command.as_str(),
+            "cld 1.0;",
+            "1970-01-01T00:00:00Z",
+            &m.machine.cpu,
+            &m.machine.set,
+            "seed 3",
+            "1.2 s",
+        ] {
             assert!(line.contains(part), "{line}");
         }
-        assert_eq!(Made::new(&Options::quick(), "", "1", UNIX_EPOCH, Duration::ZERO).command, "cld audit --seed 0");
+        assert_eq!(
+            Made::new(&Options::quick(), "", "1", UNIX_EPOCH, Duration::ZERO).command,
+            "cld audit --seed 0"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Claims without noise: closed forms against doubling, and against an integration of the moment equations.
+//! Claims without noise: closed forms against doubling, and against an integration of the moment
+//! equations.
 
 use super::cases::Case;
 use super::check::{Check, Pair, Part, Points};
@@ -16,7 +17,9 @@ use ode_solvers::{DVector, OutputType, System};
 
 /// Times at which every case is audited: four per decade from 1e-12 to 1.
 pub fn times() -> Vec<f64> {
-    let mut t: Vec<f64> = (0..48).map(|i| 10f64.powf(-12.0 + f64::from(i) / 4.0)).collect();
+    let mut t: Vec<f64> = (0..48)
+        .map(|i| 10f64.powf(-12.0 + f64::from(i) / 4.0))
+        .collect();
     t.push(1.0);
     t
 }
@@ -34,7 +37,10 @@ struct Entry {
 /// An entry that is not claimed.
 fn push(entries: &mut [Entry], name: &str, pair: Pair) -> Result<()> {
     let known = entries.iter_mut().find(|e| e.name == name);
-    let entry = known.ok_or_else(|| Error::Degenerate { what: format!("a claim for {name}").into(), why: "it is not listed".into() })?;
+    let entry = known.ok_or_else(|| Error::Degenerate {
+        what: format!("a claim for {name}").into(),
+        why: "it is not listed".into(),
+    })?;
     entry.pairs.push(pair);
     Ok(())
 }
@@ -51,38 +57,74 @@ fn part(
     let about = case.config.describe();
     let claim = |(name, formula): &(String, &'static str)| {
         let says = format!("{name} of {about} at {times} times: {}", method.about());
-        Claim::new(&format!("{}/{name}", case.name), formula, method, says, &format!("{tolerance:e} relative: {reason}"))
+        Claim::new(
+            &format!("{}/{name}", case.name),
+            formula,
+            method,
+            says,
+            &format!("{tolerance:e} relative: {reason}"),
+        )
     };
     let claims: Vec<Claim> = names.iter().map(claim).collect();
     let (own, case) = (claims.clone(), case.clone());
     let name = case.name.clone();
     let run = move |_: u64| {
-        let mut entries: Vec<Entry> = names.iter().map(|(name, formula)| Entry { name: name.clone(), formula, pairs: vec![] }).collect();
+        let mut entries: Vec<Entry> = names
+            .iter()
+            .map(|(name, formula)| Entry {
+                name: name.clone(),
+                formula,
+                pairs: vec![],
+            })
+            .collect();
         compute(&case, &mut entries)?;
         if let Some(e) = entries.iter().find(|e| e.pairs.len() != times) {
             let why = format!("{} of {times} times were compared", e.pairs.len());
             return Err(Error::Degenerate {
-                what: format!("evidence for {}, {} ({}) by {}", case.name, e.name, e.formula, method.name()).into(),
+                what: format!(
+                    "evidence for {}, {} ({}) by {}",
+                    case.name,
+                    e.name,
+                    e.formula,
+                    method.name()
+                )
+                .into(),
                 why,
             });
         }
-        Check::all(own.clone(), entries.into_iter().map(|e| Points::Pairs(e.pairs, tolerance)).collect())
+        Check::all(
+            own.clone(),
+            entries
+                .into_iter()
+                .map(|e| Points::Pairs(e.pairs, tolerance))
+                .collect(),
+        )
     };
-    Part { case: name, claims, tests: 0, run: Box::new(run) }
+    Part {
+        case: name,
+        claims,
+        tests: 0,
+        run: Box::new(run),
+    }
 }
 
 /// Names and formulas of the entries of mean and covariance.
 fn moment_names(k: usize) -> Vec<(String, &'static str)> {
     let means = (0..k * k).map(|n| (format!("mean.{}", label(n / k, n % k)), "kernel.mean"));
-    means.chain((0..k).flat_map(|i| (i..k).map(move |j| (format!("cov.{}", label(i, j)), "kernel.cov")))).collect()
+    means
+        .chain(
+            (0..k)
+                .flat_map(|i| (i..k).map(move |j| (format!("cov.{}", label(i, j)), "kernel.cov"))),
+        )
+        .collect()
 }
 
 fn label(i: usize, j: usize) -> String {
     format!("{}{}", CHANNELS[i], CHANNELS[j])
 }
 
-/// The law at one time by doubling, and the sizes of the terms of each entry: the entry itself and how fast it changes
-/// with the clock, which is what is left where it crosses zero.
+/// The law at one time by doubling, and the sizes of the terms of each entry: the entry itself and
+/// how fast it changes with the clock, which is what is left where it crosses zero.
 struct Truth {
     law: AnyLaw,
     mean: Vec<f64>,
@@ -96,14 +138,24 @@ impl Truth {
         let (f, g, tau) = (process.drift(), process.noise_at(on.tau.hi), on.tau.hi);
         let m = |i: usize, j: usize| law.mean[(i, j)].hi;
         let change = |i: usize, j: usize| (0..k).map(|l| (f[(i, l)] * m(l, j)).abs()).sum::<f64>();
-        let mean = (0..k * k).map(|n| law.mean[(n / k, n % k)].hi.abs() + tau * change(n / k, n % k)).collect();
+        let mean = (0..k * k)
+            .map(|n| law.mean[(n / k, n % k)].hi.abs() + tau * change(n / k, n % k))
+            .collect();
         // the initial variance's part, Phi Sigma0 Phi^T, by the size of its terms
         let variance = gamma * process.mass();
-        let initial = |a: usize, b: usize| (1..k).map(|l| (m(a, l) * m(b, l)).abs() * variance).sum::<f64>();
+        let initial = |a: usize, b: usize| {
+            (1..k)
+                .map(|l| (m(a, l) * m(b, l)).abs() * variance)
+                .sum::<f64>()
+        };
         let cov = (0..k * k).map(|n| {
             let (i, j) = (n / k, n % k);
-            let noise: f64 = (0..k * k).map(|e| (m(i, e / k) * g[(e / k, e % k)] * m(j, e % k)).abs()).sum();
-            let start: f64 = (0..k).map(|l| (f[(i, l)] * initial(l, j)).abs() + (f[(j, l)] * initial(l, i)).abs()).sum();
+            let noise: f64 = (0..k * k)
+                .map(|e| (m(i, e / k) * g[(e / k, e % k)] * m(j, e % k)).abs())
+                .sum();
+            let start: f64 = (0..k)
+                .map(|l| (f[(i, l)] * initial(l, j)).abs() + (f[(j, l)] * initial(l, i)).abs())
+                .sum();
             law.cov[(n / k, n % k)].hi.abs() + if i == j { 0.0 } else { tau * (noise + start) }
         });
         let cov = cov.collect();
@@ -113,14 +165,20 @@ impl Truth {
 
 /// Entries of a triangular or symmetric matrix: those on and above the diagonal, or below it.
 fn triangle(k: usize, upper: bool) -> impl Iterator<Item = (usize, usize)> {
-    (0..k * k).map(move |n| (n / k, n % k)).filter(move |(i, j)| if upper { j >= i } else { j <= i })
+    (0..k * k)
+        .map(move |n| (n / k, n % k))
+        .filter(move |(i, j)| if upper { j >= i } else { j <= i })
 }
 
 /// The three matrices that follow from the covariance: name, formula, which triangle is compared.
-const FACTORS: [(&str, &str, bool); 3] =
-    [("chol_lower", "kernel.chol_lower", false), ("chol_upper", "kernel.chol_upper", true), ("inverse", "kernel.inverse", true)];
+const FACTORS: [(&str, &str, bool); 3] = [
+    ("chol_lower", "kernel.chol_lower", false),
+    ("chol_upper", "kernel.chol_upper", true),
+    ("inverse", "kernel.inverse", true),
+];
 
-/// Closed form against doubling: 1e-13 on every entry of mean, covariance, factors, inverse, determinant and `ell`.
+/// Closed form against doubling: 1e-13 on every entry of mean, covariance, factors, inverse,
+/// determinant and `ell`.
 ///
 /// # Errors
 /// None for the registry's own cases.
@@ -130,9 +188,26 @@ pub fn doubling(case: &Case) -> Result<Part> {
     for (name, formula, upper) in FACTORS {
         names.extend(triangle(k, upper).map(|(i, j)| (format!("{name}.{}", label(i, j)), formula)));
     }
-    names.extend([("ell", "kernel.ell"), ("det", "kernel.det"), ("logdet", "kernel.logdet")].map(|(n, f)| (n.to_string(), f)));
-    let tolerance = (1e-13, "what general damping and higher orders are built to; critical CLD is held to 8 ulp by tests/truth.rs");
-    Ok(part(case, Method::Doubling, tolerance, times().len(), names, by_doubling))
+    names.extend(
+        [
+            ("ell", "kernel.ell"),
+            ("det", "kernel.det"),
+            ("logdet", "kernel.logdet"),
+        ]
+        .map(|(n, f)| (n.to_string(), f)),
+    );
+    let tolerance = (
+        1e-13,
+        "what general damping and higher orders are built to; critical CLD is held to 8 ulp by tests/truth.rs",
+    );
+    Ok(part(
+        case,
+        Method::Doubling,
+        tolerance,
+        times().len(),
+        names,
+        by_doubling,
+    ))
 }
 
 fn by_doubling(case: &Case, entries: &mut [Entry]) -> Result<()> {
@@ -141,23 +216,41 @@ fn by_doubling(case: &Case, entries: &mut [Entry]) -> Result<()> {
     let gamma = case.config.objective.gamma();
     let mut add = |name: &str, pair: Pair| push(entries, name, pair);
     for at in times() {
-        let values = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, at)?;
+        let values = kernel_values(
+            &*process,
+            &case.config.schedule,
+            case.config.objective,
+            0.0,
+            at,
+        )?;
         let on = case.config.schedule.span(0.0, at)?;
         let truth = Truth::new(&*process, on, gamma);
         let law = &truth.law;
         for i in 0..k {
             for j in 0..k {
                 let n = i * k + j;
-                let mean = Pair { at, found: values.mean[(n / k, n % k)], truth: law.mean[(n / k, n % k)], scale: truth.mean[n] };
+                let mean = Pair {
+                    at,
+                    found: values.mean[(n / k, n % k)],
+                    truth: law.mean[(n / k, n % k)],
+                    scale: truth.mean[n],
+                };
                 add(&format!("mean.{}", label(i, j)), mean)?;
                 if j >= i {
-                    let cov = Pair { at, found: values.cov[(n / k, n % k)], truth: law.cov[(n / k, n % k)], scale: truth.cov[n] };
+                    let cov = Pair {
+                        at,
+                        found: values.cov[(n / k, n % k)],
+                        truth: law.cov[(n / k, n % k)],
+                        scale: truth.cov[n],
+                    };
                     add(&format!("cov.{}", label(i, j)), cov)?;
                 }
             }
         }
-        let singular =
-            || Error::Degenerate { what: format!("the factor of {} by doubling", case.name).into(), why: format!("at t = {at}") };
+        let singular = || Error::Degenerate {
+            what: format!("the factor of {} by doubling", case.name).into(),
+            why: format!("at t = {at}"),
+        };
         let factors = law.moments.factors.as_ref().ok_or_else(singular)?;
         let rounded = |x: f64| Dd::from(x);
         let found = [&values.chol_lower, &values.chol_upper, &values.inv];
@@ -165,27 +258,61 @@ fn by_doubling(case: &Case, entries: &mut [Entry]) -> Result<()> {
         for (((name, _, upper), found), truth) in FACTORS.into_iter().zip(found).zip(truths) {
             for (i, j) in triangle(k, upper) {
                 let n = i * k + j;
-                // off-diagonal entries inherit the covariance's crossing of zero; relative to their row's diagonal there
+                // off-diagonal entries inherit the covariance's crossing of zero; relative to their
+                // row's diagonal there
                 let scale = if i == j {
                     truth[(n / k, n % k)].abs()
                 } else {
-                    worse(truth[(n / k, n % k)].abs(), 1e-3 * (truth[(i, i)] * truth[(j, j)]).abs().sqrt())
+                    worse(
+                        truth[(n / k, n % k)].abs(),
+                        1e-3 * (truth[(i, i)] * truth[(j, j)]).abs().sqrt(),
+                    )
                 };
                 add(
                     &format!("{name}.{}", label(i, j)),
-                    Pair { at, found: found[(n / k, n % k)], truth: rounded(truth[(n / k, n % k)]), scale },
+                    Pair {
+                        at,
+                        found: found[(n / k, n % k)],
+                        truth: rounded(truth[(n / k, n % k)]),
+                        scale,
+                    },
                 )?;
             }
         }
         let ell = 1.0 / factors.lower[(k - 1, k - 1)];
-        add("ell", Pair { at, found: values.ell, truth: rounded(ell), scale: ell })?;
-        add("det", Pair { at, found: values.det, truth: rounded(law.moments.det), scale: law.moments.det })?;
-        add("logdet", Pair { at, found: values.logdet, truth: rounded(factors.log_det), scale: worse(factors.log_det.abs(), 1.0) })?;
+        add(
+            "ell",
+            Pair {
+                at,
+                found: values.ell,
+                truth: rounded(ell),
+                scale: ell,
+            },
+        )?;
+        add(
+            "det",
+            Pair {
+                at,
+                found: values.det,
+                truth: rounded(law.moments.det),
+                scale: law.moments.det,
+            },
+        )?;
+        add(
+            "logdet",
+            Pair {
+                at,
+                found: values.logdet,
+                truth: rounded(factors.log_det),
+                scale: worse(factors.log_det.abs(), 1.0),
+            },
+        )?;
     }
     Ok(())
 }
 
-/// The moment equations in time `t = h s`, s in [0, 1]: mean matrix, covariance, and the integral of b.
+/// The moment equations in time `t = h s`, s in [0, 1]: mean matrix, covariance, and the integral
+/// of b.
 struct MomentEquations<'a> {
     process: &'a dyn AnyProcess,
     schedule: &'a Schedule,
@@ -193,13 +320,14 @@ struct MomentEquations<'a> {
     start: f64,
     length: f64,
     drift: Square,
-    /// Each unknown is divided by its size at the end, so that the step control sees entries of order t^7 as it does those
-    /// of order 1.
+    /// Each unknown is divided by its size at the end, so that the step control sees entries of
+    /// order t^7 as it does those of order 1.
     size: Vec<f64>,
 }
 
 impl System<f64, DVector<f64>> for MomentEquations<'_> {
-    // Time is an unknown, too: this integrator's stages see y at other times than they are told (ode_solvers 0.6.1)
+    // Time is an unknown, too: this integrator's stages see y at other times than they are told
+    // (ode_solvers 0.6.1)
     fn system(&self, _: f64, y: &DVector<f64>, dy: &mut DVector<f64>) {
         let k = self.k;
         let t = (self.start + self.length * y[2 * k * k + 1]).clamp(0.0, 1.0);
@@ -211,7 +339,8 @@ impl System<f64, DVector<f64>> for MomentEquations<'_> {
             for j in 0..k {
                 let f = &self.drift;
                 dy[i * k + j] = b * (0..k).map(|l| f[(i, l)] * mean[l * k + j]).sum::<f64>();
-                let half = |i: usize, j: usize| (0..k).map(|l| f[(i, l)] * cov[l * k + j]).sum::<f64>();
+                let half =
+                    |i: usize, j: usize| (0..k).map(|l| f[(i, l)] * cov[l * k + j]).sum::<f64>();
                 dy[k * k + i * k + j] = b * (half(i, j) + half(j, i) + g[(i, j)]);
             }
         }
@@ -221,8 +350,8 @@ impl System<f64, DVector<f64>> for MomentEquations<'_> {
     }
 }
 
-/// Mean matrix, covariance and integral of b at the given times (increasing), by integrating from 0; with the sizes of
-/// their terms.
+/// Mean matrix, covariance and integral of b at the given times (increasing), by integrating from
+/// 0; with the sizes of their terms.
 fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> {
     let process = case.config.process()?;
     let k = process.channels();
@@ -238,18 +367,28 @@ fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> 
     for &t in times {
         let on = case.config.schedule.span(0.0, t)?;
         let mut truth = Truth::new(&*process, on, case.config.objective.gamma());
-        // the derivative of a covariance that vanishes is a difference of variances: rounding allows no more
+        // the derivative of a covariance that vanishes is a difference of variances: rounding
+        // allows no more
         for n in 0..k * k {
             let sd = |i: usize| truth.law.cov[(i, i)].hi.sqrt();
             truth.cov[n] = worse(truth.cov[n], 1e-2 * sd(n / k) * sd(n % k));
         }
         let mut size: Vec<f64> = truth.mean.iter().chain(&truth.cov).copied().collect();
         size.extend([on.tau.hi, 1.0]);
-        size.iter_mut().for_each(|s| *s = worse(*s, f64::MIN_POSITIVE));
+        size.iter_mut()
+            .for_each(|s| *s = worse(*s, f64::MIN_POSITIVE));
         y[2 * k * k + 1] = 0.0;
         let scaled = DVector::from_iterator(y.len(), y.iter().zip(&size).map(|(y, s)| y / s));
         let (schedule, drift) = (&case.config.schedule, process.drift());
-        let system = MomentEquations { process: &*process, schedule, k, start, length: t - start, drift, size: size.clone() };
+        let system = MomentEquations {
+            process: &*process,
+            schedule,
+            k,
+            start,
+            length: t - start,
+            drift,
+            size: size.clone(),
+        };
         let (safety, beta, least, most, longest, first) = (0.9, 0.0, 0.2, 8.0, 1.0, 0.25);
         let out = OutputType::Sparse;
         let mut stepper = Dop853::from_param(
@@ -270,9 +409,15 @@ fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> 
             u32::MAX,
             out,
         );
-        let failed = |what: String| Error::Degenerate { what: "the moment equations".into(), why: format!("{}: {what}", case.name) };
+        let failed = |what: String| Error::Degenerate {
+            what: "the moment equations".into(),
+            why: format!("{}: {what}", case.name),
+        };
         stepper.integrate().map_err(|e| failed(format!("{e:?}")))?;
-        let end = stepper.y_out().last().ok_or_else(|| failed("no result".into()))?;
+        let end = stepper
+            .y_out()
+            .last()
+            .ok_or_else(|| failed("no result".into()))?;
         y = end.iter().zip(&size).map(|(y, s)| y * s).collect();
         start = t;
         all.push((t, y.clone(), truth));
@@ -285,15 +430,26 @@ fn moment_times() -> Vec<f64> {
     times().into_iter().step_by(2).collect()
 }
 
-/// Closed form against an integration of the moment equations: 1e-11 on mean, covariance and the integral of the rate.
+/// Closed form against an integration of the moment equations: 1e-11 on mean, covariance and the
+/// integral of the rate.
 ///
 /// # Errors
 /// None for the registry's own cases.
 pub fn moments(case: &Case) -> Result<Part> {
     let mut names = moment_names(case.config.process()?.channels());
     names.push(("integral".into(), "schedule.integral"));
-    let tolerance = (1e-11, "the integrator's 1e-13 per step, over some hundred steps, relative to the size of the entry's terms");
-    Ok(part(case, Method::Moments, tolerance, moment_times().len(), names, by_moments))
+    let tolerance = (
+        1e-11,
+        "the integrator's 1e-13 per step, over some hundred steps, relative to the size of the entry's terms",
+    );
+    Ok(part(
+        case,
+        Method::Moments,
+        tolerance,
+        moment_times().len(),
+        names,
+        by_moments,
+    ))
 }
 
 fn by_moments(case: &Case, entries: &mut [Entry]) -> Result<()> {
@@ -301,21 +457,45 @@ fn by_moments(case: &Case, entries: &mut [Entry]) -> Result<()> {
     let k = process.channels();
     let mut add = |name: &str, pair: Pair| push(entries, name, pair);
     for (at, y, truth) in integrate(case, &moment_times())? {
-        let values = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, at)?;
+        let values = kernel_values(
+            &*process,
+            &case.config.schedule,
+            case.config.objective,
+            0.0,
+            at,
+        )?;
         let (mean, cov) = (&y[..k * k], &y[k * k..2 * k * k]);
         for i in 0..k {
             for j in 0..k {
                 let n = i * k + j;
-                let pair = Pair { at, found: values.mean[(n / k, n % k)], truth: Dd::from(mean[n]), scale: truth.mean[n] };
+                let pair = Pair {
+                    at,
+                    found: values.mean[(n / k, n % k)],
+                    truth: Dd::from(mean[n]),
+                    scale: truth.mean[n],
+                };
                 add(&format!("mean.{}", label(i, j)), pair)?;
                 if j >= i {
-                    let pair = Pair { at, found: values.cov[(n / k, n % k)], truth: Dd::from(cov[n]), scale: truth.cov[n] };
+                    let pair = Pair {
+                        at,
+                        found: values.cov[(n / k, n % k)],
+                        truth: Dd::from(cov[n]),
+                        scale: truth.cov[n],
+                    };
                     add(&format!("cov.{}", label(i, j)), pair)?;
                 }
             }
         }
         let b = case.config.schedule.integral(0.0, at)?;
-        add("integral", Pair { at, found: b, truth: Dd::from(y[2 * k * k]), scale: b })?;
+        add(
+            "integral",
+            Pair {
+                at,
+                found: b,
+                truth: Dd::from(y[2 * k * k]),
+                scale: b,
+            },
+        )?;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! Convergence orders of the schemes, from their exact laws: no noise, so the order is read off to three digits.
+//! Convergence orders of the schemes, from their exact laws: no noise, so the order is read off to
+//! three digits.
 //!
-//! On a linear SDE a scheme's law is a recursion of matrices ([`scheme_law`]), and its distance from the closed form is the
-//! discretisation error itself. Weak order: the error of mean and covariance at the end. Strong order: the root mean
-//! square of the difference between a path with steps h and one with steps h/2 on the same Brownian path; both are
-//! affine in the same noise, so this, too, is a recursion.
+//! On a linear SDE a scheme's law is a recursion of matrices ([`scheme_law`]), and its distance
+//! from the closed form is the discretisation error itself. Weak order: the error of mean and
+//! covariance at the end. Strong order: the root mean square of the difference between a path with
+//! steps h and one with steps h/2 on the same Brownian path; both are affine in the same noise, so
+//! this, too, is a recursion.
 
 use super::cases::{Case, Typed};
 use super::check::{Check, Part, Points};
@@ -14,8 +16,8 @@ use crate::small::{Mat, by_channels};
 use crate::truth::predict::CHANNELS;
 use crate::worst::{largest, worse};
 
-/// The interval over which orders are measured: away from 0, so that every entry of the law is of the size of 1, and away
-/// from the stationary law, so that none has forgotten its past.
+/// The interval over which orders are measured: away from 0, so that every entry of the law is of
+/// the size of 1, and away from the stationary law, so that none has forgotten its past.
 pub(super) const FROM: f64 = 0.05;
 
 /// Numbers of steps: the order is the slope from the last but one to the last.
@@ -25,7 +27,9 @@ const STEPS: [usize; 3] = [256, 512, 1024];
 pub(super) const TOLERANCE: f64 = 0.1;
 
 fn grid(to: f64, n: usize) -> Vec<f64> {
-    (0..=n).map(|i| FROM + (to - FROM) * i as f64 / n as f64).collect()
+    (0..=n)
+        .map(|i| FROM + (to - FROM) * i as f64 / n as f64)
+        .collect()
 }
 
 /// The end of the interval: where the clock has run for 1.5 relaxation times, or 0.6.
@@ -39,15 +43,19 @@ fn end(case: &Case) -> Result<f64> {
     Ok(t)
 }
 
-/// Root mean square distance of paths with n and 2n steps on the same Brownian path, by exact recursion of the joint law.
+/// Root mean square distance of paths with n and 2n steps on the same Brownian path, by exact
+/// recursion of the joint law.
 fn strong_distance<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, to: f64, n: usize) -> f64 {
     let fine = grid(to, 2 * n);
-    // (coarse, fine) are affine in the fine noise; the covariance of the pair as three blocks: cc, cf, ff
+    // (coarse, fine) are affine in the fine noise; the covariance of the pair as three blocks: cc,
+    // cf, ff
     let (mut cc, mut cf, mut ff) = (Mat::<K>::ZERO, Mat::<K>::ZERO, Mat::<K>::ZERO);
     for i in 0..n {
         let coarse = affine_step(scheme, sde, fine[2 * i], fine[2 * i + 2]);
-        let (one, two) =
-            (affine_step(scheme, sde, fine[2 * i], fine[2 * i + 1]), affine_step(scheme, sde, fine[2 * i + 1], fine[2 * i + 2]));
+        let (one, two) = (
+            affine_step(scheme, sde, fine[2 * i], fine[2 * i + 1]),
+            affine_step(scheme, sde, fine[2 * i + 1], fine[2 * i + 2]),
+        );
         let a = two.state.matmul(&one.state);
         cc = coarse.state.sandwich(&cc);
         cf = coarse.state.matmul(&cf).matmul(&a.transpose());
@@ -60,10 +68,18 @@ fn strong_distance<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, to: f64, n
                     noise[half][draw][j] = 1.0;
                     let combined = scheme.combine(noise[0], noise[1]);
                     let c: [f64; K] = std::array::from_fn(|i| {
-                        (0..2).map(|d| (0..K).map(|l| coarse.noise[d][(i, l)] * combined[d][l]).sum::<f64>()).sum()
+                        (0..2)
+                            .map(|d| {
+                                (0..K)
+                                    .map(|l| coarse.noise[d][(i, l)] * combined[d][l])
+                                    .sum::<f64>()
+                            })
+                            .sum()
                     });
                     let f: [f64; K] = std::array::from_fn(|i| match half {
-                        0 => (0..K).map(|l| two.state[(i, l)] * one.noise[draw][(l, j)]).sum(),
+                        0 => (0..K)
+                            .map(|l| two.state[(i, l)] * one.noise[draw][(l, j)])
+                            .sum(),
                         _ => two.noise[draw][(i, j)],
                     });
                     cc = cc.plus(&Mat::build(|i, l| c[i] * c[l]));
@@ -73,8 +89,15 @@ fn strong_distance<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, to: f64, n
             }
         }
     }
-    // coarse - fine; the differences of nearly equal covariances are far above rounding at these step numbers
-    worse((0..K).map(|i| cc[(i, i)] - 2.0 * cf[(i, i)] + ff[(i, i)]).sum::<f64>(), 0.0).sqrt()
+    // coarse - fine; the differences of nearly equal covariances are far above rounding at these
+    // step numbers
+    worse(
+        (0..K)
+            .map(|i| cc[(i, i)] - 2.0 * cf[(i, i)] + ff[(i, i)])
+            .sum::<f64>(),
+        0.0,
+    )
+    .sqrt()
 }
 
 /// What an order is read off: errors by number of steps.
@@ -88,7 +111,8 @@ pub struct Measured {
     pub errors: Vec<f64>,
     /// Size of the quantity whose error it is.
     pub size: f64,
-    /// Errors up to this share of the size are rounding: where the finest is, there is no order, and exactness is the claim.
+    /// Errors up to this share of the size are rounding: where the finest is, there is no order,
+    /// and exactness is the claim.
     pub rounding: f64,
     /// The order that theory gives.
     pub theory: f64,
@@ -98,8 +122,15 @@ pub struct Measured {
 
 /// A claim of an order.
 pub fn claim(name: &str, formula: &'static str, what: &str, about: &str, theory: f64) -> Claim {
-    let tolerance = format!("{TOLERANCE}: the next term of the expansion, h^(order + 1), at the finest steps");
-    Claim::new(name, formula, Method::Order, format!("{what} for {about} is {theory}"), &tolerance)
+    let tolerance =
+        format!("{TOLERANCE}: the next term of the expansion, h^(order + 1), at the finest steps");
+    Claim::new(
+        name,
+        formula,
+        Method::Order,
+        format!("{what} for {about} is {theory}"),
+        &tolerance,
+    )
 }
 
 /// The claim, judged with or without a planted error.
@@ -108,12 +139,25 @@ pub fn claim(name: &str, formula: &'static str, what: &str, about: &str, theory:
 /// Fewer than two errors, or another number of them than of steps.
 pub fn evidence(mut claim: Claim, m: &Measured, plant: Option<&Plant>) -> Result<Evidence> {
     if m.errors.len() < 2 || m.errors.len() != m.steps.len() {
-        let why = format!("{} errors for {} numbers of steps; two at least", m.errors.len(), m.steps.len());
-        return Err(Error::Degenerate { what: format!("evidence for the claim {}", claim.id).into(), why });
+        let why = format!(
+            "{} errors for {} numbers of steps; two at least",
+            m.errors.len(),
+            m.steps.len()
+        );
+        return Err(Error::Degenerate {
+            what: format!("evidence for the claim {}", claim.id).into(),
+            why,
+        });
     }
     // a plant is an error of the limit (the closed form): it does not shrink with the step
-    let planted = plant.filter(|p| p.id == claim.id).map_or(0.0, |p| p.size * m.size);
-    let entry = if m.entry.is_empty() { String::new() } else { format!(", at entry {}", m.entry) };
+    let planted = plant
+        .filter(|p| p.id == claim.id)
+        .map_or(0.0, |p| p.size * m.size);
+    let entry = if m.entry.is_empty() {
+        String::new()
+    } else {
+        format!(", at entry {}", m.entry)
+    };
     let last = m.errors[m.errors.len() - 1];
     let (deviation, power);
     if last.abs() <= m.rounding * m.size {
@@ -129,15 +173,21 @@ pub fn evidence(mut claim: Claim, m: &Measured, plant: Option<&Plant>) -> Result
         };
         let order = slope(planted);
         claim.statement += &format!(": order {order:.3}{entry}, theory {}", m.theory);
-        // an order above the theoretical one is no defect of a scheme, but here the theory says exactly which it is
+        // an order above the theoretical one is no defect of a scheme, but here the theory says
+        // exactly which it is
         deviation = share(order - m.theory, m.theory, TOLERANCE);
-        // the smallest shift of the limit that moves the slope out of the tolerance, from either side, by bisection
+        // the smallest shift of the limit that moves the slope out of the tolerance, from either
+        // side, by bisection
         let breaks = |shift: f64| (slope(shift) - m.theory).abs() > TOLERANCE;
         let limit = |sign: f64| {
             let (mut low, mut high) = (0.0, 1.0);
             for _ in 0..60 {
                 let middle = 0.5 * (low + high);
-                if breaks(sign * middle * last.abs()) { high = middle } else { low = middle }
+                if breaks(sign * middle * last.abs()) {
+                    high = middle
+                } else {
+                    low = middle
+                }
             }
             high * last.abs() / m.size
         };
@@ -147,7 +197,12 @@ pub fn evidence(mut claim: Claim, m: &Measured, plant: Option<&Plant>) -> Result
     let finite = m.size.is_finite() && m.errors.iter().all(|e| e.is_finite());
     let share = if finite { deviation } else { f64::INFINITY };
     let compared = m.steps.iter().zip(&m.errors).map(|(&n, e)| Compared {
-        figure: Figure { at: n as f64, found: (e + planted).abs() / m.size, expected: 0.0, deviation },
+        figure: Figure {
+            at: n as f64,
+            found: (e + planted).abs() / m.size,
+            expected: 0.0,
+            deviation,
+        },
         share,
         power: Some(power),
         p: None,
@@ -164,8 +219,13 @@ fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
     let sde = Forward::new(&typed, case.config.schedule);
     let last = end(case)?;
     let law = |to: f64| -> Result<SchemeLaw<K>> {
-        let m = process.moments(case.config.schedule.span(FROM, to)?, 0.0).fixed::<K>();
-        Ok(SchemeLaw { mean: m.mean, cov: m.cov })
+        let m = process
+            .moments(case.config.schedule.span(FROM, to)?, 0.0)
+            .fixed::<K>();
+        Ok(SchemeLaw {
+            mean: m.mean,
+            cov: m.cov,
+        })
     };
     let mut all = vec![];
     for scheme in SCHEMES {
@@ -173,10 +233,17 @@ fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
             continue;
         }
         let laws = |to: f64| -> Vec<SchemeLaw<K>> {
-            STEPS.iter().map(|&n| *scheme_law(scheme, &sde, &grid(to, n)).last().unwrap_or(&SchemeLaw::START)).collect()
+            STEPS
+                .iter()
+                .map(|&n| {
+                    *scheme_law(scheme, &sde, &grid(to, n))
+                        .last()
+                        .unwrap_or(&SchemeLaw::START)
+                })
+                .collect()
         };
-        // two ends of the interval, and the largest error among the entries: a single error may cross zero, and then
-        // shows the order of the next term
+        // two ends of the interval, and the largest error among the entries: a single error may
+        // cross zero, and then shows the order of the next term
         let ends = [last, FROM + 0.6 * (last - FROM)];
         let candidates = ends.map(|to| law(to).map(|exact| (exact, laws(to))));
         let candidates = candidates.into_iter().collect::<Result<Vec<_>>>()?;
@@ -187,7 +254,10 @@ fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
                 let size = largest(truth.0.iter().flatten());
                 for i in 0..K {
                     for j in 0..K {
-                        let errors: Vec<f64> = laws.iter().map(|l| part(l)[(i, j)] - truth[(i, j)]).collect();
+                        let errors: Vec<f64> = laws
+                            .iter()
+                            .map(|l| part(l)[(i, j)] - truth[(i, j)])
+                            .collect();
                         let large = errors[2].abs() / size;
                         // NaN is the largest, and stays
                         if large.is_nan() || large > best.3 {
@@ -199,17 +269,45 @@ fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
             best
         };
         let name = |part: &str| format!("{}/{part}.{}", case.name, scheme.name());
-        for (part, f) in [("mean", &(|l: &SchemeLaw<K>| l.mean) as &dyn Fn(&SchemeLaw<K>) -> Mat<K>), ("cov", &|l: &SchemeLaw<K>| l.cov)] {
+        for (part, f) in [
+            (
+                "mean",
+                &(|l: &SchemeLaw<K>| l.mean) as &dyn Fn(&SchemeLaw<K>) -> Mat<K>,
+            ),
+            ("cov", &|l: &SchemeLaw<K>| l.cov),
+        ] {
             let ((i, j), errors, size, _) = largest_error(f);
             let entry = format!("{}{}", CHANNELS[i], CHANNELS[j]);
             let theory = scheme.order().weak;
             // rounding: VE's mean has no error
-            all.push(Measured { name: name(part), steps: STEPS.to_vec(), errors, size, rounding: 1e-13, theory, entry });
+            all.push(Measured {
+                name: name(part),
+                steps: STEPS.to_vec(),
+                errors,
+                size,
+                rounding: 1e-13,
+                theory,
+                entry,
+            });
         }
-        let errors: Vec<f64> = STEPS.iter().map(|&n| strong_distance(scheme, &sde, last, n / 4)).collect();
-        let size = (0..K).map(|i| candidates[0].0.cov[(i, i)]).sum::<f64>().sqrt();
+        let errors: Vec<f64> = STEPS
+            .iter()
+            .map(|&n| strong_distance(scheme, &sde, last, n / 4))
+            .collect();
+        let size = (0..K)
+            .map(|i| candidates[0].0.cov[(i, i)])
+            .sum::<f64>()
+            .sqrt();
         let theory = scheme.strong_order_linear();
-        all.push(Measured { name: name("strong"), steps: STEPS.to_vec(), errors, size, rounding: 1e-13, theory, entry: String::new() });
+        all.push(Measured {
+            name: name("strong"),
+            steps: STEPS.to_vec(),
+            errors,
+            size,
+            rounding: 1e-13,
+            theory,
+            entry: String::new(),
+        });
     }
     Ok(all)
 }
@@ -221,21 +319,39 @@ fn claims<const K: usize>(case: &Case) -> Result<Vec<Claim>> {
     let mut all = vec![];
     for scheme in SCHEMES.into_iter().filter(|s| s.check(&sde).is_ok()) {
         for (part, what, theory) in [
-            ("mean", format!("weak order of {} (mean)", scheme.name()), scheme.order().weak),
-            ("cov", format!("weak order of {} (cov)", scheme.name()), scheme.order().weak),
+            (
+                "mean",
+                format!("weak order of {} (mean)", scheme.name()),
+                scheme.order().weak,
+            ),
+            (
+                "cov",
+                format!("weak order of {} (cov)", scheme.name()),
+                scheme.order().weak,
+            ),
             (
                 "strong",
-                format!("strong order of {} (root mean square distance of paths with n/4 and n/2 steps)", scheme.name()),
+                format!(
+                    "strong order of {} (root mean square distance of paths with n/4 and n/2 steps)",
+                    scheme.name()
+                ),
                 scheme.strong_order_linear(),
             ),
         ] {
-            all.push(claim(&format!("{}/{part}.{}", case.name, scheme.name()), "scheme.law", &what, &case.config.describe(), theory));
+            all.push(claim(
+                &format!("{}/{part}.{}", case.name, scheme.name()),
+                "scheme.law",
+                &what,
+                &case.config.describe(),
+                theory,
+            ));
         }
     }
     Ok(all)
 }
 
-/// Weak and strong orders of every scheme on a case. Orders do not depend on the objective: only DSM cases are measured.
+/// Weak and strong orders of every scheme on a case. Orders do not depend on the objective: only
+/// DSM cases are measured.
 ///
 /// # Errors
 /// None for the registry's own cases.
@@ -243,14 +359,26 @@ pub fn orders(case: &Case) -> Result<Option<Part>> {
     if case.config.objective.name() == "hsm" {
         return Ok(None);
     }
-    type Family = (fn(&Case) -> Result<Vec<Claim>>, fn(&Case) -> Result<Vec<Measured>>);
+    type Family = (
+        fn(&Case) -> Result<Vec<Claim>>,
+        fn(&Case) -> Result<Vec<Measured>>,
+    );
     let k = case.config.process()?.channels();
-    let (claims, measure): Family = by_channels!(k, K => (claims::<K>, measure::<K>), else return Ok(None));
+    let (claims, measure): Family =
+        by_channels!(k, K => (claims::<K>, measure::<K>), else return Ok(None));
     let (claims, case) = (claims(case)?, case.clone());
     let (own, name) = (claims.clone(), case.name.clone());
     let run = move |_: u64| {
         let measured = measure(&case)?;
-        Check::all(own.clone(), measured.into_iter().map(Points::Order).collect())
+        Check::all(
+            own.clone(),
+            measured.into_iter().map(Points::Order).collect(),
+        )
     };
-    Ok(Some(Part { case: name, claims, tests: 0, run: Box::new(run) }))
+    Ok(Some(Part {
+        case: name,
+        claims,
+        tests: 0,
+        run: Box::new(run),
+    }))
 }

@@ -24,12 +24,13 @@ pub struct Family {
     pub off: Vec<String>,
     /// The largest deviation, in units of the tolerance.
     pub worst: f64,
-    /// The largest power limit among variances, covariances and what follows from them (not means): a relative error of
-    /// this size in any of them is caught at any audited time.
+    /// The largest power limit among variances, covariances and what follows from them (not means):
+    /// a relative error of this size in any of them is caught at any audited time.
     pub power: f64,
 }
 
-/// Families: those that are off first, then the paper's process, then the others in the order of their claims.
+/// Families: those that are off first, then the paper's process, then the others in the order of
+/// their claims.
 pub fn families(a: &Audit) -> Vec<Family> {
     let mut all = grouped(a, |process| process.to_string());
     all.sort_by_key(|f| (f.off.is_empty(), f.process != PAPER));
@@ -55,10 +56,20 @@ fn grouped(a: &Audit, name: impl Fn(&str) -> String) -> Vec<Family> {
     for e in &a.evidence {
         let process = name(process(&e.claim.id));
         let method = e.claim.id.rsplit('/').next().unwrap_or("").to_string();
-        let i = all.iter().position(|f| f.process == process && f.method == method).unwrap_or_else(|| {
-            all.push(Family { process, method, claims: 0, off: vec![], worst: 0.0, power: 0.0 });
-            all.len() - 1
-        });
+        let i = all
+            .iter()
+            .position(|f| f.process == process && f.method == method)
+            .unwrap_or_else(|| {
+                all.push(Family {
+                    process,
+                    method,
+                    claims: 0,
+                    off: vec![],
+                    worst: 0.0,
+                    power: 0.0,
+                });
+                all.len() - 1
+            });
         let f = &mut all[i];
         f.claims += 1;
         f.worst = worse(f.worst, e.worst());
@@ -74,46 +85,89 @@ fn grouped(a: &Audit, name: impl Fn(&str) -> String) -> Vec<Family> {
 
 /// Formula ids with their source and printed form, from the document that traces them.
 fn sources() -> BTreeMap<&'static str, (&'static str, &'static str)> {
-    let rows = include_str!("../../docs/reference/formulas.md").lines().filter(|l| l.starts_with("| `"));
-    let cells = |l: &'static str| l.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
-    rows.map(cells).filter(|c| c.len() >= 4).map(|c| (c[0].trim_matches('`'), (c[1], c[3]))).collect()
+    let rows = include_str!("../../docs/reference/formulas.md")
+        .lines()
+        .filter(|l| l.starts_with("| `"));
+    let cells = |l: &'static str| {
+        l.trim_matches('|')
+            .split('|')
+            .map(str::trim)
+            .collect::<Vec<_>>()
+    };
+    rows.map(cells)
+        .filter(|c| c.len() >= 4)
+        .map(|c| (c[0].trim_matches('`'), (c[1], c[3])))
+        .collect()
 }
 
 /// Error of the closed forms against doubling over time, the worst of each process.
 fn errors_over_time(a: &Audit) -> Option<String> {
     let mut by: BTreeMap<&str, BTreeMap<u64, f64>> = BTreeMap::new();
-    for e in a.evidence.iter().filter(|e| e.claim.method == Method::Doubling) {
+    for e in a
+        .evidence
+        .iter()
+        .filter(|e| e.claim.method == Method::Doubling)
+    {
         let process = e.claim.id.split(['.', '/']).next().unwrap_or("");
         for f in e.figures() {
-            let worst = by.entry(process).or_default().entry(f.at.to_bits()).or_insert(0.0);
+            let worst = by
+                .entry(process)
+                .or_default()
+                .entry(f.at.to_bits())
+                .or_insert(0.0);
             *worst = worse(*worst, f.deviation * 1e-13);
         }
     }
-    let chosen = REGISTRY.iter().flat_map(|e| e.audit).filter(|a| a.drawn).map(|a| a.name);
+    let chosen = REGISTRY
+        .iter()
+        .flat_map(|e| e.audit)
+        .filter(|a| a.drawn)
+        .map(|a| a.name);
     let series: Vec<Series> = chosen
         .enumerate()
         .filter_map(|(i, p)| by.get(p).map(|v| (i, p, v)))
         .map(|(i, p, v)| Series {
             colour: i,
             name: p.to_string(),
-            points: v.iter().map(|(t, e)| (f64::from_bits(*t), e.max(1e-18))).collect(),
+            points: v
+                .iter()
+                .map(|(t, e)| (f64::from_bits(*t), e.max(1e-18)))
+                .collect(),
             line: true,
         })
         .collect();
-    let plot =
-        Plot { x: ("time t", 1e-12, 1.0), y: ("relative error", 1e-18, 1e-11), log: (true, true), legend: SeriesLabelPosition::UpperRight };
-    if series.is_empty() { None } else { draw(&plot, &series, Some((1e-18, 1e-13))) }
+    let plot = Plot {
+        x: ("time t", 1e-12, 1.0),
+        y: ("relative error", 1e-18, 1e-11),
+        log: (true, true),
+        legend: SeriesLabelPosition::UpperRight,
+    };
+    if series.is_empty() {
+        None
+    } else {
+        draw(&plot, &series, Some((1e-18, 1e-13)))
+    }
 }
 
 /// Errors of the schemes' laws against the number of steps.
 fn convergence(a: &Audit) -> Option<String> {
     let mut series = vec![];
-    for e in a.evidence.iter().filter(|e| e.claim.method == Method::Order && e.claim.id.starts_with("cld.dsm.linear/")) {
+    for e in a
+        .evidence
+        .iter()
+        .filter(|e| e.claim.method == Method::Order && e.claim.id.starts_with("cld.dsm.linear/"))
+    {
         let name = e.claim.id.split('/').nth(1).unwrap_or("");
         if name.starts_with("mean") {
             continue;
         }
-        let order = e.claim.statement.split("order ").last().unwrap_or("").to_string();
+        let order = e
+            .claim
+            .statement
+            .split("order ")
+            .last()
+            .unwrap_or("")
+            .to_string();
         let colour = series.len();
         series.push(Series {
             colour,
@@ -122,8 +176,16 @@ fn convergence(a: &Audit) -> Option<String> {
             line: true,
         });
     }
-    let all: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).collect();
-    let low = all.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
+    let all: Vec<f64> = series
+        .iter()
+        .flat_map(|s| s.points.iter().map(|p| p.1))
+        .collect();
+    let low = all
+        .iter()
+        .copied()
+        .fold(f64::INFINITY, f64::min)
+        .log10()
+        .floor();
     let high = all.iter().copied().fold(0.0, f64::max).log10().ceil() + 3.0;
     let plot = Plot {
         x: ("steps n", 200.0, 1200.0),
@@ -131,7 +193,11 @@ fn convergence(a: &Audit) -> Option<String> {
         log: (false, true),
         legend: SeriesLabelPosition::UpperRight,
     };
-    if series.is_empty() { None } else { draw(&plot, &series, None) }
+    if series.is_empty() {
+        None
+    } else {
+        draw(&plot, &series, None)
+    }
 }
 
 /// Simulated moments over exact ones, in standard errors, with the band of the tests.
@@ -140,12 +206,31 @@ fn simulated(a: &Audit) -> Option<String> {
     let mut band: f64 = 0.0;
     for scheme in ["exact", "em", "splitting", "sra1"] {
         let mut points = vec![];
-        for e in a.evidence.iter().filter(|e| e.claim.id.ends_with(&format!("/simulation.{scheme}"))) {
-            points.extend(e.figures().iter().map(|f| (f.at.max(1e-8), f.deviation.clamp(-9.0, 9.0))));
-            band = e.claim.tolerance.split(' ').next().and_then(|z| z.parse().ok()).unwrap_or(band);
+        for e in a
+            .evidence
+            .iter()
+            .filter(|e| e.claim.id.ends_with(&format!("/simulation.{scheme}")))
+        {
+            points.extend(
+                e.figures()
+                    .iter()
+                    .map(|f| (f.at.max(1e-8), f.deviation.clamp(-9.0, 9.0))),
+            );
+            band = e
+                .claim
+                .tolerance
+                .split(' ')
+                .next()
+                .and_then(|z| z.parse().ok())
+                .unwrap_or(band);
         }
         if !points.is_empty() {
-            series.push(Series { colour: series.len(), name: scheme.into(), points, line: false });
+            series.push(Series {
+                colour: series.len(),
+                name: scheme.into(),
+                points,
+                line: false,
+            });
         }
     }
     let plot = Plot {
@@ -154,7 +239,11 @@ fn simulated(a: &Audit) -> Option<String> {
         log: (true, false),
         legend: SeriesLabelPosition::UpperLeft,
     };
-    if series.is_empty() { None } else { draw(&plot, &series, Some((-band, band))) }
+    if series.is_empty() {
+        None
+    } else {
+        draw(&plot, &series, Some((-band, band)))
+    }
 }
 
 /// Simulated against exact covariance of the paper's process, with confidence bars.
@@ -162,11 +251,27 @@ fn moments(a: &Audit) -> Option<String> {
     let mut series = vec![];
     for (colour, entry) in ["cov.xx", "cov.vv", "cov.xv"].into_iter().enumerate() {
         let id = format!("cld.hsm.linear/{entry}/simulation.exact");
-        let Some(e) = a.evidence.iter().find(|e| e.claim.id == id) else { continue };
-        series.push(Series { colour, name: entry.into(), points: e.figures().iter().map(|f| (f.at, f.expected)).collect(), line: true });
-        series.push(Series { colour, name: String::new(), points: e.figures().iter().map(|f| (f.at, f.found)).collect(), line: false });
+        let Some(e) = a.evidence.iter().find(|e| e.claim.id == id) else {
+            continue;
+        };
+        series.push(Series {
+            colour,
+            name: entry.into(),
+            points: e.figures().iter().map(|f| (f.at, f.expected)).collect(),
+            line: true,
+        });
+        series.push(Series {
+            colour,
+            name: String::new(),
+            points: e.figures().iter().map(|f| (f.at, f.found)).collect(),
+            line: false,
+        });
     }
-    let values: Vec<f64> = series.iter().flat_map(|s| s.points.iter().map(|p| p.1)).filter(|v| *v > 0.0).collect();
+    let values: Vec<f64> = series
+        .iter()
+        .flat_map(|s| s.points.iter().map(|p| p.1))
+        .filter(|v| *v > 0.0)
+        .collect();
     let low = values.iter().copied().fold(1.0, f64::min).log10().floor();
     let plot = Plot {
         x: ("time t", 1e-4, 1.0),
@@ -174,23 +279,47 @@ fn moments(a: &Audit) -> Option<String> {
         log: (true, true),
         legend: SeriesLabelPosition::LowerRight,
     };
-    series.iter_mut().for_each(|s| s.points.retain(|p| p.1 > 0.0 && p.0 >= 1e-4));
-    if series.is_empty() { None } else { draw(&plot, &series, None) }
+    series
+        .iter_mut()
+        .for_each(|s| s.points.retain(|p| p.1 > 0.0 && p.0 >= 1e-4));
+    if series.is_empty() {
+        None
+    } else {
+        draw(&plot, &series, None)
+    }
 }
 
 /// All p-values in order against the uniform law.
 fn quantiles(a: &Audit) -> Option<String> {
-    let mut p: Vec<f64> = a.evidence.iter().flat_map(|e| e.p().iter().copied()).collect();
+    let mut p: Vec<f64> = a
+        .evidence
+        .iter()
+        .flat_map(|e| e.p().iter().copied())
+        .collect();
     if p.is_empty() {
         return None;
     }
     p.sort_by(f64::total_cmp);
     let n = p.len() as f64;
-    let points: Points = p.iter().enumerate().map(|(i, x)| ((i as f64 + 0.5) / n, x.max(1e-12))).collect();
+    let points: Points = p
+        .iter()
+        .enumerate()
+        .map(|(i, x)| ((i as f64 + 0.5) / n, x.max(1e-12)))
+        .collect();
     let low = 0.5 / n;
     let series = [
-        Series { colour: 0, name: "uniform law".into(), points: vec![(low, low), (1.0, 1.0)], line: true },
-        Series { colour: 1, name: format!("{} p-values", p.len()), points, line: false },
+        Series {
+            colour: 0,
+            name: "uniform law".into(),
+            points: vec![(low, low), (1.0, 1.0)],
+            line: true,
+        },
+        Series {
+            colour: 1,
+            name: format!("{} p-values", p.len()),
+            points,
+            line: false,
+        },
     ];
     let floor = 10f64.powf((p[0].max(1e-12).min(low)).log10().floor());
     let plot = Plot {
@@ -205,7 +334,10 @@ fn quantiles(a: &Audit) -> Option<String> {
 /// The search box and the filters, hidden until the script is there to serve them.
 fn filters(a: &Audit) -> String {
     let choice = |name: &str, all: &str, values: &BTreeSet<&str>| {
-        let options: String = values.iter().map(|v| format!("<option>{}", escape(v))).collect();
+        let options: String = values
+            .iter()
+            .map(|v| format!("<option>{}", escape(v)))
+            .collect();
         format!("<select id={name} aria-label={name}><option value=\"\">{all}{options}</select> ")
     };
     let processes = a.evidence.iter().map(|e| process(&e.claim.id)).collect();
@@ -214,11 +346,16 @@ fn filters(a: &Audit) -> String {
         "<p id=filters hidden><input id=search type=search placeholder=\"search claims and formulas\" aria-label=search> {}{}{}<span id=found></span></p>",
         choice("process", "every process", &processes),
         choice("method", "every method", &methods),
-        choice("verdict", "every verdict", &BTreeSet::from(["holds", "off"]))
+        choice(
+            "verdict",
+            "every verdict",
+            &BTreeSet::from(["holds", "off"])
+        )
     )
 }
 
-/// Filters families and claims by what is asked for; a case whose claims are found opens, one without is hidden. Words in any order.
+/// Filters families and claims by what is asked for; a case whose claims are found opens, one
+/// without is hidden. Words in any order.
 const SCRIPT: &str = "
 (()=>{const g=i=>document.getElementById(i),q=['search','process','method','verdict'].map(g);g('filters').hidden=false;
 const run=()=>{const w=q[0].value.toLowerCase().split(/\\s+/).filter(x=>x),[p,m,v]=q.slice(1).map(e=>e.value),any=w.length||p||m||v;let n=0;
@@ -234,7 +371,10 @@ q.forEach(e=>e.addEventListener('input',run));run()})()";
 fn planted(p: &Plants) -> String {
     let (columns, all) = p.by_method();
     let mut h = String::from("<h2 id=planted>An error planted in every claim</h2>");
-    let size = p.size.map_or("as large as the claim says it catches, with a margin".into(), |s| format!("of relative size {}", short(s)));
+    let size = p.size.map_or(
+        "as large as the claim says it catches, with a margin".into(),
+        |s| format!("of relative size {}", short(s)),
+    );
     let _ = write!(
         h,
         "<p class={}>{} of {} caught; {} claims that cannot fail.</p><p>Each error is {size}, and is one of the claim's own quantity. \
@@ -254,7 +394,13 @@ fn planted(p: &Plants) -> String {
         let _ = write!(h, "<tr><td><code>{}</code>", escape(formula));
         for c in columns.keys() {
             let _ = match cells.get(*c) {
-                Some(c) => write!(h, "<td class=\"n {}\">{}/{}", if c.caught == c.planted { "good" } else { "bad" }, c.caught, c.planted),
+                Some(c) => write!(
+                    h,
+                    "<td class=\"n {}\">{}/{}",
+                    if c.caught == c.planted { "good" } else { "bad" },
+                    c.caught,
+                    c.planted
+                ),
                 None => write!(h, "<td>"),
             };
         }
@@ -287,7 +433,10 @@ pub fn html(a: &Audit) -> String {
     let (class, verdict) = if a.holds {
         ("good", "All claims hold.".to_string())
     } else {
-        ("bad", format!("{} of {} claims do not hold.", off.len(), a.evidence.len()))
+        (
+            "bad",
+            format!("{} of {} claims do not hold.", off.len(), a.evidence.len()),
+        )
     };
     let _ = write!(
         h,
@@ -297,23 +446,59 @@ pub fn html(a: &Audit) -> String {
         escape(&a.version)
     );
     if let Some(p) = &a.options.plant {
-        let _ = write!(h, "<p class=bad>An error was planted on purpose: {} in <code>{}</code>.</p>", short(p.size), escape(&p.id));
+        let _ = write!(
+            h,
+            "<p class=bad>An error was planted on purpose: {} in <code>{}</code>.</p>",
+            short(p.size),
+            escape(&p.id)
+        );
     }
-    let simulated_claims = a.evidence.iter().filter(|e| e.claim.method.is_sampled()).count();
-    let power =
-        |m: Method| a.evidence.iter().filter(|e| e.claim.method == m && e.claim.id.contains("/cov.")).map(Evidence::power).fold(0.0, worse);
+    let simulated_claims = a
+        .evidence
+        .iter()
+        .filter(|e| e.claim.method.is_sampled())
+        .count();
+    let power = |m: Method| {
+        a.evidence
+            .iter()
+            .filter(|e| e.claim.method == m && e.claim.id.contains("/cov."))
+            .map(Evidence::power)
+            .fold(0.0, worse)
+    };
     let _ = write!(h, "<div class=cards>");
     for (value, what) in [
         (a.evidence.len().to_string(), "claims"),
-        ((a.evidence.len() - simulated_claims).to_string(), "of them without noise"),
-        (format!("{:.2} million", a.options.paths as f64 / 1e6), "paths per simulation"),
-        (format!("{:.1e}", power(Method::Doubling)), "caught in any covariance entry, without noise"),
-        (format!("{:.2}%", 100.0 * power(Method::Simulation)), "caught in any covariance entry by simulation alone"),
-        ("1e-6".to_string(), "chance of a false alarm in the whole run"),
-        (a.uniform.map_or("-".into(), |p| format!("{p:.2}")), "p-value: are all p-values uniform?"),
+        (
+            (a.evidence.len() - simulated_claims).to_string(),
+            "of them without noise",
+        ),
+        (
+            format!("{:.2} million", a.options.paths as f64 / 1e6),
+            "paths per simulation",
+        ),
+        (
+            format!("{:.1e}", power(Method::Doubling)),
+            "caught in any covariance entry, without noise",
+        ),
+        (
+            format!("{:.2}%", 100.0 * power(Method::Simulation)),
+            "caught in any covariance entry by simulation alone",
+        ),
+        (
+            "1e-6".to_string(),
+            "chance of a false alarm in the whole run",
+        ),
+        (
+            a.uniform.map_or("-".into(), |p| format!("{p:.2}")),
+            "p-value: are all p-values uniform?",
+        ),
         (a.options.seed.to_string(), "seed"),
     ] {
-        let _ = write!(h, "<div class=card><b>{}</b><span>{what}</span></div>", escape(&value));
+        let _ = write!(
+            h,
+            "<div class=card><b>{}</b><span>{what}</span></div>",
+            escape(&value)
+        );
     }
     let _ = write!(h, "</div>");
     if let Some(made) = &a.made {
@@ -324,7 +509,10 @@ pub fn html(a: &Audit) -> String {
         );
     }
     if !off.is_empty() {
-        let _ = write!(h, "<h2>What does not hold</h2><div class=scroll><table><tr><th>claim<th class=n>deviation<th>statement");
+        let _ = write!(
+            h,
+            "<h2>What does not hold</h2><div class=scroll><table><tr><th>claim<th class=n>deviation<th>statement"
+        );
         for e in &off {
             let _ = write!(
                 h,
@@ -366,11 +554,20 @@ pub fn html(a: &Audit) -> String {
             moments(a),
             "Covariance of the paper's process (HSM, linear rate): simulated points, exact lines. At this number of paths the error bars are thinner than the dots; the next plot shows them magnified.",
         ),
-        (simulated(a), "Every simulated moment, as its deviation from the exact law in standard errors. The band is the tests' tolerance."),
-        (quantiles(a), "All p-values in order: if nothing is wrong they follow the uniform law."),
+        (
+            simulated(a),
+            "Every simulated moment, as its deviation from the exact law in standard errors. The band is the tests' tolerance.",
+        ),
+        (
+            quantiles(a),
+            "All p-values in order: if nothing is wrong they follow the uniform law.",
+        ),
     ] {
         if let Some(svg) = svg {
-            let _ = write!(h, "<figure>{svg}<figcaption>{caption}</figcaption></figure>");
+            let _ = write!(
+                h,
+                "<figure>{svg}<figcaption>{caption}</figcaption></figure>"
+            );
         }
     }
     let _ = write!(
@@ -380,7 +577,11 @@ pub fn html(a: &Audit) -> String {
         filters(a)
     );
     for f in families(a) {
-        let (class, verdict) = if f.off.is_empty() { ("good", "holds".to_string()) } else { ("bad", format!("{} off", f.off.len())) };
+        let (class, verdict) = if f.off.is_empty() {
+            ("good", "holds".to_string())
+        } else {
+            ("bad", format!("{} off", f.off.len()))
+        };
         let _ = write!(
             h,
             "<tr class=family><td>{}<td>{}<td class=n>{}<td class=n>{}<td class=n>{}<td class={class}>{verdict}",
@@ -395,13 +596,19 @@ pub fn html(a: &Audit) -> String {
     let sources = sources();
     let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
     for e in &a.evidence {
-        by.entry(e.claim.id.split('/').next().unwrap_or("")).or_default().push(e);
+        by.entry(e.claim.id.split('/').next().unwrap_or(""))
+            .or_default()
+            .push(e);
     }
     let mut by: Vec<(&str, Vec<&Evidence>)> = by.into_iter().collect();
     by.sort_by_key(|(case, list)| (list.iter().all(|e| e.holds()), process(case) != PAPER));
     for (case, list) in by {
         let off = list.iter().filter(|e| !e.holds()).count();
-        let mark = if off == 0 { "<span class=good>all hold</span>".to_string() } else { format!("<span class=bad>{off} off</span>") };
+        let mark = if off == 0 {
+            "<span class=good>all hold</span>".to_string()
+        } else {
+            format!("<span class=bad>{off} off</span>")
+        };
         let _ = write!(
             h,
             "<details class=case data-process=\"{}\"{}><summary><code>{}</code>: {} claims, {mark}</summary><div class=scroll><table>\
@@ -412,10 +619,27 @@ pub fn html(a: &Audit) -> String {
             list.len()
         );
         for e in list {
-            let (source, form) = sources.get(e.claim.formula.as_str()).copied().unwrap_or(("", ""));
-            let worst = e.figures().iter().max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()));
-            let figures = worst.map_or(String::new(), |f| format!("{} for {} at {}", short(f.found), short(f.expected), short(f.at)));
-            let (class, verdict) = if e.holds() { ("good", "holds") } else { ("bad", "off") };
+            let (source, form) = sources
+                .get(e.claim.formula.as_str())
+                .copied()
+                .unwrap_or(("", ""));
+            let worst = e
+                .figures()
+                .iter()
+                .max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()));
+            let figures = worst.map_or(String::new(), |f| {
+                format!(
+                    "{} for {} at {}",
+                    short(f.found),
+                    short(f.expected),
+                    short(f.at)
+                )
+            });
+            let (class, verdict) = if e.holds() {
+                ("good", "holds")
+            } else {
+                ("bad", "off")
+            };
             let _ = write!(
                 h,
                 "<tr><td><code>{}</code><td title=\"{}\"><code>{}</code><td>{}<td>{}<td class=n>{figures}<td class=n>{}<td>{}<td class=n>{}<td class={class}>{verdict}",

@@ -16,7 +16,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Portions into which each group's paths are cut: what shards and threads share out. Sums are merged in their order.
+/// Portions into which each group's paths are cut: what shards and threads share out. Sums are
+/// merged in their order.
 pub const PORTIONS: u64 = 16;
 
 /// What to audit, and how.
@@ -24,7 +25,8 @@ pub const PORTIONS: u64 = 16;
 pub struct Options {
     /// Paths of each group.
     pub paths: u64,
-    /// Every scheme on every case; else Euler-Maruyama and the exact one, and splitting and SRA1 by turns.
+    /// Every scheme on every case; else Euler-Maruyama and the exact one, and splitting and SRA1 by
+    /// turns.
     pub full: bool,
     /// Seed.
     pub seed: u64,
@@ -37,12 +39,22 @@ pub struct Options {
 impl Options {
     /// The default: 2^21 paths, enough to catch an error of 1% in any covariance entry.
     pub fn quick() -> Options {
-        Options { paths: 1 << 21, full: false, seed: 0, only: None, plant: None }
+        Options {
+            paths: 1 << 21,
+            full: false,
+            seed: 0,
+            only: None,
+            plant: None,
+        }
     }
 
     /// Every scheme on every case, with four times as many paths.
     pub fn full() -> Options {
-        Options { paths: 1 << 23, full: true, ..Options::quick() }
+        Options {
+            paths: 1 << 23,
+            full: true,
+            ..Options::quick()
+        }
     }
 }
 
@@ -55,7 +67,8 @@ pub struct Audit {
     pub version: String,
     /// What was asked for.
     pub options: Options,
-    /// Tests that share the false-alarm probability: those of the whole registry, whatever was asked for.
+    /// Tests that share the false-alarm probability: those of the whole registry, whatever was
+    /// asked for.
     pub tests: usize,
     /// The evidence.
     pub evidence: Vec<Evidence>,
@@ -77,7 +90,8 @@ pub const AUDIT_SCHEMA: &str = "cld-audit/1";
 /// Progress: how much is done of how much.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
-/// What there is to audit, before anything runs: claims as data. Groups and parts are those that are asked for.
+/// What there is to audit, before anything runs: claims as data. Groups and parts are those that
+/// are asked for.
 pub(super) struct Work {
     pub planned: Vec<Planned>,
     parts: Vec<Part>,
@@ -100,7 +114,11 @@ impl Work {
     /// Options out of range, a pattern or an id that fits no claim.
     pub fn new(o: &Options) -> Result<Work> {
         if !(16_000..=1 << 40).contains(&o.paths) {
-            return Err(Error::parameter("paths", o.paths, "16000 to 2^40 (the laws of the statistics need some)"));
+            return Err(Error::parameter(
+                "paths",
+                o.paths,
+                "16000 to 2^40 (the laws of the statistics need some)",
+            ));
         }
         let cases = cases()?;
         let (mut planned, mut parts) = (vec![], vec![]);
@@ -108,8 +126,17 @@ impl Work {
             parts.push(noise_free::doubling(case)?);
             parts.push(noise_free::moments(case)?);
             parts.extend(orders::orders(case)?);
-            let by_turns = if i % 2 == 0 { Scheme::Splitting } else { Scheme::Sra1 };
-            for scheme in [Scheme::Exact, Scheme::EulerMaruyama, Scheme::Splitting, Scheme::Sra1] {
+            let by_turns = if i % 2 == 0 {
+                Scheme::Splitting
+            } else {
+                Scheme::Sra1
+            };
+            for scheme in [
+                Scheme::Exact,
+                Scheme::EulerMaruyama,
+                Scheme::Splitting,
+                Scheme::Sra1,
+            ] {
                 let always = matches!(scheme, Scheme::Exact | Scheme::EulerMaruyama);
                 if o.full || always || scheme == by_turns {
                     planned.extend(Planned::new(case, scheme)?);
@@ -117,13 +144,22 @@ impl Work {
             }
         }
         parts.extend(claims::parts()?);
-        let tests = planned.iter().map(Planned::tests).sum::<usize>() + parts.iter().map(|p| p.tests).sum::<usize>();
+        let tests = planned.iter().map(Planned::tests).sum::<usize>()
+            + parts.iter().map(|p| p.tests).sum::<usize>();
         planned.retain(|p| wanted(o, &p.claims));
         parts.retain(|p| wanted(o, &p.claims));
-        let work = Work { planned, parts, tests };
+        let work = Work {
+            planned,
+            parts,
+            tests,
+        };
         if o.only.as_ref().is_some_and(String::is_empty) || work.claims().next().is_none() {
             let only = shown(o.only.as_deref().unwrap_or_default());
-            return Err(Error::parameter("only", format!("`{only}`"), "a part of a claim's id (`cld audit --list` prints them)"));
+            return Err(Error::parameter(
+                "only",
+                format!("`{only}`"),
+                "a part of a claim's id (`cld audit --list` prints them)",
+            ));
         }
         work.knows(o)?;
         Ok(work)
@@ -134,16 +170,25 @@ impl Work {
         match &o.plant {
             Some(p) if !self.claims().any(|c| c.id == p.id && asked(o, &c.id)) => {
                 let allowed = "the id of a claim that is run (`cld audit --list` prints them)";
-                Err(Error::parameter("plant", format!("`{}`", shown(&p.id)), allowed))
+                Err(Error::parameter(
+                    "plant",
+                    format!("`{}`", shown(&p.id)),
+                    allowed,
+                ))
             }
-            Some(p) if !p.size.is_finite() => Err(Error::parameter("plant", p.size, "a finite relative size")),
+            Some(p) if !p.size.is_finite() => {
+                Err(Error::parameter("plant", p.size, "a finite relative size"))
+            }
             _ => Ok(()),
         }
     }
 
     /// The claims of what is asked for, and those that are computed with them.
     fn claims(&self) -> impl Iterator<Item = &Claim> {
-        self.planned.iter().flat_map(|p| &p.claims).chain(self.parts.iter().flat_map(|p| &p.claims))
+        self.planned
+            .iter()
+            .flat_map(|p| &p.claims)
+            .chain(self.parts.iter().flat_map(|p| &p.claims))
     }
 }
 
@@ -154,7 +199,9 @@ impl Work {
 pub fn list(o: &Options) -> Result<Vec<Claim>> {
     let work = Work::new(o)?;
     let mut all: Vec<Claim> = work.claims().filter(|c| asked(o, &c.id)).cloned().collect();
-    all.iter_mut().filter(|c| c.method.is_sampled()).for_each(|c| c.tolerance = in_words(work.tests));
+    all.iter_mut()
+        .filter(|c| c.method.is_sampled())
+        .for_each(|c| c.tolerance = in_words(work.tests));
     all.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(all)
 }
@@ -175,7 +222,8 @@ enum Done {
     Part(String, Vec<Check>),
 }
 
-/// Work of a part without paths, in steps of paths: half a second; it only serves the display of progress.
+/// Work of a part without paths, in steps of paths: half a second; it only serves the display of
+/// progress.
 const PART: u64 = 100_000_000;
 
 impl Task<'_> {
@@ -203,7 +251,11 @@ pub(super) type Portions = BTreeMap<String, BTreeMap<u64, Vec<Sums>>>;
 type Checks = Vec<(String, Vec<Check>)>;
 
 /// Does the tasks on all threads; what comes out does not depend on how they are shared out.
-fn work_off(tasks: Vec<Task<'_>>, o: &Options, progress: Progress<'_>) -> Result<(Portions, Checks)> {
+fn work_off(
+    tasks: Vec<Task<'_>>,
+    o: &Options,
+    progress: Progress<'_>,
+) -> Result<(Portions, Checks)> {
     let total = tasks.iter().map(|t| t.work(o)).sum();
     let done = AtomicU64::new(0);
     progress(0, total);
@@ -213,7 +265,10 @@ fn work_off(tasks: Vec<Task<'_>>, o: &Options, progress: Progress<'_>) -> Result
         progress(done.fetch_add(work, Ordering::Relaxed) + work, total);
         Ok(found)
     };
-    let all = tasks.into_par_iter().map(one).collect::<Result<Vec<Done>>>()?;
+    let all = tasks
+        .into_par_iter()
+        .map(one)
+        .collect::<Result<Vec<Done>>>()?;
     let (mut sums, mut checks) = (Portions::new(), Checks::new());
     for found in all {
         match found {
@@ -242,16 +297,33 @@ impl Simulated {
     pub fn new(o: &Options, progress: Progress<'_>) -> Result<Simulated> {
         progress(0, 1);
         let work = Work::new(o)?;
-        let groups = work.planned.iter().map(|p| p.group(o.seed)).collect::<Result<Vec<_>>>()?;
+        let groups = work
+            .planned
+            .iter()
+            .map(|p| p.group(o.seed))
+            .collect::<Result<Vec<_>>>()?;
         let mut tasks: Vec<Task<'_>> = work.parts.iter().map(Task::Part).collect();
-        tasks.extend(groups.iter().flat_map(|g| (0..PORTIONS).map(move |p| Task::Paths(g, p))));
+        tasks.extend(
+            groups
+                .iter()
+                .flat_map(|g| (0..PORTIONS).map(move |p| Task::Paths(g, p))),
+        );
         let (sums, checks) = work_off(tasks, o, progress)?;
         let sums = merged(&Whole::new(sums, &groups, o)?)?;
-        Ok(Simulated { work, groups, checks, sums })
+        Ok(Simulated {
+            work,
+            groups,
+            checks,
+            sums,
+        })
     }
 
     /// Evidence for the claims of the cases that `choose` chooses.
-    fn evidence(&self, choose: impl Fn(&str) -> bool, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
+    fn evidence(
+        &self,
+        choose: impl Fn(&str) -> bool,
+        plant: Option<&Plant>,
+    ) -> Result<Vec<Evidence>> {
         let mut all = vec![];
         for (_, checks) in self.checks.iter().filter(|(case, _)| choose(case)) {
             for check in checks {
@@ -259,21 +331,32 @@ impl Simulated {
             }
         }
         for g in self.groups.iter().filter(|g| choose(g.case())) {
-            let none = || Error::Degenerate { what: format!("evidence for {}", g.name).into(), why: "its paths were not simulated".into() };
-            all.extend(g.evidence(self.sums.get(&g.name).ok_or_else(none)?, self.work.tests, plant)?);
+            let none = || Error::Degenerate {
+                what: format!("evidence for {}", g.name).into(),
+                why: "its paths were not simulated".into(),
+            };
+            all.extend(g.evidence(
+                self.sums.get(&g.name).ok_or_else(none)?,
+                self.work.tests,
+                plant,
+            )?);
         }
         Ok(all)
     }
 
-    /// Ids of the claims that do not hold with this error planted, among those of the same case: the planted claim, and
-    /// nothing else, if all is as it should be.
+    /// Ids of the claims that do not hold with this error planted, among those of the same case:
+    /// the planted claim, and nothing else, if all is as it should be.
     ///
     /// # Errors
     /// A claim without evidence.
     pub fn blamed(&self, plant: &Plant) -> Result<Vec<String>> {
         let case = plant.id.split('/').next().unwrap_or("");
         let all = self.evidence(|c| c == case, Some(plant))?;
-        Ok(all.into_iter().filter(|e| !e.holds()).map(|e| e.claim.id).collect())
+        Ok(all
+            .into_iter()
+            .filter(|e| !e.holds())
+            .map(|e| e.claim.id)
+            .collect())
     }
 
     /// Judges, with or without a planted error.
@@ -284,14 +367,20 @@ impl Simulated {
         self.work.knows(o)?;
         let mut evidence = self.evidence(|_| true, o.plant.as_ref())?;
         let all: Vec<Claim> = self.work.claims().cloned().collect();
-        let amiss = |why| Error::Degenerate { what: "evidence for every claim".into(), why };
+        let amiss = |why| Error::Degenerate {
+            what: "evidence for every claim".into(),
+            why,
+        };
         complete(&all, evidence.iter().map(|e| e.claim.id.as_str())).map_err(amiss)?;
         evidence.retain(|e| asked(o, &e.claim.id));
         evidence.sort_by(|a, b| a.claim.id.cmp(&b.claim.id));
         if evidence.is_empty() {
             return Err(amiss("nothing is asked for".into()));
         }
-        let p: Vec<f64> = evidence.iter().flat_map(|e| e.p().iter().copied()).collect();
+        let p: Vec<f64> = evidence
+            .iter()
+            .flat_map(|e| e.p().iter().copied())
+            .collect();
         let uniform = (!p.is_empty()).then(|| p_kolmogorov(uniform_distance(&p), p.len()));
         let holds = evidence.iter().all(Evidence::holds);
         Ok(Audit {
@@ -309,16 +398,29 @@ impl Simulated {
 }
 
 impl Simulated {
-    /// Plants an error in every claim that `o` asks for, one after the other, and judges it: of relative size `size`, or of the size that
-    /// the claim says it catches.
+    /// Plants an error in every claim that `o` asks for, one after the other, and judges it: of
+    /// relative size `size`, or of the size that the claim says it catches.
     ///
     /// # Errors
     /// A size that is not finite and above 0, no claim, one that is off with nothing planted.
-    pub fn plant_all(&self, o: &Options, size: Option<f64>, progress: Progress<'_>) -> Result<Plants> {
+    pub fn plant_all(
+        &self,
+        o: &Options,
+        size: Option<f64>,
+        progress: Progress<'_>,
+    ) -> Result<Plants> {
         check_size(size)?;
         let tests = self.work.tests;
-        let checks: Vec<&Check> = self.checks.iter().flat_map(|(_, c)| c).filter(|c| asked(o, c.id())).collect();
-        let claims = self.groups.iter().flat_map(|g| g.claims().map(move |c| (g, c)));
+        let checks: Vec<&Check> = self
+            .checks
+            .iter()
+            .flat_map(|(_, c)| c)
+            .filter(|c| asked(o, c.id()))
+            .collect();
+        let claims = self
+            .groups
+            .iter()
+            .flat_map(|g| g.claims().map(move |c| (g, c)));
         let simulated: Vec<_> = claims.filter(|(_, c)| asked(o, &c.id)).collect();
         let (done, total) = (AtomicU64::new(0), (checks.len() + simulated.len()) as u64);
         let one = |claim: &Claim, judge: &(dyn Fn(Option<&Plant>) -> Result<Evidence> + Sync)| {
@@ -326,24 +428,37 @@ impl Simulated {
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             found
         };
-        let mut all: Vec<Planted> = checks.par_iter().map(|c| one(c.claim(), &|p| c.evidence(tests, p))).collect::<Result<_>>()?;
+        let mut all: Vec<Planted> = checks
+            .par_iter()
+            .map(|c| one(c.claim(), &|p| c.evidence(tests, p)))
+            .collect::<Result<_>>()?;
         let of_group = |(g, claim): &(&Group, &Claim)| {
             let sums = self.sums.get(&g.name).map_or(&[][..], Vec::as_slice);
             one(claim, &|p| g.one(&claim.id, sums, tests, p))
         };
-        all.extend(simulated.par_iter().map(of_group).collect::<Result<Vec<_>>>()?);
+        all.extend(
+            simulated
+                .par_iter()
+                .map(of_group)
+                .collect::<Result<Vec<_>>>()?,
+        );
         Plants::new(size, all)
     }
 }
 
-/// The whole audit, and an error planted in every claim. If a claim is off with nothing planted, nothing is planted: that comes first.
+/// The whole audit, and an error planted in every claim. If a claim is off with nothing planted,
+/// nothing is planted: that comes first.
 ///
 /// # Errors
 /// As [`audit`]; a planted error beside these, a size that is not finite and above 0.
 pub fn audit_and_plant(o: &Options, size: Option<f64>, progress: Progress<'_>) -> Result<Audit> {
     check_size(size)?;
     if let Some(p) = &o.plant {
-        return Err(Error::parameter("plant", format!("`{}`", shown(&p.id)), "none where an error is planted in every claim"));
+        return Err(Error::parameter(
+            "plant",
+            format!("`{}`", shown(&p.id)),
+            "none where an error is planted in every claim",
+        ));
     }
     // judging is shown as the last tenth of all
     let computed = AtomicU64::new(1);
@@ -355,7 +470,12 @@ pub fn audit_and_plant(o: &Options, size: Option<f64>, progress: Progress<'_>) -
     if found.holds {
         let work = computed.into_inner();
         let rest = work / 9;
-        let judging = |done: u64, total: u64| progress(work + (rest as f64 * done as f64 / total as f64) as u64, work + rest);
+        let judging = |done: u64, total: u64| {
+            progress(
+                work + (rest as f64 * done as f64 / total as f64) as u64,
+                work + rest,
+            )
+        };
         found.planted = Some(simulated.plant_all(o, size, &judging)?);
     }
     Ok(found)
@@ -366,11 +486,19 @@ fn merged(whole: &Whole) -> Result<BTreeMap<String, Vec<Sums>>> {
     let merge = |portions: &[Vec<Sums>]| {
         let mut total = portions[0].clone();
         for part in &portions[1..] {
-            total = total.iter().zip(part).map(|(t, p)| t.merge(p)).collect::<Result<_>>()?;
+            total = total
+                .iter()
+                .zip(part)
+                .map(|(t, p)| t.merge(p))
+                .collect::<Result<_>>()?;
         }
         Ok(total)
     };
-    whole.groups().iter().map(|(name, portions)| Ok((name.clone(), merge(portions)?))).collect()
+    whole
+        .groups()
+        .iter()
+        .map(|(name, portions)| Ok((name.clone(), merge(portions)?)))
+        .collect()
 }
 
 /// The whole audit.
@@ -387,16 +515,26 @@ pub fn audit(o: &Options, progress: Progress<'_>) -> Result<Audit> {
 /// A shard that is not in 1..=of, or more shards than portions; a pattern that fits no simulation.
 pub fn shard(o: &Options, shard: u64, of: u64, progress: Progress<'_>) -> Result<Shard> {
     if !(1..=PORTIONS).contains(&of) || !(1..=of).contains(&shard) {
-        return Err(Error::parameter("shard", format!("{shard}/{of}"), format!("I/N with 1 <= I <= N <= {PORTIONS}")));
+        return Err(Error::parameter(
+            "shard",
+            format!("{shard}/{of}"),
+            format!("I/N with 1 <= I <= N <= {PORTIONS}"),
+        ));
     }
-    let groups = Work::new(o)?.planned.iter().map(|p| p.group(o.seed)).collect::<Result<Vec<_>>>()?;
+    let groups = Work::new(o)?
+        .planned
+        .iter()
+        .map(|p| p.group(o.seed))
+        .collect::<Result<Vec<_>>>()?;
     if groups.is_empty() {
         let only = shown(o.only.as_deref().unwrap_or_default());
         let allowed = "with --shard a part of the id of a claim by simulation: the others are computed by `cld audit merge`";
         return Err(Error::parameter("only", format!("`{only}`"), allowed));
     }
     let mine = (0..PORTIONS).filter(|p| p % of == shard - 1);
-    let tasks = mine.flat_map(|p| groups.iter().map(move |g| Task::Paths(g, p))).collect();
+    let tasks = mine
+        .flat_map(|p| groups.iter().map(move |g| Task::Paths(g, p)))
+        .collect();
     let (sums, _) = work_off(tasks, o, progress)?;
     Shard::new(o.clone(), shard, of, sums)
 }
@@ -404,13 +542,24 @@ pub fn shard(o: &Options, shard: u64, of: u64, progress: Progress<'_>) -> Result
 /// The audit that the shards make together: bit for bit that of [`audit`] with the same options.
 ///
 /// # Errors
-/// Shards of different runs, a shard twice, or one missing; one whose sums are not those of its portions.
+/// Shards of different runs, a shard twice, or one missing; one whose sums are not those of its
+/// portions.
 pub fn merge(shards: &[Shard], progress: Progress<'_>) -> Result<Audit> {
     progress(0, 1);
     let o = Shard::options_of_all(shards)?;
     let work = Work::new(o)?;
-    let groups = work.planned.iter().map(|p| p.group(o.seed)).collect::<Result<Vec<_>>>()?;
+    let groups = work
+        .planned
+        .iter()
+        .map(|p| p.group(o.seed))
+        .collect::<Result<Vec<_>>>()?;
     let sums = merged(&Whole::of_shards(shards, &groups)?)?;
     let (_, checks) = work_off(work.parts.iter().map(Task::Part).collect(), o, progress)?;
-    Simulated { work, groups, checks, sums }.judge(o)
+    Simulated {
+        work,
+        groups,
+        checks,
+        sums,
+    }
+    .judge(o)
 }

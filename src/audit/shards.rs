@@ -1,8 +1,10 @@
 //! Shards of the simulation: written, read back whole or not at all, and put together.
 //!
-//! A file is JSON: `schema`, `version`, `options`, `shard`, `of`, `sums` (by group, portion and record), and since schema 2 `digest`, so that a
-//! digit lost on the way is no other evidence. What is read is held against what it must be: every field and no other, the groups that
-//! the options ask for, the portions of this shard, a record for each time, of as many paths as the portion has.
+//! A file is JSON: `schema`, `version`, `options`, `shard`, `of`, `sums` (by group, portion and
+//! record), and since schema 2 `digest`, so that a digit lost on the way is no other evidence. What
+//! is read is held against what it must be: every field and no other, the groups that the options
+//! ask for, the portions of this shard, a record for each time, of as many paths as the portion
+//! has.
 
 use super::claim::Plant;
 use super::run::{Options, PORTIONS, Portions, portion};
@@ -57,15 +59,33 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn bad(&self, place: &str, problem: impl Into<String>) -> Error {
-        Error::Format { file: self.file.into(), place: place.into(), problem: problem.into() }
+        Error::Format {
+            file: self.file.into(),
+            place: place.into(),
+            problem: problem.into(),
+        }
     }
 
     /// An object with these fields and no other.
-    fn fields<'v>(&self, v: &'v Json, place: &str, names: &[&str]) -> Result<&'v Map<String, Json>> {
+    fn fields<'v>(
+        &self,
+        v: &'v Json,
+        place: &str,
+        names: &[&str],
+    ) -> Result<&'v Map<String, Json>> {
         let o = self.object(v, place)?;
-        let at = |name: &str| if place.is_empty() { name.to_string() } else { format!("{place}.{name}") };
+        let at = |name: &str| {
+            if place.is_empty() {
+                name.to_string()
+            } else {
+                format!("{place}.{name}")
+            }
+        };
         if let Some(unknown) = o.keys().find(|k| !names.contains(&k.as_str())) {
-            return Err(self.bad(&at(unknown), format!("unknown field; allowed: {}", names.join(", "))));
+            return Err(self.bad(
+                &at(unknown),
+                format!("unknown field; allowed: {}", names.join(", ")),
+            ));
         }
         match names.iter().find(|n| !o.contains_key(**n)) {
             Some(missing) => Err(self.bad(&at(missing), "is missing")),
@@ -74,15 +94,22 @@ impl Reader<'_> {
     }
 
     fn object<'v>(&self, v: &'v Json, place: &str) -> Result<&'v Map<String, Json>> {
-        v.as_object().ok_or_else(|| self.bad(place, format!("is {}; allowed: an object", value(v))))
+        v.as_object()
+            .ok_or_else(|| self.bad(place, format!("is {}; allowed: an object", value(v))))
     }
 
     fn word<'v>(&self, v: &'v Json, place: &str) -> Result<&'v str> {
-        v.as_str().ok_or_else(|| self.bad(place, format!("is {}; allowed: a string", value(v))))
+        v.as_str()
+            .ok_or_else(|| self.bad(place, format!("is {}; allowed: a string", value(v))))
     }
 
     fn whole(&self, v: &Json, place: &str) -> Result<u64> {
-        v.as_u64().ok_or_else(|| self.bad(place, format!("is {}; allowed: a whole number, 0 to 2^64 - 1", value(v))))
+        v.as_u64().ok_or_else(|| {
+            self.bad(
+                place,
+                format!("is {}; allowed: a whole number, 0 to 2^64 - 1", value(v)),
+            )
+        })
     }
 
     fn number(&self, v: &Json, place: &str) -> Result<f64> {
@@ -91,28 +118,54 @@ impl Reader<'_> {
     }
 
     fn list<'v>(&self, v: &'v Json, place: &str) -> Result<&'v [Json]> {
-        let list = v.as_array().ok_or_else(|| self.bad(place, format!("is {}; allowed: a list", value(v))))?;
+        let list = v
+            .as_array()
+            .ok_or_else(|| self.bad(place, format!("is {}; allowed: a list", value(v))))?;
         Ok(list)
     }
 
     fn numbers(&self, v: &Json, place: &str) -> Result<Vec<f64>> {
-        self.list(v, place)?.iter().enumerate().map(|(i, x)| self.number(x, &format!("{place}[{i}]"))).collect()
+        self.list(v, place)?
+            .iter()
+            .enumerate()
+            .map(|(i, x)| self.number(x, &format!("{place}[{i}]")))
+            .collect()
     }
 
     fn options(&self, v: &Json) -> Result<Options> {
         let o = self.fields(v, "options", &["paths", "full", "seed", "only", "plant"])?;
-        let full =
-            o["full"].as_bool().ok_or_else(|| self.bad("options.full", format!("is {}; allowed: true or false", value(&o["full"]))))?;
-        let only = if o["only"].is_null() { None } else { Some(self.word(&o["only"], "options.only")?.to_string()) };
+        let full = o["full"].as_bool().ok_or_else(|| {
+            self.bad(
+                "options.full",
+                format!("is {}; allowed: true or false", value(&o["full"])),
+            )
+        })?;
+        let only = if o["only"].is_null() {
+            None
+        } else {
+            Some(self.word(&o["only"], "options.only")?.to_string())
+        };
         let plant = if o["plant"].is_null() {
             None
         } else {
             let p = self.fields(&o["plant"], "options.plant", &["id", "size"])?;
             let id = self.word(&p["id"], "options.plant.id")?.to_string();
-            Some(Plant { id, size: self.number(&p["size"], "options.plant.size")? })
+            Some(Plant {
+                id,
+                size: self.number(&p["size"], "options.plant.size")?,
+            })
         };
-        let (paths, seed) = (self.whole(&o["paths"], "options.paths")?, self.whole(&o["seed"], "options.seed")?);
-        Ok(Options { paths, full, seed, only, plant })
+        let (paths, seed) = (
+            self.whole(&o["paths"], "options.paths")?,
+            self.whole(&o["seed"], "options.seed")?,
+        );
+        Ok(Options {
+            paths,
+            full,
+            seed,
+            only,
+            plant,
+        })
     }
 
     fn record(&self, v: &Json, place: &str) -> Result<Sums> {
@@ -132,25 +185,44 @@ fn place(group: &str, portion: u64) -> String {
 
 impl Shard {
     pub(super) fn new(options: Options, shard: u64, of: u64, sums: Portions) -> Result<Shard> {
-        let (schema, version) = (SHARD_SCHEMA.to_string(), env!("CARGO_PKG_VERSION").to_string());
-        let mut new = Shard { schema, version, options, shard, of, sums, digest: None, file: format!("shard {shard} of {of}") };
+        let (schema, version) = (
+            SHARD_SCHEMA.to_string(),
+            env!("CARGO_PKG_VERSION").to_string(),
+        );
+        let mut new = Shard {
+            schema,
+            version,
+            options,
+            shard,
+            of,
+            sums,
+            digest: None,
+            file: format!("shard {shard} of {of}"),
+        };
         new.digest = Some(new.digest()?);
         Ok(new)
     }
 
-    /// FNV-1a of the contents as they are written, without the digest: 64 bits, which no slip of a copy meets by chance.
+    /// FNV-1a of the contents as they are written, without the digest: 64 bits, which no slip of a
+    /// copy meets by chance.
     fn digest(&self) -> Result<String> {
-        let bare = Shard { digest: None, ..self.clone() };
+        let bare = Shard {
+            digest: None,
+            ..self.clone()
+        };
         let text = serde_json::to_string(&bare).map_err(|e| self.bad("", e.to_string()))?;
-        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
+            (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
+        });
         Ok(format!("{hash:016x}"))
     }
 
     /// Reads the text of `file`.
     ///
     /// # Errors
-    /// Text that is not JSON, another schema or version of the program; a field that is missing, unknown or of another type; a number of a
-    /// shard that does not exist; portions that are not this shard's; contents that do not have the digest.
+    /// Text that is not JSON, another schema or version of the program; a field that is missing,
+    /// unknown or of another type; a number of a shard that does not exist; portions that are not
+    /// this shard's; contents that do not have the digest.
     pub fn parse(text: &str, file: &str) -> Result<Shard> {
         Shard::parse_within(text, file, &Limits::default())
     }
@@ -162,22 +234,40 @@ impl Shard {
     pub fn parse_within(text: &str, file: &str, limits: &Limits) -> Result<Shard> {
         let json = parse_json_within(text, file, limits)?;
         let r = Reader { file };
-        let schema = match json.get("schema") {
-            Some(s) => r.word(s, "schema")?,
-            None => return Err(r.bad("schema", format!("is missing; allowed: {SHARD_SCHEMA}, a file that `cld audit --shard` wrote"))),
-        };
+        let schema =
+            match json.get("schema") {
+                Some(s) => r.word(s, "schema")?,
+                None => return Err(r.bad(
+                    "schema",
+                    format!(
+                        "is missing; allowed: {SHARD_SCHEMA}, a file that `cld audit --shard` wrote"
+                    ),
+                )),
+            };
         let mut names = vec!["schema", "version", "options", "shard", "of", "sums"];
         match schema {
             SHARD_SCHEMA => names.push("digest"),
             WITHOUT_DIGEST => {}
             other => {
-                return Err(r.bad("schema", format!("is {}; allowed: {SHARD_SCHEMA}, a file that `cld audit --shard` wrote", shown(other))));
+                return Err(r.bad(
+                    "schema",
+                    format!(
+                        "is {}; allowed: {SHARD_SCHEMA}, a file that `cld audit --shard` wrote",
+                        shown(other)
+                    ),
+                ));
             }
         }
         let o = r.fields(&json, "", &names)?;
         let (version, own) = (r.word(&o["version"], "version")?, env!("CARGO_PKG_VERSION"));
         if version != own {
-            return Err(r.bad("version", format!("is {}; allowed: {own}, that of this program", shown(version))));
+            return Err(r.bad(
+                "version",
+                format!(
+                    "is {}; allowed: {own}, that of this program",
+                    shown(version)
+                ),
+            ));
         }
         let options = r.options(&o["options"])?;
         let (shard, of) = (r.whole(&o["shard"], "shard")?, r.whole(&o["of"], "of")?);
@@ -192,18 +282,48 @@ impl Shard {
             let at = format!("group {}", shown(group));
             let own = sums.entry(group.clone()).or_default();
             for (key, records) in r.object(portions, &at)? {
-                let p = key.parse::<u64>().ok().filter(|p| p.to_string() == *key && *p < PORTIONS && p % of == shard - 1);
+                let p = key
+                    .parse::<u64>()
+                    .ok()
+                    .filter(|p| p.to_string() == *key && *p < PORTIONS && p % of == shard - 1);
                 let p = p.ok_or_else(|| {
-                    let mine: Vec<String> = (0..PORTIONS).filter(|p| p % of == shard - 1).map(|p| p.to_string()).collect();
-                    r.bad(&at, format!("has a portion {}; allowed: {}, those of shard {shard} of {of}", shown(key), mine.join(", ")))
+                    let mine: Vec<String> = (0..PORTIONS)
+                        .filter(|p| p % of == shard - 1)
+                        .map(|p| p.to_string())
+                        .collect();
+                    r.bad(
+                        &at,
+                        format!(
+                            "has a portion {}; allowed: {}, those of shard {shard} of {of}",
+                            shown(key),
+                            mine.join(", ")
+                        ),
+                    )
                 })?;
                 let at = place(group, p);
                 let records = r.list(records, &at)?.iter().enumerate();
-                own.insert(p, records.map(|(i, v)| r.record(v, &format!("{at}, record {i}"))).collect::<Result<_>>()?);
+                own.insert(
+                    p,
+                    records
+                        .map(|(i, v)| r.record(v, &format!("{at}, record {i}")))
+                        .collect::<Result<_>>()?,
+                );
             }
         }
-        let digest = o.get("digest").map(|d| r.word(d, "digest").map(str::to_string)).transpose()?;
-        Ok(Shard { schema: schema.into(), version: version.into(), options, shard, of, sums, digest, file: file.into() })
+        let digest = o
+            .get("digest")
+            .map(|d| r.word(d, "digest").map(str::to_string))
+            .transpose()?;
+        Ok(Shard {
+            schema: schema.into(),
+            version: version.into(),
+            options,
+            shard,
+            of,
+            sums,
+            digest,
+            file: file.into(),
+        })
     }
 
     fn bad(&self, place: &str, problem: impl Into<String>) -> Error {
@@ -212,7 +332,9 @@ impl Shard {
 
     /// The options of the run that these are the shards of: each once, none missing.
     pub(super) fn options_of_all(shards: &[Shard]) -> Result<&Options> {
-        let Some(first) = shards.first() else { return Err(Error::parameter("shards", "none", "at least one file")) };
+        let Some(first) = shards.first() else {
+            return Err(Error::parameter("shards", "none", "at least one file"));
+        };
         for (i, s) in shards.iter().enumerate() {
             let (a, b) = (&s.options, &first.options);
             let differs = [
@@ -224,34 +346,69 @@ impl Shard {
                 ("of", s.of == first.of),
             ];
             if let Some((field, _)) = differs.iter().find(|(_, same)| !same) {
-                return Err(s.bad(field, format!("is another than in {}; allowed: shards of one run", first.file)));
+                return Err(s.bad(
+                    field,
+                    format!(
+                        "is another than in {}; allowed: shards of one run",
+                        first.file
+                    ),
+                ));
             }
             if let Some(twin) = shards[..i].iter().find(|t| t.shard == s.shard) {
-                return Err(s.bad("shard", format!("is {}, twice: {} is, too; allowed: each shard once", s.shard, twin.file)));
+                return Err(s.bad(
+                    "shard",
+                    format!(
+                        "is {}, twice: {} is, too; allowed: each shard once",
+                        s.shard, twin.file
+                    ),
+                ));
             }
         }
         match (1..=first.of).find(|i| shards.iter().all(|s| s.shard != *i)) {
-            Some(missing) => {
-                Err(Error::parameter("shards", format!("without shard {missing} of {}, which is missing", first.of), "all of the run"))
-            }
+            Some(missing) => Err(Error::parameter(
+                "shards",
+                format!("without shard {missing} of {}, which is missing", first.of),
+                "all of the run",
+            )),
             None => Ok(&first.options),
         }
     }
 
     /// Whether the sums are those of this shard's portions of these groups, and of nothing else.
     fn check(&self, groups: &[Group]) -> Result<()> {
-        if let Some(unknown) = self.sums.keys().find(|name| groups.iter().all(|g| g.name != **name)) {
-            return Err(self.bad("sums", format!("has a group {}, which the options do not ask for", shown(unknown))));
+        if let Some(unknown) = self
+            .sums
+            .keys()
+            .find(|name| groups.iter().all(|g| g.name != **name))
+        {
+            return Err(self.bad(
+                "sums",
+                format!(
+                    "has a group {}, which the options do not ask for",
+                    shown(unknown)
+                ),
+            ));
         }
         for g in groups {
             let Some(portions) = self.sums.get(&g.name) else {
-                return Err(self.bad("sums", format!("is incomplete: there is no group {}", shown(&g.name))));
+                return Err(self.bad(
+                    "sums",
+                    format!("is incomplete: there is no group {}", shown(&g.name)),
+                ));
             };
             for p in (0..PORTIONS).filter(|p| p % self.of == self.shard - 1) {
                 let at = place(&g.name, p);
-                let records = portions.get(&p).ok_or_else(|| self.bad(&at, "is missing: the group is incomplete"))?;
+                let records = portions
+                    .get(&p)
+                    .ok_or_else(|| self.bad(&at, "is missing: the group is incomplete"))?;
                 if records.len() != RECORDS {
-                    return Err(self.bad(&at, format!("is incomplete: {} records; allowed: {RECORDS}", records.len())));
+                    return Err(self.bad(
+                        &at,
+                        format!(
+                            "is incomplete: {} records; allowed: {RECORDS}",
+                            records.len()
+                        ),
+                    ));
                 }
                 let (from, to) = portion(self.options.paths, p);
                 for (i, s) in records.iter().enumerate() {
@@ -293,13 +450,26 @@ impl Whole {
         let mut all: BTreeMap<String, BTreeMap<u64, Vec<Sums>>> = BTreeMap::new();
         for s in shards {
             for (name, portions) in &s.sums {
-                all.entry(name.clone()).or_default().extend(portions.iter().map(|(p, v)| (*p, v.clone())));
+                all.entry(name.clone())
+                    .or_default()
+                    .extend(portions.iter().map(|(p, v)| (*p, v.clone())));
             }
         }
-        let incomplete = |name: &str| Error::Degenerate { what: format!("the sums of {name}").into(), why: "portions are missing".into() };
+        let incomplete = |name: &str| Error::Degenerate {
+            what: format!("the sums of {name}").into(),
+            why: "portions are missing".into(),
+        };
         let one = |g: &Group| {
-            let portions: Vec<Vec<Sums>> = all.remove(&g.name).unwrap_or_default().into_values().collect();
-            if portions.len() as u64 == PORTIONS { Ok((g.name.clone(), portions)) } else { Err(incomplete(&g.name)) }
+            let portions: Vec<Vec<Sums>> = all
+                .remove(&g.name)
+                .unwrap_or_default()
+                .into_values()
+                .collect();
+            if portions.len() as u64 == PORTIONS {
+                Ok((g.name.clone(), portions))
+            } else {
+                Err(incomplete(&g.name))
+            }
         };
         Ok(Whole(groups.iter().map(one).collect::<Result<_>>()?))
     }

@@ -1,9 +1,10 @@
 //! Claims by simulation: paths of the SDE against the law they should have.
 //!
-//! A group is one case under one scheme. Its paths start from `N(m0, Sigma0)` (Sigma0 = 0 for DSM, `gamma M` on the velocities
-//! for HSM) and are recorded at [`RECORDS`] times. What they are compared with has no error of its own: for the exact
-//! scheme the closed-form kernel, for the others the scheme's exact law. So nothing is left but sampling noise, whose law
-//! is known ([`stats`](super::stats)).
+//! A group is one case under one scheme. Its paths start from `N(m0, Sigma0)` (Sigma0 = 0 for DSM,
+//! `gamma M` on the velocities for HSM) and are recorded at [`RECORDS`] times. What they are
+//! compared with has no error of its own: for the exact scheme the closed-form kernel, for the
+//! others the scheme's exact law. So nothing is left but sampling noise, whose law is known
+//! ([`stats`](super::stats)).
 
 use super::cases::{Case, Typed};
 use super::claim::{Claim, Compared, Evidence, Figure, Method, Plant, share};
@@ -36,11 +37,19 @@ pub struct Sums {
 
 impl Sums {
     fn of<const K: usize>(m: &Moments<K>) -> Sums {
-        Sums { n: m.n, mean: m.mean.to_vec(), sum: m.sum.0.concat() }
+        Sums {
+            n: m.n,
+            mean: m.mean.to_vec(),
+            sum: m.sum.0.concat(),
+        }
     }
 
     fn fixed<const K: usize>(&self) -> Moments<K> {
-        Moments { n: self.n, mean: std::array::from_fn(|i| self.mean[i]), sum: Mat::build(|i, j| self.sum[i * K + j]) }
+        Moments {
+            n: self.n,
+            mean: std::array::from_fn(|i| self.mean[i]),
+            sum: Mat::build(|i, j| self.sum[i * K + j]),
+        }
     }
 
     /// Of both.
@@ -50,22 +59,41 @@ impl Sums {
     pub fn merge(&self, o: &Sums) -> Result<Sums> {
         let k = self.mean.len();
         if [self.sum.len(), o.sum.len()] != [k * k; 2] || o.mean.len() != k {
-            let why = format!("{} and {} channels, {} and {} sums", k, o.mean.len(), self.sum.len(), o.sum.len());
-            return Err(Error::Degenerate { what: "the merger of sums".into(), why });
+            let why = format!(
+                "{} and {} channels, {} and {} sums",
+                k,
+                o.mean.len(),
+                self.sum.len(),
+                o.sum.len()
+            );
+            return Err(Error::Degenerate {
+                what: "the merger of sums".into(),
+                why,
+            });
         }
         by_channels!(k, K => Ok(Sums::of(&self.fixed::<K>().merge(&o.fixed()))), else Err(Error::parameter("channels", k, "1 to 4")))
     }
 
-    /// What is wrong with these sums of `n` paths of `k` channels, by what any such sums are: the field, and what is allowed.
+    /// What is wrong with these sums of `n` paths of `k` channels, by what any such sums are: the
+    /// field, and what is allowed.
     pub(super) fn amiss(&self, n: u64, k: usize) -> Option<(&'static str, String)> {
         let finite = |v: &[f64]| v.iter().all(|x| x.is_finite());
         let s = |i: usize, j: usize| self.sum[i * k + j];
         if self.n != n {
-            return Some(("n", format!("is {}; allowed: {n}, the number of paths of the portion", self.n)));
+            return Some((
+                "n",
+                format!(
+                    "is {}; allowed: {n}, the number of paths of the portion",
+                    self.n
+                ),
+            ));
         }
         for (field, list, length) in [("mean", &self.mean, k), ("sum", &self.sum, k * k)] {
             if list.len() != length {
-                return Some((field, format!("has {} numbers; allowed: {length}", list.len())));
+                return Some((
+                    field,
+                    format!("has {} numbers; allowed: {length}", list.len()),
+                ));
             }
             if !finite(list) {
                 return Some((field, "has a number that is not finite".into()));
@@ -73,7 +101,13 @@ impl Sums {
         }
         for i in 0..k {
             if s(i, i) < 0.0 {
-                return Some(("sum", format!("has {:e} as entry {i}, {i}; allowed: a sum of squares, 0 or more", s(i, i))));
+                return Some((
+                    "sum",
+                    format!(
+                        "has {:e} as entry {i}, {i}; allowed: a sum of squares, 0 or more",
+                        s(i, i)
+                    ),
+                ));
             }
             for j in 0..i {
                 if s(i, j) != s(j, i) {
@@ -83,7 +117,10 @@ impl Sums {
                 if s(i, j).abs() > (1.0 + 1e-6) * (s(i, i).sqrt() * s(j, j).sqrt()) {
                     return Some((
                         "sum",
-                        format!("has {:e} as entry {i}, {j}; allowed: at most the root of the squares' product", s(i, j)),
+                        format!(
+                            "has {:e} as entry {i}, {j}; allowed: at most the root of the squares' product",
+                            s(i, j)
+                        ),
                     ));
                 }
             }
@@ -95,7 +132,9 @@ impl Sums {
     fn about(&self, center: &[f64]) -> Vec<f64> {
         let k = center.len();
         let d: Vec<f64> = self.mean.iter().zip(center).map(|(m, c)| m - c).collect();
-        (0..k * k).map(|e| self.sum[e] + self.n as f64 * (d[e / k] * d[e % k])).collect()
+        (0..k * k)
+            .map(|e| self.sum[e] + self.n as f64 * (d[e / k] * d[e % k]))
+            .collect()
     }
 }
 
@@ -155,7 +194,9 @@ impl Quantity {
 }
 
 fn fits<const K: usize>(case: &Case, process: &dyn AnyProcess, scheme: Scheme) -> bool {
-    scheme.check(&Forward::new(&Typed::<K>(process), case.config.schedule)).is_ok()
+    scheme
+        .check(&Forward::new(&Typed::<K>(process), case.config.schedule))
+        .is_ok()
 }
 
 impl Planned {
@@ -175,13 +216,26 @@ impl Planned {
                 Scheme::Exact => "chained exact transitions".to_string(),
                 s => format!("as {} discretises it", s.name()),
             };
-            let says = format!("{} of {about}, {how}, at {RECORDS} times, is that of simulated paths", q.name());
-            let mut claim = Claim::new(&format!("{}/{}", case.name, q.name()), q.formula(), Method::Simulation, says, "");
+            let says = format!(
+                "{} of {about}, {how}, at {RECORDS} times, is that of simulated paths",
+                q.name()
+            );
+            let mut claim = Claim::new(
+                &format!("{}/{}", case.name, q.name()),
+                q.formula(),
+                Method::Simulation,
+                says,
+                "",
+            );
             claim.id += &format!(".{}", scheme.name());
             claim
         };
         let claims = Quantity::all(k, scheme).into_iter().map(claim).collect();
-        Ok(Some(Planned { case: case.clone(), scheme, claims }))
+        Ok(Some(Planned {
+            case: case.clone(),
+            scheme,
+            claims,
+        }))
     }
 
     /// `case/scheme`.
@@ -222,25 +276,54 @@ impl Planned {
         let size = process.prior(case.config.schedule.integral(0.0, 1.0)?);
         let start = [1.5, -1.0, 0.7, -1.2];
         let m0: [f64; K] = std::array::from_fn(|i| start[i] * size[(i, i)].sqrt());
-        let initial: [f64; K] = std::array::from_fn(|i| if i > 0 { gamma * process.mass() } else { 0.0 });
+        let initial: [f64; K] =
+            std::array::from_fn(|i| if i > 0 { gamma * process.mass() } else { 0.0 });
         let laws = scheme_law(scheme, &sde, &grid);
         let mut expected = vec![];
         for &r in &records {
             let t = grid[r];
             let (mean, cov, ell) = if scheme == Scheme::Exact {
-                let v = kernel_values(&*process, &case.config.schedule, case.config.objective, 0.0, t)?;
+                let v = kernel_values(
+                    &*process,
+                    &case.config.schedule,
+                    case.config.objective,
+                    0.0,
+                    t,
+                )?;
                 (v.mean.fixed(), v.cov.to_vec(), (K > 1).then_some(v.ell))
             } else {
                 (laws[r].mean, laws[r].started_from(initial).0.concat(), None)
             };
-            let mean = (0..K).map(|i| (0..K).map(|j| mean[(i, j)] * m0[j]).sum()).collect();
+            let mean = (0..K)
+                .map(|i| (0..K).map(|j| mean[(i, j)] * m0[j]).sum())
+                .collect();
             expected.push(Expected { t, mean, cov, ell });
         }
-        let plan = Plan::new(scheme, &sde, &grid, &records, (m0, initial.map(f64::sqrt)), Stream::named(seed, &name))?;
+        let plan = Plan::new(
+            scheme,
+            &sde,
+            &grid,
+            &records,
+            (m0, initial.map(f64::sqrt)),
+            Stream::named(seed, &name),
+        )?;
         let steps = plan.steps();
-        let run = Box::new(move |from: u64, to: u64| plan.moments(from, to).iter().map(Sums::of).collect());
-        let claims = Quantity::all(K, scheme).into_iter().zip(self.claims.iter().cloned()).collect();
-        Ok(Group { name, case: case.name.clone(), claims, k: K, expected, steps, run })
+        let run = Box::new(move |from: u64, to: u64| {
+            plan.moments(from, to).iter().map(Sums::of).collect()
+        });
+        let claims = Quantity::all(K, scheme)
+            .into_iter()
+            .zip(self.claims.iter().cloned())
+            .collect();
+        Ok(Group {
+            name,
+            case: case.name.clone(),
+            claims,
+            k: K,
+            expected,
+            steps,
+            run,
+        })
     }
 }
 
@@ -262,9 +345,10 @@ fn rate(process: &dyn AnyProcess) -> f64 {
     worse(largest(process.drift().as_slice()), 0.5)
 }
 
-/// Times: 17 geometric in the clock, then 32 equal in it. The end is 1, or where the clock has run for 6 relaxation times:
-/// after that nothing changes any more. The first is where x's standard deviation is still far above the rounding of
-/// its mean: it grows like the clock to the power K - 1/2.
+/// Times: 17 geometric in the clock, then 32 equal in it. The end is 1, or where the clock has run
+/// for 6 relaxation times: after that nothing changes any more. The first is where x's standard
+/// deviation is still far above the rounding of its mean: it grows like the clock to the power K -
+/// 1/2.
 fn grid(case: &Case, process: &dyn AnyProcess) -> Result<Vec<f64>> {
     let clock = |t: f64| case.config.schedule.integral(0.0, t);
     let invert = |b: f64| -> Result<f64> {
@@ -275,7 +359,11 @@ fn grid(case: &Case, process: &dyn AnyProcess) -> Result<Vec<f64>> {
         }
         Ok(high)
     };
-    let relaxation = if process.stationary().is_none() { clock(1.0)? / 6.0 } else { 1.0 / rate(process) };
+    let relaxation = if process.stationary().is_none() {
+        clock(1.0)? / 6.0
+    } else {
+        1.0 / rate(process)
+    };
     let end = clock(1.0)?.min(6.0 * relaxation);
     let first = [1e-6, 1e-5, 1e-3, 1e-2][process.channels() - 1] * relaxation;
     let turn = 0.1 * end;
@@ -290,12 +378,15 @@ fn grid(case: &Case, process: &dyn AnyProcess) -> Result<Vec<f64>> {
 }
 
 impl Group {
-    /// The group of `case` under `scheme`, its noise from `seed`; `None` where the scheme is not defined.
+    /// The group of `case` under `scheme`, its noise from `seed`; `None` where the scheme is not
+    /// defined.
     ///
     /// # Errors
     /// None for the registry's own cases.
     pub fn new(case: &Case, scheme: Scheme, seed: u64) -> Result<Option<Group>> {
-        Planned::new(case, scheme)?.map(|p| p.group(seed)).transpose()
+        Planned::new(case, scheme)?
+            .map(|p| p.group(seed))
+            .transpose()
     }
 
     /// Name of the case.
@@ -313,13 +404,23 @@ impl Group {
         (self.run)(from, to)
     }
 
-    /// The claims, judged by the sums of all paths; `tests` is the number of tests of the whole audit.
+    /// The claims, judged by the sums of all paths; `tests` is the number of tests of the whole
+    /// audit.
     ///
     /// # Errors
-    /// Sums that are not those of every record: another number of them, of paths or of channels, or what no sums can be.
-    pub fn evidence(&self, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Result<Vec<Evidence>> {
+    /// Sums that are not those of every record: another number of them, of paths or of channels, or
+    /// what no sums can be.
+    pub fn evidence(
+        &self,
+        sums: &[Sums],
+        tests: usize,
+        plant: Option<&Plant>,
+    ) -> Result<Vec<Evidence>> {
         self.check(sums)?;
-        self.claims.iter().map(|(q, claim)| self.claim(*q, claim, sums, tests, plant)).collect()
+        self.claims
+            .iter()
+            .map(|(q, claim)| self.claim(*q, claim, sums, tests, plant))
+            .collect()
     }
 
     /// What is claimed.
@@ -331,21 +432,44 @@ impl Group {
     ///
     /// # Errors
     /// As [`evidence`](Self::evidence); a claim that is not this group's.
-    pub(super) fn one(&self, id: &str, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Result<Evidence> {
+    pub(super) fn one(
+        &self,
+        id: &str,
+        sums: &[Sums],
+        tests: usize,
+        plant: Option<&Plant>,
+    ) -> Result<Evidence> {
         self.check(sums)?;
-        let none = || Error::Degenerate { what: format!("evidence for the claim {id}").into(), why: format!("{} has none", self.name) };
-        let (q, claim) = self.claims.iter().find(|(_, c)| c.id == id).ok_or_else(none)?;
+        let none = || Error::Degenerate {
+            what: format!("evidence for the claim {id}").into(),
+            why: format!("{} has none", self.name),
+        };
+        let (q, claim) = self
+            .claims
+            .iter()
+            .find(|(_, c)| c.id == id)
+            .ok_or_else(none)?;
         self.claim(*q, claim, sums, tests, plant)
     }
 
     fn check(&self, sums: &[Sums]) -> Result<()> {
-        let lacking = |why: String| Error::Degenerate { what: format!("evidence for {}", self.name).into(), why };
+        let lacking = |why: String| Error::Degenerate {
+            what: format!("evidence for {}", self.name).into(),
+            why,
+        };
         if sums.len() != self.expected.len() {
-            return Err(lacking(format!("sums of {} records; there are {}", sums.len(), self.expected.len())));
+            return Err(lacking(format!(
+                "sums of {} records; there are {}",
+                sums.len(),
+                self.expected.len()
+            )));
         }
         for (r, s) in sums.iter().enumerate() {
             if s.n == 0 || s.n != sums[0].n {
-                return Err(lacking(format!("record {r} has {} paths, record 0 has {}", s.n, sums[0].n)));
+                return Err(lacking(format!(
+                    "record {r} has {} paths, record 0 has {}",
+                    s.n, sums[0].n
+                )));
             }
             if let Some((field, problem)) = s.amiss(s.n, self.k) {
                 return Err(lacking(format!("`{field}` of record {r} {problem}")));
@@ -354,7 +478,14 @@ impl Group {
         Ok(())
     }
 
-    fn claim(&self, quantity: Quantity, claim: &Claim, sums: &[Sums], tests: usize, plant: Option<&Plant>) -> Result<Evidence> {
+    fn claim(
+        &self,
+        quantity: Quantity,
+        claim: &Claim,
+        sums: &[Sums],
+        tests: usize,
+        plant: Option<&Plant>,
+    ) -> Result<Evidence> {
         let (id, k, alpha) = (&claim.id, self.k, level(tests));
         let (critical, caught) = (z_of(alpha), shift_caught(alpha));
         let mut compared = vec![];
@@ -362,7 +493,8 @@ impl Group {
             let n = s.n as f64;
             let cov = |i: usize, j: usize| x.cov[i * k + j];
             let about = s.about(&x.mean);
-            // (found, expected, deviation in standard errors, shift of it per unit of relative error)
+            // (found, expected, deviation in standard errors, shift of it per unit of relative
+            // error)
             let (found, expected, z, shift) = match quantity {
                 Quantity::Mean(i) => {
                     let se = (cov(i, i) / n).sqrt();
@@ -371,31 +503,61 @@ impl Group {
                 }
                 Quantity::Cov(i, j) if i == j => {
                     let v = Plant::apply(plant, id, cov(i, i), cov(i, i));
-                    (about[i * k + i] / n, v, z_chi_squared(about[i * k + i] / v, n), (0.5 * n).sqrt())
+                    (
+                        about[i * k + i] / n,
+                        v,
+                        z_chi_squared(about[i * k + i] / v, n),
+                        (0.5 * n).sqrt(),
+                    )
                 }
                 Quantity::Cov(i, j) => {
                     let unit = (cov(i, i) * cov(j, j)).sqrt();
                     let v = Plant::apply(plant, id, cov(i, j), unit);
-                    // given channel i, the residual of j is Gaussian with this variance; from the unplanted law
-                    let rest = worse(cov(j, j) - cov(i, j) * cov(i, j) / cov(i, i), f64::MIN_POSITIVE);
+                    // given channel i, the residual of j is Gaussian with this variance; from the
+                    // unplanted law
+                    let rest = worse(
+                        cov(j, j) - cov(i, j) * cov(i, j) / cov(i, i),
+                        f64::MIN_POSITIVE,
+                    );
                     let sum = about[i * k + j] - v / cov(i, i) * about[i * k + i];
-                    (about[i * k + j] / n, v, sum / (about[i * k + i] * rest).sqrt(), (n * cov(j, j) / rest).sqrt())
+                    (
+                        about[i * k + j] / n,
+                        v,
+                        sum / (about[i * k + i] * rest).sqrt(),
+                        (n * cov(j, j) / rest).sqrt(),
+                    )
                 }
                 Quantity::Ell => {
                     let ell = x.ell.unwrap_or(f64::NAN);
                     let planted = Plant::apply(plant, id, ell, ell);
                     let (rest, n) = (residual(&about, k), n - (k - 1) as f64);
-                    ((n / rest).sqrt(), planted, z_chi_squared(rest * planted * planted, n), 2.0 * (0.5 * n).sqrt())
+                    (
+                        (n / rest).sqrt(),
+                        planted,
+                        z_chi_squared(rest * planted * planted, n),
+                        2.0 * (0.5 * n).sqrt(),
+                    )
                 }
             };
             compared.push(Compared {
-                figure: Figure { at: x.t, found, expected, deviation: z },
+                figure: Figure {
+                    at: x.t,
+                    found,
+                    expected,
+                    deviation: z,
+                },
                 share: share(z, expected, critical),
                 power: Some(caught / shift),
                 p: Some(p_normal(z)),
             });
         }
-        Evidence::new(Claim { tolerance: in_words(tests), ..claim.clone() }, compared)
+        Evidence::new(
+            Claim {
+                tolerance: in_words(tests),
+                ..claim.clone()
+            },
+            compared,
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! Reading what is to be judged: a manifest (`cld-answers/1`, or one of our own `cld-vectors/1`) with its arrays.
+//! Reading what is to be judged: a manifest (`cld-answers/1`, or one of our own `cld-vectors/1`)
+//! with its arrays.
 
 use crate::error::{Error, Result};
 use crate::files::json::parse_json_within;
@@ -48,7 +49,8 @@ pub struct Answers {
     pub entries: Vec<Entry>,
     /// Entries that cannot be judged, each with the reason in a sentence.
     pub unusable: Vec<Unusable>,
-    /// Things that were given and not used: surplus inputs, arrays of the answers that no entry names.
+    /// Things that were given and not used: surplus inputs, arrays of the answers that no entry
+    /// names.
     pub ignored: Vec<String>,
     /// Quantities of later versions, with the number of entries of each.
     pub not_yet: BTreeMap<String, usize>,
@@ -65,25 +67,35 @@ pub struct Unusable {
     pub why: String,
 }
 
-/// The file that `path` means: itself, itself with `.json` added, or for a folder its `manifest.json` or only `.json`.
+/// The file that `path` means: itself, itself with `.json` added, or for a folder its
+/// `manifest.json` or only `.json`.
 ///
 /// # Errors
 /// No such file; a folder with several manifests or none.
 pub fn find_manifest(path: &Path) -> Result<PathBuf> {
-    let io = |problem: &str| Error::Io { path: path.display().to_string(), problem: problem.to_string() };
+    let io = |problem: &str| Error::Io {
+        path: path.display().to_string(),
+        problem: problem.to_string(),
+    };
     if path.is_dir() {
         let own = path.join("manifest.json");
         if own.is_file() {
             return Ok(own);
         }
         let list = std::fs::read_dir(path).map_err(|e| io(&format!("cannot be read: {e}")))?;
-        let mut found: Vec<PathBuf> =
-            list.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| p.extension().is_some_and(|x| x == "json")).collect();
+        let mut found: Vec<PathBuf> = list
+            .filter_map(|e| e.ok().map(|e| e.path()))
+            .filter(|p| p.extension().is_some_and(|x| x == "json"))
+            .collect();
         found.sort();
         return match found.as_slice() {
             [one] => Ok(one.clone()),
-            [] => Err(io("is a folder without manifest.json; allowed: a folder that `cld vectors` wrote, or with one .json manifest")),
-            _ => Err(io("is a folder with several .json files and no manifest.json; name the file")),
+            [] => Err(io(
+                "is a folder without manifest.json; allowed: a folder that `cld vectors` wrote, or with one .json manifest",
+            )),
+            _ => Err(io(
+                "is a folder with several .json files and no manifest.json; name the file",
+            )),
         };
     }
     if path.is_file() {
@@ -92,18 +104,31 @@ pub fn find_manifest(path: &Path) -> Result<PathBuf> {
     let mut longer = path.as_os_str().to_os_string();
     longer.push(".json");
     let longer = PathBuf::from(longer);
-    if longer.is_file() { Ok(longer) } else { Err(io("no such file or folder (nor with .json added)")) }
+    if longer.is_file() {
+        Ok(longer)
+    } else {
+        Err(io("no such file or folder (nor with .json added)"))
+    }
 }
 
 /// Fields of a vectors manifest.
-pub const MANIFEST_KEYS: &[&str] = &["schema", "version", "seed", "about", "arrays", "notes", "entries"];
+pub const MANIFEST_KEYS: &[&str] = &[
+    "schema", "version", "seed", "about", "arrays", "notes", "entries",
+];
 
 /// Keys an entry of a covered quantity may have; any other could change what the numbers mean.
-const ENTRY_KEYS: &[&str] = &["id", "quantity", "process", "inputs", "outputs", "raised", "note", "flags", "catches"];
+const ENTRY_KEYS: &[&str] = &[
+    "id", "quantity", "process", "inputs", "outputs", "raised", "note", "flags", "catches",
+];
 
 /// A JSON array of numbers of any depth, or one number.
 fn inline(v: &Json, place: &dyn Fn(String) -> Error) -> Result<Array> {
-    fn fill(v: &Json, depth: usize, shape: &mut Vec<usize>, data: &mut Vec<f64>) -> std::result::Result<(), String> {
+    fn fill(
+        v: &Json,
+        depth: usize,
+        shape: &mut Vec<usize>,
+        data: &mut Vec<f64>,
+    ) -> std::result::Result<(), String> {
         if let Json::Array(list) = v {
             if shape.len() == depth {
                 if !data.is_empty() {
@@ -113,20 +138,29 @@ fn inline(v: &Json, place: &dyn Fn(String) -> Error) -> Result<Array> {
             } else if shape[depth] != list.len() {
                 return Err("is ragged; allowed: nested lists of equal lengths".into());
             }
-            return list.iter().try_for_each(|x| fill(x, depth + 1, shape, data));
+            return list
+                .iter()
+                .try_for_each(|x| fill(x, depth + 1, shape, data));
         }
         if shape.len() != depth {
             return Err("is ragged; allowed: nested lists of equal lengths".into());
         }
-        data.push(number(v).ok_or_else(|| format!("holds {v}; allowed: numbers, or the strings NaN, Infinity, -Infinity"))?);
+        data.push(number(v).ok_or_else(|| {
+            format!("holds {v}; allowed: numbers, or the strings NaN, Infinity, -Infinity")
+        })?);
         Ok(())
     }
     let (mut shape, mut data) = (Vec::new(), Vec::new());
     fill(v, 0, &mut shape, &mut data).map_err(place)?;
-    Ok(Array { shape, data, precision: Precision::F64 })
+    Ok(Array {
+        shape,
+        data,
+        precision: Precision::F64,
+    })
 }
 
-/// Where an entry's arrays come from: for answers to our vectors, outputs are in a file of their own.
+/// Where an entry's arrays come from: for answers to our vectors, outputs are in a file of their
+/// own.
 struct Sources<'a> {
     inputs: Option<&'a Archive>,
     outputs: Option<&'a Archive>,
@@ -136,12 +170,25 @@ struct Sources<'a> {
 
 /// A wrong thing in an entry: where, and what is allowed.
 fn wrong(place: &str, problem: impl Into<String>) -> Error {
-    Error::Format { file: place.to_string(), place: String::new(), problem: problem.into() }
+    Error::Format {
+        file: place.to_string(),
+        place: String::new(),
+        problem: problem.into(),
+    }
 }
 
 /// The arrays under `key` of an entry, by name. `None`: there is no array of that name.
-fn arrays(e: &Json, key: &str, archive: Option<&Archive>) -> Result<BTreeMap<String, (String, Option<Array>)>> {
-    let Some(Json::Object(o)) = e.get(key) else { return Err(wrong(key, "missing; allowed: an object from names to arrays")) };
+fn arrays(
+    e: &Json,
+    key: &str,
+    archive: Option<&Archive>,
+) -> Result<BTreeMap<String, (String, Option<Array>)>> {
+    let Some(Json::Object(o)) = e.get(key) else {
+        return Err(wrong(
+            key,
+            "missing; allowed: an object from names to arrays",
+        ));
+    };
     let mut map = BTreeMap::new();
     for (name, v) in o {
         let place = |problem: String| wrong(&format!("{key}.{name}"), problem);
@@ -155,35 +202,78 @@ fn arrays(e: &Json, key: &str, archive: Option<&Archive>) -> Result<BTreeMap<Str
 }
 
 /// The same, all of them there.
-fn all_there(key: &str, map: BTreeMap<String, (String, Option<Array>)>, file: &str) -> Result<BTreeMap<String, Array>> {
+fn all_there(
+    key: &str,
+    map: BTreeMap<String, (String, Option<Array>)>,
+    file: &str,
+) -> Result<BTreeMap<String, Array>> {
     let there = |(name, (called, array)): (String, (String, Option<Array>))| match array {
         Some(array) => Ok((name, array)),
-        None => Err(wrong(&format!("{key}.{name}"), format!("the array `{called}` is missing in {file}"))),
+        None => Err(wrong(
+            &format!("{key}.{name}"),
+            format!("the array `{called}` is missing in {file}"),
+        )),
     };
     map.into_iter().map(there).collect()
 }
 
 /// One entry of a manifest.
-fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored: &mut Vec<String>) -> Result<Entry> {
-    let is_text = |key: &str| e.get(key).and_then(Json::as_str).map(|_| ()).ok_or_else(|| wrong(key, "missing; allowed: a string"));
+fn read_entry(
+    e: &Json,
+    id: &str,
+    quantity: &str,
+    sources: &Sources<'_>,
+    ignored: &mut Vec<String>,
+) -> Result<Entry> {
+    let is_text = |key: &str| {
+        e.get(key)
+            .and_then(Json::as_str)
+            .map(|_| ())
+            .ok_or_else(|| wrong(key, "missing; allowed: a string"))
+    };
     is_text("id")?;
     is_text("quantity")?;
     let known = predict::quantity(quantity).ok_or_else(|| {
         let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
-        wrong("quantity", format!("`{quantity}` is not known; allowed: {}", all.join(", ")))
+        wrong(
+            "quantity",
+            format!("`{quantity}` is not known; allowed: {}", all.join(", ")),
+        )
     })?;
     let settings = known.settings;
-    if let Some(key) = e.as_object().and_then(|o| o.keys().find(|k| !ENTRY_KEYS.contains(&k.as_str()) && !settings.contains(&k.as_str()))) {
-        return Err(wrong(key, format!("unknown field; allowed: {}", [ENTRY_KEYS, settings].concat().join(", "))));
+    if let Some(key) = e.as_object().and_then(|o| {
+        o.keys()
+            .find(|k| !ENTRY_KEYS.contains(&k.as_str()) && !settings.contains(&k.as_str()))
+    }) {
+        return Err(wrong(
+            key,
+            format!(
+                "unknown field; allowed: {}",
+                [ENTRY_KEYS, settings].concat().join(", ")
+            ),
+        ));
     }
-    let process = e.get("process").ok_or_else(|| wrong("process", "missing; allowed: an object with `kind` and parameters"))?;
+    let process = e.get("process").ok_or_else(|| {
+        wrong(
+            "process",
+            "missing; allowed: an object with `kind` and parameters",
+        )
+    })?;
     let config = Config::from_answers(process).map_err(|e| wrong("process", e.to_string()))?;
-    if matches!(known.law, LawOf::Objective | LawOf::ObjectiveAndGamma) && process.get("objective").is_none() && config.gamma.is_some() {
+    if matches!(known.law, LawOf::Objective | LawOf::ObjectiveAndGamma)
+        && process.get("objective").is_none()
+        && config.gamma.is_some()
+    {
         // with gamma one means HSM or not: there is nothing to guess by
         let gamma = config.entry.gamma.unwrap_or("gamma");
-        return Err(wrong("process", format!("objective is missing beside {gamma}; allowed: dsm, hsm or transition")));
+        return Err(wrong(
+            "process",
+            format!("objective is missing beside {gamma}; allowed: dsm, hsm or transition"),
+        ));
     }
-    let raised = e.get("raised").map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
+    let raised = e
+        .get("raised")
+        .map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
     let mut in_map = match (&raised, e.get("inputs")) {
         (Some(_), None) => BTreeMap::new(),
         _ => all_there("inputs", arrays(e, "inputs", sources.inputs)?, sources.file)?,
@@ -191,23 +281,50 @@ fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored
     for setting in SETTINGS.iter().filter(|s| settings.contains(&s.name)) {
         let (field, words) = (setting.name, setting.words);
         let Some(v) = e.get(field) else { continue };
-        let word = v.as_str().map(String::from).or_else(|| v.as_bool().map(|b| b.to_string()));
-        let value = if words.is_empty() { v.as_f64() } else { word.and_then(|w| words.iter().position(|x| *x == w)).map(|i| i as f64) };
-        let allowed = if words.is_empty() { "a number".to_string() } else { words.join(", ") };
+        let word = v
+            .as_str()
+            .map(String::from)
+            .or_else(|| v.as_bool().map(|b| b.to_string()));
+        let value = if words.is_empty() {
+            v.as_f64()
+        } else {
+            word.and_then(|w| words.iter().position(|x| *x == w))
+                .map(|i| i as f64)
+        };
+        let allowed = if words.is_empty() {
+            "a number".to_string()
+        } else {
+            words.join(", ")
+        };
         let value = value.ok_or_else(|| wrong(field, format!("is {v}; allowed: {allowed}")))?;
         in_map.insert(setting_key(field), Array::new(vec![1], vec![value])?);
     }
-    let surplus = |name: &String| !name.starts_with("option.") && ![known.inputs, known.optional].concat().contains(&name.as_str());
-    let extra: Vec<String> = in_map.keys().filter(|name| surplus(name)).cloned().collect();
+    let surplus = |name: &String| {
+        !name.starts_with("option.")
+            && ![known.inputs, known.optional]
+                .concat()
+                .contains(&name.as_str())
+    };
+    let extra: Vec<String> = in_map
+        .keys()
+        .filter(|name| surplus(name))
+        .cloned()
+        .collect();
     for name in extra {
         in_map.remove(&name);
         let reads = [known.inputs, known.optional].concat().join(", ");
-        ignored.push(format!("entry {id}: inputs.{name}: {quantity} does not read it (it reads {reads})"));
+        ignored.push(format!(
+            "entry {id}: inputs.{name}: {quantity} does not read it (it reads {reads})"
+        ));
     }
     let answer = match (raised, sources.outputs) {
         (Some(words), _) => Answer::Raised(words),
         (None, separate) => {
-            let file = if separate.is_some() { sources.answers.display().to_string() } else { sources.file.to_string() };
+            let file = if separate.is_some() {
+                sources.answers.display().to_string()
+            } else {
+                sources.file.to_string()
+            };
             let map = arrays(e, "outputs", separate.or(sources.inputs))?;
             if map.is_empty() {
                 return Err(wrong("outputs", "empty; allowed: at least one output"));
@@ -222,51 +339,102 @@ fn read_entry(e: &Json, id: &str, quantity: &str, sources: &Sources<'_>, ignored
     if !matches!(answer, Answer::Raised(_))
         && let Some(name) = known.inputs.iter().find(|n| !in_map.contains_key(**n))
     {
-        return Err(wrong("inputs", format!("`{name}` is missing; {quantity} needs {}", known.inputs.join(", "))));
+        return Err(wrong(
+            "inputs",
+            format!(
+                "`{name}` is missing; {quantity} needs {}",
+                known.inputs.join(", ")
+            ),
+        ));
     }
-    let mut entry = Entry { id: id.to_string(), quantity: known.name.to_string(), config, inputs: in_map, answer };
+    let mut entry = Entry {
+        id: id.to_string(),
+        quantity: known.name.to_string(),
+        config,
+        inputs: in_map,
+        answer,
+    };
     if entry.config.layout != Layout::default() {
         arrange(&mut entry)?;
     }
     Ok(entry)
 }
 
-/// Arrays of an entry that hold K channels, with the numbers to a row: the same before they are turned and after.
+/// Arrays of an entry that hold K channels, with the numbers to a row: the same before they are
+/// turned and after.
 fn blocks(e: &Entry, k: usize) -> Vec<(String, usize)> {
-    let n = e.inputs.get(predict::leading(&e.quantity)).and_then(|a| a.shape.first().copied()).unwrap_or(0);
+    let n = e
+        .inputs
+        .get(predict::leading(&e.quantity))
+        .and_then(|a| a.shape.first().copied())
+        .unwrap_or(0);
     let is_run = e.quantity.starts_with("sampler.run.");
     // numbers to a row: of the noise of a run, to a row of a draw
     let width = |name: &str, a: &Array| {
-        let rows = if is_run && name == "noise" { a.shape.iter().take(2).product() } else { n };
-        if rows > 0 && a.data.len().is_multiple_of(rows) { a.data.len() / rows } else { 0 }
+        let rows = if is_run && name == "noise" {
+            a.shape.iter().take(2).product()
+        } else {
+            n
+        };
+        if rows > 0 && a.data.len().is_multiple_of(rows) {
+            a.data.len() / rows
+        } else {
+            0
+        }
     };
-    let state = ["u", "u0", "noise", "noise_1", "noise_2", "probe"].into_iter().find_map(|name| Some(width(name, e.inputs.get(name)?)));
+    let state = ["u", "u0", "noise", "noise_1", "noise_2", "probe"]
+        .into_iter()
+        .find_map(|name| Some(width(name, e.inputs.get(name)?)));
     let all = |name: &str, w: usize| {
-        w > 0 && w.is_multiple_of(k) && (state == Some(w) || e.quantity.starts_with("kernel.") && matches!(name, "eps" | "score"))
+        w > 0
+            && w.is_multiple_of(k)
+            && (state == Some(w)
+                || e.quantity.starts_with("kernel.") && matches!(name, "eps" | "score"))
     };
-    e.inputs.iter().map(|(name, a)| (name.clone(), width(name, a))).filter(|(name, w)| !whole_array(name) && all(name, *w)).collect()
+    e.inputs
+        .iter()
+        .map(|(name, a)| (name.clone(), width(name, a)))
+        .filter(|(name, w)| !whole_array(name) && all(name, *w))
+        .collect()
 }
 
 fn is_matrix(output: &str) -> bool {
     matches!(output, "matrix" | "cov" | "factor" | "inverse")
 }
 
-/// An entry of a factor by its number, `l21`, in the other order of channels: it counts from the other end.
+/// An entry of a factor by its number, `l21`, in the other order of channels: it counts from the
+/// other end.
 fn other_end(output: &str, k: usize) -> Option<String> {
-    let digit = |c: char| c.to_digit(10).filter(|i| (1..=k as u32).contains(i)).map(|i| k as u32 + 1 - i);
-    let index = output.strip_prefix('l')?.chars().map(digit).collect::<Option<Vec<u32>>>().filter(|v| v.len() == 2)?;
+    let digit = |c: char| {
+        c.to_digit(10)
+            .filter(|i| (1..=k as u32).contains(i))
+            .map(|i| k as u32 + 1 - i)
+    };
+    let index = output
+        .strip_prefix('l')?
+        .chars()
+        .map(digit)
+        .collect::<Option<Vec<u32>>>()
+        .filter(|v| v.len() == 2)?;
     Some(format!("l{}{}", index[0], index[1]))
 }
 
-/// Turns the arrays of an entry into our order of channels: x first, then v, each with its d coordinates.
+/// Turns the arrays of an entry into our order of channels: x first, then v, each with its d
+/// coordinates.
 fn arrange(e: &mut Entry) -> Result<()> {
     let layout = e.config.layout;
     let k = e.config.process()?.channels();
-    let n = e.inputs.get(predict::leading(&e.quantity)).and_then(|a| a.shape.first().copied()).unwrap_or(0);
+    let n = e
+        .inputs
+        .get(predict::leading(&e.quantity))
+        .and_then(|a| a.shape.first().copied())
+        .unwrap_or(0);
     let is_run = e.quantity.starts_with("sampler.run.");
     let turned = |a: &mut Array, w: usize, leads: usize| {
         let old = a.data.clone();
-        old.iter().enumerate().for_each(|(i, x)| a.data[i / w * w + layout.place(i % w, w, k)] = *x);
+        old.iter()
+            .enumerate()
+            .for_each(|(i, x)| a.data[i / w * w + layout.place(i % w, w, k)] = *x);
         a.shape.truncate(leads);
         a.shape.push(w);
     };
@@ -276,7 +444,9 @@ fn arrange(e: &mut Entry) -> Result<()> {
             turned(a, *w, if is_run && name == "noise" { 2 } else { 1 });
         }
     }
-    let Answer::Given(outputs) = &mut e.answer else { return Ok(()) };
+    let Answer::Given(outputs) = &mut e.answer else {
+        return Ok(());
+    };
     // blocks are as wide as the blocks that they are made from
     let width_of_blocks = blocks.first().map(|(_, w)| *w);
     let given = std::mem::take(outputs);
@@ -298,7 +468,11 @@ fn arrange(e: &mut Entry) -> Result<()> {
 impl Entry {
     /// The name that the file has for an output of ours.
     pub(super) fn own_output(&self, output: &str) -> String {
-        let k = if self.config.layout.reversed { self.config.process().map_or(0, |p| p.channels()) } else { 0 };
+        let k = if self.config.layout.reversed {
+            self.config.process().map_or(0, |p| p.channels())
+        } else {
+            0
+        };
         if k > 0 { other_end(output, k) } else { None }.unwrap_or_else(|| output.to_string())
     }
 
@@ -310,10 +484,16 @@ impl Entry {
             return c;
         }
         if is_matrix(output) {
-            return if layout.reversed && columns == k * k { columns - 1 - c } else { c };
+            return if layout.reversed && columns == k * k {
+                columns - 1 - c
+            } else {
+                c
+            };
         }
         let is_block = columns > 1 && blocks(self, k).first().is_some_and(|(_, w)| *w == columns);
-        (0..columns).find(|i| is_block && layout.place(*i, columns, k) == c).unwrap_or(c)
+        (0..columns)
+            .find(|i| is_block && layout.place(*i, columns, k) == c)
+            .unwrap_or(c)
     }
 
     /// The numbers of one row of our inputs, as the file has them.
@@ -327,7 +507,8 @@ impl Entry {
         let back = |(name, mut a): (String, Array)| {
             if let Some(&w) = blocks.get(&name) {
                 let ours = a.data.clone();
-                (0..a.data.len()).for_each(|i| a.data[i] = ours[i / w * w + layout.place(i % w, w, k)]);
+                (0..a.data.len())
+                    .for_each(|i| a.data[i] = ours[i / w * w + layout.place(i % w, w, k)]);
             }
             (name, a)
         };
@@ -335,11 +516,13 @@ impl Entry {
     }
 }
 
-/// Reads a manifest and its arrays. `answers` names the file with the answers to vectors, if not the usual one.
+/// Reads a manifest and its arrays. `answers` names the file with the answers to vectors, if not
+/// the usual one.
 ///
 /// # Errors
-/// The file itself missing, damaged or of another schema, an id twice; the message names file and field. An entry that is not as
-/// it should be takes no other with it: it is listed under `unusable`.
+/// The file itself missing, damaged or of another schema, an id twice; the message names file and
+/// field. An entry that is not as it should be takes no other with it: it is listed under
+/// `unusable`.
 pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Result<Answers> {
     read_answers_and_files(path, answers, limits).map(|(answers, _)| answers)
 }
@@ -348,7 +531,11 @@ pub fn read_answers(path: &Path, answers: Option<&Path>, limits: &Limits) -> Res
 ///
 /// # Errors
 /// As [`read_answers`].
-pub fn read_answers_and_files(path: &Path, answers: Option<&Path>, limits: &Limits) -> Result<(Answers, Vec<PathBuf>)> {
+pub fn read_answers_and_files(
+    path: &Path,
+    answers: Option<&Path>,
+    limits: &Limits,
+) -> Result<(Answers, Vec<PathBuf>)> {
     let manifest = find_manifest(path)?;
     let mut files = vec![manifest.clone()];
     let mut open = |file: PathBuf| {
@@ -356,29 +543,68 @@ pub fn read_answers_and_files(path: &Path, answers: Option<&Path>, limits: &Limi
         Archive::open(&files[files.len() - 1], limits)
     };
     let file = manifest.display().to_string();
-    let bad = |place: &str, problem: String| Error::Format { file: file.clone(), place: place.to_string(), problem };
+    let bad = |place: &str, problem: String| Error::Format {
+        file: file.clone(),
+        place: place.to_string(),
+        problem,
+    };
     let json = parse_json_within(&read_text(&manifest, limits)?, &file, limits)?;
     let schema = json.get("schema").and_then(Json::as_str).unwrap_or("");
     let folder = manifest.parent().unwrap_or(Path::new("."));
     let ours = match schema {
         "cld-answers/1" => false,
         "cld-vectors/1" => true,
-        "" => return Err(bad("schema", "missing; allowed: cld-answers/1 or cld-vectors/1".into())),
-        other => return Err(bad("schema", format!("`{other}`; allowed: cld-answers/1 or cld-vectors/1"))),
+        "" => {
+            return Err(bad(
+                "schema",
+                "missing; allowed: cld-answers/1 or cld-vectors/1".into(),
+            ));
+        }
+        other => {
+            return Err(bad(
+                "schema",
+                format!("`{other}`; allowed: cld-answers/1 or cld-vectors/1"),
+            ));
+        }
     };
-    let top: &[&str] = if ours { MANIFEST_KEYS } else { &["schema", "implementation", "arrays", "entries", "note"] };
-    if let Some(key) = json.as_object().and_then(|o| o.keys().find(|k| !top.contains(&k.as_str()))) {
-        return Err(bad(key, format!("unknown field; allowed: {}", top.join(", "))));
+    let top: &[&str] = if ours {
+        MANIFEST_KEYS
+    } else {
+        &["schema", "implementation", "arrays", "entries", "note"]
+    };
+    if let Some(key) = json
+        .as_object()
+        .and_then(|o| o.keys().find(|k| !top.contains(&k.as_str())))
+    {
+        return Err(bad(
+            key,
+            format!("unknown field; allowed: {}", top.join(", ")),
+        ));
     }
     let name_of = |v: Option<&Json>, what: &str| match v {
-        Some(Json::String(s)) if Path::new(s).components().all(|c| matches!(c, std::path::Component::Normal(_))) => Ok(folder.join(s)),
-        Some(other) => Err(bad(what, format!("is {other}; allowed: the name of an .npz file beside the manifest"))),
-        None => Err(bad(what, "missing; allowed: the name of an .npz file".into())),
+        Some(Json::String(s))
+            if Path::new(s)
+                .components()
+                .all(|c| matches!(c, std::path::Component::Normal(_))) =>
+        {
+            Ok(folder.join(s))
+        }
+        Some(other) => Err(bad(
+            what,
+            format!("is {other}; allowed: the name of an .npz file beside the manifest"),
+        )),
+        None => Err(bad(
+            what,
+            "missing; allowed: the name of an .npz file".into(),
+        )),
     };
     let (inputs, outputs, outputs_file);
     if ours {
         let arrays = json.get("arrays");
-        inputs = Some(open(name_of(arrays.and_then(|a| a.get("inputs")), "arrays.inputs")?)?);
+        inputs = Some(open(name_of(
+            arrays.and_then(|a| a.get("inputs")),
+            "arrays.inputs",
+        )?)?);
         outputs_file = match answers {
             Some(path) => path.to_path_buf(),
             None => name_of(arrays.and_then(|a| a.get("answers")), "arrays.answers")?,
@@ -386,7 +612,8 @@ pub fn read_answers_and_files(path: &Path, answers: Option<&Path>, limits: &Limi
         if !outputs_file.exists() {
             return Err(Error::Io {
                 path: outputs_file.display().to_string(),
-                problem: "no such file; put your answers there, or name their file with --answers".into(),
+                problem: "no such file; put your answers there, or name their file with --answers"
+                    .into(),
             });
         }
         outputs = Some(open(outputs_file.clone())?);
@@ -398,45 +625,94 @@ pub fn read_answers_and_files(path: &Path, answers: Option<&Path>, limits: &Limi
         outputs_file = manifest.clone();
         outputs = None;
         if answers.is_some() {
-            return Err(bad("schema", "cld-answers/1 holds its answers itself; --answers is for vectors (cld-vectors/1)".into()));
+            return Err(bad(
+                "schema",
+                "cld-answers/1 holds its answers itself; --answers is for vectors (cld-vectors/1)"
+                    .into(),
+            ));
         }
     }
     let implementation = match json.get("implementation") {
         Some(Json::String(s)) => s.clone(),
         Some(Json::Object(o)) => {
             let text = |k: &str| o.get(k).and_then(Json::as_str);
-            [text("name").map(String::from), text("commit").map(|c| format!("commit {c}"))]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(", ")
+            [
+                text("name").map(String::from),
+                text("commit").map(|c| format!("commit {c}")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(", ")
         }
         _ => String::new(),
     };
-    let Some(Json::Array(list)) = json.get("entries") else { return Err(bad("entries", "missing; allowed: a list of entries".into())) };
+    let Some(Json::Array(list)) = json.get("entries") else {
+        return Err(bad("entries", "missing; allowed: a list of entries".into()));
+    };
     let mut ids = BTreeSet::new();
-    let (mut entries, mut unusable, mut ignored, mut used) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut entries, mut unusable, mut ignored, mut used) =
+        (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
     let mut not_yet = BTreeMap::new();
     for (i, e) in list.iter().enumerate() {
         let word = |key: &str| e.get(key).and_then(Json::as_str).map(str::to_string);
-        let (id, quantity) = (word("id").unwrap_or_else(|| format!("entries[{i}]")), word("quantity").unwrap_or_default());
+        let (id, quantity) = (
+            word("id").unwrap_or_else(|| format!("entries[{i}]")),
+            word("quantity").unwrap_or_default(),
+        );
         if !ids.insert(id.clone()) {
-            return Err(bad(&format!("entry {id}: id"), "two entries of this id; ids must be unique".into()));
+            return Err(bad(
+                &format!("entry {id}: id"),
+                "two entries of this id; ids must be unique".into(),
+            ));
         }
         if ours && let Some(outputs) = e.get("outputs").and_then(Json::as_object) {
-            used.extend(outputs.values().filter_map(Json::as_str).map(str::to_string));
+            used.extend(
+                outputs
+                    .values()
+                    .filter_map(Json::as_str)
+                    .map(str::to_string),
+            );
         }
-        if predict::quantity(&quantity).is_none() && NOT_YET.iter().any(|p| quantity.starts_with(p)) {
+        if predict::quantity(&quantity).is_none() && NOT_YET.iter().any(|p| quantity.starts_with(p))
+        {
             *not_yet.entry(quantity).or_insert(0) += 1;
             continue;
         }
-        let sources = Sources { inputs: inputs.as_ref(), outputs: outputs.as_ref(), file: &file, answers: &outputs_file };
+        let sources = Sources {
+            inputs: inputs.as_ref(),
+            outputs: outputs.as_ref(),
+            file: &file,
+            answers: &outputs_file,
+        };
         match read_entry(e, &id, &quantity, &sources, &mut ignored) {
             Ok(entry) => entries.push(entry),
-            Err(error) => unusable.push(Unusable { entry: id, quantity, why: error.to_string() }),
+            Err(error) => unusable.push(Unusable {
+                entry: id,
+                quantity,
+                why: error.to_string(),
+            }),
         }
     }
-    let extra = outputs.iter().flat_map(Archive::names).filter(|k| !used.contains(*k));
-    ignored.extend(extra.map(|k| format!("{}: {k}: no entry of the manifest has an output of this name", outputs_file.display())));
-    Ok((Answers { file: manifest, implementation, entries, unusable, ignored, not_yet }, files))
+    let extra = outputs
+        .iter()
+        .flat_map(Archive::names)
+        .filter(|k| !used.contains(*k));
+    ignored.extend(extra.map(|k| {
+        format!(
+            "{}: {k}: no entry of the manifest has an output of this name",
+            outputs_file.display()
+        )
+    }));
+    Ok((
+        Answers {
+            file: manifest,
+            implementation,
+            entries,
+            unusable,
+            ignored,
+            not_yet,
+        },
+        files,
+    ))
 }

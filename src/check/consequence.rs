@@ -1,9 +1,12 @@
-//! What follows from what. Quantities are made from others (a factor from a covariance, a noised state from a factor): where both are off,
-//! a quantity whose numbers are those that *their own* part gives is a consequence, and stands under the part's cause.
+//! What follows from what. Quantities are made from others (a factor from a covariance, a noised
+//! state from a factor): where both are off, a quantity whose numbers are those that *their own*
+//! part gives is a consequence, and stands under the part's cause.
 //!
-//! The test puts their mean matrices, covariances or factors into the truth's model, row by row, and asks whether the rule holds with
-//! these as the inputs: `|y - y'| <= 16 u (|y'| + sum |x_i dy'/dx_i|)`, the x_i being their numbers. Where it cannot be made (no common times, a
-//! part that the model does not hold) a quantity that nothing explains, off where its part is off, is said to be *perhaps* a consequence.
+//! The test puts their mean matrices, covariances or factors into the truth's model, row by row,
+//! and asks whether the rule holds with these as the inputs:
+//! `|y - y'| <= 16 u (|y'| + sum |x_i dy'/dx_i|)`, the x_i being their numbers. Where it cannot be
+//! made (no common times, a part that the model does not hold) a quantity that nothing explains,
+//! off where its part is off, is said to be *perhaps* a consequence.
 
 use super::answers::Entry;
 use super::compare::{UNITS, Unit, distance, some_rows};
@@ -22,7 +25,8 @@ pub struct Follows {
     pub count: usize,
     /// The quantity that it is made from.
     pub from: &'static str,
-    /// Whether the numbers are those that their own `from` gives; else they are off at the same times, and no more is known.
+    /// Whether the numbers are those that their own `from` gives; else they are off at the same
+    /// times, and no more is known.
     pub tested: bool,
 }
 
@@ -62,13 +66,24 @@ pub const MOST: usize = 8;
 /// The worst of some outputs' values, and its row. `file` is the manifest.
 pub(super) fn worst(units: &[Unit<'_>], of: &[usize], file: &str) -> Option<Shown> {
     let finite = |u: &Unit<'_>, i: usize| u.got.data[i].is_finite();
-    let all = of.iter().flat_map(|&u| (0..units[u].units.len()).map(move |i| (u, i)));
+    let all = of
+        .iter()
+        .flat_map(|&u| (0..units[u].units.len()).map(move |i| (u, i)));
     let rank = |(u, i): &(usize, usize)| (finite(&units[*u], *i), units[*u].units[*i]);
-    let (u, i) = all.max_by(|a, b| rank(a).0.cmp(&rank(b).0).then(rank(a).1.total_cmp(&rank(b).1)))?;
+    let (u, i) = all.max_by(|a, b| {
+        rank(a)
+            .0
+            .cmp(&rank(b).0)
+            .then(rank(a).1.total_cmp(&rank(b).1))
+    })?;
     let u = &units[u];
     let r = i / u.columns;
     let row = u.entry.own_row(some_rows(&u.entry, &[r]));
-    let inputs = row.into_iter().filter(|(_, a)| a.data.len() <= MOST).map(|(name, a)| (name, a.data)).collect();
+    let inputs = row
+        .into_iter()
+        .filter(|(_, a)| a.data.len() <= MOST)
+        .map(|(name, a)| (name, a.data))
+        .collect();
     Some(Shown {
         output: u.name(),
         entry: u.entry.id.clone(),
@@ -80,14 +95,23 @@ pub(super) fn worst(units: &[Unit<'_>], of: &[usize], file: &str) -> Option<Show
         precision: u.got.precision.name(),
         inputs,
         config: u.entry.config.describe(),
-        see: format!("cld eval {} --entry {} --row {}", quoted(file), quoted(&u.entry.id), u.rows[r]),
+        see: format!(
+            "cld eval {} --entry {} --row {}",
+            quoted(file),
+            quoted(&u.entry.id),
+            u.rows[r]
+        ),
     })
 }
 
 /// As a shell reads it.
 fn quoted(s: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=,".contains(c);
-    if !s.is_empty() && s.chars().all(plain) { s.to_string() } else { format!("'{}'", shown(s).replace('\'', "'\\''")) }
+    if !s.is_empty() && s.chars().all(plain) {
+        s.to_string()
+    } else {
+        format!("'{}'", shown(s).replace('\'', "'\\''"))
+    }
 }
 
 /// Where an off output comes from: an output that it is made from.
@@ -156,7 +180,10 @@ fn clock(e: &Entry, row: usize) -> Option<Clock> {
         return None;
     }
     let t = *e.inputs.get("t")?.data.get(row)?;
-    let s = e.inputs.get("s").map_or(Some(0.0), |a| a.data.get(row).copied())?;
+    let s = e
+        .inputs
+        .get("s")
+        .map_or(Some(0.0), |a| a.data.get(row).copied())?;
     Some((s.to_bits(), t.to_bits()))
 }
 
@@ -176,11 +203,16 @@ impl Theirs {
         }
         self.unit = self.unit.max(u.got.precision.unit());
         for r in 0..u.rows.len() {
-            let Some(key) = clock(&u.entry, r) else { continue };
+            let Some(key) = clock(&u.entry, r) else {
+                continue;
+            };
             if u.is_off(r) {
                 self.off.insert((part, key));
             }
-            let m = self.matrices.entry((part, key)).or_insert_with(|| vec![None; k * k]);
+            let m = self
+                .matrices
+                .entry((part, key))
+                .or_insert_with(|| vec![None; k * k]);
             match index {
                 None => (0..k * k).for_each(|n| m[n] = Some(u.got.data[r * k * k + n])),
                 Some(n) => m[n] = Some(u.got.data[r]),
@@ -196,18 +228,39 @@ impl Theirs {
 
     /// Mean and covariance with their own `part`, `None` where it was not answered whole.
     fn given(&self, part: Part, key: Clock, k: usize) -> Option<Given> {
-        let whole = |part: Part| self.matrices.get(&(part, key))?.iter().map(|x| x.map(Dd::from)).collect::<Option<Vec<Dd>>>();
+        let whole = |part: Part| {
+            self.matrices
+                .get(&(part, key))?
+                .iter()
+                .map(|x| x.map(Dd::from))
+                .collect::<Option<Vec<Dd>>>()
+        };
         let mean = whole(Part::Mean);
         let cov = match part {
-            Part::Mean => return mean.map(|mean| Given { cov: None, mean: Some(mean) }),
+            Part::Mean => {
+                return mean.map(|mean| Given {
+                    cov: None,
+                    mean: Some(mean),
+                });
+            }
             Part::Cov => whole(Part::Cov)?,
             Part::Factor => {
                 // entries that were not asked for are those that vanish
-                let r: Vec<Dd> = self.matrices.get(&(part, key))?.iter().map(|x| Dd::from(x.unwrap_or(0.0))).collect();
-                (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, l| s + r[n / k * k + l] * r[n % k * k + l])).collect()
+                let r: Vec<Dd> = self
+                    .matrices
+                    .get(&(part, key))?
+                    .iter()
+                    .map(|x| Dd::from(x.unwrap_or(0.0)))
+                    .collect();
+                (0..k * k)
+                    .map(|n| (0..k).fold(Dd::ZERO, |s, l| s + r[n / k * k + l] * r[n % k * k + l]))
+                    .collect()
             }
         };
-        Some(Given { cov: Some(cov), mean })
+        Some(Given {
+            cov: Some(cov),
+            mean,
+        })
     }
 }
 
@@ -218,20 +271,37 @@ const CHANGE: f64 = 1.0 / ((1u64 << 30) as f64);
 
 /// The times of the rows that are off.
 fn off_clocks(u: &Unit<'_>) -> HashSet<Clock> {
-    (0..u.rows.len()).filter(|r| u.is_off(*r)).filter_map(|r| clock(&u.entry, r)).collect()
+    (0..u.rows.len())
+        .filter(|r| u.is_off(*r))
+        .filter_map(|r| clock(&u.entry, r))
+        .collect()
 }
 
-/// Whether an output is what their own part gives: `None` where that cannot be told, or where the part is right at most of the rows that are
-/// off, and so no cause.
+/// Whether an output is what their own part gives: `None` where that cannot be told, or where the
+/// part is right at most of the rows that are off, and so no cause.
 fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Option<bool> {
     let off: Vec<usize> = (0..u.rows.len()).filter(|r| u.is_off(*r)).collect();
-    let has = |r: usize| clock(&u.entry, r).is_some_and(|key| theirs.off.contains(&(part, key)) && theirs.given(part, key, k).is_some());
+    let has = |r: usize| {
+        clock(&u.entry, r).is_some_and(|key| {
+            theirs.off.contains(&(part, key)) && theirs.given(part, key, k).is_some()
+        })
+    };
     let known: Vec<usize> = off.iter().copied().filter(|r| has(*r)).collect();
-    // half of the rows that are off at least, a few by chance are no evidence; all of them where there is another cause already
-    if known.is_empty() || known.len() < if all { off.len() } else { off.len().div_ceil(2) } {
+    // half of the rows that are off at least, a few by chance are no evidence; all of them where
+    // there is another cause already
+    if known.is_empty()
+        || known.len()
+            < if all {
+                off.len()
+            } else {
+                off.len().div_ceil(2)
+            }
+    {
         return None;
     }
-    let rows: Vec<usize> = (0..known.len().min(ROWS)).map(|i| known[i * known.len() / known.len().min(ROWS)]).collect();
+    let rows: Vec<usize> = (0..known.len().min(ROWS))
+        .map(|i| known[i * known.len() / known.len().min(ROWS)])
+        .collect();
     let mut telling = 0;
     for r in rows {
         let key = clock(&u.entry, r)?;
@@ -239,13 +309,18 @@ fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Optio
         let inputs = some_rows(&u.entry, &[r]);
         let inputs: Inputs<'_> = inputs.iter().map(|(name, a)| (name.clone(), a)).collect();
         let at = |given: Given| {
-            let model = Model::new(&u.entry.config).ok()?.with_given(HashMap::from([(key, given)]));
+            let model = Model::new(&u.entry.config)
+                .ok()?
+                .with_given(HashMap::from([(key, given)]));
             let (cells, columns) = predict(&u.entry.quantity, &model, &inputs, u.output).ok()?;
-            (columns == u.columns && cells.iter().all(|c| c.truth.to_f64().is_finite())).then_some(cells)
+            (columns == u.columns && cells.iter().all(|c| c.truth.to_f64().is_finite()))
+                .then_some(cells)
         };
         let got = &u.got.data[r * u.columns..(r + 1) * u.columns];
         // their part has no factor, or the change of a unit takes it away: anything may come of it
-        let Some(cells) = at(given.clone()) else { continue };
+        let Some(cells) = at(given.clone()) else {
+            continue;
+        };
         let mut sum: Vec<f64> = cells.iter().map(|c| c.truth.hi.abs() + c.scale).collect();
         let mut open = false;
         let change = Dd::from(1.0 - CHANGE);
@@ -274,12 +349,21 @@ fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Optio
             }
         }
         let unit = u.got.precision.unit().max(theirs.unit);
-        // as much as a value itself: nothing is left to tell (what vanishes by construction is no such value)
-        let vague = open || sum.iter().zip(&cells).any(|(s, c)| c.truth.hi != 0.0 && UNITS * unit * s >= c.truth.hi.abs());
+        // as much as a value itself: nothing is left to tell (what vanishes by construction is no
+        // such value)
+        let vague = open
+            || sum
+                .iter()
+                .zip(&cells)
+                .any(|(s, c)| c.truth.hi != 0.0 && UNITS * unit * s >= c.truth.hi.abs());
         if vague {
             continue;
         }
-        let fits = cells.iter().zip(got).zip(&sum).all(|((c, g), s)| distance(*g, c.truth, u.got.precision) <= UNITS * unit * s);
+        let fits = cells
+            .iter()
+            .zip(got)
+            .zip(&sum)
+            .all(|((c, g), s)| distance(*g, c.truth, u.got.precision) <= UNITS * unit * s);
         if !fits {
             return Some(false);
         }
@@ -290,16 +374,36 @@ fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Optio
 
 /// The times at which an output is off: the first, the last.
 fn off_times(u: &Unit<'_>) -> Option<(f64, f64)> {
-    let times = u.cells.iter().zip(&u.units).filter(|(c, x)| c.t.is_finite() && !(**x <= UNITS)).map(|(c, _)| c.t);
-    times.fold(None, |range, t| Some(range.map_or((t, t), |(a, b): (f64, f64)| (a.min(t), b.max(t)))))
+    let times = u
+        .cells
+        .iter()
+        .zip(&u.units)
+        .filter(|(c, x)| c.t.is_finite() && !(**x <= UNITS))
+        .map(|(c, _)| c.t);
+    times.fold(None, |range, t| {
+        Some(range.map_or((t, t), |(a, b): (f64, f64)| (a.min(t), b.max(t))))
+    })
 }
 
-/// For outputs that are off, what they come from. `explained` says whether a mistake in the formulas gives an output's numbers: such an
-/// output has its cause. `vague` are those whose cause is only a kind of arithmetic: a test may give them a better one.
-pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague: &[bool]) -> BTreeMap<usize, Link> {
-    let config = |u: usize| format!("{} {}", units[u].entry.config.to_answers(), units[u].entry.config.epsilon_added);
+/// For outputs that are off, what they come from. `explained` says whether a mistake in the
+/// formulas gives an output's numbers: such an output has its cause. `vague` are those whose cause
+/// is only a kind of arithmetic: a test may give them a better one.
+pub(super) fn links(
+    units: &[Unit<'_>],
+    off: &[usize],
+    explained: &[bool],
+    vague: &[bool],
+) -> BTreeMap<usize, Link> {
+    let config = |u: usize| {
+        format!(
+            "{} {}",
+            units[u].entry.config.to_answers(),
+            units[u].entry.config.epsilon_added
+        )
+    };
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    off.iter().for_each(|u| groups.entry(config(*u)).or_default().push(*u));
+    off.iter()
+        .for_each(|u| groups.entry(config(*u)).or_default().push(*u));
     let mut all = BTreeMap::new();
     if groups.is_empty() {
         return all;
@@ -311,30 +415,55 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
             && let key = config(i)
             && groups.contains_key(&key)
         {
-            theirs.entry((key, u.got.precision.name())).or_default().add(u, part, channels(u));
+            theirs
+                .entry((key, u.got.precision.name()))
+                .or_default()
+                .add(u, part, channels(u));
         }
     }
     for (key, list) in &groups {
         let of_type = |u: usize| {
             let own = theirs.get(&(key.clone(), units[u].got.precision.name()));
-            let others = theirs.iter().filter(move |((k, p), _)| k == key && *p != units[u].got.precision.name()).map(|(_, theirs)| theirs);
+            let others = theirs
+                .iter()
+                .filter(move |((k, p), _)| k == key && *p != units[u].got.precision.name())
+                .map(|(_, theirs)| theirs);
             own.into_iter().chain(others)
         };
         // the first that can tell
-        let made = |u: usize, part: Part| of_type(u).find_map(|theirs| made(&units[u], part, theirs, channels(&units[u]), vague[u]));
+        let made = |u: usize, part: Part| {
+            of_type(u)
+                .find_map(|theirs| made(&units[u], part, theirs, channels(&units[u]), vague[u]))
+        };
         for &u in list.iter().filter(|u| !explained[**u]) {
             let from = ancestors(&units[u].entry.quantity);
-            let parents = |q: &str| list.iter().copied().filter(|w| units[*w].entry.quantity == *q).collect::<Vec<usize>>();
-            let related =
-                |part: &Part| from.contains(&part.quantity()) && list.iter().any(|w| Part::of(&units[*w].entry.quantity) == Some(*part));
-            let tested = Part::ALL.into_iter().filter(related).find(|part| made(u, *part) == Some(true)).and_then(|part| {
-                // that of the same type which is off where this is, and of these that which has a cause of its own, if one has
-                let mine = off_clocks(&units[u]);
-                let same = |w: usize| units[w].got.precision == units[u].got.precision;
-                let shared = |w: usize| off_clocks(&units[w]).intersection(&mine).count();
-                let of = parents(part.quantity()).into_iter().max_by_key(|w| (same(*w), shared(*w), explained[*w], !vague[*w]))?;
-                Some(Link { of, tested: true })
-            });
+            let parents = |q: &str| {
+                list.iter()
+                    .copied()
+                    .filter(|w| units[*w].entry.quantity == *q)
+                    .collect::<Vec<usize>>()
+            };
+            let related = |part: &Part| {
+                from.contains(&part.quantity())
+                    && list
+                        .iter()
+                        .any(|w| Part::of(&units[*w].entry.quantity) == Some(*part))
+            };
+            let tested = Part::ALL
+                .into_iter()
+                .filter(related)
+                .find(|part| made(u, *part) == Some(true))
+                .and_then(|part| {
+                    // that of the same type which is off where this is, and of these that which has
+                    // a cause of its own, if one has
+                    let mine = off_clocks(&units[u]);
+                    let same = |w: usize| units[w].got.precision == units[u].got.precision;
+                    let shared = |w: usize| off_clocks(&units[w]).intersection(&mine).count();
+                    let of = parents(part.quantity())
+                        .into_iter()
+                        .max_by_key(|w| (same(*w), shared(*w), explained[*w], !vague[*w]))?;
+                    Some(Link { of, tested: true })
+                });
             if let Some(link) = tested {
                 all.insert(u, link);
                 continue;
@@ -347,8 +476,12 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
                 _ => true,
             };
             // nearest first; a part that was tested and is not it is no part to blame
-            let blamed = from.iter().find_map(|q| parents(q).into_iter().find(|w| meet(*w)));
-            let refuted = |w: usize| Part::of(&units[w].entry.quantity).is_some_and(|part| made(u, part) == Some(false));
+            let blamed = from
+                .iter()
+                .find_map(|q| parents(q).into_iter().find(|w| meet(*w)));
+            let refuted = |w: usize| {
+                Part::of(&units[w].entry.quantity).is_some_and(|part| made(u, part) == Some(false))
+            };
             if let Some(of) = blamed.filter(|w| !refuted(*w)) {
                 all.insert(u, Link { of, tested: false });
             }
@@ -357,8 +490,8 @@ pub(super) fn links(units: &[Unit<'_>], off: &[usize], explained: &[bool], vague
     all
 }
 
-/// The first output of a chain of links. Links lead from a quantity to one that it is made from, so that
-/// no chain comes back.
+/// The first output of a chain of links. Links lead from a quantity to one that it is made from, so
+/// that no chain comes back.
 pub(super) fn root(links: &BTreeMap<usize, Link>, mut u: usize) -> usize {
     while let Some(link) = links.get(&u) {
         u = link.of;
@@ -372,9 +505,17 @@ pub(super) fn follows(units: &[Unit<'_>], list: &[(usize, Link)]) -> Vec<Follows
     for (u, link) in list {
         let output = units[*u].name();
         let from = quantity_name(&units[link.of].entry.quantity);
-        match all.iter_mut().find(|f| f.output == output && f.tested == link.tested && f.from == from) {
+        match all
+            .iter_mut()
+            .find(|f| f.output == output && f.tested == link.tested && f.from == from)
+        {
             Some(f) => f.count += 1,
-            None => all.push(Follows { output, count: 1, from, tested: link.tested }),
+            None => all.push(Follows {
+                output,
+                count: 1,
+                from,
+                tested: link.tested,
+            }),
         }
     }
     all

@@ -1,15 +1,22 @@
-//! Which mistake explains the answers: each row of [`super::mistakes`] is computed from the truth side and held against them.
+//! Which mistake explains the answers: each row of [`super::mistakes`] is computed from the truth
+//! side and held against them.
 //!
-//! An output is *explained* by a hypothesis if every value agrees with what that mistake would give: tightly (to the
-//! tolerance of the array's type), or with the declared `epsilon_added` and the cancellation of the printed formulas on top.
-//! - A value that is found (the constant added, the factor of beta, the friction) is fitted to one number and must then
-//!   reproduce at least eight others that tell it from the truth; one that explains a single output must be a round number, too.
-//! - A hypothesis that explains one entry of a matrix and contradicts its neighbour in the same entry explains neither.
-//! - The answer is a short list: the hypothesis that explains most outputs first, then the one that explains most of the rest;
-//!   between equals the one that contradicts fewer right outputs. Tight explanations come before loose ones.
+//! An output is *explained* by a hypothesis if every value agrees with what that mistake would
+//! give: tightly (to the tolerance of the array's type), or with the declared `epsilon_added` and
+//! the cancellation of the printed formulas on top.
+//! - A value that is found (the constant added, the factor of beta, the friction) is fitted to one
+//!   number and must then reproduce at least eight others that tell it from the truth; one that
+//!   explains a single output must be a round number, too.
+//! - A hypothesis that explains one entry of a matrix and contradicts its neighbour in the same
+//!   entry explains neither.
+//! - The answer is a short list: the hypothesis that explains most outputs first, then the one that
+//!   explains most of the rest; between equals the one that contradicts fewer right outputs. Tight
+//!   explanations come before loose ones.
 //! - What nothing explains is listed as such.
 
-use super::compare::{CANCELLATION, Class, UNITS, Unit, by_config, distance, names, size, some_rows, tolerance};
+use super::compare::{
+    CANCELLATION, Class, UNITS, Unit, by_config, distance, names, size, some_rows, tolerance,
+};
 use super::consequence::{Follows, Shown};
 use super::mistakes::{Arithmetic, Arrangement, EPSILON, Kind, MISTAKES, Mistake, Pattern, fill};
 use crate::dd::Dd;
@@ -52,9 +59,12 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// Whether it is a mistake in the formulas or in the arrangement, and not in the arithmetic, nor a mere pattern of errors.
+    /// Whether it is a mistake in the formulas or in the arrangement, and not in the arithmetic,
+    /// nor a mere pattern of errors.
     pub(super) fn is_formula(&self) -> bool {
-        MISTAKES.iter().any(|m| m.id == self.id && !matches!(m.kind, Kind::Arithmetic(_) | Kind::Pattern(_)))
+        MISTAKES
+            .iter()
+            .any(|m| m.id == self.id && !matches!(m.kind, Kind::Arithmetic(_) | Kind::Pattern(_)))
     }
 }
 
@@ -76,11 +86,19 @@ impl Hypothesis {
     }
 
     fn arithmetic(self) -> Option<Arithmetic> {
-        if let Kind::Arithmetic(a) = &self.mistake().kind { Some(*a) } else { None }
+        if let Kind::Arithmetic(a) = &self.mistake().kind {
+            Some(*a)
+        } else {
+            None
+        }
     }
 
     fn arrangement(self) -> Option<Arrangement> {
-        if let Kind::Arranged(list) = &self.mistake().kind { Some(list[self.variant].0) } else { None }
+        if let Kind::Arranged(list) = &self.mistake().kind {
+            Some(list[self.variant].0)
+        } else {
+            None
+        }
     }
 
     /// Whether it is about the formulas, not about arithmetic or arrangement.
@@ -102,7 +120,15 @@ impl Hypothesis {
             Kind::Arranged(list) => list[self.variant].1,
             _ => "",
         };
-        fill(if words.is_empty() { self.mistake().sentence } else { words }, c, self.value())
+        fill(
+            if words.is_empty() {
+                self.mistake().sentence
+            } else {
+                words
+            },
+            c,
+            self.value(),
+        )
     }
 
     /// The model with this mistake; `None` where it cannot be made.
@@ -126,14 +152,24 @@ fn fixed() -> Vec<Hypothesis> {
         Kind::Arithmetic(_) => 1,
         Kind::Fitted { .. } | Kind::Pattern(_) => 0,
     };
-    let of = |(row, m)| (0..variants(m)).map(move |variant| Hypothesis { row, variant, value: None });
+    let of = |(row, m)| {
+        (0..variants(m)).map(move |variant| Hypothesis {
+            row,
+            variant,
+            value: None,
+        })
+    };
     MISTAKES.iter().enumerate().flat_map(of).collect()
 }
 
 /// An added constant, as a hypothesis.
 fn epsilon(value: f64) -> Hypothesis {
     let row = MISTAKES.iter().position(|m| m.id == EPSILON).unwrap_or(0);
-    Hypothesis { row, variant: 0, value: Some(value) }
+    Hypothesis {
+        row,
+        variant: 0,
+        value: Some(value),
+    }
 }
 
 /// How well a hypothesis explains an output.
@@ -160,10 +196,22 @@ struct Models {
 impl Models {
     fn get(&mut self, h: Hypothesis, c: &Config, epsilon: f64) -> Option<Arc<Model>> {
         // what does not change the model shares the right one
-        let (row, variant) = if h.changes_the_model() { (h.row, h.variant) } else { (usize::MAX, 0) };
-        let key = (row, variant, h.value.map_or(0, f64::to_bits), epsilon.to_bits());
+        let (row, variant) = if h.changes_the_model() {
+            (h.row, h.variant)
+        } else {
+            (usize::MAX, 0)
+        };
+        let key = (
+            row,
+            variant,
+            h.value.map_or(0, f64::to_bits),
+            epsilon.to_bits(),
+        );
         let laws = &self.laws;
-        self.models.entry(key).or_insert_with(|| h.model(c, epsilon, laws).map(Arc::new)).clone()
+        self.models
+            .entry(key)
+            .or_insert_with(|| h.model(c, epsilon, laws).map(Arc::new))
+            .clone()
     }
 
     fn right(&mut self, c: &Config, e: f64) -> Option<Arc<Model>> {
@@ -175,13 +223,24 @@ fn row_count(u: &Unit<'_>) -> usize {
     u.cells.len() / u.columns
 }
 
-/// The rows at which a hypothesis can be tested: all, or all with a positive time for `1 - t`. A mistake in the formulas may stand beside digits
-/// that are lost, which end in no number at all: where at least half of the rows are numbers, these tell.
+/// The rows at which a hypothesis can be tested: all, or all with a positive time for `1 - t`. A
+/// mistake in the formulas may stand beside digits that are lost, which end in no number at all:
+/// where at least half of the rows are numbers, these tell.
 fn usable(u: &Unit<'_>, h: Hypothesis) -> Vec<usize> {
-    let all: Vec<usize> = (0..row_count(u)).filter(|r| !h.is("one-minus-t") || u.cells[r * u.columns].t < 1.0).collect();
-    let finite = |r: &usize| u.got.data[r * u.columns..(r + 1) * u.columns].iter().all(|x| x.is_finite());
+    let all: Vec<usize> = (0..row_count(u))
+        .filter(|r| !h.is("one-minus-t") || u.cells[r * u.columns].t < 1.0)
+        .collect();
+    let finite = |r: &usize| {
+        u.got.data[r * u.columns..(r + 1) * u.columns]
+            .iter()
+            .all(|x| x.is_finite())
+    };
     let numbers: Vec<usize> = all.iter().copied().filter(finite).collect();
-    if h.changes_the_model() && 2 * numbers.len() >= all.len() && numbers.len() >= 4 { numbers } else { all }
+    if h.changes_the_model() && 2 * numbers.len() >= all.len() && numbers.len() >= 4 {
+        numbers
+    } else {
+        all
+    }
 }
 
 /// At most `most` of `rows`, spread evenly, the last one among them.
@@ -189,23 +248,49 @@ fn spread(rows: &[usize], most: usize) -> Vec<usize> {
     if rows.len() <= most {
         return rows.to_vec();
     }
-    (0..most).map(|i| rows[i * (rows.len() - 1) / (most - 1)]).collect()
+    (0..most)
+        .map(|i| rows[i * (rows.len() - 1) / (most - 1)])
+        .collect()
 }
 
 /// What a hypothesis gives for some rows of an output, and what was answered.
 fn values(u: &Unit<'_>, model: &Model, rows: &[usize]) -> Option<(Vec<Cell>, Vec<f64>)> {
-    let subset = if rows.len() == row_count(u) { None } else { Some(some_rows(&u.entry, rows)) };
-    let inputs: Inputs<'_> = subset.as_ref().unwrap_or(&u.entry.inputs).iter().map(|(k, v)| (k.clone(), v)).collect();
+    let subset = if rows.len() == row_count(u) {
+        None
+    } else {
+        Some(some_rows(&u.entry, rows))
+    };
+    let inputs: Inputs<'_> = subset
+        .as_ref()
+        .unwrap_or(&u.entry.inputs)
+        .iter()
+        .map(|(k, v)| (k.clone(), v))
+        .collect();
     let (cells, _) = predict(&u.entry.quantity, model, &inputs, u.output).ok()?;
-    let got: Vec<f64> = rows.iter().flat_map(|r| u.got.data[r * u.columns..(r + 1) * u.columns].iter().copied()).collect();
+    let got: Vec<f64> = rows
+        .iter()
+        .flat_map(|r| {
+            u.got.data[r * u.columns..(r + 1) * u.columns]
+                .iter()
+                .copied()
+        })
+        .collect();
     (cells.len() == got.len()).then_some((cells, got))
 }
 
-/// The precision to which an output's causes are held: what is computed from arrays in f32 is held to f32 here. The verdict is
-/// about the numbers, this about their cause.
+/// The precision to which an output's causes are held: what is computed from arrays in f32 is held
+/// to f32 here. The verdict is about the numbers, this about their cause.
 fn precision(u: &Unit<'_>) -> Precision {
-    let single = u.entry.inputs.values().any(|a| a.precision != Precision::F64);
-    if single && u.got.precision == Precision::F64 { Precision::F32 } else { u.got.precision }
+    let single = u
+        .entry
+        .inputs
+        .values()
+        .any(|a| a.precision != Precision::F64);
+    if single && u.got.precision == Precision::F64 {
+        Precision::F32
+    } else {
+        u.got.precision
+    }
 }
 
 /// What is allowed where a value was fitted: the fit's own rounding comes on top of the answers'.
@@ -218,28 +303,50 @@ fn allowed(c: &Cell, p: Precision, condition: f64) -> f64 {
 
 /// The conditions of some rows' values.
 fn conditions(u: &Unit<'_>, rows: &[usize]) -> Vec<f64> {
-    rows.iter().flat_map(|r| u.condition[r * u.columns..(r + 1) * u.columns].iter().copied()).collect()
+    rows.iter()
+        .flat_map(|r| {
+            u.condition[r * u.columns..(r + 1) * u.columns]
+                .iter()
+                .copied()
+        })
+        .collect()
 }
 
 /// Whether all values agree within their type's tolerance plus `cancellation` allowances.
 fn agree(cells: &[Cell], got: &[f64], conditions: &[f64], p: Precision, cancellation: f64) -> bool {
-    let fits = |((c, g), s): ((&Cell, &f64), &f64)| distance(*g, c.truth, p) <= allowed(c, p, *s) + cancellation * c.cancellation;
+    let fits = |((c, g), s): ((&Cell, &f64), &f64)| {
+        distance(*g, c.truth, p) <= allowed(c, p, *s) + cancellation * c.cancellation
+    };
     cells.iter().zip(got).zip(conditions).all(fits)
 }
 
 /// f64 rounding, in units of which f32's is this large.
 const SINGLE: f64 = 536_870_912.0; // 2^29
 
-/// How many numbers of a hypothesis tell it from the truth, at this precision and with so many allowances for cancellation.
-fn telling(cells: &[Cell], right: &[Cell], conditions: &[f64], p: Precision, cancellation: f64) -> usize {
+/// How many numbers of a hypothesis tell it from the truth, at this precision and with so many
+/// allowances for cancellation.
+fn telling(
+    cells: &[Cell],
+    right: &[Cell],
+    conditions: &[f64],
+    p: Precision,
+    cancellation: f64,
+) -> usize {
     let differs = |((a, b), s): &((&Cell, &Cell), &f64)| {
         let d = (a.truth - b.truth).to_f64().abs();
-        d.is_nan() && a.truth.hi != b.truth.hi || d > 4.0 * allowed(b, p, **s).max(allowed(a, p, **s)) + cancellation * b.cancellation
+        d.is_nan() && a.truth.hi != b.truth.hi
+            || d > 4.0 * allowed(b, p, **s).max(allowed(a, p, **s)) + cancellation * b.cancellation
     };
-    cells.iter().zip(right).zip(conditions).filter(differs).count()
+    cells
+        .iter()
+        .zip(right)
+        .zip(conditions)
+        .filter(differs)
+        .count()
 }
 
-/// Tests a hypothesis: on a few rows first, then on all. With the number of values that tell it from the truth.
+/// Tests a hypothesis: on a few rows first, then on all. With the number of values that tell it
+/// from the truth.
 fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
     let all = usable(u, h);
     if all.is_empty() {
@@ -256,20 +363,45 @@ fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
         // the tables of public code are float32
         let found = by_the_rule(u, h, p, models);
         let tables = found.0 == Match::No && p == Precision::F64 && h.is("time-on-grid");
-        return if tables { by_the_rule(u, h, Precision::F32, models) } else { found };
+        return if tables {
+            by_the_rule(u, h, Precision::F32, models)
+        } else {
+            found
+        };
     }
     let declared = u.entry.config.epsilon_added;
     let errors = row_errors(u);
-    let first = all.iter().copied().max_by(|a, b| errors[*a].total_cmp(&errors[*b])).unwrap_or(all[0]);
+    let first = all
+        .iter()
+        .copied()
+        .max_by(|a, b| errors[*a].total_cmp(&errors[*b]))
+        .unwrap_or(all[0]);
     let mut best = (Match::No, 0);
     // a mistake in float32 stands in arithmetic that cancels in float32
-    let loose = CANCELLATION * if p == Precision::F32 && matches!(h.mistake().kind, Kind::Reading(_)) { SINGLE } else { 1.0 };
-    let epsilons: &[f64] = if declared > 0.0 && !h.is(EPSILON) { &[0.0, declared] } else { &[0.0] };
+    let loose = CANCELLATION
+        * if p == Precision::F32 && matches!(h.mistake().kind, Kind::Reading(_)) {
+            SINGLE
+        } else {
+            1.0
+        };
+    let epsilons: &[f64] = if declared > 0.0 && !h.is(EPSILON) {
+        &[0.0, declared]
+    } else {
+        &[0.0]
+    };
     for &epsilon in epsilons {
-        let Some(model) = models.get(h, &u.entry.config, epsilon) else { continue };
+        let Some(model) = models.get(h, &u.entry.config, epsilon) else {
+            continue;
+        };
         // the worst row first, which most hypotheses fail at
-        for (rows, whole) in [(vec![first], false), (spread(&all, 4), false), (all.clone(), true)] {
-            let Some((cells, got)) = values(u, &model, &rows) else { break };
+        for (rows, whole) in [
+            (vec![first], false),
+            (spread(&all, 4), false),
+            (all.clone(), true),
+        ] {
+            let Some((cells, got)) = values(u, &model, &rows) else {
+                break;
+            };
             let conditions = conditions(u, &rows);
             let found = if epsilon == 0.0 && agree(&cells, &got, &conditions, p, 0.0) {
                 Match::Tight
@@ -280,9 +412,18 @@ fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
             };
             if whole {
                 // A mistake that leaves this output as it should be explains nothing about it.
-                let right = models.right(&u.entry.config, if h.is(EPSILON) { 0.0 } else { epsilon });
-                let Some((right, _)) = right.and_then(|m| values(u, &m, &rows)) else { break };
-                let count = telling(&cells, &right, &conditions, p, if found == Match::Loose { loose } else { 0.0 });
+                let right =
+                    models.right(&u.entry.config, if h.is(EPSILON) { 0.0 } else { epsilon });
+                let Some((right, _)) = right.and_then(|m| values(u, &m, &rows)) else {
+                    break;
+                };
+                let count = telling(
+                    &cells,
+                    &right,
+                    &conditions,
+                    p,
+                    if found == Match::Loose { loose } else { 0.0 },
+                );
                 if count > 0 && found > best.0 {
                     best = (found, count);
                 }
@@ -290,35 +431,55 @@ fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
             }
         }
     }
-    if best.0 == Match::No && h.is("integral-by-midpoints") { by_the_rule(u, h, p, models) } else { best }
+    if best.0 == Match::No && h.is("integral-by-midpoints") {
+        by_the_rule(u, h, p, models)
+    } else {
+        best
+    }
 }
 
 /// Tests a hypothesis by the rule's own tolerance: for mistakes that move an answer by little.
 fn by_the_rule(u: &Unit<'_>, h: Hypothesis, p: Precision, models: &mut Models) -> (Match, usize) {
     let all: Vec<usize> = (0..row_count(u)).collect();
     let of = |m: Option<Arc<Model>>| m.and_then(|m| values(u, &m, &all)).map(|(cells, _)| cells);
-    let (Some(with), Some(right)) = (of(models.get(h, &u.entry.config, 0.0)), of(models.right(&u.entry.config, 0.0))) else {
+    let (Some(with), Some(right)) = (
+        of(models.get(h, &u.entry.config, 0.0)),
+        of(models.right(&u.entry.config, 0.0)),
+    ) else {
         return (Match::No, 0);
     };
     let most = |i: usize| UNITS * p.unit() * (right[i].truth.hi.abs() + u.condition[i]);
     let fits = (0..with.len()).all(|i| distance(u.got.data[i], with[i].truth, p) <= most(i));
     let differs = |i: &usize| (with[*i].truth - right[*i].truth).to_f64().abs() > most(*i);
     let telling = (0..with.len()).filter(differs).count();
-    if fits && telling > 0 { (Match::Tight, telling) } else { (Match::No, 0) }
+    if fits && telling > 0 {
+        (Match::Tight, telling)
+    } else {
+        (Match::No, 0)
+    }
 }
 
 /// Whether a hypothesis would change an output that it does not explain.
 fn affects(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> bool {
     let rows = spread(&usable(u, h), 4);
     let of = |m: Option<Arc<Model>>| m.and_then(|m| values(u, &m, &rows)).map(|(cells, _)| cells);
-    let (Some(with), Some(right)) = (of(models.get(h, &u.entry.config, 0.0)), of(models.right(&u.entry.config, 0.0))) else {
+    let (Some(with), Some(right)) = (
+        of(models.get(h, &u.entry.config, 0.0)),
+        of(models.right(&u.entry.config, 0.0)),
+    ) else {
         return false;
     };
     let conditions = conditions(u, &rows);
     // what stands in float32 tables contradicts no answer that it gives to float32
-    let got = rows.iter().flat_map(|r| &u.got.data[r * u.columns..(r + 1) * u.columns]);
+    let got = rows
+        .iter()
+        .flat_map(|r| &u.got.data[r * u.columns..(r + 1) * u.columns]);
     let most = |i: usize| UNITS * Precision::F32.unit() * (with[i].truth.hi.abs() + conditions[i]);
-    if h.is("time-on-grid") && got.enumerate().all(|(i, g)| distance(*g, with[i].truth, Precision::F32) <= most(i)) {
+    if h.is("time-on-grid")
+        && got
+            .enumerate()
+            .all(|(i, g)| distance(*g, with[i].truth, Precision::F32) <= most(i))
+    {
         return false;
     }
     telling(&with, &right, &conditions, precision(u), 0.0) > 0
@@ -326,7 +487,12 @@ fn affects(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> bool {
 
 /// Largest error of each row, relative.
 fn row_errors(u: &Unit<'_>) -> Vec<f64> {
-    let worst = |e: &[f64]| e.iter().fold(0.0f64, |a, b| if b.is_nan() { f64::INFINITY } else { a.max(*b) });
+    let worst = |e: &[f64]| {
+        e.iter().fold(
+            0.0f64,
+            |a, b| if b.is_nan() { f64::INFINITY } else { a.max(*b) },
+        )
+    };
     u.errors.chunks(u.columns).map(worst).collect()
 }
 
@@ -340,16 +506,22 @@ fn has_bits(x: f64, bits: u32) -> bool {
     x.to_bits().trailing_zeros() >= 53 - bits || x == 0.0
 }
 
-/// Whether arithmetic that loses digits explains an output; in single precision also on top of the declared constant.
+/// Whether arithmetic that loses digits explains an output; in single precision also on top of the
+/// declared constant.
 fn arithmetic(u: &Unit<'_>, a: Arithmetic, models: &mut Models) -> Match {
     let plain = lost_digits(u, a, &u.cells, models);
     let declared = u.entry.config.epsilon_added;
-    let single = matches!(a, Arithmetic::Single | Arithmetic::SingleCancellation | Arithmetic::SinglePart);
+    let single = matches!(
+        a,
+        Arithmetic::Single | Arithmetic::SingleCancellation | Arithmetic::SinglePart
+    );
     if plain != Match::No || declared == 0.0 || !single {
         return plain;
     }
     let all: Vec<usize> = (0..row_count(u)).collect();
-    let with = models.right(&u.entry.config, declared).and_then(|m| values(u, &m, &all));
+    let with = models
+        .right(&u.entry.config, declared)
+        .and_then(|m| values(u, &m, &all));
     with.map_or(Match::No, |(cells, _)| lost_digits(u, a, &cells, models))
 }
 
@@ -357,7 +529,10 @@ fn arithmetic(u: &Unit<'_>, a: Arithmetic, models: &mut Models) -> Match {
 fn only_late(u: &Unit<'_>) -> bool {
     let off = off_rows(u);
     let time = |r: usize| u.cells[r * u.columns].t;
-    let first = (0..off.len()).filter(|r| off[*r]).map(time).fold(f64::INFINITY, f64::min);
+    let first = (0..off.len())
+        .filter(|r| off[*r])
+        .map(time)
+        .fold(f64::INFINITY, f64::min);
     let before = (0..off.len()).filter(|r| time(*r) < first).count();
     // the last one among them: a single row in between is damaged, not late
     let last = (0..off.len()).max_by(|a, b| time(*a).total_cmp(&time(*b)));
@@ -370,29 +545,42 @@ fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models)
     let got = &u.got.data;
     let own = |i: usize| allowed(&cells[i], p, u.condition[i]);
     // what the rule allows, so that nothing is put down to cancellation but what cancels
-    let rule = |i: usize, p: Precision| UNITS * p.unit() * (cells[i].truth.hi.abs() + u.condition[i]);
+    let rule =
+        |i: usize, p: Precision| UNITS * p.unit() * (cells[i].truth.hi.abs() + u.condition[i]);
     // at least half of what the rule does not allow is what cancellation does
     let cancels = |p: Precision, scale: f64| {
         let d = |i: &usize| distance(got[*i], cells[*i].truth, p);
-        let beyond: Vec<usize> = (0..cells.len()).filter(|i| !(d(i) <= rule(*i, p))).collect();
-        let explained = beyond.iter().filter(|i| d(i) <= rule(**i, p) + CANCELLATION * scale * cells[**i].cancellation).count();
+        let beyond: Vec<usize> = (0..cells.len())
+            .filter(|i| !(d(i) <= rule(*i, p)))
+            .collect();
+        let explained = beyond
+            .iter()
+            .filter(|i| d(i) <= rule(**i, p) + CANCELLATION * scale * cells[**i].cancellation)
+            .count();
         explained > 0 && 2 * explained >= beyond.len()
     };
     let found = |yes: bool, m: Match| if yes { m } else { Match::No };
-    let within = |limit: &dyn Fn(usize, &Cell) -> f64| (0..cells.len()).all(|i| distance(got[i], cells[i].truth, p) <= limit(i, &cells[i]));
+    let within = |limit: &dyn Fn(usize, &Cell) -> f64| {
+        (0..cells.len()).all(|i| distance(got[i], cells[i].truth, p) <= limit(i, &cells[i]))
+    };
     let in_single = |i: usize, c: &Cell| allowed(c, Precision::F32, u.condition[i]);
     let f32_like = |x: &f64| *x == f64::from(*x as f32);
     match a {
         Arithmetic::Half => {
             let of = |bits: u32| {
                 let u = 2f64.powi(-(bits as i32));
-                got.iter().all(|x| has_bits(*x, bits)) && within(&|i, c| 1.01 * u * c.truth.hi.abs() + own(i))
+                got.iter().all(|x| has_bits(*x, bits))
+                    && within(&|i, c| 1.01 * u * c.truth.hi.abs() + own(i))
             };
             let telling = got.iter().filter(|x| **x != 0.0).count() >= 4;
-            found(matches!(p, Precision::F64 | Precision::F32) && telling && (of(8) || of(11)), Match::Tight)
+            found(
+                matches!(p, Precision::F64 | Precision::F32) && telling && (of(8) || of(11)),
+                Match::Tight,
+            )
         }
         Arithmetic::Single => {
-            let ok = p == Precision::F64 && got.iter().all(f32_like) && within(&|i, c| in_single(i, c));
+            let ok =
+                p == Precision::F64 && got.iter().all(f32_like) && within(&|i, c| in_single(i, c));
             found(ok, Match::Tight)
         }
         Arithmetic::Cancellation => {
@@ -401,17 +589,25 @@ fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models)
         }
         Arithmetic::SingleCancellation => {
             let stored = p != Precision::F64 || got.iter().all(f32_like);
-            let ok = stored && within(&|i, c| in_single(i, c) + CANCELLATION * SINGLE * c.cancellation) && cancels(Precision::F32, SINGLE);
+            let ok = stored
+                && within(&|i, c| in_single(i, c) + CANCELLATION * SINGLE * c.cancellation)
+                && cancels(Precision::F32, SINGLE);
             found(ok && !only_late(u) && early(u, models), Match::Loose)
         }
         Arithmetic::SinglePart => {
             // rounding of f32, all over, not of single values
             let errors = row_errors(u);
             // where cancellation hides nothing
-            let plain =
-                |r: usize| cells[r * u.columns..(r + 1) * u.columns].iter().all(|c| CANCELLATION * c.cancellation <= 1e-8 * size(c));
+            let plain = |r: usize| {
+                cells[r * u.columns..(r + 1) * u.columns]
+                    .iter()
+                    .all(|c| CANCELLATION * c.cancellation <= 1e-8 * size(c))
+            };
             let clear: Vec<usize> = (0..errors.len()).filter(|r| plain(*r)).collect();
-            let seen = clear.iter().filter(|r| errors[**r] > UNITS * Precision::F64.unit()).count();
+            let seen = clear
+                .iter()
+                .filter(|r| errors[**r] > UNITS * Precision::F64.unit())
+                .count();
             let worst = errors.iter().copied().fold(0.0, f64::max);
             let ok = p == Precision::F64
                 && 2 * seen >= clear.len()
@@ -428,16 +624,24 @@ fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models)
 }
 
 /// Another quantity at the same rows.
-fn beside(u: &Unit<'_>, quantity: &str, output: &str, models: &mut Models) -> Option<(Vec<Cell>, usize)> {
+fn beside(
+    u: &Unit<'_>,
+    quantity: &str,
+    output: &str,
+    models: &mut Models,
+) -> Option<(Vec<Cell>, usize)> {
     let inputs: Inputs<'_> = u.entry.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-    if !u.entry.inputs.contains_key("t") || !u.entry.quantity.starts_with("kernel.") && !u.entry.quantity.starts_with("score.") {
+    if !u.entry.inputs.contains_key("t")
+        || !u.entry.quantity.starts_with("kernel.") && !u.entry.quantity.starts_with("score.")
+    {
         return None;
     }
     let model = models.right(&u.entry.config, 0.0)?;
     predict(quantity, &model, &inputs, output).ok()
 }
 
-/// Off where, and only where, the determinant or a product of variances leaves the normal range of the type.
+/// Off where, and only where, the determinant or a product of variances leaves the normal range of
+/// the type.
 fn underflow(u: &Unit<'_>, models: &mut Models) -> Option<()> {
     let smallest = u.got.precision.smallest();
     let (cov, width) = beside(u, "kernel.cov", "cov", models)?;
@@ -445,7 +649,8 @@ fn underflow(u: &Unit<'_>, models: &mut Models) -> Option<()> {
     let off = off_rows(u);
     for (r, off) in off.iter().enumerate() {
         let s = &cov[r * width..(r + 1) * width];
-        // the determinant is at least a product's rounding: what is formed on the way is its smallest factor squared, or it
+        // the determinant is at least a product's rounding: what is formed on the way is its
+        // smallest factor squared, or it
         let diagonal = (0..k).map(|i| s[i * (k + 1)].truth.to_f64());
         let smallest_variance = diagonal.clone().fold(f64::INFINITY, f64::min);
         let product = diagonal.product::<f64>();
@@ -462,17 +667,24 @@ const GROWN: f64 = 2.0;
 
 /// Whether rows are off at times when nothing has grown yet: where cancellation as t -> 0 is seen.
 fn early(u: &Unit<'_>, models: &mut Models) -> bool {
-    let Some((mean, width)) = beside(u, "kernel.mean", "matrix", models) else { return true };
+    let Some((mean, width)) = beside(u, "kernel.mean", "matrix", models) else {
+        return true;
+    };
     let off = off_rows(u);
-    off.iter().all(|off| !off) || (0..off.len()).any(|r| off[r] && inverse_size(&mean[r * width..(r + 1) * width]) < GROWN)
+    off.iter().all(|off| !off)
+        || (0..off.len()).any(|r| off[r] && inverse_size(&mean[r * width..(r + 1) * width]) < GROWN)
 }
 
-/// Off at late times, where the inverse of the mean has grown so large that rounding of it is seen. Says whether early times are off,
-/// too, by early cancellation.
+/// Off at late times, where the inverse of the mean has grown so large that rounding of it is seen.
+/// Says whether early times are off, too, by early cancellation.
 fn late(u: &Unit<'_>, models: &mut Models) -> Option<bool> {
     let p = precision(u);
     let stored = p != Precision::F64 || u.got.data.iter().all(|x| *x == f64::from(*x as f32));
-    let unit = if stored { 2f64.powi(-24) } else { 2f64.powi(-53) };
+    let unit = if stored {
+        2f64.powi(-24)
+    } else {
+        2f64.powi(-53)
+    };
     let early = CANCELLATION * if stored { SINGLE } else { 1.0 };
     let (mean, width) = beside(u, "kernel.mean", "matrix", models)?;
     let rows = row_count(u);
@@ -482,7 +694,8 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<bool> {
         return None;
     }
     let mut seen: Vec<(f64, f64)> = Vec::new();
-    // times of the rows that are off before anything has grown, and after; and of those that are right
+    // times of the rows that are off before anything has grown, and after; and of those that are
+    // right
     let (mut early_off, mut late_off, mut right) = (Vec::new(), Vec::new(), Vec::new());
     for r in 0..rows {
         let growth = inverse_size(&mean[r * width..(r + 1) * width]).max(1.0);
@@ -516,20 +729,30 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<bool> {
     let last_of = |times: &[f64]| times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if seen.is_empty() {
         // two ends, with right rows between
-        let (early, late) = (last_of(&early_off), late_off.iter().copied().fold(f64::INFINITY, f64::min));
-        let two = early.is_finite() && last_of(&late_off) > last_of(&right) && right.iter().any(|t| (early..late).contains(t));
+        let (early, late) = (
+            last_of(&early_off),
+            late_off.iter().copied().fold(f64::INFINITY, f64::min),
+        );
+        let two = early.is_finite()
+            && last_of(&late_off) > last_of(&right)
+            && right.iter().any(|t| (early..late).contains(t));
         return two.then_some(true);
     }
     let first = seen.iter().map(|(t, _)| *t).fold(f64::INFINITY, f64::min);
     let before = u.cells.chunks(u.columns).filter(|c| c[0].t < first).count();
     // late times only, and worse the later
-    let last = seen.iter().copied().fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
+    let last = seen
+        .iter()
+        .copied()
+        .fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
     let at_first = seen.iter().find(|s| s.0 == first).map_or(0.0, |s| s.1);
     let end = u.cells.iter().map(|c| c.t).fold(0.0, f64::max);
-    (first >= 0.05 && 2 * before >= rows && last.0 == end && last.1 >= at_first).then_some(!early_off.is_empty())
+    (first >= 0.05 && 2 * before >= rows && last.0 == end && last.1 >= at_first)
+        .then_some(!early_off.is_empty())
 }
 
-/// The size of the inverse of a matrix of one or two channels; of more, that of its largest entry's.
+/// The size of the inverse of a matrix of one or two channels; of more, that of its largest
+/// entry's.
 fn inverse_size(m: &[Cell]) -> f64 {
     let largest = m.iter().map(|c| c.truth.to_f64().abs()).fold(0.0, f64::max);
     match m {
@@ -538,7 +761,8 @@ fn inverse_size(m: &[Cell]) -> f64 {
     }
 }
 
-/// A matrix R with R R^T = cov (or, for inverse transposes, R R^T = its inverse) that is not the Cholesky factor.
+/// A matrix R with R R^T = cov (or, for inverse transposes, R R^T = its inverse) that is not the
+/// Cholesky factor.
 fn another_factor(u: &Unit<'_>, models: &mut Models) -> Option<()> {
     let quantity = match (u.entry.quantity.as_str(), u.output) {
         ("kernel.factor", "factor") => ("kernel.cov", "cov"),
@@ -554,15 +778,25 @@ fn another_factor(u: &Unit<'_>, models: &mut Models) -> Option<()> {
     // a Cholesky factor that has lost digits is not another one
     let other = |r: usize| {
         let truth = &u.cells[r * width..(r + 1) * width];
-        let size = truth.iter().map(|c| c.truth.to_f64().abs()).fold(0.0, f64::max);
-        (0..width).any(|n| (u.got.data[r * width + n].abs() - truth[n].truth.to_f64().abs()).abs() > 1e-3 * size)
+        let size = truth
+            .iter()
+            .map(|c| c.truth.to_f64().abs())
+            .fold(0.0, f64::max);
+        (0..width).any(|n| {
+            (u.got.data[r * width + n].abs() - truth[n].truth.to_f64().abs()).abs() > 1e-3 * size
+        })
     };
     if !(0..row_count(u)).any(other) {
         return None;
     }
     for r in 0..row_count(u) {
         let f = &u.got.data[r * width..(r + 1) * width];
-        let norm = |i: usize| (0..k).map(|l| f[i * k + l] * f[i * k + l]).sum::<f64>().sqrt();
+        let norm = |i: usize| {
+            (0..k)
+                .map(|l| f[i * k + l] * f[i * k + l])
+                .sum::<f64>()
+                .sqrt()
+        };
         for n in 0..width {
             let (i, j) = (n / k, n % k);
             let product = (0..k).fold(Dd::ZERO, |s, l| s + Dd::prod(f[i * k + l], f[j * k + l]));
@@ -578,8 +812,14 @@ fn another_factor(u: &Unit<'_>, models: &mut Models) -> Option<()> {
 
 /// Outputs that hold K channels of d coordinates.
 fn is_block(quantity: &str, output: &str) -> bool {
-    let of_all = ["kernel.", "process.", "sampler.", "prior."].iter().any(|p| quantity.starts_with(p));
-    of_all && matches!(output, "mean" | "u_t" | "score" | "eps" | "drift" | "diffusion" | "u_next" | "u_mean" | "u")
+    let of_all = ["kernel.", "process.", "sampler.", "prior."]
+        .iter()
+        .any(|p| quantity.starts_with(p));
+    of_all
+        && matches!(
+            output,
+            "mean" | "u_t" | "score" | "eps" | "drift" | "diffusion" | "u_next" | "u_mean" | "u"
+        )
 }
 
 fn is_matrix(u: &Unit<'_>) -> bool {
@@ -598,12 +838,20 @@ fn place(a: Arrangement, c: usize, k: usize, d: usize) -> usize {
 /// Whether the answer is right but for the order of its numbers.
 fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
     let (n, width) = (row_count(u), u.columns);
-    let Some(model) = models.right(&u.entry.config, 0.0) else { return Match::No };
+    let Some(model) = models.right(&u.entry.config, 0.0) else {
+        return Match::No;
+    };
     let k = model.channels();
-    let with_inputs = matches!(a, Arrangement::Reversed { inputs: true } | Arrangement::Interleaved { inputs: true });
+    let with_inputs = matches!(
+        a,
+        Arrangement::Reversed { inputs: true } | Arrangement::Interleaved { inputs: true }
+    );
     let blocks = is_block(&u.entry.quantity, u.output) && width.is_multiple_of(k);
     let d = if blocks { width / k } else { 0 };
-    let permutes = matches!(a, Arrangement::Reversed { .. } | Arrangement::Interleaved { .. });
+    let permutes = matches!(
+        a,
+        Arrangement::Reversed { .. } | Arrangement::Interleaved { .. }
+    );
     if permutes && k < 2 || (permutes && !with_inputs && !blocks && !is_matrix(u)) {
         return Match::No;
     }
@@ -612,7 +860,9 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
         let mut changed = false;
         let mut inputs = u.entry.inputs.clone();
         for name in ["u", "u0", "noise", "noise_1", "noise_2", "eps", "score"] {
-            let Some(array) = inputs.get_mut(name) else { continue };
+            let Some(array) = inputs.get_mut(name) else {
+                continue;
+            };
             let w = array.data.len() / n.max(1);
             if array.shape.len() != 2 || !w.is_multiple_of(k) || (d > 0 && w != k * d) {
                 continue;
@@ -625,7 +875,12 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
             }
         }
         let refs: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-        let Some((cells, _)) = predict(&u.entry.quantity, &model, &refs, u.output).ok().filter(|_| changed) else { return Match::No };
+        let Some((cells, _)) = predict(&u.entry.quantity, &model, &refs, u.output)
+            .ok()
+            .filter(|_| changed)
+        else {
+            return Match::No;
+        };
         own = cells;
     }
     let cells: &[Cell] = if with_inputs { &own } else { &u.cells };
@@ -633,12 +888,17 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
         match a {
             Arrangement::Reversed { .. } if is_matrix(u) => Some(r * width + width - 1 - c),
             Arrangement::Interleaved { .. } if is_matrix(u) => Some(r * width + c),
-            Arrangement::Reversed { .. } | Arrangement::Interleaved { .. } if blocks => Some(r * width + place(a, c, k, d)),
+            Arrangement::Reversed { .. } | Arrangement::Interleaved { .. } if blocks => {
+                Some(r * width + place(a, c, k, d))
+            }
             Arrangement::Reversed { .. } | Arrangement::Interleaved { .. } => Some(r * width + c),
             Arrangement::Transposed => is_matrix(u).then(|| r * width + c % k * k + c / k),
             Arrangement::Columnwise => (width > 1 && n > 1).then(|| c * n + r),
             // row r of the truth is found at r - shift
-            Arrangement::Shifted(by) => r.checked_add_signed(-by as isize).filter(|r| *r < n).map(|r| r * width + c),
+            Arrangement::Shifted(by) => r
+                .checked_add_signed(-by as isize)
+                .filter(|r| *r < n)
+                .map(|r| r * width + c),
         }
     };
     let p = precision(u);
@@ -646,7 +906,9 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
     let mut telling = 0;
     let mut result = Match::Tight;
     for (i, cell) in cells.iter().enumerate() {
-        let Some(place) = at(i / width, i % width) else { continue };
+        let Some(place) = at(i / width, i % width) else {
+            continue;
+        };
         let d = distance(u.got.data[place], cell.truth, p);
         let most = allowed(cell, p, u.condition[i].max(u.condition[place]));
         if !(d <= most) {
@@ -660,40 +922,88 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
         telling += usize::from((own.truth - cell.truth).to_f64().abs() > 4.0 * most);
     }
     let shifted = matches!(a, Arrangement::Shifted(_));
-    if seen == 0 || telling == 0 || (shifted && (n < 3 || telling < 2)) { Match::No } else { result }
+    if seen == 0 || telling == 0 || (shifted && (n < 3 || telling < 2)) {
+        Match::No
+    } else {
+        result
+    }
 }
 
 /// Values close to which a fitted factor is taken to be meant.
-const NICE: &[f64] =
-    &[0.5, 2.0, 0.25, 4.0, 0.125, 8.0, 1.0 / 3.0, 3.0, 0.1, 10.0, 1.5, std::f64::consts::FRAC_1_SQRT_2, std::f64::consts::SQRT_2];
+const NICE: &[f64] = &[
+    0.5,
+    2.0,
+    0.25,
+    4.0,
+    0.125,
+    8.0,
+    1.0 / 3.0,
+    3.0,
+    0.1,
+    10.0,
+    1.5,
+    std::f64::consts::FRAC_1_SQRT_2,
+    std::f64::consts::SQRT_2,
+];
 
-/// Fits a mistake's free value to one answered number at a time; keeps those that then reproduce the rest.
+/// Fits a mistake's free value to one answered number at a time; keeps those that then reproduce
+/// the rest.
 fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
     let config = &u.entry.config;
-    let Kind::Fitted { range, change, .. } = &MISTAKES[row].kind else { return vec![] };
-    let Some(range) = range(&u.entry.quantity, config) else { return vec![] };
-    let make = |x: f64| Hypothesis { row, variant: 0, value: Some(x) };
+    let Kind::Fitted { range, change, .. } = &MISTAKES[row].kind else {
+        return vec![];
+    };
+    let Some(range) = range(&u.entry.quantity, config) else {
+        return vec![];
+    };
+    let make = |x: f64| Hypothesis {
+        row,
+        variant: 0,
+        value: Some(x),
+    };
     let is_epsilon = MISTAKES[row].id == EPSILON;
     let p = precision(u);
     let rows = usable(u, make(range.0));
     // One number fits any one-parameter family: ask for more than that.
-    let mut distinct: Vec<u64> = u.got.data.iter().filter(|x| x.is_finite() && **x != 0.0).map(|x| x.to_bits()).collect();
+    let mut distinct: Vec<u64> = u
+        .got
+        .data
+        .iter()
+        .filter(|x| x.is_finite() && **x != 0.0)
+        .map(|x| x.to_bits())
+        .collect();
     distinct.sort_unstable();
     distinct.dedup();
     if distinct.len() < 3 || rows.len() < 2 {
         return vec![];
     }
-    let base = if is_epsilon { 0.0 } else { config.epsilon_added };
+    let base = if is_epsilon {
+        0.0
+    } else {
+        config.epsilon_added
+    };
     let mut found: Vec<Hypothesis> = Vec::new();
     // The largest error says most; a row in the middle is a second chance where that one saturates.
     let errors = row_errors(u);
-    let worst = rows.iter().copied().filter(|r| errors[*r].is_finite()).max_by(|a, b| errors[*a].total_cmp(&errors[*b]));
-    let tries: Vec<usize> =
-        [worst, Some(rows[rows.len() / 2]), Some(rows[rows.len() - 1 - rows.len() / 8])].into_iter().flatten().collect();
+    let worst = rows
+        .iter()
+        .copied()
+        .filter(|r| errors[*r].is_finite())
+        .max_by(|a, b| errors[*a].total_cmp(&errors[*b]));
+    let tries: Vec<usize> = [
+        worst,
+        Some(rows[rows.len() / 2]),
+        Some(rows[rows.len() - 1 - rows.len() / 8]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let laws = models.laws.clone();
     for at_row in tries {
         let error = |c: usize| u.errors[at_row * u.columns + c];
-        let column = (0..u.columns).max_by(|a, b| error(*a).total_cmp(&error(*b))).unwrap_or(0);
+        let column = (0..u.columns)
+            .max_by(|a, b| error(*a).total_cmp(&error(*b)))
+            .unwrap_or(0);
         let got = u.got.data[at_row * u.columns + column];
         if !got.is_finite() {
             continue;
@@ -739,13 +1049,21 @@ fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
     found
 }
 
-/// Where `f` crosses zero between two points on either side of it: false position, where the weight of an end that stays is halved
-/// (Illinois), until f64 resolves no more.
-fn root_between(f: &dyn Fn(f64) -> Option<f64>, (mut a, mut ya): (f64, f64), (mut b, mut yb): (f64, f64)) -> f64 {
+/// Where `f` crosses zero between two points on either side of it: false position, where the weight
+/// of an end that stays is halved (Illinois), until f64 resolves no more.
+fn root_between(
+    f: &dyn Fn(f64) -> Option<f64>,
+    (mut a, mut ya): (f64, f64),
+    (mut b, mut yb): (f64, f64),
+) -> f64 {
     let (mut at, mut stayed) = (0.5 * (a + b), 0);
     for _ in 0..60 {
         let secant = b - yb * (b - a) / (yb - ya);
-        let mid = if secant.is_finite() && a < secant && secant < b { secant } else { (a * b).sqrt() };
+        let mid = if secant.is_finite() && a < secant && secant < b {
+            secant
+        } else {
+            (a * b).sqrt()
+        };
         let Some(y) = f(mid) else { break };
         let moved = (mid - at).abs();
         at = mid;
@@ -782,11 +1100,19 @@ fn nice(x: f64, small: bool, p: Precision) -> f64 {
     if small {
         // cancellation on top of the constant leaves it known to some 1e-16 absolute
         let near = if double { 1e-14 + 1e-9 * x } else { 1e-3 * x };
-        return (1..=if double { 3 } else { 2 }).map(|d| rounded(x, d)).find(|r| (r - x).abs() <= near).unwrap_or(x);
+        return (1..=if double { 3 } else { 2 })
+            .map(|d| rounded(x, d))
+            .find(|r| (r - x).abs() <= near)
+            .unwrap_or(x);
     }
     let near = if double { 1e-10 } else { 3e-5 };
     let digits = (1..=3).map(|d| rounded(x, d));
-    NICE.iter().copied().chain((1..=400).map(|i| f64::from(i) / 20.0)).chain(digits).find(|n| (x / n - 1.0).abs() < near).unwrap_or(x)
+    NICE.iter()
+        .copied()
+        .chain((1..=400).map(|i| f64::from(i) / 20.0))
+        .chain(digits)
+        .find(|n| (x / n - 1.0).abs() < near)
+        .unwrap_or(x)
 }
 
 /// Whether a value has at most three digits: one that somebody would write.
@@ -814,14 +1140,27 @@ pub(super) fn diagnose(
     pool.extend(fixed());
     let settled = |u: &Unit<'_>, h: Hypothesis| {
         // right with the constant that the file declares
-        (u.class == Class::Eps).then(|| if h == epsilon(u.entry.config.epsilon_added) { Match::Tight } else { Match::No })
+        (u.class == Class::Eps).then(|| {
+            if h == epsilon(u.entry.config.epsilon_added) {
+                Match::Tight
+            } else {
+                Match::No
+            }
+        })
     };
     // configurations side by side, each with its models
     let groups = by_config(off.iter().chain(&right).map(|u| &u.entry.config));
     let mut bench = vec![0; off.len() + right.len()];
-    groups.iter().enumerate().for_each(|(g, list)| list.iter().for_each(|i| bench[*i] = g));
+    groups
+        .iter()
+        .enumerate()
+        .for_each(|(g, list)| list.iter().for_each(|i| bench[*i] = g));
     let models: Vec<Mutex<Models>> = groups.iter().map(|_| Mutex::default()).collect();
-    let on = |i: usize| models[bench[i]].lock().unwrap_or_else(PoisonError::into_inner);
+    let on = |i: usize| {
+        models[bench[i]]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
     let each = |work: &(dyn Fn(usize, &mut Models) + Sync)| {
         groups.par_iter().for_each(|list| {
             let own: Vec<usize> = list.iter().copied().filter(|i| *i < off.len()).collect();
@@ -838,7 +1177,10 @@ pub(super) fn diagnose(
         }
         done.fetch_add(1, Ordering::Relaxed);
         let u = off[i];
-        let row: Row = pool.iter().map(|h| settled(u, *h).map_or_else(|| test(u, *h, models), |m| (m, 0))).collect();
+        let row: Row = pool
+            .iter()
+            .map(|h| settled(u, *h).map_or_else(|| test(u, *h, models), |m| (m, 0)))
+            .collect();
         // A tight explanation needs no fit; neither does a loose one of a value that is known.
         let known = row.iter().zip(&pool).any(|((m, _), h)| {
             *m == Match::Tight
@@ -848,7 +1190,9 @@ pub(super) fn diagnose(
                 || (*m == Match::Loose && matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SinglePart)))
         });
         let fits = if !known && row_errors(u).iter().any(|e| e.is_finite()) {
-            (0..MISTAKES.len()).flat_map(|fitted| fit(u, fitted, models)).collect()
+            (0..MISTAKES.len())
+                .flat_map(|fitted| fit(u, fitted, models))
+                .collect()
         } else {
             vec![]
         };
@@ -868,10 +1212,16 @@ pub(super) fn diagnose(
     let fixed = table.first().map_or(0, Vec::len);
     let later: Vec<Mutex<Row>> = off.iter().map(|_| Mutex::default()).collect();
     each(&|i, models| {
-        let row = pool.iter().skip(fixed).map(|h| settled(off[i], *h).map_or_else(|| test(off[i], *h, models), |m| (m, 0))).collect();
+        let row = pool
+            .iter()
+            .skip(fixed)
+            .map(|h| settled(off[i], *h).map_or_else(|| test(off[i], *h, models), |m| (m, 0)))
+            .collect();
         *later[i].lock().unwrap_or_else(PoisonError::into_inner) = row;
     });
-    table.iter_mut().zip(later).for_each(|(row, more)| row.extend(more.into_inner().unwrap_or_else(PoisonError::into_inner)));
+    table.iter_mut().zip(later).for_each(|(row, more)| {
+        row.extend(more.into_inner().unwrap_or_else(PoisonError::into_inner))
+    });
     reproduces(&off, &pool, declared, &mut table);
     table.iter_mut().for_each(|row| rule_out(row, &pool));
     one_part(&pool, &mut table);
@@ -881,17 +1231,31 @@ pub(super) fn diagnose(
     let contradicted: Vec<usize> = (0..pool.len())
         .into_par_iter()
         .map(|h| {
-            let at: BTreeSet<usize> = (0..off.len()).filter(|i| table[*i][h].0 != Match::No).map(|i| bench[i]).collect();
+            let at: BTreeSet<usize> = (0..off.len())
+                .filter(|i| table[*i][h].0 != Match::No)
+                .map(|i| bench[i])
+                .collect();
             if at.is_empty() || !pool[h].changes_the_model() {
                 return 0;
             }
             let place = |i: usize| off.len() + i;
-            (0..right.len()).filter(|i| at.contains(&bench[place(*i)]) && affects(right[*i], pool[h], &mut on(place(*i)))).count()
+            (0..right.len())
+                .filter(|i| {
+                    at.contains(&bench[place(*i)])
+                        && affects(right[*i], pool[h], &mut on(place(*i)))
+                })
+                .count()
         })
         .collect();
     let (mut diagnoses, unexplained) = cover(&off, pool, table, &contradicted);
-    diagnoses.iter_mut().flat_map(|d| &mut d.units).for_each(|u| *u = places[*u]);
-    (diagnoses, unexplained.into_iter().map(|u| places[u]).collect())
+    diagnoses
+        .iter_mut()
+        .flat_map(|d| &mut d.units)
+        .for_each(|u| *u = places[*u]);
+    (
+        diagnoses,
+        unexplained.into_iter().map(|u| places[u]).collect(),
+    )
 }
 
 /// The models of an output that is off, by its number.
@@ -903,7 +1267,9 @@ fn reproduces(off: &[&Unit<'_>], pool: &[Hypothesis], declared: usize, table: &m
         if !matches!(hypothesis.mistake().kind, Kind::Fitted { .. }) {
             continue;
         }
-        let explained: Vec<usize> = (0..off.len()).filter(|u| table[*u][h].0 != Match::No).collect();
+        let explained: Vec<usize> = (0..off.len())
+            .filter(|u| table[*u][h].0 != Match::No)
+            .collect();
         let numbers: usize = explained.iter().map(|u| table[*u][h].1).sum();
         let single = explained.len() == 1 && !hypothesis.value.is_some_and(is_round);
         if numbers < 9 || single {
@@ -914,28 +1280,59 @@ fn reproduces(off: &[&Unit<'_>], pool: &[Hypothesis], declared: usize, table: &m
 
 /// What need not be said of an output where something plainer will do.
 fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
-    let matched =
-        |row: &[(Match, usize)], which: &dyn Fn(&Hypothesis) -> bool| row.iter().zip(pool).any(|((m, _), h)| *m != Match::No && which(h));
+    let matched = |row: &[(Match, usize)], which: &dyn Fn(&Hypothesis) -> bool| {
+        row.iter()
+            .zip(pool)
+            .any(|((m, _), h)| *m != Match::No && which(h))
+    };
     let drop = |row: &mut [(Match, usize)], which: &dyn Fn(&Hypothesis, Match) -> bool| {
-        row.iter_mut().zip(pool).filter(|(r, h)| which(h, r.0)).for_each(|(r, _)| *r = (Match::No, 0));
+        row.iter_mut()
+            .zip(pool)
+            .filter(|(r, h)| which(h, r.0))
+            .for_each(|(r, _)| *r = (Match::No, 0));
     };
     let is = |a: Arithmetic| move |h: &Hypothesis| h.arithmetic() == Some(a);
     if matched(row, &is(Arithmetic::BothEnds)) {
         let one = |h: &Hypothesis| {
-            matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SingleCancellation | Arithmetic::SinglePart))
+            matches!(
+                h.arithmetic(),
+                Some(
+                    Arithmetic::Cancellation
+                        | Arithmetic::SingleCancellation
+                        | Arithmetic::SinglePart
+                )
+            )
         };
         drop(row, &|h, _| one(h));
     }
-    // Where a constant or cancellation alone will do, nothing needs to be loose about a mistake on top of them.
-    let plain = |h: &Hypothesis| h.is(EPSILON) || matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SingleCancellation));
+    // Where a constant or cancellation alone will do, nothing needs to be loose about a mistake on
+    // top of them.
+    let plain = |h: &Hypothesis| {
+        h.is(EPSILON)
+            || matches!(
+                h.arithmetic(),
+                Some(Arithmetic::Cancellation | Arithmetic::SingleCancellation)
+            )
+    };
     if matched(row, &plain) {
         drop(row, &|h, m| m == Match::Loose && !plain(h));
     }
-    // underflow is not cancellation; nor is a loss at late times one that early cancellation explains
+    // underflow is not cancellation; nor is a loss at late times one that early cancellation
+    // explains
     if matched(row, &is(Arithmetic::Underflow)) {
-        drop(row, &|h, _| matches!(h.arithmetic(), Some(Arithmetic::SingleCancellation | Arithmetic::Late)));
+        drop(row, &|h, _| {
+            matches!(
+                h.arithmetic(),
+                Some(Arithmetic::SingleCancellation | Arithmetic::Late)
+            )
+        });
     }
-    if matched(row, &|h| matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SingleCancellation))) {
+    if matched(row, &|h| {
+        matches!(
+            h.arithmetic(),
+            Some(Arithmetic::Cancellation | Arithmetic::SingleCancellation)
+        )
+    }) {
         drop(row, &|h, _| h.arithmetic() == Some(Arithmetic::Late));
     }
     if matched(row, &is(Arithmetic::Late)) {
@@ -943,13 +1340,30 @@ fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
     }
 }
 
-/// A late row or two that are a few units off, beside an entry of the same matrix that growing exponentials have spoilt: the same cause.
+/// A late row or two that are a few units off, beside an entry of the same matrix that growing
+/// exponentials have spoilt: the same cause.
 fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Row], models: &On<'_, '_>) {
-    let Some(late) = pool.iter().position(|h| h.arithmetic() == Some(Arithmetic::Late)) else { return };
-    let spoilt: Vec<&str> = off.iter().zip(table.iter()).filter(|(_, row)| row[late].0 != Match::No).map(|(u, _)| &*u.entry.id).collect();
+    let Some(late) = pool
+        .iter()
+        .position(|h| h.arithmetic() == Some(Arithmetic::Late))
+    else {
+        return;
+    };
+    let spoilt: Vec<&str> = off
+        .iter()
+        .zip(table.iter())
+        .filter(|(_, row)| row[late].0 != Match::No)
+        .map(|(u, _)| &*u.entry.id)
+        .collect();
     for (i, (u, row)) in off.iter().zip(table.iter_mut()).enumerate() {
-        let small = row_errors(u).iter().all(|e| *e <= tolerance(u.got.precision));
-        if small && row.iter().all(|(m, _)| *m == Match::No) && spoilt.contains(&&*u.entry.id) && !early(u, &mut models(i)) {
+        let small = row_errors(u)
+            .iter()
+            .all(|e| *e <= tolerance(u.got.precision));
+        if small
+            && row.iter().all(|(m, _)| *m == Match::No)
+            && spoilt.contains(&&*u.entry.id)
+            && !early(u, &mut models(i))
+        {
             row[late] = (Match::Loose, 0);
         }
     }
@@ -958,43 +1372,82 @@ fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Row], models
 /// A rate in float32 is itself one, and makes all else right to float32 only: that is one cause.
 fn one_part(pool: &[Hypothesis], table: &mut [Row]) {
     let at = |a: Arithmetic| pool.iter().position(|h| h.arithmetic() == Some(a));
-    let (Some(whole), Some(part)) = (at(Arithmetic::Single), at(Arithmetic::SinglePart)) else { return };
+    let (Some(whole), Some(part)) = (at(Arithmetic::Single), at(Arithmetic::SinglePart)) else {
+        return;
+    };
     let all = |row: &Row| row[whole].0 == Match::No || row[part].0 != Match::No;
-    if table.iter().all(all) && table.iter().any(|row| row[whole].0 == Match::No && row[part].0 != Match::No) {
+    if table.iter().all(all)
+        && table
+            .iter()
+            .any(|row| row[whole].0 == Match::No && row[part].0 != Match::No)
+    {
         table.iter_mut().for_each(|row| row[whole] = (Match::No, 0));
     }
 }
 
 /// Drops what explains one entry of a matrix and contradicts its neighbour in the same entry.
-fn contradictions(off: &[&Unit<'_>], right: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Row], models: &On<'_, '_>) {
+fn contradictions(
+    off: &[&Unit<'_>],
+    right: &[&Unit<'_>],
+    pool: &[Hypothesis],
+    table: &mut [Row],
+    models: &On<'_, '_>,
+) {
     for (h, hypothesis) in pool.iter().enumerate() {
         if !hypothesis.changes_the_model() {
             continue;
         }
         let mut dropped = Vec::new();
-        for (i, u) in off.iter().enumerate().filter(|(i, _)| table[*i][h].0 != Match::No) {
+        for (i, u) in off
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| table[*i][h].0 != Match::No)
+        {
             let same = |w: &Unit<'_>| w.entry.id == u.entry.id && w.output != u.output;
-            let others = (0..off.len()).filter(|j| same(off[*j]) && table[*j][h].0 == Match::No).map(|j| off[j]);
+            let others = (0..off.len())
+                .filter(|j| same(off[*j]) && table[*j][h].0 == Match::No)
+                .map(|j| off[j]);
             // of one entry, and so of one configuration
-            if others.chain(right.iter().copied().filter(|w| same(w))).any(|w| affects(w, *hypothesis, &mut models(i))) {
+            if others
+                .chain(right.iter().copied().filter(|w| same(w)))
+                .any(|w| affects(w, *hypothesis, &mut models(i)))
+            {
                 dropped.push(i);
             }
         }
-        dropped.into_iter().for_each(|i| table[i][h] = (Match::No, 0));
+        dropped
+            .into_iter()
+            .for_each(|i| table[i][h] = (Match::No, 0));
     }
 }
 
-/// The hypothesis that explains most of what is left, again and again; tight explanations before loose ones; patterns for the rest.
-fn cover(units: &[&Unit<'_>], mut pool: Vec<Hypothesis>, table: Vec<Row>, contradicted: &[usize]) -> (Vec<Diagnosis>, Vec<usize>) {
+/// The hypothesis that explains most of what is left, again and again; tight explanations before
+/// loose ones; patterns for the rest.
+fn cover(
+    units: &[&Unit<'_>],
+    mut pool: Vec<Hypothesis>,
+    table: Vec<Row>,
+    contradicted: &[usize],
+) -> (Vec<Diagnosis>, Vec<usize>) {
     let mut left: Vec<usize> = (0..units.len()).collect();
     let mut explained: Vec<Vec<usize>> = vec![Vec::new(); pool.len()];
     let mut order: Vec<usize> = Vec::new();
     for least in [Match::Tight, Match::Loose] {
         loop {
             let count = |h: usize| left.iter().filter(|u| table[**u][h].0 >= least).count();
-            let rank = |h: &usize| (count(*h), -(contradicted[*h] as isize), -(pool[*h].row as isize), -(*h as isize));
-            let Some(best) = (0..pool.len()).max_by_key(rank).filter(|h| count(*h) > 0) else { break };
-            let (taken, rest): (Vec<usize>, Vec<usize>) = left.iter().partition(|u| table[**u][best].0 >= least);
+            let rank = |h: &usize| {
+                (
+                    count(*h),
+                    -(contradicted[*h] as isize),
+                    -(pool[*h].row as isize),
+                    -(*h as isize),
+                )
+            };
+            let Some(best) = (0..pool.len()).max_by_key(rank).filter(|h| count(*h) > 0) else {
+                break;
+            };
+            let (taken, rest): (Vec<usize>, Vec<usize>) =
+                left.iter().partition(|u| table[**u][best].0 >= least);
             left = rest;
             explained[best].extend(taken);
             if !order.contains(&best) {
@@ -1005,7 +1458,9 @@ fn cover(units: &[&Unit<'_>], mut pool: Vec<Hypothesis>, table: Vec<Row>, contra
     order.sort_by_key(|h| std::cmp::Reverse(explained[*h].len()));
     let mut words: Vec<Option<String>> = vec![None; pool.len()];
     for (row, m) in MISTAKES.iter().enumerate() {
-        let Kind::Pattern(pattern) = m.kind else { continue };
+        let Kind::Pattern(pattern) = m.kind else {
+            continue;
+        };
         let mut seen: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         left.retain(|u| {
             let text = pattern_of(units[*u], pattern);
@@ -1013,7 +1468,11 @@ fn cover(units: &[&Unit<'_>], mut pool: Vec<Hypothesis>, table: Vec<Row>, contra
         });
         for (text, list) in seen {
             order.push(pool.len());
-            pool.push(Hypothesis { row, variant: 0, value: None });
+            pool.push(Hypothesis {
+                row,
+                variant: 0,
+                value: None,
+            });
             words.push(Some(text));
             explained.push(list);
         }
@@ -1022,13 +1481,22 @@ fn cover(units: &[&Unit<'_>], mut pool: Vec<Hypothesis>, table: Vec<Row>, contra
     for h in order {
         let list = &explained[h];
         let (outputs, entries) = names(list.iter().map(|u| units[*u]));
-        let cancellation = list.iter().any(|u| table[*u].get(h).is_some_and(|m| m.0 == Match::Loose));
-        let text = words[h].clone().unwrap_or_else(|| pool[h].text(&units[list[0]].entry.config));
+        let cancellation = list
+            .iter()
+            .any(|u| table[*u].get(h).is_some_and(|m| m.0 == Match::Loose));
+        let text = words[h]
+            .clone()
+            .unwrap_or_else(|| pool[h].text(&units[list[0]].entry.config));
         // a friction that is off critical is one finding, whatever the masses
-        if let Some(one) = diagnoses.iter_mut().find(|d| d.id == "friction" && pool[h].is("friction")) {
+        if let Some(one) = diagnoses
+            .iter_mut()
+            .find(|d| d.id == "friction" && pool[h].is("friction"))
+        {
             one.text += &format!("; {text}");
             one.explains += list.len();
-            outputs.into_iter().for_each(|(k, n)| *one.outputs.entry(k).or_insert(0) += n);
+            outputs
+                .into_iter()
+                .for_each(|(k, n)| *one.outputs.entry(k).or_insert(0) += n);
             one.entries.extend(entries);
             one.units.extend(list);
             one.cancellation |= cancellation;
@@ -1051,27 +1519,43 @@ fn cover(units: &[&Unit<'_>], mut pool: Vec<Hypothesis>, table: Vec<Row>, contra
     (diagnoses, left)
 }
 
-/// What code with a mistake would answer: the tests plant every row of the table. `None` where the mistake cannot be made.
+/// What code with a mistake would answer: the tests plant every row of the table. `None` where the
+/// mistake cannot be made.
 #[doc(hidden)]
-pub fn plant(row: usize, variant: usize, value: Option<f64>, e: &super::answers::Entry, output: &str) -> Option<Vec<f64>> {
-    let h = Hypothesis { row, variant, value };
+pub fn plant(
+    row: usize,
+    variant: usize,
+    value: Option<f64>,
+    e: &super::answers::Entry,
+    output: &str,
+) -> Option<Vec<f64>> {
+    let h = Hypothesis {
+        row,
+        variant,
+        value,
+    };
     let inputs: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
     let model = h.model(&e.config, 0.0, &Arc::default())?;
     let (cells, width) = predict(&e.quantity, &model, &inputs, output).ok()?;
     let values: Vec<f64> = cells.iter().map(|c| c.truth.to_f64()).collect();
     let k = model.channels();
-    let Some(a) = h.arrangement() else { return Some(values) };
+    let Some(a) = h.arrangement() else {
+        return Some(values);
+    };
     let d = width / k;
     match a {
         Arrangement::Reversed { inputs: false } | Arrangement::Interleaved { inputs: false }
             if is_block(&e.quantity, output) && k > 1 && d > 1 =>
         {
             let mut out = values.clone();
-            (0..values.len()).for_each(|i| out[i / width * width + place(a, i % width, k, d)] = values[i]);
+            (0..values.len())
+                .for_each(|i| out[i / width * width + place(a, i % width, k, d)] = values[i]);
             Some(out)
         }
         Arrangement::Shifted(by) => {
-            let from = |i: usize| (i as i64 + i64::from(by) * width as i64).rem_euclid(values.len() as i64) as usize;
+            let from = |i: usize| {
+                (i as i64 + i64::from(by) * width as i64).rem_euclid(values.len() as i64) as usize
+            };
             Some((0..values.len()).map(|i| values[from(i)]).collect())
         }
         _ => None,
@@ -1114,10 +1598,26 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
             if !bad.iter().all(|r| errors[*r] > tolerance(u.got.precision)) {
                 return None;
             }
-            // between rows that are right, in time where there is one: digits lost at an end are something else
-            let key = |r: usize| if time(r).is_finite() { time(r) } else { r as f64 };
+            // between rows that are right, in time where there is one: digits lost at an end are
+            // something else
+            let key = |r: usize| {
+                if time(r).is_finite() {
+                    time(r)
+                } else {
+                    r as f64
+                }
+            };
             let between = |r: usize| {
-                let good = |later: bool| (0..n).any(|o| !off[o] && if later { key(o) > key(r) } else { key(o) < key(r) });
+                let good = |later: bool| {
+                    (0..n).any(|o| {
+                        !off[o]
+                            && if later {
+                                key(o) > key(r)
+                            } else {
+                                key(o) < key(r)
+                            }
+                    })
+                };
                 good(false) && good(true)
             };
             let timed = bad.iter().all(|r| time(*r).is_finite());
@@ -1133,11 +1633,22 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
                 if cells.iter().any(|x| !x.is_finite()) {
                     of.push("not a finite number".into());
                 }
-                format!("row {}{}", u.rows[*r], if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) })
+                format!(
+                    "row {}{}",
+                    u.rows[*r],
+                    if of.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" ({})", of.join(", "))
+                    }
+                )
             };
             let names: Vec<String> = bad.iter().map(name).collect();
             let verb = if bad.len() == 1 { "is" } else { "are" };
-            Some(format!("{} {verb} off, the others are right: damaged values, not a formula", names.join(", ")))
+            Some(format!(
+                "{} {verb} off, the others are right: damaged values, not a formula",
+                names.join(", ")
+            ))
         }
         Pattern::Rounding => {
             let worst = errors.iter().copied().fold(0.0, f64::max);

@@ -1,9 +1,10 @@
 //! The mistakes that are known: one row each.
 //!
-//! A row says what is wrong in a sentence, what to do, and how the numbers come about: by another [`Reading`] of the formulas
-//! (perhaps with a value that is found from the numbers), by another arrangement of the answered array, by arithmetic that
-//! loses digits, or by a pattern of errors over the rows. [`super::diagnose`] holds each against the answers. To add a
-//! mistake, add a row (and, where the truth side cannot compute it yet, a field of [`Reading`]).
+//! A row says what is wrong in a sentence, what to do, and how the numbers come about: by another
+//! [`Reading`] of the formulas (perhaps with a value that is found from the numbers), by another
+//! arrangement of the answered array, by arithmetic that loses digits, or by a pattern of errors
+//! over the rows. [`super::diagnose`] holds each against the answers. To add a mistake, add a row
+//! (and, where the truth side cannot compute it yet, a field of [`Reading`]).
 //!
 //! [`Reading`]: crate::truth::reading::Reading
 
@@ -121,15 +122,28 @@ const PRODUCT: &str = "the values are those of the chain of {steps} steps whose 
 /// A Riemann sum with the same grid.
 const SUM: &str = "the integral of the rate is the sum of beta_i over {steps} steps";
 
-const SYMMETRIC: &str =
-    "the symmetric square root stands for the Cholesky factor: right as a factor (R R^T = cov), but eps and ell belong to another one";
+const SYMMETRIC: &str = "the symmetric square root stands for the Cholesky factor: right as a factor (R R^T = cov), but eps and ell belong to another one";
 
 const fn variant(words: &'static str, change: Change) -> Variant {
-    Variant { words, value: None, change }
+    Variant {
+        words,
+        value: None,
+        change,
+    }
 }
 
-const fn row(id: &'static str, sentence: &'static str, remedy: &'static str, kind: Kind) -> Mistake {
-    Mistake { id, sentence, remedy, kind }
+const fn row(
+    id: &'static str,
+    sentence: &'static str,
+    remedy: &'static str,
+    kind: Kind,
+) -> Mistake {
+    Mistake {
+        id,
+        sentence,
+        remedy,
+        kind,
+    }
 }
 
 /// Numbers of intervals of which sums are tried.
@@ -154,7 +168,11 @@ const MIDPOINTS: &[Variant] = &[
 ];
 
 const fn midpoints<const N: u32>(value: Option<f64>) -> Variant {
-    Variant { words: "the integral of the rate over [0, t] is a midpoint sum of {value} intervals", value, change: midpoint_sum::<N> }
+    Variant {
+        words: "the integral of the rate over [0, t] is a midpoint sum of {value} intervals",
+        value,
+        change: midpoint_sum::<N>,
+    }
 }
 
 fn half(m: &mut Model, held: Held, brain: bool) -> Option<()> {
@@ -183,7 +201,9 @@ fn linear(c: &Config) -> Option<(f64, f64)> {
 }
 
 fn kernel_like(quantity: &str) -> bool {
-    quantity != "prior.log_density" && quantity != "schedule.rate" && quantity != "process.drift_diffusion"
+    quantity != "prior.log_density"
+        && quantity != "schedule.rate"
+        && quantity != "process.drift_diffusion"
 }
 
 /// Every mistake that is known. The order decides between hypotheses that explain equally much.
@@ -194,7 +214,9 @@ pub const MISTAKES: &[Mistake] = &[
         "compute the variances by forms with positive terms only, or declare the constant as `epsilon_added`",
         Kind::Fitted {
             words: "{value} is added to every variance{declared}",
-            range: |q, _| when(kernel_like(q) && !q.starts_with("schedule.")).map(|()| (1e-15, 0.1)),
+            range: |q, _| {
+                when(kernel_like(q) && !q.starts_with("schedule.")).map(|()| (1e-15, 0.1))
+            },
             change: |m, _, e| {
                 m.reading.epsilon = e;
                 Some(())
@@ -206,7 +228,12 @@ pub const MISTAKES: &[Mistake] = &[
         "VE's variance is counted from sigma_min: sigma(t)^2, where sigma(t)^2 - sigma_min^2 is that of the kernel from t = 0; the prior's is sigma_max^2",
         "nothing, if that is your convention (that of the score SDE code): it is the kernel of data with variance sigma_min^2; else subtract sigma_min^2",
         Kind::Reading(&[variant("", |m, c| {
-            let min = c.schedule.params().iter().find(|(n, _)| *n == "sigma_min")?.1;
+            let min = c
+                .schedule
+                .params()
+                .iter()
+                .find(|(n, _)| *n == "sigma_min")?
+                .1;
             when(c.entry.chain == Some(Chain::Smld))?;
             m.reading.start_variance = min * min;
             Some(())
@@ -217,14 +244,18 @@ pub const MISTAKES: &[Mistake] = &[
         "M and 1/M are swapped",
         "hand over M, the variance of the prior's velocity, not its inverse",
         Kind::Reading(&[
-            variant("M and 1/M are swapped: the values are those of mass {1/mass}", |m, c| inverted(m, c, false, false)),
+            variant(
+                "M and 1/M are swapped: the values are those of mass {1/mass}",
+                |m, c| inverted(m, c, false, false),
+            ),
             variant(
                 "M and 1/M are swapped: the values are those of mass {1/mass} (the initial variance gamma M was left right)",
                 |m, c| inverted(m, c, false, true),
             ),
-            variant("M and 1/M are swapped: the values are those of mass {1/mass} (Gamma was left right)", |m, c| {
-                inverted(m, c, true, false)
-            }),
+            variant(
+                "M and 1/M are swapped: the values are those of mass {1/mass} (Gamma was left right)",
+                |m, c| inverted(m, c, true, false),
+            ),
             variant(
                 "M and 1/M are swapped: the values are those of mass {1/mass} (Gamma and the initial variance gamma M were left right)",
                 |m, c| inverted(m, c, true, true),
@@ -237,7 +268,10 @@ pub const MISTAKES: &[Mistake] = &[
         "multiply velocities by M (their variances by M^2, scores by 1/M), or choose the mass so that both are the same",
         Kind::Reading(&[
             variant("", |m, c| other_unit_of_velocity(m, c, false)),
-            variant("momenta stand where velocities are declared: v is the answered one over M", |m, c| other_unit_of_velocity(m, c, true)),
+            variant(
+                "momenta stand where velocities are declared: v is the answered one over M",
+                |m, c| other_unit_of_velocity(m, c, true),
+            ),
         ]),
     ),
     row(
@@ -262,11 +296,14 @@ pub const MISTAKES: &[Mistake] = &[
         "hsm-for-dsm",
         "these are HSM values, where DSM was asked for",
         "leave out the initial velocity's variance, or ask for hsm",
-        Kind::Reading(&[variant("these are HSM values (gamma = {gamma}), where DSM was asked for", |m, c| {
-            when(c.objective.name() != "hsm" && m.channels() > 1)?;
-            m.gamma = Objective::hsm(c.gamma.unwrap_or(PAPER_GAMMA)).ok()?.gamma();
-            Some(())
-        })]),
+        Kind::Reading(&[variant(
+            "these are HSM values (gamma = {gamma}), where DSM was asked for",
+            |m, c| {
+                when(c.objective.name() != "hsm" && m.channels() > 1)?;
+                m.gamma = Objective::hsm(c.gamma.unwrap_or(PAPER_GAMMA)).ok()?.gamma();
+                Some(())
+            },
+        )]),
     ),
     row(
         "gamma-not-times-mass",
@@ -279,8 +316,14 @@ pub const MISTAKES: &[Mistake] = &[
         "the initial velocity's variance gamma M is squared, or its root is taken",
         "use gamma M as the variance: the deviation is its root",
         Kind::Reading(&[
-            variant("the initial velocity's variance gamma M is squared", |m, c| initial(m, c, |_, v| v * v)),
-            variant("the initial velocity's deviation stands for its variance gamma M", |m, c| initial(m, c, |_, v| v.sqrt())),
+            variant(
+                "the initial velocity's variance gamma M is squared",
+                |m, c| initial(m, c, |_, v| v * v),
+            ),
+            variant(
+                "the initial velocity's deviation stands for its variance gamma M",
+                |m, c| initial(m, c, |_, v| v.sqrt()),
+            ),
         ]),
     ),
     row(
@@ -298,8 +341,13 @@ pub const MISTAKES: &[Mistake] = &[
                 "the sign of the coupling of x and v is reversed (forward for reverse, or v for -v), in mean and covariance",
                 |m, _| flipped(m, true, true),
             ),
-            variant("the sign of the xv covariance is reversed", |m, _| flipped(m, false, true)),
-            variant("the sign of the coupling of x and v is reversed in the mean (or in the drift)", |m, _| flipped(m, true, false)),
+            variant("the sign of the xv covariance is reversed", |m, _| {
+                flipped(m, false, true)
+            }),
+            variant(
+                "the sign of the coupling of x and v is reversed in the mean (or in the drift)",
+                |m, _| flipped(m, true, false),
+            ),
         ]),
     ),
     row(
@@ -307,14 +355,18 @@ pub const MISTAKES: &[Mistake] = &[
         "the upper Cholesky factor is used for the lower one, or the lower for the upper",
         "declare `decomposition`, or take the other factor: noise must enter by the one that the score's eps belongs to",
         Kind::Reading(&[
-            variant("the {other} Cholesky factor is used, where the {this} one is expected", |m, _| {
-                when(m.channels() > 1)?;
-                m.reading.upper = !m.reading.upper;
-                Some(())
-            }),
-            variant("the {other} Cholesky factor is used, where the {this} one is expected (ell is right)", |m, _| {
-                factor_alone(m, Factor::Other)
-            }),
+            variant(
+                "the {other} Cholesky factor is used, where the {this} one is expected",
+                |m, _| {
+                    when(m.channels() > 1)?;
+                    m.reading.upper = !m.reading.upper;
+                    Some(())
+                },
+            ),
+            variant(
+                "the {other} Cholesky factor is used, where the {this} one is expected (ell is right)",
+                |m, _| factor_alone(m, Factor::Other),
+            ),
         ]),
     ),
     row(
@@ -332,18 +384,22 @@ pub const MISTAKES: &[Mistake] = &[
         "the covariance of x and v is dropped: a diagonal stands for the Cholesky factor",
         "use L with L_vx = S_xv/L_xx and L_vv = sqrt(S_vv - L_vx^2)",
         Kind::Reading(&[
-            variant("the covariance of x and v is dropped: the factor is the diagonal of standard deviations", |m, _| {
-                factor(m, Factor::Diagonal)
-            }),
-            variant("the covariance of x and v is dropped, and variances stand for standard deviations", |m, _| {
-                factor(m, Factor::DiagonalVariances)
-            }),
-            variant("the covariance of x and v is dropped: the factor is the diagonal of standard deviations (ell is right)", |m, _| {
-                factor_alone(m, Factor::Diagonal)
-            }),
-            variant("the covariance of x and v is dropped, and variances stand for standard deviations (ell is right)", |m, _| {
-                factor_alone(m, Factor::DiagonalVariances)
-            }),
+            variant(
+                "the covariance of x and v is dropped: the factor is the diagonal of standard deviations",
+                |m, _| factor(m, Factor::Diagonal),
+            ),
+            variant(
+                "the covariance of x and v is dropped, and variances stand for standard deviations",
+                |m, _| factor(m, Factor::DiagonalVariances),
+            ),
+            variant(
+                "the covariance of x and v is dropped: the factor is the diagonal of standard deviations (ell is right)",
+                |m, _| factor_alone(m, Factor::Diagonal),
+            ),
+            variant(
+                "the covariance of x and v is dropped, and variances stand for standard deviations (ell is right)",
+                |m, _| factor_alone(m, Factor::DiagonalVariances),
+            ),
         ]),
     ),
     row(
@@ -450,13 +506,41 @@ pub const MISTAKES: &[Mistake] = &[
         "a sum over the steps of a grid stands for the integral of the rate: DDPM's product of 1 - beta_i",
         "nothing, if the chain of steps is what you train; for the continuous process the mean's factor is exp(-B(t)/2), the variance -expm1(-B(t))",
         Kind::Reading(&[
-            Variant { words: PRODUCT, value: Some(1000.0), change: steps::<1000, true> },
-            Variant { words: PRODUCT, value: Some(100.0), change: steps::<100, true> },
-            Variant { words: PRODUCT, value: Some(250.0), change: steps::<250, true> },
-            Variant { words: PRODUCT, value: Some(500.0), change: steps::<500, true> },
-            Variant { words: PRODUCT, value: Some(2000.0), change: steps::<2000, true> },
-            Variant { words: PRODUCT, value: Some(4000.0), change: steps::<4000, true> },
-            Variant { words: SUM, value: Some(1000.0), change: steps::<1000, false> },
+            Variant {
+                words: PRODUCT,
+                value: Some(1000.0),
+                change: steps::<1000, true>,
+            },
+            Variant {
+                words: PRODUCT,
+                value: Some(100.0),
+                change: steps::<100, true>,
+            },
+            Variant {
+                words: PRODUCT,
+                value: Some(250.0),
+                change: steps::<250, true>,
+            },
+            Variant {
+                words: PRODUCT,
+                value: Some(500.0),
+                change: steps::<500, true>,
+            },
+            Variant {
+                words: PRODUCT,
+                value: Some(2000.0),
+                change: steps::<2000, true>,
+            },
+            Variant {
+                words: PRODUCT,
+                value: Some(4000.0),
+                change: steps::<4000, true>,
+            },
+            Variant {
+                words: SUM,
+                value: Some(1000.0),
+                change: steps::<1000, false>,
+            },
         ]),
     ),
     row(
@@ -480,8 +564,14 @@ pub const MISTAKES: &[Mistake] = &[
         "the exponent of sub-VP's variance is off by 2: its deviation is 1 - e^(-B), with B the whole integral of beta",
         "std = 1 - e^(-B) (1 - e^(-2B) is the factor of g^2)",
         Kind::Reading(&[
-            variant("sub-VP's deviation is 1 - e^(-2B), where it is 1 - e^(-B): the exponent is off by 2", |m, _| exponent(m, 2.0)),
-            variant("sub-VP's deviation is 1 - e^(-B/2), where it is 1 - e^(-B): the exponent is off by 2", |m, _| exponent(m, 0.5)),
+            variant(
+                "sub-VP's deviation is 1 - e^(-2B), where it is 1 - e^(-B): the exponent is off by 2",
+                |m, _| exponent(m, 2.0),
+            ),
+            variant(
+                "sub-VP's deviation is 1 - e^(-B/2), where it is 1 - e^(-B): the exponent is off by 2",
+                |m, _| exponent(m, 0.5),
+            ),
         ]),
     ),
     row(
@@ -507,11 +597,18 @@ pub const MISTAKES: &[Mistake] = &[
         "a sign of the reverse drift is wrong (it is that of the other clock, or forward for reverse)",
         "on the clock that runs backward the drift is b (-F u + G G^T s)",
         Kind::Reading(&[
-            variant("the reverse drift has the other clock's sign: dt < 0 is meant, where the step's length is positive", |m, _| {
-                signs(m, -1.0, -1.0)
-            }),
-            variant("the sign of the forward drift is wrong in the reverse one: b F u, where -b F u belongs", |m, _| signs(m, -1.0, 1.0)),
-            variant("the sign of the score is wrong in the reverse drift", |m, _| signs(m, 1.0, -1.0)),
+            variant(
+                "the reverse drift has the other clock's sign: dt < 0 is meant, where the step's length is positive",
+                |m, _| signs(m, -1.0, -1.0),
+            ),
+            variant(
+                "the sign of the forward drift is wrong in the reverse one: b F u, where -b F u belongs",
+                |m, _| signs(m, -1.0, 1.0),
+            ),
+            variant(
+                "the sign of the score is wrong in the reverse drift",
+                |m, _| signs(m, 1.0, -1.0),
+            ),
         ]),
     ),
     row(
@@ -528,9 +625,18 @@ pub const MISTAKES: &[Mistake] = &[
         "the loss has another weighting than the one asked for",
         "with D = score + ell noise_v: likelihood g b/2 D^2, reweightedv1 g b/2 (D/ell)^2, reweightedv2 (D/ell)^2",
         Kind::Reading(&[
-            variant("the loss has the likelihood weighting (with ell^2)", |m, _| weighting(m, 0)),
-            variant("the loss has the weighting reweightedv1 (without ell^2)", |m, _| weighting(m, 1)),
-            variant("the loss has the weighting reweightedv2 (no weight)", |m, _| weighting(m, 2)),
+            variant(
+                "the loss has the likelihood weighting (with ell^2)",
+                |m, _| weighting(m, 0),
+            ),
+            variant(
+                "the loss has the weighting reweightedv1 (without ell^2)",
+                |m, _| weighting(m, 1),
+            ),
+            variant(
+                "the loss has the weighting reweightedv2 (no weight)",
+                |m, _| weighting(m, 2),
+            ),
         ]),
     ),
     row(
@@ -542,10 +648,13 @@ pub const MISTAKES: &[Mistake] = &[
                 m.reading.sqrt_dt = SqrtDt::Missing;
                 Some(())
             }),
-            variant("the noise of a step grows with dt, where sqrt(dt) belongs", |m, _| {
-                m.reading.sqrt_dt = SqrtDt::Dt;
-                Some(())
-            }),
+            variant(
+                "the noise of a step grows with dt, where sqrt(dt) belongs",
+                |m, _| {
+                    m.reading.sqrt_dt = SqrtDt::Dt;
+                    Some(())
+                },
+            ),
         ]),
     ),
     row(
@@ -571,9 +680,16 @@ pub const MISTAKES: &[Mistake] = &[
         "the log-density is without its constant",
         "add -(K d/2) ln(2 pi) - (d/2) ln det",
         Kind::Reading(&[
-            variant("the log-density is without -(K d/2) ln(2 pi)", |m, _| constant(m, false, true)),
-            variant("the log-density is without the determinant", |m, _| constant(m, true, false)),
-            variant("the log-density is without ln(2 pi) and the determinant", |m, _| constant(m, false, false)),
+            variant("the log-density is without -(K d/2) ln(2 pi)", |m, _| {
+                constant(m, false, true)
+            }),
+            variant("the log-density is without the determinant", |m, _| {
+                constant(m, true, false)
+            }),
+            variant(
+                "the log-density is without ln(2 pi) and the determinant",
+                |m, _| constant(m, false, false),
+            ),
         ]),
     ),
     row(
@@ -609,10 +725,14 @@ pub const MISTAKES: &[Mistake] = &[
         "SSCS's analytic half step has the rate times h/2, where the integral of the rate belongs: the same only while beta is constant",
         "integrate beta over the half step",
         Kind::Reading(&[
-            variant("SSCS's half steps have beta(t) h/2 for the integral of beta", |m, c| half_rate(m, c, HalfRate::AtStep)),
-            variant("SSCS's half steps have beta at their own start, times h/2, for the integral of beta", |m, c| {
-                half_rate(m, c, HalfRate::AtHalf)
-            }),
+            variant(
+                "SSCS's half steps have beta(t) h/2 for the integral of beta",
+                |m, c| half_rate(m, c, HalfRate::AtStep),
+            ),
+            variant(
+                "SSCS's half steps have beta at their own start, times h/2, for the integral of beta",
+                |m, c| half_rate(m, c, HalfRate::AtHalf),
+            ),
         ]),
     ),
     row(
@@ -620,8 +740,14 @@ pub const MISTAKES: &[Mistake] = &[
         "the channels are in the order v, x, where x comes first",
         "put the d coordinates of x first, then those of v",
         Kind::Arranged(&[
-            (Arrangement::Reversed { inputs: false }, "the answer's channels are in the order v, x, where x comes first"),
-            (Arrangement::Reversed { inputs: true }, "inputs and answer are read in the channel order v, x, where x comes first"),
+            (
+                Arrangement::Reversed { inputs: false },
+                "the answer's channels are in the order v, x, where x comes first",
+            ),
+            (
+                Arrangement::Reversed { inputs: true },
+                "inputs and answer are read in the channel order v, x, where x comes first",
+            ),
         ]),
     ),
     row(
@@ -645,7 +771,10 @@ pub const MISTAKES: &[Mistake] = &[
         "rows are the channels that come out, columns those that go in",
         Kind::Arranged(&[
             (Arrangement::Transposed, ""),
-            (Arrangement::Columnwise, "the array is written by columns: (columns, rows), where rows come first"),
+            (
+                Arrangement::Columnwise,
+                "the array is written by columns: (columns, rows), where rows come first",
+            ),
         ]),
     ),
     row(
@@ -653,8 +782,14 @@ pub const MISTAKES: &[Mistake] = &[
         "the rows are shifted by one",
         "row i of the answer belongs to row i of the inputs",
         Kind::Arranged(&[
-            (Arrangement::Shifted(1), "the rows are shifted by one: each holds what belongs to the next"),
-            (Arrangement::Shifted(-1), "the rows are shifted by one: each holds what belongs to the one before"),
+            (
+                Arrangement::Shifted(1),
+                "the rows are shifted by one: each holds what belongs to the next",
+            ),
+            (
+                Arrangement::Shifted(-1),
+                "the rows are shifted by one: each holds what belongs to the one before",
+            ),
         ]),
     ),
     row(
@@ -691,14 +826,21 @@ pub const MISTAKES: &[Mistake] = &[
         Kind::Fitted {
             words: "the friction is Gamma = {value}, where {friction}",
             range: |q, c| {
-                when(c.entry.params.contains(&"damping") && c.entry.params.contains(&"Gamma") && q != "prior.log_density")?;
+                when(
+                    c.entry.params.contains(&"damping")
+                        && c.entry.params.contains(&"Gamma")
+                        && q != "prior.log_density",
+                )?;
                 let critical = 2.0 * c.entry.build(&c.params).ok()?.mass().sqrt();
                 Some((critical / 20.0, critical * 20.0))
             },
             change: |m, c, g| {
                 let mut params = c.params.clone();
                 params.0.remove("damping");
-                m.replace(c.in_units(c.entry.build(&params.with("Gamma", g)).ok()?).ok()?);
+                m.replace(
+                    c.in_units(c.entry.build(&params.with("Gamma", g)).ok()?)
+                        .ok()?,
+                );
                 Some(())
             },
         },
@@ -710,7 +852,10 @@ pub const MISTAKES: &[Mistake] = &[
         Kind::Fitted {
             words: "the initial velocity has variance {value}, where gamma M is {initial}",
             range: |q, c| {
-                let mixed = matches!(q, "score.mixed" | "score.net_from_score" | "loss.per_sample");
+                let mixed = matches!(
+                    q,
+                    "score.mixed" | "score.net_from_score" | "loss.per_sample"
+                );
                 when(kernel_like(q) && q != "schedule.integral" && (hsm(c) || mixed))?;
                 let v = c.gamma.filter(|g| *g > 0.0)? * c.process().ok()?.mass();
                 Some((1e-3 * v, 1e3 * v))
@@ -728,7 +873,14 @@ pub const MISTAKES: &[Mistake] = &[
         "start from the data themselves: variance 0 in x, gamma M in v",
         Kind::Fitted {
             words: "{value} is on the diagonal of the initial covariance, and carried on by the mean",
-            range: |q, c| when(kernel_like(q) && !q.starts_with("schedule.") && c.entry.chain != Some(Chain::Smld)).map(|()| (1e-12, 0.1)),
+            range: |q, c| {
+                when(
+                    kernel_like(q)
+                        && !q.starts_with("schedule.")
+                        && c.entry.chain != Some(Chain::Smld),
+                )
+                .map(|()| (1e-12, 0.1))
+            },
             change: |m, _, e| {
                 m.reading.initial_epsilon = e;
                 Some(())
@@ -757,7 +909,9 @@ pub const MISTAKES: &[Mistake] = &[
         "do not clamp t, or do not ask for earlier times",
         Kind::Fitted {
             words: "times below {value} are taken to be {value}",
-            range: |q, _| when(!q.starts_with("sampler.") && q != "prior.log_density").map(|()| (1e-7, 0.3)),
+            range: |q, _| {
+                when(!q.starts_with("sampler.") && q != "prior.log_density").map(|()| (1e-7, 0.3))
+            },
             change: |m, _, t| {
                 m.reading.t_min = t;
                 Some(())
@@ -788,14 +942,32 @@ pub const MISTAKES: &[Mistake] = &[
         "a part of it (the rate, its integral, or the time) is held in half precision (bfloat16 or float16)",
         "hold times and schedules in float32 at least: keep them out of autocast",
         Kind::Reading(&[
-            variant("the rate is held in bfloat16", |m, _| half(m, Held::Rate, true)),
-            variant("the rate is held in float16", |m, _| half(m, Held::Rate, false)),
-            variant("the rate is computed in bfloat16, from a time in bfloat16", |m, _| half(m, Held::RateByStep, true)),
-            variant("the rate is computed in float16, from a time in float16", |m, _| half(m, Held::RateByStep, false)),
-            variant("the integral of the rate is held in bfloat16", |m, _| half(m, Held::Integral, true)),
-            variant("the integral of the rate is held in float16", |m, _| half(m, Held::Integral, false)),
-            variant("the time is held in bfloat16", |m, _| half(m, Held::Time, true)),
-            variant("the time is held in float16", |m, _| half(m, Held::Time, false)),
+            variant("the rate is held in bfloat16", |m, _| {
+                half(m, Held::Rate, true)
+            }),
+            variant("the rate is held in float16", |m, _| {
+                half(m, Held::Rate, false)
+            }),
+            variant(
+                "the rate is computed in bfloat16, from a time in bfloat16",
+                |m, _| half(m, Held::RateByStep, true),
+            ),
+            variant(
+                "the rate is computed in float16, from a time in float16",
+                |m, _| half(m, Held::RateByStep, false),
+            ),
+            variant("the integral of the rate is held in bfloat16", |m, _| {
+                half(m, Held::Integral, true)
+            }),
+            variant("the integral of the rate is held in float16", |m, _| {
+                half(m, Held::Integral, false)
+            }),
+            variant("the time is held in bfloat16", |m, _| {
+                half(m, Held::Time, true)
+            }),
+            variant("the time is held in float16", |m, _| {
+                half(m, Held::Time, false)
+            }),
         ]),
     ),
     row(
@@ -870,7 +1042,8 @@ pub const MISTAKES: &[Mistake] = &[
     ),
 ];
 
-/// Another initial variance, of gamma and the right one: in the kernel under HSM, and in the mixed score under DSM, too.
+/// Another initial variance, of gamma and the right one: in the kernel under HSM, and in the mixed
+/// score under DSM, too.
 fn initial(m: &mut Model, c: &Config, of: fn(f64, f64) -> f64) -> Option<()> {
     let (gamma, mass) = (c.gamma.filter(|g| *g > 0.0)?, m.process().mass());
     let variance = of(gamma, gamma * mass);
@@ -934,7 +1107,10 @@ fn constant(m: &mut Model, tau: bool, det: bool) -> Option<()> {
 
 fn steps<const N: u32, const PRODUCT: bool>(m: &mut Model, c: &Config) -> Option<()> {
     linear(c)?;
-    m.reading.steps = Some(Steps { number: N, product: PRODUCT });
+    m.reading.steps = Some(Steps {
+        number: N,
+        product: PRODUCT,
+    });
     Some(())
 }
 
@@ -951,8 +1127,20 @@ fn rate(m: &mut Model, factor: f64) -> Option<()> {
 
 /// Velocities for momenta, or the other way round.
 fn other_unit_of_velocity(m: &mut Model, c: &Config, declared: bool) -> Option<()> {
-    when(m.channels() > 1 && c.velocity == declared && c.stationary.is_empty() && c.process().ok()?.mass() != 1.0)?;
-    m.replace(Config { velocity: !c.velocity, ..c.clone() }.process().ok()?);
+    when(
+        m.channels() > 1
+            && c.velocity == declared
+            && c.stationary.is_empty()
+            && c.process().ok()?.mass() != 1.0,
+    )?;
+    m.replace(
+        Config {
+            velocity: !c.velocity,
+            ..c.clone()
+        }
+        .process()
+        .ok()?,
+    );
     Some(())
 }
 
@@ -961,7 +1149,10 @@ fn inverted(m: &mut Model, c: &Config, friction_kept: bool, initial_kept: bool) 
     let own = c.entry.build(&c.params).ok()?;
     when(own.mass() != 1.0 && own.channels() == 2 && (!initial_kept || hsm(c)))?;
     let right = m.process().mass();
-    m.replace(c.in_units((c.entry.mass_inverted)(&c.params, &*own, friction_kept)?).ok()?);
+    m.replace(
+        c.in_units((c.entry.mass_inverted)(&c.params, &*own, friction_kept)?)
+            .ok()?,
+    );
     // the initial variance is gamma times the process's own mass, now another one
     if initial_kept {
         m.gamma = c.objective.gamma() * right / m.process().mass();
@@ -976,7 +1167,11 @@ pub(super) fn fill(words: &str, c: &Config, value: Option<f64>) -> String {
     let (b0, b1) = c.schedule.as_linear().unwrap_or_default();
     let number = |x: f64| {
         let (plain, exponent) = (format!("{x}"), format!("{x:e}"));
-        if plain.len() <= exponent.len() { plain } else { exponent }
+        if plain.len() <= exponent.len() {
+            plain
+        } else {
+            exponent
+        }
     };
     let declared = match value {
         Some(e) if c.epsilon_added == e => ", as declared".to_string(),
@@ -987,12 +1182,27 @@ pub(super) fn fill(words: &str, c: &Config, value: Option<f64>) -> String {
         Some(Value::Number(x)) => format!("{x} was declared"),
         _ => format!("critical damping is {}", 2.0 * mass.sqrt()),
     };
-    let (this, other) = if c.upper { ("upper", "lower") } else { ("lower", "upper") };
+    let (this, other) = if c.upper {
+        ("upper", "lower")
+    } else {
+        ("lower", "upper")
+    };
     // differences of decimal numbers, as one would write them
     let sum = |x: f64| number((x * 1e12).round() / 1e12);
     let mut out = words.to_string();
     for (name, text) in [
-        ("{value}", value.map(|x| if x < 1e-3 { format!("{x:e}") } else { number(x) }).unwrap_or_default()),
+        (
+            "{value}",
+            value
+                .map(|x| {
+                    if x < 1e-3 {
+                        format!("{x:e}")
+                    } else {
+                        number(x)
+                    }
+                })
+                .unwrap_or_default(),
+        ),
         ("{declared}", declared),
         ("{mass}", number(mass)),
         ("{1/mass}", number(1.0 / mass)),

@@ -15,7 +15,13 @@ fn safe(s: &str) -> String {
 
 /// The same with what stands between backticks as code.
 fn prose(s: &str) -> String {
-    let part = |(i, x): (usize, &str)| if i % 2 == 1 { format!("<code>{x}</code>") } else { x.to_string() };
+    let part = |(i, x): (usize, &str)| {
+        if i % 2 == 1 {
+            format!("<code>{x}</code>")
+        } else {
+            x.to_string()
+        }
+    };
     safe(s).split('`').enumerate().map(part).collect()
 }
 
@@ -31,13 +37,25 @@ fn class(l: &Line) -> (&'static str, String) {
 /// The error of one quantity over t, a line for each process and verdict.
 fn errors(lines: &[&Line]) -> Option<String> {
     let decades = || lines.iter().flat_map(|l| l.decades.iter());
-    let (first, last) = (decades().map(|(d, _)| *d).min()?, decades().map(|(d, _)| *d).max()?);
+    let (first, last) = (
+        decades().map(|(d, _)| *d).min()?,
+        decades().map(|(d, _)| *d).max()?,
+    );
     if first == last {
         return None;
     }
-    let worst = decades().map(|(_, x)| *x).filter(|x| x.is_finite()).fold(UNITS, f64::max);
+    let worst = decades()
+        .map(|(_, x)| *x)
+        .filter(|x| x.is_finite())
+        .fold(UNITS, f64::max);
     let top = 10f64.powf((worst.log10() + 0.5).ceil()).min(1e300);
-    let finite = |x: f64| if x.is_finite() { x.clamp(1e-2, top) } else { top };
+    let finite = |x: f64| {
+        if x.is_finite() {
+            x.clamp(1e-2, top)
+        } else {
+            top
+        }
+    };
     let series: Vec<Series> = lines
         .iter()
         .filter(|l| l.decades.len() > 1)
@@ -47,16 +65,27 @@ fn errors(lines: &[&Line]) -> Option<String> {
                 "{} {}: {}",
                 l.output,
                 l.process,
-                class(l).1.replace(": right only with the declared epsilon", " (eps)").replace(": right only to f32", " (f32)")
+                class(l)
+                    .1
+                    .replace(": right only with the declared epsilon", " (eps)")
+                    .replace(": right only to f32", " (f32)")
             ),
-            points: l.decades.iter().map(|(d, x)| (10f64.powf(f64::from(*d) + 0.5), finite(*x))).collect(),
+            points: l
+                .decades
+                .iter()
+                .map(|(d, x)| (10f64.powf(f64::from(*d) + 0.5), finite(*x)))
+                .collect(),
             line: true,
             colour: i,
         })
         .take(7)
         .collect();
     let plot = Plot {
-        x: ("time t, by decades", 10f64.powi(first), 10f64.powi(last + 1)),
+        x: (
+            "time t, by decades",
+            10f64.powi(first),
+            10f64.powi(last + 1),
+        ),
         y: ("worst error, units", 1e-2, top),
         log: (true, true),
         legend: SeriesLabelPosition::UpperRight,
@@ -67,7 +96,17 @@ fn errors(lines: &[&Line]) -> Option<String> {
 fn counted(outputs: &BTreeMap<String, usize>) -> String {
     outputs
         .iter()
-        .map(|(q, n)| format!("<code>{}</code>{}", safe(q), if *n == 1 { String::new() } else { format!(" ({n})") }))
+        .map(|(q, n)| {
+            format!(
+                "<code>{}</code>{}",
+                safe(q),
+                if *n == 1 {
+                    String::new()
+                } else {
+                    format!(" ({n})")
+                }
+            )
+        })
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -78,14 +117,29 @@ fn consequences(h: &mut String, follows: &[Follows]) {
     }
     let _ = write!(h, "<p>Follows from it:</p><ul>");
     for f in follows {
-        let why = if f.tested { "just what this code's own numbers give:" } else { "perhaps, off at the same times:" };
-        let _ = write!(h, "<li><code>{}</code> ({}), {why} <code>{}</code></li>", safe(&f.output), f.count, f.from);
+        let why = if f.tested {
+            "just what this code's own numbers give:"
+        } else {
+            "perhaps, off at the same times:"
+        };
+        let _ = write!(
+            h,
+            "<li><code>{}</code> ({}), {why} <code>{}</code></li>",
+            safe(&f.output),
+            f.count,
+            f.from
+        );
     }
     let _ = write!(h, "</ul>");
 }
 
 fn example(h: &mut String, s: &Shown) {
-    let list = |x: &[f64]| x.iter().map(|x| format!("{x:?}")).collect::<Vec<_>>().join(", ");
+    let list = |x: &[f64]| {
+        x.iter()
+            .map(|x| format!("{x:?}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let _ = write!(
         h,
         "<div class=scroll><table><tr><th>worst<td><code>{}</code> in <code>{}</code>, row {}, column {}\
@@ -166,7 +220,12 @@ pub fn page(r: &Report) -> String {
             h,
             "<details open><summary><b>No known mistake gives these numbers:</b> {}</summary><p>In {}</p>",
             counted(&o.outputs),
-            o.entries.iter().take(20).map(|e| format!("<code>{}</code>", safe(e))).collect::<Vec<_>>().join(", ")
+            o.entries
+                .iter()
+                .take(20)
+                .map(|e| format!("<code>{}</code>", safe(e)))
+                .collect::<Vec<_>>()
+                .join(", ")
         );
         consequences(&mut h, &o.follows);
         if let Some(s) = &o.shown {
@@ -179,21 +238,49 @@ pub fn page(r: &Report) -> String {
         "Raised an error instead of an answer",
         &r.raised
             .iter()
-            .map(|x| format!("<code>{}</code> x{}: {}", safe(&x.quantity), x.entries.len(), safe(&x.message)))
+            .map(|x| {
+                format!(
+                    "<code>{}</code> x{}: {}",
+                    safe(&x.quantity),
+                    x.entries.len(),
+                    safe(&x.message)
+                )
+            })
             .collect::<Vec<_>>(),
     );
     list(
         &mut h,
         "Cannot be judged",
-        &r.unjudged.iter().map(|u| format!("<code>{}</code> {}: {}", safe(&u.entry), safe(&u.output), safe(&u.why))).collect::<Vec<_>>(),
+        &r.unjudged
+            .iter()
+            .map(|u| {
+                format!(
+                    "<code>{}</code> {}: {}",
+                    safe(&u.entry),
+                    safe(&u.output),
+                    safe(&u.why)
+                )
+            })
+            .collect::<Vec<_>>(),
     );
-    list(&mut h, "Not used", &r.ignored.iter().map(|l| safe(l)).collect::<Vec<_>>());
+    list(
+        &mut h,
+        "Not used",
+        &r.ignored.iter().map(|l| safe(l)).collect::<Vec<_>>(),
+    );
     let mut by: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
-    r.lines.iter().for_each(|l| by.entry(&l.quantity).or_default().push(l));
+    r.lines
+        .iter()
+        .for_each(|l| by.entry(&l.quantity).or_default().push(l));
     let plots: Vec<String> = by
         .iter()
         .filter_map(|(q, lines)| {
-            errors(lines).map(|svg| format!("<figure>{svg}<figcaption><code>{}</code></figcaption></figure>", safe(q)))
+            errors(lines).map(|svg| {
+                format!(
+                    "<figure>{svg}<figcaption><code>{}</code></figcaption></figure>",
+                    safe(q)
+                )
+            })
         })
         .collect();
     if !plots.is_empty() {
@@ -209,9 +296,17 @@ pub fn page(r: &Report) -> String {
     );
     for l in &r.lines {
         let (mood, words) = class(l);
-        let at = l.worst.t.map_or(format!("row {}", l.worst.row), |t| format!("t = {}", time(t)));
-        let right =
-            l.right_from.map_or(if l.off_at == "all t" { "nowhere".into() } else { String::new() }, |t| format!("t >= {}", time(t)));
+        let at = l.worst.t.map_or(format!("row {}", l.worst.row), |t| {
+            format!("t = {}", time(t))
+        });
+        let right = l.right_from.map_or(
+            if l.off_at == "all t" {
+                "nowhere".into()
+            } else {
+                String::new()
+            },
+            |t| format!("t >= {}", time(t)),
+        );
         let _ = write!(
             h,
             "<tr><td><code>{}.{}</code><td>{}<td class=n>{}<td class=n>{}<td class=n>{} {}<td>{at}<td>{}<td class={mood}>{words}",

@@ -33,20 +33,40 @@ pub struct Output {
 /// There is none.
 pub fn entry<'a>(answers: &'a Answers, id: &str) -> Result<&'a Entry> {
     answers.entries.iter().find(|e| e.id == id).ok_or_else(|| {
-        let some: Vec<String> = answers.entries.iter().take(3).map(|e| shown(&e.id).to_string()).collect();
-        Error::parameter("entry", shown(id), format!("the id of an entry of this file, such as {}", some.join(", ")))
+        let some: Vec<String> = answers
+            .entries
+            .iter()
+            .take(3)
+            .map(|e| shown(&e.id).to_string())
+            .collect();
+        Error::parameter(
+            "entry",
+            shown(id),
+            format!(
+                "the id of an entry of this file, such as {}",
+                some.join(", ")
+            ),
+        )
     })
 }
 
-/// Row number `row` of an entry: answers and truth of its outputs, or of all outputs that the quantity has where none was given.
+/// Row number `row` of an entry: answers and truth of its outputs, or of all outputs that the
+/// quantity has where none was given.
 ///
 /// # Errors
 /// No such row; a process that cannot be built.
 pub fn row(e: &Entry, row: usize) -> Result<Row> {
     let e = as_rows(e);
-    let n = rows(&e.quantity, &e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect());
+    let n = rows(
+        &e.quantity,
+        &e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect(),
+    );
     if row >= n {
-        return Err(Error::parameter("row", row, format!("less than {n}, the number of rows of {}", shown(&e.id))));
+        return Err(Error::parameter(
+            "row",
+            row,
+            format!("less than {n}, the number of rows of {}", shown(&e.id)),
+        ));
     }
     let model = Model::new(&e.config)?;
     let inputs = some_rows(&e, &[row]);
@@ -54,7 +74,10 @@ pub fn row(e: &Entry, row: usize) -> Result<Row> {
     let answered = |name: &str| match &e.answer {
         Answer::Given(all) => all.get(name).map(|a| {
             let width = a.data.len() / n;
-            a.data.get(row * width..(row + 1) * width).unwrap_or(&[]).to_vec()
+            a.data
+                .get(row * width..(row + 1) * width)
+                .unwrap_or(&[])
+                .to_vec()
         }),
         _ => None,
     };
@@ -65,16 +88,26 @@ pub fn row(e: &Entry, row: usize) -> Result<Row> {
     // in the file's own order of channels
     let turned = |name: &str, ours: Vec<f64>| {
         let mut own = ours.clone();
-        ours.iter().enumerate().for_each(|(c, x)| own[e.own_column(name, c, ours.len())] = *x);
+        ours.iter()
+            .enumerate()
+            .for_each(|(c, x)| own[e.own_column(name, c, ours.len())] = *x);
         own
     };
     let outputs = names
         .into_iter()
         .map(|name| {
-            let right = predict(&e.quantity, &model, &given, &name).map(|(cells, _)| cells.iter().map(|c| c.truth.to_f64()).collect());
+            let right = predict(&e.quantity, &model, &given, &name)
+                .map(|(cells, _)| cells.iter().map(|c| c.truth.to_f64()).collect());
             let right = right.map(|x: Vec<f64>| turned(&name, x));
-            Output { answered: answered(&name).map(|x| turned(&name, x)), name: e.own_output(&name), right }
+            Output {
+                answered: answered(&name).map(|x| turned(&name, x)),
+                name: e.own_output(&name),
+                right,
+            }
         })
         .collect();
-    Ok(Row { inputs: e.own_row(inputs), outputs })
+    Ok(Row {
+        inputs: e.own_row(inputs),
+        outputs,
+    })
 }

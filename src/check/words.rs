@@ -59,7 +59,10 @@ pub fn short(x: f64) -> String {
         return x.to_string();
     }
     if (0.01..1e4).contains(&x.abs()) {
-        format!("{x:.3}").trim_end_matches('0').trim_end_matches('.').to_string()
+        format!("{x:.3}")
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_string()
     } else {
         format!("{x:.1e}")
     }
@@ -68,17 +71,30 @@ pub fn short(x: f64) -> String {
 /// A time in few characters: as it is if that is short, else with four digits.
 pub fn time(t: f64) -> String {
     let (plain, exponent) = (format!("{t}"), format!("{t:e}"));
-    let shorter = if plain.len() <= exponent.len() { plain } else { exponent };
-    if shorter.len() <= 7 { shorter } else { format!("{t:.3e}") }
+    let shorter = if plain.len() <= exponent.len() {
+        plain
+    } else {
+        exponent
+    };
+    if shorter.len() <= 7 {
+        shorter
+    } else {
+        format!("{t:.3e}")
+    }
 }
 
 /// A number with all its digits, in the shorter of the two notations.
 fn digits(x: f64) -> String {
     let (plain, exponent) = (format!("{x:?}"), format!("{x:e}"));
-    if plain.len() <= exponent.len() + 2 { plain } else { exponent }
+    if plain.len() <= exponent.len() + 2 {
+        plain
+    } else {
+        exponent
+    }
 }
 
-/// A paragraph of `width` columns whose first line begins with `first`, the others with as many spaces.
+/// A paragraph of `width` columns whose first line begins with `first`, the others with as many
+/// spaces.
 fn paragraph(out: &mut String, first: &str, text: &str, width: usize, style: Option<Style>) {
     let next = " ".repeat(first.chars().count());
     let room = width.saturating_sub(next.len()).max(20);
@@ -88,12 +104,15 @@ fn paragraph(out: &mut String, first: &str, text: &str, width: usize, style: Opt
     }
 }
 
-/// The mistakes that can be named, and what to do about each, for a terminal: the table of the documentation is
-/// [`mistakes::table`](super::mistakes::table).
+/// The mistakes that can be named, and what to do about each, for a terminal: the table of the
+/// documentation is [`mistakes::table`](super::mistakes::table).
 pub fn mistakes(width: usize) -> String {
     let mut out = String::new();
     let mut last = "";
-    for m in super::mistakes::MISTAKES.iter().filter(|m| std::mem::replace(&mut last, m.id) != m.id) {
+    for m in super::mistakes::MISTAKES
+        .iter()
+        .filter(|m| std::mem::replace(&mut last, m.id) != m.id)
+    {
         let _ = writeln!(out, "{}", styled(BOLD, m.id));
         paragraph(&mut out, "  ", m.sentence, width.max(40), None);
         paragraph(&mut out, "  -> ", m.remedy, width.max(40), None);
@@ -113,16 +132,24 @@ fn within(name: &str, most: usize, dots: &str) -> String {
     chars[..a].iter().collect::<String>() + dots + &chars[n - b..].iter().collect::<String>()
 }
 
-/// One character a decade of t: `.` where all is right, a blank where nothing was asked, else the higher the more units it is off, two
-/// powers of ten a step.
+/// One character a decade of t: `.` where all is right, a blank where nothing was asked, else the
+/// higher the more units it is off, two powers of ten a step.
 fn sparkline(decades: &BTreeMap<i32, f64>, from: i32, to: i32, plain: bool) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let one = |d: i32| match decades.get(&d) {
         None => ' ',
         Some(x) if *x <= UNITS => '.',
         Some(x) => {
-            let step = if x.is_finite() { (((x / UNITS).log10() / 2.0) as usize).min(7) } else { 7 };
-            if plain { char::from(b'1' + step as u8) } else { BARS[step] }
+            let step = if x.is_finite() {
+                (((x / UNITS).log10() / 2.0) as usize).min(7)
+            } else {
+                7
+            };
+            if plain {
+                char::from(b'1' + step as u8)
+            } else {
+                BARS[step]
+            }
         }
     };
     (from..=to).map(one).collect()
@@ -144,11 +171,14 @@ fn verdict(l: &Line) -> String {
     }
 }
 
-/// The lines to show, what is off first: what is accepted is folded into one line per quantity, unless `full`.
+/// The lines to show, what is off first: what is accepted is folded into one line per quantity,
+/// unless `full`.
 fn fold(lines: &[Line], full: bool) -> Vec<Line> {
     let mut out: Vec<Line> = Vec::new();
     for l in lines {
-        let known = out.iter_mut().find(|o| !full && l.accepted && o.accepted && o.quantity == l.quantity && o.class == l.class);
+        let known = out.iter_mut().find(|o| {
+            !full && l.accepted && o.accepted && o.quantity == l.quantity && o.class == l.class
+        });
         let Some(o) = known else {
             out.push(l.clone());
             continue;
@@ -189,11 +219,23 @@ fn head_of(r: &Report, look: Look) -> String {
     let dots = if look.plain { ".." } else { "…" };
     let lines = fold(&r.lines, look.full);
     let span = span(&lines);
-    let scale =
-        span.map_or("error over t".into(), |(a, b)| format!("1e{a}..{}", if b == 0 { "1".into() } else { time(10f64.powi(b + 1)) }));
+    let scale = span.map_or("error over t".into(), |(a, b)| {
+        format!(
+            "1e{a}..{}",
+            if b == 0 {
+                "1".into()
+            } else {
+                time(10f64.powi(b + 1))
+            }
+        )
+    });
     let wide = look.width >= WIDE;
     // what the other columns leave
-    let name = if wide { look.width - 92 } else { look.width.saturating_sub(50).max(20) };
+    let name = if wide {
+        look.width - 92
+    } else {
+        look.width.saturating_sub(50).max(20)
+    };
     let rows: Vec<Vec<String>> = lines
         .iter()
         .map(|l| {
@@ -201,10 +243,20 @@ fn head_of(r: &Report, look: Look) -> String {
                 Some(t) => format!("t={}", time(t)),
                 None => format!("row {}", l.worst.row),
             };
-            let line = span.map_or(String::new(), |(a, b)| sparkline(&l.decades, a, b, look.plain));
+            let line = span.map_or(String::new(), |(a, b)| {
+                sparkline(&l.decades, a, b, look.plain)
+            });
             // the largest finite error says nothing of a line whose values are no numbers
-            let size = if l.not_finite > 0 && !l.accepted { "no number".into() } else { short(l.worst.units) };
-            let units = if size == "no number" { size.clone() } else { format!("{size} {}", l.worst.precision) };
+            let size = if l.not_finite > 0 && !l.accepted {
+                "no number".into()
+            } else {
+                short(l.worst.units)
+            };
+            let units = if size == "no number" {
+                size.clone()
+            } else {
+                format!("{size} {}", l.worst.precision)
+            };
             let quantity = within(&format!("{}.{}", l.quantity, l.output), name, dots);
             let process = within(&l.process, 14, dots);
             if !wide {
@@ -221,11 +273,34 @@ fn head_of(r: &Report, look: Look) -> String {
                 (None, "all t") => "nowhere".into(),
                 (None, _) => "in places".into(),
             };
-            vec![quantity, process, l.values.to_string(), units, at, line, right, trend, verdict(l)]
+            vec![
+                quantity,
+                process,
+                l.values.to_string(),
+                units,
+                at,
+                line,
+                right,
+                trend,
+                verdict(l),
+            ]
         })
         .collect();
     if wide {
-        table(&["quantity", "process", "values", "worst, units", "at", &scale, "right for", "t -> 0", "verdict"], &rows)
+        table(
+            &[
+                "quantity",
+                "process",
+                "values",
+                "worst, units",
+                "at",
+                &scale,
+                "right for",
+                "t -> 0",
+                "verdict",
+            ],
+            &rows,
+        )
     } else {
         table(&["quantity", "process", "units", &scale, "verdict"], &rows)
     }
@@ -233,21 +308,37 @@ fn head_of(r: &Report, look: Look) -> String {
 
 /// `quantity.output (n)` joined.
 fn counted(outputs: &BTreeMap<String, usize>) -> String {
-    outputs.iter().map(|(q, n)| if *n == 1 { q.clone() } else { format!("{q} ({n})") }).collect::<Vec<_>>().join(", ")
+    outputs
+        .iter()
+        .map(|(q, n)| {
+            if *n == 1 {
+                q.clone()
+            } else {
+                format!("{q} ({n})")
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn consequences(out: &mut String, follows: &[Follows], width: usize) {
     for tested in [true, false] {
         let mut from: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
         for f in follows.iter().filter(|f| f.tested == tested) {
-            *from.entry(f.from).or_default().entry(f.output.clone()).or_insert(0) += f.count;
+            *from
+                .entry(f.from)
+                .or_default()
+                .entry(f.output.clone())
+                .or_insert(0) += f.count;
         }
         for (from, outputs) in from {
             let n: usize = outputs.values().sum();
             let why = if tested {
                 format!("{n} more: just what this code's own {from} gives: ")
             } else {
-                format!("{n} more, perhaps: made from {from}, off at the same times, by more than is explained: ")
+                format!(
+                    "{n} more, perhaps: made from {from}, off at the same times, by more than is explained: "
+                )
             };
             paragraph(out, "     ", &(why + &counted(&outputs)), width, None);
         }
@@ -258,34 +349,71 @@ fn consequences(out: &mut String, follows: &[Follows], width: usize) {
 fn ranges(out: &mut String, r: &Report, outputs: &BTreeMap<String, usize>, width: usize) {
     let mut by_time: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for name in outputs.keys() {
-        let off = r.lines.iter().filter(|l| !l.accepted && *name == format!("{}.{}", l.quantity, l.output));
+        let off = r
+            .lines
+            .iter()
+            .filter(|l| !l.accepted && *name == format!("{}.{}", l.quantity, l.output));
         // of several processes the latest, and none where one is nowhere right
-        let latest = off.map(|l| l.right_from).reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten();
+        let latest = off
+            .map(|l| l.right_from)
+            .reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))
+            .flatten();
         if let Some(t) = latest {
             by_time.entry(time(t)).or_default().push(name);
         }
     }
     for (t, names) in by_time {
-        paragraph(out, "     ", &format!("right for t >= {t}: {}", names.join(", ")), width, None);
+        paragraph(
+            out,
+            "     ",
+            &format!("right for t >= {t}: {}", names.join(", ")),
+            width,
+            None,
+        );
     }
 }
 
 fn example(out: &mut String, s: &Shown, width: usize, plain: bool) {
-    let column = if s.column > 0 { format!(" column {}", s.column) } else { String::new() };
-    let place = format!("worst: {} in {} row {}{column}", shown(&s.output), shown(&s.entry), s.row);
+    let column = if s.column > 0 {
+        format!(" column {}", s.column)
+    } else {
+        String::new()
+    };
+    let place = format!(
+        "worst: {} in {} row {}{column}",
+        shown(&s.output),
+        shown(&s.entry),
+        s.row
+    );
     paragraph(out, "     ", &place, width, None);
     let difference = s.got - s.truth;
-    let units = if s.units.is_finite() { format!("{} units of {}", short(s.units), s.precision) } else { "no number".into() };
+    let units = if s.units.is_finite() {
+        format!("{} units of {}", short(s.units), s.precision)
+    } else {
+        "no number".into()
+    };
     let _ = writeln!(out, "       got       {}", digits(s.got));
     let _ = writeln!(out, "       right     {}", digits(s.truth));
-    let _ = writeln!(out, "       off by    {} ({units})", if difference.is_finite() { format!("{difference:.2e}") } else { "-".into() });
+    let _ = writeln!(
+        out,
+        "       off by    {} ({units})",
+        if difference.is_finite() {
+            format!("{difference:.2e}")
+        } else {
+            "-".into()
+        }
+    );
     let number = |x: &f64| digits(*x);
     let inputs: Vec<String> = s
         .inputs
         .iter()
         .map(|(name, x)| match x.as_slice() {
             [one] => format!("{} = {}", shown(name), number(one)),
-            more => format!("{} = [{}]", shown(name), more.iter().map(number).collect::<Vec<_>>().join(", ")),
+            more => format!(
+                "{} = [{}]",
+                shown(name),
+                more.iter().map(number).collect::<Vec<_>>().join(", ")
+            ),
         })
         .collect();
     if !inputs.is_empty() {
@@ -298,7 +426,9 @@ fn example(out: &mut String, s: &Shown, width: usize, plain: bool) {
     if indent.len() + one.len() <= width || plain {
         let _ = writeln!(out, "{indent}{one}");
     } else {
-        let (a, b) = one.split_once(" --entry").map_or((one.as_str(), ""), |(a, b)| (a, b));
+        let (a, b) = one
+            .split_once(" --entry")
+            .map_or((one.as_str(), ""), |(a, b)| (a, b));
         let _ = writeln!(out, "{indent}{a} \\\n{indent}    --entry{b}");
     }
 }
@@ -313,7 +443,11 @@ fn few(out: &mut String, title: &str, lines: &[String], most: usize, width: usiz
         paragraph(out, "     ", line, width, None);
     }
     if lines.len() > most {
-        let _ = writeln!(out, "     and {} more (--json lists all)", lines.len() - most);
+        let _ = writeln!(
+            out,
+            "     and {} more (--json lists all)",
+            lines.len() - most
+        );
     }
 }
 
@@ -321,12 +455,24 @@ fn few(out: &mut String, title: &str, lines: &[String], most: usize, width: usiz
 pub fn text(r: &Report, look: Look) -> String {
     let width = look.width.max(40);
     let mut out = String::new();
-    let name = if r.implementation.is_empty() { String::new() } else { format!(" ({})", r.implementation) };
-    paragraph(&mut out, "", &format!("{}{name}", escaped(&r.file)), width, Some(BOLD));
+    let name = if r.implementation.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", r.implementation)
+    };
+    paragraph(
+        &mut out,
+        "",
+        &format!("{}{name}", escaped(&r.file)),
+        width,
+        Some(BOLD),
+    );
     out.push('\n');
     out += &head_of(r, look);
     out.push('\n');
-    let early = r.t_min.map_or(String::new(), |t| format!(" Rows with t < {} were not judged.", time(t)));
+    let early = r.t_min.map_or(String::new(), |t| {
+        format!(" Rows with t < {} were not judged.", time(t))
+    });
     let legend = format!(
         "units: of the array's type; up to {UNITS} is right (inputs and parameters may be off by as many). By decades of t: . is right, {} is off, \
          a step for every two powers of ten. eps, f32: right with the declared epsilon_added, or to single precision.{early}",
@@ -339,14 +485,38 @@ pub fn text(r: &Report, look: Look) -> String {
     let mut number = 0;
     for d in &r.diagnoses {
         number += 1;
-        paragraph(&mut out, &format!("{number:3}. "), &format!("{} [{}]", d.text, d.id), width, Some(WARN));
-        paragraph(&mut out, "     ", &format!("what to do: {}", d.remedy), width, None);
-        let loose = if d.cancellation && d.id != "cancellation" { "; some only after allowing for cancellation" } else { "" };
-        let entries = if d.entries.len() == 1 { "1 entry".into() } else { format!("{} entries", d.entries.len()) };
+        paragraph(
+            &mut out,
+            &format!("{number:3}. "),
+            &format!("{} [{}]", d.text, d.id),
+            width,
+            Some(WARN),
+        );
         paragraph(
             &mut out,
             "     ",
-            &format!("explains {} in {entries}: {}{loose}", plural(d.explains, "output"), counted(&d.outputs)),
+            &format!("what to do: {}", d.remedy),
+            width,
+            None,
+        );
+        let loose = if d.cancellation && d.id != "cancellation" {
+            "; some only after allowing for cancellation"
+        } else {
+            ""
+        };
+        let entries = if d.entries.len() == 1 {
+            "1 entry".into()
+        } else {
+            format!("{} entries", d.entries.len())
+        };
+        paragraph(
+            &mut out,
+            "     ",
+            &format!(
+                "explains {} in {entries}: {}{loose}",
+                plural(d.explains, "output"),
+                counted(&d.outputs)
+            ),
             width,
             None,
         );
@@ -361,11 +531,28 @@ pub fn text(r: &Report, look: Look) -> String {
     for o in &r.open {
         number += 1;
         let n: usize = o.outputs.values().sum();
-        let text = format!("{}: no known mistake gives these numbers", counted(&o.outputs));
+        let text = format!(
+            "{}: no known mistake gives these numbers",
+            counted(&o.outputs)
+        );
         paragraph(&mut out, &format!("{number:3}. "), &text, width, Some(BAD));
         let shown: Vec<&str> = o.entries.iter().take(4).map(String::as_str).collect();
-        let more = if o.entries.len() > 4 { format!(" and {} more", o.entries.len() - 4) } else { String::new() };
-        paragraph(&mut out, "     ", &format!("{} unexplained, in {}{more}", plural(n, "output"), shown.join(", ")), width, None);
+        let more = if o.entries.len() > 4 {
+            format!(" and {} more", o.entries.len() - 4)
+        } else {
+            String::new()
+        };
+        paragraph(
+            &mut out,
+            "     ",
+            &format!(
+                "{} unexplained, in {}{more}",
+                plural(n, "output"),
+                shown.join(", ")
+            ),
+            width,
+            None,
+        );
         if width < WIDE {
             ranges(&mut out, r, &o.outputs, width);
         }
@@ -374,9 +561,26 @@ pub fn text(r: &Report, look: Look) -> String {
             example(&mut out, s, width, look.plain);
         }
     }
-    let raised: Vec<String> =
-        r.raised.iter().map(|x| format!("{} x{}: {:?} ({})", x.quantity, x.entries.len(), x.message, x.entries.join(", "))).collect();
-    few(&mut out, &styled(BOLD, "Raised an error instead of an answer"), &raised, 12, width);
+    let raised: Vec<String> = r
+        .raised
+        .iter()
+        .map(|x| {
+            format!(
+                "{} x{}: {:?} ({})",
+                x.quantity,
+                x.entries.len(),
+                x.message,
+                x.entries.join(", ")
+            )
+        })
+        .collect();
+    few(
+        &mut out,
+        &styled(BOLD, "Raised an error instead of an answer"),
+        &raised,
+        12,
+        width,
+    );
     let unjudged: Vec<String> = r
         .unjudged
         .iter()
@@ -387,25 +591,75 @@ pub fn text(r: &Report, look: Look) -> String {
                 [first, ..] => format!(", {} rows from {first} on", u.rows.len()),
             };
             let t = u.t.map_or(String::new(), |t| format!(", t = {}", time(t)));
-            format!("{} {}{rows}{t}: {}", shown(&u.entry), shown(&u.output), escaped(&u.why))
+            format!(
+                "{} {}{rows}{t}: {}",
+                shown(&u.entry),
+                shown(&u.output),
+                escaped(&u.why)
+            )
         })
         .collect();
-    few(&mut out, &styled(BAD, "Cannot be judged"), &unjudged, 12, width);
-    few(&mut out, &styled(WARN, "Not used"), &r.ignored.iter().map(|l| escaped(l).to_string()).collect::<Vec<_>>(), 12, width);
+    few(
+        &mut out,
+        &styled(BAD, "Cannot be judged"),
+        &unjudged,
+        12,
+        width,
+    );
+    few(
+        &mut out,
+        &styled(WARN, "Not used"),
+        &r.ignored
+            .iter()
+            .map(|l| escaped(l).to_string())
+            .collect::<Vec<_>>(),
+        12,
+        width,
+    );
     if !r.not_yet.is_empty() {
-        let list = r.not_yet.iter().map(|(q, n)| format!("{q} ({n})")).collect::<Vec<_>>().join(", ");
+        let list = r
+            .not_yet
+            .iter()
+            .map(|(q, n)| format!("{q} ({n})"))
+            .collect::<Vec<_>>()
+            .join(", ");
         out.push('\n');
-        paragraph(&mut out, "", &format!("Not yet covered, not judged: {list}"), width, None);
+        paragraph(
+            &mut out,
+            "",
+            &format!("Not yet covered, not judged: {list}"),
+            width,
+            None,
+        );
     }
     if !r.unanswered.is_empty() || !r.not_begun.is_empty() {
-        let begun = r.unanswered.len() + r.judged + r.raised.iter().map(|x| x.entries.len()).sum::<usize>();
-        let here =
-            if r.unanswered.is_empty() { String::new() } else { format!("{} of {begun} entries of what was begun. ", r.unanswered.len()) };
+        let begun =
+            r.unanswered.len() + r.judged + r.raised.iter().map(|x| x.entries.len()).sum::<usize>();
+        let here = if r.unanswered.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "{} of {begun} entries of what was begun. ",
+                r.unanswered.len()
+            )
+        };
         let rest: usize = r.not_begun.values().sum();
-        let rest =
-            if rest == 0 { String::new() } else { format!("{} of suites and processes that were not begun.", plural(rest, "entry")) };
+        let rest = if rest == 0 {
+            String::new()
+        } else {
+            format!(
+                "{} of suites and processes that were not begun.",
+                plural(rest, "entry")
+            )
+        };
         out.push('\n');
-        paragraph(&mut out, "", &format!("Not answered: {here}{rest}"), width, None);
+        paragraph(
+            &mut out,
+            "",
+            &format!("Not answered: {here}{rest}"),
+            width,
+            None,
+        );
     }
     let lost: Vec<String> = r
         .lines
@@ -416,12 +670,19 @@ pub fn text(r: &Report, look: Look) -> String {
                 let t = at.t.map_or(String::new(), |t| format!(", t = {}", time(t)));
                 format!(", first in {} row {}{t}", shown(&at.entry), at.row)
             });
-            format!("{} of {} values of {}.{} ({}){first}", l.not_finite, l.values, l.quantity, l.output, l.process)
+            format!(
+                "{} of {} values of {}.{} ({}){first}",
+                l.not_finite, l.values, l.quantity, l.output, l.process
+            )
         })
         .collect();
     few(&mut out, &styled(BAD, "Not finite"), &lost, 12, width);
     let _ = writeln!(out, "\n{}", sum(r));
-    if look.plain { anstream::adapter::strip_str(&out).to_string() } else { out }
+    if look.plain {
+        anstream::adapter::strip_str(&out).to_string()
+    } else {
+        out
+    }
 }
 
 /// `1 entry`, `2 entries`.
@@ -437,20 +698,39 @@ pub(super) fn plural(n: usize, what: &str) -> String {
 pub fn sum(r: &Report) -> String {
     if r.ok {
         let outputs = r.lines.iter().map(|l| l.entries).sum::<usize>();
-        return styled(GOOD, &format!("all within tolerance: {}, {}", plural(r.judged, "entry"), plural(outputs, "output")));
+        return styled(
+            GOOD,
+            &format!(
+                "all within tolerance: {}, {}",
+                plural(r.judged, "entry"),
+                plural(outputs, "output")
+            ),
+        );
     }
     let lines = r.lines.iter().filter(|l| !l.accepted).count();
     let raised: usize = r.raised.iter().map(|x| x.entries.len()).sum();
-    let raised = if raised > 0 { format!(", {} raised an error", plural(raised, "entry")) } else { String::new() };
-    let unjudged = if r.unjudged.is_empty() { String::new() } else { format!(", {} not judged", r.unjudged.len()) };
-    styled(BAD, &format!("{lines} of {} outputs off{raised}{unjudged}", r.lines.len()))
+    let raised = if raised > 0 {
+        format!(", {} raised an error", plural(raised, "entry"))
+    } else {
+        String::new()
+    };
+    let unjudged = if r.unjudged.is_empty() {
+        String::new()
+    } else {
+        format!(", {} not judged", r.unjudged.len())
+    };
+    styled(
+        BAD,
+        &format!("{lines} of {} outputs off{raised}{unjudged}", r.lines.len()),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Catches a sparkline that draws an error that is no number, or infinite, as right, or a decade without rows as judged.
+    /// Catches a sparkline that draws an error that is no number, or infinite, as right, or a
+    /// decade without rows as judged.
     #[test]
     fn sparklines() {
         let of = |x: f64| BTreeMap::from([(-2, 1.0), (-1, x)]);
@@ -465,7 +745,15 @@ mod tests {
     #[test]
     fn names_are_cut_in_the_middle() {
         assert_eq!(within("short", 10, ".."), "short");
-        assert_eq!(within("kernel.inverse_transpose_factor.l21", 20, ".."), "kernel.in..actor.l21");
-        assert_eq!(within("kernel.inverse_transpose_factor.l21", 20, "…").chars().count(), 20);
+        assert_eq!(
+            within("kernel.inverse_transpose_factor.l21", 20, ".."),
+            "kernel.in..actor.l21"
+        );
+        assert_eq!(
+            within("kernel.inverse_transpose_factor.l21", 20, "…")
+                .chars()
+                .count(),
+            20
+        );
     }
 }

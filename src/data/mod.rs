@@ -1,4 +1,5 @@
-//! Data whose law is known: Gaussian mixtures with full covariances, and toys made of them. Images of whole grey levels.
+//! Data whose law is known: Gaussian mixtures with full covariances, and toys made of them. Images
+//! of whole grey levels.
 //!
 //! | file | what |
 //! |---|---|
@@ -63,33 +64,58 @@ pub fn entry(name: &str) -> Result<&'static Entry> {
 mod tests {
     use super::*;
 
-    /// Catches a toy that does not build, leaves the region, or is not what its line says: modes, region and moments.
+    /// Catches a toy that does not build, leaves the region, or is not what its line says: modes,
+    /// region and moments.
     #[test]
     fn toys_are_what_they_say() {
         let count = |name: &str| (entry(name).unwrap().build)().unwrap().components().len();
-        assert_eq!(["mixture", "diamond", "swissroll", "modes25", "funnel"].map(count), [5, 9, 300, 25, 41]);
+        assert_eq!(
+            ["mixture", "diamond", "swissroll", "modes25", "funnel"].map(count),
+            [5, 9, 300, 25, 41]
+        );
         for e in REGISTRY {
             let m = (e.build)().unwrap();
             assert_eq!(m.dim(), 2, "{}", e.name);
-            assert!(m.components().iter().all(|c| c.mean.iter().all(|x| x.abs() <= 2.0)), "{}", e.name);
+            assert!(
+                m.components()
+                    .iter()
+                    .all(|c| c.mean.iter().all(|x| x.abs() <= 2.0)),
+                "{}",
+                e.name
+            );
         }
-        // the diamond's modes are a lattice of spacing 1, turned by 45 degrees: the extreme ones lie on the axes
+        // the diamond's modes are a lattice of spacing 1, turned by 45 degrees: the extreme ones
+        // lie on the axes
         let m = entry("diamond").unwrap().build;
-        let far = m().unwrap().components().iter().map(|c| c.mean[0]).fold(0.0, f64::max);
+        let far = m()
+            .unwrap()
+            .components()
+            .iter()
+            .map(|c| c.mean[0])
+            .fold(0.0, f64::max);
         assert!((far - 2f64.sqrt()).abs() < 1e-15);
         let refusal = entry("moons").err().unwrap().to_string();
-        assert!(refusal.contains("data") && refusal.contains("`moons`") && refusal.contains("swissroll"), "{refusal}");
+        assert!(
+            refusal.contains("data")
+                && refusal.contains("`moons`")
+                && refusal.contains("swissroll"),
+            "{refusal}"
+        );
     }
 
-    /// Catches wrong widths or weights along the funnel: the law of y given x is N(0, (0.4 e^(1.5 x))^2) up to the mixture's
-    /// step in x. Mean of y^2 over the mixture against the integral over x, E (0.4 e^(1.5 x))^2 = 0.16 e^(4.5 (0.36 - 0.0081)),
-    /// less the tails beyond 1.8: within 3 per cent.
+    /// Catches wrong widths or weights along the funnel: the law of y given x is N(0, (0.4 e^(1.5
+    /// x))^2) up to the mixture's step in x. Mean of y^2 over the mixture against the integral over
+    /// x, E (0.4 e^(1.5 x))^2 = 0.16 e^(4.5 (0.36 - 0.0081)), less the tails beyond 1.8: within 3
+    /// per cent.
     #[test]
     fn the_funnel_has_neals_moments() {
         let m = (entry("funnel").unwrap().build)().unwrap();
         let c = m.covariance();
         assert!((c[0] - 0.36).abs() < 0.01, "{c:?}");
-        assert!((c[3] / (0.16 * (4.5f64 * (0.36 - 0.0081)).exp()) - 1.0).abs() < 0.1, "{c:?}");
+        assert!(
+            (c[3] / (0.16 * (4.5f64 * (0.36 - 0.0081)).exp()) - 1.0).abs() < 0.1,
+            "{c:?}"
+        );
         assert!(c[1].abs() < 1e-15);
     }
 }

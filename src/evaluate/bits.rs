@@ -90,14 +90,25 @@ impl<'a> Job<'a> {
     /// Refuses what cannot be done, before it takes time.
     ///
     /// # Errors
-    /// A tolerance below 1e-6 (the network is in f32), a number of draws, rows or probes out of range, data that do not fit.
+    /// A tolerance below 1e-6 (the network is in f32), a number of draws, rows or probes out of
+    /// range, data that do not fit.
     pub fn new(trained: &'a Trained, task: Task<'a>) -> Result<Job<'a>> {
         if !(1e-6..=1.0).contains(&task.tolerance) {
-            return Err(Error::parameter("tolerance", task.tolerance, "1e-6 to 1 (the network is in f32)"));
+            return Err(Error::parameter(
+                "tolerance",
+                task.tolerance,
+                "1e-6 to 1 (the network is in f32)",
+            ));
         }
         let dim = trained.model.dim();
         Probed::new(&trained.model, 0, task.probes)?;
-        let likelihood = Likelihood::new(trained.diffusion(), dim, task.eps, task.tolerance, Terminal::Prior)?;
+        let likelihood = Likelihood::new(
+            trained.diffusion(),
+            dim,
+            task.eps,
+            task.tolerance,
+            Terminal::Prior,
+        )?;
         let velocity = trained.velocity()?;
         if velocity && !(2..=10_000).contains(&task.draws) {
             return Err(Error::parameter("draws", task.draws, "2 to 10000"));
@@ -107,12 +118,27 @@ impl<'a> Job<'a> {
             _ => None,
         })? {
             Data::Images { train, held_out } => {
-                let set = if task.part == Part::HeldOut { held_out } else { train };
+                let set = if task.part == Part::HeldOut {
+                    held_out
+                } else {
+                    train
+                };
                 let n = task.n.unwrap_or(100.min(set.len()));
                 if !(1..=set.len()).contains(&n) {
-                    return Err(Error::parameter("n", n, format!("1 to {}, the images there are", set.len())));
+                    return Err(Error::parameter(
+                        "n",
+                        n,
+                        format!("1 to {}, the images there are", set.len()),
+                    ));
                 }
-                (set.rows(&(0..n).collect::<Vec<_>>(), 0, &Dither::new(task.seed, false))?, None)
+                (
+                    set.rows(
+                        &(0..n).collect::<Vec<_>>(),
+                        0,
+                        &Dither::new(task.seed, false),
+                    )?,
+                    None,
+                )
             }
             Data::Toy(mixture) => {
                 let n = task.n.unwrap_or(1000);
@@ -120,11 +146,21 @@ impl<'a> Job<'a> {
                     return Err(Error::parameter("n", n, "1 to 1000000"));
                 }
                 let x = mixture.sample(task.seed.wrapping_add(3 << 32), n)?;
-                let own = x.chunks(dim).map(|x| mixture.log_density(x)).collect::<Result<Vec<f64>>>()?;
+                let own = x
+                    .chunks(dim)
+                    .map(|x| mixture.log_density(x))
+                    .collect::<Result<Vec<f64>>>()?;
                 (x, Some(own))
             }
         };
-        Ok(Job { trained, likelihood, task, velocity, rows, own })
+        Ok(Job {
+            trained,
+            likelihood,
+            task,
+            velocity,
+            rows,
+            own,
+        })
     }
 
     /// Whether there is a velocity, and the figures are bounds.
@@ -137,18 +173,32 @@ impl<'a> Job<'a> {
     /// # Errors
     /// A network that puts out what is not finite.
     pub fn run(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<Bits> {
-        let Task { draws, seed, probes, .. } = self.task;
+        let Task {
+            draws,
+            seed,
+            probes,
+            ..
+        } = self.task;
         let dim = self.trained.model.dim();
-        let per = if self.velocity { (ROWS / draws).max(1) } else { ROWS };
+        let per = if self.velocity {
+            (ROWS / draws).max(1)
+        } else {
+            ROWS
+        };
         let (mut plain, mut weighted, mut calls) = (vec![], vec![], 0);
         let blocks: Vec<&[f64]> = self.rows.chunks(per * dim).collect();
         for (i, block) in blocks.iter().enumerate() {
             // each block of rows has probes of its own
             let seed = seed.wrapping_add((i as u64) << 32);
             let probed = Probed::new(&self.trained.model, seed, probes)?;
-            let tally = Tally { inner: &probed, calls: AtomicU64::new(0) };
+            let tally = Tally {
+                inner: &probed,
+                calls: AtomicU64::new(0),
+            };
             if self.velocity {
-                let bounds = self.likelihood.velocity_bound(&Trace::Exact(&tally), block, draws, seed)?;
+                let bounds =
+                    self.likelihood
+                        .velocity_bound(&Trace::Exact(&tally), block, draws, seed)?;
                 plain.extend(bounds.iter().map(|b| b.plain.value));
                 weighted.extend(bounds.iter().map(|b| b.weighted.value));
             } else {
@@ -161,8 +211,16 @@ impl<'a> Job<'a> {
         Ok(Bits {
             n: plain.len(),
             plain: self.figure(&plain)?,
-            weighted: if self.velocity { Some(self.figure(&weighted)?) } else { None },
-            own: self.own.as_deref().map(|own| self.figure(own)).transpose()?,
+            weighted: if self.velocity {
+                Some(self.figure(&weighted)?)
+            } else {
+                None
+            },
+            own: self
+                .own
+                .as_deref()
+                .map(|own| self.figure(own))
+                .transpose()?,
             nfe: calls as f64 / self.rows.len() as f64,
         })
     }
@@ -174,6 +232,8 @@ impl<'a> Job<'a> {
             0 => Ok(-l),
             levels => bits_per_dimension(*l, dim, levels),
         };
-        Ok(Estimate::of(&logs.iter().map(each).collect::<Result<Vec<_>>>()?))
+        Ok(Estimate::of(
+            &logs.iter().map(each).collect::<Result<Vec<_>>>()?,
+        ))
     }
 }

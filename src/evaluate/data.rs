@@ -21,7 +21,8 @@ pub enum Data {
 /// Most rows that distances are taken over.
 pub const COMPARED: usize = 20_000;
 
-/// Blocks of the energy distance: of equal laws a block's value is skewed, and the error of the mean of few of them too small.
+/// Blocks of the energy distance: of equal laws a block's value is skewed, and the error of the
+/// mean of few of them too small.
 const BLOCKS: usize = 40;
 
 /// How far samples are from the data, with the same figure of data to data.
@@ -49,10 +50,17 @@ impl Data {
         }
         if spec != "digits" && !spec.contains(':') {
             let toys: Vec<_> = data::REGISTRY.iter().map(|e| e.name).collect();
-            return Err(Error::parameter("data", format!("`{spec}`"), format!("{}, {}", data::files::SPECS, toys.join(", "))));
+            return Err(Error::parameter(
+                "data",
+                format!("`{spec}`"),
+                format!("{}, {}", data::files::SPECS, toys.join(", ")),
+            ));
         }
         let split = data::load_split(spec, held_out, seed)?;
-        Ok(Data::Images { train: split.train, held_out: split.held_out })
+        Ok(Data::Images {
+            train: split.train,
+            held_out: split.held_out,
+        })
     }
 
     /// Channels, height, width; of points their dimension, 1, 1.
@@ -68,28 +76,37 @@ impl Data {
         matches!(self, Data::Images { .. })
     }
 
-    /// The least and largest number of images, each pixel the middle of its level; all numbers of points.
+    /// The least and largest number of images, each pixel the middle of its level; all numbers of
+    /// points.
     pub fn ends(&self) -> [f64; 2] {
         match self {
             Data::Images { train, .. } => {
                 let middle = |k: u8| 2.0 * (f64::from(k) + 0.5) / f64::from(train.levels()) - 1.0;
-                let ends = train.pixels().iter().fold((u8::MAX, 0), |(a, b), k| (a.min(*k), b.max(*k)));
+                let ends = train
+                    .pixels()
+                    .iter()
+                    .fold((u8::MAX, 0), |(a, b), k| (a.min(*k), b.max(*k)));
                 [middle(ends.0), middle(ends.1)]
             }
             Data::Toy(_) => [f64::NEG_INFINITY, f64::INFINITY],
         }
     }
 
-    /// Two sets of fresh data, at most `n` rows each: the first is what samples are held against. Of images, two disjoint parts of the
-    /// training data, each pixel the middle of its level.
+    /// Two sets of fresh data, at most `n` rows each: the first is what samples are held against.
+    /// Of images, two disjoint parts of the training data, each pixel the middle of its level.
     fn two(&self, n: usize, seed: u64) -> Result<[Vec<f64>; 2]> {
         match self {
             Data::Images { train, .. } => {
                 let n = n.min(train.len() / 2);
                 let mixed = train.split(n.max(1), seed)?;
-                let part = |set: &ImageSet| set.rows(&(0..n).collect::<Vec<_>>(), 0, &Dither::none());
+                let part =
+                    |set: &ImageSet| set.rows(&(0..n).collect::<Vec<_>>(), 0, &Dither::none());
                 // the other part keeps the order of the files: it is drawn once more
-                let other = if mixed.train.len() > n { mixed.train.split(n, seed ^ 1)?.held_out } else { mixed.train };
+                let other = if mixed.train.len() > n {
+                    mixed.train.split(n, seed ^ 1)?.held_out
+                } else {
+                    mixed.train
+                };
                 Ok([part(&mixed.held_out)?, part(&other)?])
             }
             // another stream than a run's noise
@@ -122,9 +139,21 @@ impl Data {
         match self {
             Data::Images { train, .. } => {
                 let scale = 2.0 / f64::from(train.levels());
-                let x: Vec<f64> = images::levels(x, train.levels())?.iter().map(|k| scale * (f64::from(*k) + 0.5) - 1.0).collect();
-                let (value, floor) = (image_frechet(&x, &fresh, shape)?, image_frechet(&again, &fresh, shape)?);
-                Ok(Distance { images: true, value, floor, rows, energy: None })
+                let x: Vec<f64> = images::levels(x, train.levels())?
+                    .iter()
+                    .map(|k| scale * (f64::from(*k) + 0.5) - 1.0)
+                    .collect();
+                let (value, floor) = (
+                    image_frechet(&x, &fresh, shape)?,
+                    image_frechet(&again, &fresh, shape)?,
+                );
+                Ok(Distance {
+                    images: true,
+                    value,
+                    floor,
+                    rows,
+                    energy: None,
+                })
             }
             Data::Toy(_) => {
                 let w2 = |a: &[f64]| sliced(a, &fresh, dim, 2, 64, seed).map(|e| e.value);
@@ -134,7 +163,13 @@ impl Data {
                 } else {
                     None
                 };
-                Ok(Distance { images: false, value: w2(x)?, floor: w2(&again)?, rows, energy })
+                Ok(Distance {
+                    images: false,
+                    value: w2(x)?,
+                    floor: w2(&again)?,
+                    rows,
+                    energy,
+                })
             }
         }
     }

@@ -12,7 +12,12 @@ use std::time::Instant;
 
 /// The names of all samplers, those that choose their own steps last.
 pub fn samplers() -> String {
-    REGISTRY.iter().map(|e| e.name).chain(ADAPTIVE.iter().map(|e| e.name)).collect::<Vec<_>>().join(", ")
+    REGISTRY
+        .iter()
+        .map(|e| e.name)
+        .chain(ADAPTIVE.iter().map(|e| e.name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A sampler on a grid; a refusal names those without one, too.
@@ -55,9 +60,17 @@ impl Budget {
     fn steps(self, sampler: &Entry, denoise: bool) -> Result<usize> {
         match (self, sampler.evaluations) {
             (Budget::Steps(n), _) => Ok(n),
-            (Budget::Evaluations(_), 0) => Err(Error::parameter("nfe", "given", "absent: this sampler chooses its evaluations")),
+            (Budget::Evaluations(_), 0) => Err(Error::parameter(
+                "nfe",
+                "given",
+                "absent: this sampler chooses its evaluations",
+            )),
             (Budget::Evaluations(n), per_step) => match sampler.steps_within(n, denoise) {
-                0 => Err(Error::parameter("nfe", n, format!("at least {}, one step", per_step + usize::from(denoise)))),
+                0 => Err(Error::parameter(
+                    "nfe",
+                    n,
+                    format!("at least {}, one step", per_step + usize::from(denoise)),
+                )),
                 steps => Ok(steps),
             },
         }
@@ -95,11 +108,22 @@ impl<'a> Task<'a> {
     /// Refuses what cannot be done, before it takes time.
     ///
     /// # Errors
-    /// A sampler that is unknown or does not fit the process; steps where it chooses its own, or none where it needs them; a spacing,
-    /// tolerance, last time or number of samples out of range.
-    pub fn by(self, sampler: &str, budget: Option<Budget>, tolerance: Option<f64>) -> Result<Job<'a>> {
+    /// A sampler that is unknown or does not fit the process; steps where it chooses its own, or
+    /// none where it needs them; a spacing, tolerance, last time or number of samples out of range.
+    pub fn by(
+        self,
+        sampler: &str,
+        budget: Option<Budget>,
+        tolerance: Option<f64>,
+    ) -> Result<Job<'a>> {
         let how = match ADAPTIVE.iter().find(|e| e.name == sampler) {
-            Some(_) if budget.is_some() => return Err(Error::parameter("steps", "given", "absent: this sampler chooses its steps")),
+            Some(_) if budget.is_some() => {
+                return Err(Error::parameter(
+                    "steps",
+                    "given",
+                    "absent: this sampler chooses its steps",
+                ));
+            }
             Some(sampler) => {
                 let relative = tolerance.unwrap_or(0.01);
                 How::Adaptive(sampler, Tolerance::new(relative, 0.1 * relative)?)
@@ -107,11 +131,21 @@ impl<'a> Task<'a> {
             None => {
                 let sampler = on_grid(sampler)?;
                 if let Some(t) = tolerance {
-                    return Err(Error::parameter("tolerance", t, "absent, but for gotta-go-fast"));
+                    return Err(Error::parameter(
+                        "tolerance",
+                        t,
+                        "absent, but for gotta-go-fast",
+                    ));
                 }
-                let missing = || Error::parameter("steps", "missing", "1 to 10000000; this sampler needs it");
+                let missing =
+                    || Error::parameter("steps", "missing", "1 to 10000000; this sampler needs it");
                 let steps = budget.ok_or_else(missing)?.steps(sampler, self.denoise)?;
-                let grid = Grid::spaced(Spacing::parse(self.spacing)?, self.diffusion, steps, self.eps)?;
+                let grid = Grid::spaced(
+                    Spacing::parse(self.spacing)?,
+                    self.diffusion,
+                    steps,
+                    self.eps,
+                )?;
                 How::OnGrid(sampler, sampler.build(self.diffusion, &grid)?, grid)
             }
         };
@@ -126,8 +160,8 @@ impl<'a> Task<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// The first `steps` steps of it alone, without a denoising step; the noise is the same. `None` of a sampler that chooses its steps,
-    /// and of more or fewer steps than there are.
+    /// The first `steps` steps of it alone, without a denoising step; the noise is the same. `None`
+    /// of a sampler that chooses its steps, and of more or fewer steps than there are.
     ///
     /// # Errors
     /// A sampler that does not fit the shorter grid.
@@ -137,7 +171,14 @@ impl<'a> Job<'a> {
                 let grid = Grid::new(grid.times()[..=steps].to_vec())?;
                 let stepper = sampler.build(self.task.diffusion, &grid)?;
                 let eps = grid.times()[steps];
-                Ok(Some(Job { task: Task { denoise: false, eps, ..self.task }, how: How::OnGrid(sampler, stepper, grid) }))
+                Ok(Some(Job {
+                    task: Task {
+                        denoise: false,
+                        eps,
+                        ..self.task
+                    },
+                    how: How::OnGrid(sampler, stepper, grid),
+                }))
             }
             _ => Ok(None),
         }
@@ -153,7 +194,11 @@ impl<'a> Job<'a> {
 
     /// The time at which it ends.
     pub fn end(&self) -> f64 {
-        if self.task.denoise { 0.0 } else { self.task.eps }
+        if self.task.denoise {
+            0.0
+        } else {
+            self.task.eps
+        }
     }
 
     /// Draws them; `progress` is told blocks done and in all, from any thread.
@@ -161,25 +206,66 @@ impl<'a> Job<'a> {
     /// # Errors
     /// A score that fails, or samples that are not finite.
     pub fn run(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Drawn> {
-        let Task { diffusion, score, spacing, eps, denoise, n, dim, seed } = self.task;
+        let Task {
+            diffusion,
+            score,
+            spacing,
+            eps,
+            denoise,
+            n,
+            dim,
+            seed,
+        } = self.task;
         let score = Counted::new(score);
         let start = Instant::now();
         let (samples, sampler, about, times) = match &self.how {
             How::OnGrid(sampler, stepper, grid) => {
-                let run = Run { diffusion, stepper: &**stepper, grid, denoise, score: &score, n, dim, seed };
+                let run = Run {
+                    diffusion,
+                    stepper: &**stepper,
+                    grid,
+                    denoise,
+                    score: &score,
+                    n,
+                    dim,
+                    seed,
+                };
                 let times = format!("{spacing}, {} steps from 1 to {eps:e}", grid.steps());
                 (run.sample(progress)?, sampler.name, sampler.about, times)
             }
             How::Adaptive(sampler, tolerance) => {
-                let run = AdaptiveRun { diffusion, sampler, tolerance: *tolerance, eps, denoise, score: &score, n, dim, seed };
+                let run = AdaptiveRun {
+                    diffusion,
+                    sampler,
+                    tolerance: *tolerance,
+                    eps,
+                    denoise,
+                    score: &score,
+                    n,
+                    dim,
+                    seed,
+                };
                 let (samples, counts) = run.sample(progress)?;
-                let (accepted, rejected) = counts.iter().fold((0, 0), |a, c| (a.0 + c.accepted, a.1 + c.rejected));
+                let (accepted, rejected) = counts
+                    .iter()
+                    .fold((0, 0), |a, c| (a.0 + c.accepted, a.1 + c.rejected));
                 let mean = |n: usize| short(n as f64 / counts.len() as f64);
-                let times = format!("{} steps taken and {} rejected per block, from 1 to {eps:e}", mean(accepted), mean(rejected));
+                let times = format!(
+                    "{} steps taken and {} rejected per block, from 1 to {eps:e}",
+                    mean(accepted),
+                    mean(rejected)
+                );
                 (samples, sampler.name, sampler.about, times)
             }
         };
         let nfe = score.values() as f64 / (n * dim) as f64;
-        Ok(Drawn { samples, sampler, about, times, nfe, seconds: start.elapsed().as_secs_f64() })
+        Ok(Drawn {
+            samples,
+            sampler,
+            about,
+            times,
+            nfe,
+            seconds: start.elapsed().as_secs_f64(),
+        })
     }
 }

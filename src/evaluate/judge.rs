@@ -22,23 +22,38 @@ pub struct Row {
     pub distance: Distance,
 }
 
-/// The samplers of a checkpoint if none is asked for: SSCS and Euler-Maruyama; the latter alone where the former is not defined.
+/// The samplers of a checkpoint if none is asked for: SSCS and Euler-Maruyama; the latter alone
+/// where the former is not defined.
 pub fn default_samplers(task: Task<'_>) -> Vec<String> {
-    let all: &[&str] = if task.by("sscs", Some(Budget::Steps(1)), None).is_err() { &["em"] } else { &["sscs", "em"] };
+    let all: &[&str] = if task.by("sscs", Some(Budget::Steps(1)), None).is_err() {
+        &["em"]
+    } else {
+        &["sscs", "em"]
+    };
     all.iter().map(ToString::to_string).collect()
 }
 
-/// Every sampler with every number of steps. All that can be refused is refused before the first run; `tell` is told what is being
-/// done, from any thread.
+/// Every sampler with every number of steps. All that can be refused is refused before the first
+/// run; `tell` is told what is being done, from any thread.
 ///
 /// # Errors
 /// Those of [`Task::by`] and [`Data::distance`].
-pub fn checkpoint(task: Task<'_>, data: &Data, samplers: &[String], steps: &[usize], tell: &(dyn Fn(Stage) + Sync)) -> Result<Vec<Row>> {
+pub fn checkpoint(
+    task: Task<'_>,
+    data: &Data,
+    samplers: &[String],
+    steps: &[usize],
+    tell: &(dyn Fn(Stage) + Sync),
+) -> Result<Vec<Row>> {
     let mut jobs = vec![];
     tell(Stage::Planning);
     for sampler in samplers {
         for steps in steps {
-            jobs.push((sampler, *steps, task.by(sampler, Some(Budget::Steps(*steps)), None)?));
+            jobs.push((
+                sampler,
+                *steps,
+                task.by(sampler, Some(Budget::Steps(*steps)), None)?,
+            ));
         }
     }
     data.distance(&data.fresh(task.n, task.seed)?, task.seed)?;
@@ -48,7 +63,13 @@ pub fn checkpoint(task: Task<'_>, data: &Data, samplers: &[String], steps: &[usi
         tell(Stage::Comparing);
         let distance = data.distance(&drawn.samples[0], task.seed)?;
         let (nfe, seconds) = (Some(drawn.nfe), Some(drawn.seconds));
-        rows.push(Row { sampler: sampler.clone(), steps: Some(steps), nfe, seconds, distance });
+        rows.push(Row {
+            sampler: sampler.clone(),
+            steps: Some(steps),
+            nfe,
+            seconds,
+            distance,
+        });
     }
     Ok(rows)
 }
@@ -64,10 +85,12 @@ pub enum Stage {
     Comparing,
 }
 
-/// The first `n` samples (all if absent) of the array `x` in `file` against the data called `spec`: lines about it, and the row.
+/// The first `n` samples (all if absent) of the array `x` in `file` against the data called `spec`:
+/// lines about it, and the row.
 ///
 /// # Errors
-/// A file without an array `x`, samples of another shape than the data's, not finite, out of range; more asked for than there are.
+/// A file without an array `x`, samples of another shape than the data's, not finite, out of range;
+/// more asked for than there are.
 pub fn samples(
     file: &Path,
     spec: &str,
@@ -79,19 +102,39 @@ pub fn samples(
     let data = Data::load(spec, 0.1, 0)?;
     let dim: usize = data.shape().iter().product();
     let name = file.display().to_string();
-    let bad = |problem: String| Error::Format { file: name.clone(), place: String::new(), problem };
+    let bad = |problem: String| Error::Format {
+        file: name.clone(),
+        place: String::new(),
+        problem,
+    };
     let archive = Archive::open(file, limits)?;
     let Some(x) = archive.get("x")? else {
         let there: Vec<_> = archive.names().collect();
-        let there = if there.is_empty() { "none".to_string() } else { there.join(", ") };
-        return Err(bad(format!("array `x` is missing (there: {there}); `cld sample --out` writes it, numpy by savez(FILE, x=...)")));
+        let there = if there.is_empty() {
+            "none".to_string()
+        } else {
+            there.join(", ")
+        };
+        return Err(bad(format!(
+            "array `x` is missing (there: {there}); `cld sample --out` writes it, numpy by savez(FILE, x=...)"
+        )));
     };
-    let expected = samples::Expected { shape: data.shape(), images: data.images(), data: data.ends(), range, name: "x" };
+    let expected = samples::Expected {
+        shape: data.shape(),
+        images: data.images(),
+        data: data.ends(),
+        range,
+        name: "x",
+    };
     let checked = samples::check(&x.shape, &x.data, &expected).map_err(|e| bad(e.to_string()))?;
     let count = checked.values.len() / dim;
     let n = n.unwrap_or(count);
     if !(1..=count).contains(&n) {
-        return Err(Error::parameter("n", n, format!("1 to {count}, the samples there are")));
+        return Err(Error::parameter(
+            "n",
+            n,
+            format!("1 to {count}, the samples there are"),
+        ));
     }
     let distance = data.distance(&checked.values[..n * dim], seed)?;
     let mut about = vec![format!("{n} samples of {name} against {spec}")];
@@ -101,7 +144,19 @@ pub fn samples(
     if data.images() {
         let all = checked.values.len();
         let percent = short(100.0 * checked.clamped as f64 / all as f64);
-        about.push(format!("{} of {all} values clamped to [-1, 1] ({percent} %)", checked.clamped));
+        about.push(format!(
+            "{} of {all} values clamped to [-1, 1] ({percent} %)",
+            checked.clamped
+        ));
     }
-    Ok((about, Row { sampler: "-".into(), steps: None, nfe: None, seconds: None, distance }))
+    Ok((
+        about,
+        Row {
+            sampler: "-".into(),
+            steps: None,
+            nfe: None,
+            seconds: None,
+            distance,
+        },
+    ))
 }

@@ -14,7 +14,11 @@ use std::path::{Path, PathBuf};
 
 /// The checkpoint that `path` stands for: itself, or the one in the folder of a run.
 pub fn file_of(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join(CHECKPOINT) } else { path.to_path_buf() }
+    if path.is_dir() {
+        path.join(CHECKPOINT)
+    } else {
+        path.to_path_buf()
+    }
 }
 
 /// A checkpoint as a score.
@@ -30,16 +34,26 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Reads a checkpoint, or the one in the folder of a run; its averaged weights, or the raw ones.
+    /// Reads a checkpoint, or the one in the folder of a run; its averaged weights, or the raw
+    /// ones.
     ///
     /// # Errors
     /// Those of [`checkpoint::read`]; a folder without a checkpoint.
     pub fn read(path: &Path, raw: bool) -> Result<Trained> {
         let file = &file_of(path);
-        let Checkpoint { config, graph, state, .. } = checkpoint::read(file)?;
+        let Checkpoint {
+            config,
+            graph,
+            state,
+            ..
+        } = checkpoint::read(file)?;
         let diffusion = config.diffusion()?;
         let objective = config.loss()?.objective();
-        let weights = if raw { "weights of" } else { "averaged weights of" };
+        let weights = if raw {
+            "weights of"
+        } else {
+            "averaged weights of"
+        };
         let parametrisation = config.parametrisation()?;
         let about = format!(
             "{}: {weights} step {} of {}, {} {} on {}",
@@ -52,7 +66,12 @@ impl Trained {
         );
         let net = Net::new(graph, if raw { state.p } else { state.ema })?;
         let model = Model::new(diffusion, objective, parametrisation, net)?;
-        Ok(Trained { levels: config.data.levels.unwrap_or(0), config, model, about })
+        Ok(Trained {
+            levels: config.data.levels.unwrap_or(0),
+            config,
+            model,
+            about,
+        })
     }
 
     /// The process it was trained for.
@@ -66,7 +85,10 @@ impl Trained {
     /// A configuration that cannot be read, which no checkpoint has.
     pub fn process(&self) -> Result<String> {
         let mut object = self.config.process.clone();
-        object.insert("objective".into(), self.config.loss()?.objective().name().into());
+        object.insert(
+            "objective".into(),
+            self.config.loss()?.objective().name().into(),
+        );
         crate::truth::config::Config::from_answers(&Value::Object(object)).map(|c| c.describe())
     }
 
@@ -75,7 +97,8 @@ impl Trained {
     /// # Errors
     /// A process that is not in the registry.
     pub fn velocity(&self) -> Result<bool> {
-        Ok(entry(self.diffusion().process().name())?.gamma.is_some() && self.diffusion().gamma() > 0.0)
+        Ok(entry(self.diffusion().process().name())?.gamma.is_some()
+            && self.diffusion().gamma() > 0.0)
     }
 
     /// The data called `spec`, or those it was trained on.
@@ -87,14 +110,21 @@ impl Trained {
         let data = Data::load(spec.unwrap_or(&d.name), d.held_out, self.config.seed)?;
         let (found, wanted) = (data.shape(), self.model.shape());
         match &data {
-            Data::Images { train, .. } if found != wanted || train.levels() != self.levels => Err(Error::parameter(
-                "data",
-                format!("{found:?} of {} levels", train.levels()),
-                format!("{wanted:?} of {} levels, as the checkpoint has it", self.levels),
-            )),
-            Data::Toy(_) if found != wanted || self.levels != 0 => {
-                Err(Error::parameter("data", format!("a toy of {found:?}"), format!("data of {wanted:?} and {} levels", self.levels)))
+            Data::Images { train, .. } if found != wanted || train.levels() != self.levels => {
+                Err(Error::parameter(
+                    "data",
+                    format!("{found:?} of {} levels", train.levels()),
+                    format!(
+                        "{wanted:?} of {} levels, as the checkpoint has it",
+                        self.levels
+                    ),
+                ))
             }
+            Data::Toy(_) if found != wanted || self.levels != 0 => Err(Error::parameter(
+                "data",
+                format!("a toy of {found:?}"),
+                format!("data of {wanted:?} and {} levels", self.levels),
+            )),
             _ => Ok(data),
         }
     }

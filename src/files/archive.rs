@@ -1,4 +1,5 @@
-//! Arrays of an `.npz` file, each read when it is asked for: members that nobody asks for may be anything.
+//! Arrays of an `.npz` file, each read when it is asked for: members that nobody asks for may be
+//! anything.
 
 use super::arrays::{Array, read_npy};
 use super::broken;
@@ -35,19 +36,39 @@ impl Archive {
     /// A file that cannot be opened, is not a zip archive or is cut short; two members of one name.
     pub fn open(path: &Path, limits: &Limits) -> Result<Archive> {
         let name = path.display().to_string();
-        let io = |e: std::io::Error| Error::Io { path: name.clone(), problem: format!("cannot be opened: {e}") };
+        let io = |e: std::io::Error| Error::Io {
+            path: name.clone(),
+            problem: format!("cannot be opened: {e}"),
+        };
         // a pipe cannot be read twice, and would be waited for
         if !std::fs::metadata(path).map_err(io)?.is_file() {
-            return Err(Error::Io { path: name, problem: "is not a regular file; allowed: an .npz archive".into() });
+            return Err(Error::Io {
+                path: name,
+                problem: "is not a regular file; allowed: an .npz archive".into(),
+            });
         }
         let file = File::open(path).map_err(io)?;
-        let zip = zip::ZipArchive::new(BufReader::new(file)).map_err(|e| broken(&name, "", format!("not a readable .npz archive: {e}")))?;
-        let members: zip::result::ZipResult<BTreeSet<String>> = zip.file_names().map(|n| n.map(|n| n.into_owned())).collect();
-        let members = members.map_err(|e| broken(&name, "", format!("a member's name is unreadable: {e}")))?;
+        let zip = zip::ZipArchive::new(BufReader::new(file))
+            .map_err(|e| broken(&name, "", format!("not a readable .npz archive: {e}")))?;
+        let members: zip::result::ZipResult<BTreeSet<String>> = zip
+            .file_names()
+            .map(|n| n.map(|n| n.into_owned()))
+            .collect();
+        let members = members
+            .map_err(|e| broken(&name, "", format!("a member's name is unreadable: {e}")))?;
         if zip.has_duplicate_names() || members.len() != zip.len() {
-            return Err(broken(&name, "", "a member is there twice; names must be unique"));
+            return Err(broken(
+                &name,
+                "",
+                "a member is there twice; names must be unique",
+            ));
         }
-        Ok(Archive { file: name, limits: *limits, members, inside: Mutex::new(Inside { zip, held: 0 }) })
+        Ok(Archive {
+            file: name,
+            limits: *limits,
+            members,
+            inside: Mutex::new(Inside { zip, held: 0 }),
+        })
     }
 
     /// The path, for messages.
@@ -57,21 +78,28 @@ impl Archive {
 
     /// Names of the members as numpy has them: without `.npy`. Not all need be arrays.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|m| m.strip_suffix(".npy").unwrap_or(m))
+        self.members
+            .iter()
+            .map(|m| m.strip_suffix(".npy").unwrap_or(m))
     }
 
-    /// Reads the array of this name, which the file has with `.npy` or without. `None` if there is none. What it holds in memory counts
-    /// towards the limit each time.
+    /// Reads the array of this name, which the file has with `.npy` or without. `None` if there is
+    /// none. What it holds in memory counts towards the limit each time.
     ///
     /// # Errors
-    /// A member that is not an array of real numbers, whose declared shape does not fit the bytes that are there, that is damaged, or
-    /// that needs more memory than is allowed, with those given out before; two members of this name, with and without `.npy`.
+    /// A member that is not an array of real numbers, whose declared shape does not fit the bytes
+    /// that are there, that is damaged, or that needs more memory than is allowed, with those given
+    /// out before; two members of this name, with and without `.npy`.
     pub fn get(&self, name: &str) -> Result<Option<Array>> {
         let long = format!("{name}.npy");
         let member = match (self.members.get(name), self.members.get(&long)) {
             (None, None) => return Ok(None),
             (Some(_), Some(_)) => {
-                return Err(broken(&self.file, name, format!("both `{name}` and `{long}` are there; names must be unique")));
+                return Err(broken(
+                    &self.file,
+                    name,
+                    format!("both `{name}` and `{long}` are there; names must be unique"),
+                ));
             }
             (Some(m), None) | (None, Some(m)) => m,
         };
@@ -87,12 +115,16 @@ impl Archive {
     }
 }
 
-/// Reads every member of an `.npz` file, all of which must be arrays, within the default [`Limits`].
+/// Reads every member of an `.npz` file, all of which must be arrays, within the default
+/// [`Limits`].
 ///
 /// # Errors
 /// As [`Archive::open`] and [`Archive::get`].
 pub fn read_npz(path: &Path) -> Result<BTreeMap<String, Array>> {
     let archive = Archive::open(path, &Limits::default())?;
     let read = |name: &str| Ok(archive.get(name)?.map(|a| (name.to_string(), a)));
-    archive.names().filter_map(|n| read(n).transpose()).collect()
+    archive
+        .names()
+        .filter_map(|n| read(n).transpose())
+        .collect()
 }

@@ -22,7 +22,8 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Unit roundoff u: a number rounded to the type is off by at most u, relative, in its normal range.
+    /// Unit roundoff u: a number rounded to the type is off by at most u, relative, in its normal
+    /// range.
     pub fn unit(self) -> f64 {
         2f64.powi(match self {
             Precision::F64 => -53,
@@ -80,9 +81,17 @@ impl Array {
     /// A shape that does not fit the data.
     pub fn new(shape: Vec<usize>, data: Vec<f64>) -> Result<Array> {
         if product(&shape) != Some(data.len()) {
-            return Err(Error::shape("data", &shape, format!("{} values", data.len())));
+            return Err(Error::shape(
+                "data",
+                &shape,
+                format!("{} values", data.len()),
+            ));
         }
-        Ok(Array { shape, data, precision: Precision::F64 })
+        Ok(Array {
+            shape,
+            data,
+            precision: Precision::F64,
+        })
     }
 
     /// Some rows, in this order. The array must have rows, and these.
@@ -90,14 +99,25 @@ impl Array {
         let width = self.data.len() / self.shape[0].max(1);
         let mut shape = self.shape.clone();
         shape[0] = rows.len();
-        let data = rows.iter().flat_map(|r| self.data[r * width..(r + 1) * width].iter().copied()).collect();
-        Array { shape, data, precision: self.precision }
+        let data = rows
+            .iter()
+            .flat_map(|r| self.data[r * width..(r + 1) * width].iter().copied())
+            .collect();
+        Array {
+            shape,
+            data,
+            precision: self.precision,
+        }
     }
 }
 
 fn product(shape: &[usize]) -> Option<usize> {
     // a zero anywhere makes the product 0, however large the rest
-    if shape.contains(&0) { Some(0) } else { shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) }
+    if shape.contains(&0) {
+        Some(0)
+    } else {
+        shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
+    }
 }
 
 /// The longest header that is read; numpy's own reader stops at 10 000 bytes.
@@ -114,7 +134,8 @@ struct Header {
     shape: Vec<usize>,
 }
 
-/// The header of an .npy file: magic, version, length, and a Python dictionary as text. Also how long it is.
+/// The header of an .npy file: magic, version, length, and a Python dictionary as text. Also how
+/// long it is.
 fn header(reader: &mut impl Read) -> std::result::Result<(Header, u64), String> {
     let cut = |e: std::io::Error| format!("its .npy header is cut short or damaged: {e}");
     let mut start = [0; 8];
@@ -126,7 +147,10 @@ fn header(reader: &mut impl Read) -> std::result::Result<(Header, u64), String> 
         }
     }
     if have < MAGIC.len() || &start[..MAGIC.len()] != MAGIC {
-        return Err("is not an array (it does not start as .npy does); allowed: arrays saved by numpy".into());
+        return Err(
+            "is not an array (it does not start as .npy does); allowed: arrays saved by numpy"
+                .into(),
+        );
     }
     let mut length = [0; 4];
     let size = match start[6] {
@@ -138,29 +162,48 @@ fn header(reader: &mut impl Read) -> std::result::Result<(Header, u64), String> 
     reader.read_exact(&mut length[..size]).map_err(cut)?;
     let length = u64::from(u32::from_le_bytes(length));
     if length > LONGEST_HEADER {
-        return Err(format!("declares an .npy header of {length} bytes; allowed: at most {LONGEST_HEADER}"));
+        return Err(format!(
+            "declares an .npy header of {length} bytes; allowed: at most {LONGEST_HEADER}"
+        ));
     }
     let mut text = Vec::new();
     reader.take(length).read_to_end(&mut text).map_err(cut)?;
     if (text.len() as u64) < length {
         return Err("its .npy header is cut short".into());
     }
-    let header = dictionary(&String::from_utf8_lossy(&text)).map_err(|e| format!("its .npy header is damaged: {e}"))?;
+    let header = dictionary(&String::from_utf8_lossy(&text))
+        .map_err(|e| format!("its .npy header is damaged: {e}"))?;
     Ok((header, length))
 }
 
-/// `{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }`: the three keys in any order, once each.
+/// `{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }`: the three keys in any order, once
+/// each.
 fn dictionary(text: &str) -> std::result::Result<Header, String> {
-    let inner = text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or("not a dictionary")?;
+    let inner = text
+        .trim()
+        .strip_prefix('{')
+        .and_then(|t| t.strip_suffix('}'))
+        .ok_or("not a dictionary")?;
     let (mut descr, mut fortran, mut shape) = (None, None, None);
     let mut rest = inner.trim_start();
     while !rest.is_empty() {
         let (key, after) = quoted(rest).ok_or("a key that is not a text")?;
-        let after = after.trim_start().strip_prefix(':').ok_or("a key without a value")?.trim_start();
+        let after = after
+            .trim_start()
+            .strip_prefix(':')
+            .ok_or("a key without a value")?
+            .trim_start();
         let end = value_end(after);
         let value = after[..end].trim();
         let twice = match key {
-            "descr" => descr.replace(quoted(value).filter(|(_, more)| more.is_empty()).map_or(value, |(t, _)| t).to_string()).is_some(),
+            "descr" => descr
+                .replace(
+                    quoted(value)
+                        .filter(|(_, more)| more.is_empty())
+                        .map_or(value, |(t, _)| t)
+                        .to_string(),
+                )
+                .is_some(),
             "fortran_order" => {
                 let v = match value {
                     "True" => true,
@@ -170,15 +213,26 @@ fn dictionary(text: &str) -> std::result::Result<Header, String> {
                 fortran.replace(v).is_some()
             }
             "shape" => shape.replace(tuple(value)?).is_some(),
-            other => return Err(format!("a key `{other}`; allowed: descr, fortran_order, shape")),
+            other => {
+                return Err(format!(
+                    "a key `{other}`; allowed: descr, fortran_order, shape"
+                ));
+            }
         };
         if twice {
             return Err(format!("the key `{key}` twice"));
         }
-        rest = after[end..].strip_prefix(',').unwrap_or(&after[end..]).trim_start();
+        rest = after[end..]
+            .strip_prefix(',')
+            .unwrap_or(&after[end..])
+            .trim_start();
     }
     match (descr, fortran, shape) {
-        (Some(descr), Some(fortran), Some(shape)) => Ok(Header { descr, fortran, shape }),
+        (Some(descr), Some(fortran), Some(shape)) => Ok(Header {
+            descr,
+            fortran,
+            shape,
+        }),
         _ => Err("one of descr, fortran_order, shape is missing".into()),
     }
 }
@@ -209,7 +263,10 @@ fn value_end(text: &str) -> usize {
 /// A tuple of sizes; Python 2 wrote `3L` for 3.
 fn tuple(text: &str) -> std::result::Result<Vec<usize>, String> {
     let bad = || "`shape` is not a tuple of sizes".to_string();
-    let inner = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).ok_or_else(bad)?;
+    let inner = text
+        .strip_prefix('(')
+        .and_then(|t| t.strip_suffix(')'))
+        .ok_or_else(bad)?;
     let inner = inner.trim();
     if inner.is_empty() {
         return Ok(vec![]);
@@ -218,19 +275,38 @@ fn tuple(text: &str) -> std::result::Result<Vec<usize>, String> {
     let size = |d: &str| {
         let d = d.trim().trim_end_matches('L');
         // what no machine can hold is refused for its size, not as a text
-        if !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()) { Ok(d.parse().unwrap_or(usize::MAX)) } else { Err(bad()) }
+        if !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(d.parse().unwrap_or(usize::MAX))
+        } else {
+            Err(bad())
+        }
     };
     inner.split(',').map(size).collect()
 }
 
-/// Reads an array from the bytes of an `.npy` file. `packed`: no more bytes than these can come, whatever is declared. `held`:
-/// bytes of memory that are in use already; grows by those of this one.
+/// Reads an array from the bytes of an `.npy` file. `packed`: no more bytes than these can come,
+/// whatever is declared. `held`: bytes of memory that are in use already; grows by those of this
+/// one.
 ///
-/// bfloat16 has no name of its own in the format: `ml_dtypes` (JAX, TensorFlow) writes it as raw bytes, `V2`. Nothing else in use is
-/// two raw bytes wide, so `V2` is read as bfloat16.
-pub(super) fn read_npy(mut reader: impl Read, packed: u64, limits: &Limits, held: &mut u64, file: &str, array: &str) -> Result<Array> {
+/// bfloat16 has no name of its own in the format: `ml_dtypes` (JAX, TensorFlow) writes it as raw
+/// bytes, `V2`. Nothing else in use is two raw bytes wide, so `V2` is read as bfloat16.
+pub(super) fn read_npy(
+    mut reader: impl Read,
+    packed: u64,
+    limits: &Limits,
+    held: &mut u64,
+    file: &str,
+    array: &str,
+) -> Result<Array> {
     let bad = |problem: String| broken(file, array, problem);
-    let (Header { descr, fortran, shape }, length) = header(&mut reader).map_err(bad)?;
+    let (
+        Header {
+            descr,
+            fortran,
+            shape,
+        },
+        length,
+    ) = header(&mut reader).map_err(bad)?;
     *held = held.saturating_add(length);
     let (order, code) = match descr.as_bytes().first() {
         Some(b'<' | b'>' | b'|' | b'=') => descr.split_at(1),
@@ -247,20 +323,30 @@ pub(super) fn read_npy(mut reader: impl Read, packed: u64, limits: &Limits, held
         "i1" | "u1" | "b1" => (1, Precision::F64),
         _ => {
             let allowed = "real numbers (float64, float32, float16, bfloat16, integers)";
-            return Err(bad(format!("holds {}; allowed: {allowed}", crate::error::shown(&descr))));
+            return Err(bad(format!(
+                "holds {}; allowed: {allowed}",
+                crate::error::shown(&descr)
+            )));
         }
     };
-    let declares = format!("declares the shape {}", crate::error::cut(&format!("{shape:?}")));
+    let declares = format!(
+        "declares the shape {}",
+        crate::error::cut(&format!("{shape:?}"))
+    );
     let count = product(&shape).unwrap_or(usize::MAX);
     let needed = held.saturating_add((count as u64).saturating_mul(8));
     if needed > limits.memory || count > usize::MAX / 8 {
-        return Err(bad(format!("{declares}, which needs {}", limits.too_much(needed))));
+        return Err(bad(format!(
+            "{declares}, which needs {}",
+            limits.too_much(needed)
+        )));
     }
     let bytes = (count * size) as u64;
     let mut data: Vec<f64> = Vec::new();
     // no more than can come out of the bytes that are there
     let room = count.min((packed / size as u64).try_into().unwrap_or(usize::MAX));
-    data.try_reserve_exact(room).map_err(|_| bad(format!("{declares}, and there is no memory for it")))?;
+    data.try_reserve_exact(room)
+        .map_err(|_| bad(format!("{declares}, and there is no memory for it")))?;
     let big = order == ">";
     let word = |b: &[u8]| -> f64 {
         let mut le = [0u8; 8];
@@ -285,10 +371,16 @@ pub(super) fn read_npy(mut reader: impl Read, packed: u64, limits: &Limits, held
     let mut left = bytes;
     while left > 0 {
         piece.clear();
-        let read = reader.by_ref().take(left.min(1 << 16)).read_to_end(&mut piece);
+        let read = reader
+            .by_ref()
+            .take(left.min(1 << 16))
+            .read_to_end(&mut piece);
         read.map_err(|e| bad(format!("its data are damaged: {e}")))?;
         if piece.is_empty() || !piece.len().is_multiple_of(size) {
-            return Err(bad(format!("{declares} ({bytes} bytes) but holds {}", bytes - left + piece.len() as u64)));
+            return Err(bad(format!(
+                "{declares} ({bytes} bytes) but holds {}",
+                bytes - left + piece.len() as u64
+            )));
         }
         left -= piece.len() as u64;
         data.extend(piece.chunks_exact(size).map(word));
@@ -303,7 +395,11 @@ pub(super) fn read_npy(mut reader: impl Read, packed: u64, limits: &Limits, held
         data = to_row_major(&shape, &data);
     }
     *held = needed;
-    Ok(Array { shape, data, precision })
+    Ok(Array {
+        shape,
+        data,
+        precision,
+    })
 }
 
 /// IEEE half precision.
@@ -326,7 +422,11 @@ fn to_row_major(shape: &[usize], data: &[f64]) -> Vec<f64> {
                 index[i] = flat % d;
                 flat /= d;
             }
-            let at = shape.iter().zip(&index).rev().fold(0, |at, (&d, &i)| at * d + i);
+            let at = shape
+                .iter()
+                .zip(&index)
+                .rev()
+                .fold(0, |at, (&d, &i)| at * d + i);
             data[at]
         })
         .collect()
@@ -343,7 +443,10 @@ pub fn write_npz(path: &Path, arrays: &BTreeMap<String, Array>) -> Result<()> {
 /// The same but for the last step, the renaming.
 pub(crate) fn stage_npz(path: &Path, arrays: &BTreeMap<String, Array>) -> Result<Staged> {
     let mut bytes = std::io::Cursor::new(Vec::new());
-    let failed = |e: &dyn std::fmt::Display| Error::Io { path: path.display().to_string(), problem: format!("cannot be written: {e}") };
+    let failed = |e: &dyn std::fmt::Display| Error::Io {
+        path: path.display().to_string(),
+        problem: format!("cannot be written: {e}"),
+    };
     {
         let mut zip = zip::ZipWriter::new(&mut bytes);
         // A fixed date: same arrays, same bytes.
@@ -351,7 +454,8 @@ pub(crate) fn stage_npz(path: &Path, arrays: &BTreeMap<String, Array>) -> Result
             .compression_method(zip::CompressionMethod::Deflated)
             .last_modified_time(zip::DateTime::default());
         for (name, array) in arrays {
-            zip.start_file(format!("{name}.npy"), options).map_err(|e| failed(&e))?;
+            zip.start_file(format!("{name}.npy"), options)
+                .map_err(|e| failed(&e))?;
             zip.write_all(&npy(array)).map_err(|e| failed(&e))?;
         }
         zip.finish().map_err(|e| failed(&e))?;
@@ -363,7 +467,11 @@ pub(crate) fn stage_npz(path: &Path, arrays: &BTreeMap<String, Array>) -> Result
 fn npy(array: &Array) -> Vec<u8> {
     let dims: String = array.shape.iter().map(|d| format!("{d}, ")).collect();
     // `(3,)` needs its comma
-    let dims = if array.shape.len() == 1 { dims.trim_end() } else { dims.trim_end_matches(", ") };
+    let dims = if array.shape.len() == 1 {
+        dims.trim_end()
+    } else {
+        dims.trim_end_matches(", ")
+    };
     let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({dims}), }}");
     // the data begin at a multiple of 64
     while !(MAGIC.len() + 4 + header.len() + 1).is_multiple_of(64) {
@@ -386,42 +494,77 @@ mod tests {
     /// Catches a wrong bias, sign or subnormal of float16: values from the IEEE 754 tables.
     #[test]
     fn half_precision() {
-        for (bits, x) in [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_953_125), (0x0001, 2f64.powi(-24)), (0x7bff, 65504.0)] {
+        for (bits, x) in [
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x3555, 0.333_251_953_125),
+            (0x0001, 2f64.powi(-24)),
+            (0x7bff, 65504.0),
+        ] {
             assert_eq!(half(bits), x);
         }
         assert!(half(0x7e00).is_nan() && half(0x7c00).is_infinite());
     }
 
-    /// Catches a unit of the wrong type: by the definition, 1 + 2u is the next number after 1, and 1 + u is halfway.
+    /// Catches a unit of the wrong type: by the definition, 1 + 2u is the next number after 1, and
+    /// 1 + u is halfway.
     #[test]
     fn units() {
         assert_eq!(1.0 + 2.0 * Precision::F64.unit(), 1f64.next_up());
         assert_eq!(1.0 + 2.0 * Precision::F32.unit(), f64::from(1f32.next_up()));
         assert_eq!(1.0 + 2.0 * Precision::F16.unit(), half(0x3c01));
-        assert_eq!(1.0 + 2.0 * Precision::BF16.unit(), f64::from(f32::from_bits(0x3f81_0000)));
+        assert_eq!(
+            1.0 + 2.0 * Precision::BF16.unit(),
+            f64::from(f32::from_bits(0x3f81_0000))
+        );
         assert_eq!(Precision::F64.smallest(), f64::MIN_POSITIVE);
         assert_eq!(Precision::F32.smallest(), f64::from(f32::MIN_POSITIVE));
-        assert_eq!((Precision::F16.smallest(), Precision::F16.largest()), (half(0x0400), half(0x7bff)));
+        assert_eq!(
+            (Precision::F16.smallest(), Precision::F16.largest()),
+            (half(0x0400), half(0x7bff))
+        );
         assert_eq!(Precision::BF16.largest(), 255.0 * 2f64.powi(120));
     }
 
     /// Catches transposed data: numpy's Fortran order of [[0, 1, 2], [3, 4, 5]].
     #[test]
     fn fortran_order() {
-        assert_eq!(to_row_major(&[2, 3], &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(
+            to_row_major(&[2, 3], &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]),
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+        );
     }
 
-    /// Catches headers that other writers make (order of keys, spaces, double quotes, Python 2's sizes) and are refused, and damaged
-    /// ones that pass.
+    /// Catches headers that other writers make (order of keys, spaces, double quotes, Python 2's
+    /// sizes) and are refused, and damaged ones that pass.
     #[test]
     fn headers() {
-        let header = |descr: &str, fortran, shape: &[usize]| Header { descr: descr.into(), fortran, shape: shape.to_vec() };
+        let header = |descr: &str, fortran, shape: &[usize]| Header {
+            descr: descr.into(),
+            fortran,
+            shape: shape.to_vec(),
+        };
         for (text, right) in [
-            ("{'descr': '<f8', 'fortran_order': False, 'shape': (8,), }", header("<f8", false, &[8])),
-            ("{\"shape\":(2,3),\"fortran_order\":True,\"descr\":\"|V2\"}  \n", header("|V2", true, &[2, 3])),
-            ("{'descr': '<f8', 'fortran_order': False, 'shape': (), }", header("<f8", false, &[])),
-            ("{'descr': '<f8', 'fortran_order': False, 'shape': (2L, 0L)}", header("<f8", false, &[2, 0])),
-            ("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,)}", header("[('a', '<f8')]", false, &[1])),
+            (
+                "{'descr': '<f8', 'fortran_order': False, 'shape': (8,), }",
+                header("<f8", false, &[8]),
+            ),
+            (
+                "{\"shape\":(2,3),\"fortran_order\":True,\"descr\":\"|V2\"}  \n",
+                header("|V2", true, &[2, 3]),
+            ),
+            (
+                "{'descr': '<f8', 'fortran_order': False, 'shape': (), }",
+                header("<f8", false, &[]),
+            ),
+            (
+                "{'descr': '<f8', 'fortran_order': False, 'shape': (2L, 0L)}",
+                header("<f8", false, &[2, 0]),
+            ),
+            (
+                "{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,)}",
+                header("[('a', '<f8')]", false, &[1]),
+            ),
         ] {
             assert_eq!(dictionary(text), Ok(right), "{text}");
         }
@@ -450,17 +593,41 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.npz");
         let mut arrays = BTreeMap::new();
-        arrays.insert("x".to_string(), Array::new(vec![2, 3], vec![1.0, f64::NAN, 1e-300, -0.0, f64::INFINITY, 0.1]).unwrap());
+        arrays.insert(
+            "x".to_string(),
+            Array::new(
+                vec![2, 3],
+                vec![1.0, f64::NAN, 1e-300, -0.0, f64::INFINITY, 0.1],
+            )
+            .unwrap(),
+        );
         arrays.insert("s".to_string(), Array::new(vec![], vec![2.5]).unwrap());
         arrays.insert("none".to_string(), Array::new(vec![0, 7], vec![]).unwrap());
         write_npz(&path, &arrays).unwrap();
         let back = read_npz(&path).unwrap();
-        assert_eq!((&back["x"].shape[..], &back["none"].shape[..]), (&[2, 3][..], &[0, 7][..]));
-        assert!(back["x"].data.iter().zip(&arrays["x"].data).all(|(a, b)| a.to_bits() == b.to_bits()));
+        assert_eq!(
+            (&back["x"].shape[..], &back["none"].shape[..]),
+            (&[2, 3][..], &[0, 7][..])
+        );
+        assert!(
+            back["x"]
+                .data
+                .iter()
+                .zip(&arrays["x"].data)
+                .all(|(a, b)| a.to_bits() == b.to_bits())
+        );
         assert_eq!(back["s"].data, [2.5]);
         let first = std::fs::read(&path).unwrap();
         write_npz(&path, &arrays).unwrap();
-        assert_eq!(first, std::fs::read(&path).unwrap(), "same arrays, same bytes");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file left");
+        assert_eq!(
+            first,
+            std::fs::read(&path).unwrap(),
+            "same arrays, same bytes"
+        );
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "no temporary file left"
+        );
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::dd::Dd;
 
-/// Reads a decimal such as `-1.23456789012345678901234567890123456e-10`; relative error about 1e-30.
-/// Numbers that underflow f64 by far come back as 0.
+/// Reads a decimal such as `-1.23456789012345678901234567890123456e-10`; relative error about
+/// 1e-30. Numbers that underflow f64 by far come back as 0.
 /// `None` if it is not a plain finite decimal number.
 pub fn parse(text: &str) -> Option<Dd> {
     let (negative, rest) = match text.strip_prefix('-') {
@@ -55,8 +55,8 @@ pub fn parse(text: &str) -> Option<Dd> {
 mod tests {
     use super::*;
 
-    /// Catches a misplaced point or a lost low word: the high word must be what the standard library reads, and
-    /// the rest what is left of an exactly representable sum.
+    /// Catches a misplaced point or a lost low word: the high word must be what the standard
+    /// library reads, and the rest what is left of an exactly representable sum.
     #[test]
     fn reads_what_the_standard_library_reads_and_more() {
         for s in [

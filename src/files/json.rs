@@ -8,8 +8,8 @@ use serde_json::{Map, Value as Json};
 use std::cell::Cell;
 use std::fmt;
 
-/// Text to JSON, refusing an object that has a key twice (the last would win in silence). No more values than the default
-/// [`Limits`] have memory for.
+/// Text to JSON, refusing an object that has a key twice (the last would win in silence). No more
+/// values than the default [`Limits`] have memory for.
 ///
 /// # Errors
 /// Not JSON (the message says line and column), a key twice, too many values.
@@ -24,7 +24,12 @@ pub fn parse_json(text: &str, file: &str) -> Result<Json> {
 pub fn parse_json_within(text: &str, file: &str, limits: &Limits) -> Result<Json> {
     let left = Cell::new(limits.memory);
     let mut from = serde_json::Deserializer::from_str(text);
-    let read = Unique { left: &left, limits }.deserialize(&mut from).and_then(|v| from.end().map(|()| v));
+    let read = Unique {
+        left: &left,
+        limits,
+    }
+    .deserialize(&mut from)
+    .and_then(|v| from.end().map(|()| v));
     read.map_err(|e| {
         let place = format!("line {}, column {}", e.line(), e.column());
         // the word at the place, which the parser may be some letters into
@@ -60,7 +65,11 @@ impl Unique<'_> {
                 self.left.set(left);
                 Ok(())
             }
-            None => Err(E::custom(format!("its values need {}", self.limits.too_much(self.limits.memory.saturating_add(needed))))),
+            None => Err(E::custom(format!(
+                "its values need {}",
+                self.limits
+                    .too_much(self.limits.memory.saturating_add(needed))
+            ))),
         }
     }
 }
@@ -110,7 +119,9 @@ impl<'de> Visitor<'de> for Unique<'_> {
             self.hold(key.len())?;
             let v = a.next_value_seed(self)?;
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format!("the name `{key}` twice in one object; names must be unique")));
+                return Err(A::Error::custom(format!(
+                    "the name `{key}` twice in one object; names must be unique"
+                )));
             }
             map.insert(key, v);
         }
@@ -122,13 +133,19 @@ impl<'de> Visitor<'de> for Unique<'_> {
 mod tests {
     use super::*;
 
-    /// Catches a limit that counts the text and not what becomes of it: many small values are many times their text.
+    /// Catches a limit that counts the text and not what becomes of it: many small values are many
+    /// times their text.
     #[test]
     fn values_are_counted() {
         let text = format!("[{}0]", "[],".repeat(10_000));
-        let limits = |memory| Limits { memory, ..Limits::default() };
+        let limits = |memory| Limits {
+            memory,
+            ..Limits::default()
+        };
         assert!(parse_json_within(&text, "a", &limits(1 << 24)).is_ok());
-        let e = parse_json_within(&text, "a", &limits(100_000)).unwrap_err().to_string();
+        let e = parse_json_within(&text, "a", &limits(100_000))
+            .unwrap_err()
+            .to_string();
         assert!(e.contains("--max-memory"), "{e}");
         assert!(parse_json(&"[".repeat(100_000), "a").is_err());
     }
@@ -136,10 +153,20 @@ mod tests {
     /// Catches a refusal of NaN that does not say how to write it.
     #[test]
     fn bare_nan_has_a_remedy() {
-        for text in ["[1.0, NaN]", "{\"a\":\n [Infinity]}", "[-Infinity]", "[nan]"] {
+        for text in [
+            "[1.0, NaN]",
+            "{\"a\":\n [Infinity]}",
+            "[-Infinity]",
+            "[nan]",
+        ] {
             let e = parse_json(text, "a").unwrap_err().to_string();
             assert!(e.contains("\"NaN\""), "{text}: {e}");
         }
-        assert!(!parse_json("[1.0, ]", "a").unwrap_err().to_string().contains("NaN"));
+        assert!(
+            !parse_json("[1.0, ]", "a")
+                .unwrap_err()
+                .to_string()
+                .contains("NaN")
+        );
     }
 }

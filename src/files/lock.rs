@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 /// The lock's name in the folder.
 const NAME: &str = ".cld-run.lock";
 
-/// A folder that is this process's until it is dropped. The lock is the system's, on an open file: it ends with the process however
-/// that ends, so that a file without a lock is a stale one and is taken over.
+/// A folder that is this process's until it is dropped. The lock is the system's, on an open file:
+/// it ends with the process however that ends, so that a file without a lock is a stale one and is
+/// taken over.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -22,9 +23,16 @@ impl Lock {
     /// Another process has it; a folder that cannot be written to.
     pub fn new(folder: &Path) -> Result<Lock> {
         let path = folder.join(NAME);
-        let io = |problem: String| Error::Io { path: folder.display().to_string(), problem };
+        let io = |problem: String| Error::Io {
+            path: folder.display().to_string(),
+            problem,
+        };
         loop {
-            let file = File::options().create(true).truncate(false).write(true).open(&path);
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path);
             let file = file.map_err(|e| io(format!("cannot be written: {e}")))?;
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) => {
@@ -65,13 +73,19 @@ impl Drop for Lock {
 mod tests {
     use super::*;
 
-    /// Catches two runs in one folder, a stale lock that keeps everybody out, and a lock that stays.
+    /// Catches two runs in one folder, a stale lock that keeps everybody out, and a lock that
+    /// stays.
     #[test]
     fn one_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(NAME), b"stale").unwrap();
         let lock = Lock::new(dir.path()).unwrap();
-        assert!(Lock::new(dir.path()).unwrap_err().to_string().contains("another run"));
+        assert!(
+            Lock::new(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("another run")
+        );
         drop(lock);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         Lock::new(dir.path()).unwrap();

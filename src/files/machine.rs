@@ -34,6 +34,11 @@ fn cpu() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|l| l.starts_with("model name"))?;
     // whatever is in that file, one short line of it is printed
-    let name = line.split_once(':')?.1.split_whitespace().collect::<Vec<_>>().join(" ");
+    let name = line
+        .split_once(':')?
+        .1
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     (!name.is_empty()).then(|| name.chars().filter(|c| !c.is_control()).take(80).collect())
 }

@@ -1,4 +1,5 @@
-//! Files in and out: nothing a file declares is believed before it is read, and nothing is written by halves.
+//! Files in and out: nothing a file declares is believed before it is read, and nothing is written
+//! by halves.
 //!
 //! | file | what |
 //! |---|---|
@@ -33,5 +34,9 @@ pub use write::write_whole;
 use crate::error::Error;
 
 fn broken(file: &str, place: &str, problem: impl ToString) -> Error {
-    Error::Format { file: file.to_string(), place: place.to_string(), problem: problem.to_string() }
+    Error::Format {
+        file: file.to_string(),
+        place: place.to_string(),
+        problem: problem.to_string(),
+    }
 }

@@ -4,7 +4,8 @@ use super::write::{Target, folder_of, sweep, writable};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// The files that a command reads and writes, told apart by what they are and not by how they are spelled.
+/// The files that a command reads and writes, told apart by what they are and not by how they are
+/// spelled.
 #[derive(Default)]
 pub struct Paths {
     inputs: Vec<Known>,
@@ -31,16 +32,34 @@ struct Identity {
 impl Identity {
     fn of(path: &Path) -> Identity {
         match Target::of(path) {
-            Ok(Target::Special) => Identity { place: path.into(), number: None, special: true },
-            Ok(Target::Regular(place, meta)) => Identity { place, number: number(&meta), special: false },
-            Ok(Target::New(new)) => Identity { place: place(&new), number: None, special: false },
+            Ok(Target::Special) => Identity {
+                place: path.into(),
+                number: None,
+                special: true,
+            },
+            Ok(Target::Regular(place, meta)) => Identity {
+                place,
+                number: number(&meta),
+                special: false,
+            },
+            Ok(Target::New(new)) => Identity {
+                place: place(&new),
+                number: None,
+                special: false,
+            },
             // what cannot be looked at will be refused by whoever reads or writes it
-            Ok(Target::Folder) | Err(_) => Identity { place: place(path), number: None, special: false },
+            Ok(Target::Folder) | Err(_) => Identity {
+                place: place(path),
+                number: None,
+                special: false,
+            },
         }
     }
 
     fn is(&self, other: &Identity) -> bool {
-        !self.special && !other.special && (self.place == other.place || (self.number.is_some() && self.number == other.number))
+        !self.special
+            && !other.special
+            && (self.place == other.place || (self.number.is_some() && self.number == other.number))
     }
 }
 
@@ -72,20 +91,36 @@ pub fn same(a: &Path, b: &Path) -> bool {
 impl Paths {
     /// Files that are read; `what` is the flag or argument that names them.
     #[must_use]
-    pub fn inputs<P: AsRef<Path>>(mut self, what: &str, paths: impl IntoIterator<Item = P>) -> Paths {
-        self.inputs.extend(paths.into_iter().map(|p| Known { what: what.into(), path: p.as_ref().into(), id: Identity::of(p.as_ref()) }));
+    pub fn inputs<P: AsRef<Path>>(
+        mut self,
+        what: &str,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Paths {
+        self.inputs.extend(paths.into_iter().map(|p| Known {
+            what: what.into(),
+            path: p.as_ref().into(),
+            id: Identity::of(p.as_ref()),
+        }));
         self
     }
 
     /// Files that will be written.
     #[must_use]
-    pub fn outputs<P: AsRef<Path>>(mut self, what: &str, paths: impl IntoIterator<Item = P>) -> Paths {
-        self.outputs.extend(paths.into_iter().map(|p| Known { what: what.into(), path: p.as_ref().into(), id: Identity::of(p.as_ref()) }));
+    pub fn outputs<P: AsRef<Path>>(
+        mut self,
+        what: &str,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Paths {
+        self.outputs.extend(paths.into_iter().map(|p| Known {
+            what: what.into(),
+            path: p.as_ref().into(),
+            id: Identity::of(p.as_ref()),
+        }));
         self
     }
 
-    /// Refuses outputs that are inputs, that are one file, or that cannot be written; to be called before any work. What killed runs left
-    /// beside the outputs is removed.
+    /// Refuses outputs that are inputs, that are one file, or that cannot be written; to be called
+    /// before any work. What killed runs left beside the outputs is removed.
     ///
     /// # Errors
     /// The output that is refused, by its flag, and why.
@@ -100,7 +135,8 @@ impl Paths {
         Ok(())
     }
 
-    /// The same where the outputs' folder may not be there yet: whether they can be written is not tried.
+    /// The same where the outputs' folder may not be there yet: whether they can be written is not
+    /// tried.
     ///
     /// # Errors
     /// As [`Paths::check`].
@@ -108,11 +144,19 @@ impl Paths {
         for (n, o) in self.outputs.iter().enumerate() {
             let value = format!("`{}`", o.path.display());
             if let Some(i) = self.inputs.iter().find(|i| i.id.is(&o.id)) {
-                let allowed = format!("another file than `{}` ({}), which is read and would be lost", i.path.display(), i.what);
+                let allowed = format!(
+                    "another file than `{}` ({}), which is read and would be lost",
+                    i.path.display(),
+                    i.what
+                );
                 return Err(Error::parameter(o.what.clone(), value, allowed));
             }
             if let Some(other) = self.outputs[..n].iter().find(|p| p.id.is(&o.id)) {
-                let allowed = format!("another file than `{}` ({}): one of the two would be lost", other.path.display(), other.what);
+                let allowed = format!(
+                    "another file than `{}` ({}): one of the two would be lost",
+                    other.path.display(),
+                    other.what
+                );
                 return Err(Error::parameter(o.what.clone(), value, allowed));
             }
         }
@@ -124,7 +168,8 @@ impl Paths {
 mod tests {
     use super::*;
 
-    /// Catches files that are told apart by their spelling: dots, links to files and folders, hard links, names that are not there yet.
+    /// Catches files that are told apart by their spelling: dots, links to files and folders, hard
+    /// links, names that are not there yet.
     #[test]
     #[cfg(unix)]
     fn one_file_has_many_names() {
@@ -150,19 +195,42 @@ mod tests {
             for (a, b) in [(file(a), file(b)), (file(b), file(a))] {
                 let lost = |p: Paths| p.apart().unwrap_err().to_string();
                 let text = lost(Paths::default().inputs("FILE", [&a]).outputs("out", [&b]));
-                assert!(text.contains("`out`") && text.contains("FILE") && text.contains("is read and would be lost"), "{text}");
+                assert!(
+                    text.contains("`out`")
+                        && text.contains("FILE")
+                        && text.contains("is read and would be lost"),
+                    "{text}"
+                );
                 lost(Paths::default().outputs("plot", [&a]).outputs("csv", [&b]));
                 lost(Paths::default().outputs("plot", [&a, &b]));
             }
         }
         for (a, b) in [("a", "b"), ("a", "sub"), ("sub/new", "new"), ("a", "sub/a")] {
-            Paths::default().inputs("FILE", [file(a)]).outputs("out", [file(b)]).apart().unwrap();
+            Paths::default()
+                .inputs("FILE", [file(a)])
+                .outputs("out", [file(b)])
+                .apart()
+                .unwrap();
         }
         // what is no file may be given as often as one likes
-        Paths::default().outputs("plot", ["/dev/null"]).outputs("csv", ["/dev/null"]).check().unwrap();
+        Paths::default()
+            .outputs("plot", ["/dev/null"])
+            .outputs("csv", ["/dev/null"])
+            .check()
+            .unwrap();
         // inputs may be one file
-        Paths::default().inputs("A", [file("a")]).inputs("B", [file("a")]).outputs("out", [file("b")]).check().unwrap();
-        assert!(Paths::default().outputs("out", [file("sub")]).check().is_err());
+        Paths::default()
+            .inputs("A", [file("a")])
+            .inputs("B", [file("a")])
+            .outputs("out", [file("b")])
+            .check()
+            .unwrap();
+        assert!(
+            Paths::default()
+                .outputs("out", [file("sub")])
+                .check()
+                .is_err()
+        );
         assert_eq!(std::fs::read(file("a")).unwrap(), b"kept");
     }
 }

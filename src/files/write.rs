@@ -1,9 +1,10 @@
 //! Files written whole or not at all.
 //!
-//! What is written is a temporary file beside the target, synced, then renamed over it. An existing file keeps its mode and owner, a new
-//! one gets what the umask leaves; a symbolic link stays, and its target is written. What is no regular file (a pipe, a device) is
-//! written to as it is. Temporary files are called `.cld-XXXXXX.tmp` and are locked while they are in use: those that a killed run
-//! left behind are told by having no lock, and [`sweep`] removes them.
+//! What is written is a temporary file beside the target, synced, then renamed over it. An existing
+//! file keeps its mode and owner, a new one gets what the umask leaves; a symbolic link stays, and
+//! its target is written. What is no regular file (a pipe, a device) is written to as it is.
+//! Temporary files are called `.cld-XXXXXX.tmp` and are locked while they are in use: those that a
+//! killed run left behind are told by having no lock, and [`sweep`] removes them.
 
 use crate::error::{Error, Result};
 use std::fs::{File, Metadata, OpenOptions};
@@ -15,7 +16,10 @@ const PREFIX: &str = ".cld-";
 const SUFFIX: &str = ".tmp";
 
 fn failed(path: &Path, problem: impl std::fmt::Display) -> Error {
-    Error::Io { path: path.display().to_string(), problem: format!("cannot be written: {problem}") }
+    Error::Io {
+        path: path.display().to_string(),
+        problem: format!("cannot be written: {problem}"),
+    }
 }
 
 /// What a path leads to.
@@ -34,7 +38,17 @@ impl Target {
         match std::fs::metadata(path) {
             Ok(m) if m.is_dir() => Ok(Target::Folder),
             // `/dev/stdout` may be a regular file; its name in /proc must not be replaced
-            Ok(_) if ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc"].iter().any(|d| path.starts_with(d)) => {
+            Ok(_)
+                if [
+                    "/dev/fd",
+                    "/dev/stdin",
+                    "/dev/stdout",
+                    "/dev/stderr",
+                    "/proc",
+                ]
+                .iter()
+                .any(|d| path.starts_with(d)) =>
+            {
                 Ok(Target::Special)
             }
             Ok(m) if m.is_file() => Ok(Target::Regular(path.canonicalize()?, m)),
@@ -57,7 +71,9 @@ impl Target {
 
 /// The folder that a file is in.
 pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// A temporary file beside `target`, locked; `private` as long as it is not known who may read it.
@@ -74,7 +90,16 @@ fn temporary(folder: &Path, private: bool) -> io::Result<NamedTempFile> {
     let _ = private;
     loop {
         // its error ends with the temporary file's name, which is nobody's concern
-        let plain = |e: io::Error| io::Error::new(e.kind(), e.to_string().split(" at path ").next().unwrap_or_default().to_string());
+        let plain = |e: io::Error| {
+            io::Error::new(
+                e.kind(),
+                e.to_string()
+                    .split(" at path ")
+                    .next()
+                    .unwrap_or_default()
+                    .to_string(),
+            )
+        };
         let file = builder.tempfile_in(folder).map_err(plain)?;
         // where files cannot be locked, nothing is swept either
         let _ = file.as_file().try_lock();
@@ -92,7 +117,12 @@ fn dress(file: &File, as_was: &Metadata) -> io::Result<()> {
     let now = file.metadata()?;
     let (uid, gid) = (as_was.uid(), as_was.gid());
     if (now.uid(), now.gid()) != (uid, gid) {
-        fchown(file, Some(uid), Some(gid)).map_err(|e| io::Error::new(e.kind(), format!("it belongs to another user or group ({e})")))?;
+        fchown(file, Some(uid), Some(gid)).map_err(|e| {
+            io::Error::new(
+                e.kind(),
+                format!("it belongs to another user or group ({e})"),
+            )
+        })?;
     }
     // after the owner: a change of owner takes bits of the mode away
     file.set_permissions(std::fs::Permissions::from_mode(as_was.mode() & 0o7777))
@@ -113,8 +143,8 @@ pub struct Staged {
 /// Writes a file, but for its name. `fill` writes the bytes.
 ///
 /// # Errors
-/// A folder that cannot be written to, a full disk, a path that is a folder, a file that may not be written to or whose owner cannot be
-/// kept.
+/// A folder that cannot be written to, a full disk, a path that is a folder, a file that may not be
+/// written to or whose owner cannot be kept.
 pub fn stage(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<Staged> {
     let failed = |e: io::Error| failed(path, e);
     let start = |folder: &Path, private| temporary(folder, private);
@@ -122,24 +152,40 @@ pub fn stage(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
         Target::Folder => return Err(is_folder(path)),
         Target::Special => {
             let mut file = OpenOptions::new().append(true).open(path).map_err(failed)?;
-            fill(&mut file).and_then(|()| file.flush()).map_err(failed)?;
-            return Ok(Staged { path: path.into(), ready: None });
+            fill(&mut file)
+                .and_then(|()| file.flush())
+                .map_err(failed)?;
+            return Ok(Staged {
+                path: path.into(),
+                ready: None,
+            });
         }
         Target::New(target) => (start(folder_of(&target), false).map_err(failed)?, target),
         Target::Regular(target, was) => {
             // a rename asks only for the folder's permission
-            OpenOptions::new().write(true).open(&target).map_err(failed)?;
+            OpenOptions::new()
+                .write(true)
+                .open(&target)
+                .map_err(failed)?;
             let file = start(folder_of(&target), true).map_err(failed)?;
             dress(file.as_file(), &was).map_err(failed)?;
             (file, target)
         }
     };
-    fill(file.as_file_mut()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    Ok(Staged { path: path.into(), ready: Some((file, target)) })
+    fill(file.as_file_mut())
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed)?;
+    Ok(Staged {
+        path: path.into(),
+        ready: Some((file, target)),
+    })
 }
 
 fn is_folder(path: &Path) -> Error {
-    Error::Io { path: path.display().to_string(), problem: "is a folder; allowed: a file's name".into() }
+    Error::Io {
+        path: path.display().to_string(),
+        problem: "is a folder; allowed: a file's name".into(),
+    }
 }
 
 impl Staged {
@@ -149,8 +195,10 @@ impl Staged {
     /// A folder that cannot be written to (any more); what was there is as it was.
     pub fn commit(self) -> Result<()> {
         if let Some((file, target)) = self.ready {
-            file.persist(&target).map_err(|e| failed(&self.path, e.error))?;
-            // the new name, too, must outlive a power cut; where folders cannot be synced, there is nothing to be done
+            file.persist(&target)
+                .map_err(|e| failed(&self.path, e.error))?;
+            // the new name, too, must outlive a power cut; where folders cannot be synced, there is
+            // nothing to be done
             let _ = File::open(folder_of(&target)).and_then(|f| f.sync_all());
         }
         Ok(())
@@ -165,7 +213,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     stage(path, |f| f.write_all(bytes))?.commit()
 }
 
-/// Refuses now what could not be written an hour later. Nothing is changed, and a pipe is not waited for.
+/// Refuses now what could not be written an hour later. Nothing is changed, and a pipe is not
+/// waited for.
 ///
 /// # Errors
 /// As [`stage`].
@@ -176,18 +225,28 @@ pub fn writable(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes the temporary files that killed runs left in a folder. Those of a run that goes on are locked, and stay.
+/// Removes the temporary files that killed runs left in a folder. Those of a run that goes on are
+/// locked, and stay.
 pub fn sweep(folder: &Path) {
-    let Ok(list) = std::fs::read_dir(folder) else { return };
+    let Ok(list) = std::fs::read_dir(folder) else {
+        return;
+    };
     for entry in list.flatten() {
         let name = entry.file_name();
-        let ours =
-            name.to_str().is_some_and(|n| n.len() == PREFIX.len() + 6 + SUFFIX.len() && n.starts_with(PREFIX) && n.ends_with(SUFFIX));
+        let ours = name.to_str().is_some_and(|n| {
+            n.len() == PREFIX.len() + 6 + SUFFIX.len()
+                && n.starts_with(PREFIX)
+                && n.ends_with(SUFFIX)
+        });
         if !ours || !entry.file_type().is_ok_and(|t| t.is_file()) {
             continue;
         }
         let path = entry.path();
-        if OpenOptions::new().write(true).open(&path).is_ok_and(|f| f.try_lock().is_ok()) {
+        if OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .is_ok_and(|f| f.try_lock().is_ok())
+        {
             let _ = std::fs::remove_file(&path);
         }
     }
@@ -198,7 +257,10 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut all: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut all: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         all.sort();
         all
     }
@@ -217,27 +279,52 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names(dir.path()), ["a"]);
         for folder in [dir.path(), Path::new("/"), Path::new("..")] {
-            assert!(write_whole(folder, b"").unwrap_err().to_string().contains("is a folder"));
+            assert!(
+                write_whole(folder, b"")
+                    .unwrap_err()
+                    .to_string()
+                    .contains("is a folder")
+            );
         }
     }
 
-    /// Catches temporary files of killed runs that stay, and those of others, or of a run that goes on, that are removed.
+    /// Catches temporary files of killed runs that stay, and those of others, or of a run that goes
+    /// on, that are removed.
     #[test]
     fn stale_files_are_swept() {
         let dir = tempfile::tempdir().unwrap();
-        for name in [".cld-abc123.tmp", ".cld-abc.tmp", ".tmpabc123", "cld-abc123.tmp", ".cld-run.lock"] {
+        for name in [
+            ".cld-abc123.tmp",
+            ".cld-abc.tmp",
+            ".tmpabc123",
+            "cld-abc123.tmp",
+            ".cld-run.lock",
+        ] {
             std::fs::write(dir.path().join(name), b"").unwrap();
         }
         let going_on = temporary(dir.path(), true).unwrap();
         sweep(dir.path());
-        let own = going_on.path().file_name().unwrap().to_str().unwrap().to_string();
-        let mut right = [".cld-abc.tmp", ".tmpabc123", "cld-abc123.tmp", ".cld-run.lock", &own];
+        let own = going_on
+            .path()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_string();
+        let mut right = [
+            ".cld-abc.tmp",
+            ".tmpabc123",
+            "cld-abc123.tmp",
+            ".cld-run.lock",
+            &own,
+        ];
         right.sort_unstable();
         assert_eq!(names(dir.path()), right);
     }
 
-    /// Catches a mode that is lost, a private file that others may read for a while, a new file that ignores the umask (told by a
-    /// file that the standard library makes), and a link that is replaced by a file.
+    /// Catches a mode that is lost, a private file that others may read for a while, a new file
+    /// that ignores the umask (told by a file that the standard library makes), and a link that is
+    /// replaced by a file.
     #[test]
     #[cfg(unix)]
     fn modes_and_links_stay() {
@@ -257,7 +344,10 @@ mod tests {
             if let Ok(staged) = staged {
                 assert_eq!(mode(staged.ready.as_ref().unwrap().0.path()), bits);
                 staged.commit().unwrap();
-                assert_eq!((mode(&a), std::fs::read(&a).unwrap()), (bits, b"new".to_vec()));
+                assert_eq!(
+                    (mode(&a), std::fs::read(&a).unwrap()),
+                    (bits, b"new".to_vec())
+                );
             }
             std::fs::remove_file(&a).unwrap();
         }
@@ -268,9 +358,18 @@ mod tests {
         write_whole(&file("chain"), b"1").unwrap();
         write_whole(&file("dangling"), b"2").unwrap();
         assert!(write_whole(&file("loop"), b"3").is_err());
-        assert_eq!((std::fs::read(file("plain")).unwrap(), std::fs::read(file("nowhere")).unwrap()), (b"1".to_vec(), b"2".to_vec()));
+        assert_eq!(
+            (
+                std::fs::read(file("plain")).unwrap(),
+                std::fs::read(file("nowhere")).unwrap()
+            ),
+            (b"1".to_vec(), b"2".to_vec())
+        );
         for link in ["link", "chain", "dangling"] {
-            assert!(std::fs::symlink_metadata(file(link)).unwrap().is_symlink(), "{link}");
+            assert!(
+                std::fs::symlink_metadata(file(link)).unwrap().is_symlink(),
+                "{link}"
+            );
         }
         write_whole(Path::new("/dev/null"), b"gone").unwrap();
         assert!(!std::fs::metadata("/dev/null").unwrap().is_file());

@@ -58,14 +58,31 @@ fn values<const K: usize>(m: &AnyMoments) -> Result<KernelValues> {
 ///
 /// # Errors
 /// As [`Kernel::new`].
-pub fn kernel_values(process: &dyn AnyProcess, schedule: &Schedule, objective: Objective, s: f64, t: f64) -> Result<KernelValues> {
+pub fn kernel_values(
+    process: &dyn AnyProcess,
+    schedule: &Schedule,
+    objective: Objective,
+    s: f64,
+    t: f64,
+) -> Result<KernelValues> {
     if !(t > 0.0 && t <= 1.0) {
-        return Err(Error::time("t", t, "0 < t <= 1 (at t = 0 the kernel is a point)"));
+        return Err(Error::time(
+            "t",
+            t,
+            "0 < t <= 1 (at t = 0 the kernel is a point)",
+        ));
     }
     if process.channels() == 1 && objective.name() == "hsm" {
         return Err(super::no_velocity(process.name()));
     }
-    let on = if s == 0.0 { Span { start: Dd::ZERO, tau: schedule.integral_from_zero(t) } } else { schedule.span(s, t)? };
+    let on = if s == 0.0 {
+        Span {
+            start: Dd::ZERO,
+            tau: schedule.integral_from_zero(t),
+        }
+    } else {
+        schedule.span(s, t)?
+    };
     let m = process.moments(on, objective.gamma());
     by_channels!(process.channels(), up to 6, K => values::<K>(&m), else {
         Err(Error::parameter("channels", process.channels(), "1 to 6"))

@@ -24,7 +24,8 @@ struct Columns {
 }
 
 impl Columns {
-    /// As [`KernelBatch::fill`], for the process `name` of `k` channels whose columns `write` computes.
+    /// As [`KernelBatch::fill`], for the process `name` of `k` channels whose columns `write`
+    /// computes.
     fn fill(
         &mut self,
         (name, k): (&'static str, usize),
@@ -34,7 +35,11 @@ impl Columns {
     ) -> Result<()> {
         self.len = 0;
         if let Some(&t) = t.iter().find(|&&t| !(t > 0.0 && t <= 1.0)) {
-            return Err(Error::time("t", t, "0 < t <= 1 (at t = 0 the kernel is a point)"));
+            return Err(Error::time(
+                "t",
+                t,
+                "0 < t <= 1 (at t = 0 the kernel is a point)",
+            ));
         }
         if k == 1 && objective.name() == "hsm" {
             return Err(no_velocity(name));
@@ -42,7 +47,12 @@ impl Columns {
         // A cache line more than needed, lest all columns fall into the same few sets of the cache.
         self.stride = t.len().next_multiple_of(8) + 8;
         self.data.resize(self.stride * width(k), 0.0);
-        let mut columns: Vec<&mut [f64]> = self.data.chunks_mut(self.stride).take(width(k)).map(|c| &mut c[..t.len()]).collect();
+        let mut columns: Vec<&mut [f64]> = self
+            .data
+            .chunks_mut(self.stride)
+            .take(width(k))
+            .map(|c| &mut c[..t.len()])
+            .collect();
         write(&mut columns);
         let (last, det) = (&columns[k * k + triangle(k) - 1], &columns[width(k) - 2]);
         if let Some((_, &d)) = last.iter().zip(det.iter()).find(|&(&v, &d)| !regular(v, d)) {
@@ -67,15 +77,19 @@ impl Columns {
     }
 
     fn lower(&self, k: usize, i: usize, j: usize) -> &[f64] {
-        assert!(i < k && j <= i, "entry ({i}, {j}) of a lower {k} x {k} matrix");
+        assert!(
+            i < k && j <= i,
+            "entry ({i}, {j}) of a lower {k} x {k} matrix"
+        );
         self.column(k * k + triangle(k) + triangle(i) + j)
     }
 }
 
 /// Perturbation kernels at many times: one plain slice per quantity.
 ///
-/// For CLD at critical damping under a constant or linear rate the work is vectorised (see [`crate::simd`]); other
-/// processes and rates go time by time. Accuracy as that of [`Kernel`](super::Kernel). Formula: kernel.*.
+/// For CLD at critical damping under a constant or linear rate the work is vectorised (see
+/// [`crate::simd`]); other processes and rates go time by time. Accuracy as that of
+/// [`Kernel`](super::Kernel). Formula: kernel.*.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelBatch<const K: usize>(Columns);
 
@@ -84,7 +98,12 @@ impl<const K: usize> KernelBatch<K> {
     ///
     /// # Errors
     /// As [`Kernel::new`](super::Kernel::new), for the first time that is refused.
-    pub fn new(process: &impl LinearSde<K>, schedule: &Schedule, objective: Objective, t: &[f64]) -> Result<Self> {
+    pub fn new(
+        process: &impl LinearSde<K>,
+        schedule: &Schedule,
+        objective: Objective,
+        t: &[f64],
+    ) -> Result<Self> {
         let mut batch = KernelBatch(Columns::default());
         batch.fill(process, schedule, objective, t)?;
         Ok(batch)
@@ -94,8 +113,16 @@ impl<const K: usize> KernelBatch<K> {
     ///
     /// # Errors
     /// As [`new`](Self::new); the batch is then empty.
-    pub fn fill(&mut self, process: &impl LinearSde<K>, schedule: &Schedule, objective: Objective, t: &[f64]) -> Result<()> {
-        let write = |columns: &mut [&mut [f64]]| process.columns_at(schedule, objective.gamma(), t, columns);
+    pub fn fill(
+        &mut self,
+        process: &impl LinearSde<K>,
+        schedule: &Schedule,
+        objective: Objective,
+        t: &[f64],
+    ) -> Result<()> {
+        let write = |columns: &mut [&mut [f64]]| {
+            process.columns_at(schedule, objective.gamma(), t, columns)
+        };
         self.0.fill((process.name(), K), objective, t, write)
     }
 
@@ -135,7 +162,8 @@ impl<const K: usize> KernelBatch<K> {
     }
 }
 
-/// [`KernelBatch`] for a process chosen at run time, whose memory is used again from one batch to the next.
+/// [`KernelBatch`] for a process chosen at run time, whose memory is used again from one batch to
+/// the next.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnyKernelBatch {
     k: usize,
@@ -147,10 +175,19 @@ impl AnyKernelBatch {
     ///
     /// # Errors
     /// As [`KernelBatch::new`]; the batch is then empty.
-    pub fn fill(&mut self, process: &dyn AnyProcess, schedule: &Schedule, objective: Objective, t: &[f64]) -> Result<()> {
+    pub fn fill(
+        &mut self,
+        process: &dyn AnyProcess,
+        schedule: &Schedule,
+        objective: Objective,
+        t: &[f64],
+    ) -> Result<()> {
         self.k = process.channels();
-        let write = |columns: &mut [&mut [f64]]| process.columns_at(schedule, objective.gamma(), t, columns);
-        self.columns.fill((process.name(), self.k), objective, t, write)
+        let write = |columns: &mut [&mut [f64]]| {
+            process.columns_at(schedule, objective.gamma(), t, columns)
+        };
+        self.columns
+            .fill((process.name(), self.k), objective, t, write)
     }
 
     /// Entry (i, j) of the mean matrix. Panics unless i, j < K, as all accessors of entries do.

@@ -1,5 +1,6 @@
-//! Perturbation kernels: the law of `u_t` given the data, for denoising (DSM) and hybrid (HSM) score matching,
-//! with everything that is read off it: Cholesky factors, `ell_t`, log-density, score.
+//! Perturbation kernels: the law of `u_t` given the data, for denoising (DSM) and hybrid (HSM)
+//! score matching, with everything that is read off it: Cholesky factors, `ell_t`, log-density,
+//! score.
 
 mod any;
 mod batch;
@@ -26,13 +27,18 @@ impl Objective {
     /// Denoising score matching: given `u_0` in full. Initial covariance 0.
     pub const DSM: Objective = Objective { gamma: None };
 
-    /// Hybrid score matching: given `x_0`, with `v_0 ~ N(0, gamma M)` integrated out. The mean is that of v_0 = 0,
-    /// the initial covariance diag(0, gamma M). Source: CLD sec. 3.2.
+    /// Hybrid score matching: given `x_0`, with `v_0 ~ N(0, gamma M)` integrated out. The mean is
+    /// that of v_0 = 0, the initial covariance diag(0, gamma M). Source: CLD sec. 3.2.
     ///
     /// # Errors
     /// Unless `0 <= gamma <= 1e6`.
     pub fn hsm(gamma: f64) -> Result<Objective> {
-        check("gamma", gamma, (0.0..=1e6).contains(&gamma), "0 <= gamma <= 1e6")?;
+        check(
+            "gamma",
+            gamma,
+            (0.0..=1e6).contains(&gamma),
+            "0 <= gamma <= 1e6",
+        )?;
         Ok(Objective { gamma: Some(gamma) })
     }
 
@@ -60,7 +66,8 @@ pub struct Kernel<const K: usize> {
     log_det: Option<f64>,
 }
 
-/// Whether determinant and inverse are normal numbers; the inverse's largest entries are near `last / det`.
+/// Whether determinant and inverse are normal numbers; the inverse's largest entries are near
+/// `last / det`.
 #[inline(always)]
 fn regular(last: f64, det: f64) -> bool {
     det >= 1e-290 && last <= 1e290 * det
@@ -78,12 +85,16 @@ impl<P: LinearSde<K>, const K: usize> Task for At<'_, P, K> {
     type Out = Result<Kernel<K>>;
     #[inline(always)]
     fn run<D: Lane<Item = f64>, S: Lane<Item = f32, Word = u32>>(self) -> Self::Out {
-        let kernel = Kernel::from_moments(self.process.moments_at(self.schedule, self.gamma, self.t))?;
+        let kernel =
+            Kernel::from_moments(self.process.moments_at(self.schedule, self.gamma, self.t))?;
         if !near_one(kernel.moments.det) {
             return Ok(kernel);
         }
         let on = Span::to(self.schedule, self.t);
-        Ok(Kernel { log_det: Some(self.process.log_det(on, self.gamma, &kernel.moments)), ..kernel })
+        Ok(Kernel {
+            log_det: Some(self.process.log_det(on, self.gamma, &kernel.moments)),
+            ..kernel
+        })
     }
 }
 
@@ -91,17 +102,31 @@ impl<const K: usize> Kernel<K> {
     /// The kernel of `process` under `schedule` at time `t`.
     ///
     /// # Errors
-    /// `t` outside (0, 1]; HSM for a process without velocity; a covariance whose determinant or inverse is not a
-    /// normal f64 (rates below about 1e-60).
+    /// `t` outside (0, 1]; HSM for a process without velocity; a covariance whose determinant or
+    /// inverse is not a normal f64 (rates below about 1e-60).
     #[inline]
-    pub fn new(process: &impl LinearSde<K>, schedule: &Schedule, objective: Objective, t: f64) -> Result<Self> {
+    pub fn new(
+        process: &impl LinearSde<K>,
+        schedule: &Schedule,
+        objective: Objective,
+        t: f64,
+    ) -> Result<Self> {
         if !(t > 0.0 && t <= 1.0) {
-            return Err(Error::time("t", t, "0 < t <= 1 (at t = 0 the kernel is a point)"));
+            return Err(Error::time(
+                "t",
+                t,
+                "0 < t <= 1 (at t = 0 the kernel is a point)",
+            ));
         }
         if K == 1 && objective.gamma.is_some() {
             return Err(no_velocity(process.name()));
         }
-        simd::single(At { process, schedule, gamma: objective.gamma(), t })
+        simd::single(At {
+            process,
+            schedule,
+            gamma: objective.gamma(),
+            t,
+        })
     }
 
     /// From mean, covariance and determinant; adds the Cholesky factor.
@@ -111,13 +136,21 @@ impl<const K: usize> Kernel<K> {
     #[inline(always)]
     pub fn from_moments(moments: Moments<K>) -> Result<Self> {
         let (lower, ell) = moments.lower();
-        if !regular(moments.cov[(K - 1, K - 1)], moments.det) || (K > 2 && moments.factors.is_none()) {
+        if !regular(moments.cov[(K - 1, K - 1)], moments.det)
+            || (K > 2 && moments.factors.is_none())
+        {
             return Err(degenerate(moments.det));
         }
-        Ok(Kernel { moments, lower, ell, log_det: None })
+        Ok(Kernel {
+            moments,
+            lower,
+            ell,
+            log_det: None,
+        })
     }
 
-    /// Mean matrix Phi: the mean of `u_t` is `Phi u_0` (HSM: the first column times x_0). Formula: kernel.mean.
+    /// Mean matrix Phi: the mean of `u_t` is `Phi u_0` (HSM: the first column times x_0). Formula:
+    /// kernel.mean.
     pub fn mean(&self) -> &Mat<K> {
         &self.moments.mean
     }
@@ -162,7 +195,8 @@ impl<const K: usize> Kernel<K> {
         })
     }
 
-    /// Inverse transpose of the lower factor: the kernel's score is `-L^-T eps`. Formula: kernel.inverse_transpose.
+    /// Inverse transpose of the lower factor: the kernel's score is `-L^-T eps`. Formula:
+    /// kernel.inverse_transpose.
     pub fn inverse_transpose_lower(&self) -> Mat<K> {
         match &self.moments.factors {
             Some(f) => f.inverse_transpose_lower,
@@ -170,7 +204,8 @@ impl<const K: usize> Kernel<K> {
         }
     }
 
-    /// Inverse transpose of the upper factor: where the noise was multiplied by U, the score is `-U^-T eps`.
+    /// Inverse transpose of the upper factor: where the noise was multiplied by U, the score is
+    /// `-U^-T eps`.
     pub fn inverse_transpose_upper(&self) -> Mat<K> {
         match &self.moments.factors {
             Some(f) => f.inverse_transpose_upper,
@@ -178,8 +213,9 @@ impl<const K: usize> Kernel<K> {
         }
     }
 
-    /// `ell_t = 1 / L_KK`: the inverse standard deviation of the last channel given the others; for CLD
-    /// `sqrt(S_xx / det)`, and the score of v is `-ell_t eps_v`. Formula: kernel.ell. Source: CLD sec. 3.2.
+    /// `ell_t = 1 / L_KK`: the inverse standard deviation of the last channel given the others; for
+    /// CLD `sqrt(S_xx / det)`, and the score of v is `-ell_t eps_v`. Formula: kernel.ell. Source:
+    /// CLD sec. 3.2.
     #[inline(always)]
     pub fn ell(&self) -> f64 {
         self.ell
@@ -190,8 +226,9 @@ impl<const K: usize> Kernel<K> {
         self.moments.det
     }
 
-    /// Logarithm of the determinant, within 8 ulp of `max(1, |log det|)`; near the stationary law of a process whose own determinant is
-    /// 1, of its largest term, however small ([`LinearSde::log_det`]). Formula: kernel.logdet.
+    /// Logarithm of the determinant, within 8 ulp of `max(1, |log det|)`; near the stationary law
+    /// of a process whose own determinant is 1, of its largest term, however small
+    /// ([`LinearSde::log_det`]). Formula: kernel.logdet.
     pub fn log_det(&self) -> f64 {
         match (&self.moments.factors, self.log_det) {
             (Some(f), _) => f.log_det,
@@ -200,14 +237,15 @@ impl<const K: usize> Kernel<K> {
         }
     }
 
-    /// Signal-to-noise ratio of x alone, for data of variance 1: `Phi_xx^2 / S_xx`. Formula: kernel.snr.
+    /// Signal-to-noise ratio of x alone, for data of variance 1: `Phi_xx^2 / S_xx`. Formula:
+    /// kernel.snr.
     pub fn snr(&self) -> f64 {
         let m = self.moments.mean[(0, 0)];
         m * m / self.moments.cov[(0, 0)]
     }
 
-    /// Signal-to-noise ratio of all channels together: `phi^T S^-1 phi`, phi the first column of Phi; the Fisher
-    /// information on x_0 in u_t. Formula: kernel.snr_joint.
+    /// Signal-to-noise ratio of all channels together: `phi^T S^-1 phi`, phi the first column of
+    /// Phi; the Fisher information on x_0 in u_t. Formula: kernel.snr_joint.
     pub fn snr_joint(&self) -> f64 {
         let w = self.whiten(std::array::from_fn(|i| self.moments.mean[(i, 0)]));
         w.iter().map(|x| x * x).sum()
@@ -218,14 +256,14 @@ impl<const K: usize> Kernel<K> {
         self.moments.cov[(i, i)].sqrt()
     }
 
-    /// Noise level of x over its mean's factor, `sqrt(S_xx) / Phi_xx`: EDM's sigma (Karras et al. 2022). Infinite once the mean is gone.
-    /// Formula: kernel.sigma.
+    /// Noise level of x over its mean's factor, `sqrt(S_xx) / Phi_xx`: EDM's sigma (Karras et al.
+    /// 2022). Infinite once the mean is gone. Formula: kernel.sigma.
     pub fn sigma(&self) -> f64 {
         self.std(0) / self.moments.mean[(0, 0)]
     }
 
-    /// `ln(Phi_xx^2 / S_xx)`, the log-SNR of variational diffusion (Kingma et al. 2021), from logarithms: the ratio may leave f64.
-    /// Formula: kernel.logsnr.
+    /// `ln(Phi_xx^2 / S_xx)`, the log-SNR of variational diffusion (Kingma et al. 2021), from
+    /// logarithms: the ratio may leave f64. Formula: kernel.logsnr.
     pub fn log_snr(&self) -> f64 {
         2.0 * self.moments.mean[(0, 0)].abs().ln() - self.moments.cov[(0, 0)].ln()
     }
@@ -262,11 +300,17 @@ fn transpose_inverse_2<const K: usize>(l: &Mat<K>, i: usize) -> Mat<K> {
 fn degenerate(det: f64) -> Error {
     Error::Degenerate {
         what: "the perturbation kernel".into(),
-        why: format!("the covariance's determinant {det:e} or its inverse is not a normal f64; the time or the rate is too small"),
+        why: format!(
+            "the covariance's determinant {det:e} or its inverse is not a normal f64; the time or the rate is too small"
+        ),
     }
 }
 
 #[cold]
 fn no_velocity(name: &str) -> Error {
-    Error::parameter("objective", format!("hsm for process `{name}`"), "dsm (HSM integrates out a velocity, which this process has not)")
+    Error::parameter(
+        "objective",
+        format!("hsm for process `{name}`"),
+        "dsm (HSM integrates out a velocity, which this process has not)",
+    )
 }

@@ -15,7 +15,8 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// f32 or f64: the element types of batches. Arithmetic is in f64 for both; f32 is rounded once, at the end.
+/// f32 or f64: the element types of batches. Arithmetic is in f64 for both; f32 is rounded once, at
+/// the end.
 pub trait Real: Copy + sealed::Sealed + Send + Sync + 'static {
     /// Widened.
     fn wide(self) -> f64;
@@ -46,20 +47,29 @@ impl Real for f32 {
 }
 
 impl<const K: usize> Kernel<K> {
-    /// Noises a batch that shares this kernel's time, with given noise: `out[i] = Phi[i][0] x0 + (L noise)[i]`,
-    /// initial velocities 0 (HSM). Slices of one length, one per channel.
-    /// f32: the f64 result rounded once. Formula: kernel.perturb.
+    /// Noises a batch that shares this kernel's time, with given noise:
+    /// `out[i] = Phi[i][0] x0 + (L noise)[i]`, initial velocities 0 (HSM). Slices of one length,
+    /// one per channel. f32: the f64 result rounded once. Formula: kernel.perturb.
     ///
     /// # Errors
     /// Slices of different lengths.
     pub fn perturb<T: Real>(&self, x0: &[T], noise: [&[T]; K], out: [&mut [T]; K]) -> Result<()> {
         let n = x0.len();
-        for (name, found) in noise.iter().map(|s| ("noise", s.len())).chain(out.iter().map(|s| ("out", s.len()))) {
+        for (name, found) in noise
+            .iter()
+            .map(|s| ("noise", s.len()))
+            .chain(out.iter().map(|s| ("out", s.len())))
+        {
             if found != n {
-                return Err(Error::shape(name, &[found], format!("[{n}], the length of x0")));
+                return Err(Error::shape(
+                    name,
+                    &[found],
+                    format!("[{n}], the length of x0"),
+                ));
             }
         }
-        // with the widest registers that one-by-one code may use: what the compiler vectorises gains, no bit changes
+        // with the widest registers that one-by-one code may use: what the compiler vectorises
+        // gains, no bit changes
         simd::single_call(
             #[inline(always)]
             || self.perturb_checked(x0, noise, out),
@@ -71,7 +81,8 @@ impl<const K: usize> Kernel<K> {
     fn perturb_checked<T: Real>(&self, x0: &[T], noise: [&[T]; K], out: [&mut [T]; K]) {
         let (m, l) = (self.mean(), self.lower());
         for (i, out) in out.into_iter().enumerate() {
-            // Two channels, the common case, in one pass per output that the compiler can vectorise.
+            // Two channels, the common case, in one pass per output that the compiler can
+            // vectorise.
             match i {
                 0 => {
                     let (a, b) = (m[(0, 0)], l[(0, 0)]);
@@ -95,14 +106,23 @@ impl<const K: usize> Kernel<K> {
         }
     }
 
-    /// The same with standard normal noise drawn from `rng` into `noise` (kept: it is the target of training).
-    /// Draws come value by value, channel by channel, by `rand_distr`'s ziggurat. Formula: kernel.perturb.
+    /// The same with standard normal noise drawn from `rng` into `noise` (kept: it is the target of
+    /// training). Draws come value by value, channel by channel, by `rand_distr`'s ziggurat.
+    /// Formula: kernel.perturb.
     ///
     /// # Errors
     /// Slices of different lengths.
-    pub fn perturb_random<T: Real>(&self, x0: &[T], rng: &mut impl Rng, noise: [&mut [T]; K], out: [&mut [T]; K]) -> Result<()> {
+    pub fn perturb_random<T: Real>(
+        &self,
+        x0: &[T],
+        rng: &mut impl Rng,
+        noise: [&mut [T]; K],
+        out: [&mut [T]; K],
+    ) -> Result<()> {
         let noise = noise.map(|channel| {
-            channel.iter_mut().for_each(|e| *e = T::narrow(rng.sample(StandardNormal)));
+            channel
+                .iter_mut()
+                .for_each(|e| *e = T::narrow(rng.sample(StandardNormal)));
             &*channel
         });
         self.perturb(x0, noise, out)
@@ -111,7 +131,8 @@ impl<const K: usize> Kernel<K> {
 
 /// Noises a batch with a time of its own per row: arrays (batch, dim), one per channel.
 ///
-/// `u0` holds x_0 alone (initial velocities 0: HSM), or all K channels (DSM). Formula: kernel.perturb.
+/// `u0` holds x_0 alone (initial velocities 0: HSM), or all K channels (DSM). Formula:
+/// kernel.perturb.
 ///
 /// # Errors
 /// Times outside (0, 1], arrays of different shapes, a number of arrays that is neither 1 nor K.
@@ -124,19 +145,38 @@ pub fn perturb_batch<const K: usize, T: Real>(
     noise: &[ArrayView2<'_, T>; K],
 ) -> Result<[Array2<T>; K]> {
     if u0.len() != 1 && u0.len() != K {
-        return Err(Error::shape("u0", &[u0.len()], format!("1 array (x_0) or {K} (all channels)")));
+        return Err(Error::shape(
+            "u0",
+            &[u0.len()],
+            format!("1 array (x_0) or {K} (all channels)"),
+        ));
     }
     let shape = u0[0].dim();
-    for (name, a) in u0.iter().map(|a| ("u0", a)).chain(noise.iter().map(|a| ("noise", a))) {
+    for (name, a) in u0
+        .iter()
+        .map(|a| ("u0", a))
+        .chain(noise.iter().map(|a| ("noise", a)))
+    {
         if a.dim() != shape || shape.0 != t.len() {
-            return Err(Error::shape(name, a.shape(), format!("({}, dim), the same for all, one row per time", t.len())));
+            return Err(Error::shape(
+                name,
+                a.shape(),
+                format!("({}, dim), the same for all, one row per time", t.len()),
+            ));
         }
     }
-    let kernels = t.iter().map(|&t| Kernel::new(process, schedule, objective, t)).collect::<Result<Vec<_>>>()?;
+    let kernels = t
+        .iter()
+        .map(|&t| Kernel::new(process, schedule, objective, t))
+        .collect::<Result<Vec<_>>>()?;
     Ok(std::array::from_fn(|i| {
         Array2::from_shape_fn(shape, |(r, c)| {
             let (m, l) = (kernels[r].mean(), kernels[r].lower());
-            let mean: f64 = u0.iter().enumerate().map(|(j, a)| m[(i, j)] * a[(r, c)].wide()).sum();
+            let mean: f64 = u0
+                .iter()
+                .enumerate()
+                .map(|(j, a)| m[(i, j)] * a[(r, c)].wide())
+                .sum();
             let spread: f64 = (0..=i).map(|j| l[(i, j)] * noise[j][(r, c)].wide()).sum();
             T::narrow(mean + spread)
         })

@@ -1,7 +1,9 @@
-//! Denoising (DSM) and hybrid (HSM) score matching: values and gradients with respect to a network's output.
+//! Denoising (DSM) and hybrid (HSM) score matching: values and gradients with respect to a
+//! network's output.
 //!
-//! At a time t a state is noised with the kernel of the objective, `u_t = Phi u_0 + L eps`; its score on the noised channels is
-//! `-W eps`, W the noised rows of `L^-T` (CLD: `-ell_t eps_v`). The loss of one value is a quadratic form in what the output misses:
+//! At a time t a state is noised with the kernel of the objective, `u_t = Phi u_0 + L eps`; its
+//! score on the noised channels is `-W eps`, W the noised rows of `L^-T` (CLD: `-ell_t eps_v`). The
+//! loss of one value is a quadratic form in what the output misses:
 //!
 //! ```text
 //! score form   d = s + W eps        eps form   d = e - eps    (s = -W e)        loss = d^T Q(t) d,   gradient 2 Q(t) d
@@ -47,29 +49,56 @@ impl Loss {
     /// From its parts. DSM starts from all channels of `u_0`, HSM from x_0.
     ///
     /// # Errors
-    /// HSM without a velocity, or with another gamma than the diffusion's; eps form or a weighting of eps where the noised channels
-    /// are not the last ones (their score then needs the noise of channels that the output has not).
-    pub fn new(diffusion: &Diffusion, objective: Objective, form: Form, weighting: Weighting) -> Result<Loss> {
+    /// HSM without a velocity, or with another gamma than the diffusion's; eps form or a weighting
+    /// of eps where the noised channels are not the last ones (their score then needs the noise of
+    /// channels that the output has not).
+    pub fn new(
+        diffusion: &Diffusion,
+        objective: Objective,
+        form: Form,
+        weighting: Weighting,
+    ) -> Result<Loss> {
         let (k, noised) = (diffusion.channels(), diffusion.noised());
         if objective.name() == "hsm" {
             if k == 1 {
                 let found = format!("hsm for process `{}`", diffusion.process().name());
-                return Err(Error::parameter("objective", found, "dsm (this process has no velocity to integrate out)"));
+                return Err(Error::parameter(
+                    "objective",
+                    found,
+                    "dsm (this process has no velocity to integrate out)",
+                ));
             }
             if objective.gamma() != diffusion.gamma() {
                 let allowed = format!("{}, as the diffusion has it", diffusion.gamma());
-                return Err(Error::parameter("objective's gamma", objective.gamma(), allowed));
+                return Err(Error::parameter(
+                    "objective's gamma",
+                    objective.gamma(),
+                    allowed,
+                ));
             }
         }
         if noised.is_empty() {
-            return Err(Error::parameter("diffusion", format!("`{}`", diffusion.process().name()), "a process with noise"));
+            return Err(Error::parameter(
+                "diffusion",
+                format!("`{}`", diffusion.process().name()),
+                "a process with noise",
+            ));
         }
         let last = noised.iter().zip(k - noised.len()..).all(|(&i, j)| i == j);
         if !last && (form == Form::Eps || weighting.of_eps()) {
             let found = format!("channels {noised:?} of {k}");
-            return Err(Error::parameter("noised channels", found, "the last ones, or score form with a weighting of the score"));
+            return Err(Error::parameter(
+                "noised channels",
+                found,
+                "the last ones, or score form with a weighting of the score",
+            ));
         }
-        Ok(Loss { diffusion: diffusion.clone(), objective, form, weighting })
+        Ok(Loss {
+            diffusion: diffusion.clone(),
+            objective,
+            form,
+            weighting,
+        })
     }
 
     /// The diffusion.
@@ -82,8 +111,9 @@ impl Loss {
         self.objective
     }
 
-    /// Deviations of the channels of the `u_0` that a state is noised from, given the data: those of [`Diffusion::initial`] under DSM;
-    /// none under HSM, whose kernel has the velocities integrated out.
+    /// Deviations of the channels of the `u_0` that a state is noised from, given the data: those
+    /// of [`Diffusion::initial`] under DSM; none under HSM, whose kernel has the velocities
+    /// integrated out.
     pub fn deviations(&self) -> Vec<f64> {
         match self.objective.name() {
             "dsm" => self.diffusion.initial().iter().map(|v| v.sqrt()).collect(),
@@ -106,33 +136,56 @@ impl Loss {
     /// # Errors
     /// `t` outside (0, 1]; a covariance that is not a normal f64.
     pub fn at(&self, t: f64) -> Result<LossAt> {
-        let kernel = kernel_values(self.diffusion.process(), self.diffusion.schedule(), self.objective, 0.0, t)?;
+        let kernel = kernel_values(
+            self.diffusion.process(),
+            self.diffusion.schedule(),
+            self.objective,
+            0.0,
+            t,
+        )?;
         self.with_kernel(t, &kernel)
     }
 
-    /// The loss at time `t` with a kernel of the caller's: its mean, lower factor and inverse transpose of it are used.
+    /// The loss at time `t` with a kernel of the caller's: its mean, lower factor and inverse
+    /// transpose of it are used.
     ///
     /// # Errors
     /// A kernel of another number of channels.
     pub fn with_kernel(&self, t: f64, kernel: &KernelValues) -> Result<LossAt> {
         let (k, noised) = (self.diffusion.channels(), self.diffusion.noised());
         if kernel.k != k {
-            return Err(Error::shape("kernel", &[kernel.k], format!("[{k}] channels")));
+            return Err(Error::shape(
+                "kernel",
+                &[kernel.k],
+                format!("[{k}] channels"),
+            ));
         }
         let m = noised.len();
         let w = kernel.inverse_transpose_lower;
-        // square block of the noised channels and its inverse: where they are the last ones, blocks of L^-T and L^T
+        // square block of the noised channels and its inverse: where they are the last ones, blocks
+        // of L^-T and L^T
         let block = |i: usize, j: usize| w[(noised[i], noised[j])];
         let back = |i: usize, j: usize| kernel.chol_lower[(noised[j], noised[i])];
         let d = self.weighting.diagonal(&self.diffusion, t);
-        let through = |a: &dyn Fn(usize, usize) -> f64, i: usize, j: usize| (0..m).map(|n| a(n, i) * d[n] * a(n, j)).sum::<f64>();
+        let through = |a: &dyn Fn(usize, usize) -> f64, i: usize, j: usize| {
+            (0..m).map(|n| a(n, i) * d[n] * a(n, j)).sum::<f64>()
+        };
         let quadratic = Square::build(m, |i, j| match (self.form, self.weighting.of_eps()) {
             (Form::Score, true) => through(&back, i, j),
             (Form::Eps, false) => through(&block, i, j),
             _ if i == j => d[i],
             _ => 0.0,
         });
-        Ok(LossAt { t, k, noised: noised.to_vec(), mean: kernel.mean, lower: kernel.chol_lower, w, form: self.form, quadratic })
+        Ok(LossAt {
+            t,
+            k,
+            noised: noised.to_vec(),
+            mean: kernel.mean,
+            lower: kernel.chol_lower,
+            w,
+            form: self.form,
+            quadratic,
+        })
     }
 
     /// The loss for a batch whose row i has time `times[i]`.
@@ -143,12 +196,14 @@ impl Loss {
         if times.is_empty() {
             return Err(Error::shape("times", &[0], "at least one"));
         }
-        Ok(Plan { rows: times.iter().map(|&t| self.at(t)).collect::<Result<_>>()? })
+        Ok(Plan {
+            rows: times.iter().map(|&t| self.at(t)).collect::<Result<_>>()?,
+        })
     }
 }
 
-/// The loss at one time. Slices are one per channel, all of one length (batch times dim); noise has K of them, outputs one per
-/// noised channel.
+/// The loss at one time. Slices are one per channel, all of one length (batch times dim); noise has
+/// K of them, outputs one per noised channel.
 #[derive(Clone, Debug)]
 pub struct LossAt {
     t: f64,
@@ -162,13 +217,26 @@ pub struct LossAt {
     quadratic: Square,
 }
 
-fn same_length<'a>(n: usize, name: &'static str, count: usize, lengths: impl ExactSizeIterator<Item = usize> + 'a) -> Result<()> {
+fn same_length<'a>(
+    n: usize,
+    name: &'static str,
+    count: usize,
+    lengths: impl ExactSizeIterator<Item = usize> + 'a,
+) -> Result<()> {
     if lengths.len() != count {
-        return Err(Error::shape(name, &[lengths.len()], format!("{count} slices")));
+        return Err(Error::shape(
+            name,
+            &[lengths.len()],
+            format!("{count} slices"),
+        ));
     }
     for found in lengths {
         if found != n {
-            return Err(Error::shape(name, &[found], format!("[{n}], as long as the others")));
+            return Err(Error::shape(
+                name,
+                &[found],
+                format!("[{n}], as long as the others"),
+            ));
         }
     }
     Ok(())
@@ -180,39 +248,57 @@ impl LossAt {
         self.t
     }
 
-    /// Q(t), over the noised channels: the loss of a value is `d^T Q d`, d what the output misses in its own form.
+    /// Q(t), over the noised channels: the loss of a value is `d^T Q d`, d what the output misses
+    /// in its own form.
     pub fn quadratic(&self) -> &Square {
         &self.quadratic
     }
 
     fn noised_at(&self, u0: &[&[f64]], noise: &[&[f64]], i: usize, r: usize) -> f64 {
-        let mean: f64 = u0.iter().enumerate().map(|(j, c)| self.mean[(i, j)] * c[r]).sum();
-        mean + (0..=i).map(|j| self.lower[(i, j)] * noise[j][r]).sum::<f64>()
+        let mean: f64 = u0
+            .iter()
+            .enumerate()
+            .map(|(j, c)| self.mean[(i, j)] * c[r])
+            .sum();
+        mean + (0..=i)
+            .map(|j| self.lower[(i, j)] * noise[j][r])
+            .sum::<f64>()
     }
 
     fn target_at(&self, noise: &[&[f64]], i: usize, r: usize) -> f64 {
         match self.form {
-            Form::Score => -(0..self.k).map(|j| self.w[(self.noised[i], j)] * noise[j][r]).sum::<f64>(),
+            Form::Score => -(0..self.k)
+                .map(|j| self.w[(self.noised[i], j)] * noise[j][r])
+                .sum::<f64>(),
             Form::Eps => noise[self.noised[i]][r],
         }
     }
 
-    /// `u_t = Phi u_0 + L eps`; `u0` has x_0 alone (other channels 0: HSM) or all K channels (DSM). Formula: kernel.perturb.
+    /// `u_t = Phi u_0 + L eps`; `u0` has x_0 alone (other channels 0: HSM) or all K channels (DSM).
+    /// Formula: kernel.perturb.
     ///
     /// # Errors
     /// Slices of a wrong number or length.
     pub fn perturb(&self, u0: &[&[f64]], noise: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
         let n = u0.first().map_or(0, |c| c.len());
-        same_length(n, "u0", if u0.len() == 1 { 1 } else { self.k }, u0.iter().map(|c| c.len()))?;
+        same_length(
+            n,
+            "u0",
+            if u0.len() == 1 { 1 } else { self.k },
+            u0.iter().map(|c| c.len()),
+        )?;
         same_length(n, "noise", self.k, noise.iter().map(|c| c.len()))?;
         same_length(n, "out", self.k, out.iter().map(|c| c.len()))?;
         for (i, out) in out.iter_mut().enumerate() {
-            out.iter_mut().enumerate().for_each(|(r, o)| *o = self.noised_at(u0, noise, i, r));
+            out.iter_mut()
+                .enumerate()
+                .for_each(|(r, o)| *o = self.noised_at(u0, noise, i, r));
         }
         Ok(())
     }
 
-    /// What the output should be for this noise: `-W eps`, or the noised channels of eps. Formula: loss.target.
+    /// What the output should be for this noise: `-W eps`, or the noised channels of eps. Formula:
+    /// loss.target.
     ///
     /// # Errors
     /// Slices of a wrong number or length.
@@ -221,32 +307,61 @@ impl LossAt {
         same_length(n, "noise", self.k, noise.iter().map(|c| c.len()))?;
         same_length(n, "out", self.noised.len(), out.iter().map(|c| c.len()))?;
         for (i, out) in out.iter_mut().enumerate() {
-            out.iter_mut().enumerate().for_each(|(r, o)| *o = self.target_at(noise, i, r));
+            out.iter_mut()
+                .enumerate()
+                .for_each(|(r, o)| *o = self.target_at(noise, i, r));
         }
         Ok(())
     }
 
-    /// The loss, summed over the values; writes its gradient with respect to each output into `gradient`, which may have no
-    /// slices. Formula: loss.value.
+    /// The loss, summed over the values; writes its gradient with respect to each output into
+    /// `gradient`, which may have no slices. Formula: loss.value.
     /// Formula: loss.gradient.
     ///
     /// # Errors
     /// Slices of a wrong number or length.
-    pub fn value(&self, noise: &[&[f64]], output: &[&[f64]], gradient: &mut [&mut [f64]]) -> Result<f64> {
+    pub fn value(
+        &self,
+        noise: &[&[f64]],
+        output: &[&[f64]],
+        gradient: &mut [&mut [f64]],
+    ) -> Result<f64> {
         let n = noise.first().map_or(0, |c| c.len());
         self.check(n, noise, output, gradient)?;
         Ok(self.sum(0..n, 1.0, noise, output, gradient))
     }
 
-    fn check(&self, n: usize, noise: &[&[f64]], output: &[&[f64]], gradient: &[&mut [f64]]) -> Result<()> {
+    fn check(
+        &self,
+        n: usize,
+        noise: &[&[f64]],
+        output: &[&[f64]],
+        gradient: &[&mut [f64]],
+    ) -> Result<()> {
         same_length(n, "noise", self.k, noise.iter().map(|c| c.len()))?;
-        same_length(n, "output", self.noised.len(), output.iter().map(|c| c.len()))?;
-        let slices = if gradient.is_empty() { 0 } else { self.noised.len() };
+        same_length(
+            n,
+            "output",
+            self.noised.len(),
+            output.iter().map(|c| c.len()),
+        )?;
+        let slices = if gradient.is_empty() {
+            0
+        } else {
+            self.noised.len()
+        };
         same_length(n, "gradient", slices, gradient.iter().map(|c| c.len()))
     }
 
     /// Loss of the values of `range`; the gradient is multiplied by `scale`.
-    fn sum(&self, range: std::ops::Range<usize>, scale: f64, noise: &[&[f64]], output: &[&[f64]], gradient: &mut [&mut [f64]]) -> f64 {
+    fn sum(
+        &self,
+        range: std::ops::Range<usize>,
+        scale: f64,
+        noise: &[&[f64]],
+        output: &[&[f64]],
+        gradient: &mut [&mut [f64]],
+    ) -> f64 {
         let m = self.noised.len();
         let (mut total, mut missed) = (0.0, [0.0; MOST]);
         for r in range {
@@ -254,7 +369,13 @@ impl LossAt {
                 missed[i] = output[i][r] - self.target_at(noise, i, r);
             }
             for i in 0..m {
-                let q: f64 = self.quadratic.row(i).iter().zip(&missed).map(|(q, d)| q * d).sum();
+                let q: f64 = self
+                    .quadratic
+                    .row(i)
+                    .iter()
+                    .zip(&missed)
+                    .map(|(q, d)| q * d)
+                    .sum();
                 total += missed[i] * q;
                 if let Some(g) = gradient.get_mut(i) {
                     g[r] = scale * 2.0 * q;
@@ -279,7 +400,11 @@ impl Plan {
 
     fn dim(&self, name: &'static str, n: usize) -> Result<usize> {
         if n == 0 || !n.is_multiple_of(self.rows.len()) {
-            return Err(Error::shape(name, &[n], format!("{} rows of at least one value", self.rows.len())));
+            return Err(Error::shape(
+                name,
+                &[n],
+                format!("{} rows of at least one value", self.rows.len()),
+            ));
         }
         Ok(n / self.rows.len())
     }
@@ -291,18 +416,26 @@ impl Plan {
     pub fn perturb(&self, u0: &[&[f64]], noise: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
         let (n, k) = (u0.first().map_or(0, |c| c.len()), self.rows[0].k);
         let dim = self.dim("u0", n)?;
-        same_length(n, "u0", if u0.len() == 1 { 1 } else { k }, u0.iter().map(|c| c.len()))?;
+        same_length(
+            n,
+            "u0",
+            if u0.len() == 1 { 1 } else { k },
+            u0.iter().map(|c| c.len()),
+        )?;
         same_length(n, "noise", k, noise.iter().map(|c| c.len()))?;
         same_length(n, "out", k, out.iter().map(|c| c.len()))?;
         for (i, out) in out.iter_mut().enumerate() {
-            out.iter_mut().enumerate().for_each(|(r, o)| *o = self.rows[r / dim].noised_at(u0, noise, i, r));
+            out.iter_mut()
+                .enumerate()
+                .for_each(|(r, o)| *o = self.rows[r / dim].noised_at(u0, noise, i, r));
         }
         Ok(())
     }
 
-    /// `(1/rows) sum_i scale_i loss_i`, loss_i the sum over a row's values: with `scale_i` = 1/density of the row's time an unbiased
-    /// estimate of the integral of the loss over time. Writes `scale_i loss_i` into `per_sample`, and the gradient of the value
-    /// with respect to each output into `gradient`, which may have no slices. Formula: loss.batch.
+    /// `(1/rows) sum_i scale_i loss_i`, loss_i the sum over a row's values: with `scale_i` =
+    /// 1/density of the row's time an unbiased estimate of the integral of the loss over time.
+    /// Writes `scale_i loss_i` into `per_sample`, and the gradient of the value with respect to
+    /// each output into `gradient`, which may have no slices. Formula: loss.batch.
     ///
     /// # Errors
     /// Slices of a wrong number or length.
@@ -319,12 +452,17 @@ impl Plan {
         self.rows[0].check(n, noise, output, gradient)?;
         for (name, found) in [("scale", scale.len()), ("per_sample", per_sample.len())] {
             if found != rows {
-                return Err(Error::shape(name, &[found], format!("[{rows}], one per row")));
+                return Err(Error::shape(
+                    name,
+                    &[found],
+                    format!("[{rows}], one per row"),
+                ));
             }
         }
         for (i, row) in self.rows.iter().enumerate() {
             let range = i * dim..(i + 1) * dim;
-            per_sample[i] = scale[i] * row.sum(range, scale[i] / rows as f64, noise, output, gradient);
+            per_sample[i] =
+                scale[i] * row.sum(range, scale[i] / rows as f64, noise, output, gradient);
         }
         Ok(per_sample.iter().sum::<f64>() / rows as f64)
     }

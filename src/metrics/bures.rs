@@ -4,10 +4,13 @@ use super::rows;
 use crate::error::{Error, Result};
 use crate::worst::{largest, worse};
 
-/// Eigenvalues and eigenvectors (columns of the second, row-major) of a symmetric matrix, by cyclic Jacobi rotations.
+/// Eigenvalues and eigenvectors (columns of the second, row-major) of a symmetric matrix, by cyclic
+/// Jacobi rotations.
 fn eigen(matrix: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut a = matrix.to_vec();
-    let mut v: Vec<f64> = (0..n * n).map(|i| if i % (n + 1) == 0 { 1.0 } else { 0.0 }).collect();
+    let mut v: Vec<f64> = (0..n * n)
+        .map(|i| if i % (n + 1) == 0 { 1.0 } else { 0.0 })
+        .collect();
     for _ in 0..60 {
         let mut turned = false;
         for p in 0..n {
@@ -48,20 +51,35 @@ fn factor(name: &'static str, cov: &[f64], n: usize) -> Result<Vec<f64>> {
     let size = largest(cov);
     let skew = (0..n * n).any(|e| (cov[e] - cov[e % n * n + e / n]).abs() > 1e-12 * size);
     if skew || !size.is_finite() {
-        return Err(Error::parameter(name, format!("{cov:?}"), "a symmetric matrix of finite numbers"));
+        return Err(Error::parameter(
+            name,
+            format!("{cov:?}"),
+            "a symmetric matrix of finite numbers",
+        ));
     }
     let (values, vectors) = eigen(cov, n);
     if let Some(low) = values.iter().find(|l| **l < -1e-12 * size) {
-        return Err(Error::parameter(name, format!("a matrix with eigenvalue {low:e}"), "no negative eigenvalue"));
+        return Err(Error::parameter(
+            name,
+            format!("a matrix with eigenvalue {low:e}"),
+            "no negative eigenvalue",
+        ));
     }
-    Ok((0..n * n).map(|e| vectors[e] * worse(values[e % n], 0.0).sqrt()).collect())
+    Ok((0..n * n)
+        .map(|e| vectors[e] * worse(values[e % n], 0.0).sqrt())
+        .collect())
 }
 
-/// The orthogonal factor `U V^T` of `A = U S V^T`, by one-sided Jacobi rotations; completed where A is singular.
+/// The orthogonal factor `U V^T` of `A = U S V^T`, by one-sided Jacobi rotations; completed where A
+/// is singular.
 fn polar(a: &[f64], n: usize) -> Vec<f64> {
     // columns of A, and of V, as rows
-    let mut u: Vec<Vec<f64>> = (0..n).map(|j| (0..n).map(|i| a[i * n + j]).collect()).collect();
-    let mut v: Vec<Vec<f64>> = (0..n).map(|j| (0..n).map(|i| if i == j { 1.0 } else { 0.0 }).collect()).collect();
+    let mut u: Vec<Vec<f64>> = (0..n)
+        .map(|j| (0..n).map(|i| a[i * n + j]).collect())
+        .collect();
+    let mut v: Vec<Vec<f64>> = (0..n)
+        .map(|j| (0..n).map(|i| if i == j { 1.0 } else { 0.0 }).collect())
+        .collect();
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(a, b)| a * b).sum::<f64>();
     for _ in 0..60 {
         let mut turned = false;
@@ -97,7 +115,8 @@ fn polar(a: &[f64], n: usize) -> Vec<f64> {
             done.push(j);
         }
     }
-    // where A is singular any orthonormal completion is as good: unit vectors, made orthogonal twice
+    // where A is singular any orthonormal completion is as good: unit vectors, made orthogonal
+    // twice
     for j in (0..n).filter(|j| !done.contains(j)).collect::<Vec<_>>() {
         for e in 0..n {
             let mut w: Vec<f64> = (0..n).map(|i| if i == e { 1.0 } else { 0.0 }).collect();
@@ -113,31 +132,49 @@ fn polar(a: &[f64], n: usize) -> Vec<f64> {
         }
         done.push(j);
     }
-    (0..n * n).map(|e| (0..n).map(|k| u[k][e / n] * v[k][e % n]).sum()).collect()
+    (0..n * n)
+        .map(|e| (0..n).map(|k| u[k][e / n] * v[k][e % n]).sum())
+        .collect()
 }
 
-/// W2 between `N(mean_a, cov_a)` and `N(mean_b, cov_b)`, covariances row-major and perhaps singular:
-/// `W2^2 = |m_a - m_b|^2 + |A - B Q|^2`, `A A^T = cov_a`, `B B^T = cov_b`, Q the orthogonal factor of `B^T A`. The same as
-/// `tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2)`, but a sum of squares: W2 is right to 1e-15 of the deviations, not to 1e-8.
-/// Formula: metric.bures. Source: Dowson and Landau 1982; Bhatia, Jain, Lim 2019 (the second form).
+/// W2 between `N(mean_a, cov_a)` and `N(mean_b, cov_b)`, covariances row-major and perhaps
+/// singular: `W2^2 = |m_a - m_b|^2 + |A - B Q|^2`, `A A^T = cov_a`, `B B^T = cov_b`, Q the
+/// orthogonal factor of `B^T A`. The same as `tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2)`, but a
+/// sum of squares: W2 is right to 1e-15 of the deviations, not to 1e-8. Formula: metric.bures.
+/// Source: Dowson and Landau 1982; Bhatia, Jain, Lim 2019 (the second form).
 ///
 /// # Errors
 /// Shapes; a covariance that is not symmetric, not finite, or has a negative eigenvalue.
 pub fn bures(mean_a: &[f64], cov_a: &[f64], mean_b: &[f64], cov_b: &[f64]) -> Result<f64> {
     let n = mean_a.len();
-    let shapes = [("mean_a", mean_a, n), ("cov_a", cov_a, n * n), ("mean_b", mean_b, n), ("cov_b", cov_b, n * n)];
+    let shapes = [
+        ("mean_a", mean_a, n),
+        ("cov_a", cov_a, n * n),
+        ("mean_b", mean_b, n),
+        ("cov_b", cov_b, n * n),
+    ];
     for (name, array, length) in shapes {
         if array.len() != length || n == 0 {
-            return Err(Error::shape(name, &[array.len()], format!("{length} numbers, at least 1 (mean_a has {n})")));
+            return Err(Error::shape(
+                name,
+                &[array.len()],
+                format!("{length} numbers, at least 1 (mean_a has {n})"),
+            ));
         }
         if let Some(x) = array.iter().find(|x| !x.is_finite()) {
             return Err(Error::parameter(name, x, "finite values"));
         }
     }
     let (a, b) = (factor("cov_a", cov_a, n)?, factor("cov_b", cov_b, n)?);
-    let product: Vec<f64> = (0..n * n).map(|e| (0..n).map(|k| b[k * n + e / n] * a[k * n + e % n]).sum()).collect();
+    let product: Vec<f64> = (0..n * n)
+        .map(|e| (0..n).map(|k| b[k * n + e / n] * a[k * n + e % n]).sum())
+        .collect();
     let q = polar(&product, n);
-    let means: f64 = mean_a.iter().zip(mean_b).map(|(x, y)| (x - y) * (x - y)).sum();
+    let means: f64 = mean_a
+        .iter()
+        .zip(mean_b)
+        .map(|(x, y)| (x - y) * (x - y))
+        .sum();
     let spread: f64 = (0..n * n)
         .map(|e| {
             let turned: f64 = (0..n).map(|k| b[e / n * n + k] * q[k * n + e % n]).sum();
@@ -153,7 +190,9 @@ pub fn bures(mean_a: &[f64], cov_a: &[f64], mean_b: &[f64], cov_b: &[f64]) -> Re
 /// Shape, at least two rows; a value that is not finite.
 pub fn moments(a: &[f64], dim: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     let n = rows("a", a, dim, 2)? as f64;
-    let mean: Vec<f64> = (0..dim).map(|i| a.iter().skip(i).step_by(dim).sum::<f64>() / n).collect();
+    let mean: Vec<f64> = (0..dim)
+        .map(|i| a.iter().skip(i).step_by(dim).sum::<f64>() / n)
+        .collect();
     let mut cov = vec![0.0; dim * dim];
     for row in a.chunks_exact(dim) {
         for i in 0..dim {
@@ -170,7 +209,8 @@ pub fn moments(a: &[f64], dim: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((mean, cov))
 }
 
-/// [`bures`] between the Gaussians with the moments of two samples: the Frechet distance (its square is the "FID" of features).
+/// [`bures`] between the Gaussians with the moments of two samples: the Frechet distance (its
+/// square is the "FID" of features).
 ///
 /// # Errors
 /// As [`moments`].
@@ -183,29 +223,65 @@ pub fn frechet(a: &[f64], b: &[f64], dim: usize) -> Result<f64> {
 mod tests {
     use super::*;
 
-    /// Catches a missing factor 2 or root, or a wrong orthogonal factor: one dimension, commuting covariances, a 2 by 2 pair by
-    /// the closed form `tr sqrt(C) = sqrt(tr C + 2 sqrt(det C))`, a point mass, and covariances so close that the printed formula
-    /// has no correct digit. Tolerance: 1e-14, a few roundings of numbers below 10.
+    /// Catches a missing factor 2 or root, or a wrong orthogonal factor: one dimension, commuting
+    /// covariances, a 2 by 2 pair by the closed form `tr sqrt(C) = sqrt(tr C + 2 sqrt(det C))`, a
+    /// point mass, and covariances so close that the printed formula has no correct digit.
+    /// Tolerance: 1e-14, a few roundings of numbers below 10.
     #[test]
     fn closed_forms() {
         let close = |got: f64, exact: f64| assert!((got - exact).abs() < 1e-14, "{got} {exact}");
-        close(bures(&[1.0], &[4.0], &[-2.0], &[0.25]).unwrap(), (9.0f64 + 2.25).sqrt());
+        close(
+            bures(&[1.0], &[4.0], &[-2.0], &[0.25]).unwrap(),
+            (9.0f64 + 2.25).sqrt(),
+        );
         // commuting: deviations turned by the same angle
         let (c, s) = (0.3f64.cos(), 0.3f64.sin());
-        let turned = |p: f64, q: f64| [c * c * p + s * s * q, c * s * (p - q), c * s * (p - q), s * s * p + c * c * q];
-        close(bures(&[0.0; 2], &turned(4.0, 1.0), &[0.0; 2], &turned(1.0, 9.0)).unwrap(), 5f64.sqrt());
+        let turned = |p: f64, q: f64| {
+            [
+                c * c * p + s * s * q,
+                c * s * (p - q),
+                c * s * (p - q),
+                s * s * p + c * c * q,
+            ]
+        };
+        close(
+            bures(&[0.0; 2], &turned(4.0, 1.0), &[0.0; 2], &turned(1.0, 9.0)).unwrap(),
+            5f64.sqrt(),
+        );
         let (a, b) = ([2.0, 0.5, 0.5, 1.0], [1.0, -0.3, -0.3, 3.0]);
         // trace of A B is 2 - 0.15 - 0.15 + 3, its determinant (2 - 0.25)(3 - 0.09)
         let root = (4.7 + 2.0 * (1.75f64 * 2.91).sqrt()).sqrt();
-        close(bures(&[0.0, 1.0], &a, &[2.0, 1.0], &b).unwrap(), (4.0 + 3.0 + 4.0 - 2.0 * root).sqrt());
+        close(
+            bures(&[0.0, 1.0], &a, &[2.0, 1.0], &b).unwrap(),
+            (4.0 + 3.0 + 4.0 - 2.0 * root).sqrt(),
+        );
         // from a point: the root of the trace; two singular ones along different axes
-        close(bures(&[0.0; 2], &[0.0; 4], &[0.0; 2], &a).unwrap(), 3f64.sqrt());
-        close(bures(&[0.0; 2], &[1.0, 0.0, 0.0, 0.0], &[0.0; 2], &[0.0, 0.0, 0.0, 4.0]).unwrap(), 5f64.sqrt());
-        let near = bures(&[0.0; 2], &turned(4.0, 1.0), &[0.0; 2], &turned((2.0f64 + 1e-9).powi(2), 1.0)).unwrap();
+        close(
+            bures(&[0.0; 2], &[0.0; 4], &[0.0; 2], &a).unwrap(),
+            3f64.sqrt(),
+        );
+        close(
+            bures(
+                &[0.0; 2],
+                &[1.0, 0.0, 0.0, 0.0],
+                &[0.0; 2],
+                &[0.0, 0.0, 0.0, 4.0],
+            )
+            .unwrap(),
+            5f64.sqrt(),
+        );
+        let near = bures(
+            &[0.0; 2],
+            &turned(4.0, 1.0),
+            &[0.0; 2],
+            &turned((2.0f64 + 1e-9).powi(2), 1.0),
+        )
+        .unwrap();
         assert!((near - 1e-9).abs() < 4e-15, "{near:e}"); // deviations near 2 are rounded to 4e-16
     }
 
-    /// Catches moments with the wrong divisor or order, and a distance of a sample to itself that is not 0.
+    /// Catches moments with the wrong divisor or order, and a distance of a sample to itself that
+    /// is not 0.
     #[test]
     fn moments_of_samples() {
         let a = [0.0, 1.0, 2.0, 5.0, 4.0, 0.0];
@@ -220,8 +296,24 @@ mod tests {
     #[test]
     fn refusals() {
         assert!(bures(&[0.0], &[1.0, 2.0], &[0.0], &[1.0]).is_err());
-        assert!(bures(&[0.0; 2], &[1.0, 0.5, 0.0, 1.0], &[0.0; 2], &[1.0, 0.0, 0.0, 1.0]).is_err());
-        assert!(bures(&[0.0; 2], &[1.0, 2.0, 2.0, 1.0], &[0.0; 2], &[1.0, 0.0, 0.0, 1.0]).is_err());
+        assert!(
+            bures(
+                &[0.0; 2],
+                &[1.0, 0.5, 0.0, 1.0],
+                &[0.0; 2],
+                &[1.0, 0.0, 0.0, 1.0]
+            )
+            .is_err()
+        );
+        assert!(
+            bures(
+                &[0.0; 2],
+                &[1.0, 2.0, 2.0, 1.0],
+                &[0.0; 2],
+                &[1.0, 0.0, 0.0, 1.0]
+            )
+            .is_err()
+        );
         assert!(bures(&[0.0], &[f64::INFINITY], &[0.0], &[1.0]).is_err());
         assert!(bures(&[], &[], &[], &[]).is_err());
         assert!(moments(&[1.0, 2.0], 2).is_err());

@@ -1,4 +1,5 @@
-//! Energy distance and maximum mean discrepancy: one statistic for two functions of a pair of points.
+//! Energy distance and maximum mean discrepancy: one statistic for two functions of a pair of
+//! points.
 //!
 //! ```text
 //! D(k) = E k(X, X') + E k(Y, Y') - 2 E k(X, Y)      energy: k = -|x - y|      MMD^2: k = exp(-|x - y|^2 / (2 h^2))
@@ -17,7 +18,8 @@ pub enum Pairwise {
     /// `-|x - y|`: D is the energy distance, `2 E|X - Y| - E|X - X'| - E|Y - Y'|`.
     /// Formula: metric.energy. Source: Szekely and Rizzo 2013.
     Energy,
-    /// `exp(-|x - y|^2 / (2 h^2))`: D is MMD^2. Formula: metric.mmd. Source: Gretton et al. 2012, lemma 6.
+    /// `exp(-|x - y|^2 / (2 h^2))`: D is MMD^2. Formula: metric.mmd. Source: Gretton et al. 2012,
+    /// lemma 6.
     Mmd {
         /// The bandwidth h.
         bandwidth: f64,
@@ -45,7 +47,12 @@ impl Pairwise {
 
     fn checked(self) -> Result<Self> {
         if let Pairwise::Mmd { bandwidth } = self {
-            check("bandwidth", bandwidth, bandwidth > 0.0, "a finite number > 0")?;
+            check(
+                "bandwidth",
+                bandwidth,
+                bandwidth > 0.0,
+                "a finite number > 0",
+            )?;
         }
         Ok(self)
     }
@@ -68,8 +75,14 @@ impl Pairwise {
         let mean = sums.iter().sum::<f64>() / pairs;
         let by_row: Vec<f64> = sums.iter().map(|s| s / others).collect();
         // var k = 2 (variance of row means) + rest, and a row's mean has rest/(n - 1) of its own
-        let rest = (squares / pairs - mean * mean - 2.0 * variance(&by_row)) / (1.0 - 2.0 / others).max(0.1);
-        Table { mean, by_column: by_row.clone(), by_row, rest: worse(rest, 0.0) }
+        let rest = (squares / pairs - mean * mean - 2.0 * variance(&by_row))
+            / (1.0 - 2.0 / others).max(0.1);
+        Table {
+            mean,
+            by_column: by_row.clone(),
+            by_row,
+            rest: worse(rest, 0.0),
+        }
     }
 
     fn cross(self, a: &[f64], b: &[f64], dim: usize) -> Table {
@@ -87,48 +100,73 @@ impl Pairwise {
         by_row.iter_mut().for_each(|s| *s /= m);
         by_column.iter_mut().for_each(|s| *s /= n);
         let mean = by_row.iter().sum::<f64>() / n;
-        let rest = (squares / (n * m) - mean * mean - variance(&by_row) - variance(&by_column)) / (1.0 - 1.0 / n - 1.0 / m).max(0.1);
-        Table { mean, by_row, by_column, rest: worse(rest, 0.0) }
+        let rest = (squares / (n * m) - mean * mean - variance(&by_row) - variance(&by_column))
+            / (1.0 - 1.0 / n - 1.0 / m).max(0.1);
+        Table {
+            mean,
+            by_row,
+            by_column,
+            rest: worse(rest, 0.0),
+        }
     }
 
-    /// Over all pairs, unbiased (it can be negative). The standard error has both parts of the variance of a U-statistic, by
-    /// Hoeffding's decomposition. For different laws it is right; for equal ones, where the part of first order is 0 and its
-    /// estimate is cut there, it is up to 1.4 times too large (1.34 measured). O((n + m)^2 dim). Source: Gretton et al. 2012, lemma 6; van der Vaart 1998, ch. 12.
+    /// Over all pairs, unbiased (it can be negative). The standard error has both parts of the
+    /// variance of a U-statistic, by Hoeffding's decomposition. For different laws it is right; for
+    /// equal ones, where the part of first order is 0 and its estimate is cut there, it is up to
+    /// 1.4 times too large (1.34 measured). O((n + m)^2 dim). Source: Gretton et al. 2012, lemma 6;
+    /// van der Vaart 1998, ch. 12.
     ///
     /// # Errors
-    /// Shapes, at least four points each; values that are not finite; more than [`MOST`] points; a bandwidth not above 0.
+    /// Shapes, at least four points each; values that are not finite; more than [`MOST`] points; a
+    /// bandwidth not above 0.
     pub fn all_pairs(self, a: &[f64], b: &[f64], dim: usize) -> Result<Estimate> {
         let (n, m) = (rows("a", a, dim, 4)?, rows("b", b, dim, 4)?);
         if n + m > MOST {
-            return Err(Error::parameter("points", n + m, format!("at most {MOST} for all pairs; take blocks")));
+            return Err(Error::parameter(
+                "points",
+                n + m,
+                format!("at most {MOST} for all pairs; take blocks"),
+            ));
         }
         self.checked()?;
         let (aa, bb, ab) = (self.own(a, dim), self.own(b, dim), self.cross(a, b, dim));
         let value = aa.mean + bb.mean - 2.0 * ab.mean;
         let (n, m) = (n as f64, m as f64);
-        // the statistic's derivative with respect to a point's weight, less the noise of its own estimate
+        // the statistic's derivative with respect to a point's weight, less the noise of its own
+        // estimate
         let first = |own: &Table, cross: &[f64], n: f64, m: f64| {
             let g: Vec<f64> = own.by_row.iter().zip(cross).map(|(k, c)| k - c).collect();
             worse(variance(&g) - own.rest / (n - 1.0) - ab.rest / m, 0.0)
         };
         let linear = 4.0 * (first(&aa, &ab.by_row, n, m) / n + first(&bb, &ab.by_column, m, n) / m);
-        let quadratic = 2.0 * aa.rest / (n * (n - 1.0)) + 2.0 * bb.rest / (m * (m - 1.0)) + 4.0 * ab.rest / (n * m);
-        Ok(Estimate { value, error: (linear + quadratic).sqrt() })
+        let quadratic = 2.0 * aa.rest / (n * (n - 1.0))
+            + 2.0 * bb.rest / (m * (m - 1.0))
+            + 4.0 * ab.rest / (n * m);
+        Ok(Estimate {
+            value,
+            error: (linear + quadratic).sqrt(),
+        })
     }
 
-    /// The mean over blocks of `block` points of each sample, unbiased, with the standard error of the blocks' mean: O(n block dim).
-    /// Blocks of 2 take linear time. Points left over are not used; points must be in random order.
-    /// Formula: metric.blocks. Source: Zaremba, Gretton, Blaschko 2013; blocks of 2: Gretton et al. 2012, lemma 14.
+    /// The mean over blocks of `block` points of each sample, unbiased, with the standard error of
+    /// the blocks' mean: O(n block dim). Blocks of 2 take linear time. Points left over are not
+    /// used; points must be in random order. Formula: metric.blocks. Source: Zaremba, Gretton,
+    /// Blaschko 2013; blocks of 2: Gretton et al. 2012, lemma 14.
     ///
     /// # Errors
-    /// Shapes, at least two blocks; samples of different sizes; values that are not finite; a bandwidth not above 0.
+    /// Shapes, at least two blocks; samples of different sizes; values that are not finite; a
+    /// bandwidth not above 0.
     pub fn blocks(self, a: &[f64], b: &[f64], dim: usize, block: usize) -> Result<Estimate> {
         if block < 2 {
             return Err(Error::parameter("block", block, "at least 2"));
         }
         let (n, m) = (rows("a", a, dim, 2 * block)?, rows("b", b, dim, 2 * block)?);
         if n != m {
-            return Err(Error::shape("b", &[m, dim], format!("({n}, {dim}): blocks need samples of one size")));
+            return Err(Error::shape(
+                "b",
+                &[m, dim],
+                format!("({n}, {dim}): blocks need samples of one size"),
+            ));
         }
         self.checked()?;
         let mean = |a: &[f64], b: &[f64], own: bool| {
@@ -157,7 +195,9 @@ impl Pairwise {
 pub fn median_distance(a: &[f64], dim: usize) -> Result<f64> {
     let n = rows("a", a, dim, 2)?.min(1000);
     let point = |i: usize| &a[i * dim..][..dim];
-    let mut all: Vec<f64> = (0..n).flat_map(|i| (0..i).map(move |j| -Pairwise::Energy.at(point(i), point(j)))).collect();
+    let mut all: Vec<f64> = (0..n)
+        .flat_map(|i| (0..i).map(move |j| -Pairwise::Energy.at(point(i), point(j))))
+        .collect();
     let middle = all.len() / 2;
     Ok(*all.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
@@ -173,7 +213,8 @@ mod tests {
         a
     }
 
-    /// Catches a diagonal that is counted, a wrong divisor or sign: four points a side, by hand; and blocks of 2 by hand.
+    /// Catches a diagonal that is counted, a wrong divisor or sign: four points a side, by hand;
+    /// and blocks of 2 by hand.
     #[test]
     fn by_hand() {
         let (a, b) = ([0.0, 1.0, 2.0, 4.0], [0.0, 0.0, 3.0, 3.0]);
@@ -181,53 +222,88 @@ mod tests {
         let exact = 2.0 * 28.0 / 16.0 - 13.0 / 6.0 - 2.0;
         assert!((Pairwise::Energy.all_pairs(&a, &b, 1).unwrap().value - exact).abs() < 1e-15);
         // blocks {0, 1}, {0, 0}: 2 * 2/4 - 1 - 0 = 0; {2, 4}, {3, 3}: 2 * 4/4 - 2 - 0 = 0
-        assert_eq!(Pairwise::Energy.blocks(&a, &b, 1, 2).unwrap(), Estimate { value: 0.0, error: 0.0 });
+        assert_eq!(
+            Pairwise::Energy.blocks(&a, &b, 1, 2).unwrap(),
+            Estimate {
+                value: 0.0,
+                error: 0.0
+            }
+        );
         let k = |d: f64| (-d * d / 8.0).exp();
         let own_a = (2.0 * k(1.0) + 2.0 * k(2.0) + k(3.0) + k(4.0)) / 6.0;
         let own_b = (2.0 + 4.0 * k(3.0)) / 6.0;
-        let cross = (2.0 * (1.0 + k(3.0)) + 2.0 * (k(1.0) + k(2.0)) + 2.0 * (k(2.0) + k(1.0)) + 2.0 * (k(4.0) + k(1.0))) / 16.0;
-        let got = Pairwise::Mmd { bandwidth: 2.0 }.all_pairs(&a, &b, 1).unwrap().value;
+        let cross = (2.0 * (1.0 + k(3.0))
+            + 2.0 * (k(1.0) + k(2.0))
+            + 2.0 * (k(2.0) + k(1.0))
+            + 2.0 * (k(4.0) + k(1.0)))
+            / 16.0;
+        let got = Pairwise::Mmd { bandwidth: 2.0 }
+            .all_pairs(&a, &b, 1)
+            .unwrap()
+            .value;
         assert!((got - (own_a + own_b - 2.0 * cross)).abs() < 1e-15);
         assert_eq!(median_distance(&a, 1).unwrap(), 2.0);
     }
 
-    /// Catches a wrong constant in either statistic: N(0, 1) against N(1, 1), two dimensions of which one differs (MMD), closed
-    /// forms, within 4 standard errors of all pairs and of blocks (four checks: one seed in 4000), errors small enough to tell.
+    /// Catches a wrong constant in either statistic: N(0, 1) against N(1, 1), two dimensions of
+    /// which one differs (MMD), closed forms, within 4 standard errors of all pairs and of blocks
+    /// (four checks: one seed in 4000), errors small enough to tell.
     #[test]
     fn gaussians_have_closed_forms() {
         let n = 1500;
         let a = sample(2 * n, 3);
-        let b: Vec<f64> = sample(2 * n, 4).iter().enumerate().map(|(i, x)| x + if i % 2 == 0 { 1.0 } else { 0.0 }).collect();
+        let b: Vec<f64> = sample(2 * n, 4)
+            .iter()
+            .enumerate()
+            .map(|(i, x)| x + if i % 2 == 0 { 1.0 } else { 0.0 })
+            .collect();
         // one dimension: E|N(1, 2)| by its density's integral, 2 (E|N(1,2)| - E|N(0,2)|)
         let first = |s: &[f64]| s.iter().step_by(2).copied().collect::<Vec<_>>();
         let absolute = |mean: f64| {
             let h = 1e-3;
             let term = |i: i32| {
                 let z = f64::from(i) * h;
-                (mean + 2f64.sqrt() * z).abs() * (-0.5 * z * z).exp() * h / (2.0 * std::f64::consts::PI).sqrt()
+                (mean + 2f64.sqrt() * z).abs() * (-0.5 * z * z).exp() * h
+                    / (2.0 * std::f64::consts::PI).sqrt()
             };
             (-9000..=9000).map(term).sum::<f64>()
         };
         let energy = 2.0 * (absolute(1.0) - absolute(0.0));
-        // k's mean over X - Y ~ N(d, 2): h/sqrt(h^2 + 2) exp(-d^2/(2 (h^2 + 2))) per dimension; h = 1.5
+        // k's mean over X - Y ~ N(d, 2): h/sqrt(h^2 + 2) exp(-d^2/(2 (h^2 + 2))) per dimension; h =
+        // 1.5
         let h2 = 2.25;
         let scale = h2 / (h2 + 2.0);
         let mmd = 2.0 * scale * (1.0 - (-0.5 / (h2 + 2.0f64)).exp());
         let gaussian = Pairwise::Mmd { bandwidth: 1.5 };
         for (got, exact) in [
-            (Pairwise::Energy.all_pairs(&first(&a), &first(&b), 1).unwrap(), energy),
-            (Pairwise::Energy.blocks(&first(&a), &first(&b), 1, 20).unwrap(), energy),
+            (
+                Pairwise::Energy
+                    .all_pairs(&first(&a), &first(&b), 1)
+                    .unwrap(),
+                energy,
+            ),
+            (
+                Pairwise::Energy
+                    .blocks(&first(&a), &first(&b), 1, 20)
+                    .unwrap(),
+                energy,
+            ),
             (gaussian.all_pairs(&a, &b, 2).unwrap(), mmd),
             (gaussian.blocks(&a, &b, 2, 20).unwrap(), mmd),
         ] {
-            assert!((got.value - exact).abs() < 4.0 * got.error && got.error < 0.2 * exact, "{got:?} {exact}");
+            assert!(
+                (got.value - exact).abs() < 4.0 * got.error && got.error < 0.2 * exact,
+                "{got:?} {exact}"
+            );
         }
     }
 
-    /// Catches a standard error without its part of second order (it would be near 0 for equal laws), or a wrong factor: over 1500
-    /// pairs of samples the mean stated variance against the statistic's spread. For shifted laws they agree; the spread's own
-    /// error is 2 percent. For equal laws the cut at 0 may add up to 2 E(z^2 - 1)+ = 0.97 of the variance, z normal: a factor of
-    /// 1.40; the spread's own error is 5 percent there, as the statistic's law has the tails of a chi-square. Three of each.
+    /// Catches a standard error without its part of second order (it would be near 0 for equal
+    /// laws), or a wrong factor: over 1500 pairs of samples the mean stated variance against the
+    /// statistic's spread. For shifted laws they agree; the spread's own error is 2 percent. For
+    /// equal laws the cut at 0 may add up to 2 E(z^2 - 1)+ = 0.97 of the variance, z normal: a
+    /// factor of 1.40; the spread's own error is 5 percent there, as the statistic's law has the
+    /// tails of a chi-square. Three of each.
     #[test]
     fn standard_errors_are_true() {
         for statistic in [Pairwise::Energy, Pairwise::Mmd { bandwidth: 1.0 }] {
@@ -252,14 +328,34 @@ mod tests {
     #[test]
     fn refusals() {
         let a = sample(20, 1);
-        assert!(Pairwise::Mmd { bandwidth: 0.0 }.all_pairs(&a, &a, 1).is_err());
-        assert!(Pairwise::Mmd { bandwidth: f64::NAN }.blocks(&a, &a, 1, 2).is_err());
+        assert!(
+            Pairwise::Mmd { bandwidth: 0.0 }
+                .all_pairs(&a, &a, 1)
+                .is_err()
+        );
+        assert!(
+            Pairwise::Mmd {
+                bandwidth: f64::NAN
+            }
+            .blocks(&a, &a, 1, 2)
+            .is_err()
+        );
         assert!(Pairwise::Energy.all_pairs(&a[..3], &a, 1).is_err());
         assert!(Pairwise::Energy.all_pairs(&a, &a, 3).is_err());
         assert!(Pairwise::Energy.blocks(&a, &a[..19], 1, 2).is_err());
         assert!(Pairwise::Energy.blocks(&a, &a, 1, 1).is_err());
         assert!(Pairwise::Energy.blocks(&a, &a, 1, 11).is_err());
-        assert!(Pairwise::Energy.all_pairs(&vec![0.0; MOST], &a, 1).unwrap_err().to_string().contains("blocks"));
-        assert!(Pairwise::Energy.all_pairs(&[0.0, f64::INFINITY, 1.0, 2.0], &a, 1).is_err());
+        assert!(
+            Pairwise::Energy
+                .all_pairs(&vec![0.0; MOST], &a, 1)
+                .unwrap_err()
+                .to_string()
+                .contains("blocks")
+        );
+        assert!(
+            Pairwise::Energy
+                .all_pairs(&[0.0, f64::INFINITY, 1.0, 2.0], &a, 1)
+                .is_err()
+        );
     }
 }

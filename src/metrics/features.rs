@@ -1,6 +1,7 @@
 //! Features of small images, fixed by this page: nothing is downloaded and nothing is learned.
 //!
-//! An image has C channels (1 or 3) of H by W numbers on [-1, 1], H and W at least 4. Its 64 features are
+//! An image has C channels (1 or 3) of H by W numbers on [-1, 1], H and W at least 4. Its 64
+//! features are
 //!
 //! ```text
 //! 0..16    means over channels g(y, x), their 4 by 4 lowest cosines:
@@ -10,11 +11,13 @@
 //!          convolution of all p with filter k of layer 2; f[40 + k] is the mean of q_k
 //! ```
 //!
-//! Convolutions are correlations with 3 by 3 filters, of the size of their input; beyond the edge its nearest pixel goes on.
-//! Filter k of layer l (1 or 2) over n input maps: m = 0..9 n counts map, row, column, the last fastest. Numbers are
-//! `r_m = 2^-52 floor(word/2^11) - 1`, uniform on [-1, 1), word the first of Threefry2x64-20 at counter (k, m) and
-//! key (l, 0x6665_6174_7572_6573) ("features"). Their mean is taken off, and they are scaled to a sum of squares of 9 in layer 1
-//! and of 1 in layer 2: constant images have no features there. Only +, -, x, /, sqrt and the two cosines are used.
+//! Convolutions are correlations with 3 by 3 filters, of the size of their input; beyond the edge
+//! its nearest pixel goes on. Filter k of layer l (1 or 2) over n input maps: m = 0..9 n counts
+//! map, row, column, the last fastest. Numbers are `r_m = 2^-52 floor(word/2^11) - 1`, uniform on
+//! [-1, 1), word the first of Threefry2x64-20 at counter (k, m) and key (l, 0x6665_6174_7572_6573)
+//! ("features"). Their mean is taken off, and they are scaled to a sum of squares of 9 in layer 1
+//! and of 1 in layer 2: constant images have no features there. Only +, -, x, /, sqrt and the two
+//! cosines are used.
 
 use super::bures::frechet;
 use crate::error::{Error, Result};
@@ -58,35 +61,54 @@ fn pad(maps: &[f64], h: usize, w: usize, out: &mut Vec<f64>) {
 /// `max(0, filter * maps)` of padded maps, for one filter.
 fn respond(padded: &[f64], h: usize, w: usize, filter: &[f64], out: &mut [f64]) {
     out.fill(0.0);
-    for (map, f) in padded.chunks_exact((h + 2) * (w + 2)).zip(filter.chunks_exact(9)) {
+    for (map, f) in padded
+        .chunks_exact((h + 2) * (w + 2))
+        .zip(filter.chunks_exact(9))
+    {
         for (tap, weight) in f.iter().enumerate() {
             for y in 0..h {
                 let from = &map[(y + tap / 3) * (w + 2) + tap % 3..][..w];
-                out[y * w..(y + 1) * w].iter_mut().zip(from).for_each(|(o, x)| *o += weight * x);
+                out[y * w..(y + 1) * w]
+                    .iter_mut()
+                    .zip(from)
+                    .for_each(|(o, x)| *o += weight * x);
             }
         }
     }
     // not `max`, which makes 0 of NaN
-    out.iter_mut().for_each(|o| *o = if *o < 0.0 { 0.0 } else { *o });
+    out.iter_mut()
+        .for_each(|o| *o = if *o < 0.0 { 0.0 } else { *o });
 }
 
-/// The features (n, 64) of images (n, channels, height, width) on [-1, 1], as this module's page defines them.
-/// Formula: metric.image_features. Source: this crate; random filters tell textures apart as learned ones do, if less
-/// sharply (Jarrett et al. 2009; Saxe et al. 2011).
+/// The features (n, 64) of images (n, channels, height, width) on [-1, 1], as this module's page
+/// defines them. Formula: metric.image_features. Source: this crate; random filters tell textures
+/// apart as learned ones do, if less sharply (Jarrett et al. 2009; Saxe et al. 2011).
 ///
 /// # Errors
-/// Channels other than 1 and 3, height or width below 4; no image or a part of one; a value that is not finite.
+/// Channels other than 1 and 3, height or width below 4; no image or a part of one; a value that is
+/// not finite.
 pub fn features(images: &[f64], shape: [usize; 3]) -> Result<Vec<f64>> {
     let [c, h, w] = shape;
-    let dim = c.checked_mul(h).and_then(|n| n.checked_mul(w)).filter(|_| matches!(c, 1 | 3) && h >= 4 && w >= 4);
+    let dim = c
+        .checked_mul(h)
+        .and_then(|n| n.checked_mul(w))
+        .filter(|_| matches!(c, 1 | 3) && h >= 4 && w >= 4);
     let Some(dim) = dim else {
-        return Err(Error::shape("image", &shape, "(channels 1 or 3, height >= 4, width >= 4)"));
+        return Err(Error::shape(
+            "image",
+            &shape,
+            "(channels 1 or 3, height >= 4, width >= 4)",
+        ));
     };
     super::rows("images", images, dim, 1)?;
     let size = h * w;
     let wave = |n: usize| -> Vec<f64> {
         let one = |a: usize, y: usize| {
-            let s = if a == 0 { 1.0 } else { std::f64::consts::SQRT_2 };
+            let s = if a == 0 {
+                1.0
+            } else {
+                std::f64::consts::SQRT_2
+            };
             s * (std::f64::consts::PI * a as f64 * (y as f64 + 0.5) / n as f64).cos() / n as f64
         };
         (0..COSINES * n).map(|e| one(e / n, e % n)).collect()
@@ -103,11 +125,18 @@ pub fn features(images: &[f64], shape: [usize; 3]) -> Result<Vec<f64>> {
             *g = image.iter().skip(p).step_by(size).sum::<f64>() / c as f64;
         }
         for a in 0..COSINES {
-            let row: Vec<f64> = (0..w).map(|x| (0..h).map(|y| down[a * h + y] * grey[y * w + x]).sum()).collect();
-            out.extend((0..COSINES).map(|b| (0..w).map(|x| across[b * w + x] * row[x]).sum::<f64>()));
+            let row: Vec<f64> = (0..w)
+                .map(|x| (0..h).map(|y| down[a * h + y] * grey[y * w + x]).sum())
+                .collect();
+            out.extend(
+                (0..COSINES).map(|b| (0..w).map(|x| across[b * w + x] * row[x]).sum::<f64>()),
+            );
         }
         pad(image, h, w, &mut padded);
-        for (filter, small) in first.chunks_exact(9 * c).zip(small.chunks_exact_mut(h2 * w2)) {
+        for (filter, small) in first
+            .chunks_exact(9 * c)
+            .zip(small.chunks_exact_mut(h2 * w2))
+        {
             respond(&padded, h, w, filter, &mut maps);
             out.push(maps.iter().sum::<f64>() / size as f64);
             for (p, s) in small.iter_mut().enumerate() {
@@ -124,10 +153,11 @@ pub fn features(images: &[f64], shape: [usize; 3]) -> Result<Vec<f64>> {
     Ok(out)
 }
 
-/// The Frechet distance between two sets of images (n, channels, height, width) on [-1, 1]: [`frechet`] of their
-/// [`features`], a distance (square it to compare with a "FID"). It is 0 only in the limit: for finite sets of one law it is
-/// biased upwards, in proportion to about 1/sqrt(n); compare at equal numbers, and with the distance of data to data (`docs/guide/data.md`).
-/// Formula: metric.image_frechet. Source: Heusel et al. 2017 (the form), this crate (the features).
+/// The Frechet distance between two sets of images (n, channels, height, width) on [-1, 1]:
+/// [`frechet`] of their [`features`], a distance (square it to compare with a "FID"). It is 0 only
+/// in the limit: for finite sets of one law it is biased upwards, in proportion to about 1/sqrt(n);
+/// compare at equal numbers, and with the distance of data to data (`docs/guide/data.md`). Formula:
+/// metric.image_frechet. Source: Heusel et al. 2017 (the form), this crate (the features).
 ///
 /// # Errors
 /// As [`features`]; fewer than 2 images on a side.
@@ -139,17 +169,22 @@ pub fn image_frechet(a: &[f64], b: &[f64], shape: [usize; 3]) -> Result<f64> {
 mod tests {
     use super::*;
 
-    /// Catches cosines of wrong size, filters that see a constant, edges that do: of a constant image g only feature 0 is not
-    /// 0 in layer 1, and is g. Tolerance: roundings of sums of 9 terms below 3.
+    /// Catches cosines of wrong size, filters that see a constant, edges that do: of a constant
+    /// image g only feature 0 is not 0 in layer 1, and is g. Tolerance: roundings of sums of 9
+    /// terms below 3.
     #[test]
     fn a_constant_has_one_feature() {
         for shape in [[1, 4, 4], [3, 7, 5]] {
             let f = features(&vec![-0.5; shape.iter().product()], shape).unwrap();
-            assert!((f[0] + 0.5).abs() < 1e-15 && f[1..40].iter().all(|x| x.abs() < 1e-14), "{f:?}");
+            assert!(
+                (f[0] + 0.5).abs() < 1e-15 && f[1..40].iter().all(|x| x.abs() < 1e-14),
+                "{f:?}"
+            );
         }
     }
 
-    /// Catches images that are mixed up with one another, and a distance of a set to itself that is not 0.
+    /// Catches images that are mixed up with one another, and a distance of a set to itself that is
+    /// not 0.
     #[test]
     fn features_are_of_each_image_alone() {
         let images: Vec<f64> = (0..5 * 48).map(|i| (f64::from(i) * 0.7).sin()).collect();
@@ -163,7 +198,14 @@ mod tests {
     /// Catches what would not be images.
     #[test]
     fn refusals() {
-        for (n, shape) in [(32, [2, 4, 4]), (12, [1, 3, 4]), (12, [1, 4, 3]), (0, [1, 4, 4]), (17, [1, 4, 4]), (16, [1, usize::MAX, 4])] {
+        for (n, shape) in [
+            (32, [2, 4, 4]),
+            (12, [1, 3, 4]),
+            (12, [1, 4, 3]),
+            (0, [1, 4, 4]),
+            (17, [1, 4, 4]),
+            (16, [1, usize::MAX, 4]),
+        ] {
             assert!(features(&vec![0.0; n], shape).is_err(), "{n} {shape:?}");
         }
         assert!(features(&[f64::NAN; 16], [1, 4, 4]).is_err());
@@ -177,11 +219,17 @@ mod tests {
         use crate::simd::normal::normal_pair;
 
         fn numbers(set: &ImageSet) -> Vec<f64> {
-            set.rows(&(0..set.len()).collect::<Vec<_>>(), 0, &Dither::new(1, false)).unwrap()
+            set.rows(
+                &(0..set.len()).collect::<Vec<_>>(),
+                0,
+                &Dither::new(1, false),
+            )
+            .unwrap()
         }
 
-        /// Catches features that do not tell good from bad: the distance of one half of the digits to the other against that
-        /// to the other half spoilt. Each factor is what was measured (`docs/guide/data.md`), rounded down.
+        /// Catches features that do not tell good from bad: the distance of one half of the digits
+        /// to the other against that to the other half spoilt. Each factor is what was measured
+        /// (`docs/guide/data.md`), rounded down.
         #[test]
         fn bad_samples_are_far() {
             let set = digits().unwrap();
@@ -190,7 +238,8 @@ mod tests {
             let (a, b) = (numbers(&split.train), numbers(&split.held_out));
             let m = split.held_out.len();
             let reference = features(&a, shape).unwrap();
-            let d = |x: &[f64]| frechet(&reference, &features(x, shape).unwrap(), FEATURES).unwrap();
+            let d =
+                |x: &[f64]| frechet(&reference, &features(x, shape).unwrap(), FEATURES).unwrap();
             let least = d(&b);
             assert!((0.06..0.1).contains(&least), "{least}"); // measured over splits: 0.072 to 0.093
             let normal = |i: usize| normal_pair(threefry([i as u64, 9], [1, 2]))[0];
@@ -200,7 +249,13 @@ mod tests {
                 let near = |k: usize, d: usize| (k + d).saturating_sub(1).min(7);
                 let (y, x) = (i % 64 / 8, i % 8);
                 let weight = [0.25, 0.5, 0.25];
-                (0..9).map(|t| weight[t / 3] * weight[t % 3] * b[i / 64 * 64 + near(y, t / 3) * 8 + near(x, t % 3)]).sum()
+                (0..9)
+                    .map(|t| {
+                        weight[t / 3]
+                            * weight[t % 3]
+                            * b[i / 64 * 64 + near(y, t / 3) * 8 + near(x, t % 3)]
+                    })
+                    .sum()
             });
             // one permutation of the places for all
             let shuffled = each(&|i| b[i / 64 * 64 + i % 64 * 37 % 64]);
@@ -209,13 +264,18 @@ mod tests {
             // each pixel from a digit of its own: every pixel's law, no dependence
             let torn = each(&|i| b[threefry([i as u64, 77], [1, 2])[0] as usize % m * 64 + i % 64]);
             // a Gaussian of the digits' own mean and covariance: random sums of the centred digits
-            let mean: Vec<f64> = (0..64).map(|j| b.iter().skip(j).step_by(64).sum::<f64>() / m as f64).collect();
+            let mean: Vec<f64> = (0..64)
+                .map(|j| b.iter().skip(j).step_by(64).sum::<f64>() / m as f64)
+                .collect();
             let mut gauss = vec![0.0; b.len()];
             for (r, row) in gauss.chunks_exact_mut(64).enumerate() {
                 row.copy_from_slice(&mean);
                 for (i, digit) in b.chunks_exact(64).enumerate() {
                     let z = normal(r * m + i) / (m as f64).sqrt();
-                    row.iter_mut().zip(digit).zip(&mean).for_each(|((g, x), mean)| *g += z * (x - mean));
+                    row.iter_mut()
+                        .zip(digit)
+                        .zip(&mean)
+                        .for_each(|((g, x), mean)| *g += z * (x - mean));
                 }
             }
             for (what, samples, factor) in [
@@ -227,7 +287,10 @@ mod tests {
                 ("Gaussian", gauss, 3.5),
             ] {
                 let far = d(&samples);
-                assert!(far > factor * least, "{what}: {far} is not {factor} times {least}");
+                assert!(
+                    far > factor * least,
+                    "{what}: {far} is not {factor} times {least}"
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Distances between samples and laws, with standard errors: what tells one sampler's output from another's.
+//! Distances between samples and laws, with standard errors: what tells one sampler's output from
+//! another's.
 //!
 //! | file | what |
 //! |---|---|
@@ -8,7 +9,8 @@
 //! | [`modes`] | coverage of modes |
 //! | [`mod@features`] | 64 fixed features of small images, and their Frechet distance |
 //!
-//! Samples are row-major (n, dim). Everything is deterministic: what is random takes a seed. Nothing is parallel.
+//! Samples are row-major (n, dim). Everything is deterministic: what is random takes a seed.
+//! Nothing is parallel.
 
 pub mod bures;
 pub mod energy;
@@ -34,11 +36,19 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Mean of independent values, and its standard error (0 for a single value: there is nothing to tell it from).
+    /// Mean of independent values, and its standard error (0 for a single value: there is nothing
+    /// to tell it from).
     pub fn of(values: &[f64]) -> Estimate {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
-        Estimate { value: mean, error: if n > 1.0 { (variance(values) / n).sqrt() } else { 0.0 } }
+        Estimate {
+            value: mean,
+            error: if n > 1.0 {
+                (variance(values) / n).sqrt()
+            } else {
+                0.0
+            },
+        }
     }
 }
 

@@ -5,10 +5,12 @@ use crate::simd::conv::{BLOCK, Images};
 use crate::simd::matrix::{Matrix, product, softmax, softmax_back};
 use crate::simd::{Real, Set};
 
-/// With queries, keys and values of c channels at N pixels: `y_p = sum_j a_jp v_j`, `a_jp = softmax over j of k_j . q_p / sqrt c`. Formula: nn.attention.
-/// Source: Vaswani et al. 2017.
+/// With queries, keys and values of c channels at N pixels: `y_p = sum_j a_jp v_j`,
+/// `a_jp = softmax over j of k_j . q_p / sqrt c`. Formula: nn.attention. Source: Vaswani et
+/// al. 2017.
 ///
-/// Queries stand in columns, N of them rounded up to 16: what fills up is 0, and so are its gradients.
+/// Queries stand in columns, N of them rounded up to 16: what fills up is 0, and so are its
+/// gradients.
 pub(super) struct Attention {
     pub qkv: Id,
     pub y: Id,
@@ -32,7 +34,14 @@ fn pixels<T: Real>(x: &[T], s: Images, image: usize, first: usize, z: Size, out:
     }
 }
 
-fn transpose<T: Real>(x: &[T], rows: usize, columns: usize, wide: usize, factor: f64, out: &mut [T]) {
+fn transpose<T: Real>(
+    x: &[T],
+    rows: usize,
+    columns: usize,
+    wide: usize,
+    factor: f64,
+    out: &mut [T],
+) {
     for r in 0..rows {
         for c in 0..columns {
             out[c * wide + r] = T::of(factor * x[r * columns + c].f64());
@@ -49,7 +58,11 @@ impl Attention {
     fn size<T: Real>(&self, b: &Buffers<T>) -> Size {
         let s = b.images(self.y);
         let n = s.height * s.width;
-        Size { c: s.channels, n, wide: n.next_multiple_of(BLOCK) }
+        Size {
+            c: s.channels,
+            n,
+            wide: n.next_multiple_of(BLOCK),
+        }
     }
 }
 
@@ -69,7 +82,16 @@ impl<T: Real> Layer<T> for Attention {
     fn own(&self, b: &Buffers<T>) -> Vec<usize> {
         let z = self.size(b);
         let (matrix, square) = (z.wide * z.c, z.n * z.wide);
-        vec![b.n * square, matrix, matrix, matrix, matrix, matrix, square, matrix]
+        vec![
+            b.n * square,
+            matrix,
+            matrix,
+            matrix,
+            matrix,
+            matrix,
+            square,
+            matrix,
+        ]
     }
 
     fn flop(&self, b: &Buffers<T>) -> f64 {
@@ -85,12 +107,34 @@ impl<T: Real> Layer<T> for Attention {
             for n in 0..ys.n {
                 load(x, xs, n, z, own);
                 transposed_queries(z, own);
-                let [a, _, k, v, t1, t2, ..] = own else { unreachable!("eight buffers, as `own` says") };
+                let [a, _, k, v, t1, t2, ..] = own else {
+                    unreachable!("eight buffers, as `own` says")
+                };
                 let a = &mut a[n * square..][..square];
-                product(set, [z.n, z.c, z.wide], Matrix { data: k, row: z.c, column: 1 }, t1, a);
+                product(
+                    set,
+                    [z.n, z.c, z.wide],
+                    Matrix {
+                        data: k,
+                        row: z.c,
+                        column: 1,
+                    },
+                    t1,
+                    a,
+                );
                 softmax(set, a, z.n, z.wide);
                 // (channel, pixel), and back into blocks
-                product(set, [z.c, z.n, z.wide], Matrix { data: v, row: 1, column: z.c }, a, t2);
+                product(
+                    set,
+                    [z.c, z.n, z.wide],
+                    Matrix {
+                        data: v,
+                        row: 1,
+                        column: z.c,
+                    },
+                    a,
+                    t2,
+                );
                 for p in 0..z.n {
                     for c in 0..z.c {
                         y[ys.at(n, c, p / ys.width, p % ys.width)] = t2[c * z.wide + p];
@@ -100,7 +144,15 @@ impl<T: Real> Layer<T> for Attention {
         });
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
+    fn backward(
+        &self,
+        _: &[T],
+        _: &[T],
+        b: &mut Buffers<T>,
+        own: &mut [Vec<T>],
+        first: &[bool],
+        _: &mut Gradients<T>,
+    ) {
         let (z, xs, ys, set) = (self.size(b), b.images(self.qkv), b.images(self.y), b.set);
         b.with_gradient(self.qkv, |b, dx| {
             let (x, dy) = (b.value(self.qkv), b.gradient(self.y));
@@ -111,7 +163,11 @@ impl<T: Real> Layer<T> for Attention {
                     for p in 0..z.n {
                         for c in 0..z.c {
                             let d = &mut dx[xs.at(n, part * z.c + c, p / xs.width, p % xs.width)];
-                            *d = if first[0] { m[p * z.c + c] } else { T::of(d.f64() + m[p * z.c + c].f64()) };
+                            *d = if first[0] {
+                                m[p * z.c + c]
+                            } else {
+                                T::of(d.f64() + m[p * z.c + c].f64())
+                            };
                         }
                     }
                 };
@@ -132,32 +188,86 @@ fn load<T: Real>(x: &[T], xs: Images, n: usize, z: Size, own: &mut [Vec<T>]) {
 
 /// `q^T / sqrt c`, into T1.
 fn transposed_queries<T: Real>(z: Size, own: &mut [Vec<T>]) {
-    let [_, q, _, _, t1, ..] = own else { unreachable!("eight buffers, as `own` says") };
+    let [_, q, _, _, t1, ..] = own else {
+        unreachable!("eight buffers, as `own` says")
+    };
     t1.fill(T::default());
     transpose(q, z.n, z.c, z.wide, 1.0 / (z.c as f64).sqrt(), t1);
 }
 
 impl Attention {
     /// Gradients of queries, keys and values of image `n`, in place of these.
-    fn image<T: Real>(&self, set: Set, dy: &[T], ys: Images, n: usize, z: Size, own: &mut [Vec<T>]) {
+    fn image<T: Real>(
+        &self,
+        set: Set,
+        dy: &[T],
+        ys: Images,
+        n: usize,
+        z: Size,
+        own: &mut [Vec<T>],
+    ) {
         let square = z.n * z.wide;
         let scale = 1.0 / (z.c as f64).sqrt();
-        let [a, q, k, v, t1, t2, s, d] = own else { unreachable!("eight buffers, as `own` says") };
+        let [a, q, k, v, t1, t2, s, d] = own else {
+            unreachable!("eight buffers, as `own` says")
+        };
         let a = &a[n * square..][..square];
         // dy as (pixel, channel) and as (channel, pixel)
         pixels(dy, ys, n, 0, z, d);
         t1.fill(T::default());
         transpose(d, z.n, z.c, z.wide, 1.0, t1);
         // ds = a (da - sum a da), da_jp = v_j . dy_p
-        product(set, [z.n, z.c, z.wide], Matrix { data: v, row: z.c, column: 1 }, t1, s);
+        product(
+            set,
+            [z.n, z.c, z.wide],
+            Matrix {
+                data: v,
+                row: z.c,
+                column: 1,
+            },
+            t1,
+            s,
+        );
         softmax_back(set, a, s, z.n, z.wide);
         // dv_j = sum_p a_jp dy_p
-        product(set, [z.n, z.n, z.c], Matrix { data: a, row: z.wide, column: 1 }, d, v);
+        product(
+            set,
+            [z.n, z.n, z.c],
+            Matrix {
+                data: a,
+                row: z.wide,
+                column: 1,
+            },
+            d,
+            v,
+        );
         // dk_j = sum_p ds_jp q_p / sqrt c, dq_p = sum_j ds_jp k_j / sqrt c
-        product(set, [z.n, z.n, z.c], Matrix { data: s, row: z.wide, column: 1 }, q, t2);
-        product(set, [z.n, z.n, z.c], Matrix { data: s, row: 1, column: z.wide }, k, d);
+        product(
+            set,
+            [z.n, z.n, z.c],
+            Matrix {
+                data: s,
+                row: z.wide,
+                column: 1,
+            },
+            q,
+            t2,
+        );
+        product(
+            set,
+            [z.n, z.n, z.c],
+            Matrix {
+                data: s,
+                row: 1,
+                column: z.wide,
+            },
+            k,
+            d,
+        );
         for (to, from) in [(k, t2), (q, d)] {
-            to.iter_mut().zip(&*from).for_each(|(t, f)| *t = T::of(scale * f.f64()));
+            to.iter_mut()
+                .zip(&*from)
+                .for_each(|(t, f)| *t = T::of(scale * f.f64()));
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::simd::winograd::Winograd;
 use std::f64::consts::FRAC_1_SQRT_2;
 use std::ops::Range;
 
-/// `y = bias + w * x`, perhaps with a row per image added, perhaps `(y + residual) / sqrt 2`. Formula: nn.conv.
+/// `y = bias + w * x`, perhaps with a row per image added, perhaps `(y + residual) / sqrt 2`.
+/// Formula: nn.conv.
 pub(super) struct Conv {
     pub name: String,
     pub x: Id,
@@ -30,13 +31,19 @@ impl Conv {
     }
 
     fn conv<T: Real>(&self, b: &Buffers<T>) -> Loop {
-        Loop::between(b.images(self.x), b.images(self.y), self.size, self.stride).expect("shapes are checked when the network is built")
+        Loop::between(b.images(self.x), b.images(self.y), self.size, self.stride)
+            .expect("shapes are checked when the network is built")
     }
 
     /// The loop of the input's gradient.
     fn back<T: Real>(&self, b: &Buffers<T>) -> Loop {
-        let from = if self.stride == 2 { self.wide(b) } else { b.images(self.y) };
-        Loop::between(from, b.images(self.x), self.size, 1).expect("shapes are checked when the network is built")
+        let from = if self.stride == 2 {
+            self.wide(b)
+        } else {
+            b.images(self.y)
+        };
+        Loop::between(from, b.images(self.x), self.size, 1)
+            .expect("shapes are checked when the network is built")
     }
 
     /// The output's gradient with zeros between the pixels, as large as the input.
@@ -52,7 +59,12 @@ impl<T: Real> Layer<T> for Conv {
     }
 
     fn inputs(&self) -> Vec<Id> {
-        self.residual.iter().chain(&self.per_image).copied().chain([self.x]).collect()
+        self.residual
+            .iter()
+            .chain(&self.per_image)
+            .copied()
+            .chain([self.x])
+            .collect()
     }
 
     fn output(&self) -> Id {
@@ -62,11 +74,25 @@ impl<T: Real> Layer<T> for Conv {
     /// For stride 2 the spread gradient; the biases 0 of the input's gradient.
     fn own(&self, b: &Buffers<T>) -> Vec<usize> {
         // and, once it is prepared, the transformed weights of the forward and the backward pass
-        vec![b.images(self.x).channels, if self.stride == 2 { self.wide(b).len() } else { 0 }, 0, 0]
+        vec![
+            b.images(self.x).channels,
+            if self.stride == 2 {
+                self.wide(b).len()
+            } else {
+                0
+            },
+            0,
+            0,
+        ]
     }
 
     fn turns(&self) -> Option<(Range<usize>, usize, usize, usize)> {
-        Some((self.weight.clone(), self.input_channels(), self.bias.len(), self.size))
+        Some((
+            self.weight.clone(),
+            self.input_channels(),
+            self.bias.len(),
+            self.size,
+        ))
     }
 
     fn flop(&self, b: &Buffers<T>) -> f64 {
@@ -75,15 +101,20 @@ impl<T: Real> Layer<T> for Conv {
 
     fn prepare(&self, p: &[T], turned: Option<&[T]>, b: &mut Buffers<T>, own: &mut [Vec<T>]) {
         let [forward, back] = [self.conv(b), self.back(b)].map(Winograd::new);
-        for ((loops, weights), u) in [(forward, Some(p)), (back, turned)].into_iter().zip(&mut own[2..]) {
+        for ((loops, weights), u) in [(forward, Some(p)), (back, turned)]
+            .into_iter()
+            .zip(&mut own[2..])
+        {
             if let (Some(w), Some(weights)) = (loops, weights) {
                 u.resize(w.weights(), T::default());
                 w.transform(b.set, &weights[self.weight.clone()], u);
-                b.scratch.resize(b.scratch.len().max(w.scratch()), T::default());
+                b.scratch
+                    .resize(b.scratch.len().max(w.scratch()), T::default());
             }
         }
         if let (Some(w), Some(_)) = (forward, turned) {
-            b.scratch.resize(b.scratch.len().max(w.weight_scratch()), T::default());
+            b.scratch
+                .resize(b.scratch.len().max(w.weight_scratch()), T::default());
         }
     }
 
@@ -99,14 +130,31 @@ impl<T: Real> Layer<T> for Conv {
             };
             let (w, bias) = (&p[self.weight.clone()], &p[self.bias.clone()]);
             match fast {
-                Some(f) => f.forward_on(b.set, b.value(self.x), &own[2], bias, per_image, finish, y, &mut scratch),
+                Some(f) => f.forward_on(
+                    b.set,
+                    b.value(self.x),
+                    &own[2],
+                    bias,
+                    per_image,
+                    finish,
+                    y,
+                    &mut scratch,
+                ),
                 None => conv.forward_on(b.set, b.value(self.x), w, bias, per_image, finish, y),
             }
         });
         b.scratch = scratch;
     }
 
-    fn backward(&self, _: &[T], turned: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], g: &mut Gradients<T>) {
+    fn backward(
+        &self,
+        _: &[T],
+        turned: &[T],
+        b: &mut Buffers<T>,
+        own: &mut [Vec<T>],
+        first: &[bool],
+        g: &mut Gradients<T>,
+    ) {
         let conv = self.conv(b);
         let (ys, set) = (b.images(self.y), b.set);
         let mut first = first.iter();
@@ -114,17 +162,29 @@ impl<T: Real> Layer<T> for Conv {
             if let Some(id) = self.residual {
                 let part = T::of(FRAC_1_SQRT_2);
                 for n in 0..ys.n {
-                    crate::simd::pointwise::scale(set, part, &mut dy[n * ys.stride..][..ys.image()]);
+                    crate::simd::pointwise::scale(
+                        set,
+                        part,
+                        &mut dy[n * ys.stride..][..ys.image()],
+                    );
                 }
                 let (s, write) = (b.images(id), first.next() == Some(&true));
                 b.with_gradient(id, |_, d| {
-                    if write { set_images(set, T::of(1.0), dy, ys, d, s) } else { add_images(set, T::of(1.0), dy, ys, d, s) }
+                    if write {
+                        set_images(set, T::of(1.0), dy, ys, d, s)
+                    } else {
+                        add_images(set, T::of(1.0), dy, ys, d, s)
+                    }
                 });
             }
             let dbias = g.of(self.bias.clone());
             match self.per_image {
                 Some(id) => {
-                    assert_eq!(first.next(), Some(&true), "what is added per image is read by one layer alone");
+                    assert_eq!(
+                        first.next(),
+                        Some(&true),
+                        "what is added per image is read by one layer alone"
+                    );
                     let flat = b.images(id);
                     b.with_gradient(id, |_, d| channel_sums(set, dy, ys, Some((d, flat)), dbias));
                 }
@@ -141,7 +201,9 @@ impl<T: Real> Layer<T> for Conv {
             if self.first && !b.want_input {
                 return;
             }
-            let [zeros, wide, _, u] = own else { unreachable!("four buffers, as `own` says") };
+            let [zeros, wide, _, u] = own else {
+                unreachable!("four buffers, as `own` says")
+            };
             let back = self.back(b);
             let dy: &[T] = if self.stride == 2 {
                 spread(ys, dy, back.input, wide);
@@ -151,10 +213,22 @@ impl<T: Real> Layer<T> for Conv {
             };
             let fast = Winograd::new(back).filter(|_| b.prepared[1]);
             let mut scratch = std::mem::take(&mut b.scratch);
-            let finish = if first.next() == Some(&true) { Finish::Write } else { Finish::Add };
+            let finish = if first.next() == Some(&true) {
+                Finish::Write
+            } else {
+                Finish::Add
+            };
             b.with_gradient(self.x, |_, dx| match fast {
                 Some(f) => f.forward_on(set, dy, u, zeros, None, finish, dx, &mut scratch),
-                None => back.forward_on(set, dy, &turned[self.weight.clone()], zeros, None, finish, dx),
+                None => back.forward_on(
+                    set,
+                    dy,
+                    &turned[self.weight.clone()],
+                    zeros,
+                    None,
+                    finish,
+                    dx,
+                ),
             });
             b.scratch = scratch;
         });

@@ -26,16 +26,31 @@ impl<T: Real> Layer<T> for Silu {
 
     fn forward(&self, _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>]) {
         let len = b.images(self.x).len();
-        b.with_value(self.y, |b, y| silu(b.set, &b.value(self.x)[..len], &mut y[..len]));
+        b.with_value(self.y, |b, y| {
+            silu(b.set, &b.value(self.x)[..len], &mut y[..len])
+        });
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
+    fn backward(
+        &self,
+        _: &[T],
+        _: &[T],
+        b: &mut Buffers<T>,
+        _: &mut [Vec<T>],
+        first: &[bool],
+        _: &mut Gradients<T>,
+    ) {
         let (len, set) = (b.images(self.x).len(), b.set);
         b.with_gradient(self.x, |b, dx| {
             if first[0] {
                 dx[..len].fill(T::default());
             }
-            silu_back(set, &b.value(self.x)[..len], &b.gradient(self.y)[..len], &mut dx[..len]);
+            silu_back(
+                set,
+                &b.value(self.x)[..len],
+                &b.gradient(self.y)[..len],
+                &mut dx[..len],
+            );
         });
     }
 }
@@ -43,7 +58,8 @@ impl<T: Real> Layer<T> for Silu {
 /// Frequencies of the time's features.
 pub(super) const FREQUENCIES: usize = 32;
 
-/// `sin(f_k ln t)`, then `cos(f_k ln t)`, `f_k = 1000^(k/31)`; the angles in f64. Formula: nn.fourier.
+/// `sin(f_k ln t)`, then `cos(f_k ln t)`, `f_k = 1000^(k/31)`; the angles in f64. Formula:
+/// nn.fourier.
 pub(super) struct Fourier {
     pub y: Id,
 }
@@ -75,7 +91,16 @@ impl<T: Real> Layer<T> for Fourier {
         });
     }
 
-    fn backward(&self, _: &[T], _: &[T], _: &mut Buffers<T>, _: &mut [Vec<T>], _: &[bool], _: &mut Gradients<T>) {}
+    fn backward(
+        &self,
+        _: &[T],
+        _: &[T],
+        _: &mut Buffers<T>,
+        _: &mut [Vec<T>],
+        _: &[bool],
+        _: &mut Gradients<T>,
+    ) {
+    }
 }
 
 pub(super) struct Up {
@@ -101,7 +126,15 @@ impl<T: Real> Layer<T> for Up {
         b.with_value(self.y, |b, y| upsample(b.set, b.value(self.x), xs, y, ys));
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
+    fn backward(
+        &self,
+        _: &[T],
+        _: &[T],
+        b: &mut Buffers<T>,
+        _: &mut [Vec<T>],
+        first: &[bool],
+        _: &mut Gradients<T>,
+    ) {
         let (xs, ys, set) = (b.images(self.x), b.images(self.y), b.set);
         b.with_gradient(self.x, |b, dx| {
             if first[0] {
@@ -133,21 +166,46 @@ impl<T: Real> Layer<T> for Crop {
 
     fn forward(&self, _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>]) {
         let (xs, ys) = (b.images(self.x), b.images(self.y));
-        b.with_value(self.y, |b, y| rows(ys, |n, c, row| (xs.at(n, c, row, 0), ys.at(n, c, row, 0)), b.value(self.x), y));
+        b.with_value(self.y, |b, y| {
+            rows(
+                ys,
+                |n, c, row| (xs.at(n, c, row, 0), ys.at(n, c, row, 0)),
+                b.value(self.x),
+                y,
+            )
+        });
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
+    fn backward(
+        &self,
+        _: &[T],
+        _: &[T],
+        b: &mut Buffers<T>,
+        _: &mut [Vec<T>],
+        first: &[bool],
+        _: &mut Gradients<T>,
+    ) {
         assert!(first[0], "what is cut is read by nothing else");
         let (xs, ys) = (b.images(self.x), b.images(self.y));
         b.with_gradient(self.x, |b, dx| {
             (0..xs.n).for_each(|n| dx[n * xs.stride..][..xs.image()].fill(T::default()));
-            rows(ys, |n, c, row| (ys.at(n, c, row, 0), xs.at(n, c, row, 0)), b.gradient(self.y), dx);
+            rows(
+                ys,
+                |n, c, row| (ys.at(n, c, row, 0), xs.at(n, c, row, 0)),
+                b.gradient(self.y),
+                dx,
+            );
         });
     }
 }
 
 /// Copies the rows of the smaller tensor `s`: `places` gives from and to.
-fn rows<T: Real>(s: Images, places: impl Fn(usize, usize, usize) -> (usize, usize), from: &[T], to: &mut [T]) {
+fn rows<T: Real>(
+    s: Images,
+    places: impl Fn(usize, usize, usize) -> (usize, usize),
+    from: &[T],
+    to: &mut [T],
+) {
     for n in 0..s.n {
         for c in (0..s.channels).step_by(BLOCK) {
             for row in 0..s.height {
@@ -158,8 +216,8 @@ fn rows<T: Real>(s: Images, places: impl Fn(usize, usize, usize) -> (usize, usiz
     }
 }
 
-/// Formula: nn.dropout. The multipliers 0 and `1/(1 - rate)` come from (key, layer and row, place): the same for any batch and number of threads. `rate` is
-/// rounded to 2^-16.
+/// Formula: nn.dropout. The multipliers 0 and `1/(1 - rate)` come from (key, layer and row, place):
+/// the same for any batch and number of threads. `rate` is rounded to 2^-16.
 pub(super) struct Dropout {
     pub x: Id,
     pub y: Id,
@@ -194,7 +252,10 @@ impl<T: Real> Layer<T> for Dropout {
         match b.dropout {
             None => factors.fill(T::of(1.0)),
             Some((key, row)) => {
-                let key = [key[0], key[1] ^ self.number.wrapping_mul(0x9E37_79B9_7F4A_7C15)];
+                let key = [
+                    key[0],
+                    key[1] ^ self.number.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+                ];
                 for (n, image) in factors.chunks_exact_mut(s.image()).enumerate() {
                     for (i, block) in image.chunks_exact_mut(BLOCK).enumerate() {
                         for (half, part) in block.chunks_exact_mut(8).enumerate() {
@@ -211,7 +272,15 @@ impl<T: Real> Layer<T> for Dropout {
         b.with_value(self.y, |b, y| multiply(b.value(self.x), xs, factors, y, ys));
     }
 
-    fn backward(&self, _: &[T], _: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], _: &mut Gradients<T>) {
+    fn backward(
+        &self,
+        _: &[T],
+        _: &[T],
+        b: &mut Buffers<T>,
+        own: &mut [Vec<T>],
+        first: &[bool],
+        _: &mut Gradients<T>,
+    ) {
         let (xs, ys, set) = (b.images(self.x), b.images(self.y), b.set);
         let (s, factors) = (xs.with_channels(xs.channels), &own[0]);
         b.with_gradient(self.y, |b, dy| {
@@ -220,7 +289,10 @@ impl<T: Real> Layer<T> for Dropout {
                     multiply(dy, ys, factors, dx, xs);
                 } else {
                     for n in 0..s.n {
-                        for (d, f) in dy[n * ys.stride..][..s.image()].iter_mut().zip(&factors[n * s.image()..]) {
+                        for (d, f) in dy[n * ys.stride..][..s.image()]
+                            .iter_mut()
+                            .zip(&factors[n * s.image()..])
+                        {
                             *d = T::of(d.f64() * f.f64());
                         }
                     }
@@ -235,7 +307,11 @@ impl<T: Real> Layer<T> for Dropout {
 fn multiply<T: Real>(x: &[T], xs: Images, f: &[T], y: &mut [T], ys: Images) {
     let image = xs.image();
     for n in 0..xs.n {
-        let (x, f, y) = (&x[n * xs.stride..][..image], &f[n * image..][..image], &mut y[n * ys.stride..][..image]);
+        let (x, f, y) = (
+            &x[n * xs.stride..][..image],
+            &f[n * image..][..image],
+            &mut y[n * ys.stride..][..image],
+        );
         for i in 0..image {
             y[i] = T::of(x[i].f64() * f[i].f64());
         }

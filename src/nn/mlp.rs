@@ -1,4 +1,5 @@
-//! Multilayer perceptrons for data without pixels: rows of `[x, v]`, the time's features added to every hidden layer.
+//! Multilayer perceptrons for data without pixels: rows of `[x, v]`, the time's features added to
+//! every hidden layer.
 
 use super::graph::{Builder, Graph, With};
 use crate::error::{Error, Result};
@@ -31,7 +32,11 @@ impl Mlp {
             }
         }
         if !((16..=1024).contains(&self.width) && self.width.is_multiple_of(16)) {
-            return Err(Error::parameter("width", self.width, "a multiple of 16, 16 to 1024"));
+            return Err(Error::parameter(
+                "width",
+                self.width,
+                "a multiple of 16, 16 to 1024",
+            ));
         }
         if self.depth > 64 {
             return Err(Error::parameter("depth", self.depth, "0 to 64"));
@@ -50,17 +55,45 @@ impl Mlp {
         for i in 0..self.depth {
             let y = b.silu(h);
             let time = b.conv(&format!("layers.{i}.time"), e, w, w, plain);
-            // the sum of a linear layer and the time's row, over sqrt 2: a residual of the batch's own shape
-            let y = b.conv(&format!("layers.{i}.linear1"), y, w, w, With { residual: Some(time), ..plain });
+            // the sum of a linear layer and the time's row, over sqrt 2: a residual of the batch's
+            // own shape
+            let y = b.conv(
+                &format!("layers.{i}.linear1"),
+                y,
+                w,
+                w,
+                With {
+                    residual: Some(time),
+                    ..plain
+                },
+            );
             h = if self.residual {
                 let y = b.silu(y);
-                b.conv(&format!("layers.{i}.linear2"), y, w, w, With { residual: Some(h), ..plain })
+                b.conv(
+                    &format!("layers.{i}.linear2"),
+                    y,
+                    w,
+                    w,
+                    With {
+                        residual: Some(h),
+                        ..plain
+                    },
+                )
             } else {
                 y
             };
         }
         let y = b.silu(h);
-        let y = b.conv("out", y, w, self.outputs, With { zero: true, ..plain });
+        let y = b.conv(
+            "out",
+            y,
+            w,
+            self.outputs,
+            With {
+                zero: true,
+                ..plain
+            },
+        );
         Ok(b.finish(y, self.outputs))
     }
 }

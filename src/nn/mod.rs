@@ -1,9 +1,11 @@
-//! Networks: layers with explicit forward and backward passes over the loops of [`simd`](crate::simd).
+//! Networks: layers with explicit forward and backward passes over the loops of
+//! [`simd`](crate::simd).
 //!
-//! A network is a fixed list of layers over tensors ([`Graph`]): no tape. Shapes are checked when it is built; a [`Session`] owns all buffers
-//! for a number of rows, and allocates nothing after that. One session runs on one thread; threads share out the rows of a batch.
-//! All parameters are one slice, so that optimisers and averages are loops over slices; [`Layout`] knows their names and shapes, which are
-//! those of the same network in PyTorch.
+//! A network is a fixed list of layers over tensors ([`Graph`]): no tape. Shapes are checked when
+//! it is built; a [`Session`] owns all buffers for a number of rows, and allocates nothing after
+//! that. One session runs on one thread; threads share out the rows of a batch. All parameters are
+//! one slice, so that optimisers and averages are loops over slices; [`Layout`] knows their names
+//! and shapes, which are those of the same network in PyTorch.
 //!
 //! | file | what |
 //! |---|---|
@@ -13,7 +15,8 @@
 //! | [`unet`], [`mlp`] | the models |
 //! | [`adam`] | Adam, warm-up, clipping, averages of weights |
 //!
-//! Everything is generic over f32, in which networks run, and f64, in which their gradients are held against central differences.
+//! Everything is generic over f32, in which networks run, and f64, in which their gradients are
+//! held against central differences.
 
 pub mod adam;
 mod attention;

@@ -17,7 +17,8 @@ pub(super) struct Norm {
 
 impl Norm {
     fn norm<T: Real>(&self, b: &Buffers<T>) -> Loop {
-        Loop::new(b.images(self.x), b.images(self.y), self.groups, self.silu).expect("shapes are checked when the network is built")
+        Loop::new(b.images(self.x), b.images(self.y), self.groups, self.silu)
+            .expect("shapes are checked when the network is built")
     }
 }
 
@@ -41,18 +42,45 @@ impl<T: Real> Layer<T> for Norm {
     fn forward(&self, p: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>]) {
         let norm = self.norm(b);
         b.with_value(self.y, |b, y| {
-            norm.forward_on(b.set, b.value(self.x), &p[self.weight.clone()], &p[self.bias.clone()], &mut own[0], y);
+            norm.forward_on(
+                b.set,
+                b.value(self.x),
+                &p[self.weight.clone()],
+                &p[self.bias.clone()],
+                &mut own[0],
+                y,
+            );
         });
     }
 
-    fn backward(&self, p: &[T], _: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>], first: &[bool], g: &mut Gradients<T>) {
+    fn backward(
+        &self,
+        p: &[T],
+        _: &[T],
+        b: &mut Buffers<T>,
+        own: &mut [Vec<T>],
+        first: &[bool],
+        g: &mut Gradients<T>,
+    ) {
         let (norm, set) = (self.norm(b), b.set);
         // weight and bias stand side by side
-        let (dweight, dbias) = g.of(self.weight.start..self.bias.end).split_at_mut(self.weight.len());
+        let (dweight, dbias) = g
+            .of(self.weight.start..self.bias.end)
+            .split_at_mut(self.weight.len());
         b.with_gradient(self.y, |b, dy| {
             b.with_gradient(self.x, |b, dx| {
                 let x = b.value(self.x);
-                norm.backward_on(set, x, &p[self.weight.clone()], &p[self.bias.clone()], &own[0], dy, dx, !first[0], [dweight, dbias]);
+                norm.backward_on(
+                    set,
+                    x,
+                    &p[self.weight.clone()],
+                    &p[self.bias.clone()],
+                    &own[0],
+                    dy,
+                    dx,
+                    !first[0],
+                    [dweight, dbias],
+                );
             });
         });
     }

@@ -46,7 +46,14 @@ impl Entry {
                 [_] => i,
                 [_, input, ..] => {
                     let (taps, rest) = (i % (size * size), i / (size * size));
-                    weight_at(padded(input), size, rest / input, rest % input, taps / size, taps % size)
+                    weight_at(
+                        padded(input),
+                        size,
+                        rest / input,
+                        rest % input,
+                        taps / size,
+                        taps % size,
+                    )
                 }
                 [] => 0,
             }
@@ -69,7 +76,12 @@ impl Layout {
         };
         let at = self.len..self.len + len;
         self.len += len;
-        self.entries.push(Entry { name, shape, at: at.clone(), start });
+        self.entries.push(Entry {
+            name,
+            shape,
+            at: at.clone(),
+            start,
+        });
         at
     }
 
@@ -97,12 +109,22 @@ impl Layout {
     pub fn start<T: Real>(&self, seed: u64) -> Vec<T> {
         let mut p = vec![T::default(); self.len];
         for e in &self.entries {
-            let key = [seed, e.name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))];
+            let key = [
+                seed,
+                e.name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+                    (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+                }),
+            ];
             for i in 0..e.count() {
                 p[e.place(i)] = T::of(match e.start {
                     Start::Value(x) => x,
                     // the upper 53 bits, at the middle of their cell
-                    Start::Uniform(bound) => bound * (((threefry([i as u64, 0], key)[0] >> 11) as f64 + 0.5) * 2f64.powi(-52) - 1.0),
+                    Start::Uniform(bound) => {
+                        bound
+                            * (((threefry([i as u64, 0], key)[0] >> 11) as f64 + 0.5)
+                                * 2f64.powi(-52)
+                                - 1.0)
+                    }
                 });
             }
         }
@@ -122,9 +144,16 @@ impl Layout {
     pub fn write<T: Real>(&self, p: &mut [T], i: usize, numbers: &[T]) -> Result<()> {
         let e = &self.entries[i];
         if numbers.len() != e.count() {
-            return Err(Error::shape(e.name.clone(), &[numbers.len()], format!("{:?}", e.shape)));
+            return Err(Error::shape(
+                e.name.clone(),
+                &[numbers.len()],
+                format!("{:?}", e.shape),
+            ));
         }
-        numbers.iter().enumerate().for_each(|(j, x)| p[e.place(j)] = *x);
+        numbers
+            .iter()
+            .enumerate()
+            .for_each(|(j, x)| p[e.place(j)] = *x);
         Ok(())
     }
 }

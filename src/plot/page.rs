@@ -5,12 +5,18 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Text as HTML has it.
 pub fn escape(s: &str) -> String {
-    s.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    s.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// A number in few characters.
 pub fn short(x: f64) -> String {
-    if x == 0.0 || !x.is_finite() || (0.01..1e4).contains(&x.abs()) { format!("{x:.3}") } else { format!("{x:.1e}") }
+    if x == 0.0 || !x.is_finite() || (0.01..1e4).contains(&x.abs()) {
+        format!("{x:.3}")
+    } else {
+        format!("{x:.1e}")
+    }
 }
 
 /// Colour of text and axes: replaced by the page's own, so that dark mode works.
@@ -52,7 +58,8 @@ pub struct Series {
 
 const SIZE: (u32, u32) = (640, 420);
 
-/// An SVG, or `None` where there is nothing to draw. Draws on coordinates that are already logarithms where an axis is logarithmic; labels turn them back.
+/// An SVG, or `None` where there is nothing to draw. Draws on coordinates that are already
+/// logarithms where an axis is logarithmic; labels turn them back.
 pub fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option<String> {
     super::pictures::font();
     let ends = [p.x.1, p.x.2, p.y.1, p.y.2];
@@ -65,11 +72,29 @@ pub fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option
         let to = |log: bool, v: f64| if log { v.log10() } else { v };
         let (x0, x1) = (to(p.log.0, p.x.1), to(p.log.0, p.x.2));
         let (y0, y1) = (to(p.log.1, p.y.1), to(p.log.1, p.y.2));
-        let mut chart =
-            ChartBuilder::on(&root).margin(12).x_label_area_size(54).y_label_area_size(86).build_cartesian_2d(x0..x1, y0..y1).ok()?;
-        let label = |log: bool| move |v: &f64| if log { format!("1e{v:.0}") } else { format!("{}", (v * 1e6).round() / 1e6) };
+        let mut chart = ChartBuilder::on(&root)
+            .margin(12)
+            .x_label_area_size(54)
+            .y_label_area_size(86)
+            .build_cartesian_2d(x0..x1, y0..y1)
+            .ok()?;
+        let label = |log: bool| {
+            move |v: &f64| {
+                if log {
+                    format!("1e{v:.0}")
+                } else {
+                    format!("{}", (v * 1e6).round() / 1e6)
+                }
+            }
+        };
         let text = |size: u32| ("sans-serif", size).into_font().color(&INK);
-        let ticks = |log: bool, a: f64, b: f64| if log { ((b - a).round() as usize + 1).min(13) } else { 6 };
+        let ticks = |log: bool, a: f64, b: f64| {
+            if log {
+                ((b - a).round() as usize + 1).min(13)
+            } else {
+                6
+            }
+        };
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
@@ -87,20 +112,40 @@ pub fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option
             .ok()?;
         if let Some((low, high)) = band {
             let (low, high) = (to(p.log.1, low), to(p.log.1, high));
-            chart.draw_series(std::iter::once(Rectangle::new([(x0, low), (x1, high)], GREEN.mix(0.12).filled()))).ok()?;
+            chart
+                .draw_series(std::iter::once(Rectangle::new(
+                    [(x0, low), (x1, high)],
+                    GREEN.mix(0.12).filled(),
+                )))
+                .ok()?;
         }
         for s in series {
             let colour = COLOURS[s.colour % COLOURS.len()];
-            let points = s.points.iter().map(|(x, y)| (to(p.log.0, *x), to(p.log.1, *y)));
+            let points = s
+                .points
+                .iter()
+                .map(|(x, y)| (to(p.log.0, *x), to(p.log.1, *y)));
             // what is no number has no place on a plot; the tables have it
-            let points: Points = points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+            let points: Points = points
+                .filter(|(x, y)| x.is_finite() && y.is_finite())
+                .collect();
             let drawn = if s.line {
-                chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2))).ok()?
+                chart
+                    .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))
+                    .ok()?
             } else {
-                chart.draw_series(points.iter().map(|c| Circle::new(*c, 3, colour.mix(0.75).filled()))).ok()?
+                chart
+                    .draw_series(
+                        points
+                            .iter()
+                            .map(|c| Circle::new(*c, 3, colour.mix(0.75).filled())),
+                    )
+                    .ok()?
             };
             if !s.name.is_empty() {
-                drawn.label(s.name.clone()).legend(move |(x, y)| Circle::new((x + 8, y - 6), 5, colour.filled()));
+                drawn
+                    .label(s.name.clone())
+                    .legend(move |(x, y)| Circle::new((x + 8, y - 6), 5, colour.filled()));
             }
         }
         if series.iter().any(|s| !s.name.is_empty()) {
@@ -115,7 +160,10 @@ pub fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option
     }
     // the page's own ink, and its width
     let size = format!("width=\"{}\" height=\"{}\"", SIZE.0, SIZE.1);
-    Some(svg.replace("#010203", "currentColor").replacen(&size, "width=\"100%\" role=\"img\"", 1))
+    Some(
+        svg.replace("#010203", "currentColor")
+            .replacen(&size, "width=\"100%\" role=\"img\"", 1),
+    )
 }
 
 /// The style of a page, by day and by night, from 420 pixels on.

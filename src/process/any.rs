@@ -42,7 +42,11 @@ impl AnyFactors {
 
     /// The inverse transpose of the upper factor, or of the lower one.
     pub fn inverse_transpose(&self, upper: bool) -> &Square {
-        if upper { &self.inverse_transpose_upper } else { &self.inverse_transpose_lower }
+        if upper {
+            &self.inverse_transpose_upper
+        } else {
+            &self.inverse_transpose_lower
+        }
     }
 
     /// Each matrix by itself; the log-determinant stays.
@@ -85,13 +89,24 @@ impl AnyMoments {
     /// With K known again, which must be the number of channels.
     pub fn fixed<const K: usize>(&self) -> Moments<K> {
         let factors = self.factors.as_ref().map(|f| Box::new(f.fixed()));
-        Moments { mean: self.mean.fixed(), cov: self.cov.fixed(), det: self.det, factors }
+        Moments {
+            mean: self.mean.fixed(),
+            cov: self.cov.fixed(),
+            det: self.det,
+            factors,
+        }
     }
 
     /// Of moments and the log-determinant of their covariance.
     fn of<const K: usize>(m: Moments<K>, log_det: f64) -> Self {
         let factors = m.factors.map(|f| Box::new(AnyFactors::from(*f)));
-        AnyMoments { mean: m.mean.into(), cov: m.cov.into(), det: m.det, factors, log_det }
+        AnyMoments {
+            mean: m.mean.into(),
+            cov: m.cov.into(),
+            det: m.det,
+            factors,
+            log_det,
+        }
     }
 }
 
@@ -126,7 +141,8 @@ pub trait AnyProcess: Send + Sync {
             by_channels!(self.channels(), up to 6, K => write_column::<K>(&m.fixed(), r, columns), else ());
         }
     }
-    /// By the generic route, with `epsilon` added to every variance: what published code does against cancellation.
+    /// By the generic route, with `epsilon` added to every variance: what published code does
+    /// against cancellation.
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw;
     /// The transition of the process's [`Reversed`]; refused where that is.
     fn reversed_moments(&self, on: Span) -> Result<AnyMoments>;
@@ -179,7 +195,11 @@ impl<P: LinearSde<K> + Clone + Send + Sync, const K: usize> AnyProcess for Erase
     }
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
         let l = self.0.law(on, gamma).with_variance_added(epsilon);
-        AnyLaw { mean: l.mean.into(), cov: l.cov.into(), moments: moments_of_law(&l) }
+        AnyLaw {
+            mean: l.mean.into(),
+            cov: l.cov.into(),
+            moments: moments_of_law(&l),
+        }
     }
     fn reversed_moments(&self, on: Span) -> Result<AnyMoments> {
         Ok(moments(&Reversed::new(self.0.clone())?, on, 0.0))
@@ -190,6 +210,8 @@ impl<P: LinearSde<K> + Clone + Send + Sync, const K: usize> AnyProcess for Erase
 ///
 /// # Errors
 /// None; the type is that of the registry's builders.
-pub fn erase<const K: usize>(p: impl LinearSde<K> + Clone + Send + Sync + 'static) -> Result<Box<dyn AnyProcess>> {
+pub fn erase<const K: usize>(
+    p: impl LinearSde<K> + Clone + Send + Sync + 'static,
+) -> Result<Box<dyn AnyProcess>> {
     Ok(Box::new(Erased::<_, K>(p)))
 }

@@ -1,15 +1,19 @@
-//! Proved bounds of rounding errors: the code of critical CLD, run on a number that carries an enclosure and its error.
+//! Proved bounds of rounding errors: the code of critical CLD, run on a number that carries an
+//! enclosure and its error.
 //!
-//! A [`Cert`] stands for one computed number at every point of a box of inputs. It has an interval that holds the value of real
-//! arithmetic (ends moved outwards by one step after each operation), and the error of f64 as a sum of noise terms
-//! `c_i eps_i, |eps_i| <= 1`, one for each rounding, with an interval for each `c_i`, and a remainder for products of errors.
-//! A rounding's own `c` is half the last place of the largest number that can be rounded there, so that it is the same constant
-//! wherever that error comes back: `fma(z, z, -z*z)` has the error of `z*z` with the opposite sign, and the low words work.
-//! That a low word is zero in real arithmetic is seen from the expression ([`State::sub`]), not from intervals.
+//! A [`Cert`] stands for one computed number at every point of a box of inputs. It has an interval
+//! that holds the value of real arithmetic (ends moved outwards by one step after each operation),
+//! and the error of f64 as a sum of noise terms `c_i eps_i, |eps_i| <= 1`, one for each rounding,
+//! with an interval for each `c_i`, and a remainder for products of errors. A rounding's own `c` is
+//! half the last place of the largest number that can be rounded there, so that it is the same
+//! constant wherever that error comes back: `fma(z, z, -z*z)` has the error of `z*z` with the
+//! opposite sign, and the low words work. That a low word is zero in real arithmetic is seen from
+//! the expression ([`State::sub`]), not from intervals.
 //!
-//! Where the code leaves the truth, what it leaves is added: the table and the polynomial of the exponential ([`exponential`]), the
-//! coefficients of S4 ([`series`]). Assumed are IEEE 754 arithmetic in round-to-nearest with a correctly rounded fused
-//! multiply-add and root, and the three steps that `docs/reference/certificate.md` names.
+//! Where the code leaves the truth, what it leaves is added: the table and the polynomial of the
+//! exponential ([`exponential`]), the coefficients of S4 ([`series`]). Assumed are IEEE 754
+//! arithmetic in round-to-nearest with a correctly rounded fused multiply-add and root, and the
+//! three steps that `docs/reference/certificate.md` names.
 
 use super::cld::{covariance, mean, reduce};
 use super::moments::factors;
@@ -36,7 +40,10 @@ impl Iv {
     }
 
     fn checked(lo: f64, hi: f64) -> Iv {
-        assert!(lo.is_finite() && hi.is_finite() && lo <= hi, "no interval: [{lo}, {hi}]");
+        assert!(
+            lo.is_finite() && hi.is_finite() && lo <= hi,
+            "no interval: [{lo}, {hi}]"
+        );
         Iv(lo, hi)
     }
 
@@ -52,7 +59,11 @@ impl Iv {
         if self == Iv::ZERO {
             return o;
         }
-        if o == Iv::ZERO { self } else { Iv::out(self.0 + o.0, self.1 + o.1) }
+        if o == Iv::ZERO {
+            self
+        } else {
+            Iv::out(self.0 + o.0, self.1 + o.1)
+        }
     }
 
     fn neg(self) -> Iv {
@@ -64,11 +75,17 @@ impl Iv {
             return Iv::ZERO;
         }
         let p = [self.0 * o.0, self.0 * o.1, self.1 * o.0, self.1 * o.1];
-        Iv::out(p.iter().copied().fold(f64::INFINITY, f64::min), p.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+        Iv::out(
+            p.iter().copied().fold(f64::INFINITY, f64::min),
+            p.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        )
     }
 
     fn recip(self) -> Iv {
-        assert!(self.0 > 0.0 || self.1 < 0.0, "division by an interval with zero in it: {self:?}");
+        assert!(
+            self.0 > 0.0 || self.1 < 0.0,
+            "division by an interval with zero in it: {self:?}"
+        );
         Iv::out(1.0 / self.1, 1.0 / self.0)
     }
 
@@ -80,7 +97,10 @@ impl Iv {
     /// What is in both; that nothing is means that one of them is wrong.
     fn meet(self, o: Iv) -> Iv {
         let (lo, hi) = (self.0.max(o.0), self.1.min(o.1));
-        assert!(lo <= hi, "the enclosures {self:?} and {o:?} have no point in common");
+        assert!(
+            lo <= hi,
+            "the enclosures {self:?} and {o:?} have no point in common"
+        );
         Iv(lo, hi)
     }
 }
@@ -90,7 +110,8 @@ fn up(x: f64) -> f64 {
     if x == 0.0 { 0.0 } else { x.next_up() }
 }
 
-/// e^x for x in [0, 700]: Taylor's series at x / 1024 with its remainder, squared ten times, all in intervals.
+/// e^x for x in [0, 700]: Taylor's series at x / 1024 with its remainder, squared ten times, all in
+/// intervals.
 fn exp(x: f64) -> Iv {
     assert!((0.0..=700.5).contains(&x), "exp of {x}");
     let x = Iv::point(x / 1024.0); // exact, or subnormal, where the result is 1 + 0 anyway
@@ -146,7 +167,9 @@ struct Value {
 impl Value {
     /// The most that computed and real value can differ by.
     fn error(&self) -> f64 {
-        self.noise.iter().fold(self.rest, |s, (_, c)| up(s + c.mag()))
+        self.noise
+            .iter()
+            .fold(self.rest, |s, (_, c)| up(s + c.mag()))
     }
 }
 
@@ -155,7 +178,10 @@ fn combine(a: &[(u32, Iv)], x: Iv, b: &[(u32, Iv)], y: Iv) -> Vec<(u32, Iv)> {
     let mut out = Vec::with_capacity(a.len() + b.len() + 1);
     let (mut i, mut j) = (0, 0);
     while i < a.len() || j < b.len() {
-        let (na, nb) = (a.get(i).map_or(u32::MAX, |t| t.0), b.get(j).map_or(u32::MAX, |t| t.0));
+        let (na, nb) = (
+            a.get(i).map_or(u32::MAX, |t| t.0),
+            b.get(j).map_or(u32::MAX, |t| t.0),
+        );
         let n = na.min(nb);
         let mut c = Iv::ZERO;
         if na == n {
@@ -195,7 +221,8 @@ struct State {
     nodes: Vec<Node>,
     ids: HashMap<Node, u32>,
     symbols: u32,
-    /// Whether rounding is bounded relative to the value: right at every scale, where a mass has been multiplied in.
+    /// Whether rounding is bounded relative to the value: right at every scale, where a mass has
+    /// been multiplied in.
     scaled: bool,
 }
 
@@ -247,7 +274,11 @@ impl State {
     }
 
     fn mul(&mut self, a: u32, b: u32) -> u32 {
-        if a == ZERO_ID || b == ZERO_ID { ZERO_ID } else { self.node(Node::Mul(a.min(b), a.max(b))) }
+        if a == ZERO_ID || b == ZERO_ID {
+            ZERO_ID
+        } else {
+            self.node(Node::Mul(a.min(b), a.max(b)))
+        }
     }
 
     /// The number rounded once.
@@ -257,7 +288,11 @@ impl State {
         }
         let most = up(v.iv.mag() + v.error());
         assert!(most.is_finite(), "an overflow");
-        let half = if self.scaled { up(most * U) } else { half_ulp(most) };
+        let half = if self.scaled {
+            up(most * U)
+        } else {
+            half_ulp(most)
+        };
         self.symbols += 1;
         v.noise.push((self.symbols, Iv::point(half)));
         self.push(v)
@@ -275,13 +310,31 @@ impl State {
         let (a, b) = (&self.values[a], &self.values[b]);
         let rest = up(up(a.iv.mag() * b.rest) + up(b.iv.mag() * a.rest));
         let square = up(a.error() * b.error());
-        Value { id, iv: a.iv.mul(b.iv), noise: combine(&a.noise, b.iv, &b.noise, a.iv), rest: up(rest + square) }
+        Value {
+            id,
+            iv: a.iv.mul(b.iv),
+            noise: combine(&a.noise, b.iv, &b.noise, a.iv),
+            rest: up(rest + square),
+        }
     }
 
     fn sum(&mut self, a: &Value, b: &Value, sign: f64) -> Value {
-        let id = if sign > 0.0 { self.add(a.id, b.id) } else { self.sub(a.id, b.id) };
-        let iv = if sign > 0.0 { a.iv.add(b.iv) } else { a.iv.add(b.iv.neg()) };
-        Value { id, iv, noise: combine(&a.noise, ONE, &b.noise, Iv::point(sign)), rest: up(a.rest + b.rest) }
+        let id = if sign > 0.0 {
+            self.add(a.id, b.id)
+        } else {
+            self.sub(a.id, b.id)
+        };
+        let iv = if sign > 0.0 {
+            a.iv.add(b.iv)
+        } else {
+            a.iv.add(b.iv.neg())
+        };
+        Value {
+            id,
+            iv,
+            noise: combine(&a.noise, ONE, &b.noise, Iv::point(sign)),
+            rest: up(a.rest + b.rest),
+        }
     }
 }
 
@@ -308,11 +361,17 @@ impl Cert {
     fn input(name: u32, iv: Iv) -> Cert {
         with(|s| {
             let id = s.node(Node::Input(name));
-            s.push(Value { id, iv: Iv::checked(iv.0, iv.1), noise: vec![], rest: 0.0 })
+            s.push(Value {
+                id,
+                iv: Iv::checked(iv.0, iv.1),
+                noise: vec![],
+                rest: 0.0,
+            })
         })
     }
 
-    /// The same computed number, in real arithmetic known to be in `truth` up to `leaves`: the code's series is not the function's.
+    /// The same computed number, in real arithmetic known to be in `truth` up to `leaves`: the
+    /// code's series is not the function's.
     fn known(self, truth: Iv, leaves: f64) -> Cert {
         with(|s| {
             let mut v = s.values[self.0].clone();
@@ -345,19 +404,32 @@ impl Cert {
             let e = v.error();
             assert!(e < v.iv.0, "root of what may be negative");
             // e/(s + s') = e/(2s) - e^2/(2 s (s + s')^2), and s' >= 0
-            let second = Iv::point(e).mul(Iv::point(e)).mul(root.mul(root).mul(root).recip()).1;
+            let second = Iv::point(e)
+                .mul(Iv::point(e))
+                .mul(root.mul(root).mul(root).recip())
+                .1;
             let rest = up(up(v.rest * half.mag()) + second);
             let id = s.node(Node::Root(v.id));
-            s.rounded(Value { id, iv: root, noise: combine(&v.noise, half, &[], ONE), rest })
+            s.rounded(Value {
+                id,
+                iv: root,
+                noise: combine(&v.noise, half, &[], ONE),
+                rest,
+            })
         })
     }
 
-    /// The bound in units of u relative to at least `scale`, or in ulp where the scale of the number is its own.
+    /// The bound in units of u relative to at least `scale`, or in ulp where the scale of the
+    /// number is its own.
     fn bound(self, scale: f64, own: bool) -> f64 {
         assert!(scale > 0.0);
         let e = self.get().error();
         let relative = up(up(e / scale) / U);
-        if own { relative.min(up(e / (scale.next_up() - scale))) } else { relative }
+        if own {
+            relative.min(up(e / (scale.next_up() - scale)))
+        } else {
+            relative
+        }
     }
 }
 
@@ -387,7 +459,12 @@ impl Neg for Cert {
         with(|s| {
             let v = s.values[self.0].clone();
             let id = s.sub(ZERO_ID, v.id);
-            s.push(Value { id, iv: v.iv.neg(), noise: combine(&v.noise, Iv::point(-1.0), &[], ONE), rest: v.rest })
+            s.push(Value {
+                id,
+                iv: v.iv.neg(),
+                noise: combine(&v.noise, Iv::point(-1.0), &[], ONE),
+                rest: v.rest,
+            })
         })
     }
 }
@@ -417,7 +494,12 @@ impl Div for Cert {
             let linear = noise.iter().fold(rest, |s, (_, c)| up(s + c.mag()));
             let second = up(up(linear * eb) / (least - eb).next_down());
             let id = s.node(Node::Div(a.id, b.id));
-            s.rounded(Value { id, iv: q, noise, rest: up(rest + second) })
+            s.rounded(Value {
+                id,
+                iv: q,
+                noise,
+                rest: up(rest + second),
+            })
         })
     }
 }
@@ -425,8 +507,17 @@ impl Div for Cert {
 impl Scalar for Cert {
     fn of(x: f64) -> Cert {
         with(|s| {
-            let id = s.node(if x == 0.0 { Node::Zero } else { Node::Const(x.to_bits()) });
-            s.push(Value { id, iv: Iv::point(x), noise: vec![], rest: 0.0 })
+            let id = s.node(if x == 0.0 {
+                Node::Zero
+            } else {
+                Node::Const(x.to_bits())
+            });
+            s.push(Value {
+                id,
+                iv: Iv::point(x),
+                noise: vec![],
+                rest: 0.0,
+            })
         })
     }
 
@@ -449,7 +540,11 @@ fn above(x: &BigRational) -> f64 {
         return 0.0;
     }
     // 64 leading bits, rounded up
-    let abs = if *x < rational(0.0) { -x.clone() } else { x.clone() };
+    let abs = if *x < rational(0.0) {
+        -x.clone()
+    } else {
+        x.clone()
+    };
     let shift = 64 + abs.denom().bits() as i64 - abs.numer().bits() as i64;
     assert!(shift.abs() < 1000, "out of range");
     let scaled = if shift >= 0 {
@@ -457,14 +552,20 @@ fn above(x: &BigRational) -> f64 {
     } else {
         abs / BigRational::from_integer(BigInt::from(1) << -shift)
     };
-    let digits = scaled.ceil().to_integer().to_string().parse::<f64>().expect("digits");
+    let digits = scaled
+        .ceil()
+        .to_integer()
+        .to_string()
+        .parse::<f64>()
+        .expect("digits");
     up(up(digits) * 2f64.powi(-shift as i32))
 }
 
-/// The most by which the polynomial with these coefficients leaves S4, relative to S4 >= 1, for y in [0, 2.5 + 1/64].
+/// The most by which the polynomial with these coefficients leaves S4, relative to S4 >= 1, for y
+/// in [0, 2.5 + 1/64].
 ///
-/// The difference is a polynomial with rational coefficients, and a tail. About the middle of each of 161 pieces it is developed
-/// exactly, so that nothing but its own variation over 1/128 is lost.
+/// The difference is a polynomial with rational coefficients, and a tail. About the middle of each
+/// of 161 pieces it is developed exactly, so that nothing but its own variation over 1/128 is lost.
 fn series(coefficients: &[f64]) -> f64 {
     const TERMS: usize = 26;
     let mut factorial = BigInt::from(24);
@@ -500,17 +601,22 @@ fn series(coefficients: &[f64]) -> f64 {
     worst
 }
 
-/// The relative error of the exponentials before the last rounding of `e^-z`, and that of `e^-2z` as a sum; the sum's low word
-/// relative to its high one.
+/// The relative error of the exponentials before the last rounding of `e^-z`, and that of `e^-2z`
+/// as a sum; the sum's low word relative to its high one.
 struct Exponential {
     single: f64,
     pair: f64,
     low: f64,
 }
 
-/// Bounds for `exp_neg`, from the reduced argument on: every entry of the table, |r| <= 0.00271 in 16 pieces.
+/// Bounds for `exp_neg`, from the reduced argument on: every entry of the table, |r| <= 0.00271 in
+/// 16 pieces.
 fn exponential(table: &[(f64, f64); 128]) -> Exponential {
-    let mut worst = Exponential { single: 0.0, pair: 0.0, low: 0.0 };
+    let mut worst = Exponential {
+        single: 0.0,
+        pair: 0.0,
+        low: 0.0,
+    };
     for (i, &(h, l)) in table.iter().enumerate() {
         // (h + l)^128 2^i = 1 + 128 delta
         let mut power = rational(h) + rational(l);
@@ -518,15 +624,25 @@ fn exponential(table: &[(f64, f64); 128]) -> Exponential {
             power = &power * &power;
         }
         let off = above(&(power * BigRational::from_integer(BigInt::from(1) << i) - rational(1.0)));
-        assert!(off < 128.0 * 2f64.powi(-102), "entry {i} of the table is off by {off:e}");
+        assert!(
+            off < 128.0 * 2f64.powi(-102),
+            "entry {i} of the table is off by {off:e}"
+        );
         for piece in 0..16 {
-            let r = Iv(-0.00271 + 0.00271 / 8.0 * f64::from(piece), -0.00271 + 0.00271 / 8.0 * f64::from(piece + 1));
+            let r = Iv(
+                -0.00271 + 0.00271 / 8.0 * f64::from(piece),
+                -0.00271 + 0.00271 / 8.0 * f64::from(piece + 1),
+            );
             with(|s| *s = State::default());
             // r is rounded at its size, 2^-62; its parts at 2^-80
-            let x = Cert::input(0, r).noisy(None, 2f64.powi(-62) + 2f64.powi(-77)).0;
+            let x = Cert::input(0, r)
+                .noisy(None, 2f64.powi(-62) + 2f64.powi(-77))
+                .0;
             let (e, [square, second]) = exp_pieces(x, Cert::of(h), Cert::of(l));
-            // Taylor's remainder, |r|^6/720 (1 + |r|), the rounded 1/6 and 1/120 (|r|^3 u/8) and the table
-            let truncated = 0.00271f64.powi(6) / 700.0 + 0.00271f64.powi(3) * U / 8.0 + 2f64.powi(-100);
+            // Taylor's remainder, |r|^6/720 (1 + |r|), the rounded 1/6 and 1/120 (|r|^3 u/8) and
+            // the table
+            let truncated =
+                0.00271f64.powi(6) / 700.0 + 0.00271f64.powi(3) * U / 8.0 + 2f64.powi(-100);
             let (v, sum) = (
                 e.get(),
                 with(|s| {
@@ -535,10 +651,16 @@ fn exponential(table: &[(f64, f64); 128]) -> Exponential {
                 }),
             );
             let last = v.noise.last().expect("rounded").1.mag();
-            worst.single = worst.single.max(up((v.error() - last).next_up() / v.iv.0) + truncated);
-            worst.pair = worst.pair.max(up(sum.error() / sum.iv.0) + 2.01 * truncated);
+            worst.single = worst
+                .single
+                .max(up((v.error() - last).next_up() / v.iv.0) + truncated);
+            worst.pair = worst
+                .pair
+                .max(up(sum.error() / sum.iv.0) + 2.01 * truncated);
             let (q, w) = (square.get(), second.get());
-            worst.low = worst.low.max((w.iv.mag() + w.error()) / (q.iv.0 - q.error()));
+            worst.low = worst
+                .low
+                .max((w.iv.mag() + w.error()) / (q.iv.0 - q.error()));
         }
     }
     // e^-700 = 1e-304: parts of the pair are subnormal there, a few times 2^-1075 of 2^-1010
@@ -550,8 +672,22 @@ fn exponential(table: &[(f64, f64); 128]) -> Exponential {
 /// Boxes in gamma are not made smaller than this.
 const RATIO: f64 = 1.25;
 
-const ENTRIES: [&str; 14] =
-    ["mean xx", "mean xv", "mean vx", "mean vv", "S_xx", "S_xv", "S_vv", "det", "L_xx", "L_vx", "L_vv", "ell", "inv diagonal", "inv xv"];
+const ENTRIES: [&str; 14] = [
+    "mean xx",
+    "mean xv",
+    "mean vx",
+    "mean vv",
+    "S_xx",
+    "S_xv",
+    "S_vv",
+    "det",
+    "L_xx",
+    "L_vx",
+    "L_vv",
+    "ell",
+    "inv diagonal",
+    "inv xv",
+];
 
 /// What of the code may be planted with a fault.
 #[derive(Clone, Copy, PartialEq)]
@@ -568,7 +704,10 @@ struct Parts {
 
 /// Bounds at all gammas, box by box, for z in a box.
 fn certify(z: Iv, gammas: Iv, target: f64, parts: &Parts, plant: Plant) -> ([f64; 14], usize) {
-    assert!(z.0 > 0.0 && z.1 <= 350.5 && gammas.0 >= 0.0 && gammas.1 <= 2.0, "outside the domain, or not a number: {z:?}, {gammas:?}");
+    assert!(
+        z.0 > 0.0 && z.1 <= 350.5 && gammas.0 >= 0.0 && gammas.1 <= 2.0,
+        "outside the domain, or not a number: {z:?}, {gammas:?}"
+    );
     let mut worst = [0.0f64; 14];
     let mut boxes = 0;
     let margin = 1e-9;
@@ -577,30 +716,47 @@ fn certify(z: Iv, gammas: Iv, target: f64, parts: &Parts, plant: Plant) -> ([f64
             continue;
         }
         with(|s| *s = State::default());
-        // z as a sum of two doubles: 2 ulp for the low word of tau, one for that of 1/sqrt(M), one rounding
+        // z as a sum of two doubles: 2 ulp for the low word of tau, one for that of 1/sqrt(M), one
+        // rounding
         let exact = Cert::input(0, z);
         let c = up(7.0 * U * z.1);
         let (p, symbol) = exact.noisy(None, c);
-        let q = Cert::of(0.0).noisy(Some(symbol), -c).0.noisy(None, 64.0 * U * U * z.1).0;
+        let q = Cert::of(0.0)
+            .noisy(Some(symbol), -c)
+            .0
+            .noisy(None, 64.0 * U * U * z.1)
+            .0;
         let e_iv = growing(exp, z).recip();
         let e2_iv = growing(exp, Iv(2.0 * z.0, (2.0 * z.1).min(700.5))).recip();
-        let e = Cert::input(1, e_iv).noisy(None, up(e_iv.1 * parts.exponential.single)).0;
+        let e = Cert::input(1, e_iv)
+            .noisy(None, up(e_iv.1 * parts.exponential.single))
+            .0;
         let e = with(|s| {
             let v = s.values[e.0].clone();
             s.rounded(v)
         });
         let low = parts.exponential.low;
         let high = Cert::input(2, Iv(e2_iv.0 * (1.0 - low), e2_iv.1 * (1.0 + low)));
-        let rest = Cert::input(3, Iv(-e2_iv.1 * low, e2_iv.1 * low)).noisy(None, up(e2_iv.1 * parts.exponential.pair)).0;
+        let rest = Cert::input(3, Iv(-e2_iv.1 * low, e2_iv.1 * low))
+            .noisy(None, up(e2_iv.1 * parts.exponential.pair))
+            .0;
         let [zh, zl, one_minus_z] = reduce(p, q);
-        let zl_used = if plant == Plant::LowWord { Cert::of(0.0) } else { zl };
+        let zl_used = if plant == Plant::LowWord {
+            Cert::of(0.0)
+        } else {
+            zl
+        };
         let (t, p4_near, p3_far) = p3_g_pieces([zh, zl_used], [high, rest]);
         // z^3 e^-2z: growing to z = 1.5, falling from there
         let cube = z.mul(z).mul(z).mul(e2_iv);
         let third = Iv::point(4.0).mul(Iv::point(3.0).recip());
         let t = t.known(cube.mul(third), 0.0);
         let [p3_iv, p4_iv] = [3, 4].map(|n| growing(|x| gamma_p(n, 2.0 * x), z));
-        let p4 = if near { p4_near.known(p4_iv, up(p4_iv.1 * parts.series)) } else { (p3_far.known(p3_iv, 0.0) - t).known(p4_iv, 0.0) };
+        let p4 = if near {
+            p4_near.known(p4_iv, up(p4_iv.1 * parts.series))
+        } else {
+            (p3_far.known(p3_iv, 0.0) - t).known(p4_iv, 0.0)
+        };
         let (p3, g) = p3_g_sums(t, p4);
         let p3 = p3.known(p3_iv, 0.0);
         let e2 = (high + rest).known(e2_iv, 0.0);
@@ -636,12 +792,20 @@ fn certify(z: Iv, gammas: Iv, target: f64, parts: &Parts, plant: Plant) -> ([f64
             // the determinant as `process::proof` proves it: all terms positive
             let one_less = Iv::point(1.0).add(z.neg());
             let square = Iv::out(
-                if one_less.0 * one_less.1 <= 0.0 { 0.0 } else { one_less.0.abs().min(one_less.1.abs()).powi(2) },
+                if one_less.0 * one_less.1 <= 0.0 {
+                    0.0
+                } else {
+                    one_less.0.abs().min(one_less.1.abs()).powi(2)
+                },
                 one_less.mag().powi(2),
             );
             let z2 = z.mul(z);
-            let spread = p3_iv.mul(z2.add(Iv(square.0.max(0.0), square.1))).add(Iv::point(4.0).mul(z2).mul(z2).mul(e2_iv));
-            let plain = p3_iv.mul(p3_iv).add(Iv::point(2.0).mul(z).mul(e2_iv).mul(g.get().iv));
+            let spread = p3_iv
+                .mul(z2.add(Iv(square.0.max(0.0), square.1)))
+                .add(Iv::point(4.0).mul(z2).mul(z2).mul(e2_iv));
+            let plain = p3_iv
+                .mul(p3_iv)
+                .add(Iv::point(2.0).mul(z).mul(e2_iv).mul(g.get().iv));
             let det_iv = plain.add(g_iv.mul(e2_iv).mul(spread));
             let det = det.known(Iv(det_iv.0.max(plain.0), det_iv.1), 0.0);
             let l = xx.sqrt();
@@ -664,7 +828,11 @@ fn certify(z: Iv, gammas: Iv, target: f64, parts: &Parts, plant: Plant) -> ([f64
             let mut here = [0.0; 10];
             for (b, (x, own)) in here.iter_mut().zip(found) {
                 let iv = x.get().iv;
-                *b = if iv.0 > 0.0 { x.bound(iv.0, own) } else { f64::INFINITY };
+                *b = if iv.0 > 0.0 {
+                    x.bound(iv.0, own)
+                } else {
+                    f64::INFINITY
+                };
             }
             // S_xx / det has the bound of S_vv / det or its own
             let other = xx / det;
@@ -677,7 +845,11 @@ fn certify(z: Iv, gammas: Iv, target: f64, parts: &Parts, plant: Plant) -> ([f64
                     *w = w.max(b);
                 }
             } else {
-                let middle = if g_iv.0 == 0.0 { g_iv.1 / 16.0 } else { (g_iv.0 * g_iv.1).sqrt().clamp(g_iv.0, g_iv.1) };
+                let middle = if g_iv.0 == 0.0 {
+                    g_iv.1 / 16.0
+                } else {
+                    (g_iv.0 * g_iv.1).sqrt().clamp(g_iv.0, g_iv.1)
+                };
                 open.push(Iv(g_iv.0, middle));
                 open.push(Iv(middle, g_iv.1));
             }
@@ -702,15 +874,24 @@ fn cover(ratio: f64, width: f64) -> Vec<Iv> {
 const DOMAIN: Iv = Iv(1e-12, 350.0);
 
 fn parts() -> Parts {
-    Parts { exponential: exponential(TABLES.0), series: series(TABLES.1) }
+    Parts {
+        exponential: exponential(TABLES.0),
+        series: series(TABLES.1),
+    }
 }
 
 /// The boxes between ends; refuses none, gaps and what does not span the domain.
 fn check_cover(boxes: &[Iv], domain: Iv) {
     assert!(!boxes.is_empty(), "an empty cover");
     assert!(boxes.iter().all(|b| b.0 <= b.1), "a box that is none");
-    assert!(boxes[0].0 <= domain.0 && boxes[boxes.len() - 1].1 >= domain.1, "the cover does not reach the ends of {domain:?}");
-    assert!(boxes.windows(2).all(|w| w[1].0 <= w[0].1), "a gap between boxes");
+    assert!(
+        boxes[0].0 <= domain.0 && boxes[boxes.len() - 1].1 >= domain.1,
+        "the cover does not reach the ends of {domain:?}"
+    );
+    assert!(
+        boxes.windows(2).all(|w| w[1].0 <= w[0].1),
+        "a gap between boxes"
+    );
 }
 
 fn run(boxes: &[Iv], target: f64, parts: &Parts) -> ([f64; 14], usize) {
@@ -733,16 +914,26 @@ fn report(name: &str, ratio: f64, width: f64) -> [f64; 14] {
     for (e, w) in ENTRIES.iter().zip(worst) {
         println!("{name}: {e} {w:.2}");
     }
-    println!("{name}: {boxes} boxes, {:.1} s", start.elapsed().as_secs_f64());
+    println!(
+        "{name}: {boxes} boxes, {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
     worst
 }
 
-/// Catches an error of the code that no table's point meets: a bound for every z and gamma, on a coarse cover, as on the page; most
-/// of the larger ones is the width of the boxes.
+/// Catches an error of the code that no table's point meets: a bound for every z and gamma, on a
+/// coarse cover, as on the page; most of the larger ones is the width of the boxes.
 #[test]
 fn every_entry_is_bounded_on_a_coarse_cover() {
-    let proved = [4.6, 7.4, 4.5, 4.6, 18.5, 819.0, 18.1, 90.5, 9.8, 1316.0, 84.8, 163.0, 1053.0, 2143.0];
-    assert!(report("coarse", 1.3, 0.25).iter().zip(proved).all(|(w, p)| *w <= p));
+    let proved = [
+        4.6, 7.4, 4.5, 4.6, 18.5, 819.0, 18.1, 90.5, 9.8, 1316.0, 84.8, 163.0, 1053.0, 2143.0,
+    ];
+    assert!(
+        report("coarse", 1.3, 0.25)
+            .iter()
+            .zip(proved)
+            .all(|(w, p)| *w <= p)
+    );
 }
 
 /// Catches a bound that is on the page and no longer proved.
@@ -752,7 +943,8 @@ fn every_entry_is_bounded_on_the_full_cover() {
     assert!(report("full", 1.02, 0.02).iter().all(|w| *w < 32.0));
 }
 
-/// Catches a certificate that cannot fail: coefficients off by 1e-15, a series off by one, a table's entry, 4/3.
+/// Catches a certificate that cannot fail: coefficients off by 1e-15, a series off by one, a
+/// table's entry, 4/3.
 #[test]
 fn wrong_constants_are_seen() {
     let good = series(TABLES.1);
@@ -762,23 +954,33 @@ fn wrong_constants_are_seen() {
         c[j] *= 1.0 + 1e-15;
         let moved = series(&c);
         // where the term is below 0.05 of the sum, its change is below the bound's own size
-        assert!(moved > if j < 5 { 2.4e-17 } else { good * 0.99 }, "coefficient {j}: {moved:e}");
+        assert!(
+            moved > if j < 5 { 2.4e-17 } else { good * 0.99 },
+            "coefficient {j}: {moved:e}"
+        );
     }
     assert!(series(&TABLES.1[1..]) > 0.1 && series(&TABLES.1[..15]) > 1e-13);
     let third = rational(crate::special::FOUR_THIRDS) + rational(crate::special::FOUR_THIRDS_LOW);
     assert!(above(&(third - BigRational::new(BigInt::from(4), BigInt::from(3)))) < 1e-31);
     let mut table = *TABLES.0;
     table[7].1 = 0.0;
-    assert!(std::panic::catch_unwind(|| exponential(&table)).is_err(), "a low word of the table dropped");
+    assert!(
+        std::panic::catch_unwind(|| exponential(&table)).is_err(),
+        "a low word of the table dropped"
+    );
 }
 
 /// Catches a bound that does not see the low word of z.
 #[test]
 fn a_dropped_low_word_raises_the_bound() {
     let parts = parts();
-    let [good, bad] = [Plant::None, Plant::LowWord].map(|p| certify(Iv(0.1, 0.101), Iv(0.0, 2.0), 8.0, &parts, p).0);
+    let [good, bad] = [Plant::None, Plant::LowWord]
+        .map(|p| certify(Iv(0.1, 0.101), Iv(0.0, 2.0), 8.0, &parts, p).0);
     // seen 0.26 in S_xx and 1.7 in det
-    assert!(bad[4] > good[4] + 0.2 && bad[7] > good[7] + 1.0, "{good:?} {bad:?}");
+    assert!(
+        bad[4] > good[4] + 0.2 && bad[7] > good[7] + 1.0,
+        "{good:?} {bad:?}"
+    );
 }
 
 /// Catches a vacuous pass: no boxes, a gap, an end not reached, NaN in a box.

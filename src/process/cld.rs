@@ -1,4 +1,5 @@
-//! Critically damped Langevin diffusion: the closed form that the paper is about, without cancellation.
+//! Critically damped Langevin diffusion: the closed form that the paper is about, without
+//! cancellation.
 
 use super::linear::LinearSde;
 use super::moments::{Moments, factors, write_column};
@@ -32,12 +33,13 @@ const FAR: f64 = 350.0;
 /// det  = M (P3^2 + y e^-y G(y) + gamma e^-y (P3 (z^2 + (1-z)^2) + 4 z^4 e^-y))
 /// ```
 ///
-/// `gamma = 0` is DSM (and the transition), `gamma > 0` HSM. All terms are positive for gamma <= 2, so nothing
-/// cancels, the determinant included. See [`p3_g`] for P3 and G.
+/// `gamma = 0` is DSM (and the transition), `gamma > 0` HSM. All terms are positive for gamma <= 2,
+/// so nothing cancels, the determinant included. See [`p3_g`] for P3 and G.
 ///
-/// Formula: cld.kernel. Source: CLD sec. 3 and App. B.1 (there in a form that subtracts nearly equal numbers).
-/// Accuracy: 8 ulp for every entry, its Cholesky factors, determinant, inverse and `ell`, for t in [1e-12, 1] and M
-/// in [1e-4, 1e4]; entries that cross zero are measured against their largest term.
+/// Formula: cld.kernel. Source: CLD sec. 3 and App. B.1 (there in a form that subtracts nearly
+/// equal numbers). Accuracy: 8 ulp for every entry, its Cholesky factors, determinant, inverse and
+/// `ell`, for t in [1e-12, 1] and M in [1e-4, 1e4]; entries that cross zero are measured against
+/// their largest term.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cld {
     mass: f64,
@@ -51,9 +53,18 @@ impl Cld {
     /// # Errors
     /// Unless `1e-12 <= mass <= 1e12`.
     pub fn new(mass: f64) -> Result<Cld> {
-        check("mass", mass, (1e-12..=1e12).contains(&mass), "1e-12 <= mass <= 1e12")?;
+        check(
+            "mass",
+            mass,
+            (1e-12..=1e12).contains(&mass),
+            "1e-12 <= mass <= 1e12",
+        )?;
         let sqrt_mass = Dd::from(mass).sqrt();
-        Ok(Cld { mass, sqrt_mass, inv_sqrt_mass: sqrt_mass.recip() })
+        Ok(Cld {
+            mass,
+            sqrt_mass,
+            inv_sqrt_mass: sqrt_mass.recip(),
+        })
     }
 
     /// The friction `Gamma = 2 sqrt(M)`.
@@ -64,7 +75,10 @@ impl Cld {
     /// `z` as a sum of two doubles, the second some ulp of the first, from such a `tau`.
     #[inline(always)]
     fn z<L: Lane<Item = f64>>(&self, hi: L, lo: L) -> (L, L) {
-        let (s, sl) = (L::splat(self.inv_sqrt_mass.hi), L::splat(self.inv_sqrt_mass.lo));
+        let (s, sl) = (
+            L::splat(self.inv_sqrt_mass.hi),
+            L::splat(self.inv_sqrt_mass.lo),
+        );
         let p = hi * s;
         (p, hi.mul_add(sl, lo.mul_add(s, hi.mul_add(s, -p))))
     }
@@ -80,17 +94,36 @@ impl Cld {
         let [xx, xv, vv, det] = covariance(zh, one_minus_z, e2, p3, g, c(gamma));
         let [mxx, mxv, mvx, mvv] = mean(zh, one_minus_z, tau, e, c(self.inv_sqrt_mass.hi));
         let mass = c(self.mass);
-        [mxx, mxv, mvx, mvv, xx, xv * c(self.sqrt_mass.hi), vv * mass, det * mass]
+        [
+            mxx,
+            mxv,
+            mvx,
+            mvv,
+            xx,
+            xv * c(self.sqrt_mass.hi),
+            vv * mass,
+            det * mass,
+        ]
     }
 
     /// Moments at one tau.
     #[inline(always)]
     fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
         let z = self.z(tau.hi, tau.lo);
-        // Plain numbers from both branches: as `Moments` they would meet in memory and stall the loads that follow.
-        let m = if z.0 > FAR { self.far(tau, z, gamma) } else { self.closed(tau.to_f64(), z, gamma) };
+        // Plain numbers from both branches: as `Moments` they would meet in memory and stall the
+        // loads that follow.
+        let m = if z.0 > FAR {
+            self.far(tau, z, gamma)
+        } else {
+            self.closed(tau.to_f64(), z, gamma)
+        };
         let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = m;
-        Moments { mean: Mat([[mxx, mxv], [mvx, mvv]]), cov: Mat([[xx, xv], [xv, vv]]), det, factors: None }
+        Moments {
+            mean: Mat([[mxx, mxv], [mvx, mvv]]),
+            cov: Mat([[xx, xv], [xv, vv]]),
+            det,
+            factors: None,
+        }
     }
 
     /// As `closed`, where `e^-y` has underflowed, or is about to: z > 350.
@@ -99,8 +132,20 @@ impl Cld {
     fn far(&self, tau: Dd, z: (f64, f64), gamma: f64) -> [f64; 8] {
         let z = Dd::new(z.0, z.1);
         let e = |c: f64| scaled_exp_neg(c, z);
-        let xv = scaled_exp_neg(z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi, z.scale(2.0));
-        [e(1.0 + z.hi), e(z.hi * self.inv_sqrt_mass.hi), -e(tau.to_f64()), e(1.0 - z.hi), 1.0, xv, self.mass, self.mass]
+        let xv = scaled_exp_neg(
+            z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi,
+            z.scale(2.0),
+        );
+        [
+            e(1.0 + z.hi),
+            e(z.hi * self.inv_sqrt_mass.hi),
+            -e(tau.to_f64()),
+            e(1.0 - z.hi),
+            1.0,
+            xv,
+            self.mass,
+            self.mass,
+        ]
     }
 }
 
@@ -112,16 +157,24 @@ pub(super) fn reduce<T: Scalar + Copy>(p: T, q: T) -> [T; 3] {
     [zh, zl, (T::of(1.0) - zh) - zl]
 }
 
-/// The algebra of the closed form in units of M: `[S_xx, S_xv / sqrt(M), S_vv / M, det / M]` from `z`, `1 - z`,
-/// `e2 = e^-2z`, P3, G and gamma. Generic so that the proof (`process::proof`) runs this very code on polynomials.
+/// The algebra of the closed form in units of M: `[S_xx, S_xv / sqrt(M), S_vv / M, det / M]` from
+/// `z`, `1 - z`, `e2 = e^-2z`, P3, G and gamma. Generic so that the proof (`process::proof`) runs
+/// this very code on polynomials.
 #[inline(always)]
-pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, p3: T, g: T, gamma: T) -> [T; 4] {
+pub(super) fn covariance<T: Scalar + Copy>(
+    z: T,
+    one_minus_z: T,
+    e2: T,
+    p3: T,
+    g: T,
+    gamma: T,
+) -> [T; 4] {
     let a = e2 * z;
     let w2 = one_minus_z * one_minus_z;
     let z2 = z * z;
     let ge = gamma * e2;
-    // e2 gamma (1 - shrink), with z^2 + (1-z)^2 = 1 - shrink: at small z two roundings less than by the sum; the difference is
-    // at least half of what it is taken from
+    // e2 gamma (1 - shrink), with z^2 + (1-z)^2 = 1 - shrink: at small z two roundings less than by
+    // the sum; the difference is at least half of what it is taken from
     let shrink = T::of(2.0) * (z * one_minus_z);
     let initial = (-ge).fma(shrink, ge);
     let rest = ge * (T::of(4.0) * e2 * (z2 * z2));
@@ -135,8 +188,19 @@ pub(super) fn covariance<T: Scalar + Copy>(z: T, one_minus_z: T, e2: T, p3: T, g
 
 /// The algebra of the mean matrix, given `e = e^-z` and `1/sqrt(M)`.
 #[inline(always)]
-pub(super) fn mean<T: Scalar + Copy>(z: T, one_minus_z: T, tau: T, e: T, inv_sqrt_mass: T) -> [T; 4] {
-    [e * (T::of(1.0) + z), e * z * inv_sqrt_mass, -(e * tau), e * one_minus_z]
+pub(super) fn mean<T: Scalar + Copy>(
+    z: T,
+    one_minus_z: T,
+    tau: T,
+    e: T,
+    inv_sqrt_mass: T,
+) -> [T; 4] {
+    [
+        e * (T::of(1.0) + z),
+        e * z * inv_sqrt_mass,
+        -(e * tau),
+        e * one_minus_z,
+    ]
 }
 
 /// The kernels at many times under a linear rate.
@@ -157,14 +221,19 @@ impl Batch<'_, '_> {
         let z = self.cld.z(hi, lo);
         let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = self.cld.closed(hi + lo, z, self.gamma);
         let [l, l_vx, l_vv, ell] = factors(xv, xx.sqrt(), det.sqrt());
-        ([mxx, mxv, mvx, mvv, xx, xv, vv, l, l_vx, l_vv, det, ell], L::any(L::splat(FAR).lt(z.0)))
+        (
+            [mxx, mxv, mvx, mvv, xx, xv, vv, l, l_vx, l_vv, det, ell],
+            L::any(L::splat(FAR).lt(z.0)),
+        )
     }
 
     /// Writes rows `at ..` again where they are far.
     #[cold]
     fn mend(&mut self, at: usize, n: usize) {
         for r in at..at + n {
-            let m = self.cld.moments(Span::to(self.schedule, self.t[r]), self.gamma);
+            let m = self
+                .cld
+                .moments(Span::to(self.schedule, self.t[r]), self.gamma);
             write_column(&m, r, self.columns.as_mut_slice());
         }
     }
@@ -222,7 +291,10 @@ impl LinearSde<2> for Cld {
 
     fn drift_dd(&self) -> Mat<2, Dd> {
         let inv_mass = Dd::from(self.mass).recip();
-        Mat([[Dd::ZERO, inv_mass], [-Dd::ONE, -self.inv_sqrt_mass.scale(2.0)]])
+        Mat([
+            [Dd::ZERO, inv_mass],
+            [-Dd::ONE, -self.inv_sqrt_mass.scale(2.0)],
+        ])
     }
 
     fn noise_dd(&self) -> Mat<2, Dd> {
@@ -243,9 +315,21 @@ impl LinearSde<2> for Cld {
     }
 
     fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
-        match (schedule.as_linear(), <&mut [&mut [f64]; 12]>::try_from(&mut *columns)) {
-            (Some(b), Ok(columns)) => simd::wide(Batch { cld: *self, schedule, b, gamma, t, columns }),
-            _ => t.iter().enumerate().for_each(|(r, &t)| write_column(&self.moments(Span::to(schedule, t), gamma), r, columns)),
+        match (
+            schedule.as_linear(),
+            <&mut [&mut [f64]; 12]>::try_from(&mut *columns),
+        ) {
+            (Some(b), Ok(columns)) => simd::wide(Batch {
+                cld: *self,
+                schedule,
+                b,
+                gamma,
+                t,
+                columns,
+            }),
+            _ => t.iter().enumerate().for_each(|(r, &t)| {
+                write_column(&self.moments(Span::to(schedule, t), gamma), r, columns)
+            }),
         }
     }
 }

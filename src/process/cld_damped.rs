@@ -17,8 +17,9 @@ use crate::special::{exp_neg, one_minus_exp_neg, scaled_exp_neg};
 /// dx = v/M b dt,   dv = (-x - Gamma/M v) b dt + sqrt(2 Gamma b) dW
 /// ```
 ///
-/// With `a = Gamma/(2M)`, `delta = a^2 - 1/M`, `C = cosh(sqrt(delta) tau)`, `S = sinh(sqrt(delta) tau)/sqrt(delta)`
-/// (cosine and sine for delta < 0, 1 and tau at delta = 0), both times `e^(-a tau)`:
+/// With `a = Gamma/(2M)`, `delta = a^2 - 1/M`, `C = cosh(sqrt(delta) tau)`,
+/// `S = sinh(sqrt(delta) tau)/sqrt(delta)` (cosine and sine for delta < 0, 1 and tau at delta = 0),
+/// both times `e^(-a tau)`:
 ///
 /// ```text
 /// Phi  = [[C + a S, S/M], [-S, C - a S]]
@@ -27,7 +28,8 @@ use crate::special::{exp_neg, one_minus_exp_neg, scaled_exp_neg};
 /// ```
 ///
 /// X is the one quantity that could cancel; it is computed by three routes, each where it does not:
-/// 1. `2 (a + |sqrt(delta)|) tau < 2`: the Taylor series of `e^(2 a tau) X`, positive for delta >= 0;
+/// 1. `2 (a + |sqrt(delta)|) tau < 2`: the Taylor series of `e^(2 a tau) X`, positive for delta >=
+///    0;
 /// 2. overdamped with slow mode: the integral as a second difference of `(1 - e^-q)/q`;
 /// 3. else the closed form above.
 ///
@@ -53,15 +55,36 @@ impl CldDamped {
     /// # Errors
     /// Unless `1e-12 <= mass <= 1e12` and `1e-12 <= Gamma <= 1e12`.
     pub fn new(mass: f64, friction: f64) -> Result<CldDamped> {
-        check("mass", mass, (1e-12..=1e12).contains(&mass), "1e-12 <= mass <= 1e12")?;
-        check("Gamma", friction, (1e-12..=1e12).contains(&friction), "1e-12 <= Gamma <= 1e12")?;
+        check(
+            "mass",
+            mass,
+            (1e-12..=1e12).contains(&mass),
+            "1e-12 <= mass <= 1e12",
+        )?;
+        check(
+            "Gamma",
+            friction,
+            (1e-12..=1e12).contains(&friction),
+            "1e-12 <= Gamma <= 1e12",
+        )?;
         let m = Dd::from(mass);
         let a = Dd::from(friction) / m.scale(2.0);
         // (Gamma^2 - 4 M) / (4 M^2): the numerator is exact up to one rounding of double words
         let delta = (Dd::prod(friction, friction) - m.scale(4.0)) / (m * m).scale(4.0);
         let d = delta.abs().sqrt();
-        let slow = if delta.hi > 0.0 { m.recip() / (a + d) } else { a };
-        Ok(CldDamped { mass, friction, a, delta, d, slow })
+        let slow = if delta.hi > 0.0 {
+            m.recip() / (a + d)
+        } else {
+            a
+        };
+        Ok(CldDamped {
+            mass,
+            friction,
+            a,
+            delta,
+            d,
+            slow,
+        })
     }
 
     /// The friction Gamma.
@@ -69,7 +92,8 @@ impl CldDamped {
         self.friction
     }
 
-    /// `(C, S, C - a S)`, each times `e^(-d tau)` for delta > 0: what is left to multiply is `e^(-slow tau)`.
+    /// `(C, S, C - a S)`, each times `e^(-d tau)` for delta > 0: what is left to multiply is
+    /// `e^(-slow tau)`.
     #[inline(always)]
     fn cosh_sinh(&self, tau: Dd) -> (f64, f64, f64) {
         let (d, x) = (self.d.hi, self.d * tau);
@@ -80,13 +104,22 @@ impl CldDamped {
             if d < 0.5 * self.a.hi {
                 return (c, s, c - self.a.hi * s);
             }
-            // C - a S = (e^(-2 d tau) (a + d) - (a - d)) e^(-(a - d) tau) / 2d keeps the slow mode's digits; the
-            // exponential must be its own, not 1 - m, as a - d may be as small as 1e-16 (a + d)
-            let fast = if x.hi < 350.0 { exp_neg(2.0 * x.hi, 2.0 * x.lo).0 } else { 0.0 };
+            // C - a S = (e^(-2 d tau) (a + d) - (a - d)) e^(-(a - d) tau) / 2d keeps the slow
+            // mode's digits; the exponential must be its own, not 1 - m, as a - d may be as small
+            // as 1e-16 (a + d)
+            let fast = if x.hi < 350.0 {
+                exp_neg(2.0 * x.hi, 2.0 * x.lo).0
+            } else {
+                0.0
+            };
             (c, s, (fast * (self.a.hi + d) - self.slow.hi) / (2.0 * d))
         } else {
             let (sin, cos) = x.hi.sin_cos();
-            let s = if x.hi < 1e-8 { tau.hi } else { (sin + x.lo * cos) / d }; // sin x / x = 1 - x^2/6 there
+            let s = if x.hi < 1e-8 {
+                tau.hi
+            } else {
+                (sin + x.lo * cos) / d
+            }; // sin x / x = 1 - x^2/6 there
             let c = cos - x.lo * sin;
             (c, s, c - self.a.hi * s)
         }
@@ -118,12 +151,17 @@ impl CldDamped {
             let e2 = exp_neg(y.hi, y.lo).0;
             return e2 * sum * (4.0 * a * t) * (t * t / self.mass);
         }
-        // not d t >= 1/2: (a + d) t >= 1 holds a little below that, and the last form loses 1/(M a^2) there
+        // not d t >= 1/2: (a + d) t >= 1 holds a little below that, and the last form loses 1/(M
+        // a^2) there
         if self.delta.hi > 0.0 && d * t >= 0.4 && d >= 0.5 * a {
-            // integral of S^2 = (E(p) + E(q) - 2 E(r)) / (4 delta), E(x) = (1 - e^(-x tau))/x; then times 4a/M,
-            // with slow * (a + d) = 1/M in the first term
+            // integral of S^2 = (E(p) + E(q) - 2 E(r)) / (4 delta), E(x) = (1 - e^(-x tau))/x; then
+            // times 4a/M, with slow * (a + d) = 1/M in the first term
             let e = |rate: Dd| one_minus_exp_neg(rate * tau) / rate.hi;
-            let (p, q, r) = (self.slow.scale(2.0), (self.a + self.d).scale(2.0), self.a.scale(2.0));
+            let (p, q, r) = (
+                self.slow.scale(2.0),
+                (self.a + self.d).scale(2.0),
+                self.a.scale(2.0),
+            );
             return (e(p) + (e(q) - 2.0 * e(r))) * (a / (self.delta.hi * self.mass));
         }
         one_minus_exp_neg((self.a * tau).scale(2.0)) - 2.0 * a * s * (c + a * s)
@@ -152,7 +190,10 @@ impl LinearSde<2> for CldDamped {
     }
 
     fn drift_dd(&self) -> Mat<2, Dd> {
-        Mat([[Dd::ZERO, Dd::from(self.mass).recip()], [-Dd::ONE, -self.a.scale(2.0)]])
+        Mat([
+            [Dd::ZERO, Dd::from(self.mass).recip()],
+            [-Dd::ONE, -self.a.scale(2.0)],
+        ])
     }
 
     fn parity(&self) -> Option<[f64; 2]> {
@@ -175,7 +216,12 @@ impl CldDamped {
             // the stationary law, but for the entries that vanish
             let e = |v: f64| scaled_exp_neg(v, decay);
             let xv = scaled_exp_neg(s * (2.0 * a * s + gamma * w), decay.scale(2.0));
-            return Moments { mean: Mat([[e(c + a * s), e(s / m)], [-e(s), e(w)]]), cov: Mat([[1.0, xv], [xv, m]]), det: m, factors: None };
+            return Moments {
+                mean: Mat([[e(c + a * s), e(s / m)], [-e(s), e(w)]]),
+                cov: Mat([[1.0, xv], [xv, m]]),
+                det: m,
+                factors: None,
+            };
         }
         let e = exp_neg(decay.hi, decay.lo).0;
         let (c, s, w) = (e * c, e * s, e * w);
@@ -198,19 +244,30 @@ impl CldDamped {
     }
 }
 
-/// The friction of CLD in `p`, or `None` for the critical one: `Gamma` where it is given or where `damping` is `general`.
+/// The friction of CLD in `p`, or `None` for the critical one: `Gamma` where it is given or where
+/// `damping` is `general`.
 pub(super) fn friction(p: &Params) -> Result<Option<f64>> {
     let general = match p.word("damping")? {
         None => p.0.contains_key("Gamma"),
         Some("critical") => false,
         Some("general") => true,
-        Some(w) => return Err(Error::parameter("damping", format!("`{w}`"), "critical or general")),
+        Some(w) => {
+            return Err(Error::parameter(
+                "damping",
+                format!("`{w}`"),
+                "critical or general",
+            ));
+        }
     };
     if general {
         return p.number("Gamma").map(Some);
     }
     if p.0.contains_key("Gamma") {
-        return Err(Error::parameter("Gamma", p.number("Gamma")?, "absent with critical damping (it is 2 sqrt(mass))"));
+        return Err(Error::parameter(
+            "Gamma",
+            p.number("Gamma")?,
+            "absent with critical damping (it is 2 sqrt(mass))",
+        ));
     }
     Ok(None)
 }
@@ -238,7 +295,8 @@ pub(super) fn damped(p: &Params) -> bool {
     p.0.contains_key("Gamma")
 }
 
-/// What test vectors ask: the paper's parameters, other masses, every damping, and what is at an edge.
+/// What test vectors ask: the paper's parameters, other masses, every damping, and what is at an
+/// edge.
 #[rustfmt::skip]
 const VECTORS: &[Vectors] = &[
     Vectors { params: &[("mass", Number(0.25)), CRITICAL, ("gamma", Number(0.04))], rate: Rate::Constant(4.0), under: Under::First, flags: &["PaperDefault", "MassNotOne"] },
@@ -258,10 +316,38 @@ const CRITICAL: (&str, Given) = ("damping", Given::Word("critical"));
 const LINEAR: Rate = Rate::Linear(0.1, 19.9);
 
 const AUDIT: &[Audited] = &[
-    Audited { samplers: true, likelihood: true, drawn: true, ..Audited::kernels(NAME, &[("mass", Number(0.25)), ("gamma", Number(0.04))]) },
-    Audited::kernels("cld-heavy", &[("mass", Number(3.0)), ("gamma", Number(0.5))]),
-    Audited { samplers: true, ..Audited::kernels("cld-under", &[("mass", Number(0.25)), ("Gamma", Number(0.5)), ("gamma", Number(0.04))]) },
-    Audited { drawn: true, ..Audited::kernels("cld-over", &[("mass", Number(0.25)), ("Gamma", Number(1.7)), ("gamma", Number(0.04))]) },
+    Audited {
+        samplers: true,
+        likelihood: true,
+        drawn: true,
+        ..Audited::kernels(NAME, &[("mass", Number(0.25)), ("gamma", Number(0.04))])
+    },
+    Audited::kernels(
+        "cld-heavy",
+        &[("mass", Number(3.0)), ("gamma", Number(0.5))],
+    ),
+    Audited {
+        samplers: true,
+        ..Audited::kernels(
+            "cld-under",
+            &[
+                ("mass", Number(0.25)),
+                ("Gamma", Number(0.5)),
+                ("gamma", Number(0.04)),
+            ],
+        )
+    },
+    Audited {
+        drawn: true,
+        ..Audited::kernels(
+            "cld-over",
+            &[
+                ("mass", Number(0.25)),
+                ("Gamma", Number(1.7)),
+                ("gamma", Number(0.04)),
+            ],
+        )
+    },
 ];
 
 /// CLD at any damping.
@@ -274,8 +360,16 @@ pub(super) const ENTRY: Entry = Entry {
     rate: Rate::Constant(4.0),
     parametrisation: "mixed",
     accuracy: &[
-        Accuracy { family: "cld, critical", bound: Bound::Ulp(8.0), of: |p| !damped(p) },
-        Accuracy { family: "cld, any damping", bound: Bound::Relative(1e-13), of: damped },
+        Accuracy {
+            family: "cld, critical",
+            bound: Bound::Ulp(8.0),
+            of: |p| !damped(p),
+        },
+        Accuracy {
+            family: "cld, any damping",
+            bound: Bound::Relative(1e-13),
+            of: damped,
+        },
     ],
     vectors: VECTORS,
     audit: AUDIT,

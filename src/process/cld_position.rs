@@ -17,8 +17,8 @@ use crate::special::{exp_neg, p3_g, scaled_exp_neg};
 /// dv = (-x - 2 a v) b dt + sigma sqrt(b) dW2
 /// ```
 ///
-/// With `y = 2 a tau`, `A = epsilon^2 + a^2 sigma^2`, `P2 = P3 + e^-y y^2/2`, and initial velocity variance `gamma`
-/// (the mass of this process is 1: HSM's `gamma` is the variance itself):
+/// With `y = 2 a tau`, `A = epsilon^2 + a^2 sigma^2`, `P2 = P3 + e^-y y^2/2`, and initial velocity
+/// variance `gamma` (the mass of this process is 1: HSM's `gamma` is the variance itself):
 ///
 /// ```text
 /// Phi  = e^(-a tau) [[1 + a tau, a^2 tau], [-tau, 1 - a tau]]
@@ -27,9 +27,9 @@ use crate::special::{exp_neg, p3_g, scaled_exp_neg};
 /// Q_vv = sigma^2 e^-y y / (2a) + A P3 / (4 a^3)
 /// ```
 ///
-/// The stationary law, here also the prior, is the limit P2 = P3 = 1, e^-y = 0; x and v are correlated in it.
-/// The determinant is that of Q (its products in double words; it loses at most a factor 5) plus the quadratic form
-/// `gamma phi^T adj(Q) phi`, phi the second column of Phi.
+/// The stationary law, here also the prior, is the limit P2 = P3 = 1, e^-y = 0; x and v are
+/// correlated in it. The determinant is that of Q (its products in double words; it loses at most a
+/// factor 5) plus the quadratic form `gamma phi^T adj(Q) phi`, phi the second column of Phi.
 /// epsilon = 0, a = 1/sqrt(M), sigma^2 = 4 sqrt(M) is CLD.
 ///
 /// Formula: cld_position.kernel. Source: Strasman et al. 2025 (the SDE); the forms are ours.
@@ -48,22 +48,41 @@ impl CldPosition {
     /// Unless `1e-6 <= a <= 1e6`, `epsilon` and `sigma` in [0, 1e6] and not both below 1e-12.
     pub fn new(a: f64, epsilon: f64, sigma: f64) -> Result<CldPosition> {
         check("a", a, (1e-6..=1e6).contains(&a), "1e-6 <= a <= 1e6")?;
-        check("epsilon", epsilon, (0.0..=1e6).contains(&epsilon), "0 <= epsilon <= 1e6")?;
-        check("sigma", sigma, (0.0..=1e6).contains(&sigma), "0 <= sigma <= 1e6")?;
-        check("epsilon + sigma", epsilon + sigma, epsilon + sigma >= 1e-12, "at least 1e-12 (some noise is needed)")?;
+        check(
+            "epsilon",
+            epsilon,
+            (0.0..=1e6).contains(&epsilon),
+            "0 <= epsilon <= 1e6",
+        )?;
+        check(
+            "sigma",
+            sigma,
+            (0.0..=1e6).contains(&sigma),
+            "0 <= sigma <= 1e6",
+        )?;
+        check(
+            "epsilon + sigma",
+            epsilon + sigma,
+            epsilon + sigma >= 1e-12,
+            "at least 1e-12 (some noise is needed)",
+        )?;
         Ok(CldPosition { a, epsilon, sigma })
     }
 }
 
-/// `[Q_xx 4a, Q_xv 4a^2, Q_vv 4a^3]` and the largest term of Q_xv; generic for the proof in `process::proof`.
-/// `z = a tau`, `x2 = epsilon^2`, `s2 = a^2 sigma^2`.
+/// `[Q_xx 4a, Q_xv 4a^2, Q_vv 4a^3]` and the largest term of Q_xv; generic for the proof in
+/// `process::proof`. `z = a tau`, `x2 = epsilon^2`, `s2 = a^2 sigma^2`.
 #[inline(always)]
 pub(super) fn covariance<T: Scalar + Copy>(z: T, x2: T, s2: T, e2: T, p3: T) -> [T; 3] {
     let two = T::of(2.0);
     let (y, total) = (two * z, x2 + s2);
     let ey = e2 * y;
     let ey2 = two * (e2 * (z * z)); // e^-y y^2 / 2
-    [(T::of(4.0) * x2 + total) * p3 + two * (x2 * (ey * (T::of(1.0) + y))), s2 * ey2 - x2 * (two * p3 + ey2), two * (s2 * ey) + total * p3]
+    [
+        (T::of(4.0) * x2 + total) * p3 + two * (x2 * (ey * (T::of(1.0) + y))),
+        s2 * ey2 - x2 * (two * p3 + ey2),
+        two * (s2 * ey) + total * p3,
+    ]
 }
 
 impl LinearSde<2> for CldPosition {
@@ -98,7 +117,10 @@ impl LinearSde<2> for CldPosition {
     }
 
     fn noise_dd(&self) -> Mat<2, Dd> {
-        Mat([[Dd::prod(self.epsilon, self.epsilon), Dd::ZERO], [Dd::ZERO, Dd::prod(self.sigma, self.sigma)]])
+        Mat([
+            [Dd::prod(self.epsilon, self.epsilon), Dd::ZERO],
+            [Dd::ZERO, Dd::prod(self.sigma, self.sigma)],
+        ])
     }
 
     #[inline(always)]
@@ -112,35 +134,65 @@ impl CldPosition {
     fn moments_of(&self, tau: Dd, gamma: f64) -> Moments<2> {
         let z = Dd::from(self.a) * tau;
         let a = self.a;
-        let (x2, s2) = (self.epsilon * self.epsilon, (a * self.sigma) * (a * self.sigma));
+        let (x2, s2) = (
+            self.epsilon * self.epsilon,
+            (a * self.sigma) * (a * self.sigma),
+        );
         if z.hi > 350.0 {
-            // e^-y is about to underflow: the stationary law, but for the entries that vanish (S_xv too, where epsilon is 0)
+            // e^-y is about to underflow: the stationary law, but for the entries that vanish (S_xv
+            // too, where epsilon is 0)
             let e = |c: f64| scaled_exp_neg(c, z);
             let mean = Mat([[e(1.0 + z.hi), e(a * z.hi)], [-e(tau.hi), e(1.0 - z.hi)]]);
-            let fading = (s2 - x2) * (z.hi * z.hi) / (2.0 * a * a) + gamma * (a * z.hi) * (1.0 - z.hi);
+            let fading =
+                (s2 - x2) * (z.hi * z.hi) / (2.0 * a * a) + gamma * (a * z.hi) * (1.0 - z.hi);
             let xv = scaled_exp_neg(fading, z.scale(2.0)) - x2 / (2.0 * a * a);
             let (xx, vv) = ((5.0 * x2 + s2) / (4.0 * a), (x2 + s2) / (4.0 * a * a * a));
             let det = (Dd::prod(xx, vv) - Dd::prod(xv, xv)).to_f64();
-            return Moments { mean, cov: Mat([[xx, xv], [xv, vv]]), det, factors: None };
+            return Moments {
+                mean,
+                cov: Mat([[xx, xv], [xv, vv]]),
+                det,
+                factors: None,
+            };
         }
         let (e, e2) = exp_neg(z.hi, z.lo);
         let p3 = p3_g([z.hi, z.lo], e2).0;
         let e2 = e2[0] + e2[1];
         let [qxx, qxv, qvv] = covariance(z.hi, x2, s2, e2, p3);
-        let mean = [e * (1.0 + z.hi), e * (a * z.hi), -e * tau.hi, e * ((1.0 - z.hi) - z.lo)];
+        let mean = [
+            e * (1.0 + z.hi),
+            e * (a * z.hi),
+            -e * tau.hi,
+            e * ((1.0 - z.hi) - z.lo),
+        ];
         let four_a = 4.0 * a;
-        // det Q, then what the initial velocity adds: gamma phi^T adj(Q) phi, a positive quadratic form
+        // det Q, then what the initial velocity adds: gamma phi^T adj(Q) phi, a positive quadratic
+        // form
         let (pxx, pxv, pvv) = (qxx / four_a, qxv / (four_a * a), qvv / (four_a * a * a));
         let base = (Dd::prod(pxx, pvv) - Dd::prod(pxv, pxv)).to_f64();
         let (f, g) = (mean[1], mean[3]);
-        let (xx, xv, vv) = (pxx + gamma * (f * f), pxv + gamma * (f * g), pvv + gamma * (g * g));
+        let (xx, xv, vv) = (
+            pxx + gamma * (f * f),
+            pxv + gamma * (f * g),
+            pvv + gamma * (g * g),
+        );
         let det = base + gamma * ((pvv * f * f - 2.0 * (pxv * f * g)) + pxx * g * g);
-        Moments { mean: Mat([[mean[0], mean[1]], [mean[2], mean[3]]]), cov: Mat([[xx, xv], [xv, vv]]), det, factors: None }
+        Moments {
+            mean: Mat([[mean[0], mean[1]], [mean[2], mean[3]]]),
+            cov: Mat([[xx, xv], [xv, vv]]),
+            det,
+            factors: None,
+        }
     }
 }
 
 const fn vectors(params: Example, flags: &'static [&'static str]) -> Vectors {
-    Vectors { params, rate: Rate::Linear(0.1, 19.9), under: Under::Both, flags }
+    Vectors {
+        params,
+        rate: Rate::Linear(0.1, 19.9),
+        under: Under::Both,
+        flags,
+    }
 }
 
 const NOISY: &[&str] = &["PositionNoise", "TimeDependentBeta"];

@@ -6,8 +6,9 @@ use super::linear::LinearSde;
 use crate::error::{Error, Result};
 use crate::small::{MOST, Mat, Square, by_channels};
 
-/// Any linear SDE `du = F u b dt + G sqrt(b) dW` on K <= 6 channels, by its matrices F and `G G^T`. Its transition comes from
-/// [`doubling`](super::doubling); it has no stationary law that the crate knows of.
+/// Any linear SDE `du = F u b dt + G sqrt(b) dW` on K <= 6 channels, by its matrices F and `G G^T`.
+/// Its transition comes from [`doubling`](super::doubling); it has no stationary law that the crate
+/// knows of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Custom<const K: usize> {
     drift: Mat<K>,
@@ -19,8 +20,8 @@ impl<const K: usize> Custom<K> {
     /// From drift F, noise `G G^T` and mass M (HSM's initial velocity variance is `gamma M`).
     ///
     /// # Errors
-    /// K above 6; entries that are not finite or above 1e9 in size; a noise matrix that is not symmetric and
-    /// positive semidefinite; a mass outside (0, 1e9].
+    /// K above 6; entries that are not finite or above 1e9 in size; a noise matrix that is not
+    /// symmetric and positive semidefinite; a mass outside (0, 1e9].
     pub fn new(drift: Mat<K>, noise: Mat<K>, mass: f64) -> Result<Self> {
         if K == 0 || K > 6 {
             return Err(Error::parameter("channels", K, "1 to 6"));
@@ -31,7 +32,11 @@ impl<const K: usize> Custom<K> {
             }
         }
         if !semidefinite(&noise) {
-            return Err(Error::parameter("noise", format!("{:?}", noise.0), "a symmetric, positive semidefinite matrix"));
+            return Err(Error::parameter(
+                "noise",
+                format!("{:?}", noise.0),
+                "a symmetric, positive semidefinite matrix",
+            ));
         }
         if !(mass > 0.0 && mass <= 1e9) {
             return Err(Error::parameter("mass", mass, "0 < mass <= 1e9"));
@@ -92,7 +97,9 @@ fn semidefinite<const K: usize>(m: &Mat<K>) -> bool {
 fn matrix(p: &Params, name: &str) -> Result<Square> {
     let allowed = "a square matrix, row by row, of 1 to 6 channels";
     match p.0.get(name) {
-        Some(Value::Matrix(m)) if (1..=MOST).contains(&m.len()) && m.iter().all(|r| r.len() == m.len()) => {
+        Some(Value::Matrix(m))
+            if (1..=MOST).contains(&m.len()) && m.iter().all(|r| r.len() == m.len()) =>
+        {
             Ok(Square::build(m.len(), |i, j| m[i][j]))
         }
         Some(other) => Err(Error::parameter(name.to_string(), other, allowed)),
@@ -107,7 +114,11 @@ fn matrix(p: &Params, name: &str) -> Result<Square> {
 pub fn custom(f: &Square, g: &Square, mass: f64) -> Result<Box<dyn AnyProcess>> {
     let (k, l) = (f.k(), g.k());
     if k != l {
-        return Err(Error::parameter("GGt", format!("{l} x {l}"), format!("{k} x {k}, as F")));
+        return Err(Error::parameter(
+            "GGt",
+            format!("{l} x {l}"),
+            format!("{k} x {k}, as F"),
+        ));
     }
     by_channels!(k, up to 6, K => erase(Custom::<K>::new(f.fixed(), g.fixed(), mass)?), else {
         Err(Error::parameter("F", format!("{k} x {k}"), "a square matrix of 1 to 6 channels"))
@@ -121,7 +132,11 @@ pub(super) const ENTRY: Entry = Entry {
     params: &["F", "GGt", "mass", "gamma"],
     gamma: Some("gamma"),
     build: |p| {
-        let mass = if p.0.contains_key("mass") { p.number("mass")? } else { 1.0 };
+        let mass = if p.0.contains_key("mass") {
+            p.number("mass")?
+        } else {
+            1.0
+        };
         custom(&matrix(p, "F")?, &matrix(p, "GGt")?, mass)
     },
     ..Entry::BASE

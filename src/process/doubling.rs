@@ -4,10 +4,11 @@
 //! Phi(2h) = Phi(h)^2,   Q(2h) = Q(h) + Phi(h) Q(h) Phi(h)^T
 //! ```
 //!
-//! The covariance only ever gains positive semidefinite terms. Everything runs in double words: the relative error of
-//! each entry stays near `1e-31 * |F| tau`, which after rounding is none at all. One thing is beyond the rule: at late
-//! times an off-diagonal entry of the covariance may vanish exponentially, and then it is what is left of a sum of
-//! large terms. There [`Law::near_stationary`] takes over, for a process whose stationary law is known.
+//! The covariance only ever gains positive semidefinite terms. Everything runs in double words: the
+//! relative error of each entry stays near `1e-31 * |F| tau`, which after rounding is none at all.
+//! One thing is beyond the rule: at late times an off-diagonal entry of the covariance may vanish
+//! exponentially, and then it is what is left of a sum of large terms. There
+//! [`Law::near_stationary`] takes over, for a process whose stationary law is known.
 
 use super::moments::{Factors, Moments};
 use crate::dd::Dd;
@@ -26,7 +27,8 @@ pub struct Law<const K: usize> {
     pub initial_factor: Mat<K, Dd>,
     /// A standard deviation added to every channel, independent of all else; 0 unless asked for.
     pub added: Dd,
-    /// Log-determinant of the covariance, where the stationary law is near and so gives it without loss.
+    /// Log-determinant of the covariance, where the stationary law is near and so gives it without
+    /// loss.
     pub log_det: Option<f64>,
 }
 
@@ -35,17 +37,29 @@ impl<const K: usize> Law<K> {
     pub fn started_from(&self, initial: &[Dd; K]) -> Law<K> {
         let initial_factor = Mat::build(|i, j| self.mean[(i, j)] * initial[j].sqrt());
         let start = Mat::build(|i, j| if i == j { initial[i] } else { Dd::ZERO });
-        Law { cov: self.cov.plus(&self.mean.sandwich(&start)), initial_factor, log_det: None, ..*self }
+        Law {
+            cov: self.cov.plus(&self.mean.sandwich(&start)),
+            initial_factor,
+            log_det: None,
+            ..*self
+        }
     }
 
-    /// The covariance, its off-diagonal entries by the route that cancels less. Random velocities of one temperature are turned into
-    /// each other and stay what they were: what friction and noise leave of their covariances, at tiny times a millionth of a millionth of
-    /// the terms, is not what is left of their sum, but with S diagonal and `Sigma0 = gamma S` but for the first channel
+    /// The covariance, its off-diagonal entries by the route that cancels less. Random velocities
+    /// of one temperature are turned into each other and stay what they were: what friction and
+    /// noise leave of their covariances, at tiny times a millionth of a millionth of the terms, is
+    /// not what is left of their sum, but with S diagonal and `Sigma0 = gamma S` but for the first
+    /// channel
     ///
     /// ```text
     /// Phi Sigma0 Phi^T = gamma (S - Q - S_00 phi phi^T),   phi the first column of Phi
     /// ```
-    pub(super) fn with_what_rotation_leaves(&self, q: &Mat<K, Dd>, s: &Mat<K, Dd>, initial: &[Dd; K]) -> Mat<K, Dd> {
+    pub(super) fn with_what_rotation_leaves(
+        &self,
+        q: &Mat<K, Dd>,
+        s: &Mat<K, Dd>,
+        initial: &[Dd; K],
+    ) -> Mat<K, Dd> {
         let gamma = initial[1] / s[(1, 1)];
         let alike = |i: usize| (initial[i] - gamma * s[(i, i)]).abs().hi <= 1e-30 * initial[i].hi;
         let diagonal = (0..K * K).all(|n| n / K == n % K || s[(n / K, n % K)].hi == 0.0);
@@ -53,14 +67,29 @@ impl<const K: usize> Law<K> {
             return self.cov;
         }
         Mat::build(|i, j| {
-            let terms = q[(i, j)].hi.abs() + (1..K).map(|l| (self.mean[(i, l)] * self.mean[(j, l)] * initial[l]).hi.abs()).sum::<f64>();
-            let (noise, data) = ((Dd::ONE - gamma) * q[(i, j)], gamma * s[(0, 0)] * self.mean[(i, 0)] * self.mean[(j, 0)]);
-            if i != j && noise.hi.abs() + data.hi.abs() < terms { noise - data } else { self.cov[(i, j)] }
+            let terms = q[(i, j)].hi.abs()
+                + (1..K)
+                    .map(|l| {
+                        (self.mean[(i, l)] * self.mean[(j, l)] * initial[l])
+                            .hi
+                            .abs()
+                    })
+                    .sum::<f64>();
+            let (noise, data) = (
+                (Dd::ONE - gamma) * q[(i, j)],
+                gamma * s[(0, 0)] * self.mean[(i, 0)] * self.mean[(j, 0)],
+            );
+            if i != j && noise.hi.abs() + data.hi.abs() < terms {
+                noise - data
+            } else {
+                self.cov[(i, j)]
+            }
         })
     }
 
-    /// The same transition, its covariance as `S - Phi S Phi^T` where Phi has become small: every entry then keeps its
-    /// relative accuracy, also one that vanishes exponentially. `S` is the stationary covariance.
+    /// The same transition, its covariance as `S - Phi S Phi^T` where Phi has become small: every
+    /// entry then keeps its relative accuracy, also one that vanishes exponentially. `S` is the
+    /// stationary covariance.
     pub fn near_stationary(self, s: &Mat<K, Dd>) -> Law<K> {
         let back = self.mean.sandwich(s);
         let small = (0..K).all(|i| back[(i, i)].hi <= 0.25 * s[(i, i)].hi);
@@ -68,16 +97,32 @@ impl<const K: usize> Law<K> {
             return self;
         }
         let cov = Mat::build(|i, j| s[(i, j)] - back[(i, j)]);
-        Law { cov, noise_factor: cov.cholesky().unwrap_or(self.noise_factor), ..self }
+        Law {
+            cov,
+            noise_factor: cov.cholesky().unwrap_or(self.noise_factor),
+            ..self
+        }
     }
 
     /// With `epsilon` added to every variance, as some published code does.
     pub fn with_variance_added(&self, epsilon: f64) -> Law<K> {
-        let cov = Mat::build(|i, j| if i == j { self.cov[(i, j)] + Dd::from(epsilon) } else { self.cov[(i, j)] });
-        Law { cov, added: Dd::from(epsilon).sqrt(), log_det: self.log_det.filter(|_| epsilon == 0.0), ..*self }
+        let cov = Mat::build(|i, j| {
+            if i == j {
+                self.cov[(i, j)] + Dd::from(epsilon)
+            } else {
+                self.cov[(i, j)]
+            }
+        });
+        Law {
+            cov,
+            added: Dd::from(epsilon).sqrt(),
+            log_det: self.log_det.filter(|_| epsilon == 0.0),
+            ..*self
+        }
     }
 
-    /// Rounded, with factors and determinant (`det = 0` and no factors where the covariance is singular).
+    /// Rounded, with factors and determinant (`det = 0` and no factors where the covariance is
+    /// singular).
     pub fn moments(&self) -> Moments<K> {
         let added = Mat::build(|i, j| if i == j { self.added } else { Dd::ZERO });
         let columns: Vec<[Dd; K]> = [&self.noise_factor, &self.initial_factor, &added]
@@ -86,10 +131,21 @@ impl<const K: usize> Law<K> {
             .filter(|c: &[Dd; K]| c.iter().any(|x| x.hi != 0.0))
             .collect();
         let (det, factors) = match (Minors { columns: &columns }).factors() {
-            Some((det, f)) => (det, Some(Box::new(Factors { log_det: self.log_det.unwrap_or(f.log_det), ..f }))),
+            Some((det, f)) => (
+                det,
+                Some(Box::new(Factors {
+                    log_det: self.log_det.unwrap_or(f.log_det),
+                    ..f
+                })),
+            ),
             None => (0.0, None),
         };
-        Moments { mean: self.mean.round(), cov: self.cov.round(), det, factors }
+        Moments {
+            mean: self.mean.round(),
+            cov: self.cov.round(),
+            det,
+            factors,
+        }
     }
 }
 
@@ -99,9 +155,10 @@ impl<const K: usize> Law<K> {
 /// det (B B^T)[I, J] = sum over column sets S of det B[I, S] det B[J, S]
 /// ```
 ///
-/// Factoring the covariance itself would square the condition number: at t = 1e-12 a chain of order 4 with random
-/// initial velocities then needs some 60 digits. From the root B, whose small entries are all accurate, double
-/// words are enough: the sums for principal minors have positive terms only.
+/// Factoring the covariance itself would square the condition number: at t = 1e-12 a chain of order
+/// 4 with random initial velocities then needs some 60 digits. From the root B, whose small entries
+/// are all accurate, double words are enough: the sums for principal minors have positive terms
+/// only.
 struct Minors<'a, const K: usize> {
     columns: &'a [[Dd; K]],
 }
@@ -120,10 +177,16 @@ impl<const K: usize> Minors<'_, K> {
         let mut sum = Dd::ZERO;
         loop {
             let a = self.det(rows, &set);
-            let b = if rows == cols { a } else { self.det(cols, &set) };
+            let b = if rows == cols {
+                a
+            } else {
+                self.det(cols, &set)
+            };
             sum = sum + a * b;
             // next subset in lexicographic order
-            let Some(i) = (0..k).rev().find(|&i| set[i] < n - k + i) else { return sum };
+            let Some(i) = (0..k).rev().find(|&i| set[i] < n - k + i) else {
+                return sum;
+            };
             set[i] += 1;
             for j in i + 1..k {
                 set[j] = set[j - 1] + 1;
@@ -154,7 +217,8 @@ impl<const K: usize> Minors<'_, K> {
     }
 
     /// Lower factor and its inverse transpose, with the channels taken in the given order:
-    /// `L_jk = m({1..k-1, j}, {1..k}) / sqrt(D_k D_(k-1))`, `(L^-1)_kj = +- m({1..k} - j, {1..k-1}) / sqrt(...)`.
+    /// `L_jk = m({1..k-1, j}, {1..k}) / sqrt(D_k D_(k-1))`,
+    /// `(L^-1)_kj = +- m({1..k} - j, {1..k-1}) / sqrt(...)`.
     fn triangular(&self, order: &[usize]) -> Option<(Mat<K, Dd>, Mat<K, Dd>)> {
         let zero = Mat::<K>::ZERO.to_dd();
         let (mut l, mut inverse_transpose) = (zero, zero);
@@ -182,8 +246,9 @@ impl<const K: usize> Minors<'_, K> {
         Some((l, inverse_transpose))
     }
 
-    /// The same by making the rows of B orthogonal, one after the other and each twice. For five channels and more, whose minors are
-    /// too many: the rows' own scales cancel, and what condition is left costs double words a few digits of their thirty-two.
+    /// The same by making the rows of B orthogonal, one after the other and each twice. For five
+    /// channels and more, whose minors are too many: the rows' own scales cancel, and what
+    /// condition is left costs double words a few digits of their thirty-two.
     fn orthogonal(&self, order: &[usize]) -> Option<(Mat<K, Dd>, Mat<K, Dd>)> {
         let zero = Mat::<K>::ZERO.to_dd();
         let (mut l, mut inverse_transpose) = (zero, zero);
@@ -209,7 +274,9 @@ impl<const K: usize> Minors<'_, K> {
             // row k of L^-1, by substitution
             for j in 0..=k {
                 let own = if j == k { Dd::ONE } else { Dd::ZERO };
-                let rest = (j..k).fold(own, |s, i| s - l[(channel, order[i])] * inverse_transpose[(order[j], order[i])]);
+                let rest = (j..k).fold(own, |s, i| {
+                    s - l[(channel, order[i])] * inverse_transpose[(order[j], order[i])]
+                });
                 inverse_transpose[(order[j], channel)] = rest / norm;
             }
         }
@@ -223,11 +290,16 @@ impl<const K: usize> Minors<'_, K> {
         let (lower, inverse_transpose_lower) = self.orthogonal(&forward)?;
         let (upper, inverse_transpose_upper) = self.orthogonal(&backward)?;
         let det = (0..K).fold(Dd::ONE, |d, k| d * lower[(k, k)] * lower[(k, k)]);
-        let log_det = (0..K).fold(Dd::ZERO, |s, k| s + lower[(k, k)].ln()).scale(2.0).to_f64();
+        let log_det = (0..K)
+            .fold(Dd::ZERO, |s, k| s + lower[(k, k)].ln())
+            .scale(2.0)
+            .to_f64();
         let factors = Factors {
             lower: lower.round(),
             upper: upper.round(),
-            inverse: inverse_transpose_lower.matmul(&inverse_transpose_lower.transpose()).round(),
+            inverse: inverse_transpose_lower
+                .matmul(&inverse_transpose_lower.transpose())
+                .round(),
             inverse_transpose_lower: inverse_transpose_lower.round(),
             inverse_transpose_upper: inverse_transpose_upper.round(),
             log_det,
@@ -246,7 +318,13 @@ impl<const K: usize> Minors<'_, K> {
         let (upper, inverse_transpose_upper) = self.triangular(&backward)?;
         let det = self.of(&forward, &forward);
         let inverse = Mat::build(|i, j| {
-            let but = |x: usize| forward.iter().copied().filter(|&r| r != x).collect::<Vec<_>>();
+            let but = |x: usize| {
+                forward
+                    .iter()
+                    .copied()
+                    .filter(|&r| r != x)
+                    .collect::<Vec<_>>()
+            };
             let m = self.of(&but(i), &but(j)) / det;
             if (i + j) % 2 == 0 { m } else { -m }
         });
@@ -264,17 +342,29 @@ impl<const K: usize> Minors<'_, K> {
 
 /// The transition over a stretch `tau` of the process's own clock, from its drift and noise alone.
 ///
-/// Formula: transition.mean = exp(F tau), transition.cov = integral of exp(F s) G G^T exp(F s)^T over [0, tau].
-/// Accuracy: each entry within 1 ulp of f64 after rounding, for |F| tau up to 1e8.
+/// Formula: transition.mean = exp(F tau), transition.cov = integral of exp(F s) G G^T exp(F s)^T
+/// over [0, tau]. Accuracy: each entry within 1 ulp of f64 after rounding, for |F| tau up to 1e8.
 pub fn doubling<const K: usize>(drift: &Mat<K, Dd>, noise: &Mat<K, Dd>, tau: Dd) -> Law<K> {
     let zero = Mat::<K>::ZERO.to_dd();
-    let size = (0..K).map(|i| (0..K).map(|j| drift[(i, j)].hi.abs()).sum::<f64>()).fold(0.0, f64::max) * tau.hi;
+    let size = (0..K)
+        .map(|i| (0..K).map(|j| drift[(i, j)].hi.abs()).sum::<f64>())
+        .fold(0.0, f64::max)
+        * tau.hi;
     // |F| h <= 1/4: then 30 terms of either series are below 1e-33 of the first that is not zero.
-    let steps = if size > 0.25 { (size * 4.0).log2().ceil() as i32 } else { 0 };
+    let steps = if size > 0.25 {
+        (size * 4.0).log2().ceil() as i32
+    } else {
+        0
+    };
     let h = tau.scale(2f64.powi(-steps));
-    // Fewer for a shorter step: an entry's first term that is not zero is the (2 K)th at the latest, and what follows falls by |F| h each time.
+    // Fewer for a shorter step: an entry's first term that is not zero is the (2 K)th at the
+    // latest, and what follows falls by |F| h each time.
     let x = size * 2f64.powi(-steps);
-    let enough = if x > 0.0 { 2 * K + 2 + (34.0 / -x.log10()).ceil() as usize } else { 2 * K + 2 };
+    let enough = if x > 0.0 {
+        2 * K + 2 + (34.0 / -x.log10()).ceil() as usize
+    } else {
+        2 * K + 2
+    };
 
     let mut phi = Mat::<K>::identity().to_dd();
     let mut term = drift.times(h);
@@ -294,24 +384,37 @@ pub fn doubling<const K: usize>(drift: &Mat<K, Dd>, noise: &Mat<K, Dd>, tau: Dd)
         q = q.plus(&phi.sandwich(&q));
         phi = phi.matmul(&phi);
     }
-    Law { mean: phi, cov: q, noise_factor: q.cholesky().unwrap_or(zero), initial_factor: zero, added: Dd::ZERO, log_det: None }
+    Law {
+        mean: phi,
+        cov: q,
+        noise_factor: q.cholesky().unwrap_or(zero),
+        initial_factor: zero,
+        added: Dd::ZERO,
+        log_det: None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Catches an error in either route to the factors: minors, and rows made orthogonal, of a chain of four at times at which the
-    /// covariance's entries differ by forty orders of magnitude.
+    /// Catches an error in either route to the factors: minors, and rows made orthogonal, of a
+    /// chain of four at times at which the covariance's entries differ by forty orders of
+    /// magnitude.
     #[test]
     fn both_routes_to_the_factors_agree() {
         let drift = Mat::<4>::build(|i, j| if j == i + 1 { 1.0 } else { 0.0 } - if i == 3 { [1.0, 2.0, 3.0, 4.0][j] } else { 0.0 }).to_dd();
         let noise = Mat::<4>::build(|i, j| if i == 3 && j == 3 { 2.0 } else { 0.0 }).to_dd();
         for tau in [1e-6, 1e-3, 0.5, 8.0] {
             let law = doubling(&drift, &noise, Dd::from(tau));
-            let columns: Vec<[Dd; 4]> = (0..4).map(|j| std::array::from_fn(|i| law.noise_factor[(i, j)])).collect();
+            let columns: Vec<[Dd; 4]> = (0..4)
+                .map(|j| std::array::from_fn(|i| law.noise_factor[(i, j)]))
+                .collect();
             let minors = Minors { columns: &columns };
-            let ((det, a), (other, b)) = (minors.factors().expect("regular"), minors.many().expect("regular"));
+            let ((det, a), (other, b)) = (
+                minors.factors().expect("regular"),
+                minors.many().expect("regular"),
+            );
             let pairs = [
                 (a.lower, b.lower),
                 (a.upper, b.upper),
@@ -319,10 +422,14 @@ mod tests {
                 (a.inverse_transpose_lower, b.inverse_transpose_lower),
                 (a.inverse_transpose_upper, b.inverse_transpose_upper),
             ];
-            // one rounding each; the inverse's entries are sums that cancel less than a digit of thirty-two
+            // one rounding each; the inverse's entries are sums that cancel less than a digit of
+            // thirty-two
             let near = |x: f64, y: f64| (x - y).abs() <= 2.0 * f64::EPSILON * x.abs();
             for (a, b) in pairs {
-                assert!((0..16).all(|n| near(a[(n / 4, n % 4)], b[(n / 4, n % 4)])), "at {tau}: {a:?} is not {b:?}");
+                assert!(
+                    (0..16).all(|n| near(a[(n / 4, n % 4)], b[(n / 4, n % 4)])),
+                    "at {tau}: {a:?} is not {b:?}"
+                );
             }
             assert!(near(det, other) && near(a.log_det, b.log_det), "at {tau}");
         }

@@ -1,4 +1,5 @@
-//! What a diffusion says of itself: its entry in the registry, and parameters as files and flags give them.
+//! What a diffusion says of itself: its entry in the registry, and parameters as files and flags
+//! give them.
 
 use super::any::AnyProcess;
 use crate::error::{Error, Result};
@@ -49,8 +50,16 @@ impl Params {
     pub fn number(&self, name: &str) -> Result<f64> {
         match self.0.get(name) {
             Some(Value::Number(x)) => Ok(*x),
-            Some(other) => Err(Error::parameter(name.to_string(), format!("`{other}`"), "a number")),
-            None => Err(Error::parameter(name.to_string(), "missing", "a number; this process needs it")),
+            Some(other) => Err(Error::parameter(
+                name.to_string(),
+                format!("`{other}`"),
+                "a number",
+            )),
+            None => Err(Error::parameter(
+                name.to_string(),
+                "missing",
+                "a number; this process needs it",
+            )),
         }
     }
 
@@ -177,7 +186,14 @@ pub struct Audited {
 impl Audited {
     /// A case of the kernels alone.
     pub const fn kernels(name: &'static str, params: Example) -> Audited {
-        Audited { name, params, kernels: true, samplers: false, likelihood: false, drawn: false }
+        Audited {
+            name,
+            params,
+            kernels: true,
+            samplers: false,
+            likelihood: false,
+            drawn: false,
+        }
     }
 }
 
@@ -204,9 +220,11 @@ pub struct Entry {
     pub params: &'static [&'static str],
     /// The parameter that is HSM's `gamma` (in units of the process's mass), if it has a velocity.
     pub gamma: Option<&'static str>,
-    /// The parameters that every command takes where none are given: the paper's, where there are some. What is not here must be given.
+    /// The parameters that every command takes where none are given: the paper's, where there are
+    /// some. What is not here must be given.
     pub defaults: &'static [(&'static str, f64)],
-    /// The schedule that every command takes where none is given: with `defaults` the prior is met at t = 1.
+    /// The schedule that every command takes where none is given: with `defaults` the prior is met
+    /// at t = 1.
     pub rate: Rate,
     /// The parametrisation that networks are trained in, with `defaults`.
     pub parametrisation: &'static str,
@@ -220,7 +238,8 @@ pub struct Entry {
     pub chain: Option<Chain>,
     /// Whether its coefficients are no parameters, so that code holds them rounded to its own type.
     pub own_coefficients: bool,
-    /// The process of one who takes 1/M for M: with the friction left right (`true`) or wrong with it. `None` where there is no such.
+    /// The process of one who takes 1/M for M: with the friction left right (`true`) or wrong with
+    /// it. `None` where there is no such.
     pub mass_inverted: MassInverted,
     pub(super) build: fn(&Params) -> Result<Box<dyn AnyProcess>>,
 }
@@ -241,7 +260,12 @@ impl Entry {
         chain: None,
         own_coefficients: false,
         mass_inverted: |_, _, _| None,
-        build: |_| Err(Error::Degenerate { what: "the process".into(), why: "its entry has no builder".into() }),
+        build: |_| {
+            Err(Error::Degenerate {
+                what: "the process".into(),
+                why: "its entry has no builder".into(),
+            })
+        },
     };
 
     /// The default schedule.
@@ -254,7 +278,10 @@ impl Entry {
 
     /// The default parameters, but for `gamma`.
     pub fn defaults(&self) -> Params {
-        let numbers = self.defaults.iter().filter(|(name, _)| Some(*name) != self.gamma);
+        let numbers = self
+            .defaults
+            .iter()
+            .filter(|(name, _)| Some(*name) != self.gamma);
         numbers.fold(Params::default(), |p, (name, x)| p.with(name, *x))
     }
 
@@ -265,8 +292,16 @@ impl Entry {
     pub fn build(&self, params: &Params) -> Result<Box<dyn AnyProcess>> {
         for name in params.0.keys() {
             if !self.params.contains(&name.as_str()) {
-                let allowed = if self.params.is_empty() { "none".to_string() } else { self.params.join(", ") };
-                return Err(Error::parameter(name.clone(), "unknown", format!("parameters of {}: {allowed}", self.name)));
+                let allowed = if self.params.is_empty() {
+                    "none".to_string()
+                } else {
+                    self.params.join(", ")
+                };
+                return Err(Error::parameter(
+                    name.clone(),
+                    "unknown",
+                    format!("parameters of {}: {allowed}", self.name),
+                ));
             }
         }
         (self.build)(params)

@@ -8,24 +8,27 @@ use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::small::Mat;
 
-/// Order-K Langevin diffusion: a chain of K variables, each coupled to the next, friction and noise on the last.
+/// Order-K Langevin diffusion: a chain of K variables, each coupled to the next, friction and noise
+/// on the last.
 ///
 /// ```text
 /// du_j = (g_j u_(j+1) - g_(j-1) u_(j-1)) b dt,                        j < K
 /// du_K = (-g_(K-1) u_(K-1) - xi u_K) b dt + sqrt(2 xi b) dW,          prior N(0, I)
 /// ```
 ///
-/// At the critically damped choice all K eigenvalues of the drift are `-lambda`. With `g_1 = 1` this fixes
+/// At the critically damped choice all K eigenvalues of the drift are `-lambda`. With `g_1 = 1`
+/// this fixes
 ///
 /// ```text
 /// lambda^2 = 2K - 3,   xi = K lambda,   g_(K-k)^2 = (2K - 3)(K^2 - k^2) / (4k^2 - 1),   k = 1 .. K-1
 /// ```
 ///
-/// (the Schwarz matrix of (s + lambda)^K; test `characteristic_polynomial`). K = 2 is CLD with M = 1.
-/// HSM's initial variance `gamma` holds for v and every further variable. Moments come from `doubling`.
+/// (the Schwarz matrix of (s + lambda)^K; test `characteristic_polynomial`). K = 2 is CLD with
+/// M = 1. HSM's initial variance `gamma` holds for v and every further variable. Moments come from
+/// `doubling`.
 ///
-/// Formula: langevin.drift. Source: higher-order Langevin dynamics (Shi and Liu 2024) for K >= 3; the general
-/// parameters are ours. Accuracy: correctly rounded but for a few cases in a million.
+/// Formula: langevin.drift. Source: higher-order Langevin dynamics (Shi and Liu 2024) for K >= 3;
+/// the general parameters are ours. Accuracy: correctly rounded but for a few cases in a million.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Langevin<const K: usize> {
     /// g_1 .. g_(K-1); the last place is unused.
@@ -46,9 +49,14 @@ impl<const K: usize> Langevin<K> {
         let mut couplings = [Dd::ZERO; K];
         for k in 1..K {
             let kf = k as f64;
-            couplings[K - k - 1] = (Dd::from((2.0 * n - 3.0) * (n * n - kf * kf)) / Dd::from(4.0 * kf * kf - 1.0)).sqrt();
+            couplings[K - k - 1] = (Dd::from((2.0 * n - 3.0) * (n * n - kf * kf))
+                / Dd::from(4.0 * kf * kf - 1.0))
+            .sqrt();
         }
-        Ok(Langevin { couplings, friction: Dd::from(2.0 * n - 3.0).sqrt() * Dd::from(n) })
+        Ok(Langevin {
+            couplings,
+            friction: Dd::from(2.0 * n - 3.0).sqrt() * Dd::from(n),
+        })
     }
 
     /// Any couplings `g_1 .. g_(K-1)` and friction `xi`.
@@ -60,7 +68,11 @@ impl<const K: usize> Langevin<K> {
             return Err(Error::parameter("order", K, "2, 3 or 4"));
         }
         if couplings.len() != K - 1 {
-            return Err(Error::shape("couplings", &[couplings.len()], format!("[{}]", K - 1)));
+            return Err(Error::shape(
+                "couplings",
+                &[couplings.len()],
+                format!("[{}]", K - 1),
+            ));
         }
         let range = 1e-6..=1e6;
         for &g in couplings.iter().chain([&friction]) {
@@ -68,8 +80,12 @@ impl<const K: usize> Langevin<K> {
                 return Err(Error::parameter("couplings and friction", g, "1e-6 to 1e6"));
             }
         }
-        let couplings = std::array::from_fn(|j| couplings.get(j).map_or(Dd::ZERO, |&g| Dd::from(g)));
-        Ok(Langevin { couplings, friction: Dd::from(friction) })
+        let couplings =
+            std::array::from_fn(|j| couplings.get(j).map_or(Dd::ZERO, |&g| Dd::from(g)));
+        Ok(Langevin {
+            couplings,
+            friction: Dd::from(friction),
+        })
     }
 }
 
@@ -105,7 +121,13 @@ impl<const K: usize> LinearSde<K> for Langevin<K> {
     }
 
     fn noise_dd(&self) -> Mat<K, Dd> {
-        Mat::build(|i, j| if i == j && i == K - 1 { self.friction.scale(2.0) } else { Dd::ZERO })
+        Mat::build(|i, j| {
+            if i == j && i == K - 1 {
+                self.friction.scale(2.0)
+            } else {
+                Dd::ZERO
+            }
+        })
     }
 
     fn parity(&self) -> Option<[f64; K]> {
@@ -126,7 +148,12 @@ fn build(p: &Params) -> Result<Box<dyn AnyProcess>> {
 }
 
 const fn vectors(params: Example) -> Vectors {
-    Vectors { params, rate: Rate::Linear(0.1, 19.9), under: Under::Both, flags: &["HigherOrder", "TimeDependentBeta"] }
+    Vectors {
+        params,
+        rate: Rate::Linear(0.1, 19.9),
+        under: Under::Both,
+        flags: &["HigherOrder", "TimeDependentBeta"],
+    }
 }
 
 const CRITICAL: (&str, Given) = ("damping", Given::Word("critical"));
@@ -140,18 +167,39 @@ pub(super) const ENTRY: Entry = Entry {
     defaults: &[("order", 3.0), ("velocity_var", 0.04)],
     rate: Rate::Constant(8.0),
     parametrisation: "mixed",
-    accuracy: &[Accuracy { family: "langevin-order-n", bound: Bound::Relative(1e-13), of: |_| true }],
+    accuracy: &[Accuracy {
+        family: "langevin-order-n",
+        bound: Bound::Relative(1e-13),
+        of: |_| true,
+    }],
     vectors: &[
-        vectors(&[("order", Number(3.0)), CRITICAL, ("velocity_var", Number(0.04))]),
-        vectors(&[("order", Number(4.0)), CRITICAL, ("velocity_var", Number(0.04))]),
+        vectors(&[
+            ("order", Number(3.0)),
+            CRITICAL,
+            ("velocity_var", Number(0.04)),
+        ]),
+        vectors(&[
+            ("order", Number(4.0)),
+            CRITICAL,
+            ("velocity_var", Number(0.04)),
+        ]),
     ],
     audit: &[
         Audited {
             samplers: true,
             likelihood: true,
-            ..Audited::kernels("order-3", &[("order", Number(3.0)), ("velocity_var", Number(0.04))])
+            ..Audited::kernels(
+                "order-3",
+                &[("order", Number(3.0)), ("velocity_var", Number(0.04))],
+            )
         },
-        Audited { drawn: true, ..Audited::kernels("order-4", &[("order", Number(4.0)), ("velocity_var", Number(0.04))]) },
+        Audited {
+            drawn: true,
+            ..Audited::kernels(
+                "order-4",
+                &[("order", Number(4.0)), ("velocity_var", Number(0.04))],
+            )
+        },
     ],
     own_coefficients: true,
     build,
@@ -162,13 +210,16 @@ pub(super) const ENTRY: Entry = Entry {
 mod tests {
     use super::*;
 
-    /// Catches a wrong coupling or friction: (F + lambda I)^K = 0 if and only if every eigenvalue is -lambda.
+    /// Catches a wrong coupling or friction: (F + lambda I)^K = 0 if and only if every eigenvalue
+    /// is -lambda.
     #[test]
     fn characteristic_polynomial() {
         fn check<const K: usize>() {
             let p = Langevin::<K>::critical().unwrap();
             let lambda = Dd::from(2.0 * K as f64 - 3.0).sqrt();
-            let n = p.drift_dd().plus(&Mat::<K>::identity().to_dd().times(lambda));
+            let n = p
+                .drift_dd()
+                .plus(&Mat::<K>::identity().to_dd().times(lambda));
             let mut power = n;
             for _ in 1..K {
                 power = power.matmul(&n);

@@ -7,20 +7,44 @@ use crate::schedule::{Schedule, Span};
 use crate::simd;
 use crate::small::Mat;
 
-/// `log det (S - Phi (S - Sigma0) Phi^T)` where `Phi` has become small, from the difference itself; `None` where it has not.
-fn log_det_near<const K: usize>(mean: &Mat<K, Dd>, s: &Mat<K, Dd>, initial: [Dd; K]) -> Option<f64> {
-    let back = mean.sandwich(&Mat::build(|i, j| if i == j { s[(i, i)] - initial[i] } else { s[(i, j)] }));
+/// `log det (S - Phi (S - Sigma0) Phi^T)` where `Phi` has become small, from the difference itself;
+/// `None` where it has not.
+fn log_det_near<const K: usize>(
+    mean: &Mat<K, Dd>,
+    s: &Mat<K, Dd>,
+    initial: [Dd; K],
+) -> Option<f64> {
+    let back = mean.sandwich(&Mat::build(|i, j| {
+        if i == j {
+            s[(i, i)] - initial[i]
+        } else {
+            s[(i, j)]
+        }
+    }));
     if (0..K).any(|i| !(back[(i, i)].hi.abs() <= 0.25 * s[(i, i)].hi)) {
         return None;
     }
-    // a determinant is linear in each column: det (S - back) - det S is the sum over the sets of columns taken from -back but the empty one
+    // a determinant is linear in each column: det (S - back) - det S is the sum over the sets of
+    // columns taken from -back but the empty one
     let mut missing = Dd::ZERO;
     for set in 1..1 << K {
-        missing = missing + Mat::<K, Dd>::build(|i, j| if set >> j & 1 == 1 { -back[(i, j)] } else { s[(i, j)] }).det();
+        missing = missing
+            + Mat::<K, Dd>::build(|i, j| {
+                if set >> j & 1 == 1 {
+                    -back[(i, j)]
+                } else {
+                    s[(i, j)]
+                }
+            })
+            .det();
     }
     let whole = s.det();
     let off = whole - Dd::ONE;
-    let log = if off.hi.abs() < 0.5 { off.to_f64().ln_1p() } else { whole.ln().to_f64() };
+    let log = if off.hi.abs() < 0.5 {
+        off.to_f64().ln_1p()
+    } else {
+        whole.ln().to_f64()
+    };
     Some(log + (missing / whole).to_f64().ln_1p())
 }
 
@@ -37,14 +61,16 @@ pub trait LinearSde<const K: usize> {
     /// The noise matrix `G G^T`. Formula: process.noise.
     fn noise(&self) -> Mat<K>;
 
-    /// The stationary covariance, solution of `F S + S F^T + G G^T = 0`; `None` where there is none (VE).
-    /// Formula: process.stationary.
+    /// The stationary covariance, solution of `F S + S F^T + G G^T = 0`; `None` where there is none
+    /// (VE). Formula: process.stationary.
     fn stationary(&self) -> Option<Mat<K>>;
 
     /// Covariance of the prior, the law from which sampling starts; `horizon` is `B(0,1)`.
-    /// The stationary one where it exists, else the noise gathered over `[0, 1]`. Formula: process.prior.
+    /// The stationary one where it exists, else the noise gathered over `[0, 1]`. Formula:
+    /// process.prior.
     fn prior(&self, horizon: f64) -> Mat<K> {
-        self.stationary().unwrap_or_else(|| self.noise().times(horizon))
+        self.stationary()
+            .unwrap_or_else(|| self.noise().times(horizon))
     }
 
     /// The mass M: HSM's initial velocity variance is `gamma M`. One where a process has no mass.
@@ -52,8 +78,8 @@ pub trait LinearSde<const K: usize> {
         1.0
     }
 
-    /// The drift in double words. The default takes the entries of [`drift`](Self::drift) as exact; a process whose
-    /// entries are irrational gives more digits here.
+    /// The drift in double words. The default takes the entries of [`drift`](Self::drift) as exact;
+    /// a process whose entries are irrational gives more digits here.
     fn drift_dd(&self) -> Mat<K, Dd> {
         self.drift().to_dd()
     }
@@ -73,56 +99,71 @@ pub trait LinearSde<const K: usize> {
         Dd::from(self.mass())
     }
 
-    /// The noise `G G^T` at `B(0,t) = start`, for the one process (sub-VP) whose noise is not constant in its clock.
+    /// The noise `G G^T` at `B(0,t) = start`, for the one process (sub-VP) whose noise is not
+    /// constant in its clock.
     fn noise_at(&self, start: f64) -> Mat<K> {
         let _ = start;
         self.noise()
     }
 
-    /// The diagonal of the initial covariance under HSM: `gamma M` for v and every further channel, 0 for x. Formula: kernel.initial.
+    /// The diagonal of the initial covariance under HSM: `gamma M` for v and every further channel,
+    /// 0 for x. Formula: kernel.initial.
     fn initial(&self, gamma: f64) -> [Dd; K] {
-        std::array::from_fn(|i| if i > 0 { Dd::from(gamma) * self.mass_dd() } else { Dd::ZERO })
+        std::array::from_fn(|i| {
+            if i > 0 {
+                Dd::from(gamma) * self.mass_dd()
+            } else {
+                Dd::ZERO
+            }
+        })
     }
 
-    /// Mean matrix and covariance of u_t over the interval, started from [`initial`](Self::initial)`(gamma)`.
-    /// `gamma = 0` gives the transition itself (and the DSM kernel).
+    /// Mean matrix and covariance of u_t over the interval, started from
+    /// [`initial`](Self::initial)`(gamma)`. `gamma = 0` gives the transition itself (and the DSM
+    /// kernel).
     ///
-    /// The default is the [`closed`](Self::closed) form, and where there is none [`doubling`] in double words: correct to the last bit but
-    /// slow (microseconds).
+    /// The default is the [`closed`](Self::closed) form, and where there is none [`doubling`] in
+    /// double words: correct to the last bit but slow (microseconds).
     fn moments(&self, on: Span, gamma: f64) -> Moments<K> {
-        simd::single_call(|| self.closed(on.tau, gamma)).unwrap_or_else(|| self.law(on, gamma).moments())
+        simd::single_call(|| self.closed(on.tau, gamma))
+            .unwrap_or_else(|| self.law(on, gamma).moments())
     }
 
-    /// [`moments`](Self::moments) in closed form, where there is one in the length `tau` of the interval alone; the caller has chosen the
-    /// instruction set (see [`crate::simd::single`]).
+    /// [`moments`](Self::moments) in closed form, where there is one in the length `tau` of the
+    /// interval alone; the caller has chosen the instruction set (see [`crate::simd::single`]).
     #[inline(always)]
     fn closed(&self, tau: Dd, gamma: f64) -> Option<Moments<K>> {
         let _ = (tau, gamma);
         None
     }
 
-    /// Log-determinant of the covariance in `m`, the [`moments`](Self::moments) over the interval. Where the stationary law is near and the
-    /// determinant near 1, its logarithm is that of what is missing, `log det S + log det (I - S^-1 Phi (S - Sigma0) Phi^T)`: right
-    /// also where the determinant rounds to 1. Formula: kernel.logdet.
+    /// Log-determinant of the covariance in `m`, the [`moments`](Self::moments) over the interval.
+    /// Where the stationary law is near and the determinant near 1, its logarithm is that of what
+    /// is missing, `log det S + log det (I - S^-1 Phi (S - Sigma0) Phi^T)`: right also where the
+    /// determinant rounds to 1. Formula: kernel.logdet.
     fn log_det(&self, on: Span, gamma: f64, m: &Moments<K>) -> f64 {
         let _ = on;
         if let Some(f) = &m.factors {
             return f.log_det;
         }
         let near = near_one(m.det).then(|| self.stationary_dd()).flatten();
-        near.and_then(|s| log_det_near(&m.mean.to_dd(), &s, self.initial(gamma))).unwrap_or_else(|| m.det.ln())
+        near.and_then(|s| log_det_near(&m.mean.to_dd(), &s, self.initial(gamma)))
+            .unwrap_or_else(|| m.det.ln())
     }
 
-    /// [`moments`](Self::moments) from time 0 to `t` in [0, 1]. A process may have a faster way to it than by way of
-    /// the integral; the caller has chosen the instruction set (see [`crate::simd::single`]).
+    /// [`moments`](Self::moments) from time 0 to `t` in [0, 1]. A process may have a faster way to
+    /// it than by way of the integral; the caller has chosen the instruction set (see
+    /// [`crate::simd::single`]).
     #[inline(always)]
     fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<K> {
         let on = Span::to(schedule, t);
-        self.closed(on.tau, gamma).unwrap_or_else(|| self.moments(on, gamma))
+        self.closed(on.tau, gamma)
+            .unwrap_or_else(|| self.moments(on, gamma))
     }
 
-    /// The kernels at many times, into columns of the length of `t`: the mean matrix row by row, the lower triangles
-    /// of covariance and lower Cholesky factor row by row, the determinant, `ell`.
+    /// The kernels at many times, into columns of the length of `t`: the mean matrix row by row,
+    /// the lower triangles of covariance and lower Cholesky factor row by row, the determinant,
+    /// `ell`.
     fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
         for (r, &t) in t.iter().enumerate() {
             write_column(&self.moments_at(schedule, gamma, t), r, columns);
@@ -139,12 +180,21 @@ pub trait LinearSde<const K: usize> {
         let (initial, stationary) = (self.initial(gamma), self.stationary_dd());
         let started = law.started_from(&initial);
         let Some(s) = stationary else { return started };
-        let cov = if K > 2 { started.with_what_rotation_leaves(&law.cov, &s, &initial) } else { started.cov };
-        Law { cov, log_det: log_det_near(&started.mean, &s, initial), ..started }
+        let cov = if K > 2 {
+            started.with_what_rotation_leaves(&law.cov, &s, &initial)
+        } else {
+            started.cov
+        };
+        Law {
+            cov,
+            log_det: log_det_near(&started.mean, &s, initial),
+            ..started
+        }
     }
 
-    /// Parities under time reversal, if the stationary law is diagonal and reversing time amounts to flipping the
-    /// sign of some channels (velocities): then the SSCS part is the forward one with those signs flipped.
+    /// Parities under time reversal, if the stationary law is diagonal and reversing time amounts
+    /// to flipping the sign of some channels (velocities): then the SSCS part is the forward one
+    /// with those signs flipped.
     fn parity(&self) -> Option<[f64; K]> {
         None
     }

@@ -1,8 +1,9 @@
 //! Diffusions: each is a small linear SDE per data coordinate under a change of time,
 //! `du = F u b(t) dt + G sqrt(b(t)) dW`, with an exact Gaussian transition.
 //!
-//! One file per diffusion, with its entry in the registry. A file that gives only `drift`, `noise` and `stationary` works at once: the
-//! transition then comes from [`doubling`]. A closed form, where there is one, is an optimisation that the same doubling checks.
+//! One file per diffusion, with its entry in the registry. A file that gives only `drift`, `noise`
+//! and `stationary` works at once: the transition then comes from [`doubling`]. A closed form,
+//! where there is one, is an optimisation that the same doubling checks.
 //!
 //! | file | what |
 //! |---|---|
@@ -42,7 +43,9 @@ pub use cld_damped::CldDamped;
 pub use cld_position::CldPosition;
 pub use custom::{Custom, custom};
 pub use doubling::{Law, doubling};
-pub use entry::{Accuracy, Audited, Bound, Chain, Entry, Example, Given, Params, Rate, Under, Value, Vectors};
+pub use entry::{
+    Accuracy, Audited, Bound, Chain, Entry, Example, Given, Params, Rate, Under, Value, Vectors,
+};
 pub use langevin::Langevin;
 pub use linear::LinearSde;
 pub(crate) use moments::near_one;

@@ -2,7 +2,8 @@
 
 use crate::small::{Mat, Scalar};
 
-/// A transition `u_t | u_s ~ N(mean u_s, cov)`, or a perturbation kernel where `cov` includes the initial variance.
+/// A transition `u_t | u_s ~ N(mean u_s, cov)`, or a perturbation kernel where `cov` includes the
+/// initial variance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments<const K: usize> {
     /// Mean matrix Phi.
@@ -11,14 +12,15 @@ pub struct Moments<const K: usize> {
     pub cov: Mat<K>,
     /// Determinant of the covariance, from a form that does not cancel; 0 where there is none.
     pub det: f64,
-    /// Cholesky factors and inverse, where the route computes them in double words (the generic one does). Closed
-    /// forms with one or two channels leave them out: there they follow from `cov` and `det` without loss.
+    /// Cholesky factors and inverse, where the route computes them in double words (the generic one
+    /// does). Closed forms with one or two channels leave them out: there they follow from `cov`
+    /// and `det` without loss.
     pub factors: Option<Box<Factors<K>>>,
 }
 
 impl<const K: usize> Moments<K> {
-    /// Lower Cholesky factor L and `ell = 1 / L_KK`; meaningless where the determinant is 0 (or K > 2 and there are no
-    /// factors).
+    /// Lower Cholesky factor L and `ell = 1 / L_KK`; meaningless where the determinant is 0 (or K >
+    /// 2 and there are no factors).
     #[inline(always)]
     pub(crate) fn lower(&self) -> (Mat<K>, f64) {
         let c = &self.cov;
@@ -40,7 +42,12 @@ impl<const K: usize> Moments<K> {
     /// The same law after the channels' signs are flipped by `p` (entries +1 or -1).
     pub(super) fn flip_signs(self, p: [f64; K]) -> Self {
         let flip = |a: &Mat<K>| Mat::build(|i, j| a[(i, j)] * (p[i] * p[j]));
-        Moments { mean: flip(&self.mean), cov: flip(&self.cov), det: self.det, factors: self.factors.map(|f| Box::new(f.map(flip))) }
+        Moments {
+            mean: flip(&self.mean),
+            cov: flip(&self.cov),
+            det: self.det,
+            factors: self.factors.map(|f| Box::new(f.map(flip))),
+        }
     }
 }
 

@@ -1,26 +1,30 @@
 //! Proof that the closed forms satisfy the moment equations: not at some points, but identically.
 //!
-//! A mean matrix and a covariance are those of `du = F u b dt + G sqrt(b) dW`, started from `N(u_0, Sigma_0)`, if and
-//! only if, in the clock tau,
+//! A mean matrix and a covariance are those of `du = F u b dt + G sqrt(b) dW`, started from
+//! `N(u_0, Sigma_0)`, if and only if, in the clock tau,
 //!
 //! ```text
 //! Phi' = F Phi,                              Phi(0) = I
 //! Sigma' = F Sigma + Sigma F^T + G G^T,      Sigma(0) = Sigma_0
 //! ```
 //!
-//! Every closed form here is a polynomial, with rational coefficients, in tau, in `E = e^-z` and in the parameters
-//! (and inverses of some of them). `tau` and `e^-z` are algebraically independent, so such an expression vanishes for
-//! all times and all parameters exactly if all its coefficients do. The type [`Poly`] does that arithmetic without
-//! rounding, and because the algebra of the processes is generic over [`Scalar`], what runs on it is **the code that
-//! also runs on f64**. `E` enters by its derivative (`E' = -kappa E`), P3 and G by their definitions.
+//! Every closed form here is a polynomial, with rational coefficients, in tau, in `E = e^-z` and in
+//! the parameters (and inverses of some of them). `tau` and `e^-z` are algebraically independent,
+//! so such an expression vanishes for all times and all parameters exactly if all its coefficients
+//! do. The type [`Poly`] does that arithmetic without rounding, and because the algebra of the
+//! processes is generic over [`Scalar`], what runs on it is **the code that also runs on f64**. `E`
+//! enters by its derivative (`E' = -kappa E`), P3 and G by their definitions.
 //!
-//! What is not proved: the accuracy of the evaluation in f64 (tests/truth.rs, tests/library/properties.rs), the branches for
-//! `z > 350`, and the assembly of the matrices in `moments`; the last is compared with the polynomials at a few
-//! points ([`the_code_is_wired_to_what_is_proved`]).
+//! What is not proved: the accuracy of the evaluation in f64 (tests/truth.rs,
+//! tests/library/properties.rs), the branches for `z > 350`, and the assembly of the matrices in
+//! `moments`; the last is compared with the polynomials at a few points
+//! ([`the_code_is_wired_to_what_is_proved`]).
 //!
 //! Each proof was seen to fail; what was planted is said at each.
 
-use super::{Cld, CldDamped, CldPosition, LinearSde, Psld, Reversed, SubVp, Vp, cld, cld_position, psld};
+use super::{
+    Cld, CldDamped, CldPosition, LinearSde, Psld, Reversed, SubVp, Vp, cld, cld_position, psld,
+};
 use crate::dd::Dd;
 use crate::schedule::Span;
 use crate::small::{Mat, Scalar};
@@ -33,7 +37,9 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// The variables. `E` is the decaying exponential of the process at hand, `C` and `S` are cosh and
 /// sinh/sqrt(delta) of [`damped`], `W` is sub-VP's `e^-B(0,s)`, and `r` the root of the mass.
-const NAMES: [&str; 13] = ["tau", "E", "r", "gamma", "Gamma", "c", "a", "eps2", "sig2", "C", "S", "W", "y"];
+const NAMES: [&str; 13] = [
+    "tau", "E", "r", "gamma", "Gamma", "c", "a", "eps2", "sig2", "C", "S", "W", "y",
+];
 const TAU: usize = 0;
 const E: usize = 1;
 const R: usize = 2;
@@ -52,7 +58,8 @@ type Powers = [i8; NAMES.len()];
 type Terms = BTreeMap<Powers, BigRational>;
 
 thread_local! {
-    /// All polynomials of a test. [`Poly`] is an index into it, because [`Scalar`]s of the closed forms are `Copy`.
+    /// All polynomials of a test. [`Poly`] is an index into it, because [`Scalar`]s of the closed
+    /// forms are `Copy`.
     static ARENA: RefCell<Vec<Terms>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -79,7 +86,10 @@ impl Poly {
     fn var(v: usize) -> Poly {
         let mut powers = [0; NAMES.len()];
         powers[v] = 1;
-        Poly::keep(Terms::from([(powers, BigRational::from_integer(BigInt::from(1)))]))
+        Poly::keep(Terms::from([(
+            powers,
+            BigRational::from_integer(BigInt::from(1)),
+        )]))
     }
 
     fn zero() -> Poly {
@@ -92,7 +102,9 @@ impl Poly {
 
     /// Each term mapped to a polynomial of its own, and the sum.
     fn map(self, f: impl Fn(&Powers, &BigRational) -> Poly) -> Poly {
-        self.terms().iter().fold(Poly::zero(), |sum, (p, c)| sum + f(p, c))
+        self.terms()
+            .iter()
+            .fold(Poly::zero(), |sum, (p, c)| sum + f(p, c))
     }
 
     /// The derivative in tau, given those of the variables that depend on it.
@@ -105,7 +117,10 @@ impl Poly {
                 }
                 let mut p = *powers;
                 p[v] -= 1;
-                sum + Poly::keep(Terms::from([(p, c * BigRational::from_integer(BigInt::from(n)))])) * rate
+                sum + Poly::keep(Terms::from([(
+                    p,
+                    c * BigRational::from_integer(BigInt::from(n)),
+                )])) * rate
             })
         })
     }
@@ -123,17 +138,28 @@ impl Poly {
         })
     }
 
-    /// For tau to infinity: E, and tau^n E with it, tends to 0. What is left must not depend on tau.
+    /// For tau to infinity: E, and tau^n E with it, tends to 0. What is left must not depend on
+    /// tau.
     fn at_infinity(self) -> Poly {
         self.map(|powers, c| {
-            assert!(powers[E] > 0 || (powers[E] == 0 && powers[TAU] == 0), "no limit: {:?}", self);
-            if powers[E] > 0 { Poly::zero() } else { Poly::keep(Terms::from([(*powers, c.clone())])) }
+            assert!(
+                powers[E] > 0 || (powers[E] == 0 && powers[TAU] == 0),
+                "no limit: {:?}",
+                self
+            );
+            if powers[E] > 0 {
+                Poly::zero()
+            } else {
+                Poly::keep(Terms::from([(*powers, c.clone())]))
+            }
         })
     }
 
     /// Normal form under `C^2 = 1 + delta S^2`, delta = a^2 - 1/M.
     fn reduced(self) -> Poly {
-        let replacement = Poly::of(1.0) + (Poly::var(A).squared() - Poly::of(1.0) / Poly::var(R).squared()) * Poly::var(SINH).squared();
+        let replacement = Poly::of(1.0)
+            + (Poly::var(A).squared() - Poly::of(1.0) / Poly::var(R).squared())
+                * Poly::var(SINH).squared();
         let step = |p: Poly| {
             p.map(|powers, c| {
                 let (mut p, high) = (*powers, powers[COSH] >= 2);
@@ -153,7 +179,12 @@ impl Poly {
     fn at(self, values: &[f64; NAMES.len()]) -> f64 {
         let number = |n: &BigInt| n.to_string().parse::<f64>().expect("digits");
         let term = |(powers, c): (&Powers, &BigRational)| {
-            powers.iter().zip(values).fold(number(c.numer()) / number(c.denom()), |x, (&n, v)| x * v.powi(n.into()))
+            powers
+                .iter()
+                .zip(values)
+                .fold(number(c.numer()) / number(c.denom()), |x, (&n, v)| {
+                    x * v.powi(n.into())
+                })
         };
         self.terms().iter().map(term).sum()
     }
@@ -176,7 +207,8 @@ impl Add for Poly {
     fn add(self, o: Poly) -> Poly {
         let mut sum = self.terms();
         for (p, c) in o.terms() {
-            *sum.entry(p).or_insert_with(|| BigRational::from_integer(BigInt::from(0))) += c;
+            *sum.entry(p)
+                .or_insert_with(|| BigRational::from_integer(BigInt::from(0))) += c;
         }
         Poly::keep(sum)
     }
@@ -203,7 +235,9 @@ impl Mul for Poly {
         for (p, a) in &self.terms() {
             for (q, b) in &o.terms() {
                 let powers = std::array::from_fn(|i| p[i] + q[i]);
-                *product.entry(powers).or_insert_with(|| BigRational::from_integer(BigInt::from(0))) += a * b;
+                *product
+                    .entry(powers)
+                    .or_insert_with(|| BigRational::from_integer(BigInt::from(0))) += a * b;
             }
         }
         Poly::keep(product)
@@ -215,7 +249,11 @@ impl Div for Poly {
     /// By a monomial; nothing else has an inverse here.
     fn div(self, o: Poly) -> Poly {
         let divisor = o.terms();
-        assert_eq!(divisor.len(), 1, "division by something else than a monomial: {o:?}");
+        assert_eq!(
+            divisor.len(),
+            1,
+            "division by something else than a monomial: {o:?}"
+        );
         let (powers, c) = divisor.iter().next().expect("one term");
         self * Poly::keep(Terms::from([(powers.map(|n| -n), c.recip())]))
     }
@@ -224,7 +262,10 @@ impl Div for Poly {
 impl Scalar for Poly {
     /// Exactly the double `x`.
     fn of(x: f64) -> Poly {
-        Poly::keep(Terms::from([([0; NAMES.len()], BigRational::from_float(x).expect("finite"))]))
+        Poly::keep(Terms::from([(
+            [0; NAMES.len()],
+            BigRational::from_float(x).expect("finite"),
+        )]))
     }
 }
 
@@ -265,8 +306,8 @@ fn p3_and_g(y: Poly, ey: Poly) -> (Poly, Poly) {
     (p3, Poly::of(2.0) * p3 - ey * (y * y * y) / Poly::of(4.0))
 }
 
-/// A process with its closed form. The initial covariance is `diag(0, gamma M)` with symbolic gamma, so that DSM is
-/// its case gamma = 0.
+/// A process with its closed form. The initial covariance is `diag(0, gamma M)` with symbolic
+/// gamma, so that DSM is its case gamma = 0.
 struct Closed {
     drift: Mat<2, Poly>,
     noise: Mat<2, Poly>,
@@ -288,28 +329,57 @@ impl Closed {
             let fm = self.drift.matmul(m);
             fm.plus(&fm.transpose()).plus(&self.noise)
         };
-        same_matrix("Phi' = F Phi", &rate(&self.mean), &self.drift.matmul(&self.mean));
-        same_matrix("Phi(0) = I", &map(&self.mean, Poly::at_zero), &diagonal([Poly::of(1.0); 2]));
-        same_matrix("Sigma' = F Sigma + Sigma F^T + G G^T", &rate(&self.cov), &lyapunov(&self.cov));
-        same_matrix("Sigma(0) = diag(0, gamma M)", &map(&self.cov, Poly::at_zero), &self.initial);
+        same_matrix(
+            "Phi' = F Phi",
+            &rate(&self.mean),
+            &self.drift.matmul(&self.mean),
+        );
+        same_matrix(
+            "Phi(0) = I",
+            &map(&self.mean, Poly::at_zero),
+            &diagonal([Poly::of(1.0); 2]),
+        );
+        same_matrix(
+            "Sigma' = F Sigma + Sigma F^T + G G^T",
+            &rate(&self.cov),
+            &lyapunov(&self.cov),
+        );
+        same_matrix(
+            "Sigma(0) = diag(0, gamma M)",
+            &map(&self.cov, Poly::at_zero),
+            &self.initial,
+        );
         same("det", self.det, det(&self.cov));
-        same_matrix("F S + S F^T + G G^T = 0", &lyapunov(s), &diagonal([Poly::zero(); 2]));
+        same_matrix(
+            "F S + S F^T + G G^T = 0",
+            &lyapunov(s),
+            &diagonal([Poly::zero(); 2]),
+        );
         if !self.rates.iter().any(|r| r.0 == COSH) {
-            same_matrix("Phi -> 0", &map(&self.mean, Poly::at_infinity), &diagonal([Poly::zero(); 2]));
+            same_matrix(
+                "Phi -> 0",
+                &map(&self.mean, Poly::at_infinity),
+                &diagonal([Poly::zero(); 2]),
+            );
             same_matrix("Sigma -> S", &map(&self.cov, Poly::at_infinity), s);
         }
     }
 
-    /// Claim (v): flipping the sign of v turns the forward transition into that of `F' = S F^T S^-1`, the drift of
-    /// the reversed process `-F - G G^T S^-1`, with the same noise, stationary law and determinant.
+    /// Claim (v): flipping the sign of v turns the forward transition into that of
+    /// `F' = S F^T S^-1`, the drift of the reversed process `-F - G G^T S^-1`, with the same noise,
+    /// stationary law and determinant.
     fn reversed(&self) -> Closed {
         let s = &self.stationary;
         same("S is diagonal", s[(0, 1)], Poly::zero());
         let inverse = diagonal([Poly::of(1.0) / s[(0, 0)], Poly::of(1.0) / s[(1, 1)]]);
         let drift = s.matmul(&self.drift.transpose()).matmul(&inverse);
-        let minus = self.drift.plus(&self.noise.matmul(&inverse)).times(Poly::of(-1.0));
+        let minus = self
+            .drift
+            .plus(&self.noise.matmul(&inverse))
+            .times(Poly::of(-1.0));
         same_matrix("S F^T S^-1 = -F - G G^T S^-1", &drift, &minus);
-        let flip = |m: &Mat<2, Poly>| Mat::build(|i, j| if i == j { m[(i, j)] } else { -m[(i, j)] });
+        let flip =
+            |m: &Mat<2, Poly>| Mat::build(|i, j| if i == j { m[(i, j)] } else { -m[(i, j)] });
         Closed {
             drift,
             noise: self.noise,
@@ -366,31 +436,43 @@ fn phase_space() -> Closed {
     }
 }
 
-/// CLD with position noise, from [`cld_position::covariance`]; what an initial velocity adds is `gamma phi phi^T`,
-/// and to the determinant `gamma phi^T adj(Q) phi`, phi the second column of Phi.
+/// CLD with position noise, from [`cld_position::covariance`]; what an initial velocity adds is
+/// `gamma phi phi^T`, and to the determinant `gamma phi^T adj(Q) phi`, phi the second column of
+/// Phi.
 fn position_noise() -> Closed {
     let [tau, e, gamma, a, eps2, sig2] = [TAU, E, GAMMA, A, EPS2, SIG2].map(Poly::var);
     let (one, two, four) = (Poly::of(1.0), Poly::of(2.0), Poly::of(4.0));
     let z = a * tau;
     let (p3, _) = p3_and_g(two * z, e * e);
     let [qxx, qxv, qvv] = cld_position::covariance(z, eps2, a * a * sig2, e * e, p3);
-    let (qxx, qxv, qvv) = (qxx / (four * a), qxv / (four * a * a), qvv / (four * a * a * a));
+    let (qxx, qxv, qvv) = (
+        qxx / (four * a),
+        qxv / (four * a * a),
+        qvv / (four * a * a * a),
+    );
     let (f, g) = (e * a * z, e * (one - z));
     let q = mat([[qxx, qxv], [qxv, qvv]]);
     let total = eps2 + a * a * sig2;
     Closed {
         drift: mat([[Poly::zero(), a * a], [-one, -two * a]]),
         noise: diagonal([eps2, sig2]),
-        stationary: mat([[(four * eps2 + total) / (four * a), -eps2 / (two * a * a)], [-eps2 / (two * a * a), total / (four * a * a * a)]]),
+        stationary: mat([
+            [(four * eps2 + total) / (four * a), -eps2 / (two * a * a)],
+            [-eps2 / (two * a * a), total / (four * a * a * a)],
+        ]),
         initial: diagonal([Poly::zero(), gamma]),
         mean: mat([[e * (one + z), f], [-e * tau, g]]),
-        cov: q.plus(&mat([[gamma * f * f, gamma * f * g], [gamma * f * g, gamma * g * g]])),
+        cov: q.plus(&mat([
+            [gamma * f * f, gamma * f * g],
+            [gamma * f * g, gamma * g * g],
+        ])),
         det: det(&q) + gamma * ((qvv * f * f - two * (qxv * f * g)) + qxx * g * g),
         rates: vec![(TAU, one), (E, -a * e)],
     }
 }
 
-/// CLD at any damping, in the form printed at [`CldDamped`] (whose code takes three routes to X): `Gamma = 2 a M`.
+/// CLD at any damping, in the form printed at [`CldDamped`] (whose code takes three routes to X):
+/// `Gamma = 2 a M`.
 fn damped() -> Closed {
     let [e, r, gamma, a, cosh, sinh] = [E, R, GAMMA, A, COSH, SINH].map(Poly::var);
     let (one, two, four) = (Poly::of(1.0), Poly::of(2.0), Poly::of(4.0));
@@ -410,46 +492,54 @@ fn damped() -> Closed {
         mean: mat([[c + a * s, s / mass], [-s, w]]),
         cov: mat([[x + gamma * f2, xv], [xv, mass * (vv + gamma * w * w)]]),
         det: mass * det,
-        rates: vec![(E, -a * e), (COSH, (a * a - one / mass) * sinh), (SINH, cosh)],
+        rates: vec![
+            (E, -a * e),
+            (COSH, (a * a - one / mass) * sinh),
+            (SINH, cosh),
+        ],
     }
 }
 
-/// Proves, for every mass, gamma and time, that CLD's mean, covariance and determinant are exact, that they start
-/// and end where they should, and that the stationary law is one.
-/// Seen to fail with these planted in `cld.rs`: the sign of Phi_xv; `2 a` for `4 a` in S_vv; `gamma e2 w2` left out of
-/// S_vv; 2 for `2 - gamma` in S_xv; 2 for the factor 4 of `z^4` in det; `a G` for `2 a G` in det.
+/// Proves, for every mass, gamma and time, that CLD's mean, covariance and determinant are exact,
+/// that they start and end where they should, and that the stationary law is one.
+/// Seen to fail with these planted in `cld.rs`: the sign of Phi_xv; `2 a` for `4 a` in S_vv;
+/// `gamma e2 w2` left out of S_vv; 2 for `2 - gamma` in S_xv; 2 for the factor 4 of `z^4` in det;
+/// `a G` for `2 a G` in det.
 #[test]
 fn cld_is_exact() {
     critical().prove();
 }
 
-/// Proves the same of PSLD, for all Gamma and nu at once, its determinant of positive terms included.
-/// Seen to fail with these planted in `psld.rs`: `gx` for `nu` in `ax`; 0.25 for 0.125 in det; `gamma` left out of S_xv;
-/// `w2` for `u2` in S_vv; and here, since the mean is not generic in the code: Phi_xv without its c.
+/// Proves the same of PSLD, for all Gamma and nu at once, its determinant of positive terms
+/// included. Seen to fail with these planted in `psld.rs`: `gx` for `nu` in `ax`; 0.25 for 0.125 in
+/// det; `gamma` left out of S_xv; `w2` for `u2` in S_vv; and here, since the mean is not generic in
+/// the code: Phi_xv without its c.
 #[test]
 fn psld_is_exact() {
     phase_space().prove();
 }
 
 /// Proves the same of position noise, for all a, epsilon, sigma and initial variances.
-/// Seen to fail with these planted in `cld_position.rs`: `+ x2` for `- x2` in Q_xv; `x2` dropped from `total`; 2 for the
-/// factor 4 in Q_xx; and here: `qxv f g` for `2 qxv f g` in det.
+/// Seen to fail with these planted in `cld_position.rs`: `+ x2` for `- x2` in Q_xv; `x2` dropped
+/// from `total`; 2 for the factor 4 in Q_xx; and here: `qxv f g` for `2 qxv f g` in det.
 #[test]
 fn cld_position_is_exact() {
     position_noise().prove();
 }
 
-/// Proves the printed form of any damping, under, at and above the critical one (delta is symbolic), but not the
-/// routes by which the code evaluates X. (The limit for large times is not a polynomial question here.)
-/// Seen to fail with these planted: `2 a C S` for `4 a C S`; the sign of `a S` in w; `2 a S` for `a S` in X.
+/// Proves the printed form of any damping, under, at and above the critical one (delta is
+/// symbolic), but not the routes by which the code evaluates X. (The limit for large times is not a
+/// polynomial question here.) Seen to fail with these planted: `2 a C S` for `4 a C S`; the sign of
+/// `a S` in w; `2 a S` for `a S` in X.
 #[test]
 fn any_damping_is_exact() {
     damped().prove();
 }
 
-/// Proves that the SSCS part is the forward transition with the sign of v flipped, covariance and determinant
-/// included, for CLD, PSLD and any damping; that is what `Reversed` does where a process has a parity.
-/// Seen to fail with the diagonal flipped instead of the rest, with only the mean flipped, and with Cld's parity `[1, 1]`.
+/// Proves that the SSCS part is the forward transition with the sign of v flipped, covariance and
+/// determinant included, for CLD, PSLD and any damping; that is what `Reversed` does where a
+/// process has a parity. Seen to fail with the diagonal flipped instead of the rest, with only the
+/// mean flipped, and with Cld's parity `[1, 1]`.
 #[test]
 fn flipping_the_velocity_reverses() {
     for forward in [critical(), phase_space(), damped()] {
@@ -462,7 +552,10 @@ fn flipping_the_velocity_reverses() {
     ] {
         assert_eq!(parity, Some([1.0, -1.0]));
     }
-    assert_eq!(CldPosition::new(1.0, 0.5, 2.0).expect("valid").parity(), None); // x and v are correlated in its S
+    assert_eq!(
+        CldPosition::new(1.0, 0.5, 2.0).expect("valid").parity(),
+        None
+    ); // x and v are correlated in its S
 }
 
 /// Proves VP and sub-VP, the latter over any interval, with `E = e^(-tau/2)` and `W = e^-B(0,s)`:
@@ -479,9 +572,17 @@ fn vp_and_sub_vp_are_exact() {
     same("mean' = -mean/2", e.rate(&rates), -e / two);
     same("VP", vp.rate(&rates), one - vp);
     same("VP at 0", vp.at_zero(), Poly::zero());
-    same("sub-VP", sub_vp.rate(&rates), (one - w * w * e2 * e2) - sub_vp);
+    same(
+        "sub-VP",
+        sub_vp.rate(&rates),
+        (one - w * w * e2 * e2) - sub_vp,
+    );
     same("sub-VP at 0", sub_vp.at_zero(), Poly::zero());
-    same("sub-VP from 0 is VP squared", sub_vp.map(without_w), vp * vp);
+    same(
+        "sub-VP from 0 is VP squared",
+        sub_vp.map(without_w),
+        vp * vp,
+    );
 }
 
 /// A term at W = 1.
@@ -491,8 +592,8 @@ fn without_w(powers: &Powers, c: &BigRational) -> Poly {
     Poly::keep(Terms::from([(p, c.clone())]))
 }
 
-/// Proves that the forms used for small y, which only add, are those used for large y, and that the incomplete gammas
-/// are what the series says: `P(n, y)' = e^-y y^(n-1) / (n-1)!`, `P(n, 0) = 0`.
+/// Proves that the forms used for small y, which only add, are those used for large y, and that the
+/// incomplete gammas are what the series says: `P(n, y)' = e^-y y^(n-1) / (n-1)!`, `P(n, 0) = 0`.
 /// (The coefficients of S4 in f64 and the switch at y = 2.5 are `special`'s own tests.)
 /// Seen to fail with `y^3/6` for `y^3/12` in G, and with `y^2` for `y^2/2` in the definition of P3.
 #[test]
@@ -503,11 +604,23 @@ fn small_and_large_forms_of_p3_and_g_agree() {
     let (p3, g) = p3_and_g(y, ey);
     let p4 = p3 - ey * y3 / Poly::of(6.0);
     same("P3 = P4 + e^-y y^3/6", p3, p4 + ey * y3 / Poly::of(6.0));
-    same("G = 2 P4 + e^-y y^3/12", g, two * p4 + ey * y3 / Poly::of(12.0));
+    same(
+        "G = 2 P4 + e^-y y^3/12",
+        g,
+        two * p4 + ey * y3 / Poly::of(12.0),
+    );
     let rates = [(Y, one), (E, -ey)];
     same("P3'", p3.rate(&rates), ey * y * y / two);
     same("P4'", p4.rate(&rates), ey * y3 / Poly::of(6.0));
-    let at_zero = |p: Poly| p.map(|n, c| if n[Y] > 0 { Poly::zero() } else { Poly::of(1.0) * constant(c) });
+    let at_zero = |p: Poly| {
+        p.map(|n, c| {
+            if n[Y] > 0 {
+                Poly::zero()
+            } else {
+                Poly::of(1.0) * constant(c)
+            }
+        })
+    };
     same("P3(0)", at_zero(p3), Poly::zero());
     same("P4(0)", at_zero(p4), Poly::zero());
 }
@@ -518,40 +631,71 @@ fn constant(c: &BigRational) -> Poly {
 }
 
 /// Compares `process` with the polynomials at a point; `values` lists what is not 1.
-fn compare<P: LinearSde<2>>(closed: &Closed, process: &P, values: &[(usize, f64)], tau: f64, gamma: f64) {
+fn compare<P: LinearSde<2>>(
+    closed: &Closed,
+    process: &P,
+    values: &[(usize, f64)],
+    tau: f64,
+    gamma: f64,
+) {
     let mut at = [1.0; NAMES.len()];
     for &(v, x) in [(TAU, tau), (GAMMA, gamma)].iter().chain(values) {
         at[v] = x;
     }
-    let m = process.moments(Span { start: Dd::ZERO, tau: Dd::from(tau) }, gamma);
+    let m = process.moments(
+        Span {
+            start: Dd::ZERO,
+            tau: Dd::from(tau),
+        },
+        gamma,
+    );
     let stationary = process.stationary().expect("has one");
     let initial = process.initial(gamma);
     for i in 0..2 {
-        let start = if i == 0 { 0.0 } else { closed.initial[(i, i)].at(&at) };
-        assert!((initial[i].to_f64() - start).abs() <= 1e-15 * start, "{} initial", process.name());
+        let start = if i == 0 {
+            0.0
+        } else {
+            closed.initial[(i, i)].at(&at)
+        };
+        assert!(
+            (initial[i].to_f64() - start).abs() <= 1e-15 * start,
+            "{} initial",
+            process.name()
+        );
         for j in 0..2 {
             for (what, got, p, tolerance) in [
                 ("drift", process.drift()[(i, j)], &closed.drift, 1e-15),
                 ("noise", process.noise()[(i, j)], &closed.noise, 1e-15),
                 ("stationary", stationary[(i, j)], &closed.stationary, 1e-15),
-                // The polynomial cancels where the code does not: at these times, by a factor of 100 at most.
+                // The polynomial cancels where the code does not: at these times, by a factor of
+                // 100 at most.
                 ("mean", m.mean[(i, j)], &closed.mean, 1e-13),
                 ("cov", m.cov[(i, j)], &closed.cov, 1e-13),
             ] {
                 let want = p[(i, j)].at(&at);
-                assert!((got - want).abs() <= tolerance * want.abs(), "{} {what} ({i},{j}): {got} is not {want}", process.name());
+                assert!(
+                    (got - want).abs() <= tolerance * want.abs(),
+                    "{} {what} ({i},{j}): {got} is not {want}",
+                    process.name()
+                );
             }
         }
     }
     let want = closed.det.at(&at);
-    assert!((m.det - want).abs() <= 1e-13 * want, "{} det: {} is not {want}", process.name(), m.det);
+    assert!(
+        (m.det - want).abs() <= 1e-13 * want,
+        "{} det: {} is not {want}",
+        process.name(),
+        m.det
+    );
 }
 
-/// What is proved is what runs: drift, noise, stationary law, initial law and the assembled moments of each process
-/// against the polynomials, on both sides of every z that matters.
-/// Seen to fail with these planted in the code, none of which the proofs above can see: `xv` without its `sqrt_mass`;
-/// `mxv` and `mvx` swapped (`cld.rs`); `vv` without m; the sign of `tau` in the mean (`psld.rs`); noise
-/// `self.friction` for `2 self.friction` (`cld_damped.rs`); `four_a` for `four_a * a` in Q_xv (`cld_position.rs`).
+/// What is proved is what runs: drift, noise, stationary law, initial law and the assembled moments
+/// of each process against the polynomials, on both sides of every z that matters.
+/// Seen to fail with these planted in the code, none of which the proofs above can see: `xv`
+/// without its `sqrt_mass`; `mxv` and `mvx` swapped (`cld.rs`); `vv` without m; the sign of `tau`
+/// in the mean (`psld.rs`); noise `self.friction` for `2 self.friction` (`cld_damped.rs`); `four_a`
+/// for `four_a * a` in Q_xv (`cld_position.rs`).
 #[test]
 fn the_code_is_wired_to_what_is_proved() {
     for (tau, gamma) in [(0.7, 0.04), (2.0, 0.0), (3.0, 1.5), (9.0, 2.5)] {
@@ -559,17 +703,38 @@ fn the_code_is_wired_to_what_is_proved() {
             let process = Cld::new(r * r).expect("valid");
             let values = [(R, r), (E, (-tau / r).exp())];
             compare(&critical(), &process, &values, tau, gamma);
-            compare(&critical().reversed(), &Reversed::new(process).expect("has a stationary law"), &values, tau, gamma);
+            compare(
+                &critical().reversed(),
+                &Reversed::new(process).expect("has a stationary law"),
+                &values,
+                tau,
+                gamma,
+            );
         }
         for (gx, nu) in [(0.25, 4.25), (0.0, 2.0), (3.0, 1.0)] {
             let process = Psld::new(gx, nu).expect("valid");
-            let values = [(GAMMA_X, gx), (C, 0.5 * (nu - gx)), (E, (-0.25 * (gx + nu) * tau).exp())];
+            let values = [
+                (GAMMA_X, gx),
+                (C, 0.5 * (nu - gx)),
+                (E, (-0.25 * (gx + nu) * tau).exp()),
+            ];
             compare(&phase_space(), &process, &values, tau, gamma);
-            compare(&phase_space().reversed(), &Reversed::new(process).expect("has a stationary law"), &values, tau, gamma);
+            compare(
+                &phase_space().reversed(),
+                &Reversed::new(process).expect("has a stationary law"),
+                &values,
+                tau,
+                gamma,
+            );
         }
         for (a, epsilon, sigma) in [(0.5, 0.25, 2.0), (2.0, 0.0, 1.0), (1.0, 1.5, 0.25)] {
             let process = CldPosition::new(a, epsilon, sigma).expect("valid");
-            let values = [(A, a), (EPS2, epsilon * epsilon), (SIG2, sigma * sigma), (E, (-a * tau).exp())];
+            let values = [
+                (A, a),
+                (EPS2, epsilon * epsilon),
+                (SIG2, sigma * sigma),
+                (E, (-a * tau).exp()),
+            ];
             compare(&position_noise(), &process, &values, tau, gamma);
         }
         for (r, a) in [(0.5, 1.0f64), (0.5, 3.0), (2.0, 0.5), (1.0, 1.5)] {
@@ -581,16 +746,31 @@ fn the_code_is_wired_to_what_is_proved() {
                 d if d > 0.0 => (x.cosh(), x.sinh() / d.sqrt()),
                 d => (x.cos(), x.sin() / (-d).sqrt()),
             };
-            let values = [(R, r), (A, a), (E, (-a * tau).exp()), (COSH, cosh), (SINH, sinh)];
+            let values = [
+                (R, r),
+                (A, a),
+                (E, (-a * tau).exp()),
+                (COSH, cosh),
+                (SINH, sinh),
+            ];
             compare(&damped(), &process, &values, tau, gamma);
         }
         let (e, w) = ((-0.5 * tau).exp(), 0.3f64);
-        let span = Span { start: Dd::from(-w.ln()), tau: Dd::from(tau) };
+        let span = Span {
+            start: Dd::from(-w.ln()),
+            tau: Dd::from(tau),
+        };
         let (vp, sub_vp) = (Vp.moments(span, 0.0), SubVp.moments(span, 0.0));
-        for (got, want) in
-            [(vp.mean[(0, 0)], e), (sub_vp.mean[(0, 0)], e), (vp.det, 1.0 - e * e), (sub_vp.det, (1.0 - e * e) * (1.0 - w * w * e * e))]
-        {
-            assert!((got - want).abs() <= 4e-15 * want, "VP or sub-VP: {got} is not {want}");
+        for (got, want) in [
+            (vp.mean[(0, 0)], e),
+            (sub_vp.mean[(0, 0)], e),
+            (vp.det, 1.0 - e * e),
+            (sub_vp.det, (1.0 - e * e) * (1.0 - w * w * e * e)),
+        ] {
+            assert!(
+                (got - want).abs() <= 4e-15 * want,
+                "VP or sub-VP: {got} is not {want}"
+            );
         }
     }
 }

@@ -10,17 +10,19 @@ use crate::small::Mat;
 /// The name of every reversed process.
 pub(super) const NAME: &str = "sscs-analytic";
 
-/// The time reversal of a process in its stationary law: the part of the reverse SDE that needs no network.
+/// The time reversal of a process in its stationary law: the part of the reverse SDE that needs no
+/// network.
 ///
-/// The reverse drift is `-F u + G G^T s(u)`. Writing the score as that of the stationary law S plus a rest,
-/// `s = -S^-1 u + (s + S^-1 u)`, the linear part is
+/// The reverse drift is `-F u + G G^T s(u)`. Writing the score as that of the stationary law S plus
+/// a rest, `s = -S^-1 u + (s + S^-1 u)`, the linear part is
 ///
 /// ```text
 /// F' = -F - G G^T S^-1 = S F^T S^-1
 /// ```
 ///
-/// with the same noise: a linear SDE again, so its transition is exact. For CLD it is the forward one with the sign
-/// of the coupling flipped. Formula: sscs.analytic. Source: CLD, part and appendix on SSCS.
+/// with the same noise: a linear SDE again, so its transition is exact. For CLD it is the forward
+/// one with the sign of the coupling flipped. Formula: sscs.analytic. Source: CLD, part and
+/// appendix on SSCS.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reversed<P, const K: usize> {
     forward: P,
@@ -31,9 +33,16 @@ impl<P: LinearSde<K>, const K: usize> Reversed<P, K> {
     /// The reversal of `forward`.
     ///
     /// # Errors
-    /// For a process without a stationary law (VE), or whose noise is not constant in its clock (sub-VP).
+    /// For a process without a stationary law (VE), or whose noise is not constant in its clock
+    /// (sub-VP).
     pub fn new(forward: P) -> Result<Self> {
-        let refuse = || Error::parameter("process", forward.name(), "one with a stationary law and noise constant in its clock");
+        let refuse = || {
+            Error::parameter(
+                "process",
+                forward.name(),
+                "one with a stationary law and noise constant in its clock",
+            )
+        };
         let s = forward.stationary().ok_or_else(refuse)?.to_dd();
         if forward.noise_at(0.0) != forward.noise() {
             return Err(refuse());
@@ -44,7 +53,9 @@ impl<P: LinearSde<K>, const K: usize> Reversed<P, K> {
                 let f = forward.drift_dd();
                 Mat::build(|i, j| f[(i, j)].scale(p[i] * p[j]))
             }
-            None => s.matmul(&forward.drift_dd().transpose()).matmul(&l.transpose().matmul(&l)),
+            None => s
+                .matmul(&forward.drift_dd().transpose())
+                .matmul(&l.transpose().matmul(&l)),
         };
         Ok(Reversed { forward, drift })
     }
@@ -96,7 +107,9 @@ impl<P: LinearSde<K>, const K: usize> LinearSde<K> for Reversed<P, K> {
     }
 
     fn moments(&self, on: Span, gamma: f64) -> Moments<K> {
-        let Some(p) = self.forward.parity() else { return self.law(on, gamma).moments() };
+        let Some(p) = self.forward.parity() else {
+            return self.law(on, gamma).moments();
+        };
         self.forward.moments(on, gamma).flip_signs(p)
     }
 }

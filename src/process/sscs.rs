@@ -26,8 +26,16 @@ pub(super) const ENTRY: Entry = Entry {
     rate: Rate::Constant(4.0),
     parametrisation: "mixed",
     accuracy: &[
-        Accuracy { family: "sscs-analytic, critical", bound: Bound::Ulp(8.0), of: |p| !damped(p) },
-        Accuracy { family: "sscs-analytic, any damping", bound: Bound::Relative(1e-13), of: damped },
+        Accuracy {
+            family: "sscs-analytic, critical",
+            bound: Bound::Ulp(8.0),
+            of: |p| !damped(p),
+        },
+        Accuracy {
+            family: "sscs-analytic, any damping",
+            bound: Bound::Relative(1e-13),
+            of: damped,
+        },
     ],
     vectors: &[Vectors {
         params: &[("mass", Number(0.25)), ("damping", Word("critical"))],
@@ -35,7 +43,10 @@ pub(super) const ENTRY: Entry = Entry {
         under: Under::Only("dsm"),
         flags: &["ReversedPart", "TimeDependentBeta"],
     }],
-    audit: &[Audited::kernels("sscs", &[("mass", Number(0.25)), ("gamma", Number(0.04))])],
+    audit: &[Audited::kernels(
+        "sscs",
+        &[("mass", Number(0.25)), ("gamma", Number(0.04))],
+    )],
     mass_inverted: |p, process, kept| ENTRY.build(&mass_inverted(p, process.mass(), kept)).ok(),
     build,
     ..Entry::BASE

@@ -7,7 +7,8 @@ use super::moments::Moments;
 use crate::dd::Dd;
 use crate::small::Mat;
 
-/// VE: `dx = sqrt(b) dW` with `b = d sigma^2 / dt` (the geometric schedule); its clock is the variance itself.
+/// VE: `dx = sqrt(b) dW` with `b = d sigma^2 / dt` (the geometric schedule); its clock is the
+/// variance itself.
 ///
 /// Formula: ve.mean = 1, ve.cov = tau = sigma^2(t) - sigma^2(s). Source: Song et al. 2021, App. B.
 /// The variance is counted from t = 0; there is no stationary law, and the prior is `N(0, B(0,1))`.
@@ -34,7 +35,12 @@ impl LinearSde<1> for Ve {
     #[inline(always)]
     fn closed(&self, tau: Dd, _gamma: f64) -> Option<Moments<1>> {
         let q = tau.hi;
-        Some(Moments { mean: Mat([[1.0]]), cov: Mat([[q]]), det: q, factors: None })
+        Some(Moments {
+            mean: Mat([[1.0]]),
+            cov: Mat([[q]]),
+            det: q,
+            factors: None,
+        })
     }
 }
 
@@ -43,9 +49,21 @@ pub(super) const ENTRY: Entry = Entry {
     name: "ve",
     about: "variance exploding (Song et al. 2021)",
     rate: Rate::Geometric(0.01, 50.0),
-    accuracy: &[Accuracy { family: "ve", bound: Bound::Ulp(8.0), of: |_| true }],
-    vectors: &[Vectors { params: &[], rate: Rate::Geometric(0.01, 50.0), under: Under::Only("dsm"), flags: &["TimeDependentBeta"] }],
-    audit: &[Audited { samplers: true, ..Audited::kernels("ve", &[]) }],
+    accuracy: &[Accuracy {
+        family: "ve",
+        bound: Bound::Ulp(8.0),
+        of: |_| true,
+    }],
+    vectors: &[Vectors {
+        params: &[],
+        rate: Rate::Geometric(0.01, 50.0),
+        under: Under::Only("dsm"),
+        flags: &["TimeDependentBeta"],
+    }],
+    audit: &[Audited {
+        samplers: true,
+        ..Audited::kernels("ve", &[])
+    }],
     chain: Some(Chain::Smld),
     build: |_| erase(Ve),
     ..Entry::BASE

@@ -10,7 +10,8 @@ use crate::special::one_minus_exp_neg;
 
 /// VP: `dx = -x/2 b dt + sqrt(b) dW`.
 ///
-/// Formula: vp.mean = e^(-tau/2), vp.cov = 1 - e^(-tau). Source: Song et al. 2021, App. B. Accuracy: 2 ulp.
+/// Formula: vp.mean = e^(-tau/2), vp.cov = 1 - e^(-tau). Source: Song et al. 2021, App. B.
+/// Accuracy: 2 ulp.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Vp;
 
@@ -41,7 +42,12 @@ impl LinearSde<1> for Vp {
         let half = tau.scale(0.5);
         let m = (-half.hi).exp();
         let mean = m - m * half.lo;
-        Some(Moments { mean: Mat([[mean]]), cov: Mat([[q]]), det: q, factors: None })
+        Some(Moments {
+            mean: Mat([[mean]]),
+            cov: Mat([[q]]),
+            det: q,
+            factors: None,
+        })
     }
 }
 
@@ -50,9 +56,23 @@ pub(super) const ENTRY: Entry = Entry {
     name: "vp",
     about: "variance preserving (Song et al. 2021)",
     rate: Rate::Linear(0.1, 19.9),
-    accuracy: &[Accuracy { family: "vp", bound: Bound::Ulp(8.0), of: |_| true }],
-    vectors: &[Vectors { params: &[], rate: Rate::Linear(0.1, 19.9), under: Under::Only("dsm"), flags: &["TimeDependentBeta"] }],
-    audit: &[Audited { samplers: true, likelihood: true, drawn: true, ..Audited::kernels("vp", &[]) }],
+    accuracy: &[Accuracy {
+        family: "vp",
+        bound: Bound::Ulp(8.0),
+        of: |_| true,
+    }],
+    vectors: &[Vectors {
+        params: &[],
+        rate: Rate::Linear(0.1, 19.9),
+        under: Under::Only("dsm"),
+        flags: &["TimeDependentBeta"],
+    }],
+    audit: &[Audited {
+        samplers: true,
+        likelihood: true,
+        drawn: true,
+        ..Audited::kernels("vp", &[])
+    }],
     chain: Some(Chain::Ddpm),
     build: |_| erase(Vp),
     ..Entry::BASE

@@ -20,7 +20,10 @@ impl<'a> View<'a> {
         for (s, c) in slices.iter_mut().zip(u) {
             *s = c;
         }
-        View { slices, k: u.len().min(MOST) }
+        View {
+            slices,
+            k: u.len().min(MOST),
+        }
     }
 
     /// Of vectors, at most six.
@@ -29,7 +32,10 @@ impl<'a> View<'a> {
         for (s, c) in slices.iter_mut().zip(u) {
             *s = c;
         }
-        View { slices, k: u.len().min(MOST) }
+        View {
+            slices,
+            k: u.len().min(MOST),
+        }
     }
 }
 
@@ -40,8 +46,8 @@ impl<'a> Deref for View<'a> {
     }
 }
 
-/// `u_i <- sum_j a_ij u_j + sum_m c[i m_max + m] inputs[m]` for all K channels at once. Terms with coefficient 0 are
-/// skipped, so that an input may hold rubbish there.
+/// `u_i <- sum_j a_ij u_j + sum_m c[i m_max + m] inputs[m]` for all K channels at once. Terms with
+/// coefficient 0 are skipped, so that an input may hold rubbish there.
 ///
 /// Panics on slices shorter than the first channel.
 pub fn update(u: &mut [&mut [f64]], a: &Square, inputs: &[&[f64]], c: &[f64]) {
@@ -72,7 +78,8 @@ pub fn update(u: &mut [&mut [f64]], a: &Square, inputs: &[&[f64]], c: &[f64]) {
     );
 }
 
-/// `out <- sum of coefficient times slice`; `out` is overwritten. Terms with coefficient 0 are skipped.
+/// `out <- sum of coefficient times slice`; `out` is overwritten. Terms with coefficient 0 are
+/// skipped.
 ///
 /// Panics on slices shorter than `out`.
 pub fn combine(out: &mut [f64], terms: &[(f64, &[f64])]) {
@@ -113,7 +120,8 @@ mod tests {
     use super::*;
     use crate::small::Mat;
 
-    /// Catches a transposed matrix, a channel updated before another has read it, and a tile's edge: integers, so exact.
+    /// Catches a transposed matrix, a channel updated before another has read it, and a tile's
+    /// edge: integers, so exact.
     #[test]
     fn updates_are_simultaneous() {
         for n in [0, 1, TILE - 1, TILE, TILE + 1, 3 * TILE + 7] {
@@ -121,10 +129,18 @@ mod tests {
             let mut v: Vec<f64> = (0..n).map(|i| 2.0 - i as f64).collect();
             let e: Vec<f64> = (0..n).map(|i| (i % 5) as f64).collect();
             let rubbish = vec![f64::NAN; n];
-            update(&mut [&mut x, &mut v], &Mat([[2.0, 3.0], [-1.0, 5.0]]).into(), &[&e, &rubbish], &[7.0, 0.0, 11.0, 0.0]);
+            update(
+                &mut [&mut x, &mut v],
+                &Mat([[2.0, 3.0], [-1.0, 5.0]]).into(),
+                &[&e, &rubbish],
+                &[7.0, 0.0, 11.0, 0.0],
+            );
             for i in 0..n {
                 let (a, b, c) = (i as f64, 2.0 - i as f64, (i % 5) as f64);
-                assert_eq!((x[i], v[i]), (2.0 * a + 3.0 * b + 7.0 * c, -a + 5.0 * b + 11.0 * c));
+                assert_eq!(
+                    (x[i], v[i]),
+                    (2.0 * a + 3.0 * b + 7.0 * c, -a + 5.0 * b + 11.0 * c)
+                );
             }
             combine(&mut x, &[(2.0, &v), (0.0, &rubbish), (-1.0, &e)]);
             assert!((0..n).all(|i| x[i] == 2.0 * v[i] - e[i]));

@@ -1,4 +1,5 @@
-//! Conjugate integrators of the probability flow: its linear part, that of the score included, is solved exactly.
+//! Conjugate integrators of the probability flow: its linear part, that of the score included, is
+//! solved exactly.
 
 use super::combine::{View, combine, update};
 use super::flow::{Most, dormand_prince_within};
@@ -15,11 +16,12 @@ const TOLERANCE: f64 = 1e-12;
 /// What is split off the score, to be solved exactly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Linear {
-    /// The score for data `N(0, deviation^2)`: `P_t = (deviation^2 phi phi^T + S_t)^-1` with the kernel's phi and `S_t`. Exact for
-    /// such data with any number of steps.
+    /// The score for data `N(0, deviation^2)`: `P_t = (deviation^2 phi phi^T + S_t)^-1` with the
+    /// kernel's phi and `S_t`. Exact for such data with any number of steps.
     Normal(f64),
-    /// None, but `lambda` times the state in the conjugation: `P_t = 0`. With `lambda` 0 this is the exponential integrator. Source: Pandey
-    /// and Mandt 2023 (Efficient Integrators), lambda-DDIM.
+    /// None, but `lambda` times the state in the conjugation: `P_t = 0`. With `lambda` 0 this is
+    /// the exponential integrator. Source: Pandey and Mandt 2023 (Efficient Integrators),
+    /// lambda-DDIM.
     Lambda(f64),
 }
 
@@ -35,18 +37,20 @@ struct Step {
     inputs: Vec<f64>,
 }
 
-/// With the score written as `s = -P_t u - d_t eps`, `d_i = sqrt((S_t^-1)_ii)` (for CLD `ell_t`), and the change of variables
-/// `u^ = A_t u` that removes the linear part, the flow is
+/// With the score written as `s = -P_t u - d_t eps`, `d_i = sqrt((S_t^-1)_ii)` (for CLD `ell_t`),
+/// and the change of variables `u^ = A_t u` that removes the linear part, the flow is
 ///
 /// ```text
 /// du^/dt = A_t (-lambda b u + 1/2 b G G^T d_t eps),   dA/dt = -A b (F + 1/2 G G^T P_t + lambda)
 /// ```
 ///
-/// and a step freezes eps (order 1; and `lambda u^`, Euler), or takes the line through its last two values (order 2). The integral over the
-/// step of `A_t G G^T d_t` is done once, when the sampler is planned.
+/// and a step freezes eps (order 1; and `lambda u^`, Euler), or takes the line through its last two
+/// values (order 2). The integral over the step of `A_t G G^T d_t` is done once, when the sampler
+/// is planned.
 ///
-/// One evaluation, no draws. Formula: sampler.conjugate. Source: Pandey and Mandt 2023 (Efficient Integrators), sec. on conjugate
-/// integrators, for the idea; the normal's linear part and the line are ours.
+/// One evaluation, no draws. Formula: sampler.conjugate. Source: Pandey and Mandt 2023 (Efficient
+/// Integrators), sec. on conjugate integrators, for the idea; the normal's linear part and the line
+/// are ours.
 struct Conjugate {
     order: usize,
     noised: usize,
@@ -56,10 +60,16 @@ struct Conjugate {
 /// `P_t` (all rows) and `d_t` (noised channels) at one time.
 fn parts(diffusion: &Diffusion, linear: Linear, t: f64) -> Result<(Square, Vec<f64>)> {
     let (kernel, k) = (diffusion.kernel(t)?, diffusion.channels());
-    let singular =
-        || Error::Degenerate { what: "the conjugation".into(), why: format!("the covariance of the kernel at t = {t:e} is singular") };
+    let singular = || Error::Degenerate {
+        what: "the conjugation".into(),
+        why: format!("the covariance of the kernel at t = {t:e} is singular"),
+    };
     let inverse = precision(&kernel.cov).ok_or_else(singular)?;
-    let d = diffusion.noised().iter().map(|i| inverse[(*i, *i)].sqrt()).collect();
+    let d = diffusion
+        .noised()
+        .iter()
+        .map(|i| inverse[(*i, *i)].sqrt())
+        .collect();
     let p = match linear {
         Linear::Lambda(_) => Square::zero(k),
         Linear::Normal(deviation) => {
@@ -74,28 +84,49 @@ fn parts(diffusion: &Diffusion, linear: Linear, t: f64) -> Result<(Square, Vec<f
 /// The conjugate integrator of order 1 or 2.
 ///
 /// # Errors
-/// Another order; a deviation outside [0, 1e6] or a lambda outside [-1e6, 1e6]; a grid that ends where the kernel is singular (at t = 0).
-pub fn conjugate(diffusion: &Diffusion, grid: &Grid, linear: Linear, order: usize) -> Result<Box<dyn Stepper>> {
+/// Another order; a deviation outside [0, 1e6] or a lambda outside [-1e6, 1e6]; a grid that ends
+/// where the kernel is singular (at t = 0).
+pub fn conjugate(
+    diffusion: &Diffusion,
+    grid: &Grid,
+    linear: Linear,
+    order: usize,
+) -> Result<Box<dyn Stepper>> {
     if !(1..=2).contains(&order) {
         return Err(Error::parameter("order", order, "1 or 2"));
     }
     let lambda = match linear {
-        Linear::Normal(d) => check("deviation", d, (0.0..=1e6).contains(&d), "0 <= deviation <= 1e6").map(|_| 0.0)?,
+        Linear::Normal(d) => check(
+            "deviation",
+            d,
+            (0.0..=1e6).contains(&d),
+            "0 <= deviation <= 1e6",
+        )
+        .map(|_| 0.0)?,
         Linear::Lambda(l) => check("lambda", l, l.abs() <= 1e6, "-1e6 <= lambda <= 1e6")?,
     };
     if lambda != 0.0 && order == 2 {
-        return Err(Error::parameter("lambda", lambda, "0 with order 2 (the step for lambda is Euler's)"));
+        return Err(Error::parameter(
+            "lambda",
+            lambda,
+            "0 with order 2 (the step for lambda is Euler's)",
+        ));
     }
     let (k, m) = (diffusion.channels(), diffusion.noised().len());
     let width = k + order * m;
     // a step of the plan is cheap beside one with a batch
     let most = Most::of_parts(grid.steps());
-    let most = Most { stiff: 5 * most.stiff, all: 5 * most.all };
+    let most = Most {
+        stiff: 5 * most.stiff,
+        all: 5 * most.all,
+    };
     let mut steps = vec![];
     let mut before = None;
     for (t, s) in grid.intervals() {
         // columns: the state's k, then eps at t, then eps before; y is row-major, k rows
-        let mut y: Vec<f64> = (0..k * width).map(|n| if n / width == n % width { 1.0 } else { 0.0 }).collect();
+        let mut y: Vec<f64> = (0..k * width)
+            .map(|n| if n / width == n % width { 1.0 } else { 0.0 })
+            .collect();
         let mut f = |r: f64, y: &[f64], out: &mut [f64]| -> Result<()> {
             let (b, g) = (diffusion.rate(r), diffusion.noise(r));
             let (p, d) = parts(diffusion, linear, r)?;
@@ -104,7 +135,8 @@ pub fn conjugate(diffusion: &Diffusion, grid: &Grid, linear: Linear, order: usiz
                     let sum: f64 = (0..k)
                         .map(|j| {
                             let own = if i == j { lambda } else { 0.0 };
-                            (diffusion.drift()[(i, j)] + 0.5 * g[(i, i)] * p[(i, j)] + own) * y[j * width + c]
+                            (diffusion.drift()[(i, j)] + 0.5 * g[(i, i)] * p[(i, j)] + own)
+                                * y[j * width + c]
                         })
                         .sum();
                     out[i * width + c] = b * sum;
@@ -113,7 +145,9 @@ pub fn conjugate(diffusion: &Diffusion, grid: &Grid, linear: Linear, order: usiz
             for (l, &i) in diffusion.noised().iter().enumerate() {
                 let gain = 0.5 * b * g[(i, i)] * d[l];
                 // the line through the last two values, in t
-                let old = before.filter(|_| order == 2).map_or(0.0, |q: f64| (r - t) / (q - t));
+                let old = before
+                    .filter(|_| order == 2)
+                    .map_or(0.0, |q: f64| (r - t) / (q - t));
                 out[i * width + k + l] += gain * (1.0 - old);
                 if order == 2 {
                     out[i * width + k + m + l] += gain * old;
@@ -124,13 +158,30 @@ pub fn conjugate(diffusion: &Diffusion, grid: &Grid, linear: Linear, order: usiz
         dormand_prince_within(&mut f, &mut y, (t, s), TOLERANCE, most)?;
         let euler = 1.0 + lambda * diffusion.schedule().integral(s, t)?;
         let state = Square::build(k, |i, j| euler * y[i * width + j]);
-        let inputs = (0..k).flat_map(|i| y[i * width + k..(i + 1) * width].to_vec()).collect();
+        let inputs = (0..k)
+            .flat_map(|i| y[i * width + k..(i + 1) * width].to_vec())
+            .collect();
         let (p, d) = parts(diffusion, linear, t)?;
-        let rows = diffusion.noised().iter().zip(&d).flat_map(|(i, d)| p.row(*i).iter().map(move |p| -p / d)).collect();
-        steps.push(Step { t, rows, scale: d.iter().map(|d| -1.0 / d).collect(), state, inputs });
+        let rows = diffusion
+            .noised()
+            .iter()
+            .zip(&d)
+            .flat_map(|(i, d)| p.row(*i).iter().map(move |p| -p / d))
+            .collect();
+        steps.push(Step {
+            t,
+            rows,
+            scale: d.iter().map(|d| -1.0 / d).collect(),
+            state,
+            inputs,
+        });
         before = Some(t);
     }
-    Ok(Box::new(Conjugate { order, noised: m, steps }))
+    Ok(Box::new(Conjugate {
+        order,
+        noised: m,
+        steps,
+    }))
 }
 
 pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
@@ -160,7 +211,14 @@ impl Stepper for Conjugate {
         2 * self.noised
     }
 
-    fn step(&self, i: usize, u: &mut [&mut [f64]], _: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+    fn step(
+        &self,
+        i: usize,
+        u: &mut [&mut [f64]],
+        _: &[&[f64]],
+        score: &dyn Score,
+        memory: &mut Memory,
+    ) -> Result<()> {
         let (at, k, m) = (&self.steps[i], u.len(), self.noised);
         let (scores, eps) = memory.scratch.split_at_mut(m);
         evaluate(score, at.t, &View::of(u), scores)?;
@@ -192,8 +250,9 @@ mod tests {
     use crate::schedule::Schedule;
     use crate::score::Gaussian;
 
-    /// Catches a linear part that is not the normal's, or not solved exactly: for normal data of the stated deviation one long step is
-    /// exact. The tolerance is that of the planned matrices, over a few steps of theirs.
+    /// Catches a linear part that is not the normal's, or not solved exactly: for normal data of
+    /// the stated deviation one long step is exact. The tolerance is that of the planned matrices,
+    /// over a few steps of theirs.
     #[test]
     fn normal_data_take_one_step() {
         let schedule = Schedule::linear(1.0, 6.0).unwrap();
@@ -207,7 +266,9 @@ mod tests {
             for order in [1, 2] {
                 let stepper = conjugate(&d, &grid, Linear::Normal(0.5), order).unwrap();
                 let (m1, c1) = score.law(1.0).unwrap();
-                let (_, c) = run_law(&[(&*stepper, 1)], d.channels(), &score).unwrap().moments(&m1, &c1);
+                let (_, c) = run_law(&[(&*stepper, 1)], d.channels(), &score)
+                    .unwrap()
+                    .moments(&m1, &c1);
                 let (_, c0) = score.law(0.02).unwrap();
                 for (a, b) in c.as_slice().iter().zip(c0.as_slice()) {
                     assert!((a - b).abs() < 1e-10, "{a} {b}");
@@ -216,8 +277,9 @@ mod tests {
         }
     }
 
-    /// Catches the conjugation's inverse for the conjugation, and a lambda that is not undone: without a score a step is
-    /// `e^(-lambda tau) (1 + lambda tau)` times the inverse of the forward transition. Tolerance: the planned matrices'.
+    /// Catches the conjugation's inverse for the conjugation, and a lambda that is not undone:
+    /// without a score a step is `e^(-lambda tau) (1 + lambda tau)` times the inverse of the
+    /// forward transition. Tolerance: the planned matrices'.
     #[test]
     fn lambda_is_undone() {
         struct Zero;
@@ -237,8 +299,15 @@ mod tests {
             let product = phi.matmul(&state);
             for n in 0..4 {
                 let product = product[(n / 2, n % 2)];
-                let expected = if n % 3 == 0 { (-z).exp() * (1.0 + z) } else { 0.0 };
-                assert!((product - expected).abs() < 1e-11, "{lambda}: {product} {expected}");
+                let expected = if n % 3 == 0 {
+                    (-z).exp() * (1.0 + z)
+                } else {
+                    0.0
+                };
+                assert!(
+                    (product - expected).abs() < 1e-11,
+                    "{lambda}: {product} {expected}"
+                );
             }
         }
     }
@@ -254,9 +323,20 @@ mod tests {
             (Linear::Lambda(f64::NAN), 1, "`lambda` is NaN"),
             (Linear::Lambda(1.0), 2, "`lambda` is 1"),
         ] {
-            let e = conjugate(&d, &grid, linear, order).map(|_| ()).unwrap_err().to_string();
+            let e = conjugate(&d, &grid, linear, order)
+                .map(|_| ())
+                .unwrap_err()
+                .to_string();
             assert!(e.contains(word), "{e}");
         }
-        assert!(conjugate(&d, &Grid::new(vec![0.6, 0.0]).unwrap(), Linear::Normal(1.0), 1).is_err());
+        assert!(
+            conjugate(
+                &d,
+                &Grid::new(vec![0.6, 0.0]).unwrap(),
+                Linear::Normal(1.0),
+                1
+            )
+            .is_err()
+        );
     }
 }

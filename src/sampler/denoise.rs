@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::score::Score;
 use crate::small::Square;
 
-/// `u + eps b(eps) (-F u + G G^T s(u, eps))`, no noise. A stepper of one step. Formula: sampler.denoise. Source: CLD app. on samplers.
+/// `u + eps b(eps) (-F u + G G^T s(u, eps))`, no noise. A stepper of one step. Formula:
+/// sampler.denoise. Source: CLD app. on samplers.
 pub struct Denoise {
     noised: usize,
     eps: f64,
@@ -26,7 +27,12 @@ impl Denoise {
             return Err(Error::time("eps", eps, "0 < eps <= 1"));
         }
         let (state, inputs) = euler(diffusion, eps, eps * diffusion.rate(eps), 1.0, 0.0);
-        Ok(Denoise { noised: diffusion.noised().len(), eps, state, inputs })
+        Ok(Denoise {
+            noised: diffusion.noised().len(),
+            eps,
+            state,
+            inputs,
+        })
     }
 }
 
@@ -39,11 +45,23 @@ impl Stepper for Denoise {
         self.noised
     }
 
-    fn step(&self, _: usize, u: &mut [&mut [f64]], _: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+    fn step(
+        &self,
+        _: usize,
+        u: &mut [&mut [f64]],
+        _: &[&[f64]],
+        score: &dyn Score,
+        memory: &mut Memory,
+    ) -> Result<()> {
         evaluate(score, self.eps, &View::of(u), &mut memory.scratch)?;
         // the noise's coefficients are 0: the scores stand in for it
         let scores = View::of_vecs(&memory.scratch);
-        update(u, &self.state, &inputs(&memory.scratch, &scores)[..2 * self.noised], &self.inputs);
+        update(
+            u,
+            &self.state,
+            &inputs(&memory.scratch, &scores)[..2 * self.noised],
+            &self.inputs,
+        );
         Ok(())
     }
 }

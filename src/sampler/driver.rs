@@ -1,4 +1,5 @@
-//! Runs of a sampler: batches cut into blocks of fixed size, shared out among the threads; the same bits for any number of them.
+//! Runs of a sampler: batches cut into blocks of fixed size, shared out among the threads; the same
+//! bits for any number of them.
 
 use super::adaptive::{Counter, Counts, Tolerance};
 use super::{AdaptiveEntry, Denoise, Grid, Memory, Stepper};
@@ -52,7 +53,12 @@ fn draw(key: [u64; 2], value: u64, first: u64, slices: &mut [Vec<f64>]) {
 fn prior(diffusion: &Diffusion, seed: u64, dim: usize, from: usize, to: usize) -> Vec<Vec<f64>> {
     let (k, n) = (diffusion.channels(), (to - from) * dim);
     let mut xi = vec![vec![0.0; n]; k];
-    draw(Stream::named(seed, "prior").key(), (from * dim) as u64, 0, &mut xi);
+    draw(
+        Stream::named(seed, "prior").key(),
+        (from * dim) as u64,
+        0,
+        &mut xi,
+    );
     let prior = diffusion.prior();
     let l: Square = by_channels!(k, up to 6, K => root(&prior.fixed::<K>()).into(), else prior);
     let inputs: Vec<&[f64]> = xi.iter().map(Vec::as_slice).collect();
@@ -62,8 +68,9 @@ fn prior(diffusion: &Diffusion, seed: u64, dim: usize, from: usize, to: usize) -
     u
 }
 
-/// A run of an adaptive sampler, from the prior to time `eps`. Each block of [`BLOCK`] rows has its own steps and its own normals, so
-/// that the result does not depend on the threads; it does depend on the size of the blocks, which is fixed.
+/// A run of an adaptive sampler, from the prior to time `eps`. Each block of [`BLOCK`] rows has its
+/// own steps and its own normals, so that the result does not depend on the threads; it does depend
+/// on the size of the blocks, which is fixed.
 pub struct AdaptiveRun<'a> {
     /// The diffusion.
     pub diffusion: &'a Diffusion,
@@ -86,14 +93,21 @@ pub struct AdaptiveRun<'a> {
 }
 
 impl AdaptiveRun<'_> {
-    /// Runs: one vector per channel, row-major (n, dim), and the counts of each block (the denoising step not among them). `progress` is
-    /// told the blocks done and their number.
+    /// Runs: one vector per channel, row-major (n, dim), and the counts of each block (the
+    /// denoising step not among them). `progress` is told the blocks done and their number.
     ///
     /// # Errors
     /// As the sampler; no samples or coordinates.
-    pub fn sample(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<(Vec<Vec<f64>>, Vec<Counts>)> {
+    pub fn sample(
+        &self,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<(Vec<Vec<f64>>, Vec<Counts>)> {
         if self.n == 0 || self.dim == 0 {
-            return Err(Error::parameter("n, dim", format!("{}, {}", self.n, self.dim), "at least 1 each"));
+            return Err(Error::parameter(
+                "n, dim",
+                format!("{}, {}", self.n, self.dim),
+                "at least 1 each",
+            ));
         }
         let (blocks, done) = (self.n.div_ceil(BLOCK), AtomicUsize::new(0));
         let key = Stream::named(self.seed, "adaptive").key();
@@ -104,11 +118,24 @@ impl AdaptiveRun<'_> {
                 let mut u = prior(self.diffusion, self.seed, self.dim, from, to);
                 let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
                 let mut noise = Counter::new(key, (from * self.dim) as u64);
-                let counts = (self.sampler.run)(self.diffusion, self.score, &mut channels, (1.0, self.eps), &self.tolerance, &mut noise)?;
+                let counts = (self.sampler.run)(
+                    self.diffusion,
+                    self.score,
+                    &mut channels,
+                    (1.0, self.eps),
+                    &self.tolerance,
+                    &mut noise,
+                )?;
                 if self.denoise {
                     let last = Denoise::new(self.diffusion, self.eps)?;
                     let n = channels[0].len();
-                    last.step(0, &mut channels, &[], self.score, &mut Memory::new(&last, n))?;
+                    last.step(
+                        0,
+                        &mut channels,
+                        &[],
+                        self.score,
+                        &mut Memory::new(&last, n),
+                    )?;
                 }
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, blocks);
                 Ok((u, counts))
@@ -136,7 +163,12 @@ impl Run<'_> {
     }
 
     /// One block, step by step; `see` gets the state after each step (0: the start).
-    fn block(&self, from: usize, to: usize, see: &mut dyn FnMut(usize, &[Vec<f64>])) -> Result<Vec<Vec<f64>>> {
+    fn block(
+        &self,
+        from: usize,
+        to: usize,
+        see: &mut dyn FnMut(usize, &[Vec<f64>]),
+    ) -> Result<Vec<Vec<f64>>> {
         let mut u = self.start(from, to);
         see(0, &u);
         let n = u[0].len();
@@ -145,7 +177,12 @@ impl Run<'_> {
         let mut memory = Memory::new(self.stepper, n);
         let steps = self.grid.steps();
         for i in 0..steps {
-            draw(key, (from * self.dim) as u64, i as u64 * self.pairs(), &mut noise);
+            draw(
+                key,
+                (from * self.dim) as u64,
+                i as u64 * self.pairs(),
+                &mut noise,
+            );
             self.one(self.stepper, i, i, &mut u, &noise, &mut memory)?;
             see(i + 1, &u);
         }
@@ -172,18 +209,32 @@ impl Run<'_> {
         let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
         stepper.step(i, &mut channels, &slices, self.score, memory)?;
         // 0 x is 0 unless x is infinite or NaN, and then it is NaN: one sum finds all
-        let zero: f64 = channels.iter().map(|c| c.iter().map(|x| 0.0 * x).sum::<f64>()).sum();
-        if zero == 0.0 { Ok(()) } else { Err(Error::NonFinite { step: number, t: self.grid.times()[number] }) }
+        let zero: f64 = channels
+            .iter()
+            .map(|c| c.iter().map(|x| 0.0 * x).sum::<f64>())
+            .sum();
+        if zero == 0.0 {
+            Ok(())
+        } else {
+            Err(Error::NonFinite {
+                step: number,
+                t: self.grid.times()[number],
+            })
+        }
     }
 
-    /// Runs. The result has one vector per channel, row-major (n, dim). `progress` is told the steps done and their number, over
-    /// all blocks.
+    /// Runs. The result has one vector per channel, row-major (n, dim). `progress` is told the
+    /// steps done and their number, over all blocks.
     ///
     /// # Errors
     /// The score's own; a value that is not finite, with step and time.
     pub fn sample(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Vec<Vec<f64>>> {
         if self.n == 0 || self.dim == 0 {
-            return Err(Error::parameter("n, dim", format!("{}, {}", self.n, self.dim), "at least 1 each"));
+            return Err(Error::parameter(
+                "n, dim",
+                format!("{}, {}", self.n, self.dim),
+                "at least 1 each",
+            ));
         }
         let blocks = self.n.div_ceil(BLOCK);
         let (total, done) = (blocks * self.grid.steps(), AtomicUsize::new(0));
@@ -205,13 +256,18 @@ impl Run<'_> {
         Ok(all)
     }
 
-    /// The whole trajectory of the first `n` samples (at most one block): the state at the start and after each step.
+    /// The whole trajectory of the first `n` samples (at most one block): the state at the start
+    /// and after each step.
     ///
     /// # Errors
     /// As [`sample`](Self::sample); more samples than a block.
     pub fn trajectories(&self) -> Result<Vec<Vec<Vec<f64>>>> {
         if !(1..=BLOCK).contains(&self.n) {
-            return Err(Error::parameter("n", self.n, format!("1 to {BLOCK} for trajectories")));
+            return Err(Error::parameter(
+                "n",
+                self.n,
+                format!("1 to {BLOCK} for trajectories"),
+            ));
         }
         let mut all = vec![];
         self.block(0, self.n, &mut |_, u| all.push(u.to_vec()))?;
@@ -239,33 +295,65 @@ mod tests {
         }
     }
 
-    /// Catches a run that goes on with NaN, or names another step than the one that made it: on a linear grid of ten steps the
-    /// first time below 1/2 is 0.4006, the start of step 6.
+    /// Catches a run that goes on with NaN, or names another step than the one that made it: on a
+    /// linear grid of ten steps the first time below 1/2 is 0.4006, the start of step 6.
     #[test]
     fn a_score_that_is_not_finite_stops_the_run() {
         let d = Diffusion::paper().unwrap();
         let grid = Grid::spaced(Spacing::Linear, &d, 10, 1e-3).unwrap();
         for name in ["em", "sscs"] {
             let stepper = entry(name).unwrap().build(&d, &grid).unwrap();
-            let run = Run { diffusion: &d, stepper: &*stepper, grid: &grid, denoise: false, score: &Breaks, n: 3, dim: 2, seed: 1 };
+            let run = Run {
+                diffusion: &d,
+                stepper: &*stepper,
+                grid: &grid,
+                denoise: false,
+                score: &Breaks,
+                n: 3,
+                dim: 2,
+                seed: 1,
+            };
             let refused = run.sample(&|_, _| ()).unwrap_err();
-            assert_eq!(refused, Error::NonFinite { step: 6, t: grid.times()[6] }, "{name}");
+            assert_eq!(
+                refused,
+                Error::NonFinite {
+                    step: 6,
+                    t: grid.times()[6]
+                },
+                "{name}"
+            );
             assert!((grid.times()[6] - 0.4006).abs() < 1e-12);
-            assert!(refused.to_string().contains("step 6, time 0.400"), "{refused}");
+            assert!(
+                refused.to_string().contains("step 6, time 0.400"),
+                "{refused}"
+            );
         }
     }
 
-    /// Catches noise that a block shares with another or takes from its thread, and a denoising step with the wrong time: the same bits on
-    /// one thread and three, blocks that differ, and the variance of the data (z-scores at 4.5, false alarm 7e-6; fixed seed).
+    /// Catches noise that a block shares with another or takes from its thread, and a denoising
+    /// step with the wrong time: the same bits on one thread and three, blocks that differ, and the
+    /// variance of the data (z-scores at 4.5, false alarm 7e-6; fixed seed).
     #[test]
     fn adaptive_runs_do_not_depend_on_threads() {
         let d = Diffusion::paper().unwrap();
         let score = Gaussian::new(d.clone(), 0.7, 0.5).unwrap();
         let (tolerance, n) = (Tolerance::new(1e-2, 1e-2).unwrap(), 2 * BLOCK + 100);
-        let run =
-            AdaptiveRun { diffusion: &d, sampler: &ADAPTIVE[0], tolerance, eps: 1e-3, denoise: true, score: &score, n, dim: 2, seed: 5 };
+        let run = AdaptiveRun {
+            diffusion: &d,
+            sampler: &ADAPTIVE[0],
+            tolerance,
+            eps: 1e-3,
+            denoise: true,
+            score: &score,
+            n,
+            dim: 2,
+            seed: 5,
+        };
         let on = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| run.sample(&|_, _| {}).unwrap())
         };
         let (a, counts) = on(1);

@@ -1,4 +1,5 @@
-//! gDDIM: the probability flow by exponential multistep of order 1, 2 or 3, one evaluation per step.
+//! gDDIM: the probability flow by exponential multistep of order 1, 2 or 3, one evaluation per
+//! step.
 
 use super::combine::{View, update};
 use super::plan::{exponential, gauss, score_scale};
@@ -8,7 +9,8 @@ use crate::error::Result;
 use crate::score::Score;
 use crate::small::Square;
 
-/// Points of the quadrature over a step: with r below as variable the integrand is smooth and they leave rounding alone.
+/// Points of the quadrature over a step: with r below as variable the integrand is smooth and they
+/// leave rounding alone.
 const POINTS: usize = 12;
 
 struct Step {
@@ -28,19 +30,24 @@ struct Step {
 /// u_s = e^(-F B(s,t)) u_t + sum_j W_j score(t_j),     W_j = int_s^t e^(-F B(s,r)) 1/2 G G^T d(r) l_j(r) b(r) dr d(t_j)^-1
 /// ```
 ///
-/// `score = -d(t) eps`, `d(t)_i = sqrt((S_t^-1)_ii)` from the kernel, and `l_j` are Lagrange's polynomials on the last `order` times
-/// of any spacing. The weights come from Gauss-Legendre quadrature, in the variable sqrt(r), in which the scale of a process
-/// without initial velocity (`r^(-1/2)`) is smooth at 0.
+/// `score = -d(t) eps`, `d(t)_i = sqrt((S_t^-1)_ii)` from the kernel, and `l_j` are Lagrange's
+/// polynomials on the last `order` times of any spacing. The weights come from Gauss-Legendre
+/// quadrature, in the variable sqrt(r), in which the scale of a process without initial velocity
+/// (`r^(-1/2)`) is smooth at 0.
 ///
-/// Zhang, Tao and Chen write `score = -K_t^-T eps` and take for K_t a root R_t of the kernel's covariance that solves an
-/// equation of its own, so that eps is constant for data in one point. R_t mixes the channels: for CLD it needs the score of x too,
-/// which no network has. The row of v in `L_t^-T` (Cholesky) has one entry, `ell_t`, and any smooth scale keeps the order; the
-/// diagonal d is `ell_t` for CLD and `1/sigma_t` for VP (where order 1 is DDIM), and is defined for every process.
+/// Zhang, Tao and Chen write `score = -K_t^-T eps` and take for K_t a root R_t of the kernel's
+/// covariance that solves an equation of its own, so that eps is constant for data in one point.
+/// R_t mixes the channels: for CLD it needs the score of x too, which no network has. The row of v
+/// in `L_t^-T` (Cholesky) has one entry, `ell_t`, and any smooth scale keeps the order; the
+/// diagonal d is `ell_t` for CLD and `1/sigma_t` for VP (where order 1 is DDIM), and is defined for
+/// every process.
 ///
-/// Start: step 0 has order 1, step 1 at most order 2, which keeps orders 1 and 2 as they are. Order 3 needs a better step 0:
-/// it evaluates once more, at its end, and interpolates between the two (one evaluation more per run).
+/// Start: step 0 has order 1, step 1 at most order 2, which keeps orders 1 and 2 as they are. Order
+/// 3 needs a better step 0: it evaluates once more, at its end, and interpolates between the two
+/// (one evaluation more per run).
 ///
-/// No draws. Formula: sampler.gddim. Source: Zhang, Tao and Chen 2022 (gDDIM), sec. on multistep; the scale is ours.
+/// No draws. Formula: sampler.gddim. Source: Zhang, Tao and Chen 2022 (gDDIM), sec. on multistep;
+/// the scale is ours.
 struct Gddim {
     order: usize,
     noised: usize,
@@ -49,11 +56,21 @@ struct Gddim {
 
 /// Lagrange's polynomial number `j` on `nodes` at `r`.
 fn lagrange(nodes: &[f64], j: usize, r: f64) -> f64 {
-    nodes.iter().enumerate().filter(|(l, _)| *l != j).map(|(_, x)| (r - x) / (nodes[j] - x)).product()
+    nodes
+        .iter()
+        .enumerate()
+        .filter(|(l, _)| *l != j)
+        .map(|(_, x)| (r - x) / (nodes[j] - x))
+        .product()
 }
 
 /// The weights `W_j` of `nodes` over `[s, t]`: for each node, k rows by noised channels.
-fn weights(diffusion: &Diffusion, rule: &[(f64, f64)], (t, s): (f64, f64), nodes: &[f64]) -> Result<Vec<Vec<f64>>> {
+fn weights(
+    diffusion: &Diffusion,
+    rule: &[(f64, f64)],
+    (t, s): (f64, f64),
+    nodes: &[f64],
+) -> Result<Vec<Vec<f64>>> {
     let (k, noised) = (diffusion.channels(), diffusion.noised());
     let m = noised.len();
     let (low, high) = (s.sqrt(), t.sqrt());
@@ -61,8 +78,14 @@ fn weights(diffusion: &Diffusion, rule: &[(f64, f64)], (t, s): (f64, f64), nodes
     for (x, w) in rule {
         let root = low + (high - low) * x;
         let r = root * root;
-        let (e, g) = (exponential(diffusion.drift(), -diffusion.schedule().integral(s, r)?), diffusion.noise(r));
-        let (d, dr) = (score_scale(diffusion, r)?, 2.0 * root * (high - low) * w * diffusion.rate(r));
+        let (e, g) = (
+            exponential(diffusion.drift(), -diffusion.schedule().integral(s, r)?),
+            diffusion.noise(r),
+        );
+        let (d, dr) = (
+            score_scale(diffusion, r)?,
+            2.0 * root * (high - low) * w * diffusion.rate(r),
+        );
         for (j, weight) in all.iter_mut().enumerate() {
             let share = 0.5 * dr * lagrange(nodes, j, r);
             for (l, &c) in noised.iter().enumerate() {
@@ -72,13 +95,21 @@ fn weights(diffusion: &Diffusion, rule: &[(f64, f64)], (t, s): (f64, f64), nodes
     }
     for (weight, node) in all.iter_mut().zip(nodes) {
         let d = score_scale(diffusion, *node)?;
-        weight.iter_mut().enumerate().for_each(|(n, x)| *x /= d[n % m]);
+        weight
+            .iter_mut()
+            .enumerate()
+            .for_each(|(n, x)| *x /= d[n % m]);
     }
     Ok(all)
 }
 
 fn plan(diffusion: &Diffusion, grid: &Grid, order: usize) -> Result<Box<dyn Stepper>> {
-    let (k, m, rule, times) = (diffusion.channels(), diffusion.noised().len(), gauss(POINTS), grid.times());
+    let (k, m, rule, times) = (
+        diffusion.channels(),
+        diffusion.noised().len(),
+        gauss(POINTS),
+        grid.times(),
+    );
     // puts weights of nodes into the columns of their slots
     let spread = |weights: &[Vec<f64>], slots: &[usize]| {
         let mut all = vec![0.0; k * order * m];
@@ -95,15 +126,28 @@ fn plan(diffusion: &Diffusion, grid: &Grid, order: usize) -> Result<Box<dyn Step
         let w = weights(diffusion, &rule, (t, s), &nodes)?;
         let correction = if order > 2 && i == 0 && s > 0.0 {
             let mut both = weights(diffusion, &rule, (t, s), &[t, s])?;
-            both[0].iter_mut().zip(&w[0]).for_each(|(new, old)| *new -= old);
+            both[0]
+                .iter_mut()
+                .zip(&w[0])
+                .for_each(|(new, old)| *new -= old);
             Some(spread(&both, &[0, 1]))
         } else {
             None
         };
         let state = exponential(diffusion.drift(), -diffusion.schedule().integral(s, t)?);
-        steps.push(Step { t, end: s, state, inputs: spread(&w, &slots), correction });
+        steps.push(Step {
+            t,
+            end: s,
+            state,
+            inputs: spread(&w, &slots),
+            correction,
+        });
     }
-    Ok(Box::new(Gddim { order, noised: m, steps }))
+    Ok(Box::new(Gddim {
+        order,
+        noised: m,
+        steps,
+    }))
 }
 
 pub(super) fn build1(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
@@ -128,7 +172,10 @@ impl Gddim {
         score: &dyn Score,
         memory: &mut Memory,
     ) -> Result<()> {
-        let mut new: Vec<&mut [f64]> = memory.kept[slot * self.noised..][..self.noised].iter_mut().map(Vec::as_mut_slice).collect();
+        let mut new: Vec<&mut [f64]> = memory.kept[slot * self.noised..][..self.noised]
+            .iter_mut()
+            .map(Vec::as_mut_slice)
+            .collect();
         score.score(t, &View::of(u), &mut new)?;
         let kept: Vec<&[f64]> = memory.kept.iter().map(Vec::as_slice).collect();
         update(u, state, &kept, inputs);
@@ -149,9 +196,22 @@ impl Stepper for Gddim {
         0
     }
 
-    fn step(&self, i: usize, u: &mut [&mut [f64]], _: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+    fn step(
+        &self,
+        i: usize,
+        u: &mut [&mut [f64]],
+        _: &[&[f64]],
+        score: &dyn Score,
+        memory: &mut Memory,
+    ) -> Result<()> {
         let at = &self.steps[i];
-        self.evaluate((at.t, i % self.order), u, (&at.state, &at.inputs), score, memory)?;
+        self.evaluate(
+            (at.t, i % self.order),
+            u,
+            (&at.state, &at.inputs),
+            score,
+            memory,
+        )?;
         if let Some(correction) = &at.correction {
             let identity = Square::identity(u.len());
             self.evaluate((at.end, 1), u, (&identity, correction), score, memory)?;
@@ -169,20 +229,30 @@ mod tests {
     use crate::process::Vp;
     use crate::schedule::Schedule;
 
-    /// Catches a rate or scale at the wrong time, a weight in the wrong slot of the history, a start of too low an order: the error of
-    /// mean and covariance falls with the order, rate growing tenfold. Slopes at finite steps are within 0.15 of the limit.
+    /// Catches a rate or scale at the wrong time, a weight in the wrong slot of the history, a
+    /// start of too low an order: the error of mean and covariance falls with the order, rate
+    /// growing tenfold. Slopes at finite steps are within 0.15 of the limit.
     #[test]
     fn orders() {
-        for (name, order, n) in [("gddim1", 1.0, 1024), ("gddim2", 2.0, 512), ("gddim3", 3.0, 256)] {
+        for (name, order, n) in [
+            ("gddim1", 1.0, 1024),
+            ("gddim2", 2.0, 512),
+            ("gddim3", 3.0, 256),
+        ] {
             for d in others().iter().chain([&cld()]) {
                 let measured = weak_order(name, d, n);
-                assert!((measured - order).abs() < 0.15, "{name} {}: {measured}", d.process().name());
+                assert!(
+                    (measured - order).abs() < 0.15,
+                    "{name} {}: {measured}",
+                    d.process().name()
+                );
             }
         }
     }
 
-    /// Catches a wrong scale or weight: for VP order 1 is DDIM, `u_s = a_s (u_t / a_t) + a_s (sigma_s / a_s - sigma_t / a_t) eps`, in
-    /// one step over [1e-3, 1], to the quadrature's error.
+    /// Catches a wrong scale or weight: for VP order 1 is DDIM,
+    /// `u_s = a_s (u_t / a_t) + a_s (sigma_s / a_s - sigma_t / a_t) eps`, in one step over
+    /// [1e-3, 1], to the quadrature's error.
     #[test]
     fn order_one_is_ddim() {
         let d = Diffusion::of(Vp, Schedule::linear(0.1, 20.0).unwrap(), 0.0).unwrap();
@@ -199,12 +269,18 @@ mod tests {
         }
     }
 
-    /// Catches a history that depends on equal steps: order 3 on a quadratic grid, error against that of order 2.
+    /// Catches a history that depends on equal steps: order 3 on a quadratic grid, error against
+    /// that of order 2.
     #[test]
     fn unequal_steps() {
         let d = cld();
         let error = |name: &str, n: usize| {
-            let grid = Grid::new((0..=n).map(|i| 0.1 + 0.9 * (1.0 - i as f64 / n as f64).powi(2)).collect()).unwrap();
+            let grid = Grid::new(
+                (0..=n)
+                    .map(|i| 0.1 + 0.9 * (1.0 - i as f64 / n as f64).powi(2))
+                    .collect(),
+            )
+            .unwrap();
             weak_error(&*entry(name).unwrap().build(&d, &grid).unwrap(), &d, &grid)
         };
         let order = (error("gddim3", 512) / error("gddim3", 1024)).log2();

@@ -1,11 +1,13 @@
-//! The kick that splitting samplers share: the part of the reverse process that needs the score, over one step.
+//! The kick that splitting samplers share: the part of the reverse process that needs the score,
+//! over one step.
 //!
 //! ```text
 //! du/dtau = C u + w G G^T r(u, t),   r = s + S^-1 u   (the score beyond the stationary law's; 0 at the prior)
 //! ```
 //!
-//! with `tau` the process's clock, run backward, and w = 1 (SDE) or 1/2 (flow). r depends on the channels that the kick moves, so
-//! that Euler's step for it is of order 1 only, whatever the rest of the splitting does.
+//! with `tau` the process's clock, run backward, and w = 1 (SDE) or 1/2 (flow). r depends on the
+//! channels that the kick moves, so that Euler's step for it is of order 1 only, whatever the rest
+//! of the splitting does.
 
 use super::combine::{View, add_to, combine};
 use super::evaluate;
@@ -20,8 +22,9 @@ use crate::small::Square;
 pub(super) enum Predictor {
     /// At its start (Euler): order 1.
     Start,
-    /// At its middle, as predicted with the r of the step before (0 in the first): one evaluation. That r is old by a step and its
-    /// noise, which costs `O(h^2.5)` in a step and leaves order 2 in law; see `docs/reference/samplers.md`.
+    /// At its middle, as predicted with the r of the step before (0 in the first): one evaluation.
+    /// That r is old by a step and its noise, which costs `O(h^2.5)` in a step and leaves order 2
+    /// in law; see `docs/reference/samplers.md`.
     Lagged,
     /// At its middle, as predicted with r at its start: two evaluations (explicit midpoint).
     Midpoint,
@@ -55,8 +58,9 @@ pub(super) struct Kicks {
     precision: Square,
 }
 
-/// One kick: the score's time, the step in the clock, and of each noised channel the gain `w (G G^T)_ii` and the slope q of
-/// its score that is solved exactly: `r = rho - q u_i`, with rho the part that is evaluated.
+/// One kick: the score's time, the step in the clock, and of each noised channel the gain
+/// `w (G G^T)_ii` and the slope q of its score that is solved exactly: `r = rho - q u_i`, with rho
+/// the part that is evaluated.
 pub(super) struct Kick {
     t: f64,
     tau: f64,
@@ -68,18 +72,42 @@ impl Kick {
     /// `e^-z` and `tau (1 - e^-z) / z` for noised channel `l` over `tau`, `z = gain q tau`.
     fn decay(&self, l: usize, tau: f64) -> (f64, f64) {
         let z = self.gain[l] * self.slope[l] * tau;
-        if z == 0.0 { (1.0, tau) } else { ((-z).exp(), -tau * (-z).exp_m1() / z) }
+        if z == 0.0 {
+            (1.0, tau)
+        } else {
+            ((-z).exp(), -tau * (-z).exp_m1() / z)
+        }
     }
 }
 
 impl Kicks {
     /// `linear` is C, `precision` is `S^-1`.
-    pub fn new(diffusion: &Diffusion, predictor: Predictor, linear: Square, precision: Square, normal: Option<f64>) -> Kicks {
-        Kicks { predictor, channels: diffusion.channels(), noised: diffusion.noised().to_vec(), normal, linear, precision }
+    pub fn new(
+        diffusion: &Diffusion,
+        predictor: Predictor,
+        linear: Square,
+        precision: Square,
+        normal: Option<f64>,
+    ) -> Kicks {
+        Kicks {
+            predictor,
+            channels: diffusion.channels(),
+            noised: diffusion.noised().to_vec(),
+            normal,
+            linear,
+            precision,
+        }
     }
 
     /// The kick of the step from `t` to `s` with the score at time `at`; `weight` is w.
-    pub fn kick(&self, diffusion: &Diffusion, t: f64, s: f64, at: f64, weight: f64) -> Result<Kick> {
+    pub fn kick(
+        &self,
+        diffusion: &Diffusion,
+        t: f64,
+        s: f64,
+        at: f64,
+        weight: f64,
+    ) -> Result<Kick> {
         let g = diffusion.noise(at);
         let gain = self.noised.iter().map(|i| weight * g[(*i, *i)]).collect();
         let slope = match self.normal {
@@ -90,13 +118,22 @@ impl Kicks {
                     what: "the kick's slope".into(),
                     why: format!("the covariance at t = {at:e} is singular"),
                 })?;
-                self.noised.iter().map(|i| inverse[(*i, *i)] - self.precision[(*i, *i)]).collect()
+                self.noised
+                    .iter()
+                    .map(|i| inverse[(*i, *i)] - self.precision[(*i, *i)])
+                    .collect()
             }
         };
-        Ok(Kick { t: at, tau: diffusion.schedule().integral(s, t)?, gain, slope })
+        Ok(Kick {
+            t: at,
+            tau: diffusion.schedule().integral(s, t)?,
+            gain,
+            slope,
+        })
     }
 
-    /// Kicks `u`. `kept` and `scratch` are as [`Predictor`] says; `first` in the first step of a run.
+    /// Kicks `u`. `kept` and `scratch` are as [`Predictor`] says; `first` in the first step of a
+    /// run.
     pub fn apply(
         &self,
         kick: &Kick,
@@ -108,7 +145,11 @@ impl Kicks {
     ) -> Result<()> {
         let (k, m) = (self.channels, self.noised.len());
         let (scores, rest) = scratch.split_at_mut(m);
-        let (r, state) = if self.predictor == Predictor::Lagged { (kept, rest) } else { rest.split_at_mut(m) };
+        let (r, state) = if self.predictor == Predictor::Lagged {
+            (kept, rest)
+        } else {
+            rest.split_at_mut(m)
+        };
         let half = match self.predictor {
             Predictor::Start => 0.0,
             Predictor::Lagged => {
@@ -127,7 +168,10 @@ impl Kicks {
             let (decay, tau) = noised.map_or((1.0, half), |l| kick.decay(l, half));
             let mut terms: [(f64, &[f64]); 5] = [(0.0, &[]); 5];
             for j in 0..k {
-                terms[j] = (if i == j { decay } else { 0.0 } + tau * self.linear[(i, j)], &*u[j]);
+                terms[j] = (
+                    if i == j { decay } else { 0.0 } + tau * self.linear[(i, j)],
+                    &*u[j],
+                );
             }
             match noised {
                 Some(l) if half != 0.0 => {
@@ -155,13 +199,23 @@ impl Kicks {
     }
 
     /// rho at `u`.
-    fn rest(&self, kick: &Kick, u: &[&[f64]], score: &dyn Score, scores: &mut [Vec<f64>], r: &mut [Vec<f64>]) -> Result<()> {
+    fn rest(
+        &self,
+        kick: &Kick,
+        u: &[&[f64]],
+        score: &dyn Score,
+        scores: &mut [Vec<f64>],
+        r: &mut [Vec<f64>],
+    ) -> Result<()> {
         evaluate(score, kick.t, u, scores)?;
         let k = self.channels;
         for (l, &i) in self.noised.iter().enumerate() {
             let mut terms: [(f64, &[f64]); 5] = [(1.0, &scores[l]); 5];
             for (j, u) in u.iter().enumerate() {
-                terms[1 + j] = (self.precision[(i, j)] + if i == j { kick.slope[l] } else { 0.0 }, u);
+                terms[1 + j] = (
+                    self.precision[(i, j)] + if i == j { kick.slope[l] } else { 0.0 },
+                    u,
+                );
             }
             combine(&mut r[l], &terms[..=k]);
         }

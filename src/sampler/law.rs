@@ -1,8 +1,9 @@
 //! The exact Gaussian law of a run, read off the steps that run: what is proved is the code itself.
 //!
-//! With an affine score (Gaussian data) the end of a run is affine in its start and its draws, `u_N = A u_0 + c + C xi`. The run is
-//! made once for a batch whose rows are the origin, the unit vectors of the start, and the unit vectors of every draw: what
-//! comes out are c, A and C. No stepper is written twice, and multistep memory is probed with the rest.
+//! With an affine score (Gaussian data) the end of a run is affine in its start and its draws,
+//! `u_N = A u_0 + c + C xi`. The run is made once for a batch whose rows are the origin, the unit
+//! vectors of the start, and the unit vectors of every draw: what comes out are c, A and C. No
+//! stepper is written twice, and multistep memory is probed with the rest.
 
 use super::{Memory, Stepper};
 use crate::error::Result;
@@ -25,21 +26,35 @@ impl RunLaw {
     pub fn moments(&self, mean: &[f64], cov: &Square) -> (Vec<f64>, Square) {
         let k = mean.len();
         let a = &self.state;
-        let m = (0..k).map(|i| self.constant[i] + (0..k).map(|j| a[(i, j)] * mean[j]).sum::<f64>()).collect();
+        let m = (0..k)
+            .map(|i| self.constant[i] + (0..k).map(|j| a[(i, j)] * mean[j]).sum::<f64>())
+            .collect();
         let c = Square::build(k, |i, j| {
-            let start: f64 = (0..k * k).map(|e| a[(i, e / k)] * cov[(e / k, e % k)] * a[(j, e % k)]).sum();
-            start + self.noise[i].iter().zip(&self.noise[j]).map(|(x, y)| x * y).sum::<f64>()
+            let start: f64 = (0..k * k)
+                .map(|e| a[(i, e / k)] * cov[(e / k, e % k)] * a[(j, e % k)])
+                .sum();
+            start
+                + self.noise[i]
+                    .iter()
+                    .zip(&self.noise[j])
+                    .map(|(x, y)| x * y)
+                    .sum::<f64>()
         });
         (m, c)
     }
 }
 
-/// The law of the given runs one after the other (a sampler's steps, then perhaps the denoising step): each a stepper and its
-/// number of steps. `score` must be affine and act on each coordinate alone.
+/// The law of the given runs one after the other (a sampler's steps, then perhaps the denoising
+/// step): each a stepper and its number of steps. `score` must be affine and act on each coordinate
+/// alone.
 ///
 /// # Errors
 /// Those of the score.
-pub fn run_law(runs: &[(&dyn Stepper, usize)], channels: usize, score: &dyn Score) -> Result<RunLaw> {
+pub fn run_law(
+    runs: &[(&dyn Stepper, usize)],
+    channels: usize,
+    score: &dyn Score,
+) -> Result<RunLaw> {
     let draws: usize = runs.iter().map(|(s, n)| s.draws() * n).sum();
     let rows = 1 + channels + draws;
     let mut u = vec![vec![0.0; rows]; channels];
@@ -67,6 +82,14 @@ pub fn run_law(runs: &[(&dyn Stepper, usize)], channels: usize, score: &dyn Scor
     }
     let constant: Vec<f64> = u.iter().map(|c| c[0]).collect();
     let state = Square::build(channels, |i, j| u[i][1 + j] - constant[i]);
-    let noise = u.iter().zip(&constant).map(|(c, o)| c[1 + channels..].iter().map(|x| x - o).collect()).collect();
-    Ok(RunLaw { constant, state, noise })
+    let noise = u
+        .iter()
+        .zip(&constant)
+        .map(|(c, o)| c[1 + channels..].iter().map(|x| x - o).collect())
+        .collect();
+    Ok(RunLaw {
+        constant,
+        state,
+        noise,
+    })
 }

@@ -1,6 +1,8 @@
-//! Samplers: steppers that take the prior at t = 1 backward to the data, each with its order, and the exact law of what runs.
+//! Samplers: steppers that take the prior at t = 1 backward to the data, each with its order, and
+//! the exact law of what runs.
 //!
-//! The reverse SDE, over `dt` of backward time with `s` the score of the noised channels at t (Source: CLD sec. 3.1; Anderson 1982):
+//! The reverse SDE, over `dt` of backward time with `s` the score of the noised channels at t
+//! (Source: CLD sec. 3.1; Anderson 1982):
 //!
 //! ```text
 //! du = (-F u + G G^T s(u, t)) b dt + sqrt(b) G dW        probability flow: half the score, no noise
@@ -54,17 +56,20 @@ use crate::small::MOST;
 pub struct Order {
     /// Weak: the error of an expectation is O(h^weak).
     pub weak: f64,
-    /// Strong, against the same Brownian path: the root mean square error is O(h^strong); `None` where the stepper's noise is
-    /// not made of increments of a Brownian path.
+    /// Strong, against the same Brownian path: the root mean square error is O(h^strong); `None`
+    /// where the stepper's noise is not made of increments of a Brownian path.
     pub strong: Option<f64>,
 }
 
-/// A sampler planned for one diffusion and one grid: all coefficients are computed when it is built.
+/// A sampler planned for one diffusion and one grid: all coefficients are computed when it is
+/// built.
 ///
-/// `step(i, ..)` goes from `grid.times()[i]` to `grid.times()[i + 1]`. Noise is an argument, never drawn inside: a step can be
-/// replayed, probed and coupled. No step allocates, but for the score's own needs.
+/// `step(i, ..)` goes from `grid.times()[i]` to `grid.times()[i + 1]`. Noise is an argument, never
+/// drawn inside: a step can be replayed, probed and coupled. No step allocates, but for the score's
+/// own needs.
 pub trait Stepper: Send + Sync {
-    /// Slices of standard normals that each step takes, each as long as a channel. Their order is said by each stepper.
+    /// Slices of standard normals that each step takes, each as long as a channel. Their order is
+    /// said by each stepper.
     fn draws(&self) -> usize;
 
     /// Slices that live from step to step (multistep methods), each as long as a channel.
@@ -75,12 +80,19 @@ pub trait Stepper: Send + Sync {
     /// Slices of scratch, each as long as a channel; they may hold rubbish before each step.
     fn scratch(&self) -> usize;
 
-    /// Step `i` of the plan. `u` has one slice per channel, `noise` has [`draws`](Self::draws) slices, `memory` is one made by
-    /// [`Memory::new`] and handed from step to step.
+    /// Step `i` of the plan. `u` has one slice per channel, `noise` has [`draws`](Self::draws)
+    /// slices, `memory` is one made by [`Memory::new`] and handed from step to step.
     ///
     /// # Errors
     /// Those of the score.
-    fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()>;
+    fn step(
+        &self,
+        i: usize,
+        u: &mut [&mut [f64]],
+        noise: &[&[f64]],
+        score: &dyn Score,
+        memory: &mut Memory,
+    ) -> Result<()>;
 }
 
 /// What a stepper keeps between steps, and its scratch.
@@ -95,7 +107,10 @@ pub struct Memory {
 impl Memory {
     /// For batches of `n` values (batch times dim).
     pub fn new(stepper: &dyn Stepper, n: usize) -> Memory {
-        Memory { kept: vec![vec![0.0; n]; stepper.kept()], scratch: vec![vec![0.0; n]; stepper.scratch()] }
+        Memory {
+            kept: vec![vec![0.0; n]; stepper.kept()],
+            scratch: vec![vec![0.0; n]; stepper.scratch()],
+        }
     }
 }
 
@@ -109,16 +124,20 @@ pub struct Entry {
     pub order: Order,
     /// Evaluations of the score in a step; 0 where the stepper chooses how many.
     pub evaluations: usize,
-    /// Takes steps of its own within each interval of the grid: its error follows its tolerance, not the grid.
+    /// Takes steps of its own within each interval of the grid: its error follows its tolerance,
+    /// not the grid.
     pub adaptive: bool,
     build: fn(&Diffusion, &Grid) -> Result<Box<dyn Stepper>>,
 }
 
 impl Entry {
-    /// The most steps that so many evaluations of the score allow, where a denoising step takes one of them. None allow any step of a sampler
-    /// that chooses its own evaluations.
+    /// The most steps that so many evaluations of the score allow, where a denoising step takes one
+    /// of them. None allow any step of a sampler that chooses its own evaluations.
     pub fn steps_within(&self, evaluations: usize, denoise: bool) -> usize {
-        evaluations.saturating_sub(usize::from(denoise)).checked_div(self.evaluations).unwrap_or(0)
+        evaluations
+            .saturating_sub(usize::from(denoise))
+            .checked_div(self.evaluations)
+            .unwrap_or(0)
     }
 
     /// Plans the sampler for a diffusion and a grid.
@@ -187,7 +206,12 @@ pub fn entry(name: &str) -> Result<&'static Entry> {
 }
 
 /// The score into one vector per noised channel, without allocation.
-pub(crate) fn evaluate(score: &dyn Score, t: f64, u: &[&[f64]], out: &mut [Vec<f64>]) -> Result<()> {
+pub(crate) fn evaluate(
+    score: &dyn Score,
+    t: f64,
+    u: &[&[f64]],
+    out: &mut [Vec<f64>],
+) -> Result<()> {
     let n = out.len();
     let mut slices: [&mut [f64]; MOST] = Default::default();
     slices.iter_mut().zip(out).for_each(|(s, o)| *s = o);
@@ -196,5 +220,9 @@ pub(crate) fn evaluate(score: &dyn Score, t: f64, u: &[&[f64]], out: &mut [Vec<f
 
 /// The refusal of a diffusion by a sampler.
 pub(crate) fn unfit(sampler: &str, diffusion: &Diffusion, needs: &str) -> Error {
-    Error::parameter("sampler", format!("`{sampler}` for process `{}`", diffusion.process().name()), format!("a process {needs}"))
+    Error::parameter(
+        "sampler",
+        format!("`{sampler}` for process `{}`", diffusion.process().name()),
+        format!("a process {needs}"),
+    )
 }

@@ -1,15 +1,18 @@
-//! Shifted ODEs: steps of the reverse SDE whose noise is a smooth path with the right first integrals, so that Runge-Kutta methods
-//! apply. QUICSORT as published for Langevin dynamics, and a method of order 3 for every process.
+//! Shifted ODEs: steps of the reverse SDE whose noise is a smooth path with the right first
+//! integrals, so that Runge-Kutta methods apply. QUICSORT as published for Langevin dynamics, and a
+//! method of order 3 for every process.
 //!
-//! Over a step of length `tau` in the clock, a Brownian path is replaced by one that jumps, runs straight, and jumps:
+//! Over a step of length `tau` in the clock, a Brownian path is replaced by one that jumps, runs
+//! straight, and jumps:
 //!
 //! ```text
 //! W = sqrt(tau) z_1,  H = sqrt(tau / 12) z_2,  K = sqrt(tau / 720) z_3
 //! path(r) = (H + 6 K) + r (W - 12 K),  0 < r < 1;   path(0) = 0, path(1) = W
 //! ```
 //!
-//! Increment W, time integral `tau (W/2 + H)` and double time integral are then those of the Brownian path, whose increment, space-time
-//! and space-time-time Levy area W, H and K are. Source: Foster, Lyons and Oberhauser 2021; Foster and others 2024 (QUICSORT).
+//! Increment W, time integral `tau (W/2 + H)` and double time integral are then those of the
+//! Brownian path, whose increment, space-time and space-time-time Levy area W, H and K are. Source:
+//! Foster, Lyons and Oberhauser 2021; Foster and others 2024 (QUICSORT).
 
 use super::combine::{View, add_to, combine, update};
 use super::plan::time_at;
@@ -51,14 +54,16 @@ struct Step {
     end: [[f64; 2]; 2],
 }
 
-/// QUICSORT: the shifted ODE of `dx = F'_xv v, dv = -g v + f` (`g = -F'_vv`) by an exponential method with two stages at
-/// `(3 -+ sqrt 3) / 6` of the step's clock, and `f = F'_vx x + G G^T (s(u, t) + S^-1 u)`. `F'` as in `ubu`.
+/// QUICSORT: the shifted ODE of `dx = F'_xv v, dv = -g v + f` (`g = -F'_vv`) by an exponential
+/// method with two stages at `(3 -+ sqrt 3) / 6` of the step's clock, and
+/// `f = F'_vx x + G G^T (s(u, t) + S^-1 u)`. `F'` as in `ubu`.
 ///
-/// Its order is 3 for a force of x alone. The score in reverse depends on v too, and the first stage knows v only without the
-/// force: the weak order is 1 (measured, with constant and changing rate). `shifted-rk3` is the way to order 3.
+/// Its order is 3 for a force of x alone. The score in reverse depends on v too, and the first
+/// stage knows v only without the force: the weak order is 1 (measured, with constant and changing
+/// rate). `shifted-rk3` is the way to order 3.
 ///
-/// Draws: z_1, z_2, z_3. Formula: sampler.quicsort. Source: Foster and others 2024; v at the second stage, which they do not need, by
-/// the same exponential.
+/// Draws: z_1, z_2, z_3. Formula: sampler.quicsort. Source: Foster and others 2024; v at the second
+/// stage, which they do not need, by the same exponential.
 struct Quicsort {
     /// `F'_vx`, `G G^T`, `S^-1_vx`, `S^-1_vv`.
     force: [f64; 4],
@@ -69,7 +74,11 @@ pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Steppe
     let (f, precision) = linear_part("quicsort", diffusion)?;
     let noise = diffusion.noise(1.0);
     if noise[(0, 0)] != 0.0 || f[(0, 0)] != 0.0 {
-        return Err(unfit("quicsort", diffusion, "with noise and friction in its velocity alone"));
+        return Err(unfit(
+            "quicsort",
+            diffusion,
+            "with noise and friction in its velocity alone",
+        ));
     }
     let (g, sigma) = (-f[(1, 1)], noise[(1, 1)].sqrt());
     let (early, late) = ((3.0 - 3f64.sqrt()) / 6.0, (3.0 + 3f64.sqrt()) / 6.0);
@@ -82,7 +91,18 @@ pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Steppe
         let slope = [sigma * w / tau, 0.0, -12.0 * sigma * k / tau];
         let free = |r: f64| {
             let ((one, two), decay) = (integrals(g, r * tau), (-g * r * tau).exp());
-            let mut c = [1.0, f[(0, 1)] * one, 0.0, 0.0, 0.0, 0.0, decay, 0.0, 0.0, 0.0];
+            let mut c = [
+                1.0,
+                f[(0, 1)] * one,
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                decay,
+                0.0,
+                0.0,
+                0.0,
+            ];
             for n in 0..3 {
                 c[2 + n] = f[(0, 1)] * (one * jump[n] + two * slope[n]);
                 c[7 + n] = decay * jump[n] + one * slope[n];
@@ -93,15 +113,31 @@ pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Steppe
         last[8] -= sigma * h;
         last[9] += sigma * 6.0 * k;
         let one = |r: f64| integrals(g, r * tau).0;
-        let push = |r: f64| [0.5 * tau * f[(0, 1)] * one(r), 0.5 * tau * (-g * r * tau).exp()];
+        let push = |r: f64| {
+            [
+                0.5 * tau * f[(0, 1)] * one(r),
+                0.5 * tau * (-g * r * tau).exp(),
+            ]
+        };
         steps.push(Step {
-            t: [time_at(diffusion, t, s, early)?, time_at(diffusion, t, s, late)?],
+            t: [
+                time_at(diffusion, t, s, early)?,
+                time_at(diffusion, t, s, late)?,
+            ],
             free: [free(early), free(late), last],
             second: [tau * f[(0, 1)] * one(1.0 / 3.0), one(late)],
             end: [push(late), push(early)],
         });
     }
-    Ok(Box::new(Quicsort { force: [f[(1, 0)], noise[(1, 1)], precision[(1, 0)], precision[(1, 1)]], steps }))
+    Ok(Box::new(Quicsort {
+        force: [
+            f[(1, 0)],
+            noise[(1, 1)],
+            precision[(1, 0)],
+            precision[(1, 1)],
+        ],
+        steps,
+    }))
 }
 
 impl Stepper for Quicsort {
@@ -113,7 +149,14 @@ impl Stepper for Quicsort {
         5
     }
 
-    fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+    fn step(
+        &self,
+        i: usize,
+        u: &mut [&mut [f64]],
+        noise: &[&[f64]],
+        score: &dyn Score,
+        memory: &mut Memory,
+    ) -> Result<()> {
         let (at, [c, g, px, pv]) = (&self.steps[i], self.force);
         // scratch: x and v of a stage, the score, the two forces
         let (state, rest) = memory.scratch.split_at_mut(2);
@@ -121,13 +164,29 @@ impl Stepper for Quicsort {
         for stage in 0..2 {
             for (row, out) in state.iter_mut().enumerate() {
                 let q = &at.free[stage][5 * row..][..5];
-                combine(out, &[(q[0], &*u[0]), (q[1], &*u[1]), (q[2], noise[0]), (q[3], noise[1]), (q[4], noise[2])]);
+                combine(
+                    out,
+                    &[
+                        (q[0], &*u[0]),
+                        (q[1], &*u[1]),
+                        (q[2], noise[0]),
+                        (q[3], noise[1]),
+                        (q[4], noise[2]),
+                    ],
+                );
                 if stage == 1 {
                     add_to(out, at.second[row], &forces[0]);
                 }
             }
             evaluate(score, at.t[stage], &View::of_vecs(state), scores)?;
-            combine(&mut forces[stage], &[(c + g * px, &state[0]), (g, &scores[0]), (g * pv, &state[1])]);
+            combine(
+                &mut forces[stage],
+                &[
+                    (c + g * px, &state[0]),
+                    (g, &scores[0]),
+                    (g * pv, &state[1]),
+                ],
+            );
         }
         let inputs = [noise[0], noise[1], noise[2], &forces[0], &forces[1]];
         let q = &at.free[2];
@@ -142,7 +201,8 @@ impl Stepper for Quicsort {
     }
 }
 
-/// Nodes and weights of Ralston's method of order 3; each stage starts from the one before it alone.
+/// Nodes and weights of Ralston's method of order 3; each stage starts from the one before it
+/// alone.
 const NODES: [f64; 3] = [0.0, 0.5, 0.75];
 const WEIGHTS: [f64; 3] = [2.0 / 9.0, 1.0 / 3.0, 4.0 / 9.0];
 
@@ -154,21 +214,25 @@ struct Shift {
     tau: f64,
 }
 
-/// The whole reverse SDE in its clock, `du = A(u, t) dtau + G dW` with `A = -F u + G G^T s`, by Runge-Kutta on the shifted ODE:
+/// The whole reverse SDE in its clock, `du = A(u, t) dtau + G dW` with `A = -F u + G G^T s`, by
+/// Runge-Kutta on the shifted ODE:
 ///
 /// ```text
 /// U_1 = u + G path(0+),  U_2 = u + tau/2 A_1 + G path(1/2),  U_3 = u + 3 tau/4 A_2 + G path(3/4)
 /// u + tau (2/9 A_1 + 1/3 A_2 + 4/9 A_3) + G W,      A_i = A(U_i, t_i), t_i where the clock has run 0, 1/2, 3/4 of tau
 /// ```
 ///
-/// Where A is affine the first three time integrals of the path are all that order 3 needs. Where it is not, the drift sees the mean of
-/// `path^2`, which for the straight path is `13/30 tau`, not the Brownian `tau/2`: order 1. So the path has a loop beside:
-/// `+ sqrt(tau/15 / (25/16)) z_4 p(r)` with `p = sqrt 5 (6 r^2 - 6 r + 1)`, which changes none of the integrals and whose square, 25/16 in
-/// the method's quadrature, makes up the missing `tau/15`. Weak order 3 for affine scores (measured), 2 for others (expected from the
-/// expansion: all moments up to `tau^2` agree; tests `shifted_moments`, `drift_sees_the_right_square`). For every process with noise constant in its clock.
+/// Where A is affine the first three time integrals of the path are all that order 3 needs. Where
+/// it is not, the drift sees the mean of `path^2`, which for the straight path is `13/30 tau`, not
+/// the Brownian `tau/2`: order 1. So the path has a loop beside:
+/// `+ sqrt(tau/15 / (25/16)) z_4 p(r)` with `p = sqrt 5 (6 r^2 - 6 r + 1)`, which changes none of
+/// the integrals and whose square, 25/16 in the method's quadrature, makes up the missing `tau/15`.
+/// Weak order 3 for affine scores (measured), 2 for others (expected from the expansion: all
+/// moments up to `tau^2` agree; tests `shifted_moments`, `drift_sees_the_right_square`). For every
+/// process with noise constant in its clock.
 ///
-/// Draws: W, H, K and the loop for the first noised channel, then for the next. Formula: sampler.shifted_rk3. Source: the shifted ODE as
-/// above; the loop and its use for scores are ours.
+/// Draws: W, H, K and the loop for the first noised channel, then for the next. Formula:
+/// sampler.shifted_rk3. Source: the shifted ODE as above; the loop and its use for scores are ours.
 struct Shifted {
     drift: Square,
     noised: Vec<usize>,
@@ -179,12 +243,21 @@ struct Shifted {
 /// The path at `r` as coefficients of the four draws.
 fn path(tau: f64, r: f64) -> [f64; 4] {
     let [w, h, k] = areas(tau);
-    [r * w, h, (6.0 - 12.0 * r) * k, (5.0 * LOOP * tau).sqrt() * (6.0 * r * r - 6.0 * r + 1.0)]
+    [
+        r * w,
+        h,
+        (6.0 - 12.0 * r) * k,
+        (5.0 * LOOP * tau).sqrt() * (6.0 * r * r - 6.0 * r + 1.0),
+    ]
 }
 
 pub(super) fn build_shifted(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
     if diffusion.noise(1.0) != diffusion.noise(0.0) {
-        return Err(unfit("shifted-rk3", diffusion, "with noise constant in its clock"));
+        return Err(unfit(
+            "shifted-rk3",
+            diffusion,
+            "with noise constant in its clock",
+        ));
     }
     let g = diffusion.noise(1.0);
     let noised = diffusion.noised().to_vec();
@@ -192,10 +265,18 @@ pub(super) fn build_shifted(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dy
     for (t, s) in grid.intervals() {
         let at = |r: f64| time_at(diffusion, t, s, r);
         let t_i = [at(NODES[0])?, at(NODES[1])?, at(NODES[2])?];
-        steps.push(Shift { t: t_i, tau: diffusion.schedule().integral(s, t)? });
+        steps.push(Shift {
+            t: t_i,
+            tau: diffusion.schedule().integral(s, t)?,
+        });
     }
     let noise = noised.iter().map(|i| g[(*i, *i)]).collect();
-    Ok(Box::new(Shifted { drift: *diffusion.drift(), noised, noise, steps }))
+    Ok(Box::new(Shifted {
+        drift: *diffusion.drift(),
+        noised,
+        noise,
+        steps,
+    }))
 }
 
 impl Stepper for Shifted {
@@ -209,14 +290,25 @@ impl Stepper for Shifted {
         3 * k + self.noised.len()
     }
 
-    fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+    fn step(
+        &self,
+        i: usize,
+        u: &mut [&mut [f64]],
+        noise: &[&[f64]],
+        score: &dyn Score,
+        memory: &mut Memory,
+    ) -> Result<()> {
         let (at, k) = (&self.steps[i], u.len());
         let (state, rest) = memory.scratch.split_at_mut(k);
         let (drift, rest) = rest.split_at_mut(k);
         let (sum, scores) = rest.split_at_mut(k);
         for stage in 0..3 {
             for j in 0..k {
-                let step = if stage == 0 { 0.0 } else { at.tau * NODES[stage] };
+                let step = if stage == 0 {
+                    0.0
+                } else {
+                    at.tau * NODES[stage]
+                };
                 combine(&mut state[j], &[(1.0, &*u[j]), (step, &drift[j])]);
             }
             let draws = path(at.tau, NODES[stage]);
@@ -259,27 +351,40 @@ mod tests {
     use super::super::plan::tests::{cld, others, weak_order};
     use super::*;
 
-    /// Catches a wrong area, jump, stage or weight, and an order that is claimed but not there. Slopes are within 0.15 of the limit.
+    /// Catches a wrong area, jump, stage or weight, and an order that is claimed but not there.
+    /// Slopes are within 0.15 of the limit.
     #[test]
     fn orders() {
         assert!((weak_order("quicsort", &cld(), 256) - 1.0).abs() < 0.15);
         for d in others().iter().chain([&cld()]) {
             let order = weak_order("shifted-rk3", d, 128);
-            assert!((order - 3.0).abs() < 0.15, "{}: {order}", d.process().name());
+            assert!(
+                (order - 3.0).abs() < 0.15,
+                "{}: {order}",
+                d.process().name()
+            );
         }
     }
 
-    /// Catches a path whose moments are not the Brownian ones, as the method's own quadrature sees them: with draws of variance 1, in a
-    /// step of 0.7, E W^2 = tau, E W int = tau^2/2, E int^2 = tau^3/3, E int path^2 = tau^2/2 (all in closed form; a few roundings).
+    /// Catches a path whose moments are not the Brownian ones, as the method's own quadrature sees
+    /// them: with draws of variance 1, in a step of 0.7, E W^2 = tau, E W int = tau^2/2, E int^2 =
+    /// tau^3/3, E int path^2 = tau^2/2 (all in closed form; a few roundings).
     #[test]
     fn shifted_moments() {
         let tau = 0.7;
         let nodes: Vec<[f64; 4]> = NODES.iter().map(|r| path(tau, *r)).collect();
         let mut int = [0.0; 4];
-        nodes.iter().zip(WEIGHTS).for_each(|(p, w)| (0..4).for_each(|n| int[n] += tau * w * p[n]));
+        nodes
+            .iter()
+            .zip(WEIGHTS)
+            .for_each(|(p, w)| (0..4).for_each(|n| int[n] += tau * w * p[n]));
         let dot = |a: &[f64; 4], b: &[f64; 4]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
         let end = [tau.sqrt(), 0.0, 0.0, 0.0];
-        let square: f64 = nodes.iter().zip(WEIGHTS).map(|(p, w)| tau * w * dot(p, p)).sum();
+        let square: f64 = nodes
+            .iter()
+            .zip(WEIGHTS)
+            .map(|(p, w)| tau * w * dot(p, p))
+            .sum();
         for (found, known) in [
             (dot(&end, &end), tau),
             (dot(&end, &int), tau * tau / 2.0),
@@ -290,8 +395,9 @@ mod tests {
         }
     }
 
-    /// Catches a path whose square is off, which affine scores cannot see: `du = -u^2 dtau + dW` from 0 has the mean
-    /// `-tau^2/2 + O(tau^4)`. The mean over the draws is a product rule, exact to degree 5; without the loop it is 13 % off.
+    /// Catches a path whose square is off, which affine scores cannot see: `du = -u^2 dtau + dW`
+    /// from 0 has the mean `-tau^2/2 + O(tau^4)`. The mean over the draws is a product rule, exact
+    /// to degree 5; without the loop it is 13 % off.
     #[test]
     fn drift_sees_the_right_square() {
         struct Square;
@@ -301,28 +407,58 @@ mod tests {
                 Ok(())
             }
         }
-        let d = Diffusion::of(crate::process::Ve, crate::schedule::Schedule::constant(1.0).unwrap(), 0.0).unwrap();
+        let d = Diffusion::of(
+            crate::process::Ve,
+            crate::schedule::Schedule::constant(1.0).unwrap(),
+            0.0,
+        )
+        .unwrap();
         let tau = 1e-3;
         let stepper = build_shifted(&d, &Grid::new(vec![0.5, 0.5 - tau]).unwrap()).unwrap();
         // nodes 0, +-sqrt 3 with weights 2/3, 1/6, 1/6, for four draws
         let digit = |n: usize, j: u32| n / 3usize.pow(j) % 3;
-        let noise: Vec<Vec<f64>> = (0..4).map(|j| (0..81).map(|n| [0.0, 3f64.sqrt(), -(3f64.sqrt())][digit(n, j)]).collect()).collect();
-        let weight = |n: usize| (0..4).map(|j| [2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0][digit(n, j)]).product::<f64>();
+        let noise: Vec<Vec<f64>> = (0..4)
+            .map(|j| {
+                (0..81)
+                    .map(|n| [0.0, 3f64.sqrt(), -(3f64.sqrt())][digit(n, j)])
+                    .collect()
+            })
+            .collect();
+        let weight = |n: usize| {
+            (0..4)
+                .map(|j| [2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0][digit(n, j)])
+                .product::<f64>()
+        };
         let slices: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
         let mut u = vec![0.0; 81];
-        stepper.step(0, &mut [&mut u], &slices, &Square, &mut Memory::new(&*stepper, 81)).unwrap();
+        stepper
+            .step(
+                0,
+                &mut [&mut u],
+                &slices,
+                &Square,
+                &mut Memory::new(&*stepper, 81),
+            )
+            .unwrap();
         let mean: f64 = u.iter().enumerate().map(|(n, u)| weight(n) * u).sum();
         println!("{}", mean / (-0.5 * tau * tau));
-        assert!((mean / (-0.5 * tau * tau) - 1.0).abs() < 5.0 * tau, "{mean}"); // terms of tau^3
+        assert!(
+            (mean / (-0.5 * tau * tau) - 1.0).abs() < 5.0 * tau,
+            "{mean}"
+        ); // terms of tau^3
     }
 
-    /// Catches a wrong series or a jump where it meets the closed form: both sides of 1/2, against each other to rounding.
+    /// Catches a wrong series or a jump where it meets the closed form: both sides of 1/2, against
+    /// each other to rounding.
     #[test]
     fn integrals_join() {
         for g in [0.4999999f64, 0.5000001] {
             let (one, two) = integrals(g, 1.0);
             let exact = ((1.0 - (-g).exp()) / g, ((-g).exp() + g - 1.0) / (g * g));
-            assert!((one / exact.0 - 1.0).abs() < 1e-14 && (two / exact.1 - 1.0).abs() < 1e-14, "{g}: {one} {two} {exact:?}");
+            assert!(
+                (one / exact.0 - 1.0).abs() < 1e-14 && (two / exact.1 - 1.0).abs() < 1e-14,
+                "{g}: {one} {two} {exact:?}"
+            );
         }
     }
 }

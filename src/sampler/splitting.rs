@@ -1,9 +1,11 @@
-//! Splittings into steps that are exact one by one: shears, Ornstein-Uhlenbeck, kick. For the SDE and for the flow.
+//! Splittings into steps that are exact one by one: shears, Ornstein-Uhlenbeck, kick. For the SDE
+//! and for the flow.
 //!
-//! The linear part of the reverse process, `F' = S F^T S^-1` (SDE) or `-F - G G^T S^-1 / 2` (flow), is cut into its diagonal, which is
-//! an Ornstein-Uhlenbeck process with the noise (O; nothing for the flow), x's coupling to v (A, a shear), and v's coupling to x,
-//! which goes with the score's rest into the kick (B). Source: Pandey and Mandt 2023 (Efficient Integrators for Diffusion Generative
-//! Models) for the idea; Leimkuhler and Matthews 2013 for the letters.
+//! The linear part of the reverse process, `F' = S F^T S^-1` (SDE) or `-F - G G^T S^-1 / 2` (flow),
+//! is cut into its diagonal, which is an Ornstein-Uhlenbeck process with the noise (O; nothing for
+//! the flow), x's coupling to v (A, a shear), and v's coupling to x, which goes with the score's
+//! rest into the kick (B). Source: Pandey and Mandt 2023 (Efficient Integrators for Diffusion
+//! Generative Models) for the idea; Leimkuhler and Matthews 2013 for the letters.
 
 use super::combine::{add_to, update};
 use super::kick::{Kick, Kicks, Predictor};
@@ -38,8 +40,9 @@ enum Pattern {
     Leapfrog,
 }
 
-/// `oba` (order 1; one draw per noised channel), `aoboa` (order 2; two), `leapfrog` (the flow; order 2; none), each with one
-/// evaluation. B's midpoint is that of [`Predictor::Lagged`] in the latter two. Formula: sampler.oba, sampler.aoboa, sampler.leapfrog.
+/// `oba` (order 1; one draw per noised channel), `aoboa` (order 2; two), `leapfrog` (the flow;
+/// order 2; none), each with one evaluation. B's midpoint is that of [`Predictor::Lagged`] in the
+/// latter two. Formula: sampler.oba, sampler.aoboa, sampler.leapfrog.
 struct Splitting {
     pattern: Pattern,
     kicks: Kicks,
@@ -53,7 +56,13 @@ pub(super) fn linear_part(name: &str, diffusion: &Diffusion) -> Result<(Square, 
 
 /// The same for the SDE (`weight` 1) or the flow (1/2).
 fn weighted_part(name: &str, diffusion: &Diffusion, weight: f64) -> Result<(Square, Square)> {
-    let refuse = || unfit(name, diffusion, "with position and velocity, a stationary law, and noise constant in its clock");
+    let refuse = || {
+        unfit(
+            name,
+            diffusion,
+            "with position and velocity, a stationary law, and noise constant in its clock",
+        )
+    };
     let precision = stationary_precision(diffusion).ok_or_else(refuse)?;
     let g = diffusion.noise(1.0);
     if diffusion.channels() != 2 || g != diffusion.noise(0.0) || g[(0, 1)] != 0.0 {
@@ -64,17 +73,43 @@ fn weighted_part(name: &str, diffusion: &Diffusion, weight: f64) -> Result<(Squa
     Ok((f, precision))
 }
 
-fn plan(name: &str, pattern: Pattern, diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
-    let weight = if pattern == Pattern::Leapfrog { 0.5 } else { 1.0 };
+fn plan(
+    name: &str,
+    pattern: Pattern,
+    diffusion: &Diffusion,
+    grid: &Grid,
+) -> Result<Box<dyn Stepper>> {
+    let weight = if pattern == Pattern::Leapfrog {
+        0.5
+    } else {
+        1.0
+    };
     let (f, precision) = weighted_part(name, diffusion, weight)?;
     let g = diffusion.noise(1.0);
-    // the flow's linear part conserves the stationary law; a diagonal left over is rounding for a diagonal law
+    // the flow's linear part conserves the stationary law; a diagonal left over is rounding for a
+    // diagonal law
     let size = f.as_slice().iter().fold(0.0, |a: f64, x| a.max(x.abs()));
-    if pattern == Pattern::Leapfrog && (f[(0, 0)].abs() > 1e-12 * size || f[(1, 1)].abs() > 1e-12 * size) {
-        return Err(unfit(name, diffusion, "whose flow in the stationary law is Hamiltonian"));
+    if pattern == Pattern::Leapfrog
+        && (f[(0, 0)].abs() > 1e-12 * size || f[(1, 1)].abs() > 1e-12 * size)
+    {
+        return Err(unfit(
+            name,
+            diffusion,
+            "whose flow in the stationary law is Hamiltonian",
+        ));
     }
-    let predictor = if pattern == Pattern::Oba { Predictor::Start } else { Predictor::Lagged };
-    let kicks = Kicks::new(diffusion, predictor, Mat([[0.0, 0.0], [f[(1, 0)], 0.0]]).into(), precision, None);
+    let predictor = if pattern == Pattern::Oba {
+        Predictor::Start
+    } else {
+        Predictor::Lagged
+    };
+    let kicks = Kicks::new(
+        diffusion,
+        predictor,
+        Mat([[0.0, 0.0], [f[(1, 0)], 0.0]]).into(),
+        precision,
+        None,
+    );
     let damp = |tau: f64| {
         let (mut decay, mut noise) = (Square::zero(2), vec![0.0; 2 * kicks.noised.len()]);
         for i in 0..2 {
@@ -82,7 +117,12 @@ fn plan(name: &str, pattern: Pattern, diffusion: &Diffusion, grid: &Grid) -> Res
         }
         for (l, &i) in kicks.noised.iter().enumerate() {
             let r = 2.0 * f[(i, i)];
-            let variance = g[(i, i)] * if r == 0.0 { tau } else { (r * tau).exp_m1() / r };
+            let variance = g[(i, i)]
+                * if r == 0.0 {
+                    tau
+                } else {
+                    (r * tau).exp_m1() / r
+                };
             noise[i * kicks.noised.len() + l] = variance.sqrt();
         }
         Damp { decay, noise }
@@ -96,9 +136,17 @@ fn plan(name: &str, pattern: Pattern, diffusion: &Diffusion, grid: &Grid) -> Res
             _ => (tau(middle, t)?, tau(s, middle)?, middle),
         };
         let kick = kicks.kick(diffusion, t, s, at, weight)?;
-        steps.push(Step { shear: [first * f[(0, 1)], second * f[(0, 1)]], damp: [damp(first), damp(second)], kick });
+        steps.push(Step {
+            shear: [first * f[(0, 1)], second * f[(0, 1)]],
+            damp: [damp(first), damp(second)],
+            kick,
+        });
     }
-    Ok(Box::new(Splitting { pattern, kicks, steps }))
+    Ok(Box::new(Splitting {
+        pattern,
+        kicks,
+        steps,
+    }))
 }
 
 pub(super) fn build_oba(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
@@ -134,22 +182,43 @@ impl Stepper for Splitting {
     }
 
     fn scratch(&self) -> usize {
-        self.kicks.predictor.scratch(self.kicks.noised.len(), self.kicks.channels)
+        self.kicks
+            .predictor
+            .scratch(self.kicks.noised.len(), self.kicks.channels)
     }
 
-    fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+    fn step(
+        &self,
+        i: usize,
+        u: &mut [&mut [f64]],
+        noise: &[&[f64]],
+        score: &dyn Score,
+        memory: &mut Memory,
+    ) -> Result<()> {
         let at = &self.steps[i];
         let m = self.kicks.noised.len();
         let damp = |half: usize, u: &mut [&mut [f64]]| {
             if self.pattern != Pattern::Leapfrog {
-                update(u, &at.damp[half].decay, &noise[half * m..][..m], &at.damp[half].noise);
+                update(
+                    u,
+                    &at.damp[half].decay,
+                    &noise[half * m..][..m],
+                    &at.damp[half].noise,
+                );
             }
         };
         if self.pattern != Pattern::Oba {
             shear(u, at.shear[0]);
         }
         damp(0, u);
-        self.kicks.apply(&at.kick, i == 0, u, score, &mut memory.kept, &mut memory.scratch)?;
+        self.kicks.apply(
+            &at.kick,
+            i == 0,
+            u,
+            score,
+            &mut memory.kept,
+            &mut memory.scratch,
+        )?;
         match self.pattern {
             Pattern::Oba => shear(u, at.shear[0]),
             _ => {

@@ -18,8 +18,12 @@ pub(super) struct Exact {
 pub(super) fn exact(m: &AnyMoments) -> Exact {
     let k = m.mean.k();
     // the determinant of the closed forms does not cancel; where it underflows, so does the noise
-    let root = || by_channels!(k, up to 6, K => m.fixed::<K>().lower().0.into(), else Square::zero(k));
-    Exact { mean: m.mean, lower: if m.det > 0.0 { root() } else { Square::zero(k) } }
+    let root =
+        || by_channels!(k, up to 6, K => m.fixed::<K>().lower().0.into(), else Square::zero(k));
+    Exact {
+        mean: m.mean,
+        lower: if m.det > 0.0 { root() } else { Square::zero(k) },
+    }
 }
 
 /// The inverse of the stationary covariance, which is diagonal or small: solved in double words.
@@ -36,14 +40,16 @@ struct Step {
     second: Exact,
 }
 
-/// Half an exact step of the reversed linear part A, an Euler step of the rest of the score, half a step of A:
+/// Half an exact step of the reversed linear part A, an Euler step of the rest of the score, half a
+/// step of A:
 ///
 /// ```text
 /// A: the reverse SDE with the stationary law's score -S^-1 u      (exact: `sscs.analytic`)
 /// S: u + h b(t) G G^T (s(u, t) + S^-1 u)                           score and rate at the step's start
 /// ```
 ///
-/// Draws: one per channel for each half. Formula: sampler.sscs. Source: CLD, part and appendix on SSCS.
+/// Draws: one per channel for each half. Formula: sampler.sscs. Source: CLD, part and appendix on
+/// SSCS.
 struct Sscs {
     channels: usize,
     noised: usize,
@@ -57,7 +63,11 @@ fn plan(diffusion: &Diffusion, grid: &Grid, first_half_twice: bool) -> Result<Bo
     for (t, s) in grid.intervals() {
         let middle = 0.5 * (t + s);
         let first = exact(&diffusion.reversed(middle, t)?);
-        let second = if first_half_twice { exact(&diffusion.reversed(middle, t)?) } else { exact(&diffusion.reversed(s, middle)?) };
+        let second = if first_half_twice {
+            exact(&diffusion.reversed(middle, t)?)
+        } else {
+            exact(&diffusion.reversed(s, middle)?)
+        };
         let (g, tau) = (diffusion.noise(t), (t - s) * diffusion.rate(t));
         let mut kick = Square::identity(k);
         let mut kick_scores = vec![0.0; k * noised];
@@ -66,18 +76,31 @@ fn plan(diffusion: &Diffusion, grid: &Grid, first_half_twice: bool) -> Result<Bo
             (0..k).for_each(|j| kick[(i, j)] += gain * precision[(i, j)]);
             kick_scores[i * noised + l] = gain;
         }
-        steps.push(Step { t, first, kick, kick_scores, second });
+        steps.push(Step {
+            t,
+            first,
+            kick,
+            kick_scores,
+            second,
+        });
     }
-    Ok(Box::new(Sscs { channels: k, noised, steps }))
+    Ok(Box::new(Sscs {
+        channels: k,
+        noised,
+        steps,
+    }))
 }
 
 pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
     plan(diffusion, grid, false)
 }
 
-/// The variant whose second half step covers the first half's interval again: the same only where beta is constant.
-/// Formula: sampler.sscs_first_half_twice.
-pub(super) fn build_first_half_twice(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+/// The variant whose second half step covers the first half's interval again: the same only where
+/// beta is constant. Formula: sampler.sscs_first_half_twice.
+pub(super) fn build_first_half_twice(
+    diffusion: &Diffusion,
+    grid: &Grid,
+) -> Result<Box<dyn Stepper>> {
     plan(diffusion, grid, true)
 }
 
@@ -90,12 +113,34 @@ impl Stepper for Sscs {
         self.noised
     }
 
-    fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+    fn step(
+        &self,
+        i: usize,
+        u: &mut [&mut [f64]],
+        noise: &[&[f64]],
+        score: &dyn Score,
+        memory: &mut Memory,
+    ) -> Result<()> {
         let at = &self.steps[i];
-        update(u, &at.first.mean, &noise[..self.channels], at.first.lower.as_slice());
+        update(
+            u,
+            &at.first.mean,
+            &noise[..self.channels],
+            at.first.lower.as_slice(),
+        );
         evaluate(score, at.t, &View::of(u), &mut memory.scratch)?;
-        update(u, &at.kick, &View::of_vecs(&memory.scratch), &at.kick_scores);
-        update(u, &at.second.mean, &noise[self.channels..], at.second.lower.as_slice());
+        update(
+            u,
+            &at.kick,
+            &View::of_vecs(&memory.scratch),
+            &at.kick_scores,
+        );
+        update(
+            u,
+            &at.second.mean,
+            &noise[self.channels..],
+            at.second.lower.as_slice(),
+        );
         Ok(())
     }
 }

@@ -23,28 +23,53 @@ struct Step {
 /// step: U over the first half, B, U over the second
 /// ```
 ///
-/// For a force that depends on x alone B is exact and UBU has order 2. Here the score depends on v, so that B as it stands is
-/// Euler's step and the weak order is 1 (`ubu`; measured); `ubu2` takes the force at B's middle, predicted with the last step's
-/// ([`Predictor::Lagged`]), and has order 2 again, at one evaluation too.
+/// For a force that depends on x alone B is exact and UBU has order 2. Here the score depends on v,
+/// so that B as it stands is Euler's step and the weak order is 1 (`ubu`; measured); `ubu2` takes
+/// the force at B's middle, predicted with the last step's ([`Predictor::Lagged`]), and has order 2
+/// again, at one evaluation too.
 ///
-/// Draws: for each half one per channel, multiplied by the Cholesky factor of U's covariance: the papers' pair (the Brownian increment,
-/// its time integral), weighted by the decay, has this joint law. Formula: sampler.ubu. Source: Alamo Zapatero 2017 and
-/// Sanz-Serna and Zygalakis 2021, for Langevin dynamics; its use in reverse is ours.
+/// Draws: for each half one per channel, multiplied by the Cholesky factor of U's covariance: the
+/// papers' pair (the Brownian increment, its time integral), weighted by the decay, has this joint
+/// law. Formula: sampler.ubu. Source: Alamo Zapatero 2017 and Sanz-Serna and Zygalakis 2021, for
+/// Langevin dynamics; its use in reverse is ours.
 struct Ubu {
     kicks: Kicks,
     steps: Vec<Step>,
 }
 
-fn plan(name: &str, predictor: Predictor, diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {
+fn plan(
+    name: &str,
+    predictor: Predictor,
+    diffusion: &Diffusion,
+    grid: &Grid,
+) -> Result<Box<dyn Stepper>> {
     let (f, precision) = linear_part(name, diffusion)?;
     let (g, mass) = (diffusion.noise(1.0), diffusion.process().mass());
-    let free = erase(Custom::<2>::new(Mat([[f[(0, 0)], f[(0, 1)]], [0.0, f[(1, 1)]]]), Mat([[g[(0, 0)], 0.0], [0.0, g[(1, 1)]]]), mass)?)?;
-    let kicks = Kicks::new(diffusion, predictor, Mat([[0.0, 0.0], [f[(1, 0)], 0.0]]).into(), precision, None);
+    let free = erase(Custom::<2>::new(
+        Mat([[f[(0, 0)], f[(0, 1)]], [0.0, f[(1, 1)]]]),
+        Mat([[g[(0, 0)], 0.0], [0.0, g[(1, 1)]]]),
+        mass,
+    )?)?;
+    let kicks = Kicks::new(
+        diffusion,
+        predictor,
+        Mat([[0.0, 0.0], [f[(1, 0)], 0.0]]).into(),
+        precision,
+        None,
+    );
     let mut steps = vec![];
     for (t, s) in grid.intervals() {
         let middle = 0.5 * (t + s);
-        let over = |s, t| diffusion.schedule().span(s, t).map(|on| exact(&free.moments(on, 0.0)));
-        steps.push(Step { halves: [over(middle, t)?, over(s, middle)?], kick: kicks.kick(diffusion, t, s, middle, 1.0)? });
+        let over = |s, t| {
+            diffusion
+                .schedule()
+                .span(s, t)
+                .map(|on| exact(&free.moments(on, 0.0)))
+        };
+        steps.push(Step {
+            halves: [over(middle, t)?, over(s, middle)?],
+            kick: kicks.kick(diffusion, t, s, middle, 1.0)?,
+        });
     }
     Ok(Box::new(Ubu { kicks, steps }))
 }
@@ -70,11 +95,35 @@ impl Stepper for Ubu {
         self.kicks.predictor.scratch(self.kicks.noised.len(), 2)
     }
 
-    fn step(&self, i: usize, u: &mut [&mut [f64]], noise: &[&[f64]], score: &dyn Score, memory: &mut Memory) -> Result<()> {
+    fn step(
+        &self,
+        i: usize,
+        u: &mut [&mut [f64]],
+        noise: &[&[f64]],
+        score: &dyn Score,
+        memory: &mut Memory,
+    ) -> Result<()> {
         let at = &self.steps[i];
-        super::combine::update(u, &at.halves[0].mean, &noise[..2], at.halves[0].lower.as_slice());
-        self.kicks.apply(&at.kick, i == 0, u, score, &mut memory.kept, &mut memory.scratch)?;
-        super::combine::update(u, &at.halves[1].mean, &noise[2..], at.halves[1].lower.as_slice());
+        super::combine::update(
+            u,
+            &at.halves[0].mean,
+            &noise[..2],
+            at.halves[0].lower.as_slice(),
+        );
+        self.kicks.apply(
+            &at.kick,
+            i == 0,
+            u,
+            score,
+            &mut memory.kept,
+            &mut memory.scratch,
+        )?;
+        super::combine::update(
+            u,
+            &at.halves[1].mean,
+            &noise[2..],
+            at.halves[1].lower.as_slice(),
+        );
         Ok(())
     }
 }
@@ -84,8 +133,9 @@ mod tests {
     use super::super::entry;
     use super::super::plan::tests::{cld, grid, others, weak_order};
 
-    /// Catches noise of the wrong joint law, a half over the wrong interval, a kick at the wrong time, and an order that is claimed but not
-    /// there: 1 as published, 2 with the force at the kick's middle. Slopes are within 0.15 of the limit at 256 steps.
+    /// Catches noise of the wrong joint law, a half over the wrong interval, a kick at the wrong
+    /// time, and an order that is claimed but not there: 1 as published, 2 with the force at the
+    /// kick's middle. Slopes are within 0.15 of the limit at 256 steps.
     #[test]
     fn orders() {
         for (name, order) in [("ubu", 1.0), ("ubu2", 2.0)] {
@@ -99,8 +149,16 @@ mod tests {
     fn refusals() {
         for name in ["ubu", "ubu2", "quicsort"] {
             for d in others().iter().filter(|d| d.channels() == 1) {
-                let e = entry(name).unwrap().build(d, &grid(2)).err().unwrap().to_string();
-                assert!(e.contains(name) && e.contains(d.process().name()) && e.contains("velocity"), "{e}");
+                let e = entry(name)
+                    .unwrap()
+                    .build(d, &grid(2))
+                    .err()
+                    .unwrap()
+                    .to_string();
+                assert!(
+                    e.contains(name) && e.contains(d.process().name()) && e.contains("velocity"),
+                    "{e}"
+                );
             }
         }
     }

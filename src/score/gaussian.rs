@@ -1,4 +1,5 @@
-//! The exact score for Gaussian data: affine in the state, so that a sampler's law is Gaussian and can be computed.
+//! The exact score for Gaussian data: affine in the state, so that a sampler's law is Gaussian and
+//! can be computed.
 
 use super::Score;
 use crate::diffusion::Diffusion;
@@ -29,8 +30,17 @@ impl Gaussian {
     /// Unless mean and deviation are finite and the deviation is not negative.
     pub fn new(diffusion: Diffusion, mean: f64, deviation: f64) -> Result<Gaussian> {
         check("mean", mean, true, "a finite number")?;
-        check("deviation", deviation, deviation >= 0.0, "a finite number >= 0")?;
-        Ok(Gaussian { diffusion, mean, deviation })
+        check(
+            "deviation",
+            deviation,
+            deviation >= 0.0,
+            "a finite number >= 0",
+        )?;
+        Ok(Gaussian {
+            diffusion,
+            mean,
+            deviation,
+        })
     }
 
     /// The diffusion.
@@ -55,8 +65,10 @@ impl Score for Gaussian {
     /// `-C_t^-1 (u - m_t)`, `C_t = deviation^2 phi phi^T + S_t`. Formula: score.gaussian.
     fn score(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
         let (mean, cov) = self.law(t)?;
-        let precision = precision(&cov)
-            .ok_or_else(|| Error::Degenerate { what: "the score".into(), why: format!("the covariance at t = {t:e} is singular") })?;
+        let precision = precision(&cov).ok_or_else(|| Error::Degenerate {
+            what: "the score".into(),
+            why: format!("the covariance at t = {t:e} is singular"),
+        })?;
         for (&i, out) in self.diffusion.noised().iter().zip(out) {
             let row = precision.row(i);
             let constant: f64 = row.iter().zip(&mean).map(|(p, m)| p * m).sum();

@@ -1,15 +1,16 @@
 //! Exact scores, log-densities and second derivatives of a Gaussian mixture under any diffusion.
 //!
 //! Data of covariance Sigma become, jointly over channels and coordinates, a Gaussian of covariance
-//! `phi phi^T (x) Sigma + S_t (x) 1`, phi the first column of the kernel's mean, S_t its covariance. In the eigenvectors of
-//! Sigma this falls into one K x K block per eigenvalue,
+//! `phi phi^T (x) Sigma + S_t (x) 1`, phi the first column of the kernel's mean, S_t its
+//! covariance. In the eigenvectors of Sigma this falls into one K x K block per eigenvalue,
 //!
 //! ```text
 //! C = lambda phi phi^T + S_t,   its Cholesky factor L from that of S_t by rotations that take in sqrt(lambda) phi
 //! ```
 //!
-//! (Givens; every pivot is a sum of two squares, so nothing cancels: for K = 2 this is det C = det S (1 + lambda phi^T S^-1 phi)).
-//! What depends on t alone is computed once per call; the rest goes over the rows in wide registers.
+//! (Givens; every pivot is a sum of two squares, so nothing cancels: for K = 2 this is det C = det
+//! S (1 + lambda phi^T S^-1 phi)). What depends on t alone is computed once per call; the rest goes
+//! over the rows in wide registers.
 
 use super::Score;
 use crate::data::Mixture;
@@ -37,12 +38,13 @@ pub struct MixtureScore {
     axes: Vec<Axes>,
 }
 
-/// Eigenvectors (rows) and roots of the eigenvalues of `L L^T`, by Jacobi's one-sided rotations of the rows of L: they become
-/// orthogonal, and small eigenvalues keep their digits.
+/// Eigenvectors (rows) and roots of the eigenvalues of `L L^T`, by Jacobi's one-sided rotations of
+/// the rows of L: they become orthogonal, and small eigenvalues keep their digits.
 fn diagonalise(lower: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
     let mut rows = lower.to_vec();
     let mut basis: Vec<f64> = (0..d * d).map(|n| f64::from(n / d == n % d)).collect();
-    let dot = |m: &[f64], p: usize, q: usize| (0..d).map(|i| m[p * d + i] * m[q * d + i]).sum::<f64>();
+    let dot =
+        |m: &[f64], p: usize, q: usize| (0..d).map(|i| m[p * d + i] * m[q * d + i]).sum::<f64>();
     for _ in 0..60 {
         let mut turned = false;
         for p in 0..d {
@@ -76,8 +78,8 @@ const fn triangle(k: usize) -> usize {
     k * (k + 1) / 2
 }
 
-/// What a mixture is at one time: per component the log of weight and normalisation, the centres (K, dim), and per axis the
-/// eigenvector and the inverse of the factor L, packed by rows.
+/// What a mixture is at one time: per component the log of weight and normalisation, the centres
+/// (K, dim), and per axis the eigenvector and the inverse of the factor L, packed by rows.
 struct Frame {
     k: usize,
     d: usize,
@@ -90,7 +92,8 @@ impl Frame {
     }
 }
 
-/// Packed inverse of the lower factor of `L L^T + v v^T`, and the logarithm of that factor's determinant.
+/// Packed inverse of the lower factor of `L L^T + v v^T`, and the logarithm of that factor's
+/// determinant.
 fn updated(lower: &[f64], mut v: Vec<f64>, out: &mut Vec<f64>) -> f64 {
     let k = v.len();
     let mut l = lower.to_vec();
@@ -112,7 +115,10 @@ fn updated(lower: &[f64], mut v: Vec<f64>, out: &mut Vec<f64>) -> f64 {
             let w = if i == j {
                 1.0 / l[i * k + i]
             } else {
-                -(j..i).map(|m| l[i * k + m] * out[start + triangle(m) + j]).sum::<f64>() / l[i * k + i]
+                -(j..i)
+                    .map(|m| l[i * k + m] * out[start + triangle(m) + j])
+                    .sum::<f64>()
+                    / l[i * k + i]
             };
             out.push(w);
         }
@@ -148,7 +154,13 @@ fn whiten<L: Lane<Item = f64>>(c: &[f64], (k, d): (usize, usize), u: &[L], w: &m
 
 /// Channel n of `-L^-T w`, turned back from the axes, into `g`.
 #[inline(always)]
-fn gradient<L: Lane<Item = f64>>(c: &[f64], (k, d): (usize, usize), w: &[L], n: usize, g: &mut [L]) {
+fn gradient<L: Lane<Item = f64>>(
+    c: &[f64],
+    (k, d): (usize, usize),
+    w: &[L],
+    n: usize,
+    g: &mut [L],
+) {
     for j in 0..d {
         let axis = &c[1 + k * d + j * (d + triangle(k))..][..d + triangle(k)];
         let mut z = L::splat(-axis[d + triangle(n) + n]) * w[n * d + j];
@@ -156,13 +168,18 @@ fn gradient<L: Lane<Item = f64>>(c: &[f64], (k, d): (usize, usize), w: &[L], n: 
             z = L::splat(-axis[d + triangle(i) + n]).mul_add(w[i * d + j], z);
         }
         for i in 0..d {
-            g[i] = if j == 0 { L::splat(axis[i]) * z } else { L::splat(axis[i]).mul_add(z, g[i]) };
+            g[i] = if j == 0 {
+                L::splat(axis[i]) * z
+            } else {
+                L::splat(axis[i]).mul_add(z, g[i])
+            };
         }
     }
 }
 
-/// Sum over components of `e^q` and of `e^q` times the gradient, as running maximum, sum and accumulated gradient; the
-/// gradient of channels from `from` on. One exponential per component after the first: of the two scales one is 1.
+/// Sum over components of `e^q` and of `e^q` times the gradient, as running maximum, sum and
+/// accumulated gradient; the gradient of channels from `from` on. One exponential per component
+/// after the first: of the two scales one is 1.
 #[inline(always)]
 fn sum<L: Lane<Item = f64>>(
     frame: &Frame,
@@ -230,7 +247,8 @@ struct First<'a, 'b> {
 }
 
 impl First<'_, '_> {
-    /// With K, dim and the first channel wanted known at compile time, or all three from the frame where K is 0.
+    /// With K, dim and the first channel wanted known at compile time, or all three from the frame
+    /// where K is 0.
     #[inline(always)]
     fn go<L: Lane<Item = f64>, const K: usize, const D: usize, const FROM: usize>(mut self) {
         if K > 0 {
@@ -239,7 +257,13 @@ impl First<'_, '_> {
         } else {
             let (k, d) = (self.frame.k, self.frame.d);
             let zeros = vec![L::splat(0.0); k * d];
-            self.over((k, d, self.channels.first().copied().unwrap_or(k)), zeros.clone(), zeros.clone(), zeros.clone(), zeros);
+            self.over(
+                (k, d, self.channels.first().copied().unwrap_or(k)),
+                zeros.clone(),
+                zeros.clone(),
+                zeros.clone(),
+                zeros,
+            );
         }
     }
 
@@ -254,7 +278,8 @@ impl First<'_, '_> {
     ) {
         let (u, w, g, acc) = (u.as_mut(), w.as_mut(), g.as_mut(), acc.as_mut());
         let rows = self.u[0].len() / d;
-        let (mut columns_in, mut columns_out) = (vec![0.0; k * d * BLOCK], vec![0.0; (k * d + 2) * BLOCK]);
+        let (mut columns_in, mut columns_out) =
+            (vec![0.0; k * d * BLOCK], vec![0.0; (k * d + 2) * BLOCK]);
         for first in (0..rows).step_by(BLOCK) {
             let n = BLOCK.min(rows - first);
             columns(self.u, first, n, d, &mut columns_in);
@@ -285,7 +310,11 @@ impl First<'_, '_> {
                 for (i, o) in log[first..first + n].iter_mut().enumerate() {
                     let most = columns_out[k * d * BLOCK + i];
                     // so far away that the squares have overflowed: no density is left
-                    *o = if most == f64::NEG_INFINITY { most } else { most + columns_out[(k * d + 1) * BLOCK + i].ln() };
+                    *o = if most == f64::NEG_INFINITY {
+                        most
+                    } else {
+                        most + columns_out[(k * d + 1) * BLOCK + i].ln()
+                    };
                 }
             }
         }
@@ -313,8 +342,8 @@ enum Ask<'a> {
     Traces(&'a [usize]),
 }
 
-/// Second derivatives: `H = sum r (-P + (g_c - g)(g_c - g)^T)`, r the components' shares, P their precisions, g_c their
-/// gradients, g the score: differences of gradients, never of their squares.
+/// Second derivatives: `H = sum r (-P + (g_c - g)(g_c - g)^T)`, r the components' shares, P their
+/// precisions, g_c their gradients, g the score: differences of gradients, never of their squares.
 struct Second<'a, 'b> {
     frame: &'a Frame,
     u: &'a [&'a [f64]],
@@ -329,8 +358,17 @@ impl Task for Second<'_, '_> {
         let (k, d) = (self.frame.k, self.frame.d);
         let (rows, kd) = (self.u[0].len() / d, k * d);
         let zeros = vec![L::splat(0.0); kd];
-        let [mut u, mut w, mut g, mut score, mut turned, mut along, mut out] = std::array::from_fn(|_| zeros.clone());
-        let [mut columns_u, mut columns_x, mut columns_out] = std::array::from_fn(|_| vec![0.0; kd * BLOCK]);
+        let [
+            mut u,
+            mut w,
+            mut g,
+            mut score,
+            mut turned,
+            mut along,
+            mut out,
+        ] = std::array::from_fn(|_| zeros.clone());
+        let [mut columns_u, mut columns_x, mut columns_out] =
+            std::array::from_fn(|_| vec![0.0; kd * BLOCK]);
         for first in (0..rows).step_by(BLOCK) {
             let n = BLOCK.min(rows - first);
             columns(self.u, first, n, d, &mut columns_u);
@@ -352,7 +390,8 @@ impl Task for Second<'_, '_> {
                     match &self.ask {
                         Ask::Product(_) => {
                             let mut dot = L::splat(0.0);
-                            // (g_c - g) . x first, then -P x, which is the gradient at w = L^-1 x in the axes
+                            // (g_c - g) . x first, then -P x, which is the gradient at w = L^-1 x
+                            // in the axes
                             for a in 0..k {
                                 gradient(c, (k, d), &w, a, &mut g);
                                 for i in 0..d {
@@ -364,7 +403,10 @@ impl Task for Second<'_, '_> {
                             for a in 0..k {
                                 gradient(c, (k, d), &w, a, &mut g);
                                 for i in 0..d {
-                                    out[a * d + i] = share.mul_add(turned[a * d + i].mul_add(dot, g[i]), out[a * d + i]);
+                                    out[a * d + i] = share.mul_add(
+                                        turned[a * d + i].mul_add(dot, g[i]),
+                                        out[a * d + i],
+                                    );
                                 }
                             }
                         }
@@ -392,7 +434,9 @@ impl Task for Second<'_, '_> {
                             *o = columns_out[(c * d + i % d) * BLOCK + i / d];
                         }
                     }
-                    Ask::Traces(_) => out[first..first + n].copy_from_slice(&columns_out[c * BLOCK..][..n]),
+                    Ask::Traces(_) => {
+                        out[first..first + n].copy_from_slice(&columns_out[c * BLOCK..][..n])
+                    }
                 }
             }
         }
@@ -434,11 +478,24 @@ impl MixtureScore {
     pub fn new(diffusion: Diffusion, mixture: Mixture) -> MixtureScore {
         let d = mixture.dim();
         // a component without share has no score
-        let axes = mixture.components().iter().filter(|c| c.weight > 0.0).map(|c| {
-            let (basis, deviations) = diagonalise(&c.lower, d);
-            Axes { log_weight: c.weight.ln(), mean: c.mean.clone(), basis, deviations }
-        });
-        MixtureScore { axes: axes.collect(), diffusion, mixture }
+        let axes = mixture
+            .components()
+            .iter()
+            .filter(|c| c.weight > 0.0)
+            .map(|c| {
+                let (basis, deviations) = diagonalise(&c.lower, d);
+                Axes {
+                    log_weight: c.weight.ln(),
+                    mean: c.mean.clone(),
+                    basis,
+                    deviations,
+                }
+            });
+        MixtureScore {
+            axes: axes.collect(),
+            diffusion,
+            mixture,
+        }
     }
 
     /// The data.
@@ -477,33 +534,74 @@ impl MixtureScore {
     }
 
     /// Number of rows of a batch, whose shape is checked: `count` slices of one length.
-    fn rows(&self, name: &'static str, slices: impl ExactSizeIterator<Item = usize>, count: usize, length: Option<usize>) -> Result<usize> {
+    fn rows(
+        &self,
+        name: &'static str,
+        slices: impl ExactSizeIterator<Item = usize>,
+        count: usize,
+        length: Option<usize>,
+    ) -> Result<usize> {
         if slices.len() != count {
-            return Err(Error::shape(name, &[slices.len()], format!("{count} slices, one per channel that it speaks of")));
+            return Err(Error::shape(
+                name,
+                &[slices.len()],
+                format!("{count} slices, one per channel that it speaks of"),
+            ));
         }
         let mut length = length;
         for found in slices {
             let wanted = *length.get_or_insert(found);
             if found != wanted || !found.is_multiple_of(self.dim()) {
-                return Err(Error::shape(name, &[found], format!("slices of one length, a multiple of dim = {}", self.dim())));
+                return Err(Error::shape(
+                    name,
+                    &[found],
+                    format!("slices of one length, a multiple of dim = {}", self.dim()),
+                ));
             }
         }
         Ok(length.unwrap_or(0))
     }
 
-    fn first(&self, t: f64, u: &[&[f64]], channels: &[usize], out: &mut [&mut [f64]], log: Option<&mut [f64]>) -> Result<()> {
+    fn first(
+        &self,
+        t: f64,
+        u: &[&[f64]],
+        channels: &[usize],
+        out: &mut [&mut [f64]],
+        log: Option<&mut [f64]>,
+    ) -> Result<()> {
         let frame = self.frame(t)?;
         let length = self.rows("u", u.iter().map(|c| c.len()), frame.k, None)?;
-        self.rows("out", out.iter().map(|c| c.len()), channels.len(), Some(length))?;
-        if let Some(found) = log.as_ref().map(|l| l.len()).filter(|l| *l != length / frame.d) {
-            return Err(Error::shape("out", &[found], format!("[{}], one number per row", length / frame.d)));
+        self.rows(
+            "out",
+            out.iter().map(|c| c.len()),
+            channels.len(),
+            Some(length),
+        )?;
+        if let Some(found) = log
+            .as_ref()
+            .map(|l| l.len())
+            .filter(|l| *l != length / frame.d)
+        {
+            return Err(Error::shape(
+                "out",
+                &[found],
+                format!("[{}], one number per row", length / frame.d),
+            ));
         }
-        simd::wide(First { frame: &frame, u, channels, out, log });
+        simd::wide(First {
+            frame: &frame,
+            u,
+            channels,
+            out,
+            log,
+        });
         Ok(())
     }
 
     /// Joint log-density of all channels at time `t`, one number per row:
-    /// `log sum w N(u; phi (x) m, phi phi^T (x) Sigma + S_t (x) 1)`. Formula: score.mixture_log_density.
+    /// `log sum w N(u; phi (x) m, phi phi^T (x) Sigma + S_t (x) 1)`. Formula:
+    /// score.mixture_log_density.
     ///
     /// # Errors
     /// Those of [`Diffusion::kernel`]; slices of other shapes.
@@ -511,8 +609,8 @@ impl MixtureScore {
         self.first(t, u, &[], &mut [], Some(out))
     }
 
-    /// The gradient of [`log_density`](Self::log_density) in all K channels, noised or not; `out` is shaped as `u`.
-    /// Formula: score.mixture.
+    /// The gradient of [`log_density`](Self::log_density) in all K channels, noised or not; `out`
+    /// is shaped as `u`. Formula: score.mixture.
     ///
     /// # Errors
     /// As [`log_density`](Self::log_density).
@@ -521,22 +619,35 @@ impl MixtureScore {
         self.first(t, u, &all, out, None)
     }
 
-    /// The Hessian of [`log_density`](Self::log_density) at `u` times the field `w`, all K channels each; all shaped as `u`.
-    /// `H = sum r (-P + (g_c - g)(g_c - g)^T)`. Formula: score.mixture_hessian.
+    /// The Hessian of [`log_density`](Self::log_density) at `u` times the field `w`, all K channels
+    /// each; all shaped as `u`. `H = sum r (-P + (g_c - g)(g_c - g)^T)`. Formula:
+    /// score.mixture_hessian.
     ///
     /// # Errors
     /// As [`log_density`](Self::log_density).
-    pub fn hessian_vector(&self, t: f64, u: &[&[f64]], w: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
+    pub fn hessian_vector(
+        &self,
+        t: f64,
+        u: &[&[f64]],
+        w: &[&[f64]],
+        out: &mut [&mut [f64]],
+    ) -> Result<()> {
         let frame = self.frame(t)?;
         let length = self.rows("u", u.iter().map(|c| c.len()), frame.k, None)?;
         self.rows("w", w.iter().map(|c| c.len()), frame.k, Some(length))?;
         self.rows("out", out.iter().map(|c| c.len()), frame.k, Some(length))?;
-        simd::wide(Second { frame: &frame, u, ask: Ask::Product(w), out });
+        simd::wide(Second {
+            frame: &frame,
+            u,
+            ask: Ask::Product(w),
+            out,
+        });
         Ok(())
     }
 
-    /// For each noised channel c and each row, the trace over the coordinates of d score_c / d u_c: what the divergence of a
-    /// probability flow needs. `out` has one slice per noised channel, one number per row. Formula: score.mixture_divergence.
+    /// For each noised channel c and each row, the trace over the coordinates of d score_c / d u_c:
+    /// what the divergence of a probability flow needs. `out` has one slice per noised channel, one
+    /// number per row. Formula: score.mixture_divergence.
     ///
     /// # Errors
     /// As [`log_density`](Self::log_density).
@@ -546,9 +657,18 @@ impl MixtureScore {
         let channels = self.diffusion.noised();
         if out.len() != channels.len() || out.iter().any(|o| o.len() != rows) {
             let found: Vec<usize> = out.iter().map(|o| o.len()).collect();
-            return Err(Error::shape("out", &found, format!("{} slices of {rows}, one number per row", channels.len())));
+            return Err(Error::shape(
+                "out",
+                &found,
+                format!("{} slices of {rows}, one number per row", channels.len()),
+            ));
         }
-        simd::wide(Second { frame: &frame, u, ask: Ask::Traces(channels), out });
+        simd::wide(Second {
+            frame: &frame,
+            u,
+            ask: Ask::Traces(channels),
+            out,
+        });
         Ok(())
     }
 }
@@ -564,8 +684,9 @@ impl Score for MixtureScore {
 mod tests {
     use super::*;
 
-    /// Catches a rotation the wrong way or an axis that does not go with its eigenvalue: `B^T diag(s^2) B = L L^T`, B orthogonal;
-    /// and a small eigenvalue drowned by a large one, by the determinant.
+    /// Catches a rotation the wrong way or an axis that does not go with its eigenvalue:
+    /// `B^T diag(s^2) B = L L^T`, B orthogonal; and a small eigenvalue drowned by a large one, by
+    /// the determinant.
     #[test]
     fn axes_rebuild_the_covariance() {
         let lower = [1.0, 0.0, 0.0, -0.7, 1e-7, 0.0, 3.0, 2e-8, 1e-6];
@@ -573,12 +694,20 @@ mod tests {
         for i in 0..3 {
             for j in 0..3 {
                 let cov: f64 = (0..3).map(|k| lower[i * 3 + k] * lower[j * 3 + k]).sum();
-                let back: f64 = (0..3).map(|a| b[a * 3 + i] * s[a] * s[a] * b[a * 3 + j]).sum();
+                let back: f64 = (0..3)
+                    .map(|a| b[a * 3 + i] * s[a] * s[a] * b[a * 3 + j])
+                    .sum();
                 let unit: f64 = (0..3).map(|a| b[i * 3 + a] * b[j * 3 + a]).sum();
-                assert!((cov - back).abs() < 1e-14 && (unit - f64::from(i == j)).abs() < 1e-14, "{i},{j}: {cov} {back} {unit}");
+                assert!(
+                    (cov - back).abs() < 1e-14 && (unit - f64::from(i == j)).abs() < 1e-14,
+                    "{i},{j}: {cov} {back} {unit}"
+                );
             }
         }
         // the determinant of L is the product of the deviations; three sweeps of rounding
-        assert!((s.iter().product::<f64>() / 1e-13 - 1.0).abs() < 1e-12, "{s:?}");
+        assert!(
+            (s.iter().product::<f64>() / 1e-13 - 1.0).abs() < 1e-12,
+            "{s:?}"
+        );
     }
 }

@@ -22,8 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The score of the noised channels at a time: what samplers need of a model.
 ///
-/// A batch has one slice per channel, row-major (batch, dim). `out` has one slice per *noised* channel of the diffusion, in
-/// order (CLD: v alone; PSLD: x and v; VP: x). All slices are of one length.
+/// A batch has one slice per channel, row-major (batch, dim). `out` has one slice per *noised*
+/// channel of the diffusion, in order (CLD: v alone; PSLD: x and v; VP: x). All slices are of one
+/// length.
 pub trait Score: Sync {
     /// Writes the score at time `t` for the batch `u`.
     ///
@@ -38,7 +39,8 @@ impl<S: Score + ?Sized> Score for &S {
     }
 }
 
-/// Counts evaluations of values: `nfe` of a run over n values is [`values`](Self::values) divided by n.
+/// Counts evaluations of values: `nfe` of a run over n values is [`values`](Self::values) divided
+/// by n.
 pub struct Counted<S> {
     inner: S,
     values: AtomicU64,
@@ -47,7 +49,10 @@ pub struct Counted<S> {
 impl<S: Score> Counted<S> {
     /// Around `inner`, from 0.
     pub fn new(inner: S) -> Self {
-        Counted { inner, values: AtomicU64::new(0) }
+        Counted {
+            inner,
+            values: AtomicU64::new(0),
+        }
     }
 
     /// Number of values (batch times dim) evaluated so far.
@@ -58,7 +63,8 @@ impl<S: Score> Counted<S> {
 
 impl<S: Score> Score for Counted<S> {
     fn score(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
-        self.values.fetch_add(u.first().map_or(0, |c| c.len() as u64), Ordering::Relaxed);
+        self.values
+            .fetch_add(u.first().map_or(0, |c| c.len() as u64), Ordering::Relaxed);
         self.inner.score(t, u, out)
     }
 }

@@ -1,9 +1,11 @@
-//! Convolutions, direct: 3x3 of stride 1 and 2, 1x1; forward, gradient of the input, gradient of the weights.
+//! Convolutions, direct: 3x3 of stride 1 and 2, 1x1; forward, gradient of the input, gradient of
+//! the weights.
 //!
 //! Images are stored in blocks of 16 channels, each with a border of zeros one pixel wide:
-//! `(image, channel / 16, y + 1, x + 1, channel % 16)`, in the words of the field nChw16c with padding. Weights are
-//! `(out / 16, in / 16, ky, kx, in % 16, out % 16)`. Channels beyond the true number are zeros in both. A linear layer is a 1x1
-//! convolution of one image whose pixels are the batch.
+//! `(image, channel / 16, y + 1, x + 1, channel % 16)`, in the words of the field nChw16c with
+//! padding. Weights are `(out / 16, in / 16, ky, kx, in % 16, out % 16)`. Channels beyond the true
+//! number are zeros in both. A linear layer is a 1x1 convolution of one image whose pixels are the
+//! batch.
 //!
 //! # The loop
 //! ```text
@@ -13,25 +15,30 @@
 //!         for j in 0 .. 48:                      (kx, in % 16): contiguous in image *and* weights
 //!             acc[p][..] += image[p * 16 + j] * weights[j][..]     a broadcast from memory, a fused multiply-add
 //! ```
-//! A step of j costs 2 loads of weights and P broadcasts for 2 P multiply-adds; with P = 14 the 28 accumulators and 2 weights fill
-//! the 32 registers of AVX-512, and 14 divides the usual widths. Narrow images fill a tile with the same row of several images. A row of the
-//! kernel that is in the border for the whole tile is left out, and so is, for images of 4 columns and fewer, a column of it. The
-//! block size makes the distance of two pixels a constant, so every broadcast is an operand of its multiply-add. AVX2 has 16 registers:
-//! P = 6 and one block, two vectors each; NEON has 32 of half the width: P = 6, four vectors each.
+//! A step of j costs 2 loads of weights and P broadcasts for 2 P multiply-adds; with P = 14 the 28
+//! accumulators and 2 weights fill the 32 registers of AVX-512, and 14 divides the usual widths.
+//! Narrow images fill a tile with the same row of several images. A row of the kernel that is in
+//! the border for the whole tile is left out, and so is, for images of 4 columns and fewer, a
+//! column of it. The block size makes the distance of two pixels a constant, so every broadcast is
+//! an operand of its multiply-add. AVX2 has 16 registers: P = 6 and one block, two vectors each;
+//! NEON has 32 of half the width: P = 6, four vectors each.
 //!
-//! Each output is one chain of fused multiply-adds in the same order on every instruction set: all give the same bits. Against exact
-//! arithmetic the error is at most `n u / (1 - n u)` times the sum of the absolute terms, n their number and u the unit roundoff.
+//! Each output is one chain of fused multiply-adds in the same order on every instruction set: all
+//! give the same bits. Against exact arithmetic the error is at most `n u / (1 - n u)` times the
+//! sum of the absolute terms, n their number and u the unit roundoff.
 //!
-//! The gradient of the input is the forward loop with the weights turned by 180 degrees and transposed ([`turned`]), for stride 2 after
-//! zeros were put between the pixels ([`spread`]). The gradient of the weights runs over pixels with 8 x 2 accumulators: broadcast one
-//! input channel, multiply by the outputs' gradients.
+//! The gradient of the input is the forward loop with the weights turned by 180 degrees and
+//! transposed ([`turned`]), for stride 2 after zeros were put between the pixels ([`spread`]). The
+//! gradient of the weights runs over pixels with 8 x 2 accumulators: broadcast one input channel,
+//! multiply by the outputs' gradients.
 
 use super::{Lane, Real, Set, Task};
 
 /// Channels of a block.
 pub const BLOCK: usize = 16;
 
-/// A batch of images: number, channels (a multiple of [`BLOCK`]), height, width, and how far one image is from the next.
+/// A batch of images: number, channels (a multiple of [`BLOCK`]), height, width, and how far one
+/// image is from the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Images {
     /// Images.
@@ -42,7 +49,8 @@ pub struct Images {
     pub height: usize,
     /// Width without the border.
     pub width: usize,
-    /// Numbers from the start of one image to that of the next: more than [`image`](Self::image) for channels of a larger tensor.
+    /// Numbers from the start of one image to that of the next: more than [`image`](Self::image)
+    /// for channels of a larger tensor.
     pub stride: usize,
 }
 
@@ -50,7 +58,13 @@ impl Images {
     /// Images one after the other.
     #[inline]
     pub fn new(n: usize, channels: usize, height: usize, width: usize) -> Images {
-        let mut images = Images { n, channels, height, width, stride: 0 };
+        let mut images = Images {
+            n,
+            channels,
+            height,
+            width,
+            stride: 0,
+        };
         images.stride = images.image();
         images
     }
@@ -82,7 +96,11 @@ impl Images {
     /// Numbers from the start of the first image to the end of the last.
     #[inline]
     pub fn len(&self) -> usize {
-        if self.n == 0 { 0 } else { (self.n - 1) * self.stride + self.image() }
+        if self.n == 0 {
+            0
+        } else {
+            (self.n - 1) * self.stride + self.image()
+        }
     }
 
     /// Whether it holds nothing.
@@ -93,19 +111,34 @@ impl Images {
     /// Where channel `c` of the pixel (y, x) of image `n` is.
     #[inline]
     pub fn at(&self, n: usize, c: usize, y: usize, x: usize) -> usize {
-        n * self.stride + (c / BLOCK) * self.plane() + (y + 1) * self.row() + (x + 1) * BLOCK + c % BLOCK
+        n * self.stride
+            + (c / BLOCK) * self.plane()
+            + (y + 1) * self.row()
+            + (x + 1) * BLOCK
+            + c % BLOCK
     }
 
-    /// Whether this is the shape of something (whole blocks, pixels, images that do not overlap) that a slice of `len` numbers holds. Counts
-    /// without overflow: the fields are public, and loops leave out the checks of indices below these lengths.
+    /// Whether this is the shape of something (whole blocks, pixels, images that do not overlap)
+    /// that a slice of `len` numbers holds. Counts without overflow: the fields are public, and
+    /// loops leave out the checks of indices below these lengths.
     pub(super) fn fits(&self, len: usize) -> bool {
         let numbers = || {
-            let plane = self.height.checked_add(2)?.checked_mul(self.width.checked_add(2)?)?.checked_mul(BLOCK)?;
+            let plane = self
+                .height
+                .checked_add(2)?
+                .checked_mul(self.width.checked_add(2)?)?
+                .checked_mul(BLOCK)?;
             let image = plane.checked_mul(self.blocks())?;
             (self.stride >= image).then_some(())?;
-            self.n.saturating_sub(1).checked_mul(self.stride)?.checked_add(image)
+            self.n
+                .saturating_sub(1)
+                .checked_mul(self.stride)?
+                .checked_add(image)
         };
-        let some = self.channels > 0 && self.channels.is_multiple_of(BLOCK) && self.height > 0 && self.width > 0;
+        let some = self.channels > 0
+            && self.channels.is_multiple_of(BLOCK)
+            && self.height > 0
+            && self.width > 0;
         some && numbers().is_some_and(|l| self.n == 0 || l <= len)
     }
 
@@ -116,28 +149,42 @@ impl Images {
     }
 }
 
-/// Numbers of the weights of a convolution with kernels of `size` x `size`; channels are multiples of 16.
+/// Numbers of the weights of a convolution with kernels of `size` x `size`; channels are multiples
+/// of 16.
 #[inline]
 pub fn weights_len(input: usize, output: usize, size: usize) -> usize {
     input * output * size * size
 }
 
-/// Where the weight from channel `i` to channel `o` at (ky, kx) is, among `input` channels and kernels of `size`.
+/// Where the weight from channel `i` to channel `o` at (ky, kx) is, among `input` channels and
+/// kernels of `size`.
 #[inline]
 pub fn weight_at(input: usize, size: usize, o: usize, i: usize, ky: usize, kx: usize) -> usize {
-    ((((o / BLOCK) * (input / BLOCK) + i / BLOCK) * size + ky) * size + kx) * BLOCK * BLOCK + (i % BLOCK) * BLOCK + o % BLOCK
+    ((((o / BLOCK) * (input / BLOCK) + i / BLOCK) * size + ky) * size + kx) * BLOCK * BLOCK
+        + (i % BLOCK) * BLOCK
+        + o % BLOCK
 }
 
-/// The weights of the gradient of the input: output and input exchanged, kernels turned by 180 degrees. Panics on slices of other lengths.
+/// The weights of the gradient of the input: output and input exchanged, kernels turned by 180
+/// degrees. Panics on slices of other lengths.
 pub fn turned<T: Real>(w: &[T], input: usize, output: usize, size: usize, out: &mut [T]) {
-    assert!(input.is_multiple_of(BLOCK) && output.is_multiple_of(BLOCK), "shapes of turned weights");
-    assert!(w.len() == weights_len(input, output, size) && out.len() == w.len(), "shapes of turned weights");
+    assert!(
+        input.is_multiple_of(BLOCK) && output.is_multiple_of(BLOCK),
+        "shapes of turned weights"
+    );
+    assert!(
+        w.len() == weights_len(input, output, size) && out.len() == w.len(),
+        "shapes of turned weights"
+    );
     let taps = size * size;
     for ob in 0..output / BLOCK {
         for ib in 0..input / BLOCK {
             for k in 0..taps {
-                let from = &w[((ob * (input / BLOCK) + ib) * taps + k) * BLOCK * BLOCK..][..BLOCK * BLOCK];
-                let to = &mut out[((ib * (output / BLOCK) + ob) * taps + taps - 1 - k) * BLOCK * BLOCK..][..BLOCK * BLOCK];
+                let from =
+                    &w[((ob * (input / BLOCK) + ib) * taps + k) * BLOCK * BLOCK..][..BLOCK * BLOCK];
+                let to = &mut out
+                    [((ib * (output / BLOCK) + ob) * taps + taps - 1 - k) * BLOCK * BLOCK..]
+                    [..BLOCK * BLOCK];
                 for i in 0..BLOCK {
                     for o in 0..BLOCK {
                         to[o * BLOCK + i] = from[i * BLOCK + o];
@@ -148,12 +195,21 @@ pub fn turned<T: Real>(w: &[T], input: usize, output: usize, size: usize, out: &
     }
 }
 
-/// Zeros between the pixels: pixel (y, x) of `x` goes to (2 y, 2 x) of `y`, whose other pixels must be zeros already. Panics on slices that the
-/// shapes do not fit.
+/// Zeros between the pixels: pixel (y, x) of `x` goes to (2 y, 2 x) of `y`, whose other pixels must
+/// be zeros already. Panics on slices that the shapes do not fit.
 pub fn spread<T: Real>(input: Images, x: &[T], output: Images, y: &mut [T]) {
-    assert!(input.n == output.n && input.channels == output.channels, "shapes of a spread");
-    assert!(input.fits(x.len()) && output.fits(y.len()), "shapes of a spread");
-    assert!(input.height == output.height.div_ceil(2) && input.width == output.width.div_ceil(2), "shapes of a spread");
+    assert!(
+        input.n == output.n && input.channels == output.channels,
+        "shapes of a spread"
+    );
+    assert!(
+        input.fits(x.len()) && output.fits(y.len()),
+        "shapes of a spread"
+    );
+    assert!(
+        input.height == output.height.div_ceil(2) && input.width == output.width.div_ceil(2),
+        "shapes of a spread"
+    );
     for n in 0..input.n {
         for c in (0..input.channels).step_by(BLOCK) {
             for (py, px) in (0..input.height).flat_map(|y| (0..input.width).map(move |x| (y, x))) {
@@ -188,14 +244,21 @@ pub enum Finish<'a, T> {
     Residual(&'a [T], Images, T),
 }
 
-/// What is added to the bias: row n of a flat tensor to image n. Its numbers and its shape (one image, one row, as wide as images).
+/// What is added to the bias: row n of a flat tensor to image n. Its numbers and its shape (one
+/// image, one row, as wide as images).
 pub type PerImage<'a, T> = Option<(&'a [T], Images)>;
 
 impl Conv {
-    /// From input, output channels, kernel size and stride; `None` unless channels are multiples of 16, the size is 3 and the stride 1 or 2,
-    /// or both 1, there are pixels, and all lengths can be counted.
+    /// From input, output channels, kernel size and stride; `None` unless channels are multiples of
+    /// 16, the size is 3 and the stride 1 or 2, or both 1, there are pixels, and all lengths can be
+    /// counted.
     pub fn new(input: Images, channels: usize, size: usize, stride: usize) -> Option<Conv> {
-        let output = Images::new(input.n, channels, input.height.div_ceil(stride.max(1)), input.width.div_ceil(stride.max(1)));
+        let output = Images::new(
+            input.n,
+            channels,
+            input.height.div_ceil(stride.max(1)),
+            input.width.div_ceil(stride.max(1)),
+        );
         Conv::between(input, output, size, stride)
     }
 
@@ -203,7 +266,12 @@ impl Conv {
     pub fn between(input: Images, output: Images, size: usize, stride: usize) -> Option<Conv> {
         // lengths that no slice can have are those that overflow
         let most = isize::MAX as usize;
-        let weights = || input.channels.checked_mul(output.channels)?.checked_mul(size * size);
+        let weights = || {
+            input
+                .channels
+                .checked_mul(output.channels)?
+                .checked_mul(size * size)
+        };
         (input.fits(most)
             && output.fits(most)
             && weights().is_some_and(|n| n <= most)
@@ -211,7 +279,12 @@ impl Conv {
             && input.n == output.n
             && output.height == input.height.div_ceil(stride)
             && output.width == input.width.div_ceil(stride))
-        .then_some(Conv { size, stride, input, output })
+        .then_some(Conv {
+            size,
+            stride,
+            input,
+            output,
+        })
     }
 
     /// Numbers of the weights.
@@ -221,48 +294,99 @@ impl Conv {
 
     /// Floating-point operations of the forward pass.
     pub fn flop(&self) -> f64 {
-        2.0 * (self.output.n * self.output.height * self.output.width) as f64 * self.weights() as f64
+        2.0 * (self.output.n * self.output.height * self.output.width) as f64
+            * self.weights() as f64
     }
 
-    /// Panics unless the shapes fit each other (the fields are public: `between` need not have made this) and the slices. The bounds that
-    /// the loops assert before they leave out the checks of indices are sums of parts of these lengths, so they cannot overflow.
+    /// Panics unless the shapes fit each other (the fields are public: `between` need not have made
+    /// this) and the slices. The bounds that the loops assert before they leave out the checks of
+    /// indices are sums of parts of these lengths, so they cannot overflow.
     fn check(&self, x: usize, w: usize, y: usize) {
-        assert!(Conv::between(self.input, self.output, self.size, self.stride).is_some(), "shapes of a convolution");
-        assert!(self.input.fits(x) && self.output.fits(y) && w == self.weights(), "shapes of a convolution");
+        assert!(
+            Conv::between(self.input, self.output, self.size, self.stride).is_some(),
+            "shapes of a convolution"
+        );
+        assert!(
+            self.input.fits(x) && self.output.fits(y) && w == self.weights(),
+            "shapes of a convolution"
+        );
     }
 
     /// Panics unless biases, what is added per image, and a residual fit the output.
-    pub(super) fn check_added<T: Real>(&self, bias: &[T], per_image: PerImage<T>, finish: Finish<T>) {
+    pub(super) fn check_added<T: Real>(
+        &self,
+        bias: &[T],
+        per_image: PerImage<T>,
+        finish: Finish<T>,
+    ) {
         let same = |s: Images| {
-            (s.n, s.channels, s.height, s.width) == (self.output.n, self.output.channels, self.output.height, self.output.width)
+            (s.n, s.channels, s.height, s.width)
+                == (
+                    self.output.n,
+                    self.output.channels,
+                    self.output.height,
+                    self.output.width,
+                )
         };
         assert_eq!(bias.len(), self.output.channels, "biases of a convolution");
         if let Some((more, s)) = per_image {
-            assert!(s.channels == bias.len() && s.width >= self.output.n, "shapes of what is added");
-            assert!((s.n, s.height) == (1, 1) && s.fits(more.len()), "shapes of what is added");
+            assert!(
+                s.channels == bias.len() && s.width >= self.output.n,
+                "shapes of what is added"
+            );
+            assert!(
+                (s.n, s.height) == (1, 1) && s.fits(more.len()),
+                "shapes of what is added"
+            );
         }
         if let Finish::Residual(r, s, _) = finish {
             assert!(same(s) && s.fits(r.len()), "shapes of a residual");
         }
     }
 
-    /// `y = bias + sum of w x`. The border of `y` is left as it is. Panics on slices that the shapes do not fit.
+    /// `y = bias + sum of w x`. The border of `y` is left as it is. Panics on slices that the
+    /// shapes do not fit.
     pub fn forward<T: Real>(&self, x: &[T], w: &[T], bias: &[T], y: &mut [T]) {
         self.forward_on(Set::current(), x, w, bias, None, Finish::Write, y);
     }
 
-    /// [`forward`](Self::forward) with all that can be done on the way: something of each image's own added to the bias, a sum with what is
-    /// there, a residual. Panics likewise.
-    pub fn fused<T: Real>(&self, x: &[T], w: &[T], bias: &[T], per_image: PerImage<T>, finish: Finish<T>, y: &mut [T]) {
+    /// [`forward`](Self::forward) with all that can be done on the way: something of each image's
+    /// own added to the bias, a sum with what is there, a residual. Panics likewise.
+    pub fn fused<T: Real>(
+        &self,
+        x: &[T],
+        w: &[T],
+        bias: &[T],
+        per_image: PerImage<T>,
+        finish: Finish<T>,
+        y: &mut [T],
+    ) {
         self.forward_on(Set::current(), x, w, bias, per_image, finish, y);
     }
 
     /// [`fused`](Self::fused) on a given set.
     #[allow(clippy::too_many_arguments)]
-    pub fn forward_on<T: Real>(&self, set: Set, x: &[T], w: &[T], bias: &[T], per_image: PerImage<T>, finish: Finish<T>, y: &mut [T]) {
+    pub fn forward_on<T: Real>(
+        &self,
+        set: Set,
+        x: &[T],
+        w: &[T],
+        bias: &[T],
+        per_image: PerImage<T>,
+        finish: Finish<T>,
+        y: &mut [T],
+    ) {
         self.check(x.len(), w.len(), y.len());
         self.check_added(bias, per_image, finish);
-        let task = Forward { conv: *self, x, w, bias, per_image, finish, y };
+        let task = Forward {
+            conv: *self,
+            x,
+            w,
+            bias,
+            per_image,
+            finish,
+            y,
+        };
         match (self.size, self.stride) {
             (3, 1) => (T::loops().conv_three)(set, three::Kind(task)),
             (3, _) => (T::loops().conv_half)(set, half::Kind(task)),
@@ -270,18 +394,35 @@ impl Conv {
         }
     }
 
-    /// `dw = sum over images and pixels of x dy`, added to what is there if `add`. Panics on slices that the shapes do not fit.
+    /// `dw = sum over images and pixels of x dy`, added to what is there if `add`. Panics on slices
+    /// that the shapes do not fit.
     pub fn weight_gradient<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T], add: bool) {
         self.weight_gradient_on(Set::current(), x, dy, dw, add);
     }
 
     /// [`weight_gradient`](Self::weight_gradient) on a given set.
-    pub fn weight_gradient_on<T: Real>(&self, set: Set, x: &[T], dy: &[T], dw: &mut [T], add: bool) {
+    pub fn weight_gradient_on<T: Real>(
+        &self,
+        set: Set,
+        x: &[T],
+        dy: &[T],
+        dw: &mut [T],
+        add: bool,
+    ) {
         self.check(x.len(), dw.len(), dy.len());
         if self.output.n == 0 && !add {
             dw.fill(T::default());
         }
-        (T::loops().conv_weights)(set, Weights { conv: *self, x, dy, dw, add });
+        (T::loops().conv_weights)(
+            set,
+            Weights {
+                conv: *self,
+                x,
+                dy,
+                dw,
+                add,
+            },
+        );
     }
 }
 
@@ -307,7 +448,8 @@ struct Row {
     y_at: usize,
 }
 
-/// The forward loop for one kind of kernel, in a module of its own: what a module has is compiled by one core.
+/// The forward loop for one kind of kernel, in a module of its own: what a module has is compiled
+/// by one core.
 macro_rules! kind {
     ($module:ident, $size:literal, $stride:literal) => {
         pub(super) mod $module {
@@ -339,15 +481,19 @@ kind!(half, 3, 2);
 kind!(one, 1, 1);
 
 impl<T: Real> Forward<'_, T> {
-    /// Some images at a time that stay in the cache; for each, all blocks of outputs, B at a time. V vectors make a block.
+    /// Some images at a time that stay in the cache; for each, all blocks of outputs, B at a time.
+    /// V vectors make a block.
     #[inline(always)]
-    fn blocks<L: Lane<Item = T>, const V: usize, const B: usize, const K: usize, const S: usize>(&mut self) {
+    fn blocks<L: Lane<Item = T>, const V: usize, const B: usize, const K: usize, const S: usize>(
+        &mut self,
+    ) {
         let (input, output) = (self.conv.input, self.conv.output);
         let some = (CACHED / input.image()).max(1);
         for first in (0..output.n).step_by(some) {
             let images = first..output.n.min(first + some);
             for o in (0..output.blocks()).step_by(B) {
-                // columns by columns: as many at once as fill the registers, with rows enough where they are few
+                // columns by columns: as many at once as fill the registers, with rows enough where
+                // they are few
                 let mut at = 0;
                 while at < output.width {
                     let left = output.width - at;
@@ -355,18 +501,36 @@ impl<T: Real> Forward<'_, T> {
                         1 if left.is_multiple_of(14) || (left > 14 && !left.is_multiple_of(8)) => {
                             self.column::<L, V, B, K, S, 1, 14, 14>(images.clone(), at, o)
                         }
-                        1 if left >= 8 => self.column::<L, V, B, K, S, 1, 8, 8>(images.clone(), at, o),
-                        1 if left == 7 => self.column::<L, V, B, K, S, 2, 7, 14>(images.clone(), at, o),
-                        1 if left >= 4 => self.column::<L, V, B, K, S, 2, 4, 8>(images.clone(), at, o),
-                        1 if left >= 2 => self.column::<L, V, B, K, S, 4, 2, 8>(images.clone(), at, o),
+                        1 if left >= 8 => {
+                            self.column::<L, V, B, K, S, 1, 8, 8>(images.clone(), at, o)
+                        }
+                        1 if left == 7 => {
+                            self.column::<L, V, B, K, S, 2, 7, 14>(images.clone(), at, o)
+                        }
+                        1 if left >= 4 => {
+                            self.column::<L, V, B, K, S, 2, 4, 8>(images.clone(), at, o)
+                        }
+                        1 if left >= 2 => {
+                            self.column::<L, V, B, K, S, 4, 2, 8>(images.clone(), at, o)
+                        }
                         1 => self.column::<L, V, B, K, S, 8, 1, 8>(images.clone(), at, o),
-                        2 if left >= 6 => self.column::<L, V, B, K, S, 1, 6, 6>(images.clone(), at, o),
-                        2 if left >= 4 => self.column::<L, V, B, K, S, 1, 4, 4>(images.clone(), at, o),
-                        2 if left >= 2 => self.column::<L, V, B, K, S, 3, 2, 6>(images.clone(), at, o),
+                        2 if left >= 6 => {
+                            self.column::<L, V, B, K, S, 1, 6, 6>(images.clone(), at, o)
+                        }
+                        2 if left >= 4 => {
+                            self.column::<L, V, B, K, S, 1, 4, 4>(images.clone(), at, o)
+                        }
+                        2 if left >= 2 => {
+                            self.column::<L, V, B, K, S, 3, 2, 6>(images.clone(), at, o)
+                        }
                         2 => self.column::<L, V, B, K, S, 6, 1, 6>(images.clone(), at, o),
                         // NEON has 32 registers; AVX2 with f64 has 16
-                        4 if left >= 6 && cfg!(target_arch = "aarch64") => self.column::<L, V, B, K, S, 1, 6, 6>(images.clone(), at, o),
-                        4 if left >= 3 => self.column::<L, V, B, K, S, 1, 3, 3>(images.clone(), at, o),
+                        4 if left >= 6 && cfg!(target_arch = "aarch64") => {
+                            self.column::<L, V, B, K, S, 1, 6, 6>(images.clone(), at, o)
+                        }
+                        4 if left >= 3 => {
+                            self.column::<L, V, B, K, S, 1, 3, 3>(images.clone(), at, o)
+                        }
                         _ => self.column::<L, V, B, K, S, 1, 1, 1>(images.clone(), at, o),
                     };
                 }
@@ -374,20 +538,33 @@ impl<T: Real> Forward<'_, T> {
         }
     }
 
-    /// Where row number `row` is, R of them being worked on at a time, among those of `len` images from `first` on; `at` and `o` are the column
-    /// and the block of outputs.
+    /// Where row number `row` is, R of them being worked on at a time, among those of `len` images
+    /// from `first` on; `at` and `o` are the column and the block of outputs.
     #[inline(always)]
-    fn place<const K: usize, const S: usize, const R: usize>(&self, [first, len, at, o]: [usize; 4], row: usize) -> Row {
+    fn place<const K: usize, const S: usize, const R: usize>(
+        &self,
+        [first, len, at, o]: [usize; 4],
+        row: usize,
+    ) -> Row {
         let (input, output) = (self.conv.input, self.conv.output);
-        // several rows at a time: the same row of several images, so that all of them meet the border together
-        let (n, y) = if R == 1 { (first + row / output.height, row % output.height) } else { (first + row % len, row / len) };
-        // a kernel of 3 begins one pixel up and to the left: in the border, for the first row and column
+        // several rows at a time: the same row of several images, so that all of them meet the
+        // border together
+        let (n, y) = if R == 1 {
+            (first + row / output.height, row % output.height)
+        } else {
+            (first + row % len, row / len)
+        };
+        // a kernel of 3 begins one pixel up and to the left: in the border, for the first row and
+        // column
         let back = K / 2;
         Row {
             n,
             y,
             x_at: n * input.stride + (y * S + 1 - back) * input.row() + (at * S + 1 - back) * BLOCK,
-            y_at: n * output.stride + o * output.plane() + (y + 1) * output.row() + (at + 1) * BLOCK,
+            y_at: n * output.stride
+                + o * output.plane()
+                + (y + 1) * output.row()
+                + (at + 1) * BLOCK,
         }
     }
 
@@ -411,8 +588,14 @@ impl<T: Real> Forward<'_, T> {
         let (input, output) = (self.conv.input, self.conv.output);
         let place = [images.start, images.len(), at, o];
         let (mut row, end) = (0, images.len() * output.height);
-        // a whole narrow row, where a block is one vector: the kernel's outer columns are in the border at its ends
-        let whole = V == 1 && K == 3 && C <= 4 && at == 0 && C == output.width && (S == 1 || input.width == 2 * C);
+        // a whole narrow row, where a block is one vector: the kernel's outer columns are in the
+        // border at its ends
+        let whole = V == 1
+            && K == 3
+            && C <= 4
+            && at == 0
+            && C == output.width
+            && (S == 1 || input.width == 2 * C);
         while row + R <= end {
             let mut rows = [self.place::<K, S, R>(place, row); R];
             for r in 1..R {
@@ -452,15 +635,19 @@ impl<T: Real> Forward<'_, T> {
         const { assert!(P == R * C) };
         let (input, output) = (self.conv.input, self.conv.output);
         let per_block = input.blocks() * K * K * BLOCK * BLOCK;
-        // The accumulators must live in registers: whatever is done with them stands in loops so small that the compiler unrolls them. What
-        // is not, goes through memory before and after.
+        // The accumulators must live in registers: whatever is done with them stands in loops so
+        // small that the compiler unrolls them. What is not, goes through memory before and after.
         let mut start = [[[L::splat(T::default()); V]; B]; R];
         for (r, row) in rows.iter().enumerate() {
             for b in 0..B {
                 for v in 0..V {
                     let bias = L::load(&self.bias[(o + b) * BLOCK + v * L::WIDTH..]);
                     start[r][b][v] = match self.per_image {
-                        Some((more, s)) => bias + L::load(&more[s.at(0, (o + b) * BLOCK, 0, row.n) + v * L::WIDTH..]),
+                        Some((more, s)) => {
+                            bias + L::load(
+                                &more[s.at(0, (o + b) * BLOCK, 0, row.n) + v * L::WIDTH..],
+                            )
+                        }
                         None => bias,
                     };
                 }
@@ -473,10 +660,17 @@ impl<T: Real> Forward<'_, T> {
         for i in 0..input.blocks() {
             for ky in 0..K {
                 // a kernel's row that is in the border for all rows adds nothing
-                if K == 3 && rows.iter().all(|r| r.y * S + ky < 1 || r.y * S + ky > input.height) {
+                if K == 3
+                    && rows
+                        .iter()
+                        .all(|r| r.y * S + ky < 1 || r.y * S + ky > input.height)
+                {
                     continue;
                 }
-                let (x0, w0) = (i * input.plane() + ky * input.row(), o * per_block + (i * K + ky) * K * BLOCK * BLOCK);
+                let (x0, w0) = (
+                    i * input.plane() + ky * input.row(),
+                    o * per_block + (i * K + ky) * K * BLOCK * BLOCK,
+                );
                 // the last element each pointer reaches below
                 assert!(w0 + (B - 1) * per_block + K * BLOCK * BLOCK <= self.w.len());
                 let w = &self.w[w0..];
@@ -493,16 +687,21 @@ impl<T: Real> Forward<'_, T> {
                             for b in 0..B {
                                 for v in 0..V {
                                     let at = b * per_block + j * BLOCK + v * L::WIDTH;
-                                    // SAFETY: j < K BLOCK, so the vector ends at or before (B-1) per_block + K BLOCK^2, checked above.
-                                    weights[b][v] = L::load(unsafe { w.get_unchecked(at..at + L::WIDTH) });
+                                    // SAFETY: j < K BLOCK, so the vector ends at or before (B-1)
+                                    // per_block + K BLOCK^2, checked above.
+                                    let from = unsafe { w.get_unchecked(at..at + L::WIDTH) };
+                                    weights[b][v] = L::load(from);
                                 }
                             }
                             for p in 0..P {
                                 if !($from..$to).contains(&(p % C)) {
                                     continue;
                                 }
-                                // SAFETY: p / C < R; (p % C) S BLOCK + j < ((C-1) S + K) BLOCK, checked above.
-                                let e = L::splat(unsafe { *x.get_unchecked(p / C).get_unchecked(p % C * S * BLOCK + j) });
+                                // SAFETY: p / C < R; (p % C) S BLOCK + j < ((C-1) S + K) BLOCK,
+                                // checked above.
+                                let e = L::splat(unsafe {
+                                    *x.get_unchecked(p / C).get_unchecked(p % C * S * BLOCK + j)
+                                });
                                 for b in 0..B {
                                     for v in 0..V {
                                         acc[p][b][v] = e.mul_add(weights[b][v], acc[p][b][v]);
@@ -553,7 +752,8 @@ impl<T: Real> Forward<'_, T> {
                             Finish::Write => sum.store(to),
                             Finish::Add => (L::load(to) + sum).store(to),
                             Finish::Residual(more, s, scale) => {
-                                let more = &more[s.at(row.n, (o + b) * BLOCK, row.y, at + c) + v * L::WIDTH..];
+                                let more = &more
+                                    [s.at(row.n, (o + b) * BLOCK, row.y, at + c) + v * L::WIDTH..];
                                 ((L::load(more) + sum) * L::splat(scale)).store(to);
                             }
                         }
@@ -599,16 +799,20 @@ impl<T: Real> Weights<'_, T> {
     }
 
     #[inline(always)]
-    fn pixels<L: Lane<Item = T>, const V: usize, const C: usize, const B: usize, const S: usize>(&mut self) {
+    fn pixels<L: Lane<Item = T>, const V: usize, const C: usize, const B: usize, const S: usize>(
+        &mut self,
+    ) {
         let (input, output, k) = (self.conv.input, self.conv.output, self.conv.size);
         let per_block = input.blocks() * k * k * BLOCK * BLOCK;
         let (height, width) = (output.height, output.width);
-        // the outputs, of `most`, of which tap number `tap` is on one of `len` pixels and not in the border
+        // the outputs, of `most`, of which tap number `tap` is on one of `len` pixels and not in
+        // the border
         let inside = |most: usize, len: usize, tap: usize| {
             let from = (k / 2).saturating_sub(tap).div_ceil(S);
             from..most.min((len + k / 2 - tap).div_ceil(S)).max(from)
         };
-        // the planes of as many images as stay in the cache; the same number for every B, so that all sets add in one order
+        // the planes of as many images as stay in the cache; the same number for every B, so that
+        // all sets add in one order
         let some = (CACHED / (input.plane() + 2 * output.plane())).max(1);
         for first in (0..output.n).step_by(some) {
             let last = output.n.min(first + some);
@@ -617,10 +821,18 @@ impl<T: Real> Weights<'_, T> {
                     for tap in 0..k * k {
                         let (ky, kx) = (tap / k, tap % k);
                         for c in (0..BLOCK).step_by(C) {
-                            let w0 = o * per_block + ((i * k + ky) * k + kx) * BLOCK * BLOCK + c * BLOCK;
+                            let w0 =
+                                o * per_block + ((i * k + ky) * k + kx) * BLOCK * BLOCK + c * BLOCK;
                             let mut acc = [[[L::splat(T::default()); V]; B]; C];
                             let xs = inside(width, input.width, kx);
-                            let (ys, pixels) = (if xs.is_empty() { 0..0 } else { inside(height, input.height, ky) }, xs.len());
+                            let (ys, pixels) = (
+                                if xs.is_empty() {
+                                    0..0
+                                } else {
+                                    inside(height, input.height, ky)
+                                },
+                                xs.len(),
+                            );
                             for n in first..last {
                                 for y in ys.clone() {
                                     let x0 = n * input.stride
@@ -628,22 +840,35 @@ impl<T: Real> Weights<'_, T> {
                                         + (y * S + 1 + ky - k / 2) * input.row()
                                         + (xs.start * S + 1 + kx - k / 2) * BLOCK
                                         + c;
-                                    let y0 = n * output.stride + o * output.plane() + (y + 1) * output.row() + (xs.start + 1) * BLOCK;
+                                    let y0 = n * output.stride
+                                        + o * output.plane()
+                                        + (y + 1) * output.row()
+                                        + (xs.start + 1) * BLOCK;
                                     assert!(x0 + (pixels - 1) * S * BLOCK + C <= self.x.len());
-                                    assert!(y0 + (B - 1) * output.plane() + pixels * BLOCK <= self.dy.len());
+                                    assert!(
+                                        y0 + (B - 1) * output.plane() + pixels * BLOCK
+                                            <= self.dy.len()
+                                    );
                                     let (x, dy) = (&self.x[x0..], &self.dy[y0..]);
                                     for p in 0..pixels {
                                         let mut g = [[L::splat(T::default()); V]; B];
                                         for b in 0..B {
                                             for v in 0..V {
-                                                let at = b * output.plane() + p * BLOCK + v * L::WIDTH;
-                                                // SAFETY: p < pixels: ends at or before (B-1) plane + pixels BLOCK, checked above.
-                                                g[b][v] = L::load(unsafe { dy.get_unchecked(at..at + L::WIDTH) });
+                                                let at =
+                                                    b * output.plane() + p * BLOCK + v * L::WIDTH;
+                                                // SAFETY: p < pixels: ends at or before (B-1)
+                                                // plane + pixels BLOCK, checked above.
+                                                g[b][v] = L::load(unsafe {
+                                                    dy.get_unchecked(at..at + L::WIDTH)
+                                                });
                                             }
                                         }
                                         for e in 0..C {
-                                            // SAFETY: p S BLOCK + e < (pixels-1) S BLOCK + C, checked above.
-                                            let s = L::splat(unsafe { *x.get_unchecked(p * S * BLOCK + e) });
+                                            // SAFETY: p S BLOCK + e < (pixels-1) S BLOCK + C,
+                                            // checked above.
+                                            let s = L::splat(unsafe {
+                                                *x.get_unchecked(p * S * BLOCK + e)
+                                            });
                                             for b in 0..B {
                                                 for v in 0..V {
                                                     acc[e][b][v] = s.mul_add(g[b][v], acc[e][b][v]);
@@ -656,8 +881,13 @@ impl<T: Real> Weights<'_, T> {
                             for (e, of) in acc.iter().enumerate() {
                                 for (b, of) in of.iter().enumerate() {
                                     for (v, a) in of.iter().enumerate() {
-                                        let dw = &mut self.dw[w0 + b * per_block + e * BLOCK + v * L::WIDTH..];
-                                        let sum = if self.add || first > 0 { L::load(dw) + *a } else { *a };
+                                        let dw = &mut self.dw
+                                            [w0 + b * per_block + e * BLOCK + v * L::WIDTH..];
+                                        let sum = if self.add || first > 0 {
+                                            L::load(dw) + *a
+                                        } else {
+                                            *a
+                                        };
                                         sum.store(dw);
                                     }
                                 }
@@ -676,16 +906,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Every shape at and around the tiles' edges: widths 1 to 32, one to three blocks, all kinds of kernels. Every second one has images
-    /// that are further apart than they are long.
+    /// Every shape at and around the tiles' edges: widths 1 to 32, one to three blocks, all kinds
+    /// of kernels. Every second one has images that are further apart than they are long.
     fn shapes() -> Vec<Conv> {
         let mut all = vec![];
-        for (h, w) in [(1, 1), (2, 3), (3, 4), (5, 6), (4, 7), (5, 7), (2, 8), (2, 13), (3, 14), (2, 15), (1, 29), (1, 32)] {
+        for (h, w) in [
+            (1, 1),
+            (2, 3),
+            (3, 4),
+            (5, 6),
+            (4, 7),
+            (5, 7),
+            (2, 8),
+            (2, 13),
+            (3, 14),
+            (2, 15),
+            (1, 29),
+            (1, 32),
+        ] {
             for (i, o) in [(16, 16), (16, 32), (48, 16), (32, 48)] {
                 for (size, stride) in [(3, 1), (3, 2), (1, 1)] {
                     let mut c = Conv::new(Images::new(3, i, h, w), o, size, stride).unwrap();
                     if all.len() % 2 == 1 {
-                        c = Conv::between(apart(c.input, 16), apart(c.output, 5), size, stride).unwrap();
+                        c = Conv::between(apart(c.input, 16), apart(c.output, 5), size, stride)
+                            .unwrap();
                     }
                     all.push(c);
                 }
@@ -696,7 +940,10 @@ mod tests {
 
     /// The input pixel under (ky, kx) of an output pixel, or none in the border.
     fn under(c: &Conv, y: usize, x: usize, ky: usize, kx: usize) -> Option<(usize, usize)> {
-        let (y, x) = ((y * c.stride + ky).checked_sub(c.size / 2)?, (x * c.stride + kx).checked_sub(c.size / 2)?);
+        let (y, x) = (
+            (y * c.stride + ky).checked_sub(c.size / 2)?,
+            (x * c.stride + kx).checked_sub(c.size / 2)?,
+        );
         (y < c.input.height && x < c.input.width).then_some((y, x))
     }
 
@@ -705,16 +952,32 @@ mod tests {
         if c.size == 3 { 0.0 } else { f64::NAN }
     }
 
-    /// Forward in all its forms and the gradient of the weights, on all sets, against the definition in f64.
+    /// Forward in all its forms and the gradient of the weights, on all sets, against the
+    /// definition in f64.
     ///
-    /// Bounds: a chain of n roundings, each at most u times a partial sum, which the sum of absolute terms bounds; as many with the
-    /// definition's own u. A hundredth for the terms of second order. All sets must agree to the bit: the chains have one order.
+    /// Bounds: a chain of n roundings, each at most u times a partial sum, which the sum of
+    /// absolute terms bounds; as many with the definition's own u. A hundredth for the terms of
+    /// second order. All sets must agree to the bit: the chains have one order.
     fn definition<T: Real>(c: &Conv) {
-        let (x, w, bias) = (tensor::<T>(c.input, 1, border(c), f64::NAN), numbers::<T>(c.weights(), 2), numbers::<T>(c.output.channels, 3));
+        let (x, w, bias) = (
+            tensor::<T>(c.input, 1, border(c), f64::NAN),
+            numbers::<T>(c.weights(), 2),
+            numbers::<T>(c.output.channels, 3),
+        );
         let dy = tensor::<T>(c.output, 4, f64::NAN, f64::NAN);
-        let (flat, rs) = (Images::new(1, c.output.channels, 1, c.output.n + 1), apart(c.output, 32));
-        let (more, r, scale) = (tensor::<T>(flat, 5, f64::NAN, f64::NAN), tensor::<T>(rs, 6, f64::NAN, f64::NAN), T::of(0.7));
-        let (y0, dw0) = (tensor::<T>(c.output, 7, KEPT, KEPT), numbers::<T>(c.weights(), 8));
+        let (flat, rs) = (
+            Images::new(1, c.output.channels, 1, c.output.n + 1),
+            apart(c.output, 32),
+        );
+        let (more, r, scale) = (
+            tensor::<T>(flat, 5, f64::NAN, f64::NAN),
+            tensor::<T>(rs, 6, f64::NAN, f64::NAN),
+            T::of(0.7),
+        );
+        let (y0, dw0) = (
+            tensor::<T>(c.output, 7, KEPT, KEPT),
+            numbers::<T>(c.weights(), 8),
+        );
         let (mut y, mut dw) = (<[Vec<T>; 3]>::default(), vec![]);
         for set in sets() {
             let run = |per_image: PerImage<T>, finish: Finish<T>| {
@@ -735,7 +998,11 @@ mod tests {
             c.weight_gradient_on(set, &x, &dy, &mut added, true);
             assert!(written == added, "{c:?}: written over, not added to");
             if set != Set::Scalar {
-                assert!(bits(&ys.concat()) == bits(&y.concat()), "{c:?} on {}", set.name());
+                assert!(
+                    bits(&ys.concat()) == bits(&y.concat()),
+                    "{c:?} on {}",
+                    set.name()
+                );
                 assert!(bits(&dws) == bits(&dw), "{c:?} on {}", set.name());
             }
             (y, dw) = (ys, dws);
@@ -749,43 +1016,69 @@ mod tests {
             for i in 0..c.input.channels {
                 for (ky, kx) in taps() {
                     if let Some((qy, qx)) = under(c, py, px, ky, kx) {
-                        let t = x[c.input.at(n, i, qy, qx)].f64() * w[weight_at(c.input.channels, c.size, o, i, ky, kx)].f64();
+                        let t = x[c.input.at(n, i, qy, qx)].f64()
+                            * w[weight_at(c.input.channels, c.size, o, i, ky, kx)].f64();
                         sum += t;
                         size += t.abs();
                     }
                 }
             }
-            let (here, m, r) = (at(c.output, p), more[flat.at(0, o, 0, n)].f64(), r[at(rs, p)].f64());
+            let (here, m, r) = (
+                at(c.output, p),
+                more[flat.at(0, o, 0, n)].f64(),
+                r[at(rs, p)].f64(),
+            );
             let (before, scale) = (y0[here].f64(), scale.f64());
-            // bias + m, the sum with what is there or r, and the product with scale are a rounding more each
-            let close = |y: T, exact: f64, bound: f64| assert!((y.f64() - exact).abs() <= bound, "{c:?} {p:?}: {y:?} for {exact}");
+            // bias + m, the sum with what is there or r, and the product with scale are a rounding
+            // more each
+            let close = |y: T, exact: f64, bound: f64| {
+                assert!(
+                    (y.f64() - exact).abs() <= bound,
+                    "{c:?} {p:?}: {y:?} for {exact}"
+                )
+            };
             close(y[0][here], sum, terms * u * size);
-            close(y[1][here], before + (sum + m), (terms + 2.0) * u * (size + m.abs() + before.abs()));
-            close(y[2][here], (r + sum + m) * scale, (terms + 3.0) * u * (size + m.abs() + r.abs()) * scale);
+            close(
+                y[1][here],
+                before + (sum + m),
+                (terms + 2.0) * u * (size + m.abs() + before.abs()),
+            );
+            close(
+                y[2][here],
+                (r + sum + m) * scale,
+                (terms + 3.0) * u * (size + m.abs() + r.abs()) * scale,
+            );
         }
-        // dw0 and the gradient of sum(dy * y) with respect to each weight: a rounding for each pixel and for each group of images
+        // dw0 and the gradient of sum(dy * y) with respect to each weight: a rounding for each
+        // pixel and for each group of images
         let count = (c.output.n * (c.output.height * c.output.width + 1)) as f64;
         for o in [0, c.output.channels - 1] {
             for i in 0..c.input.channels {
                 for (ky, kx) in taps() {
                     let here = weight_at(c.input.channels, c.size, o, i, ky, kx);
                     let (mut sum, mut size) = (dw0[here].f64(), dw0[here].f64().abs());
-                    for (n, p) in (0..c.output.n).flat_map(|n| (0..c.output.height * c.output.width).map(move |p| (n, p))) {
+                    for (n, p) in (0..c.output.n)
+                        .flat_map(|n| (0..c.output.height * c.output.width).map(move |p| (n, p)))
+                    {
                         let (py, px) = (p / c.output.width, p % c.output.width);
                         if let Some((qy, qx)) = under(c, py, px, ky, kx) {
-                            let t = x[c.input.at(n, i, qy, qx)].f64() * dy[c.output.at(n, o, py, px)].f64();
+                            let t = x[c.input.at(n, i, qy, qx)].f64()
+                                * dy[c.output.at(n, o, py, px)].f64();
                             sum += t;
                             size += f64::abs(t);
                         }
                     }
-                    assert!((dw[here].f64() - sum).abs() <= count * u * size, "{c:?} weight {o} {i} {ky} {kx}");
+                    assert!(
+                        (dw[here].f64() - sum).abs() <= count * u * size,
+                        "{c:?} weight {o} {i} {ky} {kx}"
+                    );
                 }
             }
         }
     }
 
-    /// Catches a wrong offset, tile edge, border, block, or stride of images in any set's loop, a bias, sum or residual of another pixel, and
-    /// whatever is read or written outside the pixels.
+    /// Catches a wrong offset, tile edge, border, block, or stride of images in any set's loop, a
+    /// bias, sum or residual of another pixel, and whatever is read or written outside the pixels.
     #[test]
     #[cfg_attr(miri, ignore)] // `random_shapes` does it there
     fn convolutions_are_the_definition() {
@@ -817,11 +1110,16 @@ mod tests {
         }
     }
 
-    /// Catches a turned kernel that is not the adjoint, a wrong place of a spread pixel: <dy, conv x> = <conv' spread dy, x>, nothing being
-    /// spread at stride 1. Bound: that of `definition` for the terms of both sides, by Cauchy's inequality, with the norms instead of sums of
-    /// absolute values.
+    /// Catches a turned kernel that is not the adjoint, a wrong place of a spread pixel: <dy, conv
+    /// x> = <conv' spread dy, x>, nothing being spread at stride 1. Bound: that of `definition` for
+    /// the terms of both sides, by Cauchy's inequality, with the norms instead of sums of absolute
+    /// values.
     fn adjoint<T: Real>(c: &Conv) {
-        let (x, w, dy) = (tensor::<T>(c.input, 5, 0.0, 0.0), numbers::<T>(c.weights(), 6), tensor::<T>(c.output, 7, 0.0, 0.0));
+        let (x, w, dy) = (
+            tensor::<T>(c.input, 5, 0.0, 0.0),
+            numbers::<T>(c.weights(), 6),
+            tensor::<T>(c.output, 7, 0.0, 0.0),
+        );
         let mut back = vec![T::default(); w.len()];
         turned(&w, c.input.channels, c.output.channels, c.size, &mut back);
         let wide = apart(c.input.with_channels(c.output.channels), 7);
@@ -832,13 +1130,26 @@ mod tests {
             spread(c.output, &dy, wide, &mut zeros);
         }
         let back_conv = Conv::between(wide, c.input, c.size, 1).unwrap();
-        let (mut y, mut dx) = (vec![T::default(); c.output.len()], vec![T::default(); c.input.len()]);
+        let (mut y, mut dx) = (
+            vec![T::default(); c.output.len()],
+            vec![T::default(); c.input.len()],
+        );
         c.forward(&x, &w, &vec![T::default(); c.output.channels], &mut y);
-        back_conv.forward(&zeros, &back, &vec![T::default(); c.input.channels], &mut dx);
+        back_conv.forward(
+            &zeros,
+            &back,
+            &vec![T::default(); c.input.channels],
+            &mut dx,
+        );
         let dot = |a: &[T], b: &[T]| a.iter().zip(b).map(|(a, b)| a.f64() * b.f64()).sum::<f64>();
-        let size = (dot(&y, &y) * dot(&dy, &dy)).sqrt().max((dot(&x, &x) * dot(&dx, &dx)).sqrt());
+        let size = (dot(&y, &y) * dot(&dy, &dy))
+            .sqrt()
+            .max((dot(&x, &x) * dot(&dx, &dx)).sqrt());
         let terms = (c.input.channels.max(c.output.channels) * 9) as f64;
-        assert!((dot(&dy, &y) - dot(&dx, &x)).abs() <= terms * T::ROUNDOFF * size, "{c:?}");
+        assert!(
+            (dot(&dy, &y) - dot(&dx, &x)).abs() <= terms * T::ROUNDOFF * size,
+            "{c:?}"
+        );
     }
 
     /// Catches what is said at `adjoint`.
@@ -862,33 +1173,50 @@ mod tests {
             for (a, b) in (0..o).flat_map(|a| (0..i).map(move |b| (a, b))) {
                 for (ky, kx) in (0..size * size).map(|k| (k / size, k % size)) {
                     let turned = back[weight_at(o, size, b, a, size - 1 - ky, size - 1 - kx)];
-                    assert_eq!(w[weight_at(i, size, a, b, ky, kx)], turned, "{a} {b} {ky} {kx}");
+                    assert_eq!(
+                        w[weight_at(i, size, a, b, ky, kx)],
+                        turned,
+                        "{a} {b} {ky} {kx}"
+                    );
                 }
             }
         }
     }
 
-    /// Catches a slice, or a shape put together by hand, that would let a loop leave its slices: the loops do not check all their indices,
-    /// so each of these must be refused before. Among them lengths that overflow to small ones.
+    /// Catches a slice, or a shape put together by hand, that would let a loop leave its slices:
+    /// the loops do not check all their indices, so each of these must be refused before. Among
+    /// them lengths that overflow to small ones.
     #[test]
     fn what_does_not_fit_is_refused() {
         let c = Conv::new(Images::new(2, 16, 3, 5), 32, 3, 1).unwrap();
         let run = |c: Conv, x: usize, w: usize, bias: usize, y: usize| {
-            let (x, w, bias, mut y) = (vec![0f32; x], vec![0f32; w], vec![0f32; bias], vec![0f32; y]);
+            let (x, w, bias, mut y) = (
+                vec![0f32; x],
+                vec![0f32; w],
+                vec![0f32; bias],
+                vec![0f32; y],
+            );
             c.forward(&x, &w, &bias, &mut y);
         };
         let back = |c: Conv, x: usize, w: usize, y: usize| {
             c.weight_gradient(&vec![0f64; x], &vec![0f64; y], &mut vec![0f64; w], false);
         };
         let fused = |per_image: PerImage<f32>, finish: Finish<f32>| {
-            let (x, w, mut y) = (vec![0f32; c.input.len()], vec![0f32; c.weights()], vec![0f32; c.output.len()]);
+            let (x, w, mut y) = (
+                vec![0f32; c.input.len()],
+                vec![0f32; c.weights()],
+                vec![0f32; c.output.len()],
+            );
             c.fused(&x, &w, &[0f32; 32], per_image, finish, &mut y);
         };
         let (x, w, y) = (c.input.len(), c.weights(), c.output.len());
         run(c, x, w, 32, y);
         back(c, x, w, y);
         let (flat, zeros) = (Images::new(1, 32, 1, 2), vec![0f32; y]);
-        fused(Some((&zeros, flat)), Finish::Residual(&zeros, c.output, 1.0));
+        fused(
+            Some((&zeros, flat)),
+            Finish::Residual(&zeros, c.output, 1.0),
+        );
         let mut calls: Calls = vec![
             ("short x", Box::new(|| run(c, x - 1, w, 32, y))),
             ("short w", Box::new(|| run(c, x, w - 1, 32, y))),
@@ -899,44 +1227,171 @@ mod tests {
             ("short x of weights", Box::new(|| back(c, x - 1, w, y))),
             ("short dw", Box::new(|| back(c, x, w - 1, y))),
             ("short dy", Box::new(|| back(c, x, w, y - 1))),
-            ("short addition", Box::new(|| fused(Some((&zeros[..flat.len() - 1], flat)), Finish::Write))),
-            ("too few additions", Box::new(|| fused(Some((&zeros, Images::new(1, 32, 1, 1))), Finish::Write))),
-            ("additions of other channels", Box::new(|| fused(Some((&zeros, Images::new(1, 16, 1, 2))), Finish::Write))),
-            ("additions of several rows", Box::new(|| fused(Some((&zeros, Images::new(1, 32, 2, 2))), Finish::Write))),
-            ("short residual", Box::new(|| fused(None, Finish::Residual(&zeros[1..], c.output, 1.0)))),
-            ("residual of another shape", Box::new(|| fused(None, Finish::Residual(&zeros, c.input, 1.0)))),
-            ("short turned", Box::new(|| turned(&zeros[..256], 16, 16, 1, &mut [0f32; 255]))),
-            ("turned of no blocks", Box::new(|| turned(&zeros[..64], 8, 8, 1, &mut [0f32; 64]))),
-            ("short spread", Box::new(|| spread(c.input, &zeros[..x], c.input, &mut vec![0f32; x]))),
+            (
+                "short addition",
+                Box::new(|| fused(Some((&zeros[..flat.len() - 1], flat)), Finish::Write)),
+            ),
+            (
+                "too few additions",
+                Box::new(|| fused(Some((&zeros, Images::new(1, 32, 1, 1))), Finish::Write)),
+            ),
+            (
+                "additions of other channels",
+                Box::new(|| fused(Some((&zeros, Images::new(1, 16, 1, 2))), Finish::Write)),
+            ),
+            (
+                "additions of several rows",
+                Box::new(|| fused(Some((&zeros, Images::new(1, 32, 2, 2))), Finish::Write)),
+            ),
+            (
+                "short residual",
+                Box::new(|| fused(None, Finish::Residual(&zeros[1..], c.output, 1.0))),
+            ),
+            (
+                "residual of another shape",
+                Box::new(|| fused(None, Finish::Residual(&zeros, c.input, 1.0))),
+            ),
+            (
+                "short turned",
+                Box::new(|| turned(&zeros[..256], 16, 16, 1, &mut [0f32; 255])),
+            ),
+            (
+                "turned of no blocks",
+                Box::new(|| turned(&zeros[..64], 8, 8, 1, &mut [0f32; 64])),
+            ),
+            (
+                "short spread",
+                Box::new(|| spread(c.input, &zeros[..x], c.input, &mut vec![0f32; x])),
+            ),
         ];
         let (i, o, huge) = (c.input, c.output, 1 << 60);
         let wrong = [
             Conv { size: 2, ..c },
             Conv { size: 5, ..c },
-            Conv { size: 1, stride: 2, input: i, output: Images::new(2, 32, 2, 3) },
+            Conv {
+                size: 1,
+                stride: 2,
+                input: i,
+                output: Images::new(2, 32, 2, 3),
+            },
             Conv { stride: 0, ..c },
             Conv { stride: 2, ..c },
             Conv { stride: 3, ..c },
-            Conv { input: Images { n: 1, ..i }, ..c },
-            Conv { input: Images { channels: 0, ..i }, ..c },
-            Conv { input: Images { channels: 24, ..i }, ..c },
-            Conv { input: Images { height: 2, ..i }, ..c },
-            Conv { input: Images { width: 0, ..i }, output: Images { width: 0, ..o }, ..c },
-            Conv { input: Images { stride: i.stride - 1, ..i }, ..c },
-            Conv { input: Images { channels: huge, ..i }, ..c },
-            Conv { output: Images { channels: huge, ..o }, ..c },
-            Conv { input: Images { channels: huge, ..i }, output: Images { channels: huge, ..o }, ..c },
-            Conv { input: Images { width: huge - 2, ..i }, output: Images { width: huge - 2, ..o }, ..c },
-            Conv { input: Images { n: huge, stride: huge, ..i }, output: Images { n: huge, stride: huge, ..o }, ..c },
-            Conv { input: Images { height: usize::MAX, ..i }, output: Images { height: usize::MAX, ..o }, ..c },
+            Conv {
+                input: Images { n: 1, ..i },
+                ..c
+            },
+            Conv {
+                input: Images { channels: 0, ..i },
+                ..c
+            },
+            Conv {
+                input: Images { channels: 24, ..i },
+                ..c
+            },
+            Conv {
+                input: Images { height: 2, ..i },
+                ..c
+            },
+            Conv {
+                input: Images { width: 0, ..i },
+                output: Images { width: 0, ..o },
+                ..c
+            },
+            Conv {
+                input: Images {
+                    stride: i.stride - 1,
+                    ..i
+                },
+                ..c
+            },
+            Conv {
+                input: Images {
+                    channels: huge,
+                    ..i
+                },
+                ..c
+            },
+            Conv {
+                output: Images {
+                    channels: huge,
+                    ..o
+                },
+                ..c
+            },
+            Conv {
+                input: Images {
+                    channels: huge,
+                    ..i
+                },
+                output: Images {
+                    channels: huge,
+                    ..o
+                },
+                ..c
+            },
+            Conv {
+                input: Images {
+                    width: huge - 2,
+                    ..i
+                },
+                output: Images {
+                    width: huge - 2,
+                    ..o
+                },
+                ..c
+            },
+            Conv {
+                input: Images {
+                    n: huge,
+                    stride: huge,
+                    ..i
+                },
+                output: Images {
+                    n: huge,
+                    stride: huge,
+                    ..o
+                },
+                ..c
+            },
+            Conv {
+                input: Images {
+                    height: usize::MAX,
+                    ..i
+                },
+                output: Images {
+                    height: usize::MAX,
+                    ..o
+                },
+                ..c
+            },
         ];
         for wrong in wrong {
-            calls.push(("a shape by hand", Box::new(move || run(wrong, 4 * x, w, 32, 4 * y))));
-            calls.push(("a shape by hand without weights", Box::new(move || run(wrong, 4 * x, 0, wrong.output.channels.min(64), 4 * y))));
-            calls.push(("a shape by hand, gradient", Box::new(move || back(wrong, 4 * x, w, 4 * y))));
-            calls.push(("a shape by hand, gradient without weights", Box::new(move || back(wrong, 4 * x, 0, 4 * y))));
+            calls.push((
+                "a shape by hand",
+                Box::new(move || run(wrong, 4 * x, w, 32, 4 * y)),
+            ));
+            calls.push((
+                "a shape by hand without weights",
+                Box::new(move || run(wrong, 4 * x, 0, wrong.output.channels.min(64), 4 * y)),
+            ));
+            calls.push((
+                "a shape by hand, gradient",
+                Box::new(move || back(wrong, 4 * x, w, 4 * y)),
+            ));
+            calls.push((
+                "a shape by hand, gradient without weights",
+                Box::new(move || back(wrong, 4 * x, 0, 4 * y)),
+            ));
             assert!(
-                std::panic::catch_unwind(|| Conv::between(wrong.input, wrong.output, wrong.size, wrong.stride)).unwrap_or(None).is_none()
+                std::panic::catch_unwind(|| Conv::between(
+                    wrong.input,
+                    wrong.output,
+                    wrong.size,
+                    wrong.stride
+                ))
+                .unwrap_or(None)
+                .is_none()
             );
         }
         refused(calls);

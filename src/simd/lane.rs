@@ -1,5 +1,5 @@
-//! What a loop may do: the trait of a vector of floats and of the integers of the same width, and its definition: one f64,
-//! one f32.
+//! What a loop may do: the trait of a vector of floats and of the integers of the same width, and
+//! its definition: one f64, one f32.
 
 use std::fmt::Debug;
 use std::mem::MaybeUninit;
@@ -10,9 +10,17 @@ mod sealed {
 }
 pub(super) use sealed::Sealed;
 
-/// `WIDTH` floats that one instruction works on. All operations are correctly rounded, element by element.
+/// `WIDTH` floats that one instruction works on. All operations are correctly rounded, element by
+/// element.
 pub trait Lane:
-    Copy + Debug + Sealed + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+    Copy
+    + Debug
+    + Sealed
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
 {
     /// f64 or f32.
     type Item: Copy + 'static;
@@ -173,8 +181,9 @@ macro_rules! one {
 one!(f64, u64);
 one!(f32, u32);
 
-/// Defines the lanes of an instruction set, one intrinsic per operation. Every `unsafe` block in it calls an intrinsic: the set must be there
-/// wherever such a lane comes into being, which is the promise of the module that uses this.
+/// Defines the lanes of an instruction set, one intrinsic per operation. Every `unsafe` block in it
+/// calls an intrinsic: the set must be there wherever such a lane comes into being, which is the
+/// promise of the module that uses this.
 #[allow(unused_macros)]
 macro_rules! lanes {
     (
@@ -243,13 +252,15 @@ macro_rules! lanes {
             #[inline(always)]
             fn load(s: &[$item]) -> Self {
                 let s = &s[..$width];
-                // SAFETY: module comment; the slice has the elements that are read, no alignment is asked for.
+                // SAFETY: module comment; the slice has the elements that are read, no alignment is
+                // asked for.
                 unsafe { $name($load(s.as_ptr())) }
             }
             #[inline(always)]
             fn store(self, s: &mut [$item]) {
                 let s = &mut s[..$width];
-                // SAFETY: module comment; the slice has the elements that are written, no alignment is asked for.
+                // SAFETY: module comment; the slice has the elements that are written, no alignment
+                // is asked for.
                 unsafe { $store(s.as_mut_ptr(), self.0) }
             }
             #[inline(always)]
@@ -358,15 +369,17 @@ macro_rules! lanes {
 #[allow(unused_imports)]
 pub(super) use lanes;
 
-/// `[f(0), f(1), ...]`. Inlined whatever the compiler thinks of it: `std::array::from_fn` passes through functions of its own, which do not
-/// have the vector features of the loop around them; where one of these is left standing, so is a call for every intrinsic in it. `f` is
-/// called in one place only, for the same reason: a second one would make it a function of its own.
+/// `[f(0), f(1), ...]`. Inlined whatever the compiler thinks of it: `std::array::from_fn` passes
+/// through functions of its own, which do not have the vector features of the loop around them;
+/// where one of these is left standing, so is a call for every intrinsic in it. `f` is called in
+/// one place only, for the same reason: a second one would make it a function of its own.
 #[inline(always)]
 pub(super) fn each<A: Copy, const N: usize>(f: impl Fn(usize) -> A) -> [A; N] {
     let mut all = [const { MaybeUninit::uninit() }; N];
     for i in 0..N {
         all[i] = MaybeUninit::new(f(i));
     }
-    // SAFETY: the loop has written every element, and an array of `MaybeUninit<A>` has the layout of one of `A`.
+    // SAFETY: the loop has written every element, and an array of `MaybeUninit<A>` has the layout
+    // of one of `A`.
     unsafe { std::mem::transmute_copy::<[MaybeUninit<A>; N], [A; N]>(&all) }
 }

@@ -28,8 +28,9 @@ impl Task for MultiplyAdds {
     }
 }
 
-/// Runs `n` rounds of independent fused multiply-adds of f32 that touch registers alone: a number that depends on all of them, and how many
-/// floating-point operations they were. `a` and `b` should be unknown to the compiler, and `|a| < 1`.
+/// Runs `n` rounds of independent fused multiply-adds of f32 that touch registers alone: a number
+/// that depends on all of them, and how many floating-point operations they were. `a` and `b`
+/// should be unknown to the compiler, and `|a| < 1`.
 pub fn multiply_adds(set: Set, n: usize, a: f32, b: f32) -> (f32, usize) {
     wide_on(set, MultiplyAdds(n, a, b))
 }

@@ -1,14 +1,17 @@
-//! Vectors of floats, the one place where the instruction set is chosen, and the loops that know no mathematics of the crate:
-//! random normals ([`normal`]) and paths of linear SDEs ([`sde`]). The kernels' loops are with the kernels.
+//! Vectors of floats, the one place where the instruction set is chosen, and the loops that know no
+//! mathematics of the crate: random normals ([`normal`]) and paths of linear SDEs ([`sde`]). The
+//! kernels' loops are with the kernels.
 //!
-//! A loop is written once, generic over [`Lane`], as a [`Task`]; [`wide`] runs it with the widest vectors the machine
-//! has, [`single`] with vectors of one. Every operation of a lane is correctly rounded (the multiply-add is fused on
-//! all of them), so all instruction sets give the same bits.
+//! A loop is written once, generic over [`Lane`], as a [`Task`]; [`wide`] runs it with the widest
+//! vectors the machine has, [`single`] with vectors of one. Every operation of a lane is correctly
+//! rounded (the multiply-add is fused on all of them), so all instruction sets give the same bits.
 //!
-//! The choice is made once, at the first call. The environment variable `CLD_SIMD` (`scalar`, `avx2`, `avx512`, `neon`)
-//! overrides it; what the machine has not is refused with one line on standard error, and the best it has is taken.
+//! The choice is made once, at the first call. The environment variable `CLD_SIMD` (`scalar`,
+//! `avx2`, `avx512`, `neon`) overrides it; what the machine has not is refused with one line on
+//! standard error, and the best it has is taken.
 //!
-//! This module holds the crate's only `unsafe`: loads, stores, intrinsics, and the calls at dispatch.
+//! This module holds the crate's only `unsafe`: loads, stores, intrinsics, and the calls at
+//! dispatch.
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
@@ -48,8 +51,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Set {
-    /// Whatever the crate was compiled for, one value at a time: the definition that the others are held against.
-    /// Without a fused multiply-add in that target each one is a library call.
+    /// Whatever the crate was compiled for, one value at a time: the definition that the others are
+    /// held against. Without a fused multiply-add in that target each one is a library call.
     Scalar = 1,
     /// x86-64 with AVX2 and FMA: four doubles.
     Avx2 = 2,
@@ -83,7 +86,11 @@ impl Set {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => Set::Avx2.available() && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq"),
+            Set::Avx512 => {
+                Set::Avx2.available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512dq")
+            }
             #[cfg(target_arch = "aarch64")]
             Set::Neon => true,
             #[allow(unreachable_patterns)]
@@ -103,13 +110,18 @@ impl Set {
         }
     }
 
-    /// Uses this set from now on, in the whole program. For tests and benches: results are the same on all of them.
+    /// Uses this set from now on, in the whole program. For tests and benches: results are the same
+    /// on all of them.
     ///
     /// # Errors
     /// The machine has not got it.
     pub fn force(self) -> Result<()> {
         if !self.available() {
-            return Err(Error::parameter("CLD_SIMD", self.name(), "an instruction set of this machine"));
+            return Err(Error::parameter(
+                "CLD_SIMD",
+                self.name(),
+                "an instruction set of this machine",
+            ));
         }
         CHOSEN.store(self as u8, Ordering::Relaxed);
         Ok(())
@@ -119,27 +131,37 @@ impl Set {
 #[cold]
 #[inline(never)]
 fn choose() -> Set {
-    let mut set = Set::ALL.into_iter().rev().find(|s| s.available()).unwrap_or(Set::Scalar);
+    let mut set = Set::ALL
+        .into_iter()
+        .rev()
+        .find(|s| s.available())
+        .unwrap_or(Set::Scalar);
     if let Ok(name) = std::env::var("CLD_SIMD") {
-        match Set::ALL.into_iter().find(|s| s.name() == name && s.available()) {
+        match Set::ALL
+            .into_iter()
+            .find(|s| s.name() == name && s.available())
+        {
             Some(forced) => set = forced,
-            None => eprintln!("CLD_SIMD={name} is not an instruction set of this machine; using {}", set.name()),
+            None => eprintln!(
+                "CLD_SIMD={name} is not an instruction set of this machine; using {}",
+                set.name()
+            ),
         }
     }
     CHOSEN.store(set as u8, Ordering::Relaxed);
     set
 }
 
-/// A computation written once for lanes of any width. `run` must be `#[inline(always)]`, and so must what it calls
-/// in its loop: only then is it compiled for the instruction set of the lanes.
+/// A computation written once for lanes of any width. `run` must be `#[inline(always)]`, and so
+/// must what it calls in its loop: only then is it compiled for the instruction set of the lanes.
 pub trait Task {
     /// What it returns.
     type Out;
     /// Runs with lanes `D` of doubles and `S` of singles, of one instruction set.
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) -> Self::Out;
 
-    // The loop for each set. As methods they are compiled with the module of their task, so that all cores have some; functions of
-    // this module or of `x86` would all be with it, on one core.
+    // The loop for each set. As methods they are compiled with the module of their task, so that
+    // all cores have some; functions of this module or of `x86` would all be with it, on one core.
 
     /// With lanes of one float.
     #[doc(hidden)]
@@ -198,7 +220,8 @@ pub fn wide<T: Task>(task: T) -> T::Out {
     }
 }
 
-/// Runs a task with the vectors of a given set, or with the scalar one where the machine has not got it: for tests.
+/// Runs a task with the vectors of a given set, or with the scalar one where the machine has not
+/// got it: for tests.
 pub fn wide_on<T: Task>(set: Set, task: T) -> T::Out {
     match set {
         // SAFETY: the machine has it.

@@ -1,6 +1,7 @@
 //! Lanes of NEON, which every 64-bit ARM processor has. Thin: one intrinsic per operation.
 //!
-//! The intrinsics need NEON, and this file is compiled where the target has it: that is the safety argument of every block here.
+//! The intrinsics need NEON, and this file is compiled where the target has it: that is the safety
+//! argument of every block here.
 #![allow(unused_unsafe)]
 
 use super::Task;
@@ -47,7 +48,10 @@ unsafe fn gather_f64(t: *const f64, i: uint64x2_t) -> float64x2_t {
     // SAFETY: the indices are masked to 0..128, the length of the table.
     unsafe {
         let i = vandq_u64(i, vdupq_n_u64(127));
-        let all = [*t.add(vgetq_lane_u64::<0>(i) as usize), *t.add(vgetq_lane_u64::<1>(i) as usize)];
+        let all = [
+            *t.add(vgetq_lane_u64::<0>(i) as usize),
+            *t.add(vgetq_lane_u64::<1>(i) as usize),
+        ];
         vld1q_f64(all.as_ptr())
     }
 }
@@ -58,7 +62,12 @@ unsafe fn gather_f32(t: *const f32, i: uint32x4_t) -> float32x4_t {
     // SAFETY: the indices are masked to 0..128, the length of the table.
     unsafe {
         let i = vandq_u32(i, vdupq_n_u32(127));
-        let at = [vgetq_lane_u32::<0>(i), vgetq_lane_u32::<1>(i), vgetq_lane_u32::<2>(i), vgetq_lane_u32::<3>(i)];
+        let at = [
+            vgetq_lane_u32::<0>(i),
+            vgetq_lane_u32::<1>(i),
+            vgetq_lane_u32::<2>(i),
+            vgetq_lane_u32::<3>(i),
+        ];
         let all = at.map(|i| *t.add(i as usize));
         vld1q_f32(all.as_ptr())
     }

@@ -1,15 +1,16 @@
 //! Random bits and standard normals, many at a time.
 //!
-//! Bits: Threefry2x64 with 20 rounds, a counter-based generator: 128 bits from a counter (path, pair) and a key.
-//! Normals: Box and Muller's transform, two normals per 128 bits,
+//! Bits: Threefry2x64 with 20 rounds, a counter-based generator: 128 bits from a counter (path,
+//! pair) and a key. Normals: Box and Muller's transform, two normals per 128 bits,
 //!
 //! ```text
 //! R = sqrt(-2 ln U),  U uniform on the odd multiples of 2^-53 in (0, 1)  (so that |normal| < 8.6)
 //! (R cos A, R sin A) turned by a random multiple of a right angle,  A uniform on [-pi/4, pi/4]
 //! ```
 //!
-//! `ln` by `2 atanh(s)`, s = (m - 1)/(m + 1), m in [0.7, 1.41]: series to s^21, remainder 2e-17; sine and cosine by Taylor's
-//! series to x^15 and x^16, remainder 5e-17 and 4e-18. Errors of a few ulp, 1e-9 of what any test of 1e12 draws could see.
+//! `ln` by `2 atanh(s)`, s = (m - 1)/(m + 1), m in [0.7, 1.41]: series to s^21, remainder 2e-17;
+//! sine and cosine by Taylor's series to x^15 and x^16, remainder 5e-17 and 4e-18. Errors of a few
+//! ulp, 1e-9 of what any test of 1e12 draws could see.
 
 use super::{Lane, Set, Task};
 
@@ -19,7 +20,10 @@ const PARITY: u64 = 0x1BD1_1BDA_A9FC_1A22;
 /// Threefry2x64 with 20 rounds, readable: the twin of the vector code.
 pub fn threefry(counter: [u64; 2], key: [u64; 2]) -> [u64; 2] {
     let keys = [key[0], key[1], PARITY ^ key[0] ^ key[1]];
-    let mut x = [counter[0].wrapping_add(keys[0]), counter[1].wrapping_add(keys[1])];
+    let mut x = [
+        counter[0].wrapping_add(keys[0]),
+        counter[1].wrapping_add(keys[1]),
+    ];
     for round in 0..20 {
         x[0] = x[0].wrapping_add(x[1]);
         x[1] = x[1].rotate_left(ROTATIONS[round % 8]) ^ x[0];
@@ -32,19 +36,28 @@ pub fn threefry(counter: [u64; 2], key: [u64; 2]) -> [u64; 2] {
     x
 }
 
-/// Two normals from 128 bits, with the standard library's functions: the readable twin of the vector code.
+/// Two normals from 128 bits, with the standard library's functions: the readable twin of the
+/// vector code.
 pub fn normal_pair(bits: [u64; 2]) -> [f64; 2] {
     let fraction = |b: u64| (b >> 12) as f64 * 2f64.powi(-52); // in [0, 1)
     let u = fraction(bits[0]) + 2f64.powi(-53);
     let angle = (fraction(bits[1]) - 0.5) * std::f64::consts::FRAC_PI_2;
     let r = (-2.0 * u.ln()).sqrt() * if bits[1] & 2 == 0 { 1.0 } else { -1.0 };
     let (sin, cos) = angle.sin_cos();
-    if bits[1] & 1 == 0 { [r * cos, r * sin] } else { [r * sin, r * cos] }
+    if bits[1] & 1 == 0 {
+        [r * cos, r * sin]
+    } else {
+        [r * sin, r * cos]
+    }
 }
 
 /// The vector form of [`threefry`].
 #[inline(always)]
-pub(super) fn threefry_lanes<L: Lane<Item = f64, Word = u64>>(path: L::Bits, pair: u64, key: [u64; 2]) -> [L::Bits; 2] {
+pub(super) fn threefry_lanes<L: Lane<Item = f64, Word = u64>>(
+    path: L::Bits,
+    pair: u64,
+    key: [u64; 2],
+) -> [L::Bits; 2] {
     let keys = [key[0], key[1], PARITY ^ key[0] ^ key[1]];
     let mut a = L::add_bits(path, L::splat_bits(keys[0]));
     let mut b = L::splat_bits(pair.wrapping_add(keys[1]));
@@ -83,10 +96,15 @@ pub(super) fn normal_lanes<L: Lane<Item = f64, Word = u64>>(bits: [L::Bits; 2]) 
     let one = L::splat(1.0);
     let fraction = |b: L::Bits| L::from_bits(L::or(L::shr::<12>(b), L::splat_bits(ONE))); // in [1, 2)
     let u = fraction(bits[0]) - L::splat(1.0 - f64::EPSILON / 2.0); // exact: an odd multiple of 2^-53
-    // u = 2^e m, m in [sqrt(1/2), sqrt(2)); e + 1023 as an integer is turned into a double by way of 2^52
+    // u = 2^e m, m in [sqrt(1/2), sqrt(2)); e + 1023 as an integer is turned into a double by way
+    // of 2^52
     let shifted = L::add_bits(u.bits(), L::splat_bits(ONE - ROOT_HALF));
-    let e = L::from_bits(L::or(L::shr::<52>(shifted), L::splat_bits(TWO_52))) - L::splat(4_503_599_627_370_496.0 + 1023.0);
-    let m = L::from_bits(L::add_bits(L::and(shifted, L::splat_bits(MANTISSA)), L::splat_bits(ROOT_HALF)));
+    let e = L::from_bits(L::or(L::shr::<52>(shifted), L::splat_bits(TWO_52)))
+        - L::splat(4_503_599_627_370_496.0 + 1023.0);
+    let m = L::from_bits(L::add_bits(
+        L::and(shifted, L::splat_bits(MANTISSA)),
+        L::splat_bits(ROOT_HALF),
+    ));
     let s = (m - one) / (m + one);
     let z = s * s;
     // ln m = 2 s (1 + z/3 + z^2/5 + ...); -2 ln u = -4 s (...) - 2 e ln 2
@@ -102,12 +120,27 @@ pub(super) fn normal_lanes<L: Lane<Item = f64, Word = u64>>(bits: [L::Bits; 2]) 
     let x = (fraction(bits[1]) - L::splat(1.5)) * L::splat(std::f64::consts::FRAC_PI_2);
     let y = x * x;
     let mut sin = L::splat(-1.0 / 1_307_674_368_000.0); // 15!
-    for c in [6_227_020_800.0, -39_916_800.0, 362_880.0, -5040.0, 120.0, -6.0] {
+    for c in [
+        6_227_020_800.0,
+        -39_916_800.0,
+        362_880.0,
+        -5040.0,
+        120.0,
+        -6.0,
+    ] {
         sin = sin.mul_add(y, L::splat(1.0 / c));
     }
     let sin = (sin * y).mul_add(x, x);
     let mut cos = L::splat(1.0 / 20_922_789_888_000.0); // 16!
-    for c in [-87_178_291_200.0, 479_001_600.0, -3_628_800.0, 40_320.0, -720.0, 24.0, -2.0] {
+    for c in [
+        -87_178_291_200.0,
+        479_001_600.0,
+        -3_628_800.0,
+        40_320.0,
+        -720.0,
+        24.0,
+        -2.0,
+    ] {
         cos = cos.mul_add(y, L::splat(1.0 / c));
     }
     let cos = cos.mul_add(y, one);
@@ -148,22 +181,52 @@ impl Task for Fill<'_> {
     }
 }
 
-/// Normals of pair `pair` for the paths `first ..`: the pair's two draws in two slices of equal length.
+/// Normals of pair `pair` for the paths `first ..`: the pair's two draws in two slices of equal
+/// length.
 pub fn normals(key: [u64; 2], first: u64, pair: u64, out: [&mut [f64]; 2]) {
-    super::wide(Fill { key, first, pair, out });
+    super::wide(Fill {
+        key,
+        first,
+        pair,
+        out,
+    });
 }
 
 /// [`normals`] on a given set: for tests.
 pub fn normals_on(set: Set, key: [u64; 2], first: u64, pair: u64, out: [&mut [f64]; 2]) {
-    super::wide_on(set, Fill { key, first, pair, out });
+    super::wide_on(
+        set,
+        Fill {
+            key,
+            first,
+            pair,
+            out,
+        },
+    );
 }
 
-const ROTATIONS_4: [[u32; 2]; 8] = [[10, 26], [11, 21], [13, 27], [23, 5], [6, 20], [17, 11], [25, 10], [18, 20]];
+const ROTATIONS_4: [[u32; 2]; 8] = [
+    [10, 26],
+    [11, 21],
+    [13, 27],
+    [23, 5],
+    [6, 20],
+    [17, 11],
+    [25, 10],
+    [18, 20],
+];
 const PARITY_4: u32 = 0x1BD1_1BDA;
 
-/// Threefry4x32 with 20 rounds, readable: the bits of single-precision normals, four words at a time.
+/// Threefry4x32 with 20 rounds, readable: the bits of single-precision normals, four words at a
+/// time.
 pub fn threefry4(counter: [u32; 4], key: [u32; 4]) -> [u32; 4] {
-    let keys = [key[0], key[1], key[2], key[3], PARITY_4 ^ key[0] ^ key[1] ^ key[2] ^ key[3]];
+    let keys = [
+        key[0],
+        key[1],
+        key[2],
+        key[3],
+        PARITY_4 ^ key[0] ^ key[1] ^ key[2] ^ key[3],
+    ];
     let mut x: [u32; 4] = std::array::from_fn(|i| counter[i].wrapping_add(keys[i]));
     for round in 0..20 {
         // even rounds mix words 0 with 1 and 2 with 3, odd ones 0 with 3 and 2 with 1
@@ -181,23 +244,44 @@ pub fn threefry4(counter: [u32; 4], key: [u32; 4]) -> [u32; 4] {
     x
 }
 
-/// Two normals in single precision from two words: the readable twin, computed in f64. The uniform has 32 bits, so that
+/// Two normals in single precision from two words: the readable twin, computed in f64. The uniform
+/// has 32 bits, so that
 /// |normal| < 6.8.
 pub fn normal_pair_f32(bits: [u32; 2]) -> [f32; 2] {
     let u = (f64::from(bits[0]) + 0.5) * 2f64.powi(-32);
     let angle = (f64::from(bits[1] >> 9) * 2f64.powi(-23) - 0.5) * std::f64::consts::FRAC_PI_2;
     let r = (-2.0 * u.ln()).sqrt() * if bits[1] & 2 == 0 { 1.0 } else { -1.0 };
     let (sin, cos) = angle.sin_cos();
-    let [a, b] = if bits[1] & 1 == 0 { [r * cos, r * sin] } else { [r * sin, r * cos] };
+    let [a, b] = if bits[1] & 1 == 0 {
+        [r * cos, r * sin]
+    } else {
+        [r * sin, r * cos]
+    };
     [a as f32, b as f32]
 }
 
 /// The vector form of [`threefry4`], of paths whose numbers share the upper half `high`.
 #[inline(always)]
-pub(super) fn threefry4_lanes<S: Lane<Item = f32, Word = u32>>(low: S::Bits, high: u32, quad: u32, key: [u32; 4]) -> [S::Bits; 4] {
-    let keys = [key[0], key[1], key[2], key[3], PARITY_4 ^ key[0] ^ key[1] ^ key[2] ^ key[3]];
+pub(super) fn threefry4_lanes<S: Lane<Item = f32, Word = u32>>(
+    low: S::Bits,
+    high: u32,
+    quad: u32,
+    key: [u32; 4],
+) -> [S::Bits; 4] {
+    let keys = [
+        key[0],
+        key[1],
+        key[2],
+        key[3],
+        PARITY_4 ^ key[0] ^ key[1] ^ key[2] ^ key[3],
+    ];
     let constant = |counter: u32, key: u32| S::splat_bits(counter.wrapping_add(key));
-    let mut x = [S::add_bits(low, S::splat_bits(keys[0])), constant(high, keys[1]), constant(quad, keys[2]), constant(0, keys[3])];
+    let mut x = [
+        S::add_bits(low, S::splat_bits(keys[0])),
+        constant(high, keys[1]),
+        constant(quad, keys[2]),
+        constant(0, keys[3]),
+    ];
     macro_rules! round {
         ($a:expr, $b:expr, $r:expr, $s:expr) => {
             x[0] = S::add_bits(x[0], x[$a]);
@@ -247,16 +331,24 @@ const ROOT_HALF_F32: u32 = 0x3F35_04F3;
 /// 2^23, whose last mantissa bit is worth 1.
 const TWO_23: u32 = 0x4B00_0000;
 
-/// The vector form of [`normal_pair_f32`]: as [`normal_lanes`], with shorter series (remainders 2e-9).
+/// The vector form of [`normal_pair_f32`]: as [`normal_lanes`], with shorter series (remainders
+/// 2e-9).
 #[inline(always)]
 pub(super) fn normal_lanes_f32<S: Lane<Item = f32, Word = u32>>(bits: [S::Bits; 2]) -> [S; 2] {
     let one = S::splat(1.0);
-    let integer = |b: S::Bits| S::from_bits(S::or(b, S::splat_bits(TWO_23))) - S::splat(8_388_608.0); // below 2^23: exact
-    let (high, low) = (integer(S::shr::<16>(bits[0])), integer(S::and(bits[0], S::splat_bits(0xFFFF))) + S::splat(0.5));
+    let integer =
+        |b: S::Bits| S::from_bits(S::or(b, S::splat_bits(TWO_23))) - S::splat(8_388_608.0); // below 2^23: exact
+    let (high, low) = (
+        integer(S::shr::<16>(bits[0])),
+        integer(S::and(bits[0], S::splat_bits(0xFFFF))) + S::splat(0.5),
+    );
     let u = high.mul_add(S::splat(2f32.powi(-16)), low * S::splat(2f32.powi(-32)));
     let shifted = S::add_bits(u.bits(), S::splat_bits(ONE_F32 - ROOT_HALF_F32));
     let e = integer(S::shr::<23>(shifted)) - S::splat(127.0);
-    let m = S::from_bits(S::add_bits(S::and(shifted, S::splat_bits(MANTISSA_F32)), S::splat_bits(ROOT_HALF_F32)));
+    let m = S::from_bits(S::add_bits(
+        S::and(shifted, S::splat_bits(MANTISSA_F32)),
+        S::splat_bits(ROOT_HALF_F32),
+    ));
     let s = (m - one) / (m + one);
     let z = s * s;
     let mut p = S::splat(1.0 / 9.0);
@@ -265,7 +357,10 @@ pub(super) fn normal_lanes_f32<S: Lane<Item = f32, Word = u32>>(bits: [S::Bits; 
     }
     let p = p.mul_add(z, one);
     let square = (s * S::splat(-4.0)).mul_add(p, e * S::splat(-2.0 * std::f32::consts::LN_2));
-    let r = S::from_bits(S::or(square.sqrt().bits(), S::shl::<31>(S::shr::<1>(bits[1]))));
+    let r = S::from_bits(S::or(
+        square.sqrt().bits(),
+        S::shl::<31>(S::shr::<1>(bits[1])),
+    ));
     let fraction = S::from_bits(S::or(S::shr::<9>(bits[1]), S::splat_bits(ONE_F32)));
     let x = (fraction - S::splat(1.5)) * S::splat(std::f32::consts::FRAC_PI_2);
     let y = x * x;
@@ -285,7 +380,12 @@ pub(super) fn normal_lanes_f32<S: Lane<Item = f32, Word = u32>>(bits: [S::Bits; 
 
 /// Four normals per path from one quad.
 #[inline(always)]
-pub(super) fn quad_lanes<S: Lane<Item = f32, Word = u32>>(low: S::Bits, high: u32, quad: u32, key: [u32; 4]) -> [S; 4] {
+pub(super) fn quad_lanes<S: Lane<Item = f32, Word = u32>>(
+    low: S::Bits,
+    high: u32,
+    quad: u32,
+    key: [u32; 4],
+) -> [S; 4] {
     let [a, b, c, d] = threefry4_lanes::<S>(low, high, quad, key);
     let ([x, y], [z, w]) = (normal_lanes_f32::<S>([a, b]), normal_lanes_f32::<S>([c, d]));
     [x, y, z, w]
@@ -309,7 +409,12 @@ impl Task for FillF32<'_> {
             let path = self.first.wrapping_add(at as u64);
             let (low, high) = (path as u32, (path >> 32) as u32);
             if at + S::WIDTH <= n && low.checked_add(S::WIDTH as u32).is_some() {
-                let all = quad_lanes::<S>(S::add_bits(S::iota(), S::splat_bits(low)), high, self.quad, self.key);
+                let all = quad_lanes::<S>(
+                    S::add_bits(S::iota(), S::splat_bits(low)),
+                    high,
+                    self.quad,
+                    self.key,
+                );
                 for (x, s) in all.into_iter().zip(&mut out) {
                     x.store(&mut s[at..]);
                 }
@@ -323,12 +428,26 @@ impl Task for FillF32<'_> {
     }
 }
 
-/// Normals in single precision of quad `quad` for the paths `first ..`: its four draws in four slices of equal length.
+/// Normals in single precision of quad `quad` for the paths `first ..`: its four draws in four
+/// slices of equal length.
 pub fn normals_f32(key: [u32; 4], first: u64, quad: u32, out: [&mut [f32]; 4]) {
-    super::wide(FillF32 { key, first, quad, out });
+    super::wide(FillF32 {
+        key,
+        first,
+        quad,
+        out,
+    });
 }
 
 /// [`normals_f32`] on a given set: for tests.
 pub fn normals_f32_on(set: Set, key: [u32; 4], first: u64, quad: u32, out: [&mut [f32]; 4]) {
-    super::wide_on(set, FillF32 { key, first, quad, out });
+    super::wide_on(
+        set,
+        FillF32 {
+            key,
+            first,
+            quad,
+            out,
+        },
+    );
 }

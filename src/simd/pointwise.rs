@@ -1,11 +1,13 @@
-//! Loops over flat slices and over pixels: SiLU, sums of channels, additions, nearest-neighbour upsampling, Adam.
+//! Loops over flat slices and over pixels: SiLU, sums of channels, additions, nearest-neighbour
+//! upsampling, Adam.
 
 use super::conv::{BLOCK, Images};
 use super::real::{blocks, each, load, sigmoid, store};
 use super::{Lane, Real, Set, Task};
 
-/// Defines a loop over slices of one length, vector by vector, what is left over one by one: its struct, whose fields are slices to read,
-/// slices to write and single values, and what is done at a place with lanes `L`.
+/// Defines a loop over slices of one length, vector by vector, what is left over one by one: its
+/// struct, whose fields are slices to read, slices to write and single values, and what is done at
+/// a place with lanes `L`.
 macro_rules! each {
     ($task:ident { read $($read:ident)*; write $($write:ident)*; with $($field:ident: $ty:ty),* } |$at:ident, $l:ident| $body:block) => {
         pub(super) struct $task<'a, T> {
@@ -117,9 +119,28 @@ each!(Adam { read g; write p m v ema; with step: AdamStep<T> } |at, L| {
     (moved - mean).mul_add(s(step.average), mean).store(ema);
 });
 
-/// One step of Adam with decoupled weight decay, and of an exponential average of the weights. Panics on slices of different lengths.
-pub fn adam<T: Real>(set: Set, step: AdamStep<T>, g: &[T], p: &mut [T], m: &mut [T], v: &mut [T], ema: &mut [T]) {
-    (T::loops().adam)(set, Adam { step, g, p, m, v, ema });
+/// One step of Adam with decoupled weight decay, and of an exponential average of the weights.
+/// Panics on slices of different lengths.
+pub fn adam<T: Real>(
+    set: Set,
+    step: AdamStep<T>,
+    g: &[T],
+    p: &mut [T],
+    m: &mut [T],
+    v: &mut [T],
+    ema: &mut [T],
+) {
+    (T::loops().adam)(
+        set,
+        Adam {
+            step,
+            g,
+            p,
+            m,
+            v,
+            ema,
+        },
+    );
 }
 
 pub(super) struct Squares<'a, T>(&'a [T]);
@@ -148,7 +169,8 @@ fn squares<T: Real, L: Lane<Item = T>, const V: usize>(x: &[T]) -> f64 {
         }
         let mut chains = [T::default(); BLOCK];
         store(acc, &mut chains);
-        sum += chains.iter().map(|c| c.f64()).sum::<f64>() + last.iter().map(|x| x.f64().powi(2)).sum::<f64>();
+        sum += chains.iter().map(|c| c.f64()).sum::<f64>()
+            + last.iter().map(|x| x.f64().powi(2)).sum::<f64>();
     }
     sum
 }
@@ -199,15 +221,38 @@ fn channel_sums_in<T: Real, L: Lane<Item = T>, const V: usize>(mut f: ChannelSum
     }
 }
 
-/// Sums over pixels: written to row n of the flat tensor `each` for image n, and added to `total`. Panics on slices that the shapes do
-/// not fit.
-pub fn channel_sums<T: Real>(set: Set, x: &[T], images: Images, each: Option<(&mut [T], Images)>, total: &mut [T]) {
-    assert!(images.fits(x.len()) && total.len() == images.channels, "shapes of sums of channels");
+/// Sums over pixels: written to row n of the flat tensor `each` for image n, and added to `total`.
+/// Panics on slices that the shapes do not fit.
+pub fn channel_sums<T: Real>(
+    set: Set,
+    x: &[T],
+    images: Images,
+    each: Option<(&mut [T], Images)>,
+    total: &mut [T],
+) {
+    assert!(
+        images.fits(x.len()) && total.len() == images.channels,
+        "shapes of sums of channels"
+    );
     if let Some((each, flat)) = &each {
-        assert!(flat.channels == images.channels && flat.width >= images.n, "shapes of sums of channels");
-        assert!((flat.n, flat.height) == (1, 1) && flat.fits(each.len()), "shapes of sums of channels");
+        assert!(
+            flat.channels == images.channels && flat.width >= images.n,
+            "shapes of sums of channels"
+        );
+        assert!(
+            (flat.n, flat.height) == (1, 1) && flat.fits(each.len()),
+            "shapes of sums of channels"
+        );
     }
-    (T::loops().channel_sums)(set, ChannelSums { x, images, each, total });
+    (T::loops().channel_sums)(
+        set,
+        ChannelSums {
+            x,
+            images,
+            each,
+            total,
+        },
+    );
 }
 
 pub(super) struct Rows<'a, T, const M: usize> {
@@ -241,7 +286,13 @@ impl<T: Real, const M: usize> Task for Rows<'_, T, M> {
 impl<T: Real, const M: usize> Rows<'_, T, M> {
     #[inline(always)]
     fn go<L: Lane<Item = T>, const V: usize>(self) {
-        let Rows { x, xs, y, ys, factor } = self;
+        let Rows {
+            x,
+            xs,
+            y,
+            ys,
+            factor,
+        } = self;
         let factor = L::splat(factor);
         for n in 0..ys.n {
             for c in (0..ys.channels).step_by(BLOCK) {
@@ -254,8 +305,14 @@ impl<T: Real, const M: usize> Rows<'_, T, M> {
                             UP => load(&row(py / 2)[px / 2 * BLOCK..]),
                             _ => {
                                 let (above, below) = (row(2 * py), row(2 * py + 1));
-                                let [a, b] = [load::<L, V>(&above[2 * px * BLOCK..]), load::<L, V>(&above[(2 * px + 1) * BLOCK..])];
-                                let [c, d] = [load::<L, V>(&below[2 * px * BLOCK..]), load::<L, V>(&below[(2 * px + 1) * BLOCK..])];
+                                let [a, b] = [
+                                    load::<L, V>(&above[2 * px * BLOCK..]),
+                                    load::<L, V>(&above[(2 * px + 1) * BLOCK..]),
+                                ];
+                                let [c, d] = [
+                                    load::<L, V>(&below[2 * px * BLOCK..]),
+                                    load::<L, V>(&below[(2 * px + 1) * BLOCK..]),
+                                ];
                                 each(|v| (a[v] + b[v]) + (c[v] + d[v]))
                             }
                         };
@@ -272,19 +329,46 @@ impl<T: Real, const M: usize> Rows<'_, T, M> {
     }
 }
 
-fn rows<T: Real, const M: usize>(loops: fn(Set, Rows<T, M>), set: Set, x: &[T], xs: Images, y: &mut [T], ys: Images, factor: T) {
-    assert!(xs.fits(x.len()) && ys.fits(y.len()), "shapes of two tensors");
+fn rows<T: Real, const M: usize>(
+    loops: fn(Set, Rows<T, M>),
+    set: Set,
+    x: &[T],
+    xs: Images,
+    y: &mut [T],
+    ys: Images,
+    factor: T,
+) {
+    assert!(
+        xs.fits(x.len()) && ys.fits(y.len()),
+        "shapes of two tensors"
+    );
     let (h, w) = match M {
         UP => (2 * xs.height, 2 * xs.width),
         DOWN => (xs.height / 2, xs.width / 2),
         _ => (xs.height, xs.width),
     };
-    assert!((xs.n, xs.channels, h, w) == (ys.n, ys.channels, ys.height, ys.width), "shapes of two tensors");
-    assert!(M != DOWN || (xs.height, xs.width) == (2 * h, 2 * w), "shapes of two tensors");
-    loops(set, Rows::<T, M> { x, xs, y, ys, factor });
+    assert!(
+        (xs.n, xs.channels, h, w) == (ys.n, ys.channels, ys.height, ys.width),
+        "shapes of two tensors"
+    );
+    assert!(
+        M != DOWN || (xs.height, xs.width) == (2 * h, 2 * w),
+        "shapes of two tensors"
+    );
+    loops(
+        set,
+        Rows::<T, M> {
+            x,
+            xs,
+            y,
+            ys,
+            factor,
+        },
+    );
 }
 
-/// `y += factor x`, pixels only; strides may differ. Panics on slices that the shapes do not fit, as do the next three.
+/// `y += factor x`, pixels only; strides may differ. Panics on slices that the shapes do not fit,
+/// as do the next three.
 pub fn add_images<T: Real>(set: Set, factor: T, x: &[T], xs: Images, y: &mut [T], ys: Images) {
     rows(T::loops().add, set, x, xs, y, ys, factor);
 }
@@ -323,7 +407,10 @@ mod tests {
 
     /// `factor` times reproducible numbers.
     fn scaled<T: Real>(n: usize, seed: u64, factor: f64) -> Vec<T> {
-        numbers::<T>(n, seed).iter().map(|x| T::of(x.f64() * factor)).collect()
+        numbers::<T>(n, seed)
+            .iter()
+            .map(|x| T::of(x.f64() * factor))
+            .collect()
     }
 
     fn slope(z: f64) -> f64 {
@@ -331,12 +418,17 @@ mod tests {
         g * (1.0 + z * (1.0 - g))
     }
 
-    /// SiLU and its gradient. Bounds, first order, with a hundredth for the rest: exp within 4 u; 1 + e and the quotient 2 u more, so 6 u for
-    /// a sigmoid g and 7 u for z g; 1 - g within 7 u absolutely, so the slope within 7 u g |z| + 8 u |slope|, and 2 u for product and sum.
+    /// SiLU and its gradient. Bounds, first order, with a hundredth for the rest: exp within 4 u;
+    /// 1 + e and the quotient 2 u more, so 6 u for a sigmoid g and 7 u for z g; 1 - g within 7 u
+    /// absolutely, so the slope within 7 u g |z| + 8 u |slope|, and 2 u for product and sum.
     fn silus<T: Real>() {
         let u = 1.01 * (T::ROUNDOFF + U64);
         for n in LENGTHS {
-            let (x, dy, before) = (scaled::<T>(n, 1, 30.0), numbers::<T>(n, 2), numbers::<T>(n, 3));
+            let (x, dy, before) = (
+                scaled::<T>(n, 1, 30.0),
+                numbers::<T>(n, 2),
+                numbers::<T>(n, 3),
+            );
             let y = on_all(|set| {
                 let mut y = vec![T::default(); n];
                 silu(set, &x, &mut y);
@@ -361,7 +453,10 @@ mod tests {
         let mut y = vec![T::default(); 5];
         silu(Set::current(), &x, &mut y);
         for (x, y) in x.iter().zip(&y) {
-            assert!((y.f64() - x.f64().max(0.0)).abs() <= 1e-30 * x.f64().abs(), "{x:?} {y:?}");
+            assert!(
+                (y.f64() - x.f64().max(0.0)).abs() <= 1e-30 * x.f64().abs(),
+                "{x:?} {y:?}"
+            );
         }
     }
 
@@ -372,20 +467,29 @@ mod tests {
         silus::<f64>();
     }
 
-    /// Catches a slope that is not SiLU's: central differences of the loop in f64; h = 1e-5 leaves h^2/6 of a third derivative below 1 and
-    /// 1e-16 |y| / h, together 1e-10 for |x| <= 8; 1e-7 of the largest slope is asked.
+    /// Catches a slope that is not SiLU's: central differences of the loop in f64; h = 1e-5 leaves
+    /// h^2/6 of a third derivative below 1 and 1e-16 |y| / h, together 1e-10 for |x| <= 8; 1e-7 of
+    /// the largest slope is asked.
     #[test]
     fn slopes_are_central_differences() {
         let (x, h) = (scaled::<f64>(1000, 1, 8.0), 1e-5);
         let at = |by: f64| {
             let mut y = vec![0.0; x.len()];
-            silu(Set::current(), &x.iter().map(|x| x + by).collect::<Vec<_>>(), &mut y);
+            silu(
+                Set::current(),
+                &x.iter().map(|x| x + by).collect::<Vec<_>>(),
+                &mut y,
+            );
             y
         };
         let (above, below, mut dx) = (at(h), at(-h), vec![0.0; x.len()]);
         silu_back(Set::current(), &x, &vec![1.0; x.len()], &mut dx);
         for i in 0..x.len() {
-            assert!(((above[i] - below[i]) / (2.0 * h) - dx[i]).abs() <= 1e-7, "{}", x[i]);
+            assert!(
+                ((above[i] - below[i]) / (2.0 * h) - dx[i]).abs() <= 1e-7,
+                "{}",
+                x[i]
+            );
         }
     }
 
@@ -411,11 +515,15 @@ mod tests {
                 y
             });
             assert!((0..n).all(|i| got[i] == T::of(y[i].f64() * factor.f64()))); // a product of two f32 is exact in f64
-            // sixteen chains of at most 64 multiply-adds, then their sums in f64, and those of the definition
+            // sixteen chains of at most 64 multiply-adds, then their sums in f64, and those of the
+            // definition
             let want: f64 = x.iter().map(|x| x.f64().powi(2)).sum();
             let got: Vec<f64> = sets().map(|set| sum_of_squares(set, &x)).collect();
             let bound = (64.0 * T::ROUNDOFF + (34 + n / 1024 + n) as f64 * U64) * want;
-            assert!((got[0] - want).abs() <= bound && got.iter().all(|g| *g == got[0]), "{n}: {got:?} for {want}");
+            assert!(
+                (got[0] - want).abs() <= bound && got.iter().all(|g| *g == got[0]),
+                "{n}: {got:?} for {want}"
+            );
         }
     }
 
@@ -426,17 +534,27 @@ mod tests {
         sums::<f64>();
     }
 
-    /// Adam as in the paper by Kingma and Ba (Algorithm 1), decay decoupled as in Loshchilov and Hutter, in f64. Every step starts from the
-    /// loop's own state of the last, so that the bound is that of one step: u times
+    /// Adam as in the paper by Kingma and Ba (Algorithm 1), decay decoupled as in Loshchilov and
+    /// Hutter, in f64. Every step starts from the loop's own state of the last, so that the bound
+    /// is that of one step: u times
     /// - m: 2 |beta1 m| + 4 |(1 - beta1) g|: clip, difference, product; product; sum
     /// - v: 6 v, all being positive: g twice, squared, difference, product, sum
-    /// - p: 2 |keep p|, the moment's error, and 9 of the move: the root is within (6 + 1)/2 + 1, eps, product, quotient and difference 1 each
+    /// - p: 2 |keep p|, the moment's error, and 9 of the move: the root is within (6 + 1)/2 + 1,
+    ///   eps, product, quotient and difference 1 each
     /// - ema: the move's error, and 1 for the difference and 1 for the sum
     fn adams<T: Real>() {
         let u = 1.01 * (T::ROUNDOFF + 4.0 * U64); // the definition has its own products, e.g. with the rate
         for n in LENGTHS.into_iter().filter(|n| *n < 1000) {
-            let [clip, beta1, beta2, lr, eps, decay, average] = [0.7, 0.9, 0.999, 0.01, 1e-8, 0.1, 0.05].map(T::of).map(T::f64);
-            let [mut p, mut m, mut v, mut ema] = [numbers::<T>(n, 1), vec![T::default(); n], vec![T::default(); n], numbers::<T>(n, 2)];
+            let [clip, beta1, beta2, lr, eps, decay, average] =
+                [0.7, 0.9, 0.999, 0.01, 1e-8, 0.1, 0.05]
+                    .map(T::of)
+                    .map(T::f64);
+            let [mut p, mut m, mut v, mut ema] = [
+                numbers::<T>(n, 1),
+                vec![T::default(); n],
+                vec![T::default(); n],
+                numbers::<T>(n, 2),
+            ];
             for t in 1..=5 {
                 let g = scaled::<T>(n, 10 + t as u64, 3.0);
                 let step = AdamStep {
@@ -450,30 +568,42 @@ mod tests {
                     average: T::of(average),
                 };
                 let all = on_all(|set| {
-                    let (mut p, mut m, mut v, mut ema) = (p.clone(), m.clone(), v.clone(), ema.clone());
+                    let (mut p, mut m, mut v, mut ema) =
+                        (p.clone(), m.clone(), v.clone(), ema.clone());
                     adam(set, step, &g, &mut p, &mut m, &mut v, &mut ema);
                     [p, m, v, ema].concat()
                 });
                 let close = |what: &str, got: T, want: f64, bound: f64| {
-                    assert!((got.f64() - want).abs() <= u * bound, "{what} at step {t}: {got:?} for {want}");
+                    assert!(
+                        (got.f64() - want).abs() <= u * bound,
+                        "{what} at step {t}: {got:?} for {want}"
+                    );
                 };
                 for i in 0..n {
                     let g = clip * g[i].f64();
                     let (old_m, old_p) = (beta1 * m[i].f64(), p[i].f64());
                     let new_m = old_m + (1.0 - beta1) * g;
                     let new_v = beta2 * v[i].f64() + (1.0 - beta2) * g * g;
-                    let (m_hat, v_hat) = (new_m / (1.0 - beta1.powi(t)), new_v / (1.0 - beta2.powi(t)));
+                    let (m_hat, v_hat) =
+                        (new_m / (1.0 - beta1.powi(t)), new_v / (1.0 - beta2.powi(t)));
                     let moved = lr * m_hat / (v_hat.sqrt() + eps);
                     let new_p = old_p - lr * decay * old_p - moved;
                     let e_m = 2.0 * old_m.abs() + 4.0 * ((1.0 - beta1) * g).abs();
                     // rate, keep and unbias2 are rounded to T: one more for each
-                    let e_p = 3.0 * old_p.abs() + moved.abs() * (9.0 + 1.5 + e_m / new_m.abs()) + new_p.abs();
+                    let e_p = 3.0 * old_p.abs()
+                        + moved.abs() * (9.0 + 1.5 + e_m / new_m.abs())
+                        + new_p.abs();
                     let (old_ema, kept) = (ema[i].f64(), all[i].f64());
                     close("m", all[n + i], new_m, e_m);
                     close("v", all[2 * n + i], new_v, 6.0 * new_v);
                     close("p", all[i], new_p, e_p);
                     let new_ema = old_ema + average * (kept - old_ema);
-                    close("ema", all[3 * n + i], new_ema, average * (kept - old_ema).abs() + new_ema.abs());
+                    close(
+                        "ema",
+                        all[3 * n + i],
+                        new_ema,
+                        average * (kept - old_ema).abs() + new_ema.abs(),
+                    );
                 }
                 let mut parts = all.chunks(n.max(1)).map(<[T]>::to_vec);
                 let mut next = || parts.next().unwrap_or_default();
@@ -482,7 +612,8 @@ mod tests {
         }
     }
 
-    /// Catches a moment without its decay, a missing correction of bias, a clip, decay or average at the wrong place.
+    /// Catches a moment without its decay, a missing correction of bias, a clip, decay or average
+    /// at the wrong place.
     #[test]
     fn adam_is_its_definition() {
         adams::<f32>();
@@ -492,7 +623,18 @@ mod tests {
     /// Pairs of shapes (apart differently) at the edges.
     fn shapes() -> Vec<[Images; 2]> {
         let mut all = vec![];
-        for (n, h, w) in [(1, 1, 1), (3, 1, 2), (2, 2, 3), (1, 3, 4), (2, 2, 5), (1, 1, 6), (2, 4, 7), (3, 2, 8), (1, 2, 9), (0, 2, 2)] {
+        for (n, h, w) in [
+            (1, 1, 1),
+            (3, 1, 2),
+            (2, 2, 3),
+            (1, 3, 4),
+            (2, 2, 5),
+            (1, 1, 6),
+            (2, 4, 7),
+            (3, 2, 8),
+            (1, 2, 9),
+            (0, 2, 2),
+        ] {
             for channels in [16, 32, 48] {
                 let s = Images::new(n, channels, h, w);
                 all.push([apart(s, 16), s]);
@@ -503,7 +645,8 @@ mod tests {
         all
     }
 
-    /// Sums of channels: a chain of `height * (width + 3)/4` additions and 2 more; the total one for each image.
+    /// Sums of channels: a chain of `height * (width + 3)/4` additions and 2 more; the total one
+    /// for each image.
     fn channels<T: Real>() {
         let (u, none) = (1.01 * (T::ROUNDOFF + U64), f64::NAN);
         for [s, _] in shapes() {
@@ -511,7 +654,8 @@ mod tests {
             let flat = Images::new(1, s.channels, 1, s.n + 2);
             let before = tensor::<T>(flat, 3, KEPT, KEPT);
             let all = on_all(|set| {
-                let (mut each, mut total, mut alone) = (before.clone(), start.clone(), start.clone());
+                let (mut each, mut total, mut alone) =
+                    (before.clone(), start.clone(), start.clone());
                 channel_sums(set, &x, s, Some((&mut each, flat)), &mut total);
                 channel_sums(set, &x, s, None, &mut alone);
                 assert!(bits(&total) == bits(&alone));
@@ -522,30 +666,44 @@ mod tests {
             for c in 0..s.channels {
                 let (mut sum, mut size) = (start[c].f64(), start[c].f64().abs());
                 for n in 0..s.n {
-                    let of =
-                        |f: &dyn Fn(f64) -> f64| places(s).filter(|p| p[0] == n && p[1] == c).map(|p| f(x[at(s, p)].f64())).sum::<f64>();
+                    let of = |f: &dyn Fn(f64) -> f64| {
+                        places(s)
+                            .filter(|p| p[0] == n && p[1] == c)
+                            .map(|p| f(x[at(s, p)].f64()))
+                            .sum::<f64>()
+                    };
                     let (one, all) = (of(&|x| x), of(&f64::abs));
-                    assert!((each[flat.at(0, c, 0, n)].f64() - one).abs() <= chain * u * all, "{s:?} {n} {c}");
+                    assert!(
+                        (each[flat.at(0, c, 0, n)].f64() - one).abs() <= chain * u * all,
+                        "{s:?} {n} {c}"
+                    );
                     sum += one;
                     size += all;
                 }
-                assert!((total[c].f64() - sum).abs() <= (chain + s.n as f64) * u * size, "{s:?} {c}");
+                assert!(
+                    (total[c].f64() - sum).abs() <= (chain + s.n as f64) * u * size,
+                    "{s:?} {c}"
+                );
             }
             // the rows beyond the images, and all around
             let mut expected = before.clone();
-            (0..s.n).flat_map(|n| (0..s.channels).map(move |c| flat.at(0, c, 0, n))).for_each(|at| expected[at] = each[at]);
+            (0..s.n)
+                .flat_map(|n| (0..s.channels).map(move |c| flat.at(0, c, 0, n)))
+                .for_each(|at| expected[at] = each[at]);
             assert!(bits(&expected) == bits(each), "{s:?}");
         }
     }
 
-    /// Catches a sum over another channel, row or image, a total that is written instead of added to.
+    /// Catches a sum over another channel, row or image, a total that is written instead of added
+    /// to.
     #[test]
     fn sums_of_channels_are_their_definition() {
         channels::<f32>();
         channels::<f64>();
     }
 
-    /// What goes in is multiples of 1/8 below 2, so that all sums and products by 1/2 are exact: equality.
+    /// What goes in is multiples of 1/8 below 2, so that all sums and products by 1/2 are exact:
+    /// equality.
     fn between_tensors<T: Real>() {
         let eighths = |s: Images, seed: u64, around: f64| {
             let mut x = tensor::<T>(s, seed, around, around);
@@ -554,9 +712,20 @@ mod tests {
         };
         let half = T::of(0.5);
         for [xs, ys] in shapes() {
-            let large = Images { height: 2 * xs.height, width: 2 * xs.width, ..ys };
-            let large = apart(Images::new(large.n, large.channels, large.height, large.width), xs.channels - 16);
-            let (x, y0, up0) = (eighths(xs, 1, f64::NAN), eighths(ys, 2, KEPT), eighths(large, 3, KEPT));
+            let large = Images {
+                height: 2 * xs.height,
+                width: 2 * xs.width,
+                ..ys
+            };
+            let large = apart(
+                Images::new(large.n, large.channels, large.height, large.width),
+                xs.channels - 16,
+            );
+            let (x, y0, up0) = (
+                eighths(xs, 1, f64::NAN),
+                eighths(ys, 2, KEPT),
+                eighths(large, 3, KEPT),
+            );
             let run = |to: Images, start: &[T], f: &dyn Fn(Set, &mut [T])| {
                 let y = on_all(|set| {
                     let mut y = start.to_vec();
@@ -583,13 +752,18 @@ mod tests {
                 sums[at(ys, small)] += dy[at(large, p)].f64();
             }
             for p in places(ys) {
-                assert_eq!(down[at(ys, p)].f64(), y0[at(ys, p)].f64() + sums[at(ys, p)], "{ys:?} {p:?}");
+                assert_eq!(
+                    down[at(ys, p)].f64(),
+                    y0[at(ys, p)].f64() + sums[at(ys, p)],
+                    "{ys:?} {p:?}"
+                );
             }
         }
     }
 
-    /// Catches a pixel that goes to a wrong place, a gradient of upsampling that is not the sum over its four pixels (with it the
-    /// derivative: upsampling is linear), and whatever is read or written outside the pixels.
+    /// Catches a pixel that goes to a wrong place, a gradient of upsampling that is not the sum
+    /// over its four pixels (with it the derivative: upsampling is linear), and whatever is read or
+    /// written outside the pixels.
     #[test]
     fn tensors_are_added_written_and_sampled() {
         between_tensors::<f32>();
@@ -604,39 +778,169 @@ mod tests {
         let (half, flat) = (Images::new(2, 32, 1, 2), Images::new(1, 32, 1, 2));
         let len = s.len();
         let w = |n: usize| vec![0f32; n];
-        let step = AdamStep { clip: 1.0, beta1: 0.9, beta2: 0.999, rate: 0.1, unbias2: 1.0, eps: 1e-8, keep: 1.0, average: 0.1 };
-        let add = |x: usize, xs: Images, y: usize, ys: Images| add_images(set, 1.0, &z[..x], xs, &mut w(y), ys);
+        let step = AdamStep {
+            clip: 1.0,
+            beta1: 0.9,
+            beta2: 0.999,
+            rate: 0.1,
+            unbias2: 1.0,
+            eps: 1e-8,
+            keep: 1.0,
+            average: 0.1,
+        };
+        let add = |x: usize, xs: Images, y: usize, ys: Images| {
+            add_images(set, 1.0, &z[..x], xs, &mut w(y), ys)
+        };
         let sum = |x: usize, xs: Images, each: usize, flat: Images, total: usize| {
             channel_sums(set, &z[..x], xs, Some((&mut w(each), flat)), &mut w(total));
         };
         add(len, s, len, s);
         sum(len, s, flat.len(), flat, 32);
-        adam(set, step, &z[..9], &mut w(9), &mut w(9), &mut w(9), &mut w(9));
+        adam(
+            set,
+            step,
+            &z[..9],
+            &mut w(9),
+            &mut w(9),
+            &mut w(9),
+            &mut w(9),
+        );
         let tall = Images { height: 3, ..s };
         let odd = Images::new(2, 32, 3, 5);
         refused(vec![
-            ("short y of silu", Box::new(|| silu(set, &z[..9], &mut w(8)))),
-            ("long y of silu", Box::new(|| silu(set, &z[..9], &mut w(10)))),
-            ("short dy", Box::new(|| silu_back(set, &z[..9], &z[..8], &mut w(9)))),
-            ("short dx", Box::new(|| silu_back(set, &z[..9], &z[..9], &mut w(8)))),
-            ("short y to add to", Box::new(|| add_scaled(set, &z[..9], 1.0, &mut w(8)))),
-            ("short weights", Box::new(|| adam(set, step, &z[..9], &mut w(8), &mut w(9), &mut w(9), &mut w(9)))),
-            ("short first moment", Box::new(|| adam(set, step, &z[..9], &mut w(9), &mut w(8), &mut w(9), &mut w(9)))),
-            ("short second moment", Box::new(|| adam(set, step, &z[..9], &mut w(9), &mut w(9), &mut w(8), &mut w(9)))),
-            ("short average", Box::new(|| adam(set, step, &z[..9], &mut w(9), &mut w(9), &mut w(9), &mut w(8)))),
+            (
+                "short y of silu",
+                Box::new(|| silu(set, &z[..9], &mut w(8))),
+            ),
+            (
+                "long y of silu",
+                Box::new(|| silu(set, &z[..9], &mut w(10))),
+            ),
+            (
+                "short dy",
+                Box::new(|| silu_back(set, &z[..9], &z[..8], &mut w(9))),
+            ),
+            (
+                "short dx",
+                Box::new(|| silu_back(set, &z[..9], &z[..9], &mut w(8))),
+            ),
+            (
+                "short y to add to",
+                Box::new(|| add_scaled(set, &z[..9], 1.0, &mut w(8))),
+            ),
+            (
+                "short weights",
+                Box::new(|| {
+                    adam(
+                        set,
+                        step,
+                        &z[..9],
+                        &mut w(8),
+                        &mut w(9),
+                        &mut w(9),
+                        &mut w(9),
+                    )
+                }),
+            ),
+            (
+                "short first moment",
+                Box::new(|| {
+                    adam(
+                        set,
+                        step,
+                        &z[..9],
+                        &mut w(9),
+                        &mut w(8),
+                        &mut w(9),
+                        &mut w(9),
+                    )
+                }),
+            ),
+            (
+                "short second moment",
+                Box::new(|| {
+                    adam(
+                        set,
+                        step,
+                        &z[..9],
+                        &mut w(9),
+                        &mut w(9),
+                        &mut w(8),
+                        &mut w(9),
+                    )
+                }),
+            ),
+            (
+                "short average",
+                Box::new(|| {
+                    adam(
+                        set,
+                        step,
+                        &z[..9],
+                        &mut w(9),
+                        &mut w(9),
+                        &mut w(9),
+                        &mut w(8),
+                    )
+                }),
+            ),
             ("short x", Box::new(|| add(len - 1, s, len, s))),
             ("short y", Box::new(|| add(len, s, len - 1, s))),
             ("other height", Box::new(|| add(len, s, 2 * len, tall))),
-            ("no whole block", Box::new(|| add(len, Images { channels: 24, ..s }, len, Images { channels: 24, ..s }))),
-            ("images that overlap", Box::new(|| add(len, s, len, Images { stride: 1, ..s }))),
-            ("endless", Box::new(|| add(len, Images { n: 1 << 60, ..s }, len, Images { n: 1 << 60, ..s }))),
-            ("upsampling to another size", Box::new(|| upsample(set, &z[..len], s, &mut w(4 * len), tall))),
-            ("gradient of upsampling from odd", Box::new(|| upsample_back(set, &z[..odd.len()], odd, &mut w(len), half))),
-            ("short x of sums", Box::new(|| sum(len - 1, s, flat.len(), flat, 32))),
-            ("short each of sums", Box::new(|| sum(len, s, flat.len() - 1, flat, 32))),
-            ("short total of sums", Box::new(|| sum(len, s, flat.len(), flat, 31))),
-            ("too few rows of sums", Box::new(|| sum(len, s, flat.len(), Images::new(1, 32, 1, 1), 32))),
-            ("flat tensor of two rows", Box::new(|| sum(len, s, 1024, Images::new(1, 32, 2, 2), 32))),
+            (
+                "no whole block",
+                Box::new(|| {
+                    add(
+                        len,
+                        Images { channels: 24, ..s },
+                        len,
+                        Images { channels: 24, ..s },
+                    )
+                }),
+            ),
+            (
+                "images that overlap",
+                Box::new(|| add(len, s, len, Images { stride: 1, ..s })),
+            ),
+            (
+                "endless",
+                Box::new(|| {
+                    add(
+                        len,
+                        Images { n: 1 << 60, ..s },
+                        len,
+                        Images { n: 1 << 60, ..s },
+                    )
+                }),
+            ),
+            (
+                "upsampling to another size",
+                Box::new(|| upsample(set, &z[..len], s, &mut w(4 * len), tall)),
+            ),
+            (
+                "gradient of upsampling from odd",
+                Box::new(|| upsample_back(set, &z[..odd.len()], odd, &mut w(len), half)),
+            ),
+            (
+                "short x of sums",
+                Box::new(|| sum(len - 1, s, flat.len(), flat, 32)),
+            ),
+            (
+                "short each of sums",
+                Box::new(|| sum(len, s, flat.len() - 1, flat, 32)),
+            ),
+            (
+                "short total of sums",
+                Box::new(|| sum(len, s, flat.len(), flat, 31)),
+            ),
+            (
+                "too few rows of sums",
+                Box::new(|| sum(len, s, flat.len(), Images::new(1, 32, 1, 1), 32)),
+            ),
+            (
+                "flat tensor of two rows",
+                Box::new(|| sum(len, s, 1024, Images::new(1, 32, 2, 2), 32)),
+            ),
         ]);
     }
 }

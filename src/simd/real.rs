@@ -1,5 +1,5 @@
-//! Loops that are written once for f32 and f64: networks run in f32, and their gradients are held against central differences of the very
-//! same loops in f64.
+//! Loops that are written once for f32 and f64: networks run in f32, and their gradients are held
+//! against central differences of the very same loops in f64.
 
 use super::lane::Sealed;
 pub(super) use super::lane::each;
@@ -7,7 +7,9 @@ use super::pointwise::{ADD, DOWN, SET, UP};
 use super::{Lane, Set, conv, matrix, norm, pointwise, up_to_avx2_on, wide_on, winograd};
 
 /// f32 or f64.
-pub trait Real: Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Debug + Send + Sync + 'static {
+pub trait Real:
+    Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Debug + Send + Sync + 'static
+{
     /// The lanes of this type among those of an instruction set.
     type Of<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>: Lane<Item = Self>;
     /// Unit roundoff: 2^-24 or 2^-53.
@@ -16,10 +18,11 @@ pub trait Real: Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Deb
     fn of(x: f64) -> Self;
     /// The same number.
     fn f64(self) -> f64;
-    /// `e^x` within 2 units in the last place, for x at most 88 (f32) or 709 (f64); below -87 and -708 the value there, which is below
-    /// 1e-37. NaN stays NaN.
+    /// `e^x` within 2 units in the last place, for x at most 88 (f32) or 709 (f64); below -87 and
+    /// -708 the value there, which is below 1e-37. NaN stays NaN.
     fn exp<L: Lane<Item = Self>>(x: L) -> L;
-    /// The network's loops. They are compiled here, once for each type, and not again in every crate that uses a network.
+    /// The network's loops. They are compiled here, once for each type, and not again in every
+    /// crate that uses a network.
     #[doc(hidden)]
     fn loops() -> &'static Loops<Self>;
 }
@@ -67,7 +70,8 @@ macro_rules! loops {
     };
 }
 
-/// `x = k ln 2 + r`, `e^x = 2^k e^r` with Taylor's series; k is found by adding 1.5 2^(mantissa bits), where a unit is the last bit.
+/// `x = k ln 2 + r`, `e^x = 2^k e^r` with Taylor's series; k is found by adding 1.5 2^(mantissa
+/// bits), where a unit is the last bit.
 macro_rules! exp {
     ($t:ident, $least:expr, $most:expr, $round:expr, $high:expr, $low:expr, $shift:literal, [$($c:expr),*]) => {
         #[inline(always)]
@@ -101,7 +105,16 @@ impl Real for f32 {
         f64::from(self)
     }
     // 355/512 = 0.693359375 has nine bits: its product with k is exact. Remainder r^8/8! < 6e-9.
-    exp!(f32, -87.0, 88.0, 12_582_912.0, 355.0 / 512.0, -2.121_944_4e-4, 23, [5040, 720, 120, 24, 6, 2]);
+    exp!(
+        f32,
+        -87.0,
+        88.0,
+        12_582_912.0,
+        355.0 / 512.0,
+        -2.121_944_4e-4,
+        23,
+        [5040, 720, 120, 24, 6, 2]
+    );
 }
 
 impl Real for f64 {
@@ -115,7 +128,8 @@ impl Real for f64 {
     fn f64(self) -> f64 {
         self
     }
-    // what gradients are held against, not what trains: one set beside the scalar one is half the code to compile
+    // what gradients are held against, not what trains: one set beside the scalar one is half the
+    // code to compile
     loops!(f64, up_to_avx2_on);
     // ln 2 rounded to 40 bits, and the rest. Remainder r^14/14! < 5e-18.
     exp!(
@@ -126,12 +140,25 @@ impl Real for f64 {
         0.693_147_180_560_117_7,
         -1.723_944_452_561_483_5e-13,
         52,
-        [6_227_020_800u64, 479_001_600, 39_916_800, 3_628_800, 362_880, 40_320, 5040, 720, 120, 24, 6, 2]
+        [
+            6_227_020_800u64,
+            479_001_600,
+            39_916_800,
+            3_628_800,
+            362_880,
+            40_320,
+            5040,
+            720,
+            120,
+            24,
+            6,
+            2
+        ]
     );
 }
 
-/// Runs a function with V, the number of vectors of a block of 16, known to the compiler: `blocks!(S's lane, function(arguments))` calls
-/// `function::<T, L, V>(arguments)`.
+/// Runs a function with V, the number of vectors of a block of 16, known to the compiler:
+/// `blocks!(S's lane, function(arguments))` calls `function::<T, L, V>(arguments)`.
 macro_rules! blocks {
     ($l:ty, $f:ident($($arg:expr),*)) => {
         match <$l as $crate::simd::Lane>::WIDTH {
@@ -186,7 +213,9 @@ mod tests {
     /// Worst error in units of the last place against the standard library in f64, over the range.
     fn worst<T: Real>(least: f64, most: f64, ulp: f64) -> f64 {
         let n = if cfg!(miri) { 1 << 9 } else { 1 << 16 };
-        let x: Vec<T> = (0..n).map(|i| T::of(least + (most - least) * f64::from(i) / f64::from(n - 1))).collect();
+        let x: Vec<T> = (0..n)
+            .map(|i| T::of(least + (most - least) * f64::from(i) / f64::from(n - 1)))
+            .collect();
         let mut first: Option<Vec<T>> = None;
         let mut worst = 0f64;
         for set in Set::ALL.into_iter().filter(|s| s.available()) {
@@ -201,13 +230,20 @@ mod tests {
         worst
     }
 
-    /// Catches a wrong coefficient, reduction or power of two: 2 ulp against the standard library (itself within 1 in f64), and the same bits
-    /// on all sets; beyond the range the value at its end; NaN stays.
+    /// Catches a wrong coefficient, reduction or power of two: 2 ulp against the standard library
+    /// (itself within 1 in f64), and the same bits on all sets; beyond the range the value at its
+    /// end; NaN stays.
     #[test]
     fn exponentials() {
-        let (f32s, f64s) = (worst::<f32>(-87.0, 88.0, f64::from(f32::EPSILON)), worst::<f64>(-708.0, 709.0, f64::EPSILON));
+        let (f32s, f64s) = (
+            worst::<f32>(-87.0, 88.0, f64::from(f32::EPSILON)),
+            worst::<f64>(-708.0, 709.0, f64::EPSILON),
+        );
         assert!(f32s <= 2.0 && f64s <= 2.0, "{f32s} {f64s}");
-        assert!(<f32 as Real>::exp(-1e30f32) == <f32 as Real>::exp(-87.0f32) && <f64 as Real>::exp(f64::INFINITY).is_finite());
+        assert!(
+            <f32 as Real>::exp(-1e30f32) == <f32 as Real>::exp(-87.0f32)
+                && <f64 as Real>::exp(f64::INFINITY).is_finite()
+        );
         assert!(<f32 as Real>::exp(f32::NAN).is_nan() && <f64 as Real>::exp(f64::NAN).is_nan());
         assert_eq!(<f64 as Real>::exp(0.0f64), 1.0);
     }

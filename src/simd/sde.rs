@@ -1,4 +1,5 @@
-//! Paths of a linear SDE: `u' = A u + C xi`, the same matrices for all paths, noise drawn on the way.
+//! Paths of a linear SDE: `u' = A u + C xi`, the same matrices for all paths, noise drawn on the
+//! way.
 
 use super::lane::each;
 use super::normal::{normal_lanes, quad_lanes, threefry_lanes};
@@ -25,8 +26,8 @@ pub struct Steps<const K: usize> {
 }
 
 impl<const K: usize> Steps<K> {
-    /// From the matrices A and C (one C per draw of every channel, at most two). Columns that are zero in all steps cost
-    /// no draw. `first` is the number of the first draw.
+    /// From the matrices A and C (one C per draw of every channel, at most two). Columns that are
+    /// zero in all steps cost no draw. `first` is the number of the first draw.
     pub fn new(steps: impl Iterator<Item = (Rows<K>, [Rows<K>; 2])>, first: usize) -> Self {
         let all: Vec<(Rows<K>, [Rows<K>; 2])> = steps.collect();
         let used: Vec<(usize, usize)> = (0..2)
@@ -35,10 +36,19 @@ impl<const K: usize> Steps<K> {
             .collect();
         let steps = all.iter().map(|(state, c)| {
             let mut columns = [[0.0; K]; 8];
-            used.iter().zip(&mut columns).for_each(|(&(d, j), column)| *column = std::array::from_fn(|i| c[d][i][j]));
-            Step { state: *state, columns }
+            used.iter()
+                .zip(&mut columns)
+                .for_each(|(&(d, j), column)| *column = std::array::from_fn(|i| c[d][i][j]));
+            Step {
+                state: *state,
+                columns,
+            }
         });
-        Steps { steps: steps.collect(), per_step: used.len(), first }
+        Steps {
+            steps: steps.collect(),
+            per_step: used.len(),
+            first,
+        }
     }
 
     /// Number of steps.
@@ -64,9 +74,15 @@ struct Affine<'a, const K: usize> {
     u: [&'a mut [f64]; K],
 }
 
-/// One group of paths through all steps; R draws per step, known to the compiler for the common 1 and 2.
+/// One group of paths through all steps; R draws per step, known to the compiler for the common 1
+/// and 2.
 #[inline(always)]
-fn group<L: Lane<Item = f64, Word = u64>, const K: usize, const R: usize>(steps: &Steps<K>, key: [u64; 2], path: L::Bits, u: &mut [L; K]) {
+fn group<L: Lane<Item = f64, Word = u64>, const K: usize, const R: usize>(
+    steps: &Steps<K>,
+    key: [u64; 2],
+    path: L::Bits,
+    u: &mut [L; K],
+) {
     let per_step = if R == 0 { steps.per_step } else { R };
     let mut draw = steps.first;
     // a pair's second normal waits here
@@ -106,7 +122,10 @@ impl<const K: usize> Task for Affine<'_, K> {
     fn run<L: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
         let n = self.u.iter().map(|s| s.len()).min().unwrap_or(0);
         let whole = n / L::WIDTH * L::WIDTH;
-        let [mut path, stride] = [L::add_bits(L::iota(), L::splat_bits(self.first)), L::splat_bits(L::WIDTH as u64)];
+        let [mut path, stride] = [
+            L::add_bits(L::iota(), L::splat_bits(self.first)),
+            L::splat_bits(L::WIDTH as u64),
+        ];
         let mut slices = self.u;
         for at in (0..whole).step_by(L::WIDTH) {
             let mut u: [L; K] = each(|i| L::load(&slices[i][at..]));
@@ -122,23 +141,59 @@ impl<const K: usize> Task for Affine<'_, K> {
         }
         if whole < n {
             let u = slices.map(|s| &mut s[whole..n]);
-            Affine { steps: self.steps, key: self.key, first: self.first.wrapping_add(whole as u64), u }.run::<f64, f32>();
+            Affine {
+                steps: self.steps,
+                key: self.key,
+                first: self.first.wrapping_add(whole as u64),
+                u,
+            }
+            .run::<f64, f32>();
         }
     }
 }
 
 /// Moves the paths `first ..` (slices of equal length, one per channel) through all steps.
-pub fn affine_paths<const K: usize>(steps: &Steps<K>, key: [u64; 2], first: u64, u: [&mut [f64]; K]) {
-    wide(Affine { steps, key, first, u });
+pub fn affine_paths<const K: usize>(
+    steps: &Steps<K>,
+    key: [u64; 2],
+    first: u64,
+    u: [&mut [f64]; K],
+) {
+    wide(Affine {
+        steps,
+        key,
+        first,
+        u,
+    });
 }
 
 /// [`affine_paths`] on a given set: for tests.
-pub fn affine_paths_on<const K: usize>(set: Set, steps: &Steps<K>, key: [u64; 2], first: u64, u: [&mut [f64]; K]) {
-    wide_on(set, Affine { steps, key, first, u });
+pub fn affine_paths_on<const K: usize>(
+    set: Set,
+    steps: &Steps<K>,
+    key: [u64; 2],
+    first: u64,
+    u: [&mut [f64]; K],
+) {
+    wide_on(
+        set,
+        Affine {
+            steps,
+            key,
+            first,
+            u,
+        },
+    );
 }
 
 /// Independent normal initial values, from draws 0 to K - 1.
-pub fn initial_paths<const K: usize>(mean: [f64; K], deviation: [f64; K], key: [u64; 2], first: u64, mut u: [&mut [f64]; K]) {
+pub fn initial_paths<const K: usize>(
+    mean: [f64; K],
+    deviation: [f64; K],
+    key: [u64; 2],
+    first: u64,
+    mut u: [&mut [f64]; K],
+) {
     for (i, s) in u.iter_mut().enumerate() {
         if deviation[i] == 0.0 {
             s.fill(mean[i]);
@@ -161,7 +216,8 @@ struct AffineF32<'a, const K: usize> {
     u: [&'a mut [f32]; K],
 }
 
-/// One group of paths in single precision through all steps: as [`group`], with four draws from each quad of words.
+/// One group of paths in single precision through all steps: as [`group`], with four draws from
+/// each quad of words.
 #[inline(always)]
 fn group_f32<S: Lane<Item = f32, Word = u32>, const K: usize, const R: usize>(
     steps: &Steps<K>,
@@ -236,23 +292,56 @@ impl<const K: usize> Task for AffineF32<'_, K> {
     }
 }
 
-/// [`affine_paths`] in single precision, with noise of its own stream: four draws per quad of words.
-pub fn affine_paths_f32<const K: usize>(steps: &Steps<K>, key: [u32; 4], first: u64, u: [&mut [f32]; K]) {
-    wide(AffineF32 { steps, key, first, u });
+/// [`affine_paths`] in single precision, with noise of its own stream: four draws per quad of
+/// words.
+pub fn affine_paths_f32<const K: usize>(
+    steps: &Steps<K>,
+    key: [u32; 4],
+    first: u64,
+    u: [&mut [f32]; K],
+) {
+    wide(AffineF32 {
+        steps,
+        key,
+        first,
+        u,
+    });
 }
 
 /// [`affine_paths_f32`] on a given set: for tests.
-pub fn affine_paths_f32_on<const K: usize>(set: Set, steps: &Steps<K>, key: [u32; 4], first: u64, u: [&mut [f32]; K]) {
-    wide_on(set, AffineF32 { steps, key, first, u });
+pub fn affine_paths_f32_on<const K: usize>(
+    set: Set,
+    steps: &Steps<K>,
+    key: [u32; 4],
+    first: u64,
+    u: [&mut [f32]; K],
+) {
+    wide_on(
+        set,
+        AffineF32 {
+            steps,
+            key,
+            first,
+            u,
+        },
+    );
 }
 
 /// Independent normal initial values in single precision, from draws 0 to K - 1.
-pub fn initial_paths_f32<const K: usize>(mean: [f64; K], deviation: [f64; K], key: [u32; 4], first: u64, u: [&mut [f32]; K]) {
+pub fn initial_paths_f32<const K: usize>(
+    mean: [f64; K],
+    deviation: [f64; K],
+    key: [u32; 4],
+    first: u64,
+    u: [&mut [f32]; K],
+) {
     let n = u.iter().map(|s| s.len()).min().unwrap_or(0);
     let mut four: [Vec<f32>; 4] = std::array::from_fn(|_| vec![0.0; n]);
     super::normal::normals_f32(key, first, 0, four.each_mut().map(Vec::as_mut_slice));
     for (i, s) in u.into_iter().enumerate() {
         let (m, d) = (mean[i] as f32, deviation[i] as f32);
-        s.iter_mut().zip(&four[i]).for_each(|(x, xi)| *x = m + d * xi);
+        s.iter_mut()
+            .zip(&four[i])
+            .for_each(|(x, xi)| *x = m + d * xi);
     }
 }

@@ -1,7 +1,8 @@
 //! Lanes of AVX2 with FMA, and of AVX-512 (F and DQ). Thin: one intrinsic per operation.
 //!
-//! The intrinsics need their instruction set. A lane of these types comes into being only inside `Task::avx2` and
-//! `Task::avx512`, which are called only where the set was found: that is the safety argument of every block here.
+//! The intrinsics need their instruction set. A lane of these types comes into being only inside
+//! `Task::avx2` and `Task::avx512`, which are called only where the set was found: that is the
+//! safety argument of every block here.
 
 use super::Task;
 use super::lane::{Lane, Sealed, lanes};

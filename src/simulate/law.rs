@@ -1,14 +1,16 @@
-//! The exact law of a scheme on a linear SDE, read off the scheme's own step: what is proved is the code that runs.
+//! The exact law of a scheme on a linear SDE, read off the scheme's own step: what is proved is the
+//! code that runs.
 //!
-//! On a linear SDE a step is affine in state and noise, `u' = A u + C xi`. The matrices are found by calling the step on
-//! zero and unit vectors; mean and covariance then follow the recursion `mean' = A mean`, `cov' = A cov A^T + C C^T`,
-//! without noise. So discretisation error (this law against the closed form) and sampling error (simulated paths
-//! against this law) are separated.
+//! On a linear SDE a step is affine in state and noise, `u' = A u + C xi`. The matrices are found
+//! by calling the step on zero and unit vectors; mean and covariance then follow the recursion
+//! `mean' = A mean`, `cov' = A cov A^T + C C^T`, without noise. So discretisation error (this law
+//! against the closed form) and sampling error (simulated paths against this law) are separated.
 
 use super::schemes::{Scheme, Sde};
 use crate::small::Mat;
 
-/// One step `u' = A u + C xi`; `noise[d]` is the part of C that multiplies the d-th draw of every channel.
+/// One step `u' = A u + C xi`; `noise[d]` is the part of C that multiplies the d-th draw of every
+/// channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AffineStep<const K: usize> {
     /// A.
@@ -18,13 +20,24 @@ pub struct AffineStep<const K: usize> {
 }
 
 /// The step of `scheme` over `[s, t]` as matrices. Formula: scheme.law.
-pub fn affine_step<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, s: f64, t: f64) -> AffineStep<K> {
+pub fn affine_step<const K: usize>(
+    scheme: Scheme,
+    sde: &impl Sde<K>,
+    s: f64,
+    t: f64,
+) -> AffineStep<K> {
     let zero = [0.0; K];
     let unit = |i: usize| std::array::from_fn(|j| if i == j { 1.0 } else { 0.0 });
     let column = |u: [f64; K], noise: [[f64; K]; 2]| scheme.step(sde, s, t, u, noise);
     let origin = column(zero, [zero; 2]);
-    debug_assert!(origin.iter().all(|x| *x == 0.0), "a linear step keeps the origin");
-    let mut step = AffineStep { state: Mat::ZERO, noise: [Mat::ZERO; 2] };
+    debug_assert!(
+        origin.iter().all(|x| *x == 0.0),
+        "a linear step keeps the origin"
+    );
+    let mut step = AffineStep {
+        state: Mat::ZERO,
+        noise: [Mat::ZERO; 2],
+    };
     for j in 0..K {
         let a = column(unit(j), [zero; 2]);
         let c = column(zero, [unit(j), zero]);
@@ -49,7 +62,10 @@ pub struct SchemeLaw<const K: usize> {
 
 impl<const K: usize> SchemeLaw<K> {
     /// No step yet.
-    pub const START: Self = SchemeLaw { mean: identity(), cov: Mat::ZERO };
+    pub const START: Self = SchemeLaw {
+        mean: identity(),
+        cov: Mat::ZERO,
+    };
 
     /// After one more step.
     pub fn after(&self, s: &AffineStep<K>) -> Self {
@@ -57,10 +73,14 @@ impl<const K: usize> SchemeLaw<K> {
         for c in &s.noise {
             cov = cov.plus(&c.matmul(&c.transpose()));
         }
-        SchemeLaw { mean: s.state.matmul(&self.mean), cov }
+        SchemeLaw {
+            mean: s.state.matmul(&self.mean),
+            cov,
+        }
     }
 
-    /// Covariance of `u_n` when `u_0` has the diagonal covariance `initial`, independent of the noise.
+    /// Covariance of `u_n` when `u_0` has the diagonal covariance `initial`, independent of the
+    /// noise.
     pub fn started_from(&self, initial: [f64; K]) -> Mat<K> {
         self.mean.sandwich(&Mat::diagonal(initial)).plus(&self.cov)
     }
@@ -77,7 +97,11 @@ const fn identity<const K: usize>() -> Mat<K> {
 }
 
 /// The law at every time of `grid` (increasing, from its first time on).
-pub fn scheme_law<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, grid: &[f64]) -> Vec<SchemeLaw<K>> {
+pub fn scheme_law<const K: usize>(
+    scheme: Scheme,
+    sde: &impl Sde<K>,
+    grid: &[f64],
+) -> Vec<SchemeLaw<K>> {
     let mut law = SchemeLaw::START;
     let mut all = vec![law];
     for w in grid.windows(2) {

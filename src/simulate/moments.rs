@@ -4,8 +4,9 @@ use crate::small::Mat;
 
 /// Number, mean and co-moments about the mean of K-channel samples.
 ///
-/// Blocks are summed about their own mean and merged by the pairwise update of Chan, Golub and LeVeque (1983), so the
-/// rounding error grows with the logarithm of the number of samples. Merging in a fixed order gives fixed bits.
+/// Blocks are summed about their own mean and merged by the pairwise update of Chan, Golub and
+/// LeVeque (1983), so the rounding error grows with the logarithm of the number of samples. Merging
+/// in a fixed order gives fixed bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments<const K: usize> {
     /// Number of samples.
@@ -18,7 +19,11 @@ pub struct Moments<const K: usize> {
 
 impl<const K: usize> Moments<K> {
     /// Of no samples.
-    pub const EMPTY: Self = Moments { n: 0, mean: [0.0; K], sum: Mat([[0.0; K]; K]) };
+    pub const EMPTY: Self = Moments {
+        n: 0,
+        mean: [0.0; K],
+        sum: Mat([[0.0; K]; K]),
+    };
 
     /// Of a block: one slice per channel.
     ///
@@ -40,7 +45,11 @@ impl<const K: usize> Moments<K> {
                 sum[(j, i)] = s;
             }
         }
-        Moments { n: n as u64, mean, sum }
+        Moments {
+            n: n as u64,
+            mean,
+            sum,
+        }
     }
 
     /// Of both sets of samples.
@@ -67,7 +76,11 @@ impl<const K: usize> Moments<K> {
 
     /// Unbiased covariance; 0 for fewer than two samples.
     pub fn covariance(&self) -> Mat<K> {
-        if self.n < 2 { Mat::ZERO } else { self.sum.times(1.0 / (self.n - 1) as f64) }
+        if self.n < 2 {
+            Mat::ZERO
+        } else {
+            self.sum.times(1.0 / (self.n - 1) as f64)
+        }
     }
 }
 
@@ -90,8 +103,8 @@ fn lanes(n: usize, f: impl Fn(usize) -> f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Catches the textbook formula (sum of squares minus square of sum), which loses all digits here, and a wrong merge:
-    /// integers far from 0, whose moments are known exactly.
+    /// Catches the textbook formula (sum of squares minus square of sum), which loses all digits
+    /// here, and a wrong merge: integers far from 0, whose moments are known exactly.
     #[test]
     fn exact_on_shifted_integers() {
         let shift = 1e9;
@@ -106,9 +119,18 @@ mod tests {
         for m in [whole, parts] {
             assert_eq!(m.n, 1000);
             assert_eq!(m.mean, [shift + 499.5, 3.0 - 999.0]);
-            for ((i, j), want) in [((0, 0), square), ((0, 1), -2.0 * square), ((1, 1), 4.0 * square)] {
-                // ulp(1e9) = 1e-7 enters each deviation from the mean once, against deviations of 250
-                assert!((m.sum[(i, j)] / want - 1.0).abs() < 1e-9, "{i}{j}: {}", m.sum[(i, j)]);
+            for ((i, j), want) in [
+                ((0, 0), square),
+                ((0, 1), -2.0 * square),
+                ((1, 1), 4.0 * square),
+            ] {
+                // ulp(1e9) = 1e-7 enters each deviation from the mean once, against deviations of
+                // 250
+                assert!(
+                    (m.sum[(i, j)] / want - 1.0).abs() < 1e-9,
+                    "{i}{j}: {}",
+                    m.sum[(i, j)]
+                );
             }
         }
         let about = whole.about([shift, 0.0]);

@@ -1,10 +1,12 @@
-//! Multilevel Monte Carlo (Giles 2008): most paths on coarse grids, few on fine ones, coupled by the same Brownian path.
+//! Multilevel Monte Carlo (Giles 2008): most paths on coarse grids, few on fine ones, coupled by
+//! the same Brownian path.
 //!
 //! ```text
 //! E[f(u_L)] = E[f(u_0)] + sum over l = 1..L of E[f(u_l) - f(u_(l-1))],   level l has 2^l times the steps of level 0
 //! ```
 //!
-//! Differences of coupled paths have small variance, so few of them are needed. Works for any [`Sde`], linear or not.
+//! Differences of coupled paths have small variance, so few of them are needed. Works for any
+//! [`Sde`], linear or not.
 
 use super::schemes::{Scheme, Sde};
 use super::streams::Stream;
@@ -70,8 +72,9 @@ fn merge(a: Sums, b: Sums) -> Sums {
 /// The estimate for `f`, by `scheme`. The same seed gives the same bits for any number of threads.
 ///
 /// # Errors
-/// A scheme that is not defined for the SDE, or does not couple exactly (splitting and exact: their Gaussians are not
-/// increments of the Brownian path); times, steps, levels or a standard error out of range.
+/// A scheme that is not defined for the SDE, or does not couple exactly (splitting and exact: their
+/// Gaussians are not increments of the Brownian path); times, steps, levels or a standard error out
+/// of range.
 pub fn multilevel<const K: usize>(
     scheme: Scheme,
     sde: &impl Sde<K>,
@@ -81,16 +84,32 @@ pub fn multilevel<const K: usize>(
 ) -> Result<Estimate> {
     scheme.check(sde)?;
     if !matches!(scheme, Scheme::EulerMaruyama | Scheme::Sra1) {
-        return Err(Error::parameter("scheme", scheme.name(), "em or sra1 (levels must share their Brownian increments)"));
+        return Err(Error::parameter(
+            "scheme",
+            scheme.name(),
+            "em or sra1 (levels must share their Brownian increments)",
+        ));
     }
     if !(0.0 <= task.from && task.from < task.to && task.to <= 1.0) {
-        return Err(Error::parameter("from, to", format!("{}, {}", task.from, task.to), "0 <= from < to <= 1"));
+        return Err(Error::parameter(
+            "from, to",
+            format!("{}, {}", task.from, task.to),
+            "0 <= from < to <= 1",
+        ));
     }
     if !(1..=1 << 20).contains(&task.steps) || !(1..=12).contains(&task.levels) {
-        return Err(Error::parameter("steps, levels", format!("{}, {}", task.steps, task.levels), "1 to 2^20 steps, 1 to 12 levels"));
+        return Err(Error::parameter(
+            "steps, levels",
+            format!("{}, {}", task.steps, task.levels),
+            "1 to 2^20 steps, 1 to 12 levels",
+        ));
     }
     if !(task.standard_error > 0.0) || task.most_paths < 1000 {
-        return Err(Error::parameter("standard_error", task.standard_error, "more than 0, with most_paths at least 1000"));
+        return Err(Error::parameter(
+            "standard_error",
+            task.standard_error,
+            "more than 0, with most_paths at least 1000",
+        ));
     }
     let run = |level: usize, from: u64, to: u64| -> Sums {
         const BLOCK: u64 = 1000;
@@ -98,28 +117,52 @@ pub fn multilevel<const K: usize>(
             .into_par_iter()
             .map(|b| {
                 let (first, last) = ((b * BLOCK).max(from), ((b + 1) * BLOCK).min(to));
-                let values: Vec<f64> = (first..last).map(|p| difference(scheme, sde, task, seed, level, p, &f)).collect();
+                let values: Vec<f64> = (first..last)
+                    .map(|p| difference(scheme, sde, task, seed, level, p, &f))
+                    .collect();
                 let mean = values.iter().sum::<f64>() / values.len() as f64;
-                (values.len() as u64, mean, values.iter().map(|v| (v - mean) * (v - mean)).sum())
+                (
+                    values.len() as u64,
+                    mean,
+                    values.iter().map(|v| (v - mean) * (v - mean)).sum(),
+                )
             })
             .collect();
         blocks.into_iter().fold((0, 0.0, 0.0), merge)
     };
-    // a first look at each level's variance, then as many paths as the optimum asks for, in a second round
+    // a first look at each level's variance, then as many paths as the optimum asks for, in a
+    // second round
     let mut sums: Vec<Sums> = (0..task.levels).map(|l| run(l, 0, 1000)).collect();
     let cost = |l: usize| (task.steps << l) as f64;
     let variance = |s: &Sums| s.2 / (s.0 - 1) as f64;
-    let total: f64 = sums.iter().enumerate().map(|(l, s)| (variance(s) * cost(l)).sqrt()).sum();
+    let total: f64 = sums
+        .iter()
+        .enumerate()
+        .map(|(l, s)| (variance(s) * cost(l)).sqrt())
+        .sum();
     for (l, s) in sums.iter_mut().enumerate() {
-        let best = (variance(s) / cost(l)).sqrt() * total / (task.standard_error * task.standard_error);
+        let best =
+            (variance(s) / cost(l)).sqrt() * total / (task.standard_error * task.standard_error);
         let paths = (best.ceil() as u64).clamp(1000, task.most_paths);
         *s = merge(*s, run(l, 1000, paths));
     }
-    let levels: Vec<Level> =
-        sums.iter().enumerate().map(|(l, s)| Level { steps: task.steps << l, paths: s.0, mean: s.1, variance: variance(s) }).collect();
+    let levels: Vec<Level> = sums
+        .iter()
+        .enumerate()
+        .map(|(l, s)| Level {
+            steps: task.steps << l,
+            paths: s.0,
+            mean: s.1,
+            variance: variance(s),
+        })
+        .collect();
     Ok(Estimate {
         value: levels.iter().map(|l| l.mean).sum(),
-        standard_error: levels.iter().map(|l| l.variance / l.paths as f64).sum::<f64>().sqrt(),
+        standard_error: levels
+            .iter()
+            .map(|l| l.variance / l.paths as f64)
+            .sum::<f64>()
+            .sqrt(),
         levels,
     })
 }
@@ -149,7 +192,10 @@ fn difference<const K: usize>(
     };
     let mut noise = || {
         let mut all = [[0.0; K]; 2];
-        all.iter_mut().take(scheme.draws()).flatten().for_each(|x| *x = draw());
+        all.iter_mut()
+            .take(scheme.draws())
+            .flatten()
+            .for_each(|x| *x = draw());
         all
     };
     let (mut fine, mut coarse) = (task.start, task.start);

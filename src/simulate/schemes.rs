@@ -1,4 +1,5 @@
-//! One step of each scheme. Noise is an argument, never drawn inside: a step can be replayed, probed and coupled.
+//! One step of each scheme. Noise is an argument, never drawn inside: a step can be replayed,
+//! probed and coupled.
 
 use crate::error::{Error, Result};
 use crate::process::LinearSde;
@@ -7,7 +8,8 @@ use crate::small::Mat;
 
 /// An SDE with additive noise, `du = f(t, u) dt + L(t) dW`, on K channels of one data coordinate.
 ///
-/// What every scheme needs is the drift and the noise; what only some need has a default that says it is not there.
+/// What every scheme needs is the drift and the noise; what only some need has a default that says
+/// it is not there.
 pub trait Sde<const K: usize>: Sync {
     /// The drift `f(t, u)`.
     fn drift(&self, t: f64, u: [f64; K]) -> [f64; K];
@@ -21,7 +23,8 @@ pub trait Sde<const K: usize>: Sync {
         None
     }
 
-    /// For Langevin splittings: `(F, G G^T, tau)` of the linear SDE over `[s, t]`, in its own clock.
+    /// For Langevin splittings: `(F, G G^T, tau)` of the linear SDE over `[s, t]`, in its own
+    /// clock.
     fn split(&self, s: f64, t: f64) -> Option<(Mat<K>, Mat<K>, f64)> {
         let _ = (s, t);
         None
@@ -42,7 +45,12 @@ impl<'a, P: LinearSde<K>, const K: usize> Forward<'a, P, K> {
     /// The SDE of `process` in the time of `schedule`.
     pub fn new(process: &'a P, schedule: Schedule) -> Self {
         let constant = process.noise_at(0.0) == process.noise();
-        Forward { process, schedule, drift: process.drift(), noise: constant.then(|| root(&process.noise())) }
+        Forward {
+            process,
+            schedule,
+            drift: process.drift(),
+            noise: constant.then(|| root(&process.noise())),
+        }
     }
 }
 
@@ -56,7 +64,8 @@ pub(crate) fn root<const K: usize>(c: &Mat<K>) -> Mat<K> {
         }
         l[(j, j)] = d.sqrt();
         for i in j + 1..K {
-            l[(i, j)] = (c[(i, j)] - (0..j).map(|k| l[(i, k)] * l[(j, k)]).sum::<f64>()) / l[(j, j)];
+            l[(i, j)] =
+                (c[(i, j)] - (0..j).map(|k| l[(i, k)] * l[(j, k)]).sum::<f64>()) / l[(j, j)];
         }
     }
     l
@@ -79,7 +88,11 @@ impl<P: LinearSde<K> + Sync, const K: usize> Sde<K> for Forward<'_, P, K> {
     fn exact(&self, s: f64, t: f64) -> Option<(Mat<K>, Mat<K>)> {
         let m = self.process.moments(self.schedule.span(s, t).ok()?, 0.0);
         // the determinant of the closed forms does not cancel; one read off the covariance would
-        let lower = if m.det > 0.0 { m.lower().0 } else { root(&m.cov) };
+        let lower = if m.det > 0.0 {
+            m.lower().0
+        } else {
+            root(&m.cov)
+        };
         Some((m.mean, lower))
     }
 
@@ -106,10 +119,11 @@ pub struct Order {
 pub enum Scheme {
     /// `u + h f + sqrt(h) L xi`. Formula: scheme.em. Source: Kloeden and Platen 1992, sec. 10.2.
     EulerMaruyama,
-    /// Half kick, half drift, Ornstein-Uhlenbeck, half drift, half kick ("BAOAB"), in the clock of the process.
-    /// Formula: scheme.splitting. Source: Leimkuhler and Matthews 2013.
+    /// Half kick, half drift, Ornstein-Uhlenbeck, half drift, half kick ("BAOAB"), in the clock of
+    /// the process. Formula: scheme.splitting. Source: Leimkuhler and Matthews 2013.
     Splitting,
-    /// Stochastic Runge-Kutta for additive noise, strong order 1.5. Formula: scheme.sra1. Source: Roessler 2010, SRA1.
+    /// Stochastic Runge-Kutta for additive noise, strong order 1.5. Formula: scheme.sra1. Source:
+    /// Roessler 2010, SRA1.
     Sra1,
     /// The exact transition. Formula: scheme.exact. Source: this crate's kernels.
     Exact,
@@ -117,7 +131,12 @@ pub enum Scheme {
 
 impl Scheme {
     /// All of them.
-    pub const ALL: [Scheme; 4] = [Scheme::EulerMaruyama, Scheme::Splitting, Scheme::Sra1, Scheme::Exact];
+    pub const ALL: [Scheme; 4] = [
+        Scheme::EulerMaruyama,
+        Scheme::Splitting,
+        Scheme::Sra1,
+        Scheme::Exact,
+    ];
 
     /// Its name in files and on the command line.
     pub fn name(self) -> &'static str {
@@ -129,21 +148,40 @@ impl Scheme {
         }
     }
 
-    /// Orders for additive noise: Euler-Maruyama is of strong order 1 there (Milstein's correction vanishes).
+    /// Orders for additive noise: Euler-Maruyama is of strong order 1 there (Milstein's correction
+    /// vanishes).
     pub fn order(self) -> Order {
         match self {
-            Scheme::EulerMaruyama => Order { strong: 1.0, weak: 1.0 },
-            // strong: the noise of a step enters with one Gaussian, which knows the end of its Brownian path only
-            Scheme::Splitting => Order { strong: 1.0, weak: 2.0 },
-            Scheme::Sra1 => Order { strong: 1.5, weak: 2.0 },
-            Scheme::Exact => Order { strong: f64::INFINITY, weak: f64::INFINITY },
+            Scheme::EulerMaruyama => Order {
+                strong: 1.0,
+                weak: 1.0,
+            },
+            // strong: the noise of a step enters with one Gaussian, which knows the end of its
+            // Brownian path only
+            Scheme::Splitting => Order {
+                strong: 1.0,
+                weak: 2.0,
+            },
+            Scheme::Sra1 => Order {
+                strong: 1.5,
+                weak: 2.0,
+            },
+            Scheme::Exact => Order {
+                strong: f64::INFINITY,
+                weak: f64::INFINITY,
+            },
         }
     }
 
-    /// The strong order on linear SDEs, where it may be higher: what keeps SRA1 at 1.5 is the fluctuation of `f'' W^2`, and
-    /// a linear drift has none; the next term, of order h^2.5 in a step and of mean 0, gives 2.
+    /// The strong order on linear SDEs, where it may be higher: what keeps SRA1 at 1.5 is the
+    /// fluctuation of `f'' W^2`, and a linear drift has none; the next term, of order h^2.5 in a
+    /// step and of mean 0, gives 2.
     pub fn strong_order_linear(self) -> f64 {
-        if self == Scheme::Sra1 { 2.0 } else { self.order().strong }
+        if self == Scheme::Sra1 {
+            2.0
+        } else {
+            self.order().strong
+        }
     }
 
     /// Standard normals per channel and step.
@@ -154,7 +192,8 @@ impl Scheme {
     /// Whether the scheme is defined for this SDE.
     ///
     /// # Errors
-    /// Splitting needs x and v, noise without correlation, constant in the process's clock; exact needs a transition.
+    /// Splitting needs x and v, noise without correlation, constant in the process's clock; exact
+    /// needs a transition.
     pub fn check<const K: usize>(self, sde: &impl Sde<K>) -> Result<()> {
         match self {
             Scheme::Splitting if sde.split(0.0, 0.5).is_none() => Err(Error::parameter(
@@ -162,16 +201,25 @@ impl Scheme {
                 "splitting",
                 "em, sra1 or exact for this process (splitting needs channels x and v, and diagonal noise, constant in the process's clock)",
             )),
-            Scheme::Exact if sde.exact(0.0, 0.5).is_none() => {
-                Err(Error::parameter("scheme", "exact", "em or sra1 (this SDE has no exact transition)"))
-            }
+            Scheme::Exact if sde.exact(0.0, 0.5).is_none() => Err(Error::parameter(
+                "scheme",
+                "exact",
+                "em or sra1 (this SDE has no exact transition)",
+            )),
             _ => Ok(()),
         }
     }
 
-    /// One step from `s` to `t`. `noise` holds [`draws`](Self::draws) standard normals per channel. A scheme that is
-    /// not defined for the SDE ([`check`](Self::check)) leaves `u` as it is.
-    pub fn step<const K: usize>(self, sde: &impl Sde<K>, s: f64, t: f64, u: [f64; K], noise: [[f64; K]; 2]) -> [f64; K] {
+    /// One step from `s` to `t`. `noise` holds [`draws`](Self::draws) standard normals per channel.
+    /// A scheme that is not defined for the SDE ([`check`](Self::check)) leaves `u` as it is.
+    pub fn step<const K: usize>(
+        self,
+        sde: &impl Sde<K>,
+        s: f64,
+        t: f64,
+        u: [f64; K],
+        noise: [[f64; K]; 2],
+    ) -> [f64; K] {
         let (h, xi) = (t - s, noise[0]);
         match self {
             Scheme::EulerMaruyama => {
@@ -180,20 +228,26 @@ impl Scheme {
                 std::array::from_fn(|i| u[i] + h * f[i] + h.sqrt() * w[i])
             }
             Scheme::Sra1 => {
-                // I1 = the increment of W, I10 = its time integral over the step, divided by h below
+                // I1 = the increment of W, I10 = its time integral over the step, divided by h
+                // below
                 let root_h = h.sqrt();
                 let i1 = xi.map(|x| root_h * x);
-                let i10: [f64; K] = std::array::from_fn(|i| 0.5 * root_h * (xi[i] + noise[1][i] / 3f64.sqrt()));
+                let i10: [f64; K] =
+                    std::array::from_fn(|i| 0.5 * root_h * (xi[i] + noise[1][i] / 3f64.sqrt()));
                 let (l0, l1) = (sde.noise(s), sde.noise(t));
                 let f1 = sde.drift(s, u);
                 let late = apply(&l1, i10);
                 let stage = std::array::from_fn(|i| u[i] + 0.75 * h * f1[i] + 1.5 * late[i]);
                 let f2 = sde.drift(s + 0.75 * h, stage);
                 let (w1, early) = (apply(&l1, i1), apply(&l0, i10));
-                std::array::from_fn(|i| u[i] + h * (f1[i] + 2.0 * f2[i]) / 3.0 + w1[i] + (early[i] - late[i]))
+                std::array::from_fn(|i| {
+                    u[i] + h * (f1[i] + 2.0 * f2[i]) / 3.0 + w1[i] + (early[i] - late[i])
+                })
             }
             Scheme::Splitting => {
-                let Some((f, g, tau)) = sde.split(s, t) else { return u };
+                let Some((f, g, tau)) = sde.split(s, t) else {
+                    return u;
+                };
                 let mut y = u;
                 let (x, v) = (0, K - 1);
                 y[v] += 0.5 * tau * f[(v, x)] * y[x];
@@ -201,7 +255,11 @@ impl Scheme {
                 for i in 0..K {
                     // dy = a y dtau + sqrt(g) dW: the variance is g (e^(2 a tau) - 1)/(2a)
                     let a = f[(i, i)];
-                    let variance = if a == 0.0 { g[(i, i)] * tau } else { g[(i, i)] * (2.0 * a * tau).exp_m1() / (2.0 * a) };
+                    let variance = if a == 0.0 {
+                        g[(i, i)] * tau
+                    } else {
+                        g[(i, i)] * (2.0 * a * tau).exp_m1() / (2.0 * a)
+                    };
                     y[i] = (a * tau).exp() * y[i] + variance.sqrt() * xi[i];
                 }
                 y[x] += 0.5 * tau * f[(x, v)] * y[v];
@@ -209,20 +267,28 @@ impl Scheme {
                 y
             }
             Scheme::Exact => {
-                let Some((mean, l)) = sde.exact(s, t) else { return u };
+                let Some((mean, l)) = sde.exact(s, t) else {
+                    return u;
+                };
                 let (m, w) = (apply(&mean, u), apply(&l, xi));
                 std::array::from_fn(|i| m[i] + w[i])
             }
         }
     }
 
-    /// The noise of one step of length 2h that follows the same Brownian path as two steps of length h. For the exact
-    /// scheme and for splittings this couples, but not perfectly: their Gaussians are not increments of W.
-    pub fn combine<const K: usize>(self, first: [[f64; K]; 2], second: [[f64; K]; 2]) -> [[f64; K]; 2] {
+    /// The noise of one step of length 2h that follows the same Brownian path as two steps of
+    /// length h. For the exact scheme and for splittings this couples, but not perfectly: their
+    /// Gaussians are not increments of W.
+    pub fn combine<const K: usize>(
+        self,
+        first: [[f64; K]; 2],
+        second: [[f64; K]; 2],
+    ) -> [[f64; K]; 2] {
         let r = std::f64::consts::FRAC_1_SQRT_2;
         let sum: [f64; K] = std::array::from_fn(|i| r * (first[0][i] + second[0][i]));
-        // With W = sqrt(h) a and I10 = h^1.5 (a + c/sqrt 3)/2 over a step h: over 2h, I10 = I10' + I10'' + h W'. Set equal
-        // to (2h)^1.5 (A + C/sqrt 3)/2, where A is the sum above, and solved for C.
+        // With W = sqrt(h) a and I10 = h^1.5 (a + c/sqrt 3)/2 over a step h: over 2h, I10 = I10' +
+        // I10'' + h W'. Set equal to (2h)^1.5 (A + C/sqrt 3)/2, where A is the sum above, and
+        // solved for C.
         let root3 = 3f64.sqrt();
         let other = std::array::from_fn(|i| {
             let [(a, c), (b, d)] = [(first[0][i], first[1][i]), (second[0][i], second[1][i])];
@@ -241,8 +307,8 @@ fn apply<const K: usize>(m: &Mat<K>, x: [f64; K]) -> [f64; K] {
 mod tests {
     use super::*;
 
-    /// Catches a wrong coupling: the combined draws must be standard normals, uncorrelated with each other. Read off the
-    /// coefficients of the four fine draws: orthonormal rows.
+    /// Catches a wrong coupling: the combined draws must be standard normals, uncorrelated with
+    /// each other. Read off the coefficients of the four fine draws: orthonormal rows.
     #[test]
     fn combined_noise_is_standard() {
         let unit = |k: usize| {

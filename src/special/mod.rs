@@ -1,4 +1,5 @@
-//! Functions that must not cancel: `e^-x` of a double-word argument, and the incomplete gammas of critical damping.
+//! Functions that must not cancel: `e^-x` of a double-word argument, and the incomplete gammas of
+//! critical damping.
 //!
 //! | function | domain | accuracy | method |
 //! |---|---|---|---|
@@ -36,14 +37,15 @@ const fn column(high: bool) -> [f64; 128] {
     c
 }
 
-/// `e^-x` within 1 ulp, and `e^-2x` to 2^-58 as a sum of two doubles, the second below 2^-7 of the first, for `x = hi + lo` in
-/// [0, 350]; to 700 the first alone. `lo` may be some ulp of `hi`.
+/// `e^-x` within 1 ulp, and `e^-2x` to 2^-58 as a sum of two doubles, the second below 2^-7 of the
+/// first, for `x = hi + lo` in [0, 350]; to 700 the first alone. `lo` may be some ulp of `hi`.
 ///
-/// Method: k = round(128 x / ln 2), r = x - k ln2/128 (the leading part of ln2/128 has 34 bits, so that its product with
-/// k is exact); e^-x = 2^(-k/128) e^-r with 2^(-i/128) from a table of double words and e^-r - 1 by Taylor's polynomial
-/// of degree 5 (|r| < 0.0028: remainder below 2^-60). r and e^-r - 1 are rounded at the size of r, 2^-62 each, so
-/// that before its last rounding either result is good to 2^-58.
-/// Where a fused multiply-add is a library call this is slow: call it inside [`crate::simd::single`].
+/// Method: k = round(128 x / ln 2), r = x - k ln2/128 (the leading part of ln2/128 has 34 bits, so
+/// that its product with k is exact); e^-x = 2^(-k/128) e^-r with 2^(-i/128) from a table of double
+/// words and e^-r - 1 by Taylor's polynomial of degree 5 (|r| < 0.0028: remainder below 2^-60). r
+/// and e^-r - 1 are rounded at the size of r, 2^-62 each, so that before its last rounding either
+/// result is good to 2^-58. Where a fused multiply-add is a library call this is slow: call it
+/// inside [`crate::simd::single`].
 #[inline(always)]
 pub fn exp_neg<L: Lane<Item = f64>>(hi: L, lo: L) -> (L, [L; 2]) {
     const SHIFT: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52: adding it rounds to an integer in the low bits
@@ -51,13 +53,18 @@ pub fn exp_neg<L: Lane<Item = f64>>(hi: L, lo: L) -> (L, [L; 2]) {
     let shifted = hi.mul_add(c(INV_LN2_128), c(SHIFT));
     let k = shifted - c(SHIFT);
     let r = k.mul_add(c(-LN2_128_A), hi) + k.mul_add(c(-LN2_128_B), lo); // the first is exact
-    // 2^-(k div 128): k >= 0 stands in the low bits, and only 12 of those above the lowest 7 survive the shift
-    let p = L::from_bits(L::sub_bits(c(1.0).bits(), L::shl::<52>(L::shr::<7>(shifted.bits()))));
+    // 2^-(k div 128): k >= 0 stands in the low bits, and only 12 of those above the lowest 7
+    // survive the shift
+    let p = L::from_bits(L::sub_bits(
+        c(1.0).bits(),
+        L::shl::<52>(L::shr::<7>(shifted.bits())),
+    ));
     let (th, tl) = (shifted.lookup(&POW2_HI) * p, shifted.lookup(&POW2_LO) * p);
     exp_pieces(r, th, tl)
 }
 
-/// What follows the reduction in [`exp_neg`]: from r and the table's double word. Generic for the certificate.
+/// What follows the reduction in [`exp_neg`]: from r and the table's double word. Generic for the
+/// certificate.
 #[inline(always)]
 pub(crate) fn exp_pieces<T: Scalar + Copy>(r: T, th: T, tl: T) -> (T, [T; 2]) {
     let c = T::of;
@@ -68,13 +75,17 @@ pub(crate) fn exp_pieces<T: Scalar + Copy>(r: T, th: T, tl: T) -> (T, [T; 2]) {
     let q = r2.fma(q, r.fma(c(-1.0 / 6.0), c(0.5)));
     let m1 = r2.fma(q, -r); // e^-r - 1
     // e^-2r - 1 = m1 (2 + m1)
-    (th + th.fma(m1, tl), [square, square.fma(m1.fma(m1, m1 + m1), error)])
+    (
+        th + th.fma(m1, tl),
+        [square, square.fma(m1.fma(m1, m1 + m1), error)],
+    )
 }
 
 /// `e^-x` for `x >= 0` in one double, within 1 ulp up to x = 700; beyond, `e^-700`. NaN stays NaN.
 ///
-/// Method: k = round(x / ln 2), r = k ln 2 - x in two fused steps (the first rounds once, ln 2's low word follows), |r| < 0.347; e^r
-/// by Taylor's polynomial of degree 13 (remainder 5e-18). No table: a gather costs more than the longer polynomial.
+/// Method: k = round(x / ln 2), r = k ln 2 - x in two fused steps (the first rounds once, ln 2's
+/// low word follows), |r| < 0.347; e^r by Taylor's polynomial of degree 13 (remainder 5e-18). No
+/// table: a gather costs more than the longer polynomial.
 #[inline(always)]
 pub fn exp_neg_single<L: Lane<Item = f64>>(x: L) -> L {
     const SHIFT: f64 = 6_755_399_441_055_744.0;
@@ -88,10 +99,14 @@ pub fn exp_neg_single<L: Lane<Item = f64>>(x: L) -> L {
     // Estrin's scheme on sum r^n / (n + 2)!
     let r2 = r * r;
     let r4 = r2 * r2;
-    // loops, not closures: these would be functions without the vector features of the loop around them
+    // loops, not closures: these would be functions without the vector features of the loop around
+    // them
     let mut pair = [r; 6];
     for i in 0..6 {
-        pair[i] = r.mul_add(c(INVERSE_FACTORIALS[2 * i + 1]), c(INVERSE_FACTORIALS[2 * i]));
+        pair[i] = r.mul_add(
+            c(INVERSE_FACTORIALS[2 * i + 1]),
+            c(INVERSE_FACTORIALS[2 * i]),
+        );
     }
     let mut four = [r; 3];
     for i in 0..3 {
@@ -115,7 +130,8 @@ const fn inverse_factorials() -> [f64; 12] {
     all
 }
 
-/// `c e^-x` for a double-word `x >= 0`, also where `e^-x` has underflowed and the product has not; 2 ulp.
+/// `c e^-x` for a double-word `x >= 0`, also where `e^-x` has underflowed and the product has not;
+/// 2 ulp.
 pub fn scaled_exp_neg(c: f64, x: Dd) -> f64 {
     if x.hi >= 1400.0 {
         return 0.0;
@@ -134,7 +150,8 @@ pub fn one_minus_exp_neg(x: Dd) -> f64 {
     -(-x.hi).exp_m1() + x.lo * (-x.hi).exp()
 }
 
-/// `S4(y) = sum over j of 24 y^j / (j+4)!` for y in [0, 3], relative error below 1 ulp (all terms are positive).
+/// `S4(y) = sum over j of 24 y^j / (j+4)!` for y in [0, 3], relative error below 1 ulp (all terms
+/// are positive).
 #[inline(always)]
 fn s4<T: Scalar + Copy>(y: T) -> T {
     // Estrin's scheme: short dependency chains; the largest term is the constant 1.
@@ -154,13 +171,14 @@ fn s4<T: Scalar + Copy>(y: T) -> T {
 /// G(y)  = 2 P3(y) - e^-y y^3/4                  ( = 2 P(4, y) + e^-y y^3/12 )
 /// ```
 ///
-/// G is what is left of the determinant after its cancelling parts are taken out (see `process::cld`).
-/// From `P4 = P(4, y)` both are sums of positive terms, `P3 = P4 + e^-y y^3/6` and `G = 2 P4 + e^-y y^3/12`. For y < 2.5
-/// `P4 = e^-y (y^4/24) S4(y)`; from there on P3 > 0.45, its printed form loses little more than 1 bit, and P4 is what is left.
-/// Both are computed and one is selected: times of a batch lie on either side.
+/// G is what is left of the determinant after its cancelling parts are taken out (see
+/// `process::cld`). From `P4 = P(4, y)` both are sums of positive terms, `P3 = P4 + e^-y y^3/6` and
+/// `G = 2 P4 + e^-y y^3/12`. For y < 2.5 `P4 = e^-y (y^4/24) S4(y)`; from there on P3 > 0.45, its
+/// printed form loses little more than 1 bit, and P4 is what is left. Both are computed and one is
+/// selected: times of a batch lie on either side.
 ///
-/// `e^-y` comes as the sum that `exp_neg` makes, and the powers of z with their low words: the determinant is of second order
-/// in P3 and G, and what is lost here counts twice there.
+/// `e^-y` comes as the sum that `exp_neg` makes, and the powers of z with their low words: the
+/// determinant is of second order in P3 and G, and what is lost here counts twice there.
 #[inline(always)]
 pub fn p3_g<L: Lane<Item = f64>>([z, low]: [L; 2], e2: [L; 2]) -> (L, L) {
     let (t, near, p3) = p3_g_pieces([z, low], e2);
@@ -180,10 +198,12 @@ pub(crate) fn p3_g_pieces<T: Scalar + Copy>([z, low]: [T; 2], [e2, rest]: [T; 2]
     let cube = sq * z;
     let cube_low = err.fma(z, (c(3.0) * low).fma(sq, sq.fma(z, -cube)));
     let k = cube * c(FOUR_THIRDS);
-    let k_low = cube.fma(c(FOUR_THIRDS), -k) + cube.fma(c(FOUR_THIRDS_LOW), cube_low * c(FOUR_THIRDS));
+    let k_low =
+        cube.fma(c(FOUR_THIRDS), -k) + cube.fma(c(FOUR_THIRDS_LOW), cube_low * c(FOUR_THIRDS));
     let t = e2.fma(k, rest.fma(k, e2 * k_low));
     let near = t * (c(0.5) * z * s4(z + z));
-    // q + q_low = 1 + y + y^2/2 = 1 + 2 (z + z^2); the low word is right for z > 1, and elsewhere not used
+    // q + q_low = 1 + y + y^2/2 = 1 + 2 (z + z^2); the low word is right for z > 1, and elsewhere
+    // not used
     let h = sq + z;
     let q = (h + h) + c(1.0);
     let h_low = (z - (h - sq)) + low.fma(z + z + c(1.0), err);
@@ -202,19 +222,28 @@ pub(crate) fn p3_g_sums<T: Scalar + Copy>(t: T, p4: T) -> (T, T) {
 mod tests {
     use super::*;
 
-    /// Errors of e^-x and e^-2x in ulp of the truth, which double words have as long as 2^-1000 < e^-x.
+    /// Errors of e^-x and e^-2x in ulp of the truth, which double words have as long as 2^-1000 <
+    /// e^-x.
     fn exp_ulp(x: Dd) -> f64 {
         let (e, [e2, rest]) = exp_neg(x.hi, x.lo);
-        assert!(x.hi > 340.0 || rest.abs() <= e2 / 128.0, "rest of e^-2x: {rest:e}");
+        assert!(
+            x.hi > 340.0 || rest.abs() <= e2 / 128.0,
+            "rest of e^-2x: {rest:e}"
+        );
         let e2 = e2 + rest;
         let ulp = |got: f64, x: Dd| {
             let truth = (-x).exp(); // relative error about 2^10 u^2 * 100
             ((Dd::from(got) - truth).to_f64() / (truth.hi.next_up() - truth.hi)).abs()
         };
-        ulp(e, x).max(if x.hi <= 340.0 { ulp(e2, x.scale(2.0)) } else { 0.0 })
+        ulp(e, x).max(if x.hi <= 340.0 {
+            ulp(e2, x.scale(2.0))
+        } else {
+            0.0
+        })
     }
 
-    /// Catches a wrong table entry, a bad reduction or a lost low word: against e^-x in 106-bit arithmetic.
+    /// Catches a wrong table entry, a bad reduction or a lost low word: against e^-x in 106-bit
+    /// arithmetic.
     #[test]
     fn exp_neg_against_double_word_taylor() {
         let mut worst: f64 = 0.0;
@@ -230,22 +259,28 @@ mod tests {
         assert!(worst < 0.5 + 1.0 / 32.0, "worst {worst} ulp");
     }
 
-    /// Catches a wrong coefficient, reduction or scale: against e^-x in 106-bit arithmetic; NaN and the far end.
+    /// Catches a wrong coefficient, reduction or scale: against e^-x in 106-bit arithmetic; NaN and
+    /// the far end.
     #[test]
     fn exp_neg_single_against_double_words() {
         let mut worst: f64 = 0.0;
         for n in 0..40_000 {
             let x = f64::from(n) * 0.017_3 + 1e-3 * f64::from(n % 7);
             let truth = (-Dd::from(x)).exp();
-            worst = worst.max(((Dd::from(exp_neg_single(x)) - truth).to_f64() / (truth.hi.next_up() - truth.hi)).abs());
+            worst = worst.max(
+                ((Dd::from(exp_neg_single(x)) - truth).to_f64() / (truth.hi.next_up() - truth.hi))
+                    .abs(),
+            );
         }
-        // half an ulp for the sum with 1, up to half an ulp of the next power below for the polynomial
+        // half an ulp for the sum with 1, up to half an ulp of the next power below for the
+        // polynomial
         assert!(worst < 1.0, "worst {worst} ulp");
         assert_eq!(exp_neg_single(0.0), 1.0);
         assert!(exp_neg_single(f64::NAN).is_nan() && exp_neg_single(f64::INFINITY) < 1e-300);
     }
 
-    /// Catches cancellation and a gap at the switch y = 2.5: against the series in 106-bit arithmetic.
+    /// Catches cancellation and a gap at the switch y = 2.5: against the series in 106-bit
+    /// arithmetic.
     #[test]
     fn p3_and_g_in_ulp() {
         let (mut w3, mut wg): (f64, f64) = (0.0, 0.0);
@@ -268,7 +303,8 @@ mod tests {
                 s
             };
             let (p3, g) = p3_g([z, 0.0], [e2.hi, e2.lo]);
-            let ulp = |got: f64, t: Dd| ((Dd::from(got) - t).to_f64() / (t.hi.next_up() - t.hi)).abs();
+            let ulp =
+                |got: f64, t: Dd| ((Dd::from(got) - t).to_f64() / (t.hi.next_up() - t.hi)).abs();
             w3 = w3.max(ulp(p3, tail(3)));
             let c = e2 * y * y * y / Dd::from(12.0);
             wg = wg.max(ulp(g, tail(4).scale(2.0) + c));

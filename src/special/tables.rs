@@ -140,7 +140,8 @@ pub(super) const LN2_128_B: f64 = 1.2655086083325438e-13;
 /// 128 / ln 2.
 pub(super) const INV_LN2_128: f64 = 184.6649652337873;
 
-/// S4(y) = sum 24 y^j / (j+4)! on [0, 3], relative error of the polynomial 2.18e-17; coefficient of y^j at index j.
+/// S4(y) = sum 24 y^j / (j+4)! on [0, 3], relative error of the polynomial 2.18e-17; coefficient of
+/// y^j at index j.
 pub(super) const S4: [f64; 16] = [
     1.0,
     0.2,

@@ -1,4 +1,5 @@
-//! Checkpoints: one file in the safetensors format that has all of a run in it, written whole or not at all.
+//! Checkpoints: one file in the safetensors format that has all of a run in it, written whole or
+//! not at all.
 //!
 //! | tensor | what |
 //! |---|---|
@@ -6,13 +7,16 @@
 //! | `raw/NAME` | the weights themselves |
 //! | `adam.m/NAME`, `adam.v/NAME` | averages of gradients and of their squares |
 //!
-//! All are float32, in PyTorch's names and shapes. Metadata (texts): `format` is `pt`, `cld_sgm_checkpoint` the version 1, `crate` who
-//! wrote it, `config` the configuration as TOML, `step`; `loss_sum` and `norm_sum` since step `since`, the last one in the metrics;
-//! `crc32`. The random state is seed and step. The same state gives the same bytes.
+//! All are float32, in PyTorch's names and shapes. Metadata (texts): `format` is `pt`,
+//! `cld_sgm_checkpoint` the version 1, `crate` who wrote it, `config` the configuration as TOML,
+//! `step`; `loss_sum` and `norm_sum` since step `since`, the last one in the metrics; `crc32`. The
+//! random state is seed and step. The same state gives the same bytes.
 //!
-//! The checksum is CRC-32 (zlib's) over the tensors by name: name, then data; then over the other metadata by key: key, `=`, value.
+//! The checksum is CRC-32 (zlib's) over the tensors by name: name, then data; then over the other
+//! metadata by key: key, `=`, value.
 //!
-//! Nothing in a file is believed: its length must be what its configuration makes of it before more than the header is read.
+//! Nothing in a file is believed: its length must be what its configuration makes of it before more
+//! than the header is read.
 
 use super::config::Config;
 use super::model::{Model, Net};
@@ -66,7 +70,12 @@ impl Checkpoint {
     /// None for a configuration that trained.
     pub fn model(&self) -> Result<Model> {
         let net = Net::new(self.graph.clone(), self.state.ema.clone())?;
-        Model::new(self.config.diffusion()?, self.config.loss()?.objective(), self.config.parametrisation()?, net)
+        Model::new(
+            self.config.diffusion()?,
+            self.config.loss()?.objective(),
+            self.config.parametrisation()?,
+            net,
+        )
     }
 }
 
@@ -75,7 +84,10 @@ fn parts(s: &State) -> [&[f32]; 4] {
 }
 
 /// The checksum; tensors in any order.
-fn checksum<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u8])>, metadata: &BTreeMap<String, String>) -> String {
+fn checksum<'a>(
+    tensors: impl Iterator<Item = (&'a str, &'a [u8])>,
+    metadata: &BTreeMap<String, String>,
+) -> String {
     let mut crc = flate2::Crc::new();
     for (name, data) in tensors.collect::<BTreeMap<_, _>>() {
         crc.update(name.as_bytes());
@@ -87,32 +99,59 @@ fn checksum<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u8])>, metadata: &B
     format!("{:08x}", crc.sum())
 }
 
-/// Writes a checkpoint whole or not at all: a temporary file in the same folder, synced, then renamed.
+/// Writes a checkpoint whole or not at all: a temporary file in the same folder, synced, then
+/// renamed.
 ///
 /// # Errors
-/// A folder that cannot be written to, a full disk, weights that are not finite: what was there before is untouched.
-pub fn write(path: &Path, config: &Config, graph: &Graph<f32>, state: &State, so_far: SoFar) -> Result<()> {
+/// A folder that cannot be written to, a full disk, weights that are not finite: what was there
+/// before is untouched.
+pub fn write(
+    path: &Path,
+    config: &Config,
+    graph: &Graph<f32>,
+    state: &State,
+    so_far: SoFar,
+) -> Result<()> {
     stage(path, config, graph, state, so_far)?.commit()
 }
 
 /// The same but for the last step, the renaming.
-pub(super) fn stage(path: &Path, config: &Config, graph: &Graph<f32>, state: &State, so_far: SoFar) -> Result<Staged> {
+pub(super) fn stage(
+    path: &Path,
+    config: &Config,
+    graph: &Graph<f32>,
+    state: &State,
+    so_far: SoFar,
+) -> Result<Staged> {
     // what could not be read again must not take the place of what can
-    if parts(state).iter().any(|part| part.iter().any(|x| !x.is_finite())) {
-        return Err(Error::NonFinite { step: state.step as usize, t: 0.0 });
+    if parts(state)
+        .iter()
+        .any(|part| part.iter().any(|x| !x.is_finite()))
+    {
+        return Err(Error::NonFinite {
+            step: state.step as usize,
+            t: 0.0,
+        });
     }
     let layout = graph.layout();
     let mut tensors: Vec<(String, &[usize], Vec<u8>)> = vec![];
     for (prefix, numbers) in PREFIXES.iter().zip(parts(state)) {
         for (i, e) in layout.entries().iter().enumerate() {
-            let data = layout.read(numbers, i).into_iter().flat_map(f32::to_le_bytes).collect();
+            let data = layout
+                .read(numbers, i)
+                .into_iter()
+                .flat_map(f32::to_le_bytes)
+                .collect();
             tensors.push((format!("{prefix}{}", e.name), &e.shape, data));
         }
     }
     let mut metadata: BTreeMap<String, String> = [
         ("format", "pt".to_string()),
         ("cld_sgm_checkpoint", VERSION.into()),
-        ("crate", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into()),
+        (
+            "crate",
+            concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into(),
+        ),
         ("config", config.to_toml()?),
         ("step", state.step.to_string()),
         ("loss_sum", so_far.loss.to_string()),
@@ -122,7 +161,13 @@ pub(super) fn stage(path: &Path, config: &Config, graph: &Graph<f32>, state: &St
     .into_iter()
     .map(|(k, v)| (k.to_string(), v))
     .collect();
-    metadata.insert("crc32".into(), checksum(tensors.iter().map(|(n, _, d)| (n.as_str(), &d[..])), &metadata));
+    metadata.insert(
+        "crc32".into(),
+        checksum(
+            tensors.iter().map(|(n, _, d)| (n.as_str(), &d[..])),
+            &metadata,
+        ),
+    );
     let mut header = serde_json::Map::new();
     header.insert("__metadata__".into(), serde_json::json!(metadata));
     let mut at = 0;
@@ -137,7 +182,9 @@ pub(super) fn stage(path: &Path, config: &Config, graph: &Graph<f32>, state: &St
     files::write::stage(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        tensors.iter().try_for_each(|(.., data)| file.write_all(data))
+        tensors
+            .iter()
+            .try_for_each(|(.., data)| file.write_all(data))
     })
 }
 
@@ -151,15 +198,22 @@ struct Header {
 /// Reads a checkpoint.
 ///
 /// # Errors
-/// A file that cannot be read; that is no safetensors file, of another version, damaged (checksum) or cut short; a configuration that
-/// does not parse; tensors that are missing, too many, of another shape or type than the configuration's network has, or not finite.
+/// A file that cannot be read; that is no safetensors file, of another version, damaged (checksum)
+/// or cut short; a configuration that does not parse; tensors that are missing, too many, of
+/// another shape or type than the configuration's network has, or not finite.
 pub fn read(path: &Path) -> Result<Checkpoint> {
     let name = path.display().to_string();
-    let io = |what: &str, e: std::io::Error| Error::Io { path: name.clone(), problem: format!("cannot be {what}: {e}") };
+    let io = |what: &str, e: std::io::Error| Error::Io {
+        path: name.clone(),
+        problem: format!("cannot be {what}: {e}"),
+    };
     // a pipe has no length, and would be waited for
     let meta = std::fs::metadata(path).map_err(|e| io("read", e))?;
     if !meta.is_file() {
-        return Err(Error::Io { path: name, problem: "is not a regular file; allowed: a checkpoint".into() });
+        return Err(Error::Io {
+            path: name,
+            problem: "is not a regular file; allowed: a checkpoint".into(),
+        });
     }
     let mut file = std::fs::File::open(path).map_err(|e| io("opened", e))?;
     read_from(&mut file, meta.len(), &name)
@@ -170,51 +224,91 @@ pub fn read(path: &Path) -> Result<Checkpoint> {
 /// # Errors
 /// As [`read`].
 pub fn read_from(file: &mut impl Read, length: u64, name: &str) -> Result<Checkpoint> {
-    let bad = |place: &str, problem: String| Error::Format { file: name.into(), place: place.into(), problem };
+    let bad = |place: &str, problem: String| Error::Format {
+        file: name.into(),
+        place: place.into(),
+        problem,
+    };
     let short = |e: std::io::Error| bad("", format!("cut short or unreadable: {e}"));
     let mut start = [0; 8];
     if length < 8 {
-        return Err(bad("", format!("{length} bytes; a safetensors file has at least 8")));
+        return Err(bad(
+            "",
+            format!("{length} bytes; a safetensors file has at least 8"),
+        ));
     }
     file.read_exact(&mut start).map_err(short)?;
     let n = u64::from_le_bytes(start);
     if n > LONGEST_HEADER || n > length - 8 {
         return Err(bad(
             "header",
-            format!("declares {n} bytes; allowed: at most {} (no safetensors file?)", LONGEST_HEADER.min(length - 8)),
+            format!(
+                "declares {n} bytes; allowed: at most {} (no safetensors file?)",
+                LONGEST_HEADER.min(length - 8)
+            ),
         ));
     }
     let mut bytes = start.to_vec();
     bytes.resize(8 + n as usize, 0);
     file.read_exact(&mut bytes[8..]).map_err(short)?;
-    let header: Header =
-        serde_json::from_slice(&bytes[8..]).map_err(|e| bad("header", format!("not the JSON of a safetensors file: {e}")))?;
-    let text = |key: &str| header.metadata.get(key).ok_or_else(|| bad("metadata", format!("`{key}` is missing; `cld train` writes it")));
+    let header: Header = serde_json::from_slice(&bytes[8..])
+        .map_err(|e| bad("header", format!("not the JSON of a safetensors file: {e}")))?;
+    let text = |key: &str| {
+        header.metadata.get(key).ok_or_else(|| {
+            bad(
+                "metadata",
+                format!("`{key}` is missing; `cld train` writes it"),
+            )
+        })
+    };
     let version = text("cld_sgm_checkpoint")?;
     if version != VERSION {
-        return Err(bad("metadata", format!("version `{version}` of the format; this program knows {VERSION}")));
+        return Err(bad(
+            "metadata",
+            format!("version `{version}` of the format; this program knows {VERSION}"),
+        ));
     }
     let count = |key: &str| {
         let t = text(key)?;
         t.parse::<u64>()
             .ok()
             .filter(|n| *n < 1 << 53)
-            .ok_or_else(|| bad("metadata", format!("`{key}` is `{t}`; allowed: a count below 2^53")))
+            .ok_or_else(|| {
+                bad(
+                    "metadata",
+                    format!("`{key}` is `{t}`; allowed: a count below 2^53"),
+                )
+            })
     };
     let sum = |key: &str| {
         let t = text(key)?;
         t.parse::<f64>()
             .ok()
             .filter(|x| x.is_finite())
-            .ok_or_else(|| bad("metadata", format!("`{key}` is `{t}`; allowed: a finite number")))
+            .ok_or_else(|| {
+                bad(
+                    "metadata",
+                    format!("`{key}` is `{t}`; allowed: a finite number"),
+                )
+            })
     };
     let (step, since) = (count("step")?, count("since")?);
     if since > step {
-        return Err(bad("metadata", format!("`since` is {since}; allowed: at most the step, {step}")));
+        return Err(bad(
+            "metadata",
+            format!("`since` is {since}; allowed: at most the step, {step}"),
+        ));
     }
-    let so_far = SoFar { loss: sum("loss_sum")?, norm: sum("norm_sum")?, since };
-    let config = Config::from_toml(text("config")?, name).map_err(|e| bad("configuration", e.to_string()))?;
-    let graph = config.graph().map_err(|e| bad("configuration", e.to_string()))?;
+    let so_far = SoFar {
+        loss: sum("loss_sum")?,
+        norm: sum("norm_sum")?,
+        since,
+    };
+    let config = Config::from_toml(text("config")?, name)
+        .map_err(|e| bad("configuration", e.to_string()))?;
+    let graph = config
+        .graph()
+        .map_err(|e| bad("configuration", e.to_string()))?;
 
     // only now is there something to hold the file's length against
     let layout = graph.layout();
@@ -222,39 +316,94 @@ pub fn read_from(file: &mut impl Read, length: u64, name: &str) -> Result<Checkp
     if length - 8 - n != data {
         return Err(bad(
             "",
-            format!("{} bytes of data; its configuration's network has {data} (cut short, or of another network)", length - 8 - n),
+            format!(
+                "{} bytes of data; its configuration's network has {data} (cut short, or of another network)",
+                length - 8 - n
+            ),
         ));
     }
     bytes.reserve_exact(data as usize);
     file.take(data).read_to_end(&mut bytes).map_err(short)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad("header", e.to_string()))?;
     let zeros = || vec![0.0; layout.len()];
-    let mut state = State { step, p: zeros(), m: zeros(), v: zeros(), ema: zeros() };
-    for (prefix, to) in PREFIXES.iter().zip([&mut state.ema, &mut state.p, &mut state.m, &mut state.v]) {
+    let mut state = State {
+        step,
+        p: zeros(),
+        m: zeros(),
+        v: zeros(),
+        ema: zeros(),
+    };
+    for (prefix, to) in
+        PREFIXES
+            .iter()
+            .zip([&mut state.ema, &mut state.p, &mut state.m, &mut state.v])
+    {
         for (i, e) in layout.entries().iter().enumerate() {
             let name = format!("{prefix}{}", e.name);
-            let t = tensors.tensor(&name).map_err(|_| bad(&name, "is missing".into()))?;
+            let t = tensors
+                .tensor(&name)
+                .map_err(|_| bad(&name, "is missing".into()))?;
             if t.dtype() != Dtype::F32 || t.shape() != e.shape {
-                return Err(bad(&name, format!("{:?} of shape {:?}; allowed: F32 of {:?}", t.dtype(), t.shape(), e.shape)));
+                return Err(bad(
+                    &name,
+                    format!(
+                        "{:?} of shape {:?}; allowed: F32 of {:?}",
+                        t.dtype(),
+                        t.shape(),
+                        e.shape
+                    ),
+                ));
             }
-            let numbers: Vec<f32> = t.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-            if let Some(x) = numbers.iter().find(|x| !x.is_finite() || (*prefix == "adam.v/" && **x < 0.0)) {
-                return Err(bad(&name, format!("holds {x}; allowed: finite numbers{}", if x.is_finite() { ">= 0" } else { "" })));
+            let numbers: Vec<f32> = t
+                .data()
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect();
+            if let Some(x) = numbers
+                .iter()
+                .find(|x| !x.is_finite() || (*prefix == "adam.v/" && **x < 0.0))
+            {
+                return Err(bad(
+                    &name,
+                    format!(
+                        "holds {x}; allowed: finite numbers{}",
+                        if x.is_finite() { ">= 0" } else { "" }
+                    ),
+                ));
             }
             layout.write(to, i, &numbers)?;
         }
     }
     let known = PREFIXES.len() * layout.entries().len();
     if tensors.len() != known {
-        return Err(bad("", format!("{} tensors; its configuration's network has {known}", tensors.len())));
+        return Err(bad(
+            "",
+            format!(
+                "{} tensors; its configuration's network has {known}",
+                tensors.len()
+            ),
+        ));
     }
     let all = tensors.tensors();
-    let found = checksum(all.iter().map(|(n, t)| (n.as_str(), t.data())), &header.metadata);
+    let found = checksum(
+        all.iter().map(|(n, t)| (n.as_str(), t.data())),
+        &header.metadata,
+    );
     let said = text("crc32")?;
     if *said != found {
-        return Err(bad("", format!("damaged: the checksum is {found}, and should be {said}")));
+        return Err(bad(
+            "",
+            format!("damaged: the checksum is {found}, and should be {said}"),
+        ));
     }
-    Ok(Checkpoint { config, graph: Arc::new(graph), state, so_far })
+    Ok(Checkpoint {
+        config,
+        graph: Arc::new(graph),
+        state,
+        so_far,
+    })
 }
 
 #[cfg(test)]
@@ -262,7 +411,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TOML: &str = "[data]\nname = 'swissroll'\n[model]\nkind = 'resmlp'\nwidth = 16\ndepth = 1";
+    const TOML: &str =
+        "[data]\nname = 'swissroll'\n[model]\nkind = 'resmlp'\nwidth = 16\ndepth = 1";
 
     fn config() -> Config {
         let c = Config::from_toml(TOML, "").unwrap();
@@ -276,11 +426,23 @@ mod tests {
         let mut state = State::new(&graph, 5);
         state.step = 17;
         // all four different, and where blocks are filled 0, as in training
-        for (k, part) in [&mut state.ema, &mut state.m, &mut state.v].into_iter().enumerate() {
+        for (k, part) in [&mut state.ema, &mut state.m, &mut state.v]
+            .into_iter()
+            .enumerate()
+        {
             *part = graph.layout().start(10 + k as u64);
         }
         state.v.iter_mut().for_each(|x| *x = x.abs());
-        (config, graph, state, SoFar { loss: 0.1 + 0.2, norm: 1e-300, since: 12 })
+        (
+            config,
+            graph,
+            state,
+            SoFar {
+                loss: 0.1 + 0.2,
+                norm: 1e-300,
+                since: 12,
+            },
+        )
     }
 
     fn bytes() -> Vec<u8> {
@@ -298,76 +460,121 @@ mod tests {
     /// Header and data apart, and together again.
     fn split(bytes: &[u8]) -> (serde_json::Value, Vec<u8>) {
         let n = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        (serde_json::from_slice(&bytes[8..8 + n]).unwrap(), bytes[8 + n..].to_vec())
+        (
+            serde_json::from_slice(&bytes[8..8 + n]).unwrap(),
+            bytes[8 + n..].to_vec(),
+        )
     }
 
     fn join(header: &serde_json::Value, data: &[u8]) -> Vec<u8> {
         let text = header.to_string();
-        [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), data].concat()
+        [
+            &(text.len() as u64).to_le_bytes()[..],
+            text.as_bytes(),
+            data,
+        ]
+        .concat()
     }
 
-    /// Catches a state that does not come back bit for bit, bytes that differ for the same state, parts under one another's names,
-    /// and a file that the format's own crate reads otherwise.
+    /// Catches a state that does not come back bit for bit, bytes that differ for the same state,
+    /// parts under one another's names, and a file that the format's own crate reads otherwise.
     #[test]
     fn round_trip() {
         let (config, graph, state, so_far) = example();
         let file = bytes();
         assert_eq!(file, bytes(), "same state, same bytes");
         let back = parse(&file).unwrap();
-        assert_eq!((&back.config, &back.state, back.so_far), (&config, &state, so_far));
+        assert_eq!(
+            (&back.config, &back.state, back.so_far),
+            (&config, &state, so_far)
+        );
         back.model().unwrap();
         let tensors = SafeTensors::deserialize(&file).unwrap();
-        for (prefix, numbers) in [("", &state.ema), ("raw/", &state.p), ("adam.m/", &state.m), ("adam.v/", &state.v)] {
-            let t = tensors.tensor(&format!("{prefix}layers.0.linear1.weight")).unwrap();
+        for (prefix, numbers) in [
+            ("", &state.ema),
+            ("raw/", &state.p),
+            ("adam.m/", &state.m),
+            ("adam.v/", &state.v),
+        ] {
+            let t = tensors
+                .tensor(&format!("{prefix}layers.0.linear1.weight"))
+                .unwrap();
             assert_eq!(t.shape(), [16, 16]);
-            let i = graph.layout().entries().iter().position(|e| e.name == "layers.0.linear1.weight").unwrap();
-            let there: Vec<f32> = t.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+            let i = graph
+                .layout()
+                .entries()
+                .iter()
+                .position(|e| e.name == "layers.0.linear1.weight")
+                .unwrap();
+            let there: Vec<f32> = t
+                .data()
+                .chunks(4)
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                .collect();
             assert_eq!(there, graph.layout().read(numbers, i));
         }
     }
 
-    /// Catches damage that passes, a panic, or an allocation by a number that the file merely declares: every file with one to four
-    /// bytes changed, cut, or lengthened is refused, or says exactly the same (a space of the header that became a tab).
+    /// Catches damage that passes, a panic, or an allocation by a number that the file merely
+    /// declares: every file with one to four bytes changed, cut, or lengthened is refused, or says
+    /// exactly the same (a space of the header that became a tab).
     #[test]
     fn damage_is_noticed() {
         let file = bytes();
         let whole = parse(&file).unwrap();
-        let same = |c: Checkpoint| c.config == whole.config && c.state == whole.state && c.so_far == whole.so_far;
+        let same = |c: Checkpoint| {
+            c.config == whole.config && c.state == whole.state && c.so_far == whole.so_far
+        };
         let header = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
-        // one byte at a time in the header, which has the meaning; every third, for the time it takes
+        // one byte at a time in the header, which has the meaning; every third, for the time it
+        // takes
         for at in (0..header).step_by(3) {
             let mut f = file.clone();
             f[at] ^= 1 << (at % 8);
             assert!(parse(&f).map_or(true, same), "byte {at}");
         }
-        let edits = proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..5);
+        let edits =
+            proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..5);
         let mut runner = proptest::test_runner::TestRunner::new_with_rng(
-            ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() },
-            proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+            ProptestConfig {
+                cases: 300,
+                failure_persistence: None,
+                ..ProptestConfig::default()
+            },
+            proptest::test_runner::TestRng::deterministic_rng(
+                proptest::test_runner::RngAlgorithm::ChaCha,
+            ),
         );
         runner
-            .run(&(edits, any::<proptest::sample::Index>(), 0..3), |(edits, cut, how)| {
-                let mut f = file.clone();
-                match how {
-                    0 => edits.iter().for_each(|(i, b)| f[i.index(file.len())] = *b),
-                    1 => f.truncate(cut.index(file.len())),
-                    _ => f.extend(edits.iter().map(|e| e.1)),
-                }
-                prop_assert!(parse(&f).map_or(true, same));
-                Ok(())
-            })
+            .run(
+                &(edits, any::<proptest::sample::Index>(), 0..3),
+                |(edits, cut, how)| {
+                    let mut f = file.clone();
+                    match how {
+                        0 => edits.iter().for_each(|(i, b)| f[i.index(file.len())] = *b),
+                        1 => f.truncate(cut.index(file.len())),
+                        _ => f.extend(edits.iter().map(|e| e.1)),
+                    }
+                    prop_assert!(parse(&f).map_or(true, same));
+                    Ok(())
+                },
+            )
             .unwrap();
     }
 
-    /// Catches a file of another network or another program that is taken, is refused without saying why, or makes the reader ask
-    /// for memory that the file has not: each header below differs from a good one in one thing.
+    /// Catches a file of another network or another program that is taken, is refused without
+    /// saying why, or makes the reader ask for memory that the file has not: each header below
+    /// differs from a good one in one thing.
     #[test]
     fn hostile_files() {
         let file = bytes();
         let (header, data) = split(&file);
         let refused = |name: &str, f: &[u8], words: &str| {
             let e = parse(f).map(|_| ()).expect_err(name).to_string();
-            assert!(e.contains(words) && !e.contains('\n'), "{name}: `{words}` is not in: {e}");
+            assert!(
+                e.contains(words) && !e.contains('\n'),
+                "{name}: `{words}` is not in: {e}"
+            );
         };
         let changed = |name: &str, words: &str, change: &dyn Fn(&mut serde_json::Value)| {
             let mut h = header.clone();
@@ -377,7 +584,11 @@ mod tests {
         refused("empty", b"", "0 bytes");
         refused("short", &file[..20], "header");
         refused("no safetensors", &[b'x'; 100], "header");
-        refused("enormous header", &[&(1u64 << 62).to_le_bytes()[..], &file[8..]].concat(), "declares 4611686018427387904");
+        refused(
+            "enormous header",
+            &[&(1u64 << 62).to_le_bytes()[..], &file[8..]].concat(),
+            "declares 4611686018427387904",
+        );
         refused(
             "deep JSON",
             &join(&serde_json::Value::Null, &[])[..0]
@@ -388,7 +599,11 @@ mod tests {
                 .collect::<Vec<_>>(),
             "header",
         );
-        refused("half the data", &file[..file.len() - data.len() / 2], "bytes of data");
+        refused(
+            "half the data",
+            &file[..file.len() - data.len() / 2],
+            "bytes of data",
+        );
         let one = "out.weight";
         changed("missing", "out.weight: is missing", &|h| {
             let t = h.as_object_mut().unwrap().remove(one).unwrap();
@@ -397,11 +612,21 @@ mod tests {
         changed("one more", "tensors", &|h| {
             h["other"] = serde_json::json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]});
         });
-        changed("turned", "out.weight: F32 of shape [16, 2]", &|h| h[one]["shape"] = serde_json::json!([16, 2]));
-        changed("integers", "out.weight: I32", &|h| h[one]["dtype"] = "I32".into());
-        changed("enormous shape", "header", &|h| h[one]["shape"] = serde_json::json!([1u64 << 40, 1u64 << 40]));
-        changed("outside", "header", &|h| h[one]["data_offsets"] = serde_json::json!([0, 1u64 << 60]));
-        changed("no version", "cld_sgm_checkpoint", &|h| h["__metadata__"] = serde_json::json!({"format": "pt"}));
+        changed("turned", "out.weight: F32 of shape [16, 2]", &|h| {
+            h[one]["shape"] = serde_json::json!([16, 2])
+        });
+        changed("integers", "out.weight: I32", &|h| {
+            h[one]["dtype"] = "I32".into()
+        });
+        changed("enormous shape", "header", &|h| {
+            h[one]["shape"] = serde_json::json!([1u64 << 40, 1u64 << 40])
+        });
+        changed("outside", "header", &|h| {
+            h[one]["data_offsets"] = serde_json::json!([0, 1u64 << 60])
+        });
+        changed("no version", "cld_sgm_checkpoint", &|h| {
+            h["__metadata__"] = serde_json::json!({"format": "pt"})
+        });
         let text = |key: &'static str, value: &'static str, words: &str| {
             changed(key, words, &|h| h["__metadata__"][key] = value.into());
         };
@@ -419,11 +644,17 @@ mod tests {
             ("width = 16", "width = 1024", "bytes of data"),
             ("width = 16", "width = 1000000", "`width`"),
             ("depth = 1", "depth = 4000000000", "`depth`"),
-            ("shape = [2, 1, 1]", "shape = [4000000000, 1, 1]", "data.shape"),
+            (
+                "shape = [2, 1, 1]",
+                "shape = [4000000000, 1, 1]",
+                "data.shape",
+            ),
         ] {
             let other = whole.replace(from, to);
             assert_ne!(other, whole, "{from}");
-            changed(to, words, &|h| h["__metadata__"]["config"] = other.clone().into());
+            changed(to, words, &|h| {
+                h["__metadata__"]["config"] = other.clone().into()
+            });
         }
         for (bits, words) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
             let mut d = data.clone();
@@ -434,7 +665,9 @@ mod tests {
         let last = d.len() - 4;
         d[last..].copy_from_slice(&(-1f32).to_le_bytes());
         refused("negative squares", &join(&header, &d), "-1");
-        assert!(read(Path::new("/nowhere/a.safetensors")).is_err() && read(Path::new("/")).is_err());
+        assert!(
+            read(Path::new("/nowhere/a.safetensors")).is_err() && read(Path::new("/")).is_err()
+        );
         #[cfg(unix)]
         assert!(read(Path::new("/dev/zero")).is_err());
     }

@@ -34,7 +34,8 @@
 //! rate = 1e-3
 //! ```
 //!
-//! What is absent has a default; what is unknown is refused. `docs/guide/training.md` has every field.
+//! What is absent has a default; what is unknown is refused. `docs/guide/training.md` has every
+//! field.
 
 use super::source::{Pictures, Source, Toy};
 use super::step::Plan;
@@ -99,7 +100,8 @@ pub struct DataSpec {
     /// Grey levels of a pixel; 0 for a toy; read off the data if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub levels: Option<u32>,
-    /// CRC-32 of the training images, so that a run is not taken up on others; read off the data if absent.
+    /// CRC-32 of the training images, so that a run is not taken up on others; read off the data if
+    /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crc32: Option<u32>,
 }
@@ -111,7 +113,8 @@ pub struct LossSpec {
     /// `hsm` or `dsm`; if absent hsm where there is a velocity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objective: Option<String>,
-    /// `eps` or `mixed`; if absent mixed for hsm where noise is in the last of several channels alone.
+    /// `eps` or `mixed`; if absent mixed for hsm where noise is in the last of several channels
+    /// alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parametrisation: Option<String>,
     /// A [`Weighting`]'s name.
@@ -198,25 +201,48 @@ impl Default for Config {
 
 impl Default for DataSpec {
     fn default() -> DataSpec {
-        DataSpec { name: "digits".into(), held_out: 0.1, flip: false, shape: None, levels: None, crc32: None }
+        DataSpec {
+            name: "digits".into(),
+            held_out: 0.1,
+            flip: false,
+            shape: None,
+            levels: None,
+            crc32: None,
+        }
     }
 }
 
 impl Default for LossSpec {
     fn default() -> LossSpec {
         let (weighting, times) = ("eps".into(), "uniform".into());
-        LossSpec { objective: None, parametrisation: None, weighting, times, stratified: true, eps: 1e-5 }
+        LossSpec {
+            objective: None,
+            parametrisation: None,
+            weighting,
+            times,
+            stratified: true,
+            eps: 1e-5,
+        }
     }
 }
 
 impl Default for AdamSpec {
     fn default() -> AdamSpec {
-        AdamSpec { rate: 1e-3, betas: [0.9, 0.999], eps: 1e-8, warm_up: 200, cool_down: 0, clip: 1.0, decay: 0.0, average: 0.999 }
+        AdamSpec {
+            rate: 1e-3,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            warm_up: 200,
+            cool_down: 0,
+            clip: 1.0,
+            decay: 0.0,
+            average: 0.999,
+        }
     }
 }
 
-/// What `[process]` is for a process of which only the name is known: the registry's defaults, such that the prior is met at t = 1.
-/// Another name gets itself alone, and is refused for what it is.
+/// What `[process]` is for a process of which only the name is known: the registry's defaults, such
+/// that the prior is met at t = 1. Another name gets itself alone, and is refused for what it is.
 pub fn process(kind: &str) -> Map<String, Json> {
     defaults(kind).unwrap_or_else(|_| Map::from_iter([("kind".into(), kind.into())]))
 }
@@ -250,13 +276,26 @@ impl Config {
     /// # Errors
     /// What is no TOML; a field that is unknown or of another type: the message has the line.
     pub fn from_toml(text: &str, file: &str) -> Result<Config> {
-        let problem = |place: String, problem: String| Error::Format { file: file.into(), place, problem };
+        let problem = |place: String, problem: String| Error::Format {
+            file: file.into(),
+            place,
+            problem,
+        };
         if text.len() > LONGEST {
-            return Err(problem(String::new(), format!("{} bytes; allowed: at most {LONGEST}", text.len())));
+            return Err(problem(
+                String::new(),
+                format!("{} bytes; allowed: at most {LONGEST}", text.len()),
+            ));
         }
         toml::from_str(text).map_err(|e| {
-            let line = e.span().and_then(|s| text.as_bytes().get(..s.start)).map(|t| t.iter().filter(|b| **b == b'\n').count() + 1);
-            problem(line.map(|l| format!("line {l}")).unwrap_or_default(), e.message().trim_end().into())
+            let line = e
+                .span()
+                .and_then(|s| text.as_bytes().get(..s.start))
+                .map(|t| t.iter().filter(|b| **b == b'\n').count() + 1);
+            problem(
+                line.map(|l| format!("line {l}")).unwrap_or_default(),
+                e.message().trim_end().into(),
+            )
         })
     }
 
@@ -265,13 +304,16 @@ impl Config {
     /// # Errors
     /// What TOML cannot say, such as a null in `process`.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| Error::parameter("configuration", e.to_string(), "what a TOML file can say"))
+        toml::to_string(self).map_err(|e| {
+            Error::parameter("configuration", e.to_string(), "what a TOML file can say")
+        })
     }
 
     /// Loads the data.
     ///
     /// # Errors
-    /// No such data; files that are missing or damaged; data of another shape or checksum than is given.
+    /// No such data; files that are missing or damaged; data of another shape or checksum than is
+    /// given.
     pub fn load(&self) -> Result<Loaded> {
         let d = &self.data;
         let toy = data::REGISTRY.iter().find(|e| e.name == d.name);
@@ -280,7 +322,13 @@ impl Config {
                 return refuse("data.flip", true, "false for a toy");
             }
             let source = Toy::new((toy.build)()?, self.seed);
-            Loaded { shape: source.shape(), source: Arc::new(source), held_out: None, levels: 0, crc32: None }
+            Loaded {
+                shape: source.shape(),
+                source: Arc::new(source),
+                held_out: None,
+                levels: 0,
+                crc32: None,
+            }
         } else if d.name == "digits" || d.name.contains(':') {
             let split = data::load_split(&d.name, d.held_out, self.seed)?;
             let (shape, levels) = (split.train.shape(), split.train.levels());
@@ -288,46 +336,92 @@ impl Config {
             crc.update(split.train.pixels());
             let crc32 = Some(crc.sum());
             let source = Arc::new(Pictures::new(split.train, d.flip, self.seed)?);
-            Loaded { shape, source, held_out: Some(split.held_out), levels, crc32 }
+            Loaded {
+                shape,
+                source,
+                held_out: Some(split.held_out),
+                levels,
+                crc32,
+            }
         } else {
             let toys: Vec<_> = data::REGISTRY.iter().map(|e| e.name).collect();
-            return Err(Error::parameter("data.name", format!("`{}`", d.name), format!("{}, {}", data::files::SPECS, toys.join(", "))));
+            return Err(Error::parameter(
+                "data.name",
+                format!("`{}`", d.name),
+                format!("{}, {}", data::files::SPECS, toys.join(", ")),
+            ));
         };
-        if d.shape.is_some_and(|s| s != loaded.shape) || d.levels.is_some_and(|l| l != loaded.levels) {
-            let given = format!("{:?} of {} levels", d.shape.unwrap_or(loaded.shape), d.levels.unwrap_or(loaded.levels));
+        if d.shape.is_some_and(|s| s != loaded.shape)
+            || d.levels.is_some_and(|l| l != loaded.levels)
+        {
+            let given = format!(
+                "{:?} of {} levels",
+                d.shape.unwrap_or(loaded.shape),
+                d.levels.unwrap_or(loaded.levels)
+            );
             return Err(Error::parameter(
                 "data.shape",
                 given,
-                format!("{:?} of {} levels, as the data have it", loaded.shape, loaded.levels),
+                format!(
+                    "{:?} of {} levels, as the data have it",
+                    loaded.shape, loaded.levels
+                ),
             ));
         }
         if let (Some(given), Some(found)) = (d.crc32, loaded.crc32)
             && given != found
         {
-            return Err(Error::parameter("data.crc32", given, format!("{found}, as the training images have it: these are other images")));
+            return Err(Error::parameter(
+                "data.crc32",
+                given,
+                format!("{found}, as the training images have it: these are other images"),
+            ));
         }
         Ok(loaded)
     }
 
-    /// Sets what is absent and depends on the rest: shape and levels of the data, objective, parametrisation, the network's fields.
+    /// Sets what is absent and depends on the rest: shape and levels of the data, objective,
+    /// parametrisation, the network's fields.
     ///
     /// # Errors
     /// An unknown process or model; fields of another kind of model.
     pub fn filled(mut self, data: &Loaded) -> Result<Config> {
-        (self.data.shape, self.data.levels, self.data.crc32) = (Some(data.shape), Some(data.levels), data.crc32);
+        (self.data.shape, self.data.levels, self.data.crc32) =
+            (Some(data.shape), Some(data.levels), data.crc32);
         let velocity = entry(self.process_kind()?)?.gamma.is_some();
-        self.loss.objective.get_or_insert_with(|| if velocity { "hsm" } else { "dsm" }.into());
+        self.loss
+            .objective
+            .get_or_insert_with(|| if velocity { "hsm" } else { "dsm" }.into());
         if self.loss.parametrisation.is_none() {
-            // given v_0 the velocity's variance S_vv vanishes at t = 0, and -v/S_vv is no score of v any more: not for dsm
+            // given v_0 the velocity's variance S_vv vanishes at t = 0, and -v/S_vv is no score of
+            // v any more: not for dsm
             let hybrid = self.loss.objective.as_deref() == Some("hsm");
-            self.loss.parametrisation = Some(if hybrid && mixed(&self.diffusion()?) { "mixed" } else { "eps" }.into());
+            self.loss.parametrisation = Some(
+                if hybrid && mixed(&self.diffusion()?) {
+                    "mixed"
+                } else {
+                    "eps"
+                }
+                .into(),
+            );
         }
         let m = &mut self.model;
-        let kind = m.kind.get_or_insert_with(|| if data.levels > 0 { "unet" } else { "resmlp" }.into()).clone();
+        let kind = m
+            .kind
+            .get_or_insert_with(|| if data.levels > 0 { "unet" } else { "resmlp" }.into())
+            .clone();
         let perceptron = kind == "mlp" || kind == "resmlp";
-        let unet_fields = [m.base, m.blocks, m.embedding, m.groups].iter().any(Option::is_some) || m.mult.is_some() || m.dropout.is_some();
+        let unet_fields = [m.base, m.blocks, m.embedding, m.groups]
+            .iter()
+            .any(Option::is_some)
+            || m.mult.is_some()
+            || m.dropout.is_some();
         if perceptron && unet_fields {
-            return refuse("model.kind", kind, "unet, or none of base, mult, blocks, embedding, groups, dropout");
+            return refuse(
+                "model.kind",
+                kind,
+                "unet, or none of base, mult, blocks, embedding, groups, dropout",
+            );
         }
         if kind == "unet" && (m.width.is_some() || m.depth.is_some()) {
             return refuse("model.kind", kind, "mlp or resmlp, or none of width, depth");
@@ -349,13 +443,21 @@ impl Config {
 
     fn process_kind(&self) -> Result<&str> {
         let kind = self.process.get("kind").unwrap_or(&Json::Null);
-        kind.as_str().ok_or_else(|| Error::parameter("process.kind", kind, "a process's name"))
+        kind.as_str()
+            .ok_or_else(|| Error::parameter("process.kind", kind, "a process's name"))
     }
 
     fn process(&self) -> Result<Process> {
         let mut o = self.process.clone();
-        if let Some(key) = ["objective", "epsilon_added", "decomposition"].iter().find(|k| o.contains_key(**k)) {
-            return Err(Error::parameter(format!("process.{key}"), "given", "absent (the objective is in [loss])"));
+        if let Some(key) = ["objective", "epsilon_added", "decomposition"]
+            .iter()
+            .find(|k| o.contains_key(**k))
+        {
+            return Err(Error::parameter(
+                format!("process.{key}"),
+                "given",
+                "absent (the objective is in [loss])",
+            ));
         }
         self.process_kind()?;
         let objective = match self.loss.objective.as_deref() {
@@ -384,24 +486,42 @@ impl Config {
         match self.loss.parametrisation.as_deref() {
             Some("eps") => Ok(Parametrisation::Eps),
             Some("mixed") if mixed(&self.diffusion()?) => Ok(Parametrisation::Mixed),
-            Some("mixed") => {
-                refuse("loss.parametrisation", "mixed", "eps for this process (mixed needs noise in the last of several channels alone)")
-            }
-            other => refuse("loss.parametrisation", other.unwrap_or("missing"), "eps or mixed"),
+            Some("mixed") => refuse(
+                "loss.parametrisation",
+                "mixed",
+                "eps for this process (mixed needs noise in the last of several channels alone)",
+            ),
+            other => refuse(
+                "loss.parametrisation",
+                other.unwrap_or("missing"),
+                "eps or mixed",
+            ),
         }
     }
 
     /// The loss, in eps form.
     ///
     /// # Errors
-    /// An unknown objective or weighting; a process of which the noised channels are not the last ones.
+    /// An unknown objective or weighting; a process of which the noised channels are not the last
+    /// ones.
     pub fn loss(&self) -> Result<Loss> {
-        let weighting = Weighting::ALL.into_iter().find(|w| w.name() == self.loss.weighting);
+        let weighting = Weighting::ALL
+            .into_iter()
+            .find(|w| w.name() == self.loss.weighting);
         let Some(weighting) = weighting else {
             let all: Vec<_> = Weighting::ALL.iter().map(|w| w.name()).collect();
-            return Err(Error::parameter("loss.weighting", format!("`{}`", self.loss.weighting), all.join(", ")));
+            return Err(Error::parameter(
+                "loss.weighting",
+                format!("`{}`", self.loss.weighting),
+                all.join(", "),
+            ));
         };
-        Loss::new(&self.diffusion()?, self.process()?.objective, Form::Eps, weighting)
+        Loss::new(
+            &self.diffusion()?,
+            self.process()?.objective,
+            Form::Eps,
+            weighting,
+        )
     }
 
     /// The law of times.
@@ -419,36 +539,84 @@ impl Config {
     /// The network, for [`filled`](Self::filled) configurations.
     ///
     /// # Errors
-    /// A field that is missing or out of range; a perceptron for images, a U-Net for a toy; more than [`MOST_PARAMETERS`] parameters.
+    /// A field that is missing or out of range; a perceptron for images, a U-Net for a toy; more
+    /// than [`MOST_PARAMETERS`] parameters.
     pub fn graph(&self) -> Result<Graph<f32>> {
-        let Some(shape @ [c, h, w]) = self.data.shape else { return refuse("data.shape", self.data.shape, "channels, height, width") };
-        if !(shape.iter().all(|s| (1..=1024).contains(s)) && self.data.levels.is_some_and(|l| l <= 256 && l != 1)) {
-            return refuse("data.shape", (shape, self.data.levels), "1 to 1024 each, and `levels` 0 or 2 to 256");
+        let Some(shape @ [c, h, w]) = self.data.shape else {
+            return refuse("data.shape", self.data.shape, "channels, height, width");
+        };
+        if !(shape.iter().all(|s| (1..=1024).contains(s))
+            && self.data.levels.is_some_and(|l| l <= 256 && l != 1))
+        {
+            return refuse(
+                "data.shape",
+                (shape, self.data.levels),
+                "1 to 1024 each, and `levels` 0 or 2 to 256",
+            );
         }
         let (d, m) = (self.diffusion()?, &self.model);
         let (inputs, outputs) = (d.channels() * c, d.noised().len() * c);
-        let given = |name: &'static str, x: Option<usize>| x.ok_or_else(|| Error::parameter(name, "missing", "a number"));
+        let given = |name: &'static str, x: Option<usize>| {
+            x.ok_or_else(|| Error::parameter(name, "missing", "a number"))
+        };
         let graph = match m.kind.as_deref() {
-            Some("unet") if self.data.levels == Some(0) => return refuse("model.kind", "unet", "mlp or resmlp for a toy"),
+            Some("unet") if self.data.levels == Some(0) => {
+                return refuse("model.kind", "unet", "mlp or resmlp for a toy");
+            }
             Some("unet") => {
                 let base = given("model.base", m.base)?;
-                let (blocks, embedding) = (given("model.blocks", m.blocks)?, given("model.embedding", m.embedding)?);
-                let (groups, dropout) = (given("model.groups", m.groups)?, m.dropout.unwrap_or(0.0));
+                let (blocks, embedding) = (
+                    given("model.blocks", m.blocks)?,
+                    given("model.embedding", m.embedding)?,
+                );
+                let (groups, dropout) =
+                    (given("model.groups", m.groups)?, m.dropout.unwrap_or(0.0));
                 let mult = m.mult.clone().unwrap_or_default();
-                UNet { inputs, outputs, size: [h, w], base, mult, blocks, embedding, groups, dropout }.build()?
+                UNet {
+                    inputs,
+                    outputs,
+                    size: [h, w],
+                    base,
+                    mult,
+                    blocks,
+                    embedding,
+                    groups,
+                    dropout,
+                }
+                .build()?
             }
             Some(kind @ ("mlp" | "resmlp")) => {
                 if (h, w) != (1, 1) {
                     return refuse("model.kind", kind, "unet for images");
                 }
-                let (width, depth) = (given("model.width", m.width)?, given("model.depth", m.depth)?);
-                Mlp { inputs, outputs, width, depth, residual: kind == "resmlp" }.build()?
+                let (width, depth) = (
+                    given("model.width", m.width)?,
+                    given("model.depth", m.depth)?,
+                );
+                Mlp {
+                    inputs,
+                    outputs,
+                    width,
+                    depth,
+                    residual: kind == "resmlp",
+                }
+                .build()?
             }
-            other => return refuse("model.kind", other.unwrap_or("missing"), "unet, mlp or resmlp"),
+            other => {
+                return refuse(
+                    "model.kind",
+                    other.unwrap_or("missing"),
+                    "unet, mlp or resmlp",
+                );
+            }
         };
         let count = graph.layout().len();
         if count > MOST_PARAMETERS {
-            return Err(Error::parameter("model", format!("{count} parameters"), format!("at most {MOST_PARAMETERS}")));
+            return Err(Error::parameter(
+                "model",
+                format!("{count} parameters"),
+                format!("at most {MOST_PARAMETERS}"),
+            ));
         }
         Ok(graph)
     }
@@ -458,14 +626,39 @@ impl Config {
     /// # Errors
     /// A field out of its range.
     pub fn adam(&self) -> Result<Adam> {
-        let AdamSpec { rate, betas: [beta1, beta2], eps, warm_up, cool_down, clip, decay, average } = self.adam;
+        let AdamSpec {
+            rate,
+            betas: [beta1, beta2],
+            eps,
+            warm_up,
+            cool_down,
+            clip,
+            decay,
+            average,
+        } = self.adam;
         if warm_up >= 1 << 53 {
             return refuse("adam.warm_up", warm_up, "below 2^53");
         }
         if cool_down > self.steps {
-            return Err(Error::parameter("adam.cool_down", cool_down, format!("at most the {} steps", self.steps)));
+            return Err(Error::parameter(
+                "adam.cool_down",
+                cool_down,
+                format!("at most the {} steps", self.steps),
+            ));
         }
-        Adam { rate, beta1, beta2, eps, warm_up, cool_down, end: self.steps, clip, decay, average }.checked()
+        Adam {
+            rate,
+            beta1,
+            beta2,
+            eps,
+            warm_up,
+            cool_down,
+            end: self.steps,
+            clip,
+            decay,
+            average,
+        }
+        .checked()
     }
 
     /// Everything that does not change in training, every field checked.
@@ -473,9 +666,18 @@ impl Config {
     /// # Errors
     /// The first field that is out of its range, by name.
     pub fn plan(&self, source: Arc<dyn Source>) -> Result<Plan> {
-        let counts = [("steps", self.steps), ("save_every", self.save_every), ("log_every", self.log_every), ("batch", self.batch as u64)];
+        let counts = [
+            ("steps", self.steps),
+            ("save_every", self.save_every),
+            ("log_every", self.log_every),
+            ("batch", self.batch as u64),
+        ];
         for (name, n) in counts {
-            let most = if name == "batch" { 1 << 20 } else { 1_000_000_000 };
+            let most = if name == "batch" {
+                1 << 20
+            } else {
+                1_000_000_000
+            };
             if !(1..=most).contains(&n) {
                 return Err(Error::parameter(name, n, format!("1 to {most}")));
             }
@@ -511,35 +713,58 @@ mod tests {
         c.plan(data.source).map(|_| c)
     }
 
-    /// Catches defaults that are not usable, and a file that does not give back what it was written from: for every process,
-    /// model and kind of data, before and after filling in.
+    /// Catches defaults that are not usable, and a file that does not give back what it was written
+    /// from: for every process, model and kind of data, before and after filling in.
     #[test]
     fn toml_round_trip() {
         // those whose defaults are all there
         for e in REGISTRY.iter().filter(|e| e.build(&e.defaults()).is_ok()) {
             let (kind, objective) = (e.name, if e.gamma.is_some() { "hsm" } else { "dsm" });
-            for (data, model) in [("digits", "unet"), ("swissroll", "resmlp"), ("diamond", "mlp")] {
-                let mut c = Config { process: process(kind), ..Config::default() };
+            for (data, model) in [
+                ("digits", "unet"),
+                ("swissroll", "resmlp"),
+                ("diamond", "mlp"),
+            ] {
+                let mut c = Config {
+                    process: process(kind),
+                    ..Config::default()
+                };
                 c.data.name = data.into();
                 c.model.kind = Some(model.into());
                 let text = c.to_toml().unwrap();
                 assert_eq!(Config::from_toml(&text, "").unwrap(), c, "{text}");
                 let full = parsed(&text).unwrap_or_else(|e| panic!("{kind} {data}: {e}"));
-                assert_eq!(full.loss.parametrisation.as_deref(), Some(e.parametrisation));
+                assert_eq!(
+                    full.loss.parametrisation.as_deref(),
+                    Some(e.parametrisation)
+                );
                 assert_eq!(full.loss.objective.as_deref(), Some(objective));
                 let text = full.to_toml().unwrap();
                 assert_eq!(parsed(&text).unwrap(), full, "{text}");
             }
         }
         assert_eq!(parsed("").unwrap().model.kind.as_deref(), Some("unet"));
-        assert_eq!(parsed("[loss]\nobjective = 'dsm'").unwrap().loss.parametrisation.as_deref(), Some("eps"));
+        assert_eq!(
+            parsed("[loss]\nobjective = 'dsm'")
+                .unwrap()
+                .loss
+                .parametrisation
+                .as_deref(),
+            Some("eps")
+        );
         // the file in this module's words and the defaults say the same
         let text: String = include_str!("config.rs")
             .lines()
             .filter_map(|l| l.strip_prefix("//! ").or_else(|| l.strip_prefix("//!")))
             .map(|l| format!("{l}\n"))
             .collect();
-        let text = text.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+        let text = text
+            .split("```toml")
+            .nth(1)
+            .unwrap()
+            .split("```")
+            .next()
+            .unwrap();
         assert_eq!(parsed(text).unwrap(), parsed("").unwrap());
     }
 
@@ -564,14 +789,35 @@ mod tests {
             ("[data]\nname = 'idx:/nowhere'", "/nowhere"),
             ("[process]\nkind = 'brown'", "brown"),
             ("[process]\nmass = 1.0", "process.kind"),
-            ("[process]\nkind = 'cld'\nmass = -1\ngamma = 0.04\nschedule = {kind='constant', b=4}", "mass"),
-            ("[process]\nkind = 'cld'\nmass = nan\ngamma = 0.04\nschedule = {kind='constant', b=4}", "mass"),
-            ("[process]\nkind = 'cld'\nmass = 1\ngamma = 0.04\nobjective='hsm'\nschedule = {kind='constant', b=4}", "process.objective"),
-            ("[process]\nkind = 'vp'\nnu = 1\nschedule = {kind='constant', b=4}", "nu"),
-            ("[process]\nkind = 'vp'\nschedule = {kind='constant', c=4}", "schedule.c"),
+            (
+                "[process]\nkind = 'cld'\nmass = -1\ngamma = 0.04\nschedule = {kind='constant', b=4}",
+                "mass",
+            ),
+            (
+                "[process]\nkind = 'cld'\nmass = nan\ngamma = 0.04\nschedule = {kind='constant', b=4}",
+                "mass",
+            ),
+            (
+                "[process]\nkind = 'cld'\nmass = 1\ngamma = 0.04\nobjective='hsm'\nschedule = {kind='constant', b=4}",
+                "process.objective",
+            ),
+            (
+                "[process]\nkind = 'vp'\nnu = 1\nschedule = {kind='constant', b=4}",
+                "nu",
+            ),
+            (
+                "[process]\nkind = 'vp'\nschedule = {kind='constant', c=4}",
+                "schedule.c",
+            ),
             ("[loss]\nobjective = 'ism'", "loss.objective"),
-            ("[process]\nkind = 'vp'\nschedule = {kind='constant', b=4}\n[loss]\nobjective = 'hsm'", "objective"),
-            ("[process]\nkind = 'vp'\nschedule = {kind='constant', b=4}\n[loss]\nparametrisation = 'mixed'\n", "parametrisation"),
+            (
+                "[process]\nkind = 'vp'\nschedule = {kind='constant', b=4}\n[loss]\nobjective = 'hsm'",
+                "objective",
+            ),
+            (
+                "[process]\nkind = 'vp'\nschedule = {kind='constant', b=4}\n[loss]\nparametrisation = 'mixed'\n",
+                "parametrisation",
+            ),
             ("[loss]\nparametrisation = 'x0'", "loss.parametrisation"),
             ("[loss]\nweighting = 'none'", "loss.weighting"),
             ("[loss]\ntimes = 'log'", "loss.times"),
@@ -580,13 +826,19 @@ mod tests {
             ("[model]\nkind = 'mlp'", "unet for images"),
             ("[model]\nwidth = 16", "width"),
             ("[data]\nname = 'swissroll'\n[model]\nbase = 32", "base"),
-            ("[data]\nname = 'swissroll'\n[model]\nkind = 'unet'", "model.kind"),
+            (
+                "[data]\nname = 'swissroll'\n[model]\nkind = 'unet'",
+                "model.kind",
+            ),
             ("[model]\nbase = 33", "`base`"),
             ("[model]\nmult = []", "`mult`"),
             ("[model]\nmult = [1, 1, 1, 1, 1, 1]", "`mult`"),
             ("[model]\ngroups = 5", "`groups`"),
             ("[model]\ndropout = 1.0", "`dropout`"),
-            ("[model]\nbase = 512\nblocks = 8\nmult = [1, 1, 1, 1]", "parameters"),
+            (
+                "[model]\nbase = 512\nblocks = 8\nmult = [1, 1, 1, 1]",
+                "parameters",
+            ),
             ("[adam]\nrate = 0.0", "`rate`"),
             ("[adam]\nbetas = [0.9, 1.0]", "`beta2`"),
             ("[adam]\nbetas = [0.9]", "line 2"),
@@ -599,12 +851,17 @@ mod tests {
             let e = parsed(text).map(|_| ()).expect_err(text).to_string();
             assert!(e.contains(words), "{text}: `{words}` is not in: {e}");
         }
-        let nested = format!("[process]\nkind = {}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let nested = format!(
+            "[process]\nkind = {}{}",
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
         assert!(parsed(&nested).is_err() && parsed(&"#".repeat(LONGEST + 1)).is_err());
     }
 
-    /// Catches a panic, an endless loop, or a refusal of many lines, for any value of any field: every value of the full files of a
-    /// U-Net and of a perceptron becomes each of these, one at a time.
+    /// Catches a panic, an endless loop, or a refusal of many lines, for any value of any field:
+    /// every value of the full files of a U-Net and of a perceptron becomes each of these, one at a
+    /// time.
     #[test]
     fn hostile_values() {
         let values = [
@@ -640,10 +897,16 @@ mod tests {
             let full = parsed(text).unwrap().to_toml().unwrap();
             let lines: Vec<&str> = full.lines().collect();
             for (n, line) in lines.iter().enumerate() {
-                let Some((name, _)) = line.split_once(" = ") else { continue };
+                let Some((name, _)) = line.split_once(" = ") else {
+                    continue;
+                };
                 for value in values {
                     let changed = format!("{name} = {value}");
-                    let all: Vec<&str> = lines.iter().enumerate().map(|(i, l)| if i == n { changed.as_str() } else { l }).collect();
+                    let all: Vec<&str> = lines
+                        .iter()
+                        .enumerate()
+                        .map(|(i, l)| if i == n { changed.as_str() } else { l })
+                        .collect();
                     match parsed(&all.join("\n")) {
                         Ok(c) => {
                             taken += 1;

@@ -29,7 +29,8 @@ fn fastest(rounds: usize, mut f: impl FnMut()) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-/// Runs `f` on so many threads at once, from a common start; the seconds until the last one is done.
+/// Runs `f` on so many threads at once, from a common start; the seconds until the last one is
+/// done.
 fn together(threads: usize, f: impl Fn() + Sync) -> f64 {
     let barrier = std::sync::Barrier::new(threads);
     let times = std::thread::scope(|s| {
@@ -40,7 +41,9 @@ fn together(threads: usize, f: impl Fn() + Sync) -> f64 {
             start.elapsed().as_secs_f64()
         };
         let all: Vec<_> = (0..threads).map(|_| s.spawn(run)).collect();
-        all.into_iter().filter_map(|h| h.join().ok()).collect::<Vec<_>>()
+        all.into_iter()
+            .filter_map(|h| h.join().ok())
+            .collect::<Vec<_>>()
     });
     times.into_iter().fold(0.0, f64::max)
 }
@@ -67,7 +70,8 @@ impl Limits {
         let n = 1 << 22;
         let (a, b) = (black_box(0.999), black_box(1e-3));
         let rate = |threads: usize| {
-            let flop = threads as f64 * limits::multiply_adds(Set::current(), 1, a, b).1 as f64 * n as f64;
+            let flop =
+                threads as f64 * limits::multiply_adds(Set::current(), 1, a, b).1 as f64 * n as f64;
             (0..8)
                 .map(|_| {
                     flop / together(threads, || {
@@ -78,24 +82,43 @@ impl Limits {
         };
         let (from, mut to) = (vec![1.0f32; 1 << 24], vec![0.0f32; 1 << 24]);
         let copy = fastest(8, || black_box(&mut to).copy_from_slice(black_box(&from)));
-        Limits { one: rate(1), all: rate(threads), copy: 2.0 * 4.0 * (1 << 24) as f64 / copy }
+        Limits {
+            one: rate(1),
+            all: rate(threads),
+            copy: 2.0 * 4.0 * (1 << 24) as f64 / copy,
+        }
     }
 }
 
-/// Speed of a 3x3 convolution of as many channels in as out, batch 16, in operations per second over all threads: forward, and forward with
-/// both gradients. Threads share out the images.
-pub fn convolution(channels: usize, size: usize, threads: usize, rounds: usize) -> Result<(f64, f64)> {
+/// Speed of a 3x3 convolution of as many channels in as out, batch 16, in operations per second
+/// over all threads: forward, and forward with both gradients. Threads share out the images.
+pub fn convolution(
+    channels: usize,
+    size: usize,
+    threads: usize,
+    rounds: usize,
+) -> Result<(f64, f64)> {
     let rows = 16usize.div_ceil(threads);
     let s = Images::new(rows, channels, size, size);
-    let conv = Conv::new(s, channels, 3, 1).ok_or_else(|| Error::parameter("channels", channels, "a multiple of 16"))?;
-    let numbers = |n: usize| (0..n).map(|i| ((i * 7919 % 1009) as f32) / 504.5 - 1.0).collect::<Vec<_>>();
-    let (x, w, bias) = (numbers(s.len()), numbers(conv.weights()), vec![0.0; channels]);
+    let conv = Conv::new(s, channels, 3, 1)
+        .ok_or_else(|| Error::parameter("channels", channels, "a multiple of 16"))?;
+    let numbers = |n: usize| {
+        (0..n)
+            .map(|i| ((i * 7919 % 1009) as f32) / 504.5 - 1.0)
+            .collect::<Vec<_>>()
+    };
+    let (x, w, bias) = (
+        numbers(s.len()),
+        numbers(conv.weights()),
+        vec![0.0; channels],
+    );
     let mut back = w.clone();
     turned(&w, channels, channels, 3, &mut back);
     let flop = conv.flop() * threads as f64;
     let run = |backward: bool| {
         let each = || {
-            let (mut y, mut dx, mut dw) = (vec![0.0; s.len()], vec![0.0; s.len()], vec![0.0; w.len()]);
+            let (mut y, mut dx, mut dw) =
+                (vec![0.0; s.len()], vec![0.0; s.len()], vec![0.0; w.len()]);
             let mut best = f64::INFINITY;
             for _ in 0..=rounds {
                 let start = Instant::now();
@@ -112,7 +135,9 @@ pub fn convolution(channels: usize, size: usize, threads: usize, rounds: usize) 
         // the slowest thread's fastest round: what a step that waits for all of them gets
         let all = std::thread::scope(|s| {
             let all: Vec<_> = (0..threads).map(|_| s.spawn(each)).collect();
-            all.into_iter().filter_map(|h| h.join().ok()).fold(0.0, f64::max)
+            all.into_iter()
+                .filter_map(|h| h.join().ok())
+                .fold(0.0, f64::max)
         });
         flop * if backward { 3.0 } else { 1.0 } / all
     };
@@ -124,7 +149,8 @@ pub fn convolution(channels: usize, size: usize, threads: usize, rounds: usize) 
 pub struct Line {
     /// Its name.
     pub name: String,
-    /// Floating-point operations a row, forward, as the direct loops make them: Winograd's make fewer.
+    /// Floating-point operations a row, forward, as the direct loops make them: Winograd's make
+    /// fewer.
     pub flop: f64,
     /// Seconds a row, forward.
     pub forward: f64,
@@ -132,8 +158,8 @@ pub struct Line {
     pub backward: f64,
 }
 
-/// Every layer's time on one thread, the least of `rounds` passes over as many rows as training takes at once; gradients of the
-/// input not among them.
+/// Every layer's time on one thread, the least of `rounds` passes over as many rows as training
+/// takes at once; gradients of the input not among them.
 pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<Line>> {
     let rows = rows_of_a_pass(graph.inputs());
     let mut session = Session::new(graph.clone(), rows)?;
@@ -141,11 +167,26 @@ pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<Line>> {
     let mut turned = vec![0.0; p.len()];
     graph.turn(&p, &mut turned);
     session.prepare(Some(&p), Some(&turned));
-    let numbers = |n: usize| (0..rows * n).map(|i| ((i * 7919 % 1009) as f32) / 504.5 - 1.0).collect::<Vec<_>>();
-    let (x, dy) = (numbers(graph.inputs().iter().product()), numbers(graph.outputs().iter().product()));
+    let numbers = |n: usize| {
+        (0..rows * n)
+            .map(|i| ((i * 7919 % 1009) as f32) / 504.5 - 1.0)
+            .collect::<Vec<_>>()
+    };
+    let (x, dy) = (
+        numbers(graph.inputs().iter().product()),
+        numbers(graph.outputs().iter().product()),
+    );
     let (times, mut y, mut g) = (vec![0.5; rows], dy.clone(), vec![0.0; p.len()]);
-    let mut lines: Vec<Line> =
-        graph.layers().into_iter().map(|(name, flop)| Line { name, flop, forward: f64::INFINITY, backward: f64::INFINITY }).collect();
+    let mut lines: Vec<Line> = graph
+        .layers()
+        .into_iter()
+        .map(|(name, flop)| Line {
+            name,
+            flop,
+            forward: f64::INFINITY,
+            backward: f64::INFINITY,
+        })
+        .collect();
     for _ in 0..=rounds {
         let mut last = Instant::now();
         let mut lap = |to: &mut f64| {
@@ -154,7 +195,9 @@ pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<Line>> {
             last = now;
         };
         session.forward_with(&p, &x, &times, &mut y, &mut |i| lap(&mut lines[i].forward));
-        session.backward_with(&p, &turned, &dy, (&mut g, false), None, &mut |i| lap(&mut lines[i].backward));
+        session.backward_with(&p, &turned, &dy, (&mut g, false), None, &mut |i| {
+            lap(&mut lines[i].backward)
+        });
     }
     Ok(lines)
 }
@@ -168,16 +211,24 @@ impl Source for Ramp {
     }
 
     fn draw(&self, number: u64, out: &mut [f64]) {
-        out.iter_mut().enumerate().for_each(|(i, x)| *x = ((number as usize + i) * 37 % 101) as f64 / 50.0 - 1.0);
+        out.iter_mut()
+            .enumerate()
+            .for_each(|(i, x)| *x = ((number as usize + i) * 37 % 101) as f64 / 50.0 - 1.0);
     }
 }
 
-/// A whole step of training by HSM under the paper's diffusion (noise, times, forward, backward, clipping, Adam, average), and an evaluation
-/// of the batch: of `steps` each, after two that do not count.
+/// A whole step of training by HSM under the paper's diffusion (noise, times, forward, backward,
+/// clipping, Adam, average), and an evaluation of the batch: of `steps` each, after two that do not
+/// count.
 ///
 /// # Errors
 /// A batch that is too small for the threads, or a network that does not fit.
-pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize) -> Result<(Timing, Timing)> {
+pub fn steps(
+    graph: &Arc<Graph<f32>>,
+    batch: usize,
+    threads: usize,
+    steps: usize,
+) -> Result<(Timing, Timing)> {
     let d = Diffusion::paper()?;
     let [c, h, w] = graph.outputs();
     let plan = Plan {
@@ -203,7 +254,11 @@ pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize
         }
         all.sort_by(f64::total_cmp);
         let n = all.len();
-        Ok(Timing { median: all[n / 2], low: all[n / 4], high: all[n - 1 - n / 4] })
+        Ok(Timing {
+            median: all[n / 2],
+            low: all[n / 4],
+            high: all[n - 1 - n / 4],
+        })
     };
     let train = timing(&mut || trainer.step().map(drop))?;
     let p = trainer.state().p.clone();
@@ -212,11 +267,20 @@ pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize
     let rows = rows_at_once(graph.inputs()).min(batch.div_ceil(threads));
     let shares = batch.div_ceil(rows);
     let [from, to] = [graph.inputs(), graph.outputs()].map(|s| s.iter().product::<usize>());
-    let (x, times, mut y) = (vec![0.1f32; batch * from], vec![0.5; batch], vec![0.0f32; batch * to]);
-    let mut sessions = (0..threads.min(shares)).map(|_| Session::new(graph.clone(), rows)).collect::<Result<Vec<_>>>()?;
+    let (x, times, mut y) = (
+        vec![0.1f32; batch * from],
+        vec![0.5; batch],
+        vec![0.0f32; batch * to],
+    );
+    let mut sessions = (0..threads.min(shares))
+        .map(|_| Session::new(graph.clone(), rows))
+        .collect::<Result<Vec<_>>>()?;
     sessions.iter_mut().for_each(|s| s.prepare(Some(&p), None));
     let evaluate = timing(&mut || {
-        let jobs = x.chunks(rows * from).zip(times.chunks(rows)).zip(y.chunks_mut(rows * to));
+        let jobs = x
+            .chunks(rows * from)
+            .zip(times.chunks(rows))
+            .zip(y.chunks_mut(rows * to));
         super::step::share(&mut sessions, jobs, |s, ((x, t), y)| s.forward(&p, x, t, y));
         Ok(())
     })?;
@@ -227,5 +291,9 @@ pub fn steps(graph: &Arc<Graph<f32>>, batch: usize, threads: usize, steps: usize
 pub fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|k| k / 1024.0)
+    line.split_whitespace()
+        .nth(1)?
+        .parse::<f64>()
+        .ok()
+        .map(|k| k / 1024.0)
 }

@@ -1,4 +1,5 @@
-//! A benchmark as a record: machine, limits, versions and figures with their spread; and two of them side by side.
+//! A benchmark as a record: machine, limits, versions and figures with their spread; and two of
+//! them side by side.
 
 use super::profile::{Limits, Line, convolution, layers, peak_memory, steps};
 use crate::error::{Error, Result};
@@ -48,7 +49,8 @@ pub struct Steps {
     pub train: Timing,
     /// An evaluation of the batch.
     pub evaluate: Timing,
-    /// Floating-point operations of an evaluation as direct loops make them; a step of training makes three times as many.
+    /// Floating-point operations of an evaluation as direct loops make them; a step of training
+    /// makes three times as many.
     pub flop: f64,
     /// Most operations per second of these threads.
     pub limit: f64,
@@ -94,7 +96,8 @@ pub struct Record {
     pub peak_mib: Option<f64>,
 }
 
-/// A limit that moved by more than this part between the start and the end: the machine was not quiet.
+/// A limit that moved by more than this part between the start and the end: the machine was not
+/// quiet.
 pub const MOVED: f64 = 0.1;
 
 impl Record {
@@ -103,27 +106,53 @@ impl Record {
     /// # Errors
     /// Options out of range.
     pub fn measure(o: Options, version: &str) -> Result<Record> {
-        for (name, n, most) in [("threads", o.threads, 1024), ("rounds", o.rounds, 100_000), ("batch", o.batch, 65536)] {
+        for (name, n, most) in [
+            ("threads", o.threads, 1024),
+            ("rounds", o.rounds, 100_000),
+            ("batch", o.batch, 65536),
+        ] {
             if !(1..=most).contains(&n) {
                 return Err(Error::parameter(name, n, format!("1 to {most}")));
             }
         }
-        let graph = Arc::new(UNet { base: o.base, ..UNet::small(2, 1, [o.size, o.size]) }.build::<f32>()?);
+        let graph = Arc::new(
+            UNet {
+                base: o.base,
+                ..UNet::small(2, 1, [o.size, o.size])
+            }
+            .build::<f32>()?,
+        );
         let limits = Limits::measure(o.threads);
-        let threads = if o.threads == 1 { vec![1] } else { vec![1, o.threads] };
+        let threads = if o.threads == 1 {
+            vec![1]
+        } else {
+            vec![1, o.threads]
+        };
         let flop = graph.layers().iter().map(|l| l.1).sum::<f64>() * o.batch as f64;
         let mut found = vec![];
         for &threads in &threads {
             let (train, evaluate) = steps(&graph, o.batch, threads, o.rounds)?;
             let limit = limits.of(threads);
-            found.push(Steps { threads, train, evaluate, flop, limit });
+            found.push(Steps {
+                threads,
+                train,
+                evaluate,
+                flop,
+                limit,
+            });
         }
         let (mut convolutions, mut lines) = (vec![], vec![]);
         if o.layers {
             for (channels, size) in [(32, 28), (64, 28), (64, 14), (128, 14)] {
                 for &threads in &threads {
                     let (forward, both) = convolution(channels, size, threads, o.rounds)?;
-                    convolutions.push(Convolution { channels, size, threads, forward, both });
+                    convolutions.push(Convolution {
+                        channels,
+                        size,
+                        threads,
+                        forward,
+                        both,
+                    });
                 }
             }
             lines = layers(&graph, o.rounds)?;
@@ -142,7 +171,8 @@ impl Record {
         })
     }
 
-    /// By how much of itself the limit moved while the figures were taken, if that is more than [`MOVED`].
+    /// By how much of itself the limit moved while the figures were taken, if that is more than
+    /// [`MOVED`].
     pub fn restless(&self) -> Option<f64> {
         let moved = |a: f64, b: f64| (b / a - 1.0).abs();
         let (a, b) = (self.limits, self.limits_after);
@@ -155,19 +185,43 @@ impl Record {
     /// # Errors
     /// Text that is no record; times or limits that are not positive and finite.
     pub fn parse(text: &str, file: &str) -> Result<Record> {
-        let bad = |place: &str, problem: String| Error::Format { file: file.into(), place: place.into(), problem };
-        let r: Record = serde_json::from_str(text).map_err(|e| bad("", format!("is no record of `cld bench --json`: {e}")))?;
+        let bad = |place: &str, problem: String| Error::Format {
+            file: file.into(),
+            place: place.into(),
+            problem,
+        };
+        let r: Record = serde_json::from_str(text)
+            .map_err(|e| bad("", format!("is no record of `cld bench --json`: {e}")))?;
         if r.schema != SCHEMA {
-            return Err(bad("schema", format!("`{}` is not {SCHEMA}", crate::error::shown(&r.schema))));
+            return Err(bad(
+                "schema",
+                format!("`{}` is not {SCHEMA}", crate::error::shown(&r.schema)),
+            ));
         }
-        let times = r.steps.iter().flat_map(|s| [s.train, s.evaluate]).flat_map(|t| [t.median, t.low, t.high]);
-        let limits = [r.limits, r.limits_after].into_iter().flat_map(|l| [l.one, l.all]);
+        let times = r
+            .steps
+            .iter()
+            .flat_map(|s| [s.train, s.evaluate])
+            .flat_map(|t| [t.median, t.low, t.high]);
+        let limits = [r.limits, r.limits_after]
+            .into_iter()
+            .flat_map(|l| [l.one, l.all]);
         match times.chain(limits).find(|x| !(x.is_finite() && *x > 0.0)) {
-            Some(x) => Err(bad("steps", format!("{x} is no time or speed: a positive number"))),
-            None if r.steps.iter().flat_map(|s| [s.train, s.evaluate]).any(|t| !(t.low <= t.median && t.median <= t.high)) => {
+            Some(x) => Err(bad(
+                "steps",
+                format!("{x} is no time or speed: a positive number"),
+            )),
+            None if r
+                .steps
+                .iter()
+                .flat_map(|s| [s.train, s.evaluate])
+                .any(|t| !(t.low <= t.median && t.median <= t.high)) =>
+            {
                 Err(bad("steps", "a median is not between its quartiles".into()))
             }
-            None if r.steps.is_empty() => Err(bad("steps", "there are none: nothing to compare".into())),
+            None if r.steps.is_empty() => {
+                Err(bad("steps", "there are none: nothing to compare".into()))
+            }
             None => Ok(r),
         }
     }
@@ -203,19 +257,36 @@ impl Pair {
 pub fn compare(a: &Record, b: &Record) -> Result<Vec<Pair>> {
     let same = |o: &Options| (o.size, o.batch, o.base);
     if same(&a.options) != same(&b.options) {
-        let [x, y] = [a, b].map(|r| format!("{} x {0}, batch {}, {} channels", r.options.size, r.options.batch, r.options.base));
-        return Err(Error::parameter("compare", format!("{x}; and {y}"), "two records of the same size, batch and channels"));
+        let [x, y] = [a, b].map(|r| {
+            format!(
+                "{} x {0}, batch {}, {} channels",
+                r.options.size, r.options.batch, r.options.base
+            )
+        });
+        return Err(Error::parameter(
+            "compare",
+            format!("{x}; and {y}"),
+            "two records of the same size, batch and channels",
+        ));
     }
     let mut pairs = vec![];
     for x in &a.steps {
         if let Some(y) = b.steps.iter().find(|y| y.threads == x.threads) {
-            let pair = |what: &str, a, b| Pair { what: format!("{what}, {} thread(s)", x.threads), a, b };
+            let pair = |what: &str, a, b| Pair {
+                what: format!("{what}, {} thread(s)", x.threads),
+                a,
+                b,
+            };
             pairs.push(pair("training", x.train, y.train));
             pairs.push(pair("evaluation", x.evaluate, y.evaluate));
         }
     }
     if pairs.is_empty() {
-        return Err(Error::parameter("compare", "no number of threads that both have", "records with one in common"));
+        return Err(Error::parameter(
+            "compare",
+            "no number of threads that both have",
+            "records with one in common",
+        ));
     }
     Ok(pairs)
 }
@@ -225,30 +296,56 @@ mod tests {
     use super::*;
 
     fn record(train: f64, spread: f64) -> Record {
-        let t = |x: f64| Timing { median: x, low: x * (1.0 - spread), high: x * (1.0 + spread) };
-        let limits = Limits { one: 1e11, all: 2e11, copy: 1e10 };
+        let t = |x: f64| Timing {
+            median: x,
+            low: x * (1.0 - spread),
+            high: x * (1.0 + spread),
+        };
+        let limits = Limits {
+            one: 1e11,
+            all: 2e11,
+            copy: 1e10,
+        };
         Record {
             schema: SCHEMA.into(),
             version: "test".into(),
             machine: Machine::here(),
-            options: Options { size: 8, batch: 4, base: 16, threads: 1, rounds: 3, layers: false },
+            options: Options {
+                size: 8,
+                batch: 4,
+                base: 16,
+                threads: 1,
+                rounds: 3,
+                layers: false,
+            },
             limits,
             limits_after: limits,
-            steps: vec![Steps { threads: 1, train: t(train), evaluate: t(1e-3), flop: 1e6, limit: 1e11 }],
+            steps: vec![Steps {
+                threads: 1,
+                train: t(train),
+                evaluate: t(1e-3),
+                flop: 1e6,
+                limit: 1e11,
+            }],
             convolutions: vec![],
             layers: vec![],
             peak_mib: None,
         }
     }
 
-    /// Catches a judge of speed that cannot refuse: a ratio turned upside down, a difference within the spread that is called one, records
-    /// of other networks set side by side, and a time that is no number.
+    /// Catches a judge of speed that cannot refuse: a ratio turned upside down, a difference within
+    /// the spread that is called one, records of other networks set side by side, and a time that
+    /// is no number.
     #[test]
     fn two_records_are_compared_or_refused() {
         let (slow, fast) = (record(0.2, 0.01), record(0.1, 0.01));
         let pairs = compare(&slow, &fast).unwrap();
         assert_eq!(pairs.len(), 2);
-        assert!((pairs[0].faster() - 2.0).abs() < 1e-12 && !pairs[0].overlap(), "{:?}", pairs[0]);
+        assert!(
+            (pairs[0].faster() - 2.0).abs() < 1e-12 && !pairs[0].overlap(),
+            "{:?}",
+            pairs[0]
+        );
         assert!(pairs[1].overlap());
         assert!(compare(&record(0.2, 0.5), &record(0.1, 0.5)).unwrap()[0].overlap());
         let mut other = fast.clone();
@@ -283,9 +380,15 @@ mod tests {
         r.limits_after.one = f64::NAN;
         assert!(r.restless().is_some());
         // alone, too: the larger of a NaN and a number is the number
-        r.limits_after = Limits { one: f64::NAN, ..r.limits };
+        r.limits_after = Limits {
+            one: f64::NAN,
+            ..r.limits
+        };
         assert!(r.restless().is_some());
-        r.limits_after = Limits { all: f64::INFINITY, ..r.limits };
+        r.limits_after = Limits {
+            all: f64::INFINITY,
+            ..r.limits
+        };
         assert!(r.restless().is_some());
     }
 }

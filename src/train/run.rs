@@ -1,4 +1,5 @@
-//! A run of training in a folder: checkpoints, metrics, the curve of the loss; begun, stopped, taken up again.
+//! A run of training in a folder: checkpoints, metrics, the curve of the loss; begun, stopped,
+//! taken up again.
 //!
 //! | file | what |
 //! |---|---|
@@ -7,7 +8,8 @@
 //! | `metrics.jsonl` | one JSON object for every `log_every` steps |
 //! | `loss.svg` | the loss by steps, as of the last checkpoint |
 //!
-//! A run that is taken up goes on as if it had never stopped: the same weights bit for bit, the same metrics but for the seconds.
+//! A run that is taken up goes on as if it had never stopped: the same weights bit for bit, the
+//! same metrics but for the seconds.
 
 use super::checkpoint::{self, SoFar};
 use super::config::Config;
@@ -66,8 +68,15 @@ pub struct Line {
 
 impl Line {
     fn json(&self) -> String {
-        let [seconds, per_second] = [self.seconds, self.per_second].map(|x| (x * 1e3).round() / 1e3);
-        let Line { step, loss, gradient, rate, .. } = self;
+        let [seconds, per_second] =
+            [self.seconds, self.per_second].map(|x| (x * 1e3).round() / 1e3);
+        let Line {
+            step,
+            loss,
+            gradient,
+            rate,
+            ..
+        } = self;
         json!({"step": step, "loss": loss, "gradient": gradient, "rate": rate, "seconds": seconds, "per_second": per_second}).to_string()
             + "\n"
     }
@@ -100,10 +109,14 @@ pub struct Run {
 }
 
 fn io(path: &Path, what: &str, e: &std::io::Error) -> Error {
-    Error::Io { path: path.display().to_string(), problem: format!("cannot be {what}: {e}") }
+    Error::Io {
+        path: path.display().to_string(),
+        problem: format!("cannot be {what}: {e}"),
+    }
 }
 
-/// A folder of this run alone. Until the run has its place in it, nothing there is changed; what was made for it goes again.
+/// A folder of this run alone. Until the run has its place in it, nothing there is changed; what
+/// was made for it goes again.
 struct Claim {
     path: PathBuf,
     lock: Option<Lock>,
@@ -113,17 +126,33 @@ struct Claim {
 
 impl Claim {
     /// # Errors
-    /// A folder that cannot be made or written to, that another run has, or that has files of a run in it unless `taken` says that this
-    /// is meant.
+    /// A folder that cannot be made or written to, that another run has, or that has files of a run
+    /// in it unless `taken` says that this is meant.
     fn new(folder: &Path, taken: bool) -> Result<Claim> {
-        let mut made: Vec<PathBuf> = folder.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists()).map(Into::into).collect();
+        let mut made: Vec<PathBuf> = folder
+            .ancestors()
+            .take_while(|p| !p.as_os_str().is_empty() && !p.exists())
+            .map(Into::into)
+            .collect();
         made.reverse();
         std::fs::create_dir_all(folder).map_err(|e| io(folder, "created", &e))?;
-        let mut claim = Claim { path: folder.into(), lock: None, made };
+        let mut claim = Claim {
+            path: folder.into(),
+            lock: None,
+            made,
+        };
         claim.lock = Some(Lock::new(folder)?);
-        if let Some(f) = FILES.iter().find(|f| !taken && folder.join(f).symlink_metadata().is_ok()) {
-            let problem = format!("has a run in it ({f}); --resume takes it up, --force begins anew, --out chooses another folder");
-            return Err(Error::Io { path: folder.display().to_string(), problem });
+        if let Some(f) = FILES
+            .iter()
+            .find(|f| !taken && folder.join(f).symlink_metadata().is_ok())
+        {
+            let problem = format!(
+                "has a run in it ({f}); --resume takes it up, --force begins anew, --out chooses another folder"
+            );
+            return Err(Error::Io {
+                path: folder.display().to_string(),
+                problem,
+            });
         }
         // hours later it would be too late
         FILES.iter().try_for_each(|f| writable(&folder.join(f)))?;
@@ -140,16 +169,21 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.lock = None;
         // only those that are empty
-        self.made.iter().rev().for_each(|p| drop(std::fs::remove_dir(p)));
+        self.made
+            .iter()
+            .rev()
+            .for_each(|p| drop(std::fs::remove_dir(p)));
     }
 }
 
 impl Run {
-    /// Begins a run. Nothing is written, and nothing of an old run removed, before the first step has turned out well ([`Run::go`]).
+    /// Begins a run. Nothing is written, and nothing of an old run removed, before the first step
+    /// has turned out well ([`Run::go`]).
     ///
     /// # Errors
-    /// Anything of the configuration; data that cannot be loaded; a folder that cannot be written to, that another run is going on in, or
-    /// that has a run in it already, unless `force`, which replaces that one.
+    /// Anything of the configuration; data that cannot be loaded; a folder that cannot be written
+    /// to, that another run is going on in, or that has a run in it already, unless `force`, which
+    /// replaces that one.
     pub fn start(config: Config, folder: &Path, threads: usize, force: bool) -> Result<Run> {
         let data = config.load()?;
         let config = config.filled(&data)?;
@@ -157,15 +191,25 @@ impl Run {
         let state = State::new(&plan.graph, config.seed);
         let trainer = Trainer::new(plan, state, threads)?;
         let folder = Claim::new(folder, force)?;
-        Ok(Run { config, trainer, so_far: SoFar::default(), metrics: None, lines: vec![], saved: None, folder })
+        Ok(Run {
+            config,
+            trainer,
+            so_far: SoFar::default(),
+            metrics: None,
+            lines: vec![],
+            saved: None,
+            folder,
+        })
     }
 
-    /// Takes up a run from its folder or one of its checkpoints. `change` may set another number of steps, or how often there are
-    /// checkpoints and lines. `out`: another folder to go on in; the old one stays as it is.
+    /// Takes up a run from its folder or one of its checkpoints. `change` may set another number of
+    /// steps, or how often there are checkpoints and lines. `out`: another folder to go on in; the
+    /// old one stays as it is.
     ///
     /// # Errors
-    /// No checkpoint, or one that cannot be used; data that are gone or have another shape; no more steps to do; metrics beyond the
-    /// limits; a folder that cannot be written to or that another run is going on in, or `out` with a run in it, unless `force`.
+    /// No checkpoint, or one that cannot be used; data that are gone or have another shape; no more
+    /// steps to do; metrics beyond the limits; a folder that cannot be written to or that another
+    /// run is going on in, or `out` with a run in it, unless `force`.
     pub fn resume(
         from: &Path,
         change: impl FnOnce(&mut Config),
@@ -174,33 +218,78 @@ impl Run {
         force: bool,
         limits: &Limits,
     ) -> Result<Run> {
-        let file = if from.is_dir() { from.join(CHECKPOINT) } else { from.to_path_buf() };
-        let old = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
+        let file = if from.is_dir() {
+            from.join(CHECKPOINT)
+        } else {
+            from.to_path_buf()
+        };
+        let old = file
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."))
+            .to_path_buf();
         let here = out.is_none();
         // before the checkpoint is read: it must not change any more
-        let own = if here && file.is_file() { Some(Claim::new(&old, true)?) } else { None };
-        let checkpoint::Checkpoint { mut config, state, so_far, .. } = checkpoint::read(&file)?;
+        let own = if here && file.is_file() {
+            Some(Claim::new(&old, true)?)
+        } else {
+            None
+        };
+        let checkpoint::Checkpoint {
+            mut config,
+            state,
+            so_far,
+            ..
+        } = checkpoint::read(&file)?;
         change(&mut config);
         let step = state.step;
         if config.steps <= step {
-            return Err(Error::parameter("steps", config.steps, format!("more than the {step} that are done")));
+            return Err(Error::parameter(
+                "steps",
+                config.steps,
+                format!("more than the {step} that are done"),
+            ));
         }
         let data = config.load()?;
         let plan = config.plan(data.source)?;
         let trainer = Trainer::new(plan, state, threads)?;
         let path = old.join(METRICS);
-        let text = if path.exists() { read_text(&path, limits)? } else { String::new() };
+        let text = if path.exists() {
+            read_text(&path, limits)?
+        } else {
+            String::new()
+        };
         // a line that was cut short, and those after the checkpoint, will be written again
-        let lines: Vec<Line> = text.lines().map_while(Line::parse).take_while(|l| l.step <= so_far.since).collect();
-        if here && file.file_name().is_some_and(|n| n != CHECKPOINT) && old.join(CHECKPOINT).exists() {
-            let problem = format!("the run would go on into {CHECKPOINT} beside it, which is there; --out chooses another folder");
-            return Err(Error::Io { path: file.display().to_string(), problem });
+        let lines: Vec<Line> = text
+            .lines()
+            .map_while(Line::parse)
+            .take_while(|l| l.step <= so_far.since)
+            .collect();
+        if here
+            && file.file_name().is_some_and(|n| n != CHECKPOINT)
+            && old.join(CHECKPOINT).exists()
+        {
+            let problem = format!(
+                "the run would go on into {CHECKPOINT} beside it, which is there; --out chooses another folder"
+            );
+            return Err(Error::Io {
+                path: file.display().to_string(),
+                problem,
+            });
         }
         let folder = match own {
             Some(claim) => claim,
             None => Claim::new(out.unwrap_or(&old), force)?,
         };
-        Ok(Run { config, trainer, so_far, metrics: None, lines, saved: here.then_some(step), folder })
+        Ok(Run {
+            config,
+            trainer,
+            so_far,
+            metrics: None,
+            lines,
+            saved: here.then_some(step),
+            folder,
+        })
     }
 
     /// The configuration, every field set.
@@ -228,12 +317,17 @@ impl Run {
         self.trainer.plan().graph.layout().count()
     }
 
-    /// Trains until all steps are done or `stop` is set; `each` is told of every step, and of the line that ended with it.
+    /// Trains until all steps are done or `stop` is set; `each` is told of every step, and of the
+    /// line that ended with it.
     ///
     /// # Errors
-    /// A loss that is not finite; a file that cannot be written. The last checkpoint is whole in either case, and the message says which
-    /// step it is of.
-    pub fn go(&mut self, stop: &AtomicBool, each: &mut dyn FnMut(&Report, Option<&Line>)) -> Result<End> {
+    /// A loss that is not finite; a file that cannot be written. The last checkpoint is whole in
+    /// either case, and the message says which step it is of.
+    pub fn go(
+        &mut self,
+        stop: &AtomicBool,
+        each: &mut dyn FnMut(&Report, Option<&Line>),
+    ) -> Result<End> {
         let (start, before) = (Instant::now(), self.lines.last().map_or(0.0, |l| l.seconds));
         let mut last = (self.so_far.since.max(self.state().step), 0.0);
         while self.state().step < self.config.steps {
@@ -247,7 +341,10 @@ impl Run {
             self.so_far.norm += report.norm;
             let mut line = None;
             if step.is_multiple_of(self.config.log_every) {
-                let (n, now) = ((step - self.so_far.since) as f64, start.elapsed().as_secs_f64());
+                let (n, now) = (
+                    (step - self.so_far.since) as f64,
+                    start.elapsed().as_secs_f64(),
+                );
                 let samples = ((step - last.0) * self.config.batch as u64) as f64;
                 let new = Line {
                     step,
@@ -257,10 +354,17 @@ impl Run {
                     seconds: before + now,
                     per_second: samples / (now - last.1).max(1e-9),
                 };
-                if let Some(Err(e)) = self.metrics.as_mut().map(|m| m.write_all(new.json().as_bytes())) {
+                if let Some(Err(e)) = self
+                    .metrics
+                    .as_mut()
+                    .map(|m| m.write_all(new.json().as_bytes()))
+                {
                     return Err(self.explain(io(&self.folder.join(METRICS), "written", &e)));
                 }
-                self.so_far = SoFar { since: step, ..SoFar::default() };
+                self.so_far = SoFar {
+                    since: step,
+                    ..SoFar::default()
+                };
                 last = (step, now);
                 self.lines.push(new);
                 line = Some(new);
@@ -276,20 +380,32 @@ impl Run {
         Ok(End::Done)
     }
 
-    /// Gives the run its place in the folder, after its first step: all files are written under other names, then renamed. The checkpoint
-    /// is the run (it has the configuration in it, and says which lines of the metrics count), so it is first: killed before, a process
-    /// leaves the old run whole; killed after, the new one.
+    /// Gives the run its place in the folder, after its first step: all files are written under
+    /// other names, then renamed. The checkpoint is the run (it has the configuration in it, and
+    /// says which lines of the metrics count), so it is first: killed before, a process leaves the
+    /// old run whole; killed after, the new one.
     ///
     /// # Errors
     /// A folder that cannot be written to, a full disk: nothing is changed.
     fn settle(&mut self) -> Result<()> {
         let step = self.state().step;
         let (file, graph) = (self.folder.join(CHECKPOINT), &self.trainer.plan().graph);
-        let text = |name: &str, text: String| stage(&self.folder.join(name), |f| f.write_all(text.as_bytes()));
+        let text = |name: &str, text: String| {
+            stage(&self.folder.join(name), |f| f.write_all(text.as_bytes()))
+        };
         let staged = || {
-            let checkpoint = checkpoint::stage(&file, &self.config, graph, self.trainer.state(), self.so_far)?;
+            let checkpoint = checkpoint::stage(
+                &file,
+                &self.config,
+                graph,
+                self.trainer.state(),
+                self.so_far,
+            )?;
             let lines = self.lines.iter().map(Line::json).collect();
-            Ok((checkpoint, [text(CONFIG, self.config.to_toml()?)?, text(METRICS, lines)?]))
+            Ok((
+                checkpoint,
+                [text(CONFIG, self.config.to_toml()?)?, text(METRICS, lines)?],
+            ))
         };
         let place = || {
             let (checkpoint, others) = staged()?;
@@ -297,12 +413,17 @@ impl Run {
             let curve = self.folder.join(CURVE);
             match std::fs::remove_file(&curve) {
                 // one of this run will be drawn
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(&curve, "removed", &e)),
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io(&curve, "removed", &e));
+                }
                 _ => (),
             }
             others.into_iter().try_for_each(Staged::commit)?;
             let path = self.folder.join(METRICS);
-            OpenOptions::new().append(true).open(&path).map_err(|e| io(&path, "opened", &e))
+            OpenOptions::new()
+                .append(true)
+                .open(&path)
+                .map_err(|e| io(&path, "opened", &e))
         };
         self.metrics = Some(place().map_err(|e| self.explain(e))?);
         self.saved = Some(step);
@@ -322,7 +443,14 @@ impl Run {
         }
         if self.saved != Some(step) {
             let (file, graph) = (self.folder.join(CHECKPOINT), &self.trainer.plan().graph);
-            checkpoint::write(&file, &self.config, graph, self.trainer.state(), self.so_far).map_err(|e| self.explain(e))?;
+            checkpoint::write(
+                &file,
+                &self.config,
+                graph,
+                self.trainer.state(),
+                self.so_far,
+            )
+            .map_err(|e| self.explain(e))?;
             self.saved = Some(step);
         }
         if let Some(picture) = curve(&self.lines)? {
@@ -336,16 +464,23 @@ impl Run {
         let file = self.folder.join(CHECKPOINT);
         let left = match self.saved {
             Some(step) => format!("the checkpoint of step {step} is whole: {}", file.display()),
-            None if file.exists() => format!("the checkpoint that was there is whole: {}", file.display()),
+            None if file.exists() => {
+                format!("the checkpoint that was there is whole: {}", file.display())
+            }
             None => "there is no checkpoint yet".into(),
         };
         let at = format!("training stops after step {}; {left}", self.state().step);
         match e {
-            Error::Io { path, problem } => Error::Io { path, problem: format!("{problem}; {at}") },
+            Error::Io { path, problem } => Error::Io {
+                path,
+                problem: format!("{problem}; {at}"),
+            },
             Error::NonFinite { step, .. } => Error::Format {
                 file: self.folder.path.display().to_string(),
                 place: format!("step {step}"),
-                problem: format!("the loss, its gradient or a weight is not finite (a smaller adam.rate or adam.clip may help); {at}"),
+                problem: format!(
+                    "the loss, its gradient or a weight is not finite (a smaller adam.rate or adam.clip may help); {at}"
+                ),
             },
             other => other,
         }
@@ -362,27 +497,51 @@ fn moving_mean(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .map(|i| {
             let r = (AROUND / 2).min(i).min(n - 1 - i);
             let near = &points[i - r..=i + r];
-            (points[i].0, near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64)
+            (
+                points[i].0,
+                near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64,
+            )
         })
         .collect()
 }
 
-/// The curve of the loss; none without lines. Of many lines, those whose steps are alike are averaged.
+/// The curve of the loss; none without lines. Of many lines, those whose steps are alike are
+/// averaged.
 fn curve(lines: &[Line]) -> Result<Option<Vec<u8>>> {
-    let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Ok(None) };
+    let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
+        return Ok(None);
+    };
     let (low, high) = ((first.step as f64).ln(), (last.step as f64).ln());
-    let bin = |l: &Line| (((l.step as f64).ln() - low) / (high - low).max(1e-9) * POINTS as f64) as usize;
+    let bin =
+        |l: &Line| (((l.step as f64).ln() - low) / (high - low).max(1e-9) * POINTS as f64) as usize;
     let points = lines.chunk_by(|a, b| bin(a) == bin(b)).map(|c| {
         let n = c.len() as f64;
-        (c.iter().map(|l| l.step as f64).sum::<f64>() / n, c.iter().map(|l| l.loss).sum::<f64>() / n)
+        (
+            c.iter().map(|l| l.step as f64).sum::<f64>() / n,
+            c.iter().map(|l| l.loss).sum::<f64>() / n,
+        )
     });
     let points: Vec<(f64, f64)> = points.collect();
     let mean = moving_mean(&points);
     let curves_of = vec![
-        Curve { name: format!("mean of {AROUND}"), points: mean, ..Curve::default() },
-        Curve { name: "loss".into(), points, pale: true },
+        Curve {
+            name: format!("mean of {AROUND}"),
+            points: mean,
+            ..Curve::default()
+        },
+        Curve {
+            name: "loss".into(),
+            points,
+            pale: true,
+        },
     ];
-    let panel = Panel { title: "training".into(), x: "step".into(), y: "loss per coordinate".into(), curves: curves_of, floor: None };
+    let panel = Panel {
+        title: "training".into(),
+        x: "step".into(),
+        y: "loss per coordinate".into(),
+        curves: curves_of,
+        floor: None,
+    };
     // a loss of 0 has no place on a logarithmic axis, and no plot of its own
     Ok(curves(Format::Svg, &[panel]).ok())
 }

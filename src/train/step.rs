@@ -1,8 +1,9 @@
-//! One step of training: `(1 / (batch dim)) sum of the losses`, its gradient, clipping, Adam, and the average of weights.
-//! Formula: train.batch.
+//! One step of training: `(1 / (batch dim)) sum of the losses`, its gradient, clipping, Adam, and
+//! the average of weights. Formula: train.batch.
 //!
-//! A batch is cut into [`PARTS`] parts, each with a gradient of its own, summed in order: the threads take parts as they come, and the
-//! bits are the same for any number of them. Noise, times and data of sample number n are functions of the seed and n.
+//! A batch is cut into [`PARTS`] parts, each with a gradient of its own, summed in order: the
+//! threads take parts as they come, and the bits are the same for any number of them. Noise, times
+//! and data of sample number n are functions of the seed and n.
 
 use super::source::{Source, bits};
 use crate::error::{Error, Result};
@@ -24,12 +25,14 @@ pub const PARTS: usize = 8;
 /// Numbers of a stretch of parameters that one thread sums and moves at a time.
 const STRETCH: usize = 1 << 14;
 
-/// Rows that a network sees at once in training: enough to make few passes over the weights' gradients, few enough for the caches.
+/// Rows that a network sees at once in training: enough to make few passes over the weights'
+/// gradients, few enough for the caches.
 pub(super) fn rows_of_a_pass(shape: [usize; 3]) -> usize {
     rows(shape, 4096, 4)
 }
 
-/// Rows that a network sees at once in evaluation: few enough for the second-level cache, many enough to fill the loops' registers.
+/// Rows that a network sees at once in evaluation: few enough for the second-level cache, many
+/// enough to fill the loops' registers.
 pub fn rows_at_once(shape: [usize; 3]) -> usize {
     rows(shape, 784, 1)
 }
@@ -39,7 +42,8 @@ fn rows(shape: [usize; 3], pixels: usize, least: usize) -> usize {
     1 << (pixels / (shape[1] * shape[2])).clamp(least, 64).ilog2()
 }
 
-/// Everything that changes in training, in the order of the network's [`Layout`](crate::nn::Layout).
+/// Everything that changes in training, in the order of the network's
+/// [`Layout`](crate::nn::Layout).
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// Steps done.
@@ -58,7 +62,13 @@ impl State {
     /// The start.
     pub fn new(graph: &Graph<f32>, seed: u64) -> State {
         let p = graph.layout().start::<f32>(seed);
-        State { step: 0, m: vec![0.0; p.len()], v: vec![0.0; p.len()], ema: p.clone(), p }
+        State {
+            step: 0,
+            m: vec![0.0; p.len()],
+            v: vec![0.0; p.len()],
+            ema: p.clone(),
+            p,
+        }
     }
 }
 
@@ -113,7 +123,8 @@ struct Worker {
     gradient: Vec<Vec<f64>>,
 }
 
-/// What all parts of a step share: the plan, the weights and these turned, the number of the batch's first sample.
+/// What all parts of a step share: the plan, the weights and these turned, the number of the
+/// batch's first sample.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     plan: &'a Plan,
@@ -138,8 +149,13 @@ pub struct Trainer {
     parts: Vec<Part>,
 }
 
-/// Runs `work` on every job: each thread takes the next one when it is free. The order of the jobs must not matter.
-pub(super) fn share<J: Send, W: Send>(workers: &mut [W], jobs: impl Iterator<Item = J> + Send, work: impl Fn(&mut W, J) + Sync) {
+/// Runs `work` on every job: each thread takes the next one when it is free. The order of the jobs
+/// must not matter.
+pub(super) fn share<J: Send, W: Send>(
+    workers: &mut [W],
+    jobs: impl Iterator<Item = J> + Send,
+    work: impl Fn(&mut W, J) + Sync,
+) {
     let jobs = Mutex::new(jobs);
     let next = || jobs.lock().ok().and_then(|mut j| j.next());
     let run = |w: &mut W| {
@@ -148,7 +164,9 @@ pub(super) fn share<J: Send, W: Send>(workers: &mut [W], jobs: impl Iterator<Ite
         }
     };
     // this thread works too: it begins when the others have been sent off
-    let Some((here, others)) = workers.split_first_mut() else { return };
+    let Some((here, others)) = workers.split_first_mut() else {
+        return;
+    };
     std::thread::scope(|s| {
         others.iter_mut().for_each(|w| drop(s.spawn(|| run(w))));
         run(here);
@@ -172,15 +190,17 @@ impl Trainer {
     /// From its plan and where it stands, for a number of threads (which changes no bit).
     ///
     /// # Errors
-    /// Shapes of network, diffusion and data that do not fit; a state of another network; a loss that is not in eps form, a
-    /// parametrisation that is not `eps` or `mixed`; no threads; a batch of no rows.
+    /// Shapes of network, diffusion and data that do not fit; a state of another network; a loss
+    /// that is not in eps form, a parametrisation that is not `eps` or `mixed`; no threads; a batch
+    /// of no rows.
     pub fn new(plan: Plan, state: State, threads: usize) -> Result<Trainer> {
         let d = plan.loss.diffusion();
         let [c, h, w] = plan.source.shape();
         let (k, m) = (d.channels(), d.noised().len());
-        for (name, found, allowed) in
-            [("network's inputs", plan.graph.inputs(), [k * c, h, w]), ("network's outputs", plan.graph.outputs(), [m * c, h, w])]
-        {
+        for (name, found, allowed) in [
+            ("network's inputs", plan.graph.inputs(), [k * c, h, w]),
+            ("network's outputs", plan.graph.outputs(), [m * c, h, w]),
+        ] {
             if found != allowed {
                 return Err(Error::shape(name, &found, format!("{allowed:?}")));
             }
@@ -206,7 +226,12 @@ impl Trainer {
         }
         plan.adam.checked()?;
         let len = plan.graph.layout().len();
-        for (name, v) in [("p", &state.p), ("m", &state.m), ("v", &state.v), ("ema", &state.ema)] {
+        for (name, v) in [
+            ("p", &state.p),
+            ("m", &state.m),
+            ("v", &state.v),
+            ("ema", &state.ema),
+        ] {
             if v.len() != len {
                 return Err(Error::shape(name, &[v.len()], format!("[{len}]")));
             }
@@ -214,7 +239,11 @@ impl Trainer {
         let size = plan.batch.div_ceil(PARTS);
         let parts = (0..plan.batch)
             .step_by(size)
-            .map(|r| Part { rows: r..plan.batch.min(r + size), gradient: vec![0.0; len], loss: Ok(0.0) })
+            .map(|r| Part {
+                rows: r..plan.batch.min(r + size),
+                gradient: vec![0.0; len],
+                loss: Ok(0.0),
+            })
             .collect::<Vec<_>>();
         let (rows, dim) = (rows_of_a_pass(plan.source.shape()).min(size), c * h * w);
         let worker = || {
@@ -232,8 +261,16 @@ impl Trainer {
                 gradient: channels(m),
             })
         };
-        let workers = (0..threads.min(parts.len())).map(|_| worker()).collect::<Result<Vec<_>>>()?;
-        Ok(Trainer { turned: vec![0.0; len], plan, state, workers, parts })
+        let workers = (0..threads.min(parts.len()))
+            .map(|_| worker())
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Trainer {
+            turned: vec![0.0; len],
+            plan,
+            state,
+            workers,
+            parts,
+        })
     }
 
     /// Where it stands.
@@ -257,21 +294,36 @@ impl Trainer {
         let (p, parts) = (&self.state.p, &mut self.parts);
         share(
             &mut self.workers,
-            turns.iter().zip(cut(&mut self.turned, turns.iter().map(|t| t.0.clone()))),
+            turns
+                .iter()
+                .zip(cut(&mut self.turned, turns.iter().map(|t| t.0.clone()))),
             |_, ((at, input, output, size), to)| {
                 turned(&p[at.clone()], *input, *output, *size, to);
             },
         );
-        let pass = Pass { plan, p, turned: &self.turned, first };
-        share(&mut self.workers, parts.iter_mut(), |w, part| part.loss = w.part(pass, part.rows.clone(), &mut part.gradient));
+        let pass = Pass {
+            plan,
+            p,
+            turned: &self.turned,
+            first,
+        };
+        share(&mut self.workers, parts.iter_mut(), |w, part| {
+            part.loss = w.part(pass, part.rows.clone(), &mut part.gradient)
+        });
         let mut loss = 0.0;
         for part in &*parts {
             loss += part.loss.clone()?;
         }
         // the gradients' sum, in the first part's place, and its norm, stretch by stretch
-        let Some((sum, rest)) = parts.split_first_mut() else { unreachable!("a batch has at least one part") };
+        let Some((sum, rest)) = parts.split_first_mut() else {
+            unreachable!("a batch has at least one part")
+        };
         let mut squares = vec![0.0; sum.gradient.len().div_ceil(STRETCH)];
-        let stretches = sum.gradient.chunks_mut(STRETCH).zip(&mut squares).enumerate();
+        let stretches = sum
+            .gradient
+            .chunks_mut(STRETCH)
+            .zip(&mut squares)
+            .enumerate();
         share(&mut self.workers, stretches, |_, (i, (g, square))| {
             for part in &*rest {
                 add_scaled(set, &part.gradient[i * STRETCH..][..g.len()], 1.0, g);
@@ -280,7 +332,10 @@ impl Trainer {
         });
         let (norm, number) = (squares.iter().sum::<f64>().sqrt(), self.state.step + 1);
         if !(norm.is_finite() && loss.is_finite()) {
-            return Err(Error::NonFinite { step: number as usize, t: f64::NAN });
+            return Err(Error::NonFinite {
+                step: number as usize,
+                t: f64::NAN,
+            });
         }
         let (step, gradient) = (plan.adam.step(number, norm), &sum.gradient);
         let State { p, m, v, ema, .. } = &mut self.state;
@@ -289,9 +344,16 @@ impl Trainer {
             .zip(m.chunks_mut(STRETCH))
             .zip(v.chunks_mut(STRETCH).zip(ema.chunks_mut(STRETCH)))
             .zip(gradient.chunks(STRETCH));
-        share(&mut self.workers, all, |_, (((p, m), (v, ema)), g)| adam(set, step, g, p, m, v, ema));
+        share(&mut self.workers, all, |_, (((p, m), (v, ema)), g)| {
+            adam(set, step, g, p, m, v, ema)
+        });
         self.state.step = number;
-        Ok(Report { step: number, loss, norm, rate: plan.adam.rate_at(number) })
+        Ok(Report {
+            step: number,
+            loss,
+            norm,
+            rate: plan.adam.rate_at(number),
+        })
     }
 }
 
@@ -310,39 +372,94 @@ impl Worker {
         Ok(loss)
     }
 
-    fn rows(&mut self, Pass { plan, p, turned, first }: Pass, rows: Range<usize>, g: &mut [f32], add: bool) -> Result<f64> {
+    fn rows(
+        &mut self,
+        Pass {
+            plan,
+            p,
+            turned,
+            first,
+        }: Pass,
+        rows: Range<usize>,
+        g: &mut [f32],
+        add: bool,
+    ) -> Result<f64> {
         let d = plan.loss.diffusion();
-        let (k, m, n, dim) = (d.channels(), d.noised().len(), rows.len(), plan.source.shape().iter().product::<usize>());
+        let (k, m, n, dim) = (
+            d.channels(),
+            d.noised().len(),
+            rows.len(),
+            plan.source.shape().iter().product::<usize>(),
+        );
         let (length, number) = (n * dim, first + rows.start as u64);
         // times and data
         let (mut times, mut scale) = (vec![0.0; n], vec![0.0; n]);
         for (i, row) in rows.clone().enumerate() {
-            let u = (bits(plan.seed, b"times...", [first + row as u64, 0])[0] >> 11) as f64 * 2f64.powi(-53);
-            let u = if plan.stratified { (row as f64 + u) / plan.batch as f64 } else { u };
+            let u = (bits(plan.seed, b"times...", [first + row as u64, 0])[0] >> 11) as f64
+                * 2f64.powi(-53);
+            let u = if plan.stratified {
+                (row as f64 + u) / plan.batch as f64
+            } else {
+                u
+            };
             let (t, density) = plan.times.draw(u);
             (times[i], scale[i]) = (t, 1.0 / density);
-            plan.source.draw(first + row as u64, &mut self.start[0][i * dim..(i + 1) * dim]);
+            plan.source.draw(
+                first + row as u64,
+                &mut self.start[0][i * dim..(i + 1) * dim],
+            );
         }
         // normals number 0 .. k of each value noise it, the next ones are its velocities under DSM
         for (pair, two) in self.noise.chunks_mut(2).enumerate() {
-            let [a, b] = two else { unreachable!("an even number of slices") };
-            normals([plan.seed, u64::from_be_bytes(*b"noise...")], number * dim as u64, pair as u64, [&mut a[..length], &mut b[..length]]);
+            let [a, b] = two else {
+                unreachable!("an even number of slices")
+            };
+            normals(
+                [plan.seed, u64::from_be_bytes(*b"noise...")],
+                number * dim as u64,
+                pair as u64,
+                [&mut a[..length], &mut b[..length]],
+            );
         }
         let hybrid = plan.loss.objective().name() == "hsm" || k == 1;
         if !hybrid {
             let deviation = plan.loss.deviations();
             for i in 1..k {
-                self.start[i][..length].iter_mut().zip(&self.noise[k + i]).for_each(|(v, xi)| *v = deviation[i] * xi);
+                self.start[i][..length]
+                    .iter_mut()
+                    .zip(&self.noise[k + i])
+                    .for_each(|(v, xi)| *v = deviation[i] * xi);
             }
         }
-        let start: Vec<&[f64]> = self.start.iter().take(if hybrid { 1 } else { k }).map(|s| &s[..length]).collect();
+        let start: Vec<&[f64]> = self
+            .start
+            .iter()
+            .take(if hybrid { 1 } else { k })
+            .map(|s| &s[..length])
+            .collect();
         let noise: Vec<&[f64]> = self.noise.iter().take(k).map(|s| &s[..length]).collect();
         let loss = plan.loss.plan(&times)?;
-        loss.perturb(&start, &noise, &mut self.u.iter_mut().map(|u| &mut u[..length]).collect::<Vec<_>>())?;
+        loss.perturb(
+            &start,
+            &noise,
+            &mut self
+                .u
+                .iter_mut()
+                .map(|u| &mut u[..length])
+                .collect::<Vec<_>>(),
+        )?;
         // the network
         pack(&self.u, dim, &mut self.x[..n * k * dim]);
-        self.session.dropout(Some(([plan.seed, u64::from_be_bytes(*b"dropout.")], number)));
-        self.session.forward(p, &self.x[..n * k * dim], &times, &mut self.y[..n * m * dim]);
+        self.session.dropout(Some((
+            [plan.seed, u64::from_be_bytes(*b"dropout.")],
+            number,
+        )));
+        self.session.forward(
+            p,
+            &self.x[..n * k * dim],
+            &times,
+            &mut self.y[..n * m * dim],
+        );
         unpack(&self.y[..n * m * dim], dim, &mut self.output);
         if plan.parametrisation == Parametrisation::Mixed {
             for (i, t) in times.iter().enumerate() {
@@ -355,19 +472,29 @@ impl Worker {
         // the loss, and back
         let output: Vec<&[f64]> = self.output.iter().map(|o| &o[..length]).collect();
         let mut each = vec![0.0; n];
-        let mut gradient: Vec<&mut [f64]> = self.gradient.iter_mut().map(|o| &mut o[..length]).collect();
+        let mut gradient: Vec<&mut [f64]> =
+            self.gradient.iter_mut().map(|o| &mut o[..length]).collect();
         let mean = loss.value(&scale, &noise, &output, &mut each, &mut gradient)?;
         let part = n as f64 / (plan.batch * dim) as f64;
-        self.gradient.iter_mut().for_each(|g| g[..length].iter_mut().for_each(|g| *g *= part));
+        self.gradient
+            .iter_mut()
+            .for_each(|g| g[..length].iter_mut().for_each(|g| *g *= part));
         pack(&self.gradient, dim, &mut self.dy[..n * m * dim]);
         // the first rows of a part write what the next ones add to
-        self.session.backward_with(p, turned, &self.dy[..n * m * dim], (g, add), None, &mut |_| ());
+        self.session.backward_with(
+            p,
+            turned,
+            &self.dy[..n * m * dim],
+            (g, add),
+            None,
+            &mut |_| (),
+        );
         Ok(mean * part)
     }
 }
 
-/// What the mixed parametrisation adds to an output, for each unit of v, to make it the noise: `1/(S_vv ell)`, as
-/// `-v / S_vv - ell net = -ell eps`; both of the objective's kernel.
+/// What the mixed parametrisation adds to an output, for each unit of v, to make it the noise:
+/// `1/(S_vv ell)`, as `-v / S_vv - ell net = -ell eps`; both of the objective's kernel.
 fn mixed_shift(loss: &Loss, t: f64) -> Result<f64> {
     let d = loss.diffusion();
     let kernel = kernel_values(d.process(), d.schedule(), loss.objective(), 0.0, t)?;
@@ -379,7 +506,9 @@ fn mixed_shift(loss: &Loss, t: f64) -> Result<f64> {
 pub(super) fn pack(u: &[impl AsRef<[f64]>], dim: usize, x: &mut [f32]) {
     for (r, row) in x.chunks_exact_mut(u.len() * dim).enumerate() {
         for (to, from) in row.chunks_exact_mut(dim).zip(u) {
-            to.iter_mut().zip(&from.as_ref()[r * dim..]).for_each(|(t, f)| *t = *f as f32);
+            to.iter_mut()
+                .zip(&from.as_ref()[r * dim..])
+                .for_each(|(t, f)| *t = *f as f32);
         }
     }
 }
@@ -388,7 +517,10 @@ pub(super) fn pack(u: &[impl AsRef<[f64]>], dim: usize, x: &mut [f32]) {
 pub(super) fn unpack(y: &[f32], dim: usize, out: &mut [impl AsMut<[f64]>]) {
     for (r, row) in y.chunks_exact(out.len() * dim).enumerate() {
         for (from, to) in row.chunks_exact(dim).zip(out.iter_mut()) {
-            to.as_mut()[r * dim..].iter_mut().zip(from).for_each(|(t, f)| *t = f64::from(*f));
+            to.as_mut()[r * dim..]
+                .iter_mut()
+                .zip(from)
+                .for_each(|(t, f)| *t = f64::from(*f));
         }
     }
 }

@@ -27,7 +27,8 @@ pub struct Config {
     pub upper: bool,
     /// Velocities stand for momenta: v = p / M.
     pub velocity: bool,
-    /// Variances of the stationary law, if they are not the process's own: that of x alone, or one for each channel.
+    /// Variances of the stationary law, if they are not the process's own: that of x alone, or one
+    /// for each channel.
     pub stationary: Vec<f64>,
     /// VE's variance is counted from sigma_min: it is sigma(t)^2 itself.
     pub from_sigma_min: bool,
@@ -48,8 +49,17 @@ impl Layout {
     /// Where number `i` of a row of `w` numbers in `k` channels stands in our order.
     pub fn place(self, i: usize, w: usize, k: usize) -> usize {
         let d = w / k;
-        let (channel, coordinate) = if self.channels_last { (i % k, i / k) } else { (i / d, i % d) };
-        (if self.reversed { k - 1 - channel } else { channel }) * d + coordinate
+        let (channel, coordinate) = if self.channels_last {
+            (i % k, i / k)
+        } else {
+            (i / d, i % d)
+        };
+        (if self.reversed {
+            k - 1 - channel
+        } else {
+            channel
+        }) * d
+            + coordinate
     }
 }
 
@@ -87,7 +97,9 @@ pub fn number(v: &Json) -> Option<f64> {
 /// The field `name` of `object` as a finite number.
 fn field(object: &Json, name: &'static str) -> Result<f64> {
     match object.get(name) {
-        Some(Json::Number(n)) => n.as_f64().ok_or_else(|| Error::parameter(name, n, "a number")),
+        Some(Json::Number(n)) => n
+            .as_f64()
+            .ok_or_else(|| Error::parameter(name, n, "a number")),
         Some(other) => Err(Error::parameter(name, other, "a number")),
         None => Err(Error::parameter(name, "missing", "a number")),
     }
@@ -98,22 +110,41 @@ fn field(object: &Json, name: &'static str) -> Result<f64> {
 /// # Errors
 /// An unknown kind or field, a parameter missing or out of range.
 pub fn schedule(v: &Json) -> Result<Schedule> {
-    let Some(object) = v.as_object() else { return Err(Error::parameter("schedule", v, "an object with `kind` and its parameters")) };
+    let Some(object) = v.as_object() else {
+        return Err(Error::parameter(
+            "schedule",
+            v,
+            "an object with `kind` and its parameters",
+        ));
+    };
     let kind = object.get("kind").and_then(Json::as_str).unwrap_or("");
     let names: &[&str] = match kind {
         "constant" => &["b"],
-        "linear" if object.contains_key("beta_min") || object.contains_key("beta_max") => &["beta_min", "beta_max"],
+        "linear" if object.contains_key("beta_min") || object.contains_key("beta_max") => {
+            &["beta_min", "beta_max"]
+        }
         "linear" => &["b0", "b1"],
         "cosine" => &["s0", "t_max"],
         "geometric-sigma" => &["sigma_min", "sigma_max"],
         "table" => &["t", "integral"],
         "betas" => &["betas"],
         _ => {
-            return Err(Error::parameter("schedule.kind", format!("`{kind}`"), "constant, linear, cosine, geometric-sigma, table, betas"));
+            return Err(Error::parameter(
+                "schedule.kind",
+                format!("`{kind}`"),
+                "constant, linear, cosine, geometric-sigma, table, betas",
+            ));
         }
     };
-    if let Some(extra) = object.keys().find(|k| *k != "kind" && !names.contains(&k.as_str())) {
-        return Err(Error::parameter(format!("schedule.{extra}"), "unknown", format!("kind, {}", names.join(", "))));
+    if let Some(extra) = object
+        .keys()
+        .find(|k| *k != "kind" && !names.contains(&k.as_str()))
+    {
+        return Err(Error::parameter(
+            format!("schedule.{extra}"),
+            "unknown",
+            format!("kind, {}", names.join(", ")),
+        ));
     }
     match kind {
         "constant" => Schedule::constant(field(v, "b")?),
@@ -126,7 +157,11 @@ pub fn schedule(v: &Json) -> Result<Schedule> {
         "table" => {
             let (t, b) = (list(v, "t")?, list(v, "integral")?);
             if t.len() != b.len() {
-                return Err(Error::parameter("integral", format!("{} numbers", b.len()), format!("{}, as in t", t.len())));
+                return Err(Error::parameter(
+                    "integral",
+                    format!("{} numbers", b.len()),
+                    format!("{}, as in t", t.len()),
+                ));
             }
             Schedule::table(&t.into_iter().zip(b).collect::<Vec<_>>())
         }
@@ -138,17 +173,32 @@ pub fn schedule(v: &Json) -> Result<Schedule> {
 
 /// The field `name` of `object` as a list of numbers.
 fn list(object: &Json, name: &'static str) -> Result<Vec<f64>> {
-    let numbers = object.get(name).and_then(Json::as_array).and_then(|l| l.iter().map(Json::as_f64).collect());
-    numbers.ok_or_else(|| Error::parameter(format!("schedule.{name}"), object.get(name).unwrap_or(&Json::Null), "a list of numbers"))
+    let numbers = object
+        .get(name)
+        .and_then(Json::as_array)
+        .and_then(|l| l.iter().map(Json::as_f64).collect());
+    numbers.ok_or_else(|| {
+        Error::parameter(
+            format!("schedule.{name}"),
+            object.get(name).unwrap_or(&Json::Null),
+            "a list of numbers",
+        )
+    })
 }
 
 /// A list of rows of numbers.
 fn matrix(name: &str, rows: &[Json]) -> Result<Vec<Vec<f64>>> {
-    let row = |r: &Json| r.as_array().and_then(|r| r.iter().map(Json::as_f64).collect::<Option<Vec<f64>>>());
-    rows.iter()
-        .map(row)
-        .collect::<Option<_>>()
-        .ok_or_else(|| Error::parameter(name.to_string(), Json::from(rows.to_vec()), "a matrix: a list of rows of numbers"))
+    let row = |r: &Json| {
+        r.as_array()
+            .and_then(|r| r.iter().map(Json::as_f64).collect::<Option<Vec<f64>>>())
+    };
+    rows.iter().map(row).collect::<Option<_>>().ok_or_else(|| {
+        Error::parameter(
+            name.to_string(),
+            Json::from(rows.to_vec()),
+            "a matrix: a list of rows of numbers",
+        )
+    })
 }
 
 /// A schedule as files have it: [`schedule`] reads it back.
@@ -157,7 +207,10 @@ fn written(s: &Schedule) -> Json {
     o.insert("kind".into(), s.name().into());
     match (s.name(), s.params().first()) {
         ("constant", Some((_, b))) => drop(o.insert("b".into(), (*b).into())),
-        _ => s.params().iter().for_each(|(k, x)| drop(o.insert((*k).into(), (*x).into()))),
+        _ => s
+            .params()
+            .iter()
+            .for_each(|(k, x)| drop(o.insert((*k).into(), (*x).into()))),
     }
     Json::Object(o)
 }
@@ -170,15 +223,20 @@ pub fn default_schedule(name: &str) -> Result<Json> {
     Ok(written(&entry(name)?.schedule()?))
 }
 
-/// The process object ([`Config::from_answers`]) of a process of which only the name is known: the registry's defaults. What has none
-/// must be added.
+/// The process object ([`Config::from_answers`]) of a process of which only the name is known: the
+/// registry's defaults. What has none must be added.
 ///
 /// # Errors
 /// No such process.
 pub fn defaults(name: &str) -> Result<serde_json::Map<String, Json>> {
     let mut o = serde_json::Map::new();
     o.insert("kind".into(), name.into());
-    o.extend(entry(name)?.defaults.iter().map(|(k, x)| ((*k).to_string(), Json::from(*x))));
+    o.extend(
+        entry(name)?
+            .defaults
+            .iter()
+            .map(|(k, x)| ((*k).to_string(), Json::from(*x))),
+    );
     o.insert("schedule".into(), default_schedule(name)?);
     Ok(o)
 }
@@ -190,7 +248,10 @@ pub fn example(name: &str, params: Example) -> serde_json::Map<String, Json> {
         Given::Word(w) => Json::from(*w),
     };
     let params = params.iter().map(|(k, g)| ((*k).to_string(), value(g)));
-    [("kind".to_string(), Json::from(name))].into_iter().chain(params).collect()
+    [("kind".to_string(), Json::from(name))]
+        .into_iter()
+        .chain(params)
+        .collect()
 }
 
 impl Config {
@@ -200,7 +261,12 @@ impl Config {
     ///
     /// # Errors
     /// Anything unknown, missing or out of range, by name.
-    pub fn new(name: &str, params: &serde_json::Map<String, Json>, schedule_json: &Json, objective: &str) -> Result<Config> {
+    pub fn new(
+        name: &str,
+        params: &serde_json::Map<String, Json>,
+        schedule_json: &Json,
+        objective: &str,
+    ) -> Result<Config> {
         let entry = entry(name)?;
         let mut given = Params::default();
         let mut gamma = None;
@@ -220,10 +286,20 @@ impl Config {
         let objective = match objective {
             "dsm" | "transition" => Objective::DSM,
             "hsm" => {
-                let name = entry.gamma.ok_or_else(|| Error::parameter("objective", "hsm", format!("dsm ({name} has no velocity)")))?;
-                Objective::hsm(gamma.ok_or_else(|| Error::parameter(name, "missing", "a number >= 0; hsm needs it"))?)?
+                let name = entry.gamma.ok_or_else(|| {
+                    Error::parameter("objective", "hsm", format!("dsm ({name} has no velocity)"))
+                })?;
+                Objective::hsm(gamma.ok_or_else(|| {
+                    Error::parameter(name, "missing", "a number >= 0; hsm needs it")
+                })?)?
             }
-            other => return Err(Error::parameter("objective", format!("`{other}`"), "dsm, hsm or transition")),
+            other => {
+                return Err(Error::parameter(
+                    "objective",
+                    format!("`{other}`"),
+                    "dsm, hsm or transition",
+                ));
+            }
         };
         let config = Config {
             entry,
@@ -247,79 +323,177 @@ impl Config {
     /// # Errors
     /// As [`Config::new`].
     pub fn from_answers(v: &Json) -> Result<Config> {
-        let Some(object) = v.as_object() else { return Err(Error::parameter("process", v, "an object with `kind` and parameters")) };
+        let Some(object) = v.as_object() else {
+            return Err(Error::parameter(
+                "process",
+                v,
+                "an object with `kind` and parameters",
+            ));
+        };
         let text = |key: &'static str, default: &'static str| match object.get(key) {
             None => Ok(default),
             Some(Json::String(s)) => Ok(s.as_str()),
             Some(other) => Err(Error::parameter(key, other, "a word")),
         };
-        let mut params: serde_json::Map<String, Json> =
-            object.iter().filter(|(k, _)| !OTHER_KEYS.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut params: serde_json::Map<String, Json> = object
+            .iter()
+            .filter(|(k, _)| !OTHER_KEYS.contains(&k.as_str()))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         // names that public code has for the same things
         if object.contains_key("m_inv") {
             if params.contains_key("mass") {
-                return Err(Error::parameter("m_inv", &object["m_inv"], "absent beside `mass`, which is 1 / m_inv"));
+                return Err(Error::parameter(
+                    "m_inv",
+                    &object["m_inv"],
+                    "absent beside `mass`, which is 1 / m_inv",
+                ));
             }
             params.insert("mass".into(), (1.0 / field(v, "m_inv")?).into());
         }
-        let Some(schedule) = object.get("schedule") else { return Err(Error::parameter("schedule", "missing", "an object with `kind`")) };
-        let mut config = Config::new(text("kind", "")?, &params, schedule, text("objective", "dsm")?)?;
+        let Some(schedule) = object.get("schedule") else {
+            return Err(Error::parameter(
+                "schedule",
+                "missing",
+                "an object with `kind`",
+            ));
+        };
+        let mut config = Config::new(
+            text("kind", "")?,
+            &params,
+            schedule,
+            text("objective", "dsm")?,
+        )?;
         if object.contains_key("horizon") {
             config.schedule = config.schedule.on(field(v, "horizon")?)?;
         }
         if object.contains_key("numerical_eps") && object.contains_key("epsilon_added") {
-            return Err(Error::parameter("numerical_eps", &object["numerical_eps"], "absent beside `epsilon_added`, which is the same"));
+            return Err(Error::parameter(
+                "numerical_eps",
+                &object["numerical_eps"],
+                "absent beside `epsilon_added`, which is the same",
+            ));
         }
-        for name in ["epsilon_added", "numerical_eps"].into_iter().filter(|n| object.contains_key(*n)) {
+        for name in ["epsilon_added", "numerical_eps"]
+            .into_iter()
+            .filter(|n| object.contains_key(*n))
+        {
             let e = field(v, name)?;
             if !(0.0..=1.0).contains(&e) {
-                return Err(Error::parameter(name, e, "0 to 1 (what your code adds to every variance)"));
+                return Err(Error::parameter(
+                    name,
+                    e,
+                    "0 to 1 (what your code adds to every variance)",
+                ));
             }
             config.epsilon_added = e;
         }
         config.upper = match text("decomposition", "lower")? {
             "lower" => false,
             "upper" => true,
-            other => return Err(Error::parameter("decomposition", format!("`{other}`"), "lower or upper")),
+            other => {
+                return Err(Error::parameter(
+                    "decomposition",
+                    format!("`{other}`"),
+                    "lower or upper",
+                ));
+            }
         };
         let channels = config.process()?.channels();
         config.velocity = match text("v", "momentum")? {
             "momentum" => false,
             "velocity" if channels > 1 => true,
-            "velocity" => return Err(Error::parameter("v", "`velocity`", format!("momentum ({} has no velocity)", config.entry.name))),
-            other => return Err(Error::parameter("v", format!("`{other}`"), "momentum or velocity (momentum / mass)")),
+            "velocity" => {
+                return Err(Error::parameter(
+                    "v",
+                    "`velocity`",
+                    format!("momentum ({} has no velocity)", config.entry.name),
+                ));
+            }
+            other => {
+                return Err(Error::parameter(
+                    "v",
+                    format!("`{other}`"),
+                    "momentum or velocity (momentum / mass)",
+                ));
+            }
         };
         if let Some(given) = object.get("stationary_variance") {
-            let allowed = || Error::parameter("stationary_variance", given, "a number above 0, or a list of one for each channel");
-            let list = given.as_array().cloned().unwrap_or_else(|| vec![given.clone()]);
-            config.stationary = list.iter().map(Json::as_f64).collect::<Option<_>>().ok_or_else(allowed)?;
-            if config.stationary.is_empty() || !config.stationary.iter().all(|x| (1e-100..=1e100).contains(x)) {
+            let allowed = || {
+                Error::parameter(
+                    "stationary_variance",
+                    given,
+                    "a number above 0, or a list of one for each channel",
+                )
+            };
+            let list = given
+                .as_array()
+                .cloned()
+                .unwrap_or_else(|| vec![given.clone()]);
+            config.stationary = list
+                .iter()
+                .map(Json::as_f64)
+                .collect::<Option<_>>()
+                .ok_or_else(allowed)?;
+            if config.stationary.is_empty()
+                || !config
+                    .stationary
+                    .iter()
+                    .all(|x| (1e-100..=1e100).contains(x))
+            {
                 return Err(allowed());
             }
             config.process()?;
         }
         config.from_sigma_min = match text("variance_from", "zero")? {
             "zero" => false,
-            "sigma_min" if config.entry.chain == Some(Chain::Smld) && config.sigma_min().is_some() => true,
-            "sigma_min" => {
-                return Err(Error::parameter("variance_from", "`sigma_min`", "zero, but for ve with a geometric-sigma schedule"));
+            "sigma_min"
+                if config.entry.chain == Some(Chain::Smld) && config.sigma_min().is_some() =>
+            {
+                true
             }
-            other => return Err(Error::parameter("variance_from", format!("`{other}`"), "zero or sigma_min")),
+            "sigma_min" => {
+                return Err(Error::parameter(
+                    "variance_from",
+                    "`sigma_min`",
+                    "zero, but for ve with a geometric-sigma schedule",
+                ));
+            }
+            other => {
+                return Err(Error::parameter(
+                    "variance_from",
+                    format!("`{other}`"),
+                    "zero or sigma_min",
+                ));
+            }
         };
         config.layout.channels_last = match text("layout", "channels-first")? {
             "channels-first" => false,
             "channels-last" => true,
             other => {
-                return Err(Error::parameter("layout", format!("`{other}`"), "channels-first (n, K, d) or channels-last (n, d, K)"));
+                return Err(Error::parameter(
+                    "layout",
+                    format!("`{other}`"),
+                    "channels-first (n, K, d) or channels-last (n, d, K)",
+                ));
             }
         };
         if let Some(order) = object.get("channels") {
-            let own: Vec<Json> = CHANNELS[..channels].iter().map(|c| Json::from(*c)).collect();
+            let own: Vec<Json> = CHANNELS[..channels]
+                .iter()
+                .map(|c| Json::from(*c))
+                .collect();
             let back: Vec<Json> = own.iter().rev().cloned().collect();
             config.layout.reversed = match order.as_array() {
                 Some(o) if *o == own => false,
                 Some(o) if *o == back => true,
-                _ => return Err(Error::parameter("channels", order, format!("{} or {}", Json::from(own), Json::from(back)))),
+                _ => {
+                    return Err(Error::parameter(
+                        "channels",
+                        order,
+                        format!("{} or {}", Json::from(own), Json::from(back)),
+                    ));
+                }
             };
         }
         Ok(config)
@@ -333,7 +507,9 @@ impl Config {
             let v = match v {
                 Value::Number(x) => Json::from(*x),
                 Value::Word(w) => Json::from(w.as_str()),
-                Value::Matrix(m) => Json::from(m.iter().map(|r| Json::from(r.clone())).collect::<Vec<_>>()),
+                Value::Matrix(m) => {
+                    Json::from(m.iter().map(|r| Json::from(r.clone())).collect::<Vec<_>>())
+                }
             };
             o.insert(k.clone(), v);
         }
@@ -343,9 +519,19 @@ impl Config {
         let mut s = serde_json::Map::new();
         if let Some(points) = self.schedule.points() {
             let (t, b): (Vec<f64>, Vec<f64>) = points.into_iter().unzip();
-            s.extend([("t".to_string(), Json::from(t)), ("integral".to_string(), Json::from(b))]);
+            s.extend([
+                ("t".to_string(), Json::from(t)),
+                ("integral".to_string(), Json::from(b)),
+            ]);
         }
-        s.insert("kind".into(), if self.schedule.name() == "constant" { "linear".into() } else { self.schedule.name().into() });
+        s.insert(
+            "kind".into(),
+            if self.schedule.name() == "constant" {
+                "linear".into()
+            } else {
+                self.schedule.name().into()
+            },
+        );
         for (k, v) in self.schedule.params() {
             s.insert(k.into(), v.into());
         }
@@ -365,10 +551,21 @@ impl Config {
             (self.from_sigma_min, "variance_from", "sigma_min".into()),
             (self.layout.channels_last, "layout", "channels-last".into()),
         ];
-        words.into_iter().filter(|(is, ..)| *is).for_each(|(_, name, word)| drop(o.insert(name.into(), word)));
+        words
+            .into_iter()
+            .filter(|(is, ..)| *is)
+            .for_each(|(_, name, word)| drop(o.insert(name.into(), word)));
         if self.layout.reversed {
             let k = self.process().map_or(0, |p| p.channels());
-            o.insert("channels".into(), CHANNELS[..k].iter().rev().copied().collect::<Vec<_>>().into());
+            o.insert(
+                "channels".into(),
+                CHANNELS[..k]
+                    .iter()
+                    .rev()
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .into(),
+            );
         }
         Json::Object(o)
     }
@@ -381,60 +578,107 @@ impl Config {
         self.in_units(self.entry.build(&self.params)?)
     }
 
-    /// A process in the units that are declared: every process that stands for this one must be in them, too.
+    /// A process in the units that are declared: every process that stands for this one must be in
+    /// them, too.
     ///
     /// # Errors
     /// One without a stationary law, where that law's variance is declared.
     pub(crate) fn in_units(&self, process: Box<dyn AnyProcess>) -> Result<Box<dyn AnyProcess>> {
-        let process: Box<dyn AnyProcess> = if self.velocity { Box::new(Units::velocity(process)) } else { process };
-        Ok(if self.stationary.is_empty() { process } else { Box::new(Units::stationary(process, &self.stationary)?) })
+        let process: Box<dyn AnyProcess> = if self.velocity {
+            Box::new(Units::velocity(process))
+        } else {
+            process
+        };
+        Ok(if self.stationary.is_empty() {
+            process
+        } else {
+            Box::new(Units::stationary(process, &self.stationary)?)
+        })
     }
 
     /// sigma_min of a geometric schedule.
     pub fn sigma_min(&self) -> Option<f64> {
-        self.schedule.params().iter().find(|(name, _)| *name == "sigma_min").map(|p| p.1)
+        self.schedule
+            .params()
+            .iter()
+            .find(|(name, _)| *name == "sigma_min")
+            .map(|p| p.1)
     }
 
-    /// The same with one number changed by a factor, for every number that it is made of (parameters, gamma, rate); for a
-    /// process whose coefficients are not among its parameters, their matrices changed entry by entry. What a configuration is
-    /// conditioned by.
+    /// The same with one number changed by a factor, for every number that it is made of
+    /// (parameters, gamma, rate); for a process whose coefficients are not among its parameters,
+    /// their matrices changed entry by entry. What a configuration is conditioned by.
     pub fn perturbed(&self, factor: f64) -> Vec<Config> {
         let mut list = Vec::new();
         for (name, value) in &self.params.0 {
             match value {
                 Value::Number(x) if *x != 0.0 && name != "order" => {
-                    list.push(Config { params: self.params.clone().with(name, x * factor), ..self.clone() });
+                    list.push(Config {
+                        params: self.params.clone().with(name, x * factor),
+                        ..self.clone()
+                    });
                 }
                 Value::Matrix(m) => {
-                    for (i, j) in (0..m.len()).flat_map(|i| (0..m.len()).map(move |j| (i, j))).filter(|(i, j)| m[*i][*j] != 0.0) {
+                    for (i, j) in (0..m.len())
+                        .flat_map(|i| (0..m.len()).map(move |j| (i, j)))
+                        .filter(|(i, j)| m[*i][*j] != 0.0)
+                    {
                         let mut m = m.clone();
                         m[i][j] *= factor;
                         // a noise matrix stays symmetric
                         if name == "GGt" && i != j {
                             m[j][i] *= factor;
                         }
-                        list.push(Config { params: self.params.clone().with_value(name, Value::Matrix(m)), ..self.clone() });
+                        list.push(Config {
+                            params: self.params.clone().with_value(name, Value::Matrix(m)),
+                            ..self.clone()
+                        });
                     }
                 }
                 _ => {}
             }
         }
         if let Some(g) = self.gamma.filter(|g| *g != 0.0) {
-            let objective = if self.objective == Objective::DSM { Ok(Objective::DSM) } else { Objective::hsm(g * factor) };
-            list.extend(objective.map(|objective| Config { objective, gamma: Some(g * factor), ..self.clone() }));
+            let objective = if self.objective == Objective::DSM {
+                Ok(Objective::DSM)
+            } else {
+                Objective::hsm(g * factor)
+            };
+            list.extend(objective.map(|objective| Config {
+                objective,
+                gamma: Some(g * factor),
+                ..self.clone()
+            }));
         }
         for i in 0..self.stationary.len() {
             let mut stationary = self.stationary.clone();
             stationary[i] *= factor;
-            list.push(Config { stationary, ..self.clone() });
+            list.push(Config {
+                stationary,
+                ..self.clone()
+            });
         }
-        list.extend(self.schedule.perturbed(factor).into_iter().map(|schedule| Config { schedule, ..self.clone() }));
+        list.extend(
+            self.schedule
+                .perturbed(factor)
+                .into_iter()
+                .map(|schedule| Config {
+                    schedule,
+                    ..self.clone()
+                }),
+        );
         list
     }
 
     /// In one line, for tables.
     pub fn describe(&self) -> String {
-        let mut parts: Vec<String> = self.params.0.iter().filter(|(k, _)| *k != "damping").map(|(k, v)| format!("{k}={v}")).collect();
+        let mut parts: Vec<String> = self
+            .params
+            .0
+            .iter()
+            .filter(|(k, _)| *k != "damping")
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
         if let (Some(name), true) = (self.entry.gamma, self.objective.name() == "hsm") {
             parts.push(format!("{name}={}", self.objective.gamma()));
         }
@@ -446,7 +690,19 @@ impl Config {
         if self.velocity {
             parts.push("v=velocity".into());
         }
-        let schedule: Vec<String> = self.schedule.params().iter().map(|(k, v)| format!("{k}={v}")).collect();
-        format!("{} {} [{}] {}({})", self.entry.name, self.objective.name(), parts.join(", "), self.schedule.name(), schedule.join(", "))
+        let schedule: Vec<String> = self
+            .schedule
+            .params()
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        format!(
+            "{} {} [{}] {}({})",
+            self.entry.name,
+            self.objective.name(),
+            parts.join(", "),
+            self.schedule.name(),
+            schedule.join(", ")
+        )
     }
 }

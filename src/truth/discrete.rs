@@ -1,8 +1,9 @@
-//! Steps of the discrete chains of VP and VE, as widely used code has them: DDPM, DDIM, SMLD's ancestral step, and the
-//! reverse-diffusion step of the score SDE.
+//! Steps of the discrete chains of VP and VE, as widely used code has them: DDPM, DDIM, SMLD's
+//! ancestral step, and the reverse-diffusion step of the score SDE.
 //!
-//! With m and v the kernel's mean factor and variance of x (`alpha_bar = m^2`, `1 - alpha_bar = v` for VP), a and q those of the
-//! transition over `[s, t]` (`alpha = a^2`, `beta = q` for VP), eps = -sqrt(v_t) score:
+//! With m and v the kernel's mean factor and variance of x (`alpha_bar = m^2`, `1 - alpha_bar = v`
+//! for VP), a and q those of the transition over `[s, t]` (`alpha = a^2`, `beta = q` for VP), eps =
+//! -sqrt(v_t) score:
 //!
 //! | step | u_mean | variance of the noise |
 //! |---|---|---|
@@ -38,12 +39,19 @@ const BASE: Quantity = Quantity {
     suites: &["step"],
     catches: "",
     made_from: &["kernel.mean", "kernel.cov"],
-    processes: Processes { words: "a process of one channel", fit: |m| m.channels() == 1 },
+    processes: Processes {
+        words: "a process of one channel",
+        fit: |m| m.channels() == 1,
+    },
     law: LawOf::None,
     draws: Draws {
         times: Times::ShortSteps,
         mean_above: 0.0,
-        arrays: &[("u", Draw::Channels), ("score", Draw::Noised), ("noise", Draw::Channels)],
+        arrays: &[
+            ("u", Draw::Channels),
+            ("score", Draw::Noised),
+            ("noise", Draw::Channels),
+        ],
     },
     truth: Truth::All(ddpm),
 };
@@ -54,7 +62,10 @@ fn chain(m: &Model) -> Option<Chain> {
 }
 
 /// The processes that have the score SDE's discrete steps.
-const VP_OR_VE: Processes = Processes { words: "vp or ve", fit: |m| chain(m).is_some() };
+const VP_OR_VE: Processes = Processes {
+    words: "vp or ve",
+    fit: |m| chain(m).is_some(),
+};
 
 /// The rows of this family.
 pub(super) const ROWS: &[Quantity] = &[
@@ -88,7 +99,10 @@ pub(super) const ROWS: &[Quantity] = &[
         about: "one reverse-diffusion step of the score SDE, with the forward chain's own coefficients; for sub-VP those of Euler and Maruyama",
         catches: "x / sqrt(1 - beta) for (2 - sqrt(1 - beta)) x; beta not divided by the number of steps; the rate at the step's end",
         made_from: &["schedule.rate", "schedule.integral"],
-        processes: Processes { words: "vp, ve or sub-vp", fit: |m| chain(m).is_some() || m.noise_changes() },
+        processes: Processes {
+            words: "vp, ve or sub-vp",
+            fit: |m| chain(m).is_some() || m.noise_changes(),
+        },
         truth: Truth::All(reverse_diffusion),
         ..BASE
     },
@@ -116,18 +130,31 @@ struct Step<'a> {
 }
 
 fn minus(c: Cell) -> Cell {
-    Cell { truth: -c.truth, ..c }
+    Cell {
+        truth: -c.truth,
+        ..c
+    }
 }
 
 fn root(c: Cell) -> Cell {
     let r = c.truth.sqrt();
     let half = |x: f64| if r.hi == 0.0 { 0.0 } else { 0.5 * x / r.hi };
-    Cell { truth: r, scale: half(c.scale).max(r.hi), cancellation: half(c.cancellation), t: c.t }
+    Cell {
+        truth: r,
+        scale: half(c.scale).max(r.hi),
+        cancellation: half(c.cancellation),
+        t: c.t,
+    }
 }
 
 fn over(a: Cell, b: Cell) -> Cell {
     let size = b.truth.hi.abs();
-    let inverse = Cell { truth: b.truth.recip(), scale: b.scale / (size * size), cancellation: b.cancellation / (size * size), t: b.t };
+    let inverse = Cell {
+        truth: b.truth.recip(),
+        scale: b.scale / (size * size),
+        cancellation: b.cancellation / (size * size),
+        t: b.t,
+    };
     times(a, inverse)
 }
 
@@ -141,20 +168,44 @@ fn sum(a: &[Cell], b: &[Cell]) -> Vec<Cell> {
 }
 
 /// Every row of a step: `each` gives the mean and the deviation of the noise.
-fn rows(model: &Model, read: &Reader<'_>, each: impl Fn(&Step<'_>) -> Result<(Vec<Cell>, Option<Cell>)>) -> Found {
+fn rows(
+    model: &Model,
+    read: &Reader<'_>,
+    each: impl Fn(&Step<'_>) -> Result<(Vec<Cell>, Option<Cell>)>,
+) -> Found {
     let (u, d) = read.block("u", 1)?;
     let noise = plain(read, "noise", d)?;
-    let eps = if read.inputs.contains_key("eps") { Some(plain(read, "eps", d)?) } else { None };
-    let sampler = if eps.is_none() { Some(Sampler::new(model, read, d)?) } else { None };
+    let eps = if read.inputs.contains_key("eps") {
+        Some(plain(read, "eps", d)?)
+    } else {
+        None
+    };
+    let sampler = if eps.is_none() {
+        Some(Sampler::new(model, read, d)?)
+    } else {
+        None
+    };
     let mut cells = Vec::new();
     for (r, (t, s, h)) in steps(model, read)?.into_iter().enumerate() {
-        let (at_t, at_s, over_step) = (model.row(0.0, t)?, model.row(0.0, s)?, model.transition(s, t)?);
-        let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.max(truth.hi.abs()), cancellation, t };
+        let (at_t, at_s, over_step) = (
+            model.row(0.0, t)?,
+            model.row(0.0, s)?,
+            model.transition(s, t)?,
+        );
+        let cell = |truth: Dd, scale: f64, cancellation: f64| Cell {
+            truth,
+            scale: scale.max(truth.hi.abs()),
+            cancellation,
+            t,
+        };
         let v_t = cell(at_t.law.cov[(0, 0)], at_t.cov_scale[0], at_t.rounding[0]);
         let x = row_of(u, r, d, t);
         let score = match (&sampler, eps) {
             (Some(sampler), _) => sampler.score(r, t, &x)?,
-            (None, eps) => by(minus(over(exact(1.0, t), root(v_t))), &row_of(eps.unwrap_or_default(), r, d, t)),
+            (None, eps) => by(
+                minus(over(exact(1.0, t), root(v_t))),
+                &row_of(eps.unwrap_or_default(), r, d, t),
+            ),
         };
         let step = Step {
             model,
@@ -163,7 +214,11 @@ fn rows(model: &Model, read: &Reader<'_>, each: impl Fn(&Step<'_>) -> Result<(Ve
             h,
             v_t,
             v_s: cell(at_s.law.cov[(0, 0)], at_s.cov_scale[0], at_s.rounding[0]),
-            q: cell(over_step.law.cov[(0, 0)], over_step.cov_scale[0], over_step.rounding[0]),
+            q: cell(
+                over_step.law.cov[(0, 0)],
+                over_step.cov_scale[0],
+                over_step.rounding[0],
+            ),
             a: cell(over_step.law.mean[(0, 0)], over_step.mean_scale[0], 0.0),
             m_t: cell(at_t.law.mean[(0, 0)], at_t.mean_scale[0], 0.0),
             m_s: cell(at_s.law.mean[(0, 0)], at_s.mean_scale[0], 0.0),
@@ -181,10 +236,19 @@ fn ddpm(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if !matches!(output, "u_next" | "u_mean") {
         return Ok(None);
     }
-    let large = setting(read, "variance").ok_or_else(|| Error::parameter("variance", "missing", "small or large"))? == 1.0;
+    let large = setting(read, "variance")
+        .ok_or_else(|| Error::parameter("variance", "missing", "small or large"))?
+        == 1.0;
     rows(model, read, |on| {
-        let mean = by(over(exact(1.0, on.t), on.a), &sum(&on.x, &by(on.q, &on.score)));
-        let variance = if large { on.q } else { over(times(on.q, on.v_s), on.v_t) };
+        let mean = by(
+            over(exact(1.0, on.t), on.a),
+            &sum(&on.x, &by(on.q, &on.score)),
+        );
+        let variance = if large {
+            on.q
+        } else {
+            over(times(on.q, on.v_s), on.v_t)
+        };
         Ok((mean, (output == "u_next").then(|| root(variance))))
     })
 }
@@ -193,22 +257,38 @@ fn ddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if !matches!(output, "u_next" | "x0") {
         return Ok(None);
     }
-    let eta = setting(read, "eta").ok_or_else(|| Error::parameter("eta", "missing", "0 (no noise) to 1 (DDPM's)"))?;
+    let eta = setting(read, "eta")
+        .ok_or_else(|| Error::parameter("eta", "missing", "0 (no noise) to 1 (DDPM's)"))?;
     if !(0.0..=1.0).contains(&eta) {
         return Err(Error::parameter("eta", eta, "0 (no noise) to 1 (DDPM's)"));
     }
     rows(model, read, |on| {
         let t = on.t;
-        let x0 = by(over(exact(1.0, t), on.m_t), &sum(&on.x, &by(on.v_t, &on.score)));
+        let x0 = by(
+            over(exact(1.0, t), on.m_t),
+            &sum(&on.x, &by(on.v_t, &on.score)),
+        );
         if output == "x0" {
             return Ok((x0, None));
         }
         // v_s - sigma^2 = v_s (a^2 v_s + (1 - eta^2) q) / v_t, without a difference
         let rest = number(Dd::from(1.0) - Dd::prod(eta, eta), t);
-        let kept = over(times(on.v_s, plus(times(times(on.a, on.a), on.v_s), times(rest, on.q))), on.v_t);
+        let kept = over(
+            times(
+                on.v_s,
+                plus(times(times(on.a, on.a), on.v_s), times(rest, on.q)),
+            ),
+            on.v_t,
+        );
         let eps = by(minus(root(on.v_t)), &on.score);
         let mean = sum(&by(on.m_s, &x0), &by(root(kept), &eps));
-        Ok((mean, Some(times(exact(eta, t), root(over(times(on.q, on.v_s), on.v_t))))))
+        Ok((
+            mean,
+            Some(times(
+                exact(eta, t),
+                root(over(times(on.q, on.v_s), on.v_t)),
+            )),
+        ))
     })
 }
 
@@ -217,8 +297,9 @@ impl Step<'_> {
         chain(self.model) == Some(Chain::Ddpm)
     }
 
-    /// The times at which tables of N = 1/h steps are read instead of t and s: the step's number is floor(t (N - 1)), and the tables go from 0 to 1
-    /// in N - 1 intervals. The second one is none for step 0.
+    /// The times at which tables of N = 1/h steps are read instead of t and s: the step's number is
+    /// floor(t (N - 1)), and the tables go from 0 to 1 in N - 1 intervals. The second one is none
+    /// for step 0.
     fn on_grid(&self) -> Option<(f64, Option<f64>)> {
         let n = self.h.to_f64().recip().round();
         (self.model.reading.time_on_grid && n >= 2.0).then(|| {
@@ -233,12 +314,22 @@ impl Step<'_> {
         if beta.hi < 1.0 {
             return Ok(beta);
         }
-        Err(Error::parameter("t - s", self.h.to_f64(), format!("a step with b(t) (t - s) < 1: here it is {}", beta.to_f64())))
+        Err(Error::parameter(
+            "t - s",
+            self.h.to_f64(),
+            format!("a step with b(t) (t - s) < 1: here it is {}", beta.to_f64()),
+        ))
     }
 
     /// sigma(t)^2 - sigma(s)^2 and sigma(s)^2 / sigma(t)^2 of VE's schedule.
     fn sigmas(&self) -> Result<(Dd, Dd)> {
-        let min = self.model.schedule().params().iter().find(|(name, _)| *name == "sigma_min").map_or(0.0, |p| p.1);
+        let min = self
+            .model
+            .schedule()
+            .params()
+            .iter()
+            .find(|(name, _)| *name == "sigma_min")
+            .map_or(0.0, |p| p.1);
         let least = Dd::prod(min, min);
         let (t, s) = match self.on_grid() {
             Some((t, Some(s))) => (t, s),
@@ -259,12 +350,21 @@ fn ancestral(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let (mean, variance) = if on.is_vp() {
             let beta = on.beta()?;
             let grow = (Dd::ONE - beta).sqrt().recip();
-            (by(number(grow, t), &sum(&on.x, &by(number(beta, t), &on.score))), beta)
+            (
+                by(
+                    number(grow, t),
+                    &sum(&on.x, &by(number(beta, t), &on.score)),
+                ),
+                beta,
+            )
         } else {
             let (more, ratio) = on.sigmas()?;
             (sum(&on.x, &by(number(more, t), &on.score)), more * ratio)
         };
-        Ok((mean, (output == "u_next").then(|| number(variance.sqrt(), t))))
+        Ok((
+            mean,
+            (output == "u_next").then(|| number(variance.sqrt(), t)),
+        ))
     })
 }
 
@@ -275,7 +375,9 @@ fn reverse_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     rows(model, read, |on| {
         let t = on.t;
         let (grow, variance) = match chain(model) {
-            Some(Chain::Ddpm) => on.beta().map(|b| (Dd::from(2.0) - (Dd::ONE - b).sqrt(), b))?,
+            Some(Chain::Ddpm) => on
+                .beta()
+                .map(|b| (Dd::from(2.0) - (Dd::ONE - b).sqrt(), b))?,
             Some(Chain::Smld) => (Dd::ONE, on.sigmas()?.0),
             _ => {
                 let (step, clock) = (model.rate(t) * on.h, model.span(0.0, t)?);
@@ -286,10 +388,19 @@ fn reverse_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
                 } else {
                     on.h
                 };
-                (Dd::ONE + step.scale(0.5), model.rate(t) * h * Dd::from(noise))
+                (
+                    Dd::ONE + step.scale(0.5),
+                    model.rate(t) * h * Dd::from(noise),
+                )
             }
         };
-        let mean = sum(&by(number(grow, t), &on.x), &by(number(variance, t), &on.score));
-        Ok((mean, (output == "u_next").then(|| number(variance.sqrt(), t))))
+        let mean = sum(
+            &by(number(grow, t), &on.x),
+            &by(number(variance, t), &on.score),
+        );
+        Ok((
+            mean,
+            (output == "u_next").then(|| number(variance.sqrt(), t)),
+        ))
     })
 }

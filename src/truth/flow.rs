@@ -1,14 +1,16 @@
-//! The probability flow of a Gaussian law, and gDDIM, whose root of the covariance is carried along by it.
+//! The probability flow of a Gaussian law, and gDDIM, whose root of the covariance is carried along
+//! by it.
 //!
-//! With C(tau) = L L^T the covariance, the flow's linear part (F + G G^T C^-1 / 2) carries `u - m` from t_0 to t_1 by
-//! `A = L_1 O L_0^-1` with O orthogonal: for one channel 1, for two a rotation by the angle
+//! With C(tau) = L L^T the covariance, the flow's linear part (F + G G^T C^-1 / 2) carries `u - m`
+//! from t_0 to t_1 by `A = L_1 O L_0^-1` with O orthogonal: for one channel 1, for two a rotation
+//! by the angle
 //!
 //! ```text
 //! theta = int_t0^t1 F_xv L_vv / L_xx + ((G G^T)_xv - (G G^T)_xx L_vx / L_xx) / (2 L_xx L_vv) dtau
 //! ```
 //!
-//! the part above the diagonal of `L^-1 (F + G G^T C^-1 / 2) L - L^-1 L'`, which is antisymmetric. Nothing here is from the samplers.
-//! Formula: sampler.gddim_coefficients.
+//! the part above the diagonal of `L^-1 (F + G G^T C^-1 / 2) L - L^-1 L'`, which is antisymmetric.
+//! Nothing here is from the samplers. Formula: sampler.gddim_coefficients.
 
 use super::cell::Cell;
 use super::linear::cholesky;
@@ -20,7 +22,10 @@ use crate::error::{Error, Result};
 use std::sync::LazyLock;
 
 /// Processes for which the flow's map is known.
-pub(super) const TURNS: Processes = Processes { words: "a process of one or two channels", fit: |m| m.channels() <= 2 };
+pub(super) const TURNS: Processes = Processes {
+    words: "a process of one or two channels",
+    fit: |m| m.channels() <= 2,
+};
 
 /// The rows of this family.
 pub(super) const ROWS: &[Quantity] = &[Quantity {
@@ -37,14 +42,20 @@ pub(super) const ROWS: &[Quantity] = &[Quantity {
     made_from: &["kernel.mean", "kernel.factor"],
     processes: TURNS,
     law: LawOf::Objective,
-    draws: Draws { times: Times::LaterSteps, mean_above: 0.0, arrays: &[] },
+    draws: Draws {
+        times: Times::LaterSteps,
+        mean_above: 0.0,
+        arrays: &[],
+    },
     truth: Truth::All(gddim),
 }];
 
-/// Points of the rule on each panel. The integrand is analytic but at 0: on [a, 3a/2] the error is below 10^-27.
+/// Points of the rule on each panel. The integrand is analytic but at 0: on [a, 3a/2] the error is
+/// below 10^-27.
 const POINTS: usize = 14;
 
-/// Gauss-Legendre nodes and weights on [0, 1] in double words, by Newton's method from their asymptotic places.
+/// Gauss-Legendre nodes and weights on [0, 1] in double words, by Newton's method from their
+/// asymptotic places.
 static RULE: LazyLock<Vec<(Dd, Dd)>> = LazyLock::new(|| {
     let n = POINTS as f64;
     let legendre = |x: Dd| {
@@ -63,7 +74,10 @@ static RULE: LazyLock<Vec<(Dd, Dd)>> = LazyLock::new(|| {
             x = x - p / slope;
         }
         let slope = legendre(x).1;
-        ((x + Dd::ONE).scale(0.5), Dd::ONE / ((Dd::ONE - x * x) * slope * slope))
+        (
+            (x + Dd::ONE).scale(0.5),
+            Dd::ONE / ((Dd::ONE - x * x) * slope * slope),
+        )
     };
     (0..POINTS).map(node).collect()
 });
@@ -83,7 +97,10 @@ fn panels(a: Dd, b: Dd, width: &dyn Fn(f64) -> f64) -> Result<Vec<Dd>> {
         let next = if at < 2.0 * width {
             // powers of 3/2
             let power = (at.ln() / 1.5f64.ln()).floor() as i32;
-            (1..3).map(|i| 1.5f64.powi(power + i)).find(|x| *x > at * (1.0 + 1e-9)).unwrap_or(1.5 * at)
+            (1..3)
+                .map(|i| 1.5f64.powi(power + i))
+                .find(|x| *x > at * (1.0 + 1e-9))
+                .unwrap_or(1.5 * at)
         } else {
             ((at / width * (1.0 + 1e-9)).floor() + 1.0) * width
         };
@@ -94,8 +111,14 @@ fn panels(a: Dd, b: Dd, width: &dyn Fn(f64) -> f64) -> Result<Vec<Dd>> {
         ends.push(Dd::from(next));
         at = next;
     }
-    let why = format!("from {:e} to {:e} on the process's clock is too long for it", a.hi, b.hi);
-    Err(Error::Degenerate { what: "the flow".into(), why })
+    let why = format!(
+        "from {:e} to {:e} on the process's clock is too long for it",
+        a.hi, b.hi
+    );
+    Err(Error::Degenerate {
+        what: "the flow".into(),
+        why,
+    })
 }
 
 /// A law on the process's clock: its Cholesky factor and mean matrix.
@@ -113,14 +136,23 @@ pub(super) fn at(model: &Model, (name, t): (&'static str, f64), std: f64) -> Res
     let on = model.span(0.0, t)?;
     let tau = on.start + on.tau;
     if !(tau.hi > 0.0) {
-        return Err(Error::time(name, t, "a time after 0, at which the flow begins"));
+        return Err(Error::time(
+            name,
+            t,
+            "a time after 0, at which the flow begins",
+        ));
     }
     let law = model.law_at(tau, std)?;
-    Ok(At { tau, l: cholesky(law.cov.as_slice(), model.channels()), mean: law.mean.to_vec() })
+    Ok(At {
+        tau,
+        l: cholesky(law.cov.as_slice(), model.channels()),
+        mean: law.mean.to_vec(),
+    })
 }
 
-/// How long a panel may be at a time of the clock: half of the time scale of the fastest mode of F that has not decayed to nothing (e^-40, which
-/// enters squared). Once none is left, the integrand is constant.
+/// How long a panel may be at a time of the clock: half of the time scale of the fastest mode of F
+/// that has not decayed to nothing (e^-40, which enters squared). Once none is left, the integrand
+/// is constant.
 fn widths(f: &[f64]) -> impl Fn(f64) -> f64 {
     let (half, det) = (0.5 * (f[0] + f[3]).abs(), f[0] * f[3] - f[1] * f[2]);
     let square = half * half - det;
@@ -133,8 +165,16 @@ fn widths(f: &[f64]) -> impl Fn(f64) -> f64 {
         [(det.sqrt(), half); 2]
     };
     move |at: f64| {
-        let left = modes.iter().filter(|(_, decay)| at * decay < 40.0).map(|m| m.0).fold(0.0, f64::max);
-        if left > 0.0 { 2f64.powi(-1 - left.log2().ceil() as i32) } else { f64::INFINITY }
+        let left = modes
+            .iter()
+            .filter(|(_, decay)| at * decay < 40.0)
+            .map(|m| m.0)
+            .fold(0.0, f64::max);
+        if left > 0.0 {
+            2f64.powi(-1 - left.log2().ceil() as i32)
+        } else {
+            f64::INFINITY
+        }
     }
 }
 
@@ -155,12 +195,22 @@ fn angle(model: &Model, std: f64, a: Dd, b: Dd) -> Result<Dd> {
             sum = sum + length * *w * (Dd::from(f[(0, 1)]) * lvv / lxx + noise.scale(0.5));
         }
     }
-    if sum.hi.is_finite() { Ok(sum) } else { Err(Error::Degenerate { what: "the flow".into(), why: "the covariance is singular".into() }) }
+    if sum.hi.is_finite() {
+        Ok(sum)
+    } else {
+        Err(Error::Degenerate {
+            what: "the flow".into(),
+            why: "the covariance is singular".into(),
+        })
+    }
 }
 
 /// Sine and cosine of any angle: a light mass turns often.
 fn sin_cos(x: Dd) -> (Dd, Dd) {
-    let quarter = Dd { hi: std::f64::consts::FRAC_PI_2, lo: 6.123_233_995_736_766e-17 };
+    let quarter = Dd {
+        hi: std::f64::consts::FRAC_PI_2,
+        lo: 6.123_233_995_736_766e-17,
+    };
     let turns = (x / quarter).to_f64().round();
     let (sin, cos) = (x - quarter * Dd::from(turns)).sin_cos();
     match turns.rem_euclid(4.0) as u8 {
@@ -173,12 +223,20 @@ fn sin_cos(x: Dd) -> (Dd, Dd) {
 
 /// `a b` of k by k matrices.
 fn product(a: &[Dd], b: &[Dd], k: usize) -> Vec<Dd> {
-    (0..k * k).map(|n| (0..k).fold(Dd::ZERO, |s, l| s + a[n / k * k + l] * b[l * k + n % k])).collect()
+    (0..k * k)
+        .map(|n| (0..k).fold(Dd::ZERO, |s, l| s + a[n / k * k + l] * b[l * k + n % k]))
+        .collect()
 }
 
 /// The same of their absolute values.
 fn sizes(a: &[Dd], b: &[Dd], k: usize) -> Vec<f64> {
-    (0..k * k).map(|n| (0..k).map(|l| (a[n / k * k + l] * b[l * k + n % k]).hi.abs()).sum()).collect()
+    (0..k * k)
+        .map(|n| {
+            (0..k)
+                .map(|l| (a[n / k * k + l] * b[l * k + n % k]).hi.abs())
+                .sum()
+        })
+        .collect()
 }
 
 /// The inverse of a matrix of one or two rows.
@@ -203,7 +261,11 @@ fn root(model: &Model, std: f64, from: &At, to: &At) -> Result<Vec<Dd>> {
 /// What the flow's linear part makes of `u - m` from one time to another.
 pub(super) fn map(model: &Model, std: f64, from: &At, to: &At) -> Result<Vec<Dd>> {
     let k = model.channels();
-    Ok(product(&root(model, std, from, to)?, &inverse(&from.l, k), k))
+    Ok(product(
+        &root(model, std, from, to)?,
+        &inverse(&from.l, k),
+        k,
+    ))
 }
 
 fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
@@ -211,16 +273,31 @@ fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         return Ok(None);
     }
     let k = model.channels();
-    let start = setting(read, "eps").ok_or_else(|| Error::parameter("eps", "missing", "the time at which R is the Cholesky factor"))?;
+    let start = setting(read, "eps").ok_or_else(|| {
+        Error::parameter(
+            "eps",
+            "missing",
+            "the time at which R is the Cholesky factor",
+        )
+    })?;
     let start = at(model, ("eps", start), 0.0)?;
     let (t, s) = read.interval(model)?;
     let mut cells = Vec::new();
     for (t, s) in t.into_iter().zip(s) {
         let row = model.transition(s, t)?;
         let psi = inverse(row.law.mean.as_slice(), k);
-        let psi_scale =
-            |n: usize| psi[n].hi.abs() * (1.0 + row.mean_scale[n].abs() / row.law.mean[(n / k, n % k)].hi.abs().max(f64::MIN_POSITIVE));
-        let cell = |truth: Dd, scale: f64| Cell { truth, scale: scale.max(truth.hi.abs()), cancellation: 0.0, t };
+        let psi_scale = |n: usize| {
+            psi[n].hi.abs()
+                * (1.0
+                    + row.mean_scale[n].abs()
+                        / row.law.mean[(n / k, n % k)].hi.abs().max(f64::MIN_POSITIVE))
+        };
+        let cell = |truth: Dd, scale: f64| Cell {
+            truth,
+            scale: scale.max(truth.hi.abs()),
+            cancellation: 0.0,
+            t,
+        };
         if output == "psi" {
             cells.extend((0..k * k).map(|n| cell(psi[n], psi[n].hi.abs())));
             continue;
@@ -230,19 +307,28 @@ fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         match output {
             "r" => {
                 // an entry is a sum over L's row, whatever the angle leaves of it
-                cells.extend((0..k * k).map(|n| cell(r[n], (0..k).map(|l| now.l[n / k * k + l].hi.abs()).sum())));
+                cells.extend(
+                    (0..k * k)
+                        .map(|n| cell(r[n], (0..k).map(|l| now.l[n / k * k + l].hi.abs()).sum())),
+                );
             }
             "eps_coef" => {
                 let (end, moved) = (root(model, 0.0, &start, &next)?, product(&psi, &r, k));
                 let size = sizes(&psi, &r, k);
-                cells.extend((0..k * k).map(|n| cell(end[n] - moved[n], end[n].hi.abs() + size[n])));
+                cells
+                    .extend((0..k * k).map(|n| cell(end[n] - moved[n], end[n].hi.abs() + size[n])));
             }
             _ => {
                 let flow = map(model, 0.0, &now, &next)?;
                 let difference: Vec<Dd> = psi.iter().zip(&flow).map(|(a, b)| *a - *b).collect();
                 let cov = &row_cov(model, t)?;
                 let size = |n: usize| {
-                    (0..k).map(|l| (psi_scale(n / k * k + l) + flow[n / k * k + l].hi.abs()) * cov[l * k + n % k].hi.abs()).sum()
+                    (0..k)
+                        .map(|l| {
+                            (psi_scale(n / k * k + l) + flow[n / k * k + l].hi.abs())
+                                * cov[l * k + n % k].hi.abs()
+                        })
+                        .sum()
                 };
                 let truth = product(&difference, cov, k);
                 cells.extend((0..k * k).map(|n| cell(truth[n], size(n))));

@@ -1,5 +1,5 @@
-//! Time grids themselves: the point of each `index`, with r = (N - index)/N from 1 to 0, T the last time of the clock (1), eps where
-//! the run ends.
+//! Time grids themselves: the point of each `index`, with r = (N - index)/N from 1 to 0, T the last
+//! time of the clock (1), eps where the run ends.
 //!
 //! | grid | point |
 //! |---|---|
@@ -32,7 +32,11 @@ const BASE: Quantity = Quantity {
     made_from: &[],
     processes: ANY,
     law: LawOf::Nothing,
-    draws: Draws { times: Times::None, mean_above: 0.0, arrays: &[("index", Draw::Fixed(&[6], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]))] },
+    draws: Draws {
+        times: Times::None,
+        mean_above: 0.0,
+        arrays: &[("index", Draw::Fixed(&[6], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]))],
+    },
     truth: Truth::All(linear),
 };
 
@@ -78,13 +82,22 @@ pub(super) const ROWS: &[Quantity] = &[
         settings: &["n_steps", "sigma_min", "sigma_max", "rho"],
         outputs: Outputs::Named(&["sigma"]),
         catches: "N for N - 1; rho for 1/rho; sigma_min and sigma_max exchanged",
-        draws: Draws { times: Times::None, mean_above: 0.0, arrays: &[("index", Draw::Fixed(&[5], &[0.0, 1.0, 2.0, 3.0, 4.0]))] },
+        draws: Draws {
+            times: Times::None,
+            mean_above: 0.0,
+            arrays: &[("index", Draw::Fixed(&[5], &[0.0, 1.0, 2.0, 3.0, 4.0]))],
+        },
         truth: Truth::All(karras),
         ..BASE
     },
 ];
 
-fn need(read: &Reader<'_>, name: &'static str, allowed: &'static str, fits: impl Fn(f64) -> bool) -> Result<f64> {
+fn need(
+    read: &Reader<'_>,
+    name: &'static str,
+    allowed: &'static str,
+    fits: impl Fn(f64) -> bool,
+) -> Result<f64> {
     match setting(read, name) {
         Some(x) if fits(x) => Ok(x),
         Some(x) => Err(Error::parameter(name, x, allowed)),
@@ -95,11 +108,23 @@ fn need(read: &Reader<'_>, name: &'static str, allowed: &'static str, fits: impl
 /// The indices, each from 0 to `last`, and the number of steps.
 fn indices(read: &Reader<'_>, to_the_last: bool) -> Result<(Vec<f64>, f64)> {
     let least = if to_the_last { 1.0 } else { 2.0 };
-    let n = need(read, "n_steps", "a whole number, 1 (Karras: 2) to 10000000", |n| n.fract() == 0.0 && (least..=1e7).contains(&n))?;
+    let n = need(
+        read,
+        "n_steps",
+        "a whole number, 1 (Karras: 2) to 10000000",
+        |n| n.fract() == 0.0 && (least..=1e7).contains(&n),
+    )?;
     let index = read.times("index")?;
     let last = if to_the_last { n } else { n - 1.0 };
-    match index.iter().find(|i| !(i.fract() == 0.0 && (0.0..=last).contains(*i))) {
-        Some(bad) => Err(Error::parameter("index", bad, format!("whole numbers from 0 to {last}"))),
+    match index
+        .iter()
+        .find(|i| !(i.fract() == 0.0 && (0.0..=last).contains(*i)))
+    {
+        Some(bad) => Err(Error::parameter(
+            "index",
+            bad,
+            format!("whole numbers from 0 to {last}"),
+        )),
         None => Ok((index, n)),
     }
 }
@@ -107,18 +132,33 @@ fn indices(read: &Reader<'_>, to_the_last: bool) -> Result<(Vec<f64>, f64)> {
 /// Where the run ends, and the last time.
 fn ends(model: &Model, read: &Reader<'_>) -> Result<(f64, f64)> {
     let last = model.schedule().horizon();
-    Ok((need(read, "eps", "0 < eps < the last time", |e| e > 0.0 && e < last)?, last))
+    Ok((
+        need(read, "eps", "0 < eps < the last time", |e| {
+            e > 0.0 && e < last
+        })?,
+        last,
+    ))
 }
 
 /// `x^p`, with the size that rounding of x or p gives it.
 fn power_of(x: Dd, p: Dd, size: f64) -> Cell {
     let (log, y) = (x.ln(), (x.ln() * p).exp());
     // x may be off by `size` of itself, p by 1
-    Cell { truth: y, scale: y.hi * (1.0 + p.hi * size + (p.hi * log.hi).abs()), cancellation: 0.0, t: f64::NAN }
+    Cell {
+        truth: y,
+        scale: y.hi * (1.0 + p.hi * size + (p.hi * log.hi).abs()),
+        cancellation: 0.0,
+        t: f64::NAN,
+    }
 }
 
 /// Every point of a grid of times, from r = (N - i)/N; the ends exact.
-fn times(model: &Model, read: &Reader<'_>, output: &str, at: impl Fn(Dd, f64, f64) -> Result<Cell>) -> Found {
+fn times(
+    model: &Model,
+    read: &Reader<'_>,
+    output: &str,
+    at: impl Fn(Dd, f64, f64) -> Result<Cell>,
+) -> Found {
     if output != "t" {
         return Ok(None);
     }
@@ -133,11 +173,18 @@ fn times(model: &Model, read: &Reader<'_>, output: &str, at: impl Fn(Dd, f64, f6
 }
 
 fn linear(model: &Model, read: &Reader<'_>, output: &str) -> Found {
-    times(model, read, output, |r, eps, last| Ok(number(Dd::from(eps) + Dd::diff(last, eps) * r, f64::NAN)))
+    times(model, read, output, |r, eps, last| {
+        Ok(number(Dd::from(eps) + Dd::diff(last, eps) * r, f64::NAN))
+    })
 }
 
 fn quadratic(model: &Model, read: &Reader<'_>, output: &str) -> Found {
-    times(model, read, output, |r, eps, last| Ok(number(Dd::from(eps) + Dd::diff(last, eps) * r * r, f64::NAN)))
+    times(model, read, output, |r, eps, last| {
+        Ok(number(
+            Dd::from(eps) + Dd::diff(last, eps) * r * r,
+            f64::NAN,
+        ))
+    })
 }
 
 fn power(model: &Model, read: &Reader<'_>, output: &str) -> Found {
@@ -146,7 +193,11 @@ fn power(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let root = |x: f64| power_of(Dd::from(x), Dd::from(p).recip(), 0.0);
         let (low, high) = (root(eps), root(last));
         let base = low.truth + (high.truth - low.truth) * r;
-        Ok(power_of(base, Dd::from(p), (low.scale + high.scale) / base.hi))
+        Ok(power_of(
+            base,
+            Dd::from(p),
+            (low.scale + high.scale) / base.hi,
+        ))
     })
 }
 
@@ -156,8 +207,12 @@ fn karras(_: &Model, read: &Reader<'_>, output: &str) -> Found {
     }
     let (index, n) = indices(read, false)?;
     let rho = need(read, "rho", "0.1 to 100", |p| (0.1..=100.0).contains(&p))?;
-    let max = need(read, "sigma_max", "a number above 0", |s| s > 0.0 && s.is_finite())?;
-    let min = need(read, "sigma_min", "0 < sigma_min < sigma_max", |s| s > 0.0 && s < max)?;
+    let max = need(read, "sigma_max", "a number above 0", |s| {
+        s > 0.0 && s.is_finite()
+    })?;
+    let min = need(read, "sigma_min", "0 < sigma_min < sigma_max", |s| {
+        s > 0.0 && s < max
+    })?;
     let root = |x: f64| power_of(Dd::from(x), Dd::from(rho).recip(), 0.0);
     let (low, high) = (root(min), root(max));
     let point = |i: &f64| {
@@ -178,11 +233,19 @@ fn log_snr(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let aim = bottom + (top - bottom) * (Dd::ONE - r);
         let (mut low, mut high) = (eps, last);
         loop {
-            let middle = if high > 2.0 * low { (low * high).sqrt() } else { 0.5 * (low + high) };
+            let middle = if high > 2.0 * low {
+                (low * high).sqrt()
+            } else {
+                0.5 * (low + high)
+            };
             if !(middle > low && middle < high) {
                 break;
             }
-            if ratio(middle)? > aim { low = middle } else { high = middle }
+            if ratio(middle)? > aim {
+                low = middle
+            } else {
+                high = middle
+            }
         }
         let (a, b) = (ratio(low)?, ratio(high)?);
         let t = Dd::from(low) + Dd::diff(high, low) * ((a - aim) / (a - b));
@@ -190,6 +253,11 @@ fn log_snr(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let near = 0.999999 * high;
         let slope = ((ratio(high)? - ratio(near)?).to_f64() / (high - near)).abs();
         let size = bottom.hi.abs() + top.hi.abs() + 1.0;
-        Ok(Cell { truth: t, scale: t.hi + size / slope, cancellation: 0.0, t: f64::NAN })
+        Ok(Cell {
+            truth: t,
+            scale: t.hi + size / slope,
+            cancellation: 0.0,
+            t: f64::NAN,
+        })
     })
 }

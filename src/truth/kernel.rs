@@ -1,4 +1,5 @@
-//! The perturbation kernel: mean, covariance and what follows from them at one time, or over an interval `[s, t]`.
+//! The perturbation kernel: mean, covariance and what follows from them at one time, or over an
+//! interval `[s, t]`.
 
 use super::cell::{Cell, product};
 use super::model::Model;
@@ -21,12 +22,21 @@ const BASE: Quantity = Quantity {
     made_from: &["kernel.cov"],
     processes: ANY,
     law: LawOf::Objective,
-    draws: Draws { times: Times::Decades, mean_above: 0.0, arrays: &[] },
+    draws: Draws {
+        times: Times::Decades,
+        mean_above: 0.0,
+        arrays: &[],
+    },
     truth: Truth::Kernel(mean),
 };
 
-/// Times without a mean to speak of say nothing about a ratio to it; this is what float32 holds of it.
-const WITH_MEAN: Draws = Draws { times: Times::Decades, mean_above: 1e-30, arrays: &[] };
+/// Times without a mean to speak of say nothing about a ratio to it; this is what float32 holds of
+/// it.
+const WITH_MEAN: Draws = Draws {
+    times: Times::Decades,
+    mean_above: 1e-30,
+    arrays: &[],
+};
 
 /// Data [mean, std]: the law of u_t for x_0 of these, and not for one x_0.
 const WITH_DATA: &[&str] = &["s", "data"];
@@ -233,7 +243,11 @@ pub(super) const ROWS: &[Quantity] = &[
         catches: "the variance for the standard deviation",
         made_from: &["kernel.mean", "kernel.factor"],
         // with Phi_xx far below 1, nothing but overflow is left to check
-        draws: Draws { times: Times::Decades, mean_above: 1e-290, arrays: &[] },
+        draws: Draws {
+            times: Times::Decades,
+            mean_above: 1e-290,
+            arrays: &[],
+        },
         truth: Truth::Kernel(x0_from_eps),
         ..BASE
     },
@@ -241,7 +255,12 @@ pub(super) const ROWS: &[Quantity] = &[
 
 impl At<'_> {
     fn cell(&self, truth: Dd, scale: f64, cancellation: f64) -> Cell {
-        Cell { truth, scale: scale.abs().max(truth.hi.abs()), cancellation, t: self.t }
+        Cell {
+            truth,
+            scale: scale.abs().max(truth.hi.abs()),
+            cancellation,
+            t: self.t,
+        }
     }
 
     /// A whole matrix.
@@ -251,21 +270,41 @@ impl At<'_> {
     }
 
     /// A matrix under the name `whole`, or the entry at `index`.
-    fn matrix(&self, output: &str, whole: &str, index: Option<usize>, f: &dyn Fn(usize) -> Cell) -> Found {
-        if output == whole { self.whole(f) } else { Ok(index.map(|i| (vec![f(i)], 1))) }
+    fn matrix(
+        &self,
+        output: &str,
+        whole: &str,
+        index: Option<usize>,
+        f: &dyn Fn(usize) -> Cell,
+    ) -> Found {
+        if output == whole {
+            self.whole(f)
+        } else {
+            Ok(index.map(|i| (vec![f(i)], 1)))
+        }
     }
 
     /// One number, if `output` is its name.
     fn single(&self, output: &str, name: &str, f: &dyn Fn() -> Result<Cell>) -> Found {
-        if output == name { Ok(Some((vec![f()?], 1))) } else { Ok(None) }
+        if output == name {
+            Ok(Some((vec![f()?], 1)))
+        } else {
+            Ok(None)
+        }
     }
 
     fn phi(&self, i: usize) -> Cell {
-        self.cell(self.row.law.mean[(i / self.k, i % self.k)], self.row.mean_scale[i], 0.0)
+        self.cell(
+            self.row.law.mean[(i / self.k, i % self.k)],
+            self.row.mean_scale[i],
+            0.0,
+        )
     }
 
     fn lower(&self) -> Result<Vec<Cell>> {
-        (0..self.k * self.k).map(|i| self.row.lower(self.model, i, self.t)).collect()
+        (0..self.k * self.k)
+            .map(|i| self.row.lower(self.model, i, self.t))
+            .collect()
     }
 
     fn det_moves(&self) -> f64 {
@@ -279,7 +318,10 @@ impl At<'_> {
 
 fn mean(at: &At<'_>, output: &str) -> Found {
     if let ("mean", Some([centre, _])) = (output, at.read.data()?) {
-        return Ok(Some((product(&|i| at.phi(i), &start(centre, at.k), 0, at.k, 1), at.k)));
+        return Ok(Some((
+            product(&|i| at.phi(i), &start(centre, at.k), 0, at.k, 1),
+            at.k,
+        )));
     }
     if output == "mean" {
         let (u0, d) = at.read.block("u0", at.k)?;
@@ -299,7 +341,11 @@ fn cov(at: &At<'_>, output: &str) -> Found {
     at.matrix(output, "cov", pair(output, k), &|i| {
         if at.model.reading.deviation_for_variance && i / k == i % k {
             let root = cov[(i / k, i % k)].sqrt();
-            return at.cell(root, 0.5 * row.cov_scale[i] / root.hi, row.rounding[i] / root.hi);
+            return at.cell(
+                root,
+                0.5 * row.cov_scale[i] / root.hi,
+                row.rounding[i] / root.hi,
+            );
         }
         at.cell(cov[(i / k, i % k)], row.cov_scale[i], row.rounding[i])
     })
@@ -321,7 +367,11 @@ fn inverse_transpose_factor(at: &At<'_>, output: &str) -> Found {
         } else {
             it[(i / k, i % k)]
         };
-        at.cell(Dd::from(it[(i / k, i % k)]), scale, it[(i / k, i % k)].abs() * (at.det_moves() + at.diag_moves(0)))
+        at.cell(
+            Dd::from(it[(i / k, i % k)]),
+            scale,
+            it[(i / k, i % k)].abs() * (at.det_moves() + at.diag_moves(0)),
+        )
     })
 }
 
@@ -329,8 +379,16 @@ fn inverse(at: &At<'_>, output: &str) -> Found {
     let (row, k) = (at.row, at.k);
     let f = row.factors()?;
     at.matrix(output, "inverse", pair(output, k), &|i| {
-        let scale = if k == 2 && i / k != i % k { row.cov_scale[i] / row.law.moments.det } else { f.inverse[(i / k, i % k)] };
-        at.cell(Dd::from(f.inverse[(i / k, i % k)]), scale, f.inverse[(i / k, i % k)].abs() * at.det_moves())
+        let scale = if k == 2 && i / k != i % k {
+            row.cov_scale[i] / row.law.moments.det
+        } else {
+            f.inverse[(i / k, i % k)]
+        };
+        at.cell(
+            Dd::from(f.inverse[(i / k, i % k)]),
+            scale,
+            f.inverse[(i / k, i % k)].abs() * at.det_moves(),
+        )
     })
 }
 
@@ -363,9 +421,15 @@ fn ell(at: &At<'_>, output: &str) -> Found {
             return Ok(limit);
         }
         let f = at.row.factors()?;
-        let mut ell = if reading.upper != at.model.reversed_channels { 1.0 / f.upper[(0, 0)] } else { 1.0 / f.lower[(last, last)] };
+        let mut ell = if reading.upper != at.model.reversed_channels {
+            1.0 / f.upper[(0, 0)]
+        } else {
+            1.0 / f.lower[(last, last)]
+        };
         if reading.ell_from_cov && at.k == 2 {
-            ell = at.row.ell_from_cov(reading.upper != at.model.reversed_channels);
+            ell = at
+                .row
+                .ell_from_cov(reading.upper != at.model.reversed_channels);
         }
         if reading.ell_marginal {
             ell = 1.0 / at.row.law.cov[(last, last)].sqrt().to_f64();
@@ -373,10 +437,19 @@ fn ell(at: &At<'_>, output: &str) -> Found {
         if reading.variance_for_factor {
             ell *= ell;
         }
-        Ok(at.cell(Dd::from(ell), ell, ell * (at.det_moves() + at.diag_moves(0))))
+        Ok(at.cell(
+            Dd::from(ell),
+            ell,
+            ell * (at.det_moves() + at.diag_moves(0)),
+        ))
     };
     if output == "minus_ell" {
-        return at.single(output, output, &|| value().map(|c| Cell { truth: -c.truth, ..c }));
+        return at.single(output, output, &|| {
+            value().map(|c| Cell {
+                truth: -c.truth,
+                ..c
+            })
+        });
     }
     at.single(output, "ell", &value)
 }
@@ -385,7 +458,11 @@ fn snr(at: &At<'_>, output: &str) -> Found {
     let (mean, cov) = (at.row.law.mean[(0, 0)], at.row.law.cov[(0, 0)]);
     at.single(output, "snr", &|| {
         let v = mean * mean / cov;
-        Ok(at.cell(v, v.hi + 2.0 * at.row.mean_scale[0] * mean.hi.abs() / cov.hi, v.hi * at.diag_moves(0)))
+        Ok(at.cell(
+            v,
+            v.hi + 2.0 * at.row.mean_scale[0] * mean.hi.abs() / cov.hi,
+            v.hi * at.diag_moves(0),
+        ))
     })
 }
 
@@ -396,7 +473,8 @@ fn snr_joint(at: &At<'_>, output: &str) -> Found {
             return Ok(limit);
         }
         let f = at.row.factors()?;
-        let pairs = (0..k * k).map(|i| mean[(i / k, 0)] * mean[(i % k, 0)] * Dd::from(f.inverse[(i / k, i % k)]));
+        let pairs = (0..k * k)
+            .map(|i| mean[(i / k, 0)] * mean[(i % k, 0)] * Dd::from(f.inverse[(i / k, i % k)]));
         let (v, scale) = pairs.fold((Dd::ZERO, 0.0), |(a, m), x| (a + x, m + x.hi.abs()));
         Ok(at.cell(v, scale, scale * at.det_moves()))
     })
@@ -404,17 +482,33 @@ fn snr_joint(at: &At<'_>, output: &str) -> Found {
 
 fn std(at: &At<'_>, output: &str) -> Found {
     let (k, row) = (at.k, at.row);
-    let channel = CHANNELS[..k].iter().position(|c| *c == output).or((k == 1 && output == "std").then_some(0));
+    let channel = CHANNELS[..k]
+        .iter()
+        .position(|c| *c == output)
+        .or((k == 1 && output == "std").then_some(0));
     Ok(channel.map(|i| {
         let n = i * k + i;
         let root = row.law.cov[(i, i)].sqrt();
-        let part = |x: f64| if root.hi == 0.0 { 0.0 } else { 0.5 * x / root.hi };
-        (vec![at.cell(root, part(row.cov_scale[n]), part(row.rounding[n]))], 1)
+        let part = |x: f64| {
+            if root.hi == 0.0 {
+                0.0
+            } else {
+                0.5 * x / root.hi
+            }
+        };
+        (
+            vec![at.cell(root, part(row.cov_scale[n]), part(row.rounding[n]))],
+            1,
+        )
     }))
 }
 
 fn sigma(at: &At<'_>, output: &str) -> Found {
-    let mean = if at.model.reading.sigma_without_mean { Dd::ONE } else { at.row.law.mean[(0, 0)] };
+    let mean = if at.model.reading.sigma_without_mean {
+        Dd::ONE
+    } else {
+        at.row.law.mean[(0, 0)]
+    };
     at.single(output, "sigma", &|| {
         let v = at.row.law.cov[(0, 0)].sqrt() / mean;
         let size = v.hi.abs() * (1.0 + at.row.mean_scale[0] / mean.hi.abs());
@@ -426,7 +520,11 @@ fn logsnr(at: &At<'_>, output: &str) -> Found {
     let (mean, cov) = (at.row.law.mean[(0, 0)], at.row.law.cov[(0, 0)]);
     at.single(output, "logsnr", &|| {
         let v = (mean * mean / cov).ln();
-        Ok(at.cell(v, v.hi.abs() + 1.0 + 2.0 * at.row.mean_scale[0] / mean.hi.abs(), at.diag_moves(0)))
+        Ok(at.cell(
+            v,
+            v.hi.abs() + 1.0 + 2.0 * at.row.mean_scale[0] / mean.hi.abs(),
+            at.diag_moves(0),
+        ))
     })
 }
 
@@ -439,12 +537,22 @@ fn perturb(at: &At<'_>, output: &str) -> Found {
     let (u0, d) = at.read.block("u0", k)?;
     let (noise, e) = at.read.block("noise", k)?;
     if e != d {
-        return Err(Error::shape("noise", &[at.read.n, k * e], format!("({}, {}), as u0", at.read.n, k * d)));
+        return Err(Error::shape(
+            "noise",
+            &[at.read.n, k * e],
+            format!("({}, {}), as u0", at.read.n, k * d),
+        ));
     }
     let l = at.lower()?;
     let shared = at.model.reading.one_noise.filter(|i| *i < k).map(|i| {
         let copy = |n: usize| noise[r * k * d + i * d + n % d];
-        let all = (0..noise.len()).map(|n| if n / (k * d) == r { copy(n % (k * d)) } else { noise[n] });
+        let all = (0..noise.len()).map(|n| {
+            if n / (k * d) == r {
+                copy(n % (k * d))
+            } else {
+                noise[n]
+            }
+        });
         all.collect::<Vec<f64>>()
     });
     let drawn = product(&|i| l[i], shared.as_deref().unwrap_or(noise), r, k, d);
@@ -465,8 +573,13 @@ fn score_from_eps(at: &At<'_>, output: &str) -> Found {
     let f = at.row.factors()?;
     let (eps, d) = at.read.block("eps", at.k)?;
     let it = f.inverse_transpose(at.model.reading.upper);
-    let minus =
-        |i: usize| at.cell(Dd::from(-it[(i / at.k, i % at.k)]), it[(i / at.k, i % at.k)], it[(i / at.k, i % at.k)].abs() * at.det_moves());
+    let minus = |i: usize| {
+        at.cell(
+            Dd::from(-it[(i / at.k, i % at.k)]),
+            it[(i / at.k, i % at.k)],
+            it[(i / at.k, i % at.k)].abs() * at.det_moves(),
+        )
+    };
     Ok(Some((product(&minus, eps, at.r, at.k, d), at.k * d)))
 }
 
@@ -495,10 +608,19 @@ fn x0_from_eps(at: &At<'_>, output: &str) -> Found {
     let cells = (0..d).map(|c| {
         let (x, e) = (u[r * k * d + c], eps[r * k * d + c]);
         let rest = Dd::from(x) - Dd::prod(l, e);
-        // at late times Phi_xx underflows, and x0 is beyond f64: infinite, which is judged by nothing
+        // at late times Phi_xx underflows, and x0 is beyond f64: infinite, which is judged by
+        // nothing
         let x0 = rest / mean;
-        let x0 = if x0.to_f64().is_finite() { x0 } else { Dd::from(f64::INFINITY.copysign(rest.hi)) };
-        at.cell(x0, (x.abs() + l * e.abs()) / mean.hi.abs(), l * at.diag_moves(0) * e.abs())
+        let x0 = if x0.to_f64().is_finite() {
+            x0
+        } else {
+            Dd::from(f64::INFINITY.copysign(rest.hi))
+        };
+        at.cell(
+            x0,
+            (x.abs() + l * e.abs()) / mean.hi.abs(),
+            l * at.diag_moves(0) * e.abs(),
+        )
     });
     Ok(Some((cells.collect(), d)))
 }
@@ -510,8 +632,14 @@ fn whitened(at: &At<'_>) -> Result<(Vec<(Dd, f64)>, usize)> {
     let (u0, _) = at.read.block("u0", k)?;
     let it = &at.row.factors()?.inverse_transpose_lower;
     let centre = product(&|i| at.phi(i), u0, r, k, d);
-    let residual: Vec<(Dd, f64)> =
-        (0..k * d).map(|c| (Dd::from(u[r * k * d + c]) - centre[c].truth, u[r * k * d + c].abs() + centre[c].scale)).collect();
+    let residual: Vec<(Dd, f64)> = (0..k * d)
+        .map(|c| {
+            (
+                Dd::from(u[r * k * d + c]) - centre[c].truth,
+                u[r * k * d + c].abs() + centre[c].scale,
+            )
+        })
+        .collect();
     let w = (0..k * d).map(|n| {
         let (i, c) = (n / d, n % d);
         (0..=i).fold((Dd::ZERO, 0.0), |(s, m), j| {
@@ -527,10 +655,18 @@ fn log_density(at: &At<'_>, output: &str) -> Found {
     at.single(output, "log_density", &|| {
         let logdet = at.row.factors()?.log_det;
         let (tau, det) = (at.model.reading.density_tau, at.model.reading.density_det);
-        let ln_tau = if tau { at.k as f64 * std::f64::consts::TAU.ln() } else { 0.0 };
-        let constant = Dd::from(-0.5 * d as f64) * (Dd::from(ln_tau) + Dd::from(if det { logdet } else { 0.0 }));
-        let (sum, scale) =
-            w.iter().fold((constant, constant.hi.abs()), |(s, m), (x, size)| (s - (*x * *x).scale(0.5), m + x.hi.abs() * size));
+        let ln_tau = if tau {
+            at.k as f64 * std::f64::consts::TAU.ln()
+        } else {
+            0.0
+        };
+        let constant = Dd::from(-0.5 * d as f64)
+            * (Dd::from(ln_tau) + Dd::from(if det { logdet } else { 0.0 }));
+        let (sum, scale) = w
+            .iter()
+            .fold((constant, constant.hi.abs()), |(s, m), (x, size)| {
+                (s - (*x * *x).scale(0.5), m + x.hi.abs() * size)
+            });
         Ok(at.cell(sum, scale, scale * at.det_moves()))
     })
 }
@@ -563,9 +699,22 @@ pub(crate) fn perturbed(model: &Model, t: &[f64], u0: &[f64], noise: &[f64]) -> 
     let mut out = Vec::with_capacity(u0.len());
     for (r, &t) in t.iter().enumerate() {
         let row = model.row(0.0, t)?;
-        let l = (0..k * k).map(|i| row.lower(model, i, t)).collect::<Result<Vec<_>>>()?;
-        let phi = |i: usize| Cell { truth: row.law.mean[(i / k, i % k)], scale: 0.0, cancellation: 0.0, t };
-        let cells = product(&phi, u0, r, k, width / k).into_iter().zip(product(&|i| l[i], noise, r, k, width / k));
+        let l = (0..k * k)
+            .map(|i| row.lower(model, i, t))
+            .collect::<Result<Vec<_>>>()?;
+        let phi = |i: usize| Cell {
+            truth: row.law.mean[(i / k, i % k)],
+            scale: 0.0,
+            cancellation: 0.0,
+            t,
+        };
+        let cells = product(&phi, u0, r, k, width / k).into_iter().zip(product(
+            &|i| l[i],
+            noise,
+            r,
+            k,
+            width / k,
+        ));
         out.extend(cells.map(|(a, b)| (a.truth + b.truth).to_f64()));
     }
     Ok(out)
@@ -576,5 +725,7 @@ pub(crate) fn perturbed(model: &Model, t: &[f64], u0: &[f64], noise: &[f64]) -> 
 /// # Errors
 /// A time outside the clock.
 pub(crate) fn mean_of_x(model: &Model, t: &[f64]) -> Result<Vec<f64>> {
-    t.iter().map(|t| Ok(model.row(0.0, *t)?.law.mean[(0, 0)].hi)).collect()
+    t.iter()
+        .map(|t| Ok(model.row(0.0, *t)?.law.mean[(0, 0)].hi))
+        .collect()
 }

@@ -30,9 +30,16 @@ const BASE: Quantity = Quantity {
     suites: &["likelihood"],
     catches: "",
     made_from: &["kernel.mean", "kernel.cov"],
-    processes: Processes { words: "a process of one or two channels", fit: |m| m.channels() <= 2 },
+    processes: Processes {
+        words: "a process of one or two channels",
+        fit: |m| m.channels() <= 2,
+    },
     law: LawOf::GivenX0,
-    draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: MIXTURE },
+    draws: Draws {
+        times: Times::StartsOfSteps,
+        mean_above: 0.0,
+        arrays: MIXTURE,
+    },
     truth: Truth::All(mixture),
 };
 
@@ -54,7 +61,11 @@ pub(super) const ROWS: &[Quantity] = &[
         catches: "the sign of the reverse clock; the score's part without its half; a mean over coordinates for their sum",
         made_from: &["sampler.reverse_drift"],
         processes: ANY,
-        draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: &[("probe", Draw::Channels), DATA] },
+        draws: Draws {
+            times: Times::StartsOfSteps,
+            mean_above: 0.0,
+            arrays: &[("probe", Draw::Channels), DATA],
+        },
         truth: Truth::All(hutchinson),
         ..BASE
     },
@@ -64,8 +75,15 @@ pub(super) const ROWS: &[Quantity] = &[
         inputs: &["t", "u", "data"],
         catches: "the sign of the divergence; a prior of another variance; the flow's half",
         made_from: &["kernel.mean", "kernel.cov", "prior.log_density"],
-        processes: Processes { words: "a process of one or two channels", fit: |m| m.channels() <= 2 && !m.without_prior },
-        draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: &[("u", Draw::Channels), DATA] },
+        processes: Processes {
+            words: "a process of one or two channels",
+            fit: |m| m.channels() <= 2 && !m.without_prior,
+        },
+        draws: Draws {
+            times: Times::StartsOfSteps,
+            mean_above: 0.0,
+            arrays: &[("u", Draw::Channels), DATA],
+        },
         truth: Truth::All(flow),
         ..BASE
     },
@@ -83,7 +101,10 @@ pub(super) const ROWS: &[Quantity] = &[
         draws: Draws {
             times: Times::None,
             mean_above: 0.0,
-            arrays: &[("log_density", Draw::Fixed(&[4], &[-7000.0, -250.5, 0.25, 8192.0]))],
+            arrays: &[(
+                "log_density",
+                Draw::Fixed(&[4], &[-7000.0, -250.5, 0.25, 8192.0]),
+            )],
         },
         truth: Truth::All(bits),
         ..BASE
@@ -104,8 +125,14 @@ pub(super) const ROWS: &[Quantity] = &[
             times: Times::None,
             mean_above: 0.0,
             arrays: &[
-                ("values", Draw::Fixed(&[3, 2], &[0.0, 255.0, 127.0, 128.0, 1.0, 200.0])),
-                ("uniform", Draw::Fixed(&[3, 2], &[0.0, 0.75, 0.5, 0.125, 0.25, 0.9375])),
+                (
+                    "values",
+                    Draw::Fixed(&[3, 2], &[0.0, 255.0, 127.0, 128.0, 1.0, 200.0]),
+                ),
+                (
+                    "uniform",
+                    Draw::Fixed(&[3, 2], &[0.0, 0.75, 0.5, 0.125, 0.25, 0.9375]),
+                ),
             ],
         },
         truth: Truth::All(dequantise),
@@ -136,27 +163,45 @@ impl Mixture<'_> {
     /// The mixture for data of `d` coordinates.
     ///
     /// # Errors
-    /// Shapes that do not belong together; weights or deviations that are not finite or below 0, or no weight at all.
+    /// Shapes that do not belong together; weights or deviations that are not finite or below 0, or
+    /// no weight at all.
     pub fn new<'a>(read: &'a Reader<'_>, d: usize) -> Result<Mixture<'a>> {
         let (w, m, s) = (read.get("weights")?, read.get("means")?, read.get("stds")?);
         let j = w.data.len();
         if j == 0 || m.shape != [j, d] || s.data.len() != j {
-            return Err(Error::shape("means", &m.shape, format!("({j}, {d}), with {j} weights and stds")));
+            return Err(Error::shape(
+                "means",
+                &m.shape,
+                format!("({j}, {d}), with {j} weights and stds"),
+            ));
         }
         if let Some(bad) = w.data.iter().find(|w| !(**w >= 0.0 && w.is_finite())) {
-            return Err(Error::parameter("weights", bad, "finite numbers >= 0, not all of them 0"));
+            return Err(Error::parameter(
+                "weights",
+                bad,
+                "finite numbers >= 0, not all of them 0",
+            ));
         }
         if w.data.iter().all(|w| *w == 0.0) {
-            return Err(Error::parameter("weights", "all 0", "finite numbers >= 0, not all of them 0"));
+            return Err(Error::parameter(
+                "weights",
+                "all 0",
+                "finite numbers >= 0, not all of them 0",
+            ));
         }
         if let Some(bad) = s.data.iter().find(|s| !(**s >= 0.0 && s.is_finite())) {
             return Err(Error::parameter("stds", bad, "finite numbers >= 0"));
         }
         finite("means", &m.data)?;
-        Ok(Mixture { weights: &w.data, means: &m.data, stds: &s.data })
+        Ok(Mixture {
+            weights: &w.data,
+            means: &m.data,
+            stds: &s.data,
+        })
     }
 
-    /// Every component of positive weight, pushed through the process, at the state `u` of K channels.
+    /// Every component of positive weight, pushed through the process, at the state `u` of K
+    /// channels.
     ///
     /// # Errors
     /// A component whose covariance is singular.
@@ -167,39 +212,67 @@ impl Mixture<'_> {
         // a component of weight 0 is not there: log 0 = -infinity adds nothing
         for i in (0..self.weights.len()).filter(|i| self.weights[*i] > 0.0) {
             let (_, inv, det) = row.marginal(k, self.stds[i])?;
-            let ln_tau = Dd::from(if model.reading.density_tau { std::f64::consts::TAU.ln() } else { 0.0 });
-            let det = if model.reading.density_det { det } else { Dd::ONE };
-            let mut log = Dd::from(self.weights[i]).ln() - (det.ln() + ln_tau * Dd::from(k as f64)).scale(0.5) * Dd::from(d as f64);
+            let ln_tau = Dd::from(if model.reading.density_tau {
+                std::f64::consts::TAU.ln()
+            } else {
+                0.0
+            });
+            let det = if model.reading.density_det {
+                det
+            } else {
+                Dd::ONE
+            };
+            let mut log = Dd::from(self.weights[i]).ln()
+                - (det.ln() + ln_tau * Dd::from(k as f64)).scale(0.5) * Dd::from(d as f64);
             let mut size = log.hi.abs() + d as f64;
             let mut gradient = vec![(Dd::ZERO, 0.0); k * d];
             for c in 0..d {
-                let e: Vec<Dd> = (0..k).map(|a| Dd::from(u[a * d + c]) - row.law.mean[(a, 0)] * Dd::from(self.means[i * d + c])).collect();
+                let e: Vec<Dd> = (0..k)
+                    .map(|a| {
+                        Dd::from(u[a * d + c])
+                            - row.law.mean[(a, 0)] * Dd::from(self.means[i * d + c])
+                    })
+                    .collect();
                 for n in 0..k * k {
                     let term = (e[n / k] * inv[n] * e[n % k]).scale(0.5);
                     log = log - term;
                     size += term.hi.abs();
                     let pull = inv[n] * e[n % k];
                     let (sum, terms) = &mut gradient[n / k * d + c];
-                    let given = u[n % k * d + c].abs() + (row.law.mean[(n % k, 0)].hi * self.means[i * d + c]).abs();
+                    let given = u[n % k * d + c].abs()
+                        + (row.law.mean[(n % k, 0)].hi * self.means[i * d + c]).abs();
                     (*sum, *terms) = (*sum - pull, *terms + inv[n].hi.abs() * given);
                 }
             }
-            list.push(Component { log, size, gradient });
+            list.push(Component {
+                log,
+                size,
+                gradient,
+            });
         }
         Ok(list)
     }
 }
 
-/// The log of the sum of components, each one's share of it, and how much the log moves with the components' terms.
+/// The log of the sum of components, each one's share of it, and how much the log moves with the
+/// components' terms.
 pub(super) fn shares(list: &[Component]) -> (Dd, Vec<Dd>, f64) {
-    let top = list.iter().map(|c| c.log).max_by(|a, b| a.hi.total_cmp(&b.hi)).unwrap_or(Dd::ZERO);
+    let top = list
+        .iter()
+        .map(|c| c.log)
+        .max_by(|a, b| a.hi.total_cmp(&b.hi))
+        .unwrap_or(Dd::ZERO);
     let weights: Vec<Dd> = list.iter().map(|c| (c.log - top).exp()).collect();
     let (mut sum, mut moves) = (Dd::ZERO, 0.0);
     for (weight, c) in weights.iter().zip(list) {
         sum = sum + *weight;
         moves += weight.hi * c.size;
     }
-    (top + sum.ln(), weights.into_iter().map(|w| w / sum).collect(), moves / sum.hi)
+    (
+        top + sum.ln(),
+        weights.into_iter().map(|w| w / sum).collect(),
+        moves / sum.hi,
+    )
 }
 
 /// Log-density of a mixture of isotropic normals, each pushed through the process.
@@ -212,9 +285,15 @@ fn mixture(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let mixture = Mixture::new(read, d)?;
     let cells = read.times("t")?.into_iter().enumerate().map(|(r, t)| {
         model.check_time(t)?;
-        let list = mixture.components(model, &*model.row(0.0, t)?, &u[r * k * d..(r + 1) * k * d])?;
+        let list =
+            mixture.components(model, &*model.row(0.0, t)?, &u[r * k * d..(r + 1) * k * d])?;
         let (log, _, scale) = shares(&list);
-        Ok(Cell { truth: log, scale, cancellation: 0.0, t })
+        Ok(Cell {
+            truth: log,
+            scale,
+            cancellation: 0.0,
+            t,
+        })
     });
     Ok(Some((cells.collect::<Result<_>>()?, 1)))
 }
@@ -230,21 +309,36 @@ fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let f = model.process().drift();
     let matrix = read.inputs.get("score_v_matrix");
     if let Some(a) = matrix.filter(|a| a.data.len() != k || noised.len() != 1) {
-        return Err(Error::shape("score_v_matrix", &a.shape, format!("({k},), for a process with noise in one channel")));
+        return Err(Error::shape(
+            "score_v_matrix",
+            &a.shape,
+            format!("({k},), for a process with noise in one channel"),
+        ));
     }
     let std = match (matrix, read.data()?) {
         (None, Some([_, std])) => std,
         (Some(_), _) => 0.0,
-        (None, None) => return Err(Error::parameter("data", "missing", "data [mean, std], or score_v_matrix [a, b]")),
+        (None, None) => {
+            return Err(Error::parameter(
+                "data",
+                "missing",
+                "data [mean, std], or score_v_matrix [a, b]",
+            ));
+        }
     };
     let cells = read.times("t")?.into_iter().enumerate().map(|(r, t)| {
         model.check_time(t)?;
         let span = model.span(0.0, t)?;
         let g = model.process().noise_at((span.start + span.tau).to_f64());
         let mut jacobian: Vec<Dd> = f.as_slice().iter().map(|f| Dd::from(*f)).collect();
-        // near the stationary law drift and score take each other away: what an entry is made of, not what is left of it
+        // near the stationary law drift and score take each other away: what an entry is made of,
+        // not what is left of it
         let mut size: Vec<f64> = f.as_slice().iter().map(|f| f.abs()).collect();
-        let inv = if matrix.is_none() { model.row(0.0, t)?.marginal(k, std)?.1 } else { vec![] };
+        let inv = if matrix.is_none() {
+            model.row(0.0, t)?.marginal(k, std)?.1
+        } else {
+            vec![]
+        };
         for &i in &noised {
             for j in 0..k {
                 let slope = matrix.map_or_else(|| -inv[i * k + j], |a| Dd::from(a.data[j]));
@@ -262,46 +356,76 @@ fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             }
         }
         let b = model.rate(t);
-        Ok(Cell { truth: b * sum, scale: b.hi * scale, cancellation: 0.0, t })
+        Ok(Cell {
+            truth: b * sum,
+            scale: b.hi * scale,
+            cancellation: 0.0,
+            t,
+        })
     });
     Ok(Some((cells.collect::<Result<_>>()?, 1)))
 }
 
-/// For normal data the flow is affine: `u_T = m_T + A (u - m_t)`, and `log p = log N(u_T; 0, S) + d log det A`, S the prior's covariance,
-/// det A^2 = det C_T / det C_t with C the marginal covariances. Of two channels, that is the joint density of x and v.
+/// For normal data the flow is affine: `u_T = m_T + A (u - m_t)`, and
+/// `log p = log N(u_T; 0, S) + d log det A`, S the prior's covariance, det A^2 = det C_T / det C_t
+/// with C the marginal covariances. Of two channels, that is the joint density of x and v.
 fn flow(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if output != "log_density" {
         return Ok(None);
     }
     let k = model.channels();
     let (u, d) = read.block("u", k)?;
-    let [mean, std] = read.data()?.ok_or_else(|| Error::parameter("data", "missing", "[mean, std]"))?;
+    let [mean, std] = read
+        .data()?
+        .ok_or_else(|| Error::parameter("data", "missing", "[mean, std]"))?;
     let last = flow::at(model, ("t", model.schedule().horizon()), std)?;
     let prior: Vec<Dd> = prior_cov(model).into_iter().map(Dd::from).collect();
     let (precision, det) = linear::inverse(&prior, k)?;
     let dim = Dd::from(d as f64);
-    let ln_tau = Dd::from(if model.reading.density_tau { std::f64::consts::TAU.ln() } else { 0.0 });
+    let ln_tau = Dd::from(if model.reading.density_tau {
+        std::f64::consts::TAU.ln()
+    } else {
+        0.0
+    });
     let constant = (det.ln() + ln_tau * Dd::from(k as f64)).scale(-0.5) * dim;
     let cells = read.times("t")?.into_iter().enumerate().map(|(r, t)| {
         let own = flow::at(model, ("t", t), std)?;
         let map = flow::map(model, std, &own, &last)?;
-        let grown = (0..k).fold(Dd::ZERO, |s, i| s + (last.l[i * (k + 1)] / own.l[i * (k + 1)]).ln()) * dim;
-        let (mut sum, mut scale) = (constant + grown, constant.hi.abs() + grown.hi.abs() + d as f64);
+        let grown = (0..k).fold(Dd::ZERO, |s, i| {
+            s + (last.l[i * (k + 1)] / own.l[i * (k + 1)]).ln()
+        }) * dim;
+        let (mut sum, mut scale) = (
+            constant + grown,
+            constant.hi.abs() + grown.hi.abs() + d as f64,
+        );
         for c in 0..d {
             let given = |i: usize| u[r * k * d + i * d + c];
             let centre = |law: &flow::At, i: usize| law.mean[i * k] * Dd::from(mean);
-            let moved = |i: usize| (0..k).fold(centre(&last, i), |s, j| s + map[i * k + j] * (Dd::from(given(j)) - centre(&own, j)));
+            let moved = |i: usize| {
+                (0..k).fold(centre(&last, i), |s, j| {
+                    s + map[i * k + j] * (Dd::from(given(j)) - centre(&own, j))
+                })
+            };
             let size = |i: usize| {
-                let terms = |j: usize| map[i * k + j].hi.abs() * (given(j).abs() + centre(&own, j).hi.abs());
+                let terms = |j: usize| {
+                    map[i * k + j].hi.abs() * (given(j).abs() + centre(&own, j).hi.abs())
+                };
                 centre(&last, i).hi.abs() + (0..k).map(terms).sum::<f64>()
             };
             for n in 0..k * k {
                 let (a, b) = (moved(n / k), moved(n % k));
                 sum = sum - (a * precision[n] * b).scale(0.5);
-                scale += 0.5 * precision[n].hi.abs() * (a.hi.abs() * size(n % k) + b.hi.abs() * size(n / k));
+                scale += 0.5
+                    * precision[n].hi.abs()
+                    * (a.hi.abs() * size(n % k) + b.hi.abs() * size(n / k));
             }
         }
-        Ok(Cell { truth: sum, scale, cancellation: 0.0, t })
+        Ok(Cell {
+            truth: sum,
+            scale,
+            cancellation: 0.0,
+            t,
+        })
     });
     Ok(Some((cells.collect::<Result<_>>()?, 1)))
 }
@@ -323,14 +447,22 @@ fn bits(_: &Model, read: &Reader<'_>, output: &str) -> Found {
     if output != "bits" {
         return Ok(None);
     }
-    let (dim, levels) = (whole(read, "dim", "a whole number, 1 to 1000000000", 1.0)?, levels(read)?);
+    let (dim, levels) = (
+        whole(read, "dim", "a whole number, 1 to 1000000000", 1.0)?,
+        levels(read)?,
+    );
     let ln2 = Dd::from(2.0).ln();
     let more = Dd::from(levels).ln() / ln2 - Dd::ONE;
     let log = read.times("log_density")?;
     finite("log_density", &log)?;
     let cell = |log: &f64| {
         let own = -(Dd::from(*log) / (Dd::from(dim) * ln2));
-        Cell { truth: own + more, scale: own.hi.abs() + more.hi.abs() + 1.0, cancellation: 0.0, t: f64::NAN }
+        Cell {
+            truth: own + more,
+            scale: own.hi.abs() + more.hi.abs() + 1.0,
+            cancellation: 0.0,
+            t: f64::NAN,
+        }
     };
     Ok(Some((log.iter().map(cell).collect(), 1)))
 }
@@ -342,12 +474,24 @@ fn dequantise(_: &Model, read: &Reader<'_>, output: &str) -> Found {
     let levels = levels(read)?;
     let (values, d) = read.block("values", 1)?;
     let noise = plain(read, "uniform", d)?;
-    if let Some(bad) = values.iter().find(|v| !(v.fract() == 0.0 && **v >= 0.0 && **v < levels)) {
-        return Err(Error::parameter("values", bad, format!("whole numbers from 0 to {}", levels - 1.0)));
+    if let Some(bad) = values
+        .iter()
+        .find(|v| !(v.fract() == 0.0 && **v >= 0.0 && **v < levels))
+    {
+        return Err(Error::parameter(
+            "values",
+            bad,
+            format!("whole numbers from 0 to {}", levels - 1.0),
+        ));
     }
     let cells = values.iter().zip(noise).map(|(v, u)| {
         let part = (Dd::from(*v) + Dd::from(*u)) / Dd::from(0.5 * levels);
-        Cell { truth: part - Dd::ONE, scale: part.hi.abs() + 1.0, cancellation: 0.0, t: f64::NAN }
+        Cell {
+            truth: part - Dd::ONE,
+            scale: part.hi.abs() + 1.0,
+            cancellation: 0.0,
+            t: f64::NAN,
+        }
     });
     Ok(Some((cells.collect(), d)))
 }

@@ -23,9 +23,16 @@ pub(super) const ROWS: &[Quantity] = &[
         suites: &["loss"],
         catches: "a missing half; variance for standard deviation in the noise; the rate left out",
         made_from: &["schedule.rate"],
-        processes: Processes { words: "a process with noise in one channel", fit: |m| m.noised().len() == 1 },
+        processes: Processes {
+            words: "a process with noise in one channel",
+            fit: |m| m.noised().len() == 1,
+        },
         law: LawOf::None,
-        draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: &[] },
+        draws: Draws {
+            times: Times::StartsOfSteps,
+            mean_above: 0.0,
+            arrays: &[],
+        },
         truth: Truth::All(weight),
     },
     Quantity {
@@ -39,13 +46,26 @@ pub(super) const ROWS: &[Quantity] = &[
         shape: "(n,)",
         suites: &["loss"],
         catches: "ell for its square; a mean over coordinates for their sum; DSM's ell under HSM",
-        made_from: &["kernel.perturb", "kernel.ell", "score.mixed", "loss.weight.likelihood"],
-        processes: Processes { words: "a process of x and v with noise in v alone", fit: |m| m.channels() == 2 && m.noised().len() == 1 },
+        made_from: &[
+            "kernel.perturb",
+            "kernel.ell",
+            "score.mixed",
+            "loss.weight.likelihood",
+        ],
+        processes: Processes {
+            words: "a process of x and v with noise in v alone",
+            fit: |m| m.channels() == 2 && m.noised().len() == 1,
+        },
         law: LawOf::ObjectiveAndGamma,
         draws: Draws {
             times: Times::StartsOfSteps,
             mean_above: 0.0,
-            arrays: &[("x0", Draw::One), ("noise", Draw::Channels), ("v_noise", Draw::OneUnderDsm), ("net_output", Draw::One)],
+            arrays: &[
+                ("x0", Draw::One),
+                ("noise", Draw::Channels),
+                ("v_noise", Draw::OneUnderDsm),
+                ("net_output", Draw::One),
+            ],
         },
         truth: Truth::All(per_sample),
     },
@@ -62,13 +82,17 @@ fn weight(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let span = model.span(0.0, t)?;
         let g = model.process().noise_at((span.start + span.tau).to_f64());
         let half = 0.5 * model.reading.weight;
-        Ok(number(model.rate(t) * Dd::from(half * g[(noised[0], noised[0])]), t))
+        Ok(number(
+            model.rate(t) * Dd::from(half * g[(noised[0], noised[0])]),
+            t,
+        ))
     });
     Ok(Some((cells.collect::<Result<_>>()?, 1)))
 }
 
-/// Denoising score matching per sample, of `u_t = Phi u_0 + L z` and the mixed score: with D = s + ell z_v, summed over
-/// coordinates, `likelihood` g b/2 D^2, `reweightedv1` g b/2 (D/ell)^2, `reweightedv2` (D/ell)^2; g = (G G^T)_vv.
+/// Denoising score matching per sample, of `u_t = Phi u_0 + L z` and the mixed score: with D = s +
+/// ell z_v, summed over coordinates, `likelihood` g b/2 D^2, `reweightedv1` g b/2 (D/ell)^2,
+/// `reweightedv2` (D/ell)^2; g = (G G^T)_vv.
 fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if output != "loss" {
         return Ok(None);
@@ -79,19 +103,39 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let x0 = plain(read, "x0", d.max(1))?;
     let noise = plain(read, "noise", k * d)?;
     let hsm = model.hsm;
-    let v_noise = if hsm { &[][..] } else { plain(read, "v_noise", d)? };
-    let net_output = if read.inputs.contains_key("net_output") { Some(plain(read, "net_output", d)?) } else { None };
-    let weights: Option<&Array> = if net_output.is_none() { Some(read.get("net_W")?) } else { None };
+    let v_noise = if hsm {
+        &[][..]
+    } else {
+        plain(read, "v_noise", d)?
+    };
+    let net_output = if read.inputs.contains_key("net_output") {
+        Some(plain(read, "net_output", d)?)
+    } else {
+        None
+    };
+    let weights: Option<&Array> = if net_output.is_none() {
+        Some(read.get("net_W")?)
+    } else {
+        None
+    };
     if let Some(w) = weights.filter(|w| w.shape != [k * d, d]) {
         return Err(Error::shape("net_W", &w.shape, format!("({}, {d})", k * d)));
     }
     let t = if read.inputs.contains_key("uniform") {
-        read.times("uniform")?.iter().map(|u| u * (1.0 - 1e-5) + 1e-5).collect()
+        read.times("uniform")?
+            .iter()
+            .map(|u| u * (1.0 - 1e-5) + 1e-5)
+            .collect()
     } else {
         read.times("t")?
     };
-    let weighting =
-        setting(read, "weighting").ok_or_else(|| Error::parameter("weighting", "missing", "likelihood, reweightedv1, reweightedv2"))?;
+    let weighting = setting(read, "weighting").ok_or_else(|| {
+        Error::parameter(
+            "weighting",
+            "missing",
+            "likelihood, reweightedv1, reweightedv2",
+        )
+    })?;
     let mut cells = Vec::new();
     for (r, &t) in t.iter().enumerate() {
         model.check_time(t)?;
@@ -101,18 +145,47 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let part = gaussian_part(model, t)?;
         let z = row_of(noise, r, k * d, t);
         let shared = model.reading.one_noise.filter(|i| *i < k);
-        let z: Vec<Cell> = (0..k * d).map(|n| z[shared.map_or(n, |i| i * d + n % d)]).collect();
-        let deviation = (Dd::from(model.declared_gamma.unwrap_or(0.0)) * Dd::from(model.process().mass())).sqrt();
-        let v0 = |c: usize| if hsm { Dd::ZERO } else { deviation * Dd::from(v_noise[r * d + c]) };
-        let u0: Vec<Cell> = (0..k * d).map(|n| number(if n < d { Dd::from(x0[r * d + n]) } else { v0(n - d) }, t)).collect();
-        let mean: Vec<Cell> = row.law.mean.as_slice().iter().map(|m| number(*m, t)).collect();
+        let z: Vec<Cell> = (0..k * d)
+            .map(|n| z[shared.map_or(n, |i| i * d + n % d)])
+            .collect();
+        let deviation = (Dd::from(model.declared_gamma.unwrap_or(0.0))
+            * Dd::from(model.process().mass()))
+        .sqrt();
+        let v0 = |c: usize| {
+            if hsm {
+                Dd::ZERO
+            } else {
+                deviation * Dd::from(v_noise[r * d + c])
+            }
+        };
+        let u0: Vec<Cell> = (0..k * d)
+            .map(|n| {
+                number(
+                    if n < d {
+                        Dd::from(x0[r * d + n])
+                    } else {
+                        v0(n - d)
+                    },
+                    t,
+                )
+            })
+            .collect();
+        let mean: Vec<Cell> = row
+            .law
+            .mean
+            .as_slice()
+            .iter()
+            .map(|m| number(*m, t))
+            .collect();
         let lower: Vec<Cell> = f.lower.as_slice().iter().map(|m| exact(*m, t)).collect();
         let u = add(apply(&mean, &u0, d), &apply(&lower, &z, d));
         let net: Vec<Cell> = match (net_output, weights) {
             (Some(net), _) => row_of(net, r, d, t),
             (None, w) => {
                 let w = w.map_or(&[][..], |w| &w.data);
-                let inner = |c: usize| (0..k * d).fold(Dd::ZERO, |s, n| s + u[n].truth * Dd::from(w[n * d + c]));
+                let inner = |c: usize| {
+                    (0..k * d).fold(Dd::ZERO, |s, n| s + u[n].truth * Dd::from(w[n * d + c]))
+                };
                 (0..d).map(|c| number(tanh(inner(c)), t)).collect()
             }
         };
@@ -126,7 +199,15 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             let e = z[d + c].truth - net[c].truth - pull;
             let size = z[d + c].scale + net[c].scale + pull.hi.abs();
             let moves = pull.hi.abs() * (part.cancellation / part.scale + l.cancellation / l.scale);
-            sum = plus(sum, Cell { truth: e * e, scale: e.hi.abs() * size, cancellation: 2.0 * e.hi.abs() * moves, t });
+            sum = plus(
+                sum,
+                Cell {
+                    truth: e * e,
+                    scale: e.hi.abs() * size,
+                    cancellation: 2.0 * e.hi.abs() * moves,
+                    t,
+                },
+            );
         }
         let weight = match model.reading.weighting.unwrap_or(weighting as usize) {
             0 => times(number(rate, t), times(l, l)),

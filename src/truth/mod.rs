@@ -1,7 +1,8 @@
-//! What each quantity should be: the truth side of every comparison, by the generic route in double words.
+//! What each quantity should be: the truth side of every comparison, by the generic route in double
+//! words.
 //!
-//! One file per family of quantities, in it one row per quantity ([`quantity::Quantity`]: inputs, outputs, what it is made from,
-//! the function) and the functions that compute them.
+//! One file per family of quantities, in it one row per quantity ([`quantity::Quantity`]: inputs,
+//! outputs, what it is made from, the function) and the functions that compute them.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! A process under a schedule, read by some conventions, and its law at every time in double words.
 //!
-//! Nothing here uses the closed forms: a user's answers, and our own closed forms too, are judged by
-//! [`doubling`](crate::process::doubling) from drift and noise alone, which the high-precision tables hold to account.
+//! Nothing here uses the closed forms: a user's answers, and our own closed forms too, are judged
+//! by [`doubling`](crate::process::doubling) from drift and noise alone, which the high-precision
+//! tables hold to account.
 
 use super::cell::Cell;
 use super::config::Config;
@@ -47,7 +48,8 @@ fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Laws that are remembered: beyond that number the memory would grow with the file.
 const REMEMBERED: usize = 16_384;
 
-/// Laws of a process by the bits of what they depend on (interval, gamma, epsilon), and those of SSCS's analytic part.
+/// Laws of a process by the bits of what they depend on (interval, gamma, epsilon), and those of
+/// SSCS's analytic part.
 #[derive(Default)]
 pub(crate) struct Laws {
     own: Mutex<HashMap<[u64; 6], AnyLaw>>,
@@ -77,7 +79,10 @@ impl Row {
             .moments
             .factors
             .as_deref()
-            .ok_or_else(|| Error::Degenerate { what: "the kernel's factor".into(), why: self.why_singular().into() })
+            .ok_or_else(|| Error::Degenerate {
+                what: "the kernel's factor".into(),
+                why: self.why_singular().into(),
+            })
     }
 
     fn why_singular(&self) -> &'static str {
@@ -95,19 +100,31 @@ impl Row {
 
     /// A limit for t -> 0, where there is no factor to compute it from.
     pub fn limit(&self, value: f64, t: f64) -> Option<Cell> {
-        (self.at_start && self.law.moments.factors.is_none()).then(|| Cell { truth: Dd::from(value), scale: 0.0, cancellation: 0.0, t })
+        (self.at_start && self.law.moments.factors.is_none()).then(|| Cell {
+            truth: Dd::from(value),
+            scale: 0.0,
+            cancellation: 0.0,
+            t,
+        })
     }
 
-    /// ell without the factor, for two channels: the inverse deviation of v given x, or of x given v.
+    /// ell without the factor, for two channels: the inverse deviation of v given x, or of x given
+    /// v.
     pub fn ell_from_cov(&self, upper: bool) -> f64 {
-        (self.law.cov[if upper { (1, 1) } else { (0, 0) }] / Dd::from(self.law.moments.det)).sqrt().to_f64()
+        (self.law.cov[if upper { (1, 1) } else { (0, 0) }] / Dd::from(self.law.moments.det))
+            .sqrt()
+            .to_f64()
     }
 
-    /// A relative change of the determinant by rounding of the covariance's entries, for two channels.
+    /// A relative change of the determinant by rounding of the covariance's entries, for two
+    /// channels.
     pub fn det_moves(&self, k: usize) -> f64 {
         let (cov, det) = (&self.law.cov, self.law.moments.det);
         if k == 2 {
-            (self.rounding[0] * cov[(1, 1)].hi + self.rounding[3] * cov[(0, 0)].hi + 2.0 * self.rounding[1] * cov[(0, 1)].hi.abs()) / det
+            (self.rounding[0] * cov[(1, 1)].hi
+                + self.rounding[3] * cov[(0, 0)].hi
+                + 2.0 * self.rounding[1] * cov[(0, 1)].hi.abs())
+                / det
         } else {
             self.rounding[0] / cov[(0, 0)].hi
         }
@@ -116,8 +133,12 @@ impl Row {
     /// Covariance of `u_t` for data of deviation `std`, its inverse and determinant.
     pub fn marginal(&self, k: usize, std: f64) -> Result<(Vec<Dd>, Vec<Dd>, Dd)> {
         let var = Dd::prod(std, std);
-        let cov: Vec<Dd> =
-            (0..k * k).map(|n| self.law.cov[(n / k, n % k)] + var * self.law.mean[(n / k, 0)] * self.law.mean[(n % k, 0)]).collect();
+        let cov: Vec<Dd> = (0..k * k)
+            .map(|n| {
+                self.law.cov[(n / k, n % k)]
+                    + var * self.law.mean[(n / k, 0)] * self.law.mean[(n % k, 0)]
+            })
+            .collect();
         let (inv, det) = linear::inverse(&cov, k)?;
         Ok((cov, inv, det))
     }
@@ -126,21 +147,47 @@ impl Row {
     pub fn lower(&self, model: &Model, i: usize, t: f64) -> Result<Cell> {
         let (k, cov) = (model.channels(), &self.law.cov);
         if self.certain() {
-            return Ok(Cell { truth: Dd::ZERO, scale: 0.0, cancellation: 0.0, t });
+            return Ok(Cell {
+                truth: Dd::ZERO,
+                scale: 0.0,
+                cancellation: 0.0,
+                t,
+            });
         }
         let f = self.factors()?;
         let (a, b) = (i / k, i % k);
-        let cell = |truth: Dd, scale: f64, cancellation: f64| Cell { truth, scale: scale.abs().max(truth.hi.abs()), cancellation, t };
+        let cell = |truth: Dd, scale: f64, cancellation: f64| Cell {
+            truth,
+            scale: scale.abs().max(truth.hi.abs()),
+            cancellation,
+            t,
+        };
         if model.reading.variance_for_factor {
-            return Ok(cell(cov[(i / k, i % k)], self.cov_scale[i], self.rounding[i]));
+            return Ok(cell(
+                cov[(i / k, i % k)],
+                self.cov_scale[i],
+                self.rounding[i],
+            ));
         }
         let l = f.triangle(model.reading.upper);
         let lead = l[(b, b)];
         let off = a != b && l[(i / k, i % k)] != 0.0;
-        let scale = if off { self.cov_scale[i] / lead } else { l[(i / k, i % k)] };
+        let scale = if off {
+            self.cov_scale[i] / lead
+        } else {
+            l[(i / k, i % k)]
+        };
         let first = b == if model.reading.upper { k - 1 } else { 0 };
-        let moves = if first { self.rounding[b * k + b] / cov[(b, b)].hi } else { self.det_moves(k) };
-        Ok(cell(Dd::from(l[(i / k, i % k)]), scale, l[(i / k, i % k)].abs() * moves + if off { self.rounding[i] / lead } else { 0.0 }))
+        let moves = if first {
+            self.rounding[b * k + b] / cov[(b, b)].hi
+        } else {
+            self.det_moves(k)
+        };
+        Ok(cell(
+            Dd::from(l[(i / k, i % k)]),
+            scale,
+            l[(i / k, i % k)].abs() * moves + if off { self.rounding[i] / lead } else { 0.0 },
+        ))
     }
 }
 
@@ -157,7 +204,10 @@ impl Model {
             reading: Reading {
                 // with the channels in the other order, their lower factor is our upper one
                 upper: c.upper != c.layout.reversed,
-                start_variance: c.sigma_min().filter(|_| c.from_sigma_min).map_or(0.0, |s| s * s),
+                start_variance: c
+                    .sigma_min()
+                    .filter(|_| c.from_sigma_min)
+                    .map_or(0.0, |s| s * s),
                 ..Reading::RIGHT
             },
             reversed_channels: c.layout.reversed,
@@ -171,7 +221,8 @@ impl Model {
         })
     }
 
-    /// This model with other numbers for mean and covariance at some `(s, t)`, given by the bits of both: what a quantity is, made from these.
+    /// This model with other numbers for mean and covariance at some `(s, t)`, given by the bits of
+    /// both: what a quantity is, made from these.
     pub(crate) fn with_given(mut self, given: HashMap<(u64, u64), Given>) -> Model {
         self.given = given;
         self
@@ -185,7 +236,15 @@ impl Model {
 
     /// The process's law over an interval.
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
-        let key = [on.start.hi, on.start.lo, on.tau.hi, on.tau.lo, gamma, epsilon].map(f64::to_bits);
+        let key = [
+            on.start.hi,
+            on.start.lo,
+            on.tau.hi,
+            on.tau.lo,
+            gamma,
+            epsilon,
+        ]
+        .map(f64::to_bits);
         if let Some(law) = locked(&self.laws.own).get(&key) {
             return law.clone();
         }
@@ -199,7 +258,8 @@ impl Model {
         law
     }
 
-    /// The models with one coefficient of drift or noise multiplied by `factor`, one for each that is not 0.
+    /// The models with one coefficient of drift or noise multiplied by `factor`, one for each that
+    /// is not 0.
     pub fn coefficients_changed(c: &Config, factor: f64) -> Vec<Model> {
         let Ok(p) = c.process() else { return vec![] };
         let (k, f, g) = (p.channels(), p.drift(), p.noise_at(0.0));
@@ -216,7 +276,9 @@ impl Model {
             f[(i / k, i % k)] *= factor;
             (f, g)
         });
-        let noises = (0..k * k).filter(|i| g[(i / k, i % k)] != 0.0).map(|i| (f, changed(&g, i)));
+        let noises = (0..k * k)
+            .filter(|i| g[(i / k, i % k)] != 0.0)
+            .map(|i| (f, changed(&g, i)));
         drifts
             .chain(noises)
             .filter_map(|(f, g)| {
@@ -244,7 +306,8 @@ impl Model {
         &self.schedule
     }
 
-    /// Another variance of the initial velocity, in units of the mass: in the kernel under HSM, and in the mixed score.
+    /// Another variance of the initial velocity, in units of the mass: in the kernel under HSM, and
+    /// in the mixed score.
     pub fn set_gamma(&mut self, gamma: f64) {
         if self.hsm {
             self.gamma = gamma;
@@ -275,13 +338,28 @@ impl Model {
 
     /// Refuses a time that the schedule has not.
     pub(crate) fn check_time(&self, t: f64) -> Result<()> {
-        if (0.0..=self.schedule.horizon()).contains(&t) { Ok(()) } else { Err(Error::time("t", t, self.schedule.allowed())) }
+        if (0.0..=self.schedule.horizon()).contains(&t) {
+            Ok(())
+        } else {
+            Err(Error::time("t", t, self.schedule.allowed()))
+        }
     }
 
     /// The interval of the process's clock for `[s, t]`.
     pub(super) fn span(&self, s: f64, t: f64) -> Result<Span> {
-        let (s, t) = (s, if s == 0.0 { t.max(self.reading.t_min) } else { t });
-        let (s, t) = if self.reading.one_minus_t && s == 0.0 { (0.0, 1.0 - t) } else { (s, t) };
+        let (s, t) = (
+            s,
+            if s == 0.0 {
+                t.max(self.reading.t_min)
+            } else {
+                t
+            },
+        );
+        let (s, t) = if self.reading.one_minus_t && s == 0.0 {
+            (0.0, 1.0 - t)
+        } else {
+            (s, t)
+        };
         let (s, t) = (self.held(Held::Time, s), self.held(Held::Time, t));
         let mut on = self.schedule.span(s, t)?;
         if self.reading.rate_times_t {
@@ -289,37 +367,64 @@ impl Model {
         }
         if let (true, Some((_, b1))) = (self.reading.slope != 1.0, self.schedule.as_linear()) {
             let more = |t: f64| Dd::prod(t, t) * Dd::from(0.5 * b1 * (self.reading.slope - 1.0));
-            on = Span { start: on.start + more(s), tau: on.tau + more(t) - more(s) };
+            on = Span {
+                start: on.start + more(s),
+                tau: on.tau + more(t) - more(s),
+            };
         }
         if self.reading.midpoints > 0 {
-            on = Span { start: self.midpoint_sum(s), tau: self.midpoint_sum(t) - self.midpoint_sum(s) };
+            on = Span {
+                start: self.midpoint_sum(s),
+                tau: self.midpoint_sum(t) - self.midpoint_sum(s),
+            };
         }
         if let Some(steps) = self.reading.steps {
-            on = Span { start: self.sum_over(steps, s)?, tau: self.sum_over(steps, t)? - self.sum_over(steps, s)? };
+            on = Span {
+                start: self.sum_over(steps, s)?,
+                tau: self.sum_over(steps, t)? - self.sum_over(steps, s)?,
+            };
         }
         if let Some(half) = self.reading.half.filter(|h| h.held == Held::Integral) {
-            let (start, end) = (half.round(on.start.to_f64()), half.round((on.start + on.tau).to_f64()));
-            on = Span { start: Dd::from(start), tau: Dd::diff(end, start) };
+            let (start, end) = (
+                half.round(on.start.to_f64()),
+                half.round((on.start + on.tau).to_f64()),
+            );
+            on = Span {
+                start: Dd::from(start),
+                tau: Dd::diff(end, start),
+            };
         }
         let c = Dd::from(self.reading.rate_factor);
-        Ok(Span { start: on.start * c, tau: on.tau * c })
+        Ok(Span {
+            start: on.start * c,
+            tau: on.tau * c,
+        })
     }
 
     /// A number as the reading holds it.
     fn held(&self, what: Held, x: f64) -> f64 {
-        self.reading.half.filter(|h| h.held == what).map_or(x, |h| h.round(x))
+        self.reading
+            .half
+            .filter(|h| h.held == what)
+            .map_or(x, |h| h.round(x))
     }
 
     /// The midpoint sum that stands for the integral over `[0, t]`.
     fn midpoint_sum(&self, t: f64) -> Dd {
         let n = self.reading.midpoints;
         let h = Dd::from(t) / Dd::from(f64::from(n));
-        // of e^(g t) each panel's sum is the same part of its integral, x / (2 sinh(x/2)) with x = g h
+        // of e^(g t) each panel's sum is the same part of its integral, x / (2 sinh(x/2)) with x =
+        // g h
         if let Some(g) = self.schedule.growth().filter(|_| t > 0.0) {
             let x = g * h;
             return self.schedule.integral_from_zero(t) * x * x.scale(0.5).exp() / x.exp_m1();
         }
-        (0..n).fold(Dd::ZERO, |sum, i| sum + h * Dd::from(self.schedule.rate((h * Dd::from(f64::from(i) + 0.5)).to_f64())))
+        (0..n).fold(Dd::ZERO, |sum, i| {
+            sum + h * Dd::from(
+                self.schedule
+                    .rate((h * Dd::from(f64::from(i) + 0.5)).to_f64()),
+            )
+        })
     }
 
     /// The sum that stands for the integral up to t, which must be a time of the grid.
@@ -332,9 +437,19 @@ impl Model {
         }
         let beta = |i: u32| self.schedule.rate(f64::from(i) / (n - 1.0)) / n;
         if !(beta(0).max(beta(steps.number - 1)) < 1.0) {
-            return Err(Error::parameter("steps", n, "more than the rate: 1 - beta_i is positive"));
+            return Err(Error::parameter(
+                "steps",
+                n,
+                "more than the rate: 1 - beta_i is positive",
+            ));
         }
-        let term = |i: u32| if steps.product { -(-beta(i)).ln_1p() } else { beta(i) };
+        let term = |i: u32| {
+            if steps.product {
+                -(-beta(i)).ln_1p()
+            } else {
+                beta(i)
+            }
+        };
         Ok((0..k as u32).fold(Dd::ZERO, |s, i| s + Dd::from(term(i))))
     }
 
@@ -343,7 +458,15 @@ impl Model {
         let t = self.held(Held::Time, t.max(self.reading.t_min));
         let t = if self.reading.one_minus_t { 1.0 - t } else { t };
         let rate = match (self.reading.half, self.schedule.as_linear()) {
-            (Some(half @ Half { held: Held::RateByStep, .. }), Some((b0, b1))) => half.round(b0 + half.round(b1 * half.round(t))),
+            (
+                Some(
+                    half @ Half {
+                        held: Held::RateByStep,
+                        ..
+                    },
+                ),
+                Some((b0, b1)),
+            ) => half.round(b0 + half.round(b1 * half.round(t))),
             _ => self.held(Held::Rate, self.schedule.rate(t)),
         };
         Dd::from(rate) * Dd::from(self.reading.rate_factor)
@@ -352,8 +475,16 @@ impl Model {
     /// Inverse of the stationary covariance, row-major.
     pub(super) fn stationary_precision(&self) -> Result<Vec<Dd>> {
         let k = self.channels();
-        let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
-        let one = |n: usize| if self.reading.prior_one && n.is_multiple_of(k + 1) { 1.0 } else { s[(n / k, n % k)] };
+        let s = self.process.stationary().ok_or_else(|| {
+            Error::parameter("process", self.process.name(), "one with a stationary law")
+        })?;
+        let one = |n: usize| {
+            if self.reading.prior_one && n.is_multiple_of(k + 1) {
+                1.0
+            } else {
+                s[(n / k, n % k)]
+            }
+        };
         Ok(linear::inverse(&(0..k * k).map(|n| Dd::from(one(n))).collect::<Vec<_>>(), k)?.0)
     }
 
@@ -363,11 +494,14 @@ impl Model {
             return Ok(m);
         }
         let k = self.channels();
-        let s = self.process.stationary().ok_or_else(|| Error::parameter("process", self.process.name(), "one with a stationary law"))?;
+        let s = self.process.stationary().ok_or_else(|| {
+            Error::parameter("process", self.process.name(), "one with a stationary law")
+        })?;
         let inverse = linear::inverse(&s.map(Dd::from).to_vec(), k)?.0;
         let (f, g) = (self.process.drift(), self.process.noise_at(0.0));
         let entry = |i: usize, j: usize| {
-            let terms = (0..k * k).map(|n| Dd::prod(s[(i, n / k)], f[(n % k, n / k)]) * inverse[n % k * k + j]);
+            let terms = (0..k * k)
+                .map(|n| Dd::prod(s[(i, n / k)], f[(n % k, n / k)]) * inverse[n % k * k + j]);
             terms.fold(Dd::ZERO, |a, x| a + x).to_f64()
         };
         let process = custom(&Square::build(k, entry), &g, 1.0)?;
@@ -383,7 +517,14 @@ impl Model {
             reversed_channels: false,
             // the clock of a step is that of its ends
             // and no initial state stands behind it
-            reading: Reading { one_minus_t: false, upper: false, initial_epsilon: 0.0, start_variance: 0.0, cov_rate: 1.0, ..self.reading },
+            reading: Reading {
+                one_minus_t: false,
+                upper: false,
+                initial_epsilon: 0.0,
+                start_variance: 0.0,
+                cov_rate: 1.0,
+                ..self.reading
+            },
             declared_gamma: self.declared_gamma,
             hsm: self.hsm,
         };
@@ -391,23 +532,39 @@ impl Model {
     }
 
     /// The covariance and its factors under conventions that change these alone.
-    fn change_covariance(&self, on: Span, (gamma, epsilon, data): (f64, f64, Dd), law: &mut AnyLaw) -> Result<()> {
+    fn change_covariance(
+        &self,
+        on: Span,
+        (gamma, epsilon, data): (f64, f64, Dd),
+        law: &mut AnyLaw,
+    ) -> Result<()> {
         let (k, reading) = (self.channels(), &self.reading);
         if reading.cov_rate != 1.0 {
             let c = Dd::from(reading.cov_rate);
-            let other = self.law(Span { start: on.start * c, tau: on.tau * c }, gamma, epsilon);
+            let other = self.law(
+                Span {
+                    start: on.start * c,
+                    tau: on.tau * c,
+                },
+                gamma,
+                epsilon,
+            );
             law.cov = other.cov;
             law.moments = other.moments;
         }
         let mut changed = data.hi != 0.0;
         for n in 0..if changed { k * k } else { 0 } {
-            law.cov[(n / k, n % k)] = law.cov[(n / k, n % k)] + data * law.mean[(n / k, 0)] * law.mean[(n % k, 0)];
+            law.cov[(n / k, n % k)] =
+                law.cov[(n / k, n % k)] + data * law.mean[(n / k, 0)] * law.mean[(n % k, 0)];
         }
         if reading.initial_epsilon != 0.0 {
             changed = true;
             for n in 0..k * k {
-                let sum = (0..k).fold(Dd::ZERO, |s, l| s + law.mean[(n / k, l)] * law.mean[(n % k, l)]);
-                law.cov[(n / k, n % k)] = law.cov[(n / k, n % k)] + sum * Dd::from(reading.initial_epsilon);
+                let sum = (0..k).fold(Dd::ZERO, |s, l| {
+                    s + law.mean[(n / k, l)] * law.mean[(n % k, l)]
+                });
+                law.cov[(n / k, n % k)] =
+                    law.cov[(n / k, n % k)] + sum * Dd::from(reading.initial_epsilon);
             }
         }
         if reading.sigma_over_mean && k == 1 {
@@ -417,10 +574,18 @@ impl Model {
         if changed {
             law.moments = linear::moments(&law.cov);
         }
-        if let Some(f) = law.moments.factors.as_mut().filter(|_| reading.factor != Factor::Cholesky && k > 1) {
+        if let Some(f) = law
+            .moments
+            .factors
+            .as_mut()
+            .filter(|_| reading.factor != Factor::Cholesky && k > 1)
+        {
             if reading.factor == Factor::Other {
                 std::mem::swap(&mut f.lower, &mut f.upper);
-                std::mem::swap(&mut f.inverse_transpose_lower, &mut f.inverse_transpose_upper);
+                std::mem::swap(
+                    &mut f.inverse_transpose_lower,
+                    &mut f.inverse_transpose_upper,
+                );
                 return Ok(());
             }
             let r: Vec<f64> = match reading.factor {
@@ -428,26 +593,39 @@ impl Model {
                     // S^(1/2) = (S + sqrt(det) I) / sqrt(trace + 2 sqrt(det))
                     let root = Dd::from(law.moments.det).sqrt();
                     let size = (law.cov[(0, 0)] + law.cov[(1, 1)] + root.scale(2.0)).sqrt();
-                    (0..4).map(|n| ((law.cov[(n / k, n % k)] + if n % 3 == 0 { root } else { Dd::ZERO }) / size).to_f64()).collect()
+                    (0..4)
+                        .map(|n| {
+                            ((law.cov[(n / k, n % k)] + if n % 3 == 0 { root } else { Dd::ZERO })
+                                / size)
+                                .to_f64()
+                        })
+                        .collect()
                 }
-                Factor::Symmetric => return Err(Error::parameter("factor", "symmetric", "two channels")),
+                Factor::Symmetric => {
+                    return Err(Error::parameter("factor", "symmetric", "two channels"));
+                }
                 _ => (0..k * k)
-                    .map(|n| match (n % (k + 1) == 0, reading.factor == Factor::Diagonal) {
-                        (false, _) => 0.0,
-                        (true, true) => law.cov[(n / k, n % k)].sqrt().to_f64(),
-                        (true, false) => law.cov[(n / k, n % k)].to_f64(),
-                    })
+                    .map(
+                        |n| match (n % (k + 1) == 0, reading.factor == Factor::Diagonal) {
+                            (false, _) => 0.0,
+                            (true, true) => law.cov[(n / k, n % k)].sqrt().to_f64(),
+                            (true, false) => law.cov[(n / k, n % k)].to_f64(),
+                        },
+                    )
                     .collect(),
             };
             let inverse: Vec<f64> = if k == 2 {
                 let det = r[0] * r[3] - r[1] * r[2];
                 vec![r[3] / det, -r[2] / det, -r[1] / det, r[0] / det]
             } else {
-                r.iter().map(|x| if *x == 0.0 { 0.0 } else { 1.0 / x }).collect()
+                r.iter()
+                    .map(|x| if *x == 0.0 { 0.0 } else { 1.0 / x })
+                    .collect()
             };
             let square = |v: &[f64]| Square::build(k, |i, j| v[i * k + j]);
             (f.lower, f.upper) = (square(&r), square(&r));
-            (f.inverse_transpose_lower, f.inverse_transpose_upper) = (square(&inverse), square(&inverse));
+            (f.inverse_transpose_lower, f.inverse_transpose_upper) =
+                (square(&inverse), square(&inverse));
         }
         Ok(())
     }
@@ -468,12 +646,24 @@ impl Model {
 
     /// The law over `[s, t]`, `tau` standing for the integral of the rate.
     pub(super) fn row_over(&self, s: f64, t: f64, tau: Dd) -> Result<Arc<Row>> {
-        self.row_on(Span { tau, ..self.span(s, t)? }, s, t, self.gamma, 0.0)
+        self.row_on(
+            Span {
+                tau,
+                ..self.span(s, t)?
+            },
+            s,
+            t,
+            self.gamma,
+            0.0,
+        )
     }
 
     /// The law at a time of the process's clock, from data of this standard deviation in x.
     pub(super) fn law_at(&self, tau: Dd, std: f64) -> Result<AnyLaw> {
-        let on = Span { start: Dd::ZERO, tau };
+        let on = Span {
+            start: Dd::ZERO,
+            tau,
+        };
         let epsilon = self.reading.epsilon + self.reading.start_variance;
         let mut law = self.law(on, self.gamma, epsilon);
         self.change_covariance(on, (self.gamma, epsilon, Dd::prod(std, std)), &mut law)?;
@@ -493,12 +683,21 @@ impl Model {
         }
         let k = self.channels();
         let from_data = s == 0.0 && gamma.is_sign_positive();
-        let epsilon = self.reading.epsilon + if from_data { self.reading.start_variance } else { 0.0 };
+        let epsilon = self.reading.epsilon
+            + if from_data {
+                self.reading.start_variance
+            } else {
+                0.0
+            };
         let gamma = gamma.abs();
         let mut law = self.law(on, gamma, epsilon);
         self.change_covariance(on, (gamma, epsilon, Dd::prod(std, std)), &mut law)?;
         // the law from 0 is given with its initial variance: not that of a step from 0
-        if let Some(given) = self.given.get(&(s.to_bits(), t.to_bits())).filter(|_| (s > 0.0 || from_data) && std == 0.0) {
+        if let Some(given) = self
+            .given
+            .get(&(s.to_bits(), t.to_bits()))
+            .filter(|_| (s > 0.0 || from_data) && std == 0.0)
+        {
             if let Some(mean) = &given.mean {
                 law.mean = Square::build(k, |i, j| mean[i * k + j]);
             }
@@ -516,20 +715,36 @@ impl Model {
                 **f = f.map(Square::with_odd_signs_flipped);
             }
         }
-        // Largest term of an entry: its size and its change under a relative change of tau, |tau d/dtau|, by the
-        // moment equations. Where an entry crosses zero, the second is the size of the terms that cancel.
-        let (f, g) = (self.process.drift(), self.process.noise_at((on.start + on.tau).to_f64()));
+        // Largest term of an entry: its size and its change under a relative change of tau, |tau
+        // d/dtau|, by the moment equations. Where an entry crosses zero, the second is the size of
+        // the terms that cancel.
+        let (f, g) = (
+            self.process.drift(),
+            self.process.noise_at((on.start + on.tau).to_f64()),
+        );
         let tau = on.tau.hi;
         let at = |v: &Square<Dd>, i: usize, j: usize| v[(i, j)].hi;
-        let product = |v: &Square<Dd>, i: usize, j: usize| (0..k).map(|l| f[(i, l)] * at(v, l, j)).sum::<f64>();
-        let grid = |h: &dyn Fn(usize, usize) -> f64| -> Vec<f64> { (0..k * k).map(|n| h(n / k, n % k)).collect() };
-        let mean_scale = grid(&|i, j| at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs());
-        // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0 Phi^T.
+        let product = |v: &Square<Dd>, i: usize, j: usize| {
+            (0..k).map(|l| f[(i, l)] * at(v, l, j)).sum::<f64>()
+        };
+        let grid = |h: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+            (0..k * k).map(|n| h(n / k, n % k)).collect()
+        };
+        let mean_scale =
+            grid(&|i, j| at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs());
+        // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0
+        // Phi^T.
         let mut start = self.process.initial(gamma);
         start[0] += std * std;
-        let initial = Square::build(k, |i, j| (0..k).fold(Dd::ZERO, |s, l| s + law.mean[(i, l)] * law.mean[(j, l)] * Dd::from(start[l])));
+        let initial = Square::build(k, |i, j| {
+            (0..k).fold(Dd::ZERO, |s, l| {
+                s + law.mean[(i, l)] * law.mean[(j, l)] * Dd::from(start[l])
+            })
+        });
         let cov_scale = grid(&|i, j| {
-            let noise: f64 = (0..k * k).map(|n| at(&law.mean, i, n / k) * g[(n / k, n % k)] * at(&law.mean, j, n % k)).sum();
+            let noise: f64 = (0..k * k)
+                .map(|n| at(&law.mean, i, n / k) * g[(n / k, n % k)] * at(&law.mean, j, n % k))
+                .sum();
             let change = if k == 1 {
                 2.0 * product(&law.cov, i, j) + g[(0, 0)] // holds also where G depends on the clock (sub-VP)
             } else {
@@ -538,9 +753,21 @@ impl Model {
             at(&law.cov, i, j).abs() + (tau * change).abs()
         });
         let size = self.process.stationary();
-        let sd: Vec<f64> = (0..k).map(|i| size.map_or(1.0, |s| s[(i, i)]).max(law.cov[(i, i)].hi).sqrt()).collect();
+        let sd: Vec<f64> = (0..k)
+            .map(|i| {
+                size.map_or(1.0, |s| s[(i, i)])
+                    .max(law.cov[(i, i)].hi)
+                    .sqrt()
+            })
+            .collect();
         let rounding = grid(&|i, j| 2f64.powi(-53) * sd[i] * sd[j]);
-        let row = Arc::new(Row { law, mean_scale, cov_scale, rounding, at_start: on.tau.hi == 0.0 });
+        let row = Arc::new(Row {
+            law,
+            mean_scale,
+            cov_scale,
+            rounding,
+            at_start: on.tau.hi == 0.0,
+        });
         let mut rows = locked(&self.rows);
         if rows.len() >= REMEMBERED {
             rows.clear();
@@ -556,20 +783,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Catches a wrong closed form of the midpoint sum of a geometric rate: against the sum itself, whose terms are each rounded to half an ulp.
+    /// Catches a wrong closed form of the midpoint sum of a geometric rate: against the sum itself,
+    /// whose terms are each rounded to half an ulp.
     #[test]
     fn midpoints_of_a_geometric_rate() {
-        let object =
-            json!({"kind": "ve", "schedule": {"kind": "geometric-sigma", "sigma_min": 0.01, "sigma_max": 50.0}, "objective": "dsm"});
+        let object = json!({"kind": "ve", "schedule": {"kind": "geometric-sigma", "sigma_min": 0.01, "sigma_max": 50.0}, "objective": "dsm"});
         let mut model = Model::new(&Config::from_answers(&object).unwrap()).unwrap();
         for n in [1, 2, 7, 100] {
             model.reading.midpoints = n;
             for t in [1e-6, 0.3, 1.0] {
                 let h = t / f64::from(n);
-                let sum: f64 = (0..n).map(|i| h * model.schedule.rate(h * (f64::from(i) + 0.5))).sum();
+                let sum: f64 = (0..n)
+                    .map(|i| h * model.schedule.rate(h * (f64::from(i) + 0.5)))
+                    .sum();
                 let found = model.midpoint_sum(t).to_f64();
                 // the times are rounded too, and the rate's logarithm grows by 17 over [0, 1]
-                assert!((found / sum - 1.0).abs() < 100.0 * f64::EPSILON, "{n} panels to {t}: {found}, {sum}");
+                assert!(
+                    (found / sum - 1.0).abs() < 100.0 * f64::EPSILON,
+                    "{n} panels to {t}: {found}, {sum}"
+                );
             }
         }
     }

@@ -1,8 +1,12 @@
-//! Every quantity, and the truth for any of them: what each should be, by the generic route in double words.
+//! Every quantity, and the truth for any of them: what each should be, by the generic route in
+//! double words.
 
 use super::quantity::{At, Quantity, Truth};
 use super::reader::Reader;
-use super::{discrete, flow, grid, kernel, likelihood, loss, prior, process, sampler, schedule, score, simulate};
+use super::{
+    discrete, flow, grid, kernel, likelihood, loss, prior, process, sampler, schedule, score,
+    simulate,
+};
 use crate::error::{Error, Result};
 
 pub use super::cell::Cell;
@@ -51,10 +55,12 @@ const JOINED: [Quantity; COUNT] = {
     all
 };
 
-/// Every quantity that can be judged. `s`, where given, makes a kernel the transition over `[s, t]`.
+/// Every quantity that can be judged. `s`, where given, makes a kernel the transition over
+/// `[s, t]`.
 pub static QUANTITIES: &[Quantity] = &JOINED;
 
-/// Further quantities of these kinds, which later versions will judge: named in reports, never silently skipped.
+/// Further quantities of these kinds, which later versions will judge: named in reports, never
+/// silently skipped.
 pub const NOT_YET: &[&str] = &["sampler.", "loss.", "score.", "likelihood."];
 
 /// The quantity called `name`. In names hyphens and underscores are the same.
@@ -86,7 +92,9 @@ pub fn leading(name: &str) -> &'static str {
 
 /// Number of rows that these inputs have for a quantity.
 pub fn rows(name: &str, inputs: &Inputs<'_>) -> usize {
-    inputs.get(leading(name)).map_or(0, |a| a.shape.first().copied().unwrap_or(a.data.len()))
+    inputs
+        .get(leading(name))
+        .map_or(0, |a| a.shape.first().copied().unwrap_or(a.data.len()))
 }
 
 /// Whether a process has what the quantity needs.
@@ -97,34 +105,66 @@ pub fn fits(q: &Quantity, model: &Model) -> Result<()> {
     if (q.processes.fit)(model) {
         return Ok(());
     }
-    Err(Error::parameter("quantity", format!("`{}` for process `{}`", q.name, model.process().name()), q.processes.words))
+    Err(Error::parameter(
+        "quantity",
+        format!("`{}` for process `{}`", q.name, model.process().name()),
+        q.processes.words,
+    ))
 }
 
-/// The truth for one output of a quantity, row-major over (rows, columns), and the number of columns.
+/// The truth for one output of a quantity, row-major over (rows, columns), and the number of
+/// columns.
 ///
 /// # Errors
-/// A quantity that is not known, or that the process has not; inputs missing, of the wrong shape or not finite; times outside
-/// `[0, 1]`; an output the quantity has not.
-pub fn predict(name: &str, model: &Model, inputs: &Inputs<'_>, output: &str) -> Result<(Vec<Cell>, usize)> {
+/// A quantity that is not known, or that the process has not; inputs missing, of the wrong shape or
+/// not finite; times outside `[0, 1]`; an output the quantity has not.
+pub fn predict(
+    name: &str,
+    model: &Model,
+    inputs: &Inputs<'_>,
+    output: &str,
+) -> Result<(Vec<Cell>, usize)> {
     let q = quantity(name).ok_or_else(|| {
         let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
         Error::parameter("quantity", format!("`{name}`"), all.join(", "))
     })?;
     let k = model.channels();
-    let unknown =
-        || Error::parameter(format!("outputs.{output}"), "unknown", format!("outputs of {name}: {}", outputs(name, k).join(", ")));
+    let unknown = || {
+        Error::parameter(
+            format!("outputs.{output}"),
+            "unknown",
+            format!("outputs of {name}: {}", outputs(name, k).join(", ")),
+        )
+    };
     fits(q, model)?;
-    let read = Reader { inputs, n: rows(name, inputs) };
+    let read = Reader {
+        inputs,
+        n: rows(name, inputs),
+    };
     let each = match q.truth {
         Truth::All(all) => return all(model, &read, output)?.ok_or_else(unknown),
         Truth::Kernel(each) => each,
     };
     let (t, s) = read.interval(model)?;
-    let std = read.data()?.filter(|_| q.optional.contains(&"data")).map(|[_, std]| std);
+    let std = read
+        .data()?
+        .filter(|_| q.optional.contains(&"data"))
+        .map(|[_, std]| std);
     let (mut cells, mut columns) = (Vec::new(), 1);
     for (r, (&t, &s)) in t.iter().zip(&s).enumerate() {
         let row = std.map_or_else(|| model.row(s, t), |std| model.row_of_data(s, t, std))?;
-        let (more, width) = each(&At { model, row: &row, read: &read, r, t, k }, output)?.ok_or_else(unknown)?;
+        let (more, width) = each(
+            &At {
+                model,
+                row: &row,
+                read: &read,
+                r,
+                t,
+                k,
+            },
+            output,
+        )?
+        .ok_or_else(unknown)?;
         columns = width;
         cells.extend(more);
     }

@@ -20,9 +20,16 @@ const BASE: Quantity = Quantity {
     suites: &["process"],
     catches: "",
     made_from: &[],
-    processes: Processes { words: "one whose prior is known", fit: |m| !m.without_prior },
+    processes: Processes {
+        words: "one whose prior is known",
+        fit: |m| !m.without_prior,
+    },
     law: LawOf::None,
-    draws: Draws { times: Times::Decades, mean_above: 0.0, arrays: &[] },
+    draws: Draws {
+        times: Times::Decades,
+        mean_above: 0.0,
+        arrays: &[],
+    },
     truth: Truth::All(log_density),
 };
 
@@ -51,7 +58,9 @@ pub(super) const ROWS: &[Quantity] = &[
 
 fn log_density(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let (u, d) = read.block("u", model.channels())?;
-    log_density_of(model, u, read.n, d, output).transpose().map(|cells| cells.map(|c| (c, 1)))
+    log_density_of(model, u, read.n, d, output)
+        .transpose()
+        .map(|cells| cells.map(|c| (c, 1)))
 }
 
 fn sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
@@ -66,7 +75,10 @@ fn sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
 /// The prior's covariance, row-major.
 pub(super) fn prior_cov(model: &Model) -> Vec<f64> {
     let k = model.channels();
-    let horizon = model.span(0.0, model.schedule().horizon()).map(|s| s.tau.to_f64()).unwrap_or(1.0);
+    let horizon = model
+        .span(0.0, model.schedule().horizon())
+        .map(|s| s.tau.to_f64())
+        .unwrap_or(1.0);
     let mut cov = model.process().prior(horizon);
     if model.reading.prior_one {
         (1..k).for_each(|i| cov[(i, i)] = 1.0);
@@ -80,19 +92,37 @@ fn prior_sample(model: &Model, z: &[f64], n: usize, d: usize) -> Result<Vec<Cell
     let k = model.channels();
     let cov: Vec<Dd> = prior_cov(model).into_iter().map(Dd::from).collect();
     let l = linear::cholesky(&cov, k);
-    let lower = |i: usize| Cell { truth: l[i], scale: l[i].hi.abs(), cancellation: 0.0, t: f64::NAN };
+    let lower = |i: usize| Cell {
+        truth: l[i],
+        scale: l[i].hi.abs(),
+        cancellation: 0.0,
+        t: f64::NAN,
+    };
     Ok((0..n).flat_map(|r| product(&lower, z, r, k, d)).collect())
 }
 
 /// Log-density of the prior, per channel (`log_density_x`) or in all; `None` for an unknown output.
-fn log_density_of(model: &Model, u: &[f64], n: usize, d: usize, output: &str) -> Option<Result<Vec<Cell>>> {
+fn log_density_of(
+    model: &Model,
+    u: &[f64],
+    n: usize,
+    d: usize,
+    output: &str,
+) -> Option<Result<Vec<Cell>>> {
     let k = model.channels();
     let cov = prior_cov(model);
-    let (with_det, with_tau) = (f64::from(u8::from(model.reading.density_det)), f64::from(u8::from(model.reading.density_tau)));
+    let (with_det, with_tau) = (
+        f64::from(u8::from(model.reading.density_det)),
+        f64::from(u8::from(model.reading.density_tau)),
+    );
     let diagonal = (0..k * k).all(|i| i / k == i % k || cov[i] == 0.0);
     let channel = match output {
         "log_density" => None,
-        name => Some(CHANNELS[..k].iter().position(|c| name.strip_prefix("log_density_") == Some(c))?),
+        name => Some(
+            CHANNELS[..k]
+                .iter()
+                .position(|c| name.strip_prefix("log_density_") == Some(c))?,
+        ),
     };
     let half_log_tau = 0.5 * std::f64::consts::TAU.ln();
     let cells = (0..n).map(|r| {
@@ -105,22 +135,38 @@ fn log_density_of(model: &Model, u: &[f64], n: usize, d: usize, output: &str) ->
         if diagonal {
             for i in (0..k).filter(|i| channel.is_none_or(|c| c == *i)) {
                 let var = Dd::from(cov[i * k + i]);
-                add((var.ln().scale(-0.5 * with_det) - Dd::from(half_log_tau * with_tau)) * Dd::from(d as f64));
+                add(
+                    (var.ln().scale(-0.5 * with_det) - Dd::from(half_log_tau * with_tau))
+                        * Dd::from(d as f64),
+                );
                 (0..d).for_each(|c| add((Dd::prod(at(i, c), at(i, c)) / var).scale(-0.5)));
             }
         } else if channel.is_none() && k == 2 {
             let det = Dd::prod(cov[0], cov[3]) - Dd::prod(cov[1], cov[1]);
-            add((det.ln().scale(-0.5 * with_det) - Dd::from(2.0 * half_log_tau * with_tau)) * Dd::from(d as f64));
+            add(
+                (det.ln().scale(-0.5 * with_det) - Dd::from(2.0 * half_log_tau * with_tau))
+                    * Dd::from(d as f64),
+            );
             for c in 0..d {
                 let (x, v) = (at(0, c), at(1, c));
-                let square =
-                    Dd::from(cov[3]) * Dd::prod(x, x) - Dd::from(2.0 * cov[1]) * Dd::prod(x, v) + Dd::from(cov[0]) * Dd::prod(v, v);
+                let square = Dd::from(cov[3]) * Dd::prod(x, x)
+                    - Dd::from(2.0 * cov[1]) * Dd::prod(x, v)
+                    + Dd::from(cov[0]) * Dd::prod(v, v);
                 add((square / det).scale(-0.5));
             }
         } else {
-            return Err(Error::parameter(format!("outputs.{output}"), "undefined", "log_density (the prior's channels are correlated)"));
+            return Err(Error::parameter(
+                format!("outputs.{output}"),
+                "undefined",
+                "log_density (the prior's channels are correlated)",
+            ));
         }
-        Ok(Cell { truth: sum, scale, cancellation: 0.0, t: f64::NAN })
+        Ok(Cell {
+            truth: sum,
+            scale,
+            cancellation: 0.0,
+            t: f64::NAN,
+        })
     });
     Some(cells.collect())
 }

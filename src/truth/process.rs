@@ -21,7 +21,11 @@ pub(super) const ROWS: &[Quantity] = &[Quantity {
     made_from: &["schedule.rate"],
     processes: ANY,
     law: LawOf::None,
-    draws: Draws { times: Times::Decades, mean_above: 0.0, arrays: &[] },
+    draws: Draws {
+        times: Times::Decades,
+        mean_above: 0.0,
+        arrays: &[],
+    },
     truth: Truth::All(drift_diffusion),
 }];
 
@@ -30,7 +34,11 @@ fn drift_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let (t, _) = read.interval(model)?;
     let (u, d) = read.block("u", k)?;
     let f = model.process().drift();
-    let f = if model.reading.flip_mean { f.with_odd_signs_flipped() } else { f };
+    let f = if model.reading.flip_mean {
+        f.with_odd_signs_flipped()
+    } else {
+        f
+    };
     let mut cells = Vec::with_capacity(u.len());
     for (r, &t) in t.iter().enumerate() {
         let b = model.rate(t).to_f64();
@@ -38,10 +46,16 @@ fn drift_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         let g = model.process().noise_at(start);
         for i in 0..k {
             for c in 0..d {
-                let terms = (0..k).map(|j| Dd::prod(f[(i, j)], u[r * k * d + j * d + c]) * Dd::from(b));
+                let terms =
+                    (0..k).map(|j| Dd::prod(f[(i, j)], u[r * k * d + j * d + c]) * Dd::from(b));
                 let (sum, scale) = terms.fold((Dd::ZERO, 0.0), |(a, m), x| (a + x, m + x.hi.abs()));
                 cells.push(match output {
-                    "drift" => Cell { truth: sum, scale, cancellation: 0.0, t },
+                    "drift" => Cell {
+                        truth: sum,
+                        scale,
+                        cancellation: 0.0,
+                        t,
+                    },
                     "diffusion" => diffusion(model, start, g[(i, i)], Dd::from(b), t),
                     _ => return Ok(None),
                 });
@@ -51,9 +65,17 @@ fn drift_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     Ok(Some((cells, k * d)))
 }
 
-/// `sqrt(b g)`. Where G depends on the clock (sub-VP), g = 1 - e^(-2 B) may have been computed by subtraction.
+/// `sqrt(b g)`. Where G depends on the clock (sub-VP), g = 1 - e^(-2 B) may have been computed by
+/// subtraction.
 pub(super) fn diffusion(model: &Model, clock: f64, g: f64, rate: Dd, t: f64) -> Cell {
-    let moves = if model.noise_changes() && clock < 1.0 { 0.5 * 2f64.powi(-53) / g } else { 0.0 };
+    let moves = if model.noise_changes() && clock < 1.0 {
+        0.5 * 2f64.powi(-53) / g
+    } else {
+        0.0
+    };
     let root = (rate * Dd::from(g)).sqrt();
-    Cell { cancellation: if g > 0.0 { root.hi * moves } else { 0.0 }, ..number(root, t) }
+    Cell {
+        cancellation: if g > 0.0 { root.hi * moves } else { 0.0 },
+        ..number(root, t)
+    }
 }

@@ -1,4 +1,5 @@
-//! What a quantity is: one row says everything about it. The rows themselves are in the families' files.
+//! What a quantity is: one row says everything about it. The rows themselves are in the families'
+//! files.
 
 use super::cell::Cell;
 use super::model::{Model, Row};
@@ -57,7 +58,9 @@ impl Outputs {
         match self {
             Outputs::Named(names) => names.iter().map(|n| (*n).to_string()).collect(),
             Outputs::Channels => CHANNELS[..k].iter().map(|c| (*c).to_string()).collect(),
-            Outputs::Pairs => (0..k).flat_map(|i| (i..k).map(move |j| format!("{}{}", CHANNELS[i], CHANNELS[j]))).collect(),
+            Outputs::Pairs => (0..k)
+                .flat_map(|i| (i..k).map(move |j| format!("{}{}", CHANNELS[i], CHANNELS[j])))
+                .collect(),
         }
     }
 }
@@ -71,7 +74,10 @@ pub struct Processes {
 }
 
 /// Every process.
-pub(super) const ANY: Processes = Processes { words: "any process", fit: |_| true };
+pub(super) const ANY: Processes = Processes {
+    words: "any process",
+    fit: |_| true,
+};
 
 /// Which of the laws of u_t a quantity is of: that decides which objectives get vectors of it.
 #[derive(Clone, Copy, PartialEq)]
@@ -95,9 +101,11 @@ pub enum LawOf {
 pub struct Draws {
     /// The times.
     pub times: Times,
-    /// Times are left out where the mean of x is below this: nothing but overflow would be left to check.
+    /// Times are left out where the mean of x is below this: nothing but overflow would be left to
+    /// check.
     pub mean_above: f64,
-    /// Arrays besides the times, in the order in which they are drawn. The kernel's are drawn by their names.
+    /// Arrays besides the times, in the order in which they are drawn. The kernel's are drawn by
+    /// their names.
     pub arrays: &'static [(&'static str, Draw)],
 }
 
@@ -162,7 +170,8 @@ pub(super) struct At<'a> {
     pub k: usize,
 }
 
-/// The suites of vectors, in the order in which they are written. `transition` is the kernel over `[s, t]`, s > 0.
+/// The suites of vectors, in the order in which they are written. `transition` is the kernel over
+/// `[s, t]`, s > 0.
 pub const SUITES: &[&str] = &[
     "schedule",
     "grid",

@@ -1,4 +1,5 @@
-//! The conventions by which an implementation may be read: all right by default, one field changed by each mistake.
+//! The conventions by which an implementation may be read: all right by default, one field changed
+//! by each mistake.
 
 /// How a step's noise depends on its length.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,7 +74,8 @@ impl Half {
     }
 }
 
-/// A sum over the steps of a grid where the integral of a linear rate belongs: step i of N has `b(i/(N-1))/N`.
+/// A sum over the steps of a grid where the integral of a linear rate belongs: step i of N has
+/// `b(i/(N-1))/N`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Steps {
     /// How many steps [0, 1] has.
@@ -82,8 +84,8 @@ pub struct Steps {
     pub product: bool,
 }
 
-/// The set of conventions. [`Reading::RIGHT`] is this crate's; the truth side computes under any other as well, which is how
-/// a mistake is recognised.
+/// The set of conventions. [`Reading::RIGHT`] is this crate's; the truth side computes under any
+/// other as well, which is how a mistake is recognised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
     /// Added to every variance.
@@ -124,7 +126,8 @@ pub struct Reading {
     pub initial_epsilon: f64,
     /// Multiplies the integral in the covariance alone.
     pub cov_rate: f64,
-    /// Variance at t = 0 (VE counted from `sigma_min`): in every variance from 0, and in the prior's.
+    /// Variance at t = 0 (VE counted from `sigma_min`): in every variance from 0, and in the
+    /// prior's.
     pub start_variance: f64,
     /// `sigma = std / mean` where the standard deviation belongs (one channel).
     pub sigma_over_mean: bool,
@@ -160,7 +163,8 @@ pub struct Reading {
     pub steps: Option<Steps>,
     /// Steps of the discrete chains read their tables at `floor(t (N - 1))/(N - 1)`.
     pub time_on_grid: bool,
-    /// The integral of the rate is the midpoint sum of so many intervals over `[0, t]`; 0: the integral itself.
+    /// The integral of the rate is the midpoint sum of so many intervals over `[0, t]`; 0: the
+    /// integral itself.
     pub midpoints: u32,
     /// A part in half precision.
     pub half: Option<Half>,

@@ -1,7 +1,9 @@
-//! The reverse SDE: where its score comes from, its drift, and single steps of it, as printed and in double words, from F, `G G^T`
-//! and the generic route alone. Nothing here calls the samplers or scores of the crate: those are judged by it, too.
+//! The reverse SDE: where its score comes from, its drift, and single steps of it, as printed and
+//! in double words, from F, `G G^T` and the generic route alone. Nothing here calls the samplers or
+//! scores of the crate: those are judged by it, too.
 //!
-//! `s` is the score of the noised channels, `tau = h b(t)`, S the stationary covariance, `L L^T` the kernel's covariance.
+//! `s` is the score of the noised channels, `tau = h b(t)`, S the stationary covariance, `L L^T`
+//! the kernel's covariance.
 
 use super::cell::{Cell, add, apply, exact, number, plus, times};
 use super::model::Model;
@@ -14,7 +16,9 @@ pub use super::reader::whole_array;
 
 /// Whether a quantity is of a step, a score, a loss or a likelihood, and not of the kernel alone.
 pub fn covers(quantity: &str) -> bool {
-    !["schedule.", "process.", "prior.", "kernel."].iter().any(|p| quantity.starts_with(p))
+    !["schedule.", "process.", "prior.", "kernel."]
+        .iter()
+        .any(|p| quantity.starts_with(p))
 }
 
 /// Where the score of a sampler comes from.
@@ -41,20 +45,46 @@ impl<'a> Sampler<'a> {
         let (k, noised) = (model.channels(), model.noised());
         let source = if let Some(a) = read.inputs.get("score_v_matrix") {
             if a.data.len() != k || noised.len() != 1 {
-                return Err(Error::shape("score_v_matrix", &a.shape, format!("({k},), for a process with noise in one channel")));
+                return Err(Error::shape(
+                    "score_v_matrix",
+                    &a.shape,
+                    format!("({k},), for a process with noise in one channel"),
+                ));
             }
             Source::Matrix(&a.data)
         } else if let Some([mean, std]) = read.data()? {
             Source::Gaussian(mean, std)
         } else {
             let a = read.get("score")?;
-            let width = if a.shape.len() == 2 { a.shape[1] / d } else { 0 };
-            if a.shape.len() != 2 || a.shape[0] != read.n || a.shape[1] != width * d || (width != k && width != noised.len()) {
-                return Err(Error::shape("score", &a.shape, format!("({}, {}): the noised channels, or all", read.n, noised.len() * d)));
+            let width = if a.shape.len() == 2 {
+                a.shape[1] / d
+            } else {
+                0
+            };
+            if a.shape.len() != 2
+                || a.shape[0] != read.n
+                || a.shape[1] != width * d
+                || (width != k && width != noised.len())
+            {
+                return Err(Error::shape(
+                    "score",
+                    &a.shape,
+                    format!(
+                        "({}, {}): the noised channels, or all",
+                        read.n,
+                        noised.len() * d
+                    ),
+                ));
             }
             Source::Values(&a.data, width)
         };
-        Ok(Sampler { model, noised, k, d, source })
+        Ok(Sampler {
+            model,
+            noised,
+            k,
+            d,
+            source,
+        })
     }
 
     /// The score of the noised channels in state `u` of row `r` at time `t`.
@@ -63,18 +93,38 @@ impl<'a> Sampler<'a> {
         match &self.source {
             Source::Values(s, width) => Ok((0..self.noised.len() * d)
                 .map(|n| {
-                    let channel = if *width == k { self.noised[n / d] } else { n / d };
+                    let channel = if *width == k {
+                        self.noised[n / d]
+                    } else {
+                        n / d
+                    };
                     exact(s[r * width * d + channel * d + n % d], t)
                 })
                 .collect()),
-            Source::Matrix(a) => Ok(apply(&a.iter().map(|x| exact(*x, t)).collect::<Vec<_>>(), u, d)),
+            Source::Matrix(a) => Ok(apply(
+                &a.iter().map(|x| exact(*x, t)).collect::<Vec<_>>(),
+                u,
+                d,
+            )),
             Source::Gaussian(mean, std) => {
                 let row = self.model.row(0.0, t)?;
                 let (_, inv, _) = row.marginal(k, *std)?;
-                let minus: Vec<Cell> =
-                    self.noised.iter().flat_map(|i| (0..k).map(|j| number(-inv[i * k + j], t)).collect::<Vec<_>>()).collect();
-                let centred: Vec<Cell> =
-                    u.iter().enumerate().map(|(n, x)| plus(*x, number(-(row.law.mean[(n / d, 0)] * Dd::from(*mean)), t))).collect();
+                let minus: Vec<Cell> = self
+                    .noised
+                    .iter()
+                    .flat_map(|i| {
+                        (0..k)
+                            .map(|j| number(-inv[i * k + j], t))
+                            .collect::<Vec<_>>()
+                    })
+                    .collect();
+                let centred: Vec<Cell> = u
+                    .iter()
+                    .enumerate()
+                    .map(|(n, x)| {
+                        plus(*x, number(-(row.law.mean[(n / d, 0)] * Dd::from(*mean)), t))
+                    })
+                    .collect();
                 Ok(apply(&minus, &centred, d))
             }
         }
@@ -85,8 +135,21 @@ impl<'a> Sampler<'a> {
         let (m, k) = (self.model, self.k);
         let span = m.span(0.0, t)?;
         let g = m.process().noise_at((span.start + span.tau).to_f64());
-        let flip = |n: usize| if m.reading.flip_mean && (n / k + n % k) % 2 == 1 { 1.0 } else { -1.0 };
-        let f = m.process().drift().as_slice().iter().enumerate().map(|(n, f)| flip(n) * m.reading.drift_sign * f).collect();
+        let flip = |n: usize| {
+            if m.reading.flip_mean && (n / k + n % k) % 2 == 1 {
+                1.0
+            } else {
+                -1.0
+            }
+        };
+        let f = m
+            .process()
+            .drift()
+            .as_slice()
+            .iter()
+            .enumerate()
+            .map(|(n, f)| flip(n) * m.reading.drift_sign * f)
+            .collect();
         Ok((f, g.to_vec(), m.rate(t)))
     }
 
@@ -94,20 +157,51 @@ impl<'a> Sampler<'a> {
     pub fn drift(&self, t: f64, c: Dd, weight: f64, u: &[Cell], s: &[Cell]) -> Result<Vec<Cell>> {
         let (f, g, _) = self.sde(t)?;
         let (k, d) = (self.k, self.d);
-        let mut out = apply(&f.iter().map(|x| number(Dd::from(*x) * c, t)).collect::<Vec<_>>(), u, d);
+        let mut out = apply(
+            &f.iter()
+                .map(|x| number(Dd::from(*x) * c, t))
+                .collect::<Vec<_>>(),
+            u,
+            d,
+        );
         for (l, &i) in self.noised.iter().enumerate() {
-            let gain = number(Dd::from(weight * self.model.reading.score_sign * g[i * k + i]) * c, t);
+            let gain = number(
+                Dd::from(weight * self.model.reading.score_sign * g[i * k + i]) * c,
+                t,
+            );
             (0..d).for_each(|x| out[i * d + x] = plus(out[i * d + x], times(gain, s[l * d + x])));
         }
         Ok(out)
     }
 
-    /// `u + tau (-F u + G G^T s) + sqrt(tau) G z`: an Euler-Maruyama step of length `h` from `t`, score taken at `when`.
-    pub fn euler(&self, r: usize, t: f64, h: Dd, when: f64, u: &[Cell], z: Option<&[Cell]>) -> Result<Vec<Cell>> {
+    /// `u + tau (-F u + G G^T s) + sqrt(tau) G z`: an Euler-Maruyama step of length `h` from `t`,
+    /// score taken at `when`.
+    pub fn euler(
+        &self,
+        r: usize,
+        t: f64,
+        h: Dd,
+        when: f64,
+        u: &[Cell],
+        z: Option<&[Cell]>,
+    ) -> Result<Vec<Cell>> {
         let (k, d) = (self.k, self.d);
         let (_, g, rate) = self.sde(t)?;
         let s = self.score(r, when, u)?;
-        let mut out = add(self.drift(t, h * rate, if self.model.reading.half_kick { 0.5 } else { 1.0 }, u, &s)?, u);
+        let mut out = add(
+            self.drift(
+                t,
+                h * rate,
+                if self.model.reading.half_kick {
+                    0.5
+                } else {
+                    1.0
+                },
+                u,
+                &s,
+            )?,
+            u,
+        );
         if let Some(z) = z {
             let z = &self.shared(z);
             for &i in &self.noised {
@@ -116,9 +210,14 @@ impl<'a> Sampler<'a> {
                     SqrtDt::Missing => Dd::from(1.0),
                     SqrtDt::Dt => h,
                 };
-                let rate = if self.model.reading.rate_in_noise { rate } else { Dd::ONE };
+                let rate = if self.model.reading.rate_in_noise {
+                    rate
+                } else {
+                    Dd::ONE
+                };
                 let size = number((rate * Dd::from(g[i * k + i])).sqrt() * root, t);
-                (0..d).for_each(|x| out[i * d + x] = plus(out[i * d + x], times(size, z[i * d + x])));
+                (0..d)
+                    .for_each(|x| out[i * d + x] = plus(out[i * d + x], times(size, z[i * d + x])));
             }
         }
         Ok(out)
@@ -126,7 +225,13 @@ impl<'a> Sampler<'a> {
 
     /// The noise, with that of one channel in all of them where the reading says so.
     pub fn shared(&self, z: &[Cell]) -> Vec<Cell> {
-        let from = |n: usize| self.model.reading.one_noise.filter(|i| *i < self.k).map_or(n, |i| i * self.d + n % self.d);
+        let from = |n: usize| {
+            self.model
+                .reading
+                .one_noise
+                .filter(|i| *i < self.k)
+                .map_or(n, |i| i * self.d + n % self.d)
+        };
         (0..z.len()).map(|n| z[from(n)]).collect()
     }
 
@@ -140,27 +245,66 @@ impl<'a> Sampler<'a> {
         };
         let z = &self.shared(z);
         let k = self.k;
-        let mean: Vec<Cell> =
-            (0..k * k).map(|n| Cell { truth: row.law.mean[(n / k, n % k)], scale: row.mean_scale[n], cancellation: 0.0, t }).collect();
-        let lower = (0..k * k).map(|n| row.lower(reversed, n, t)).collect::<Result<Vec<_>>>()?;
+        let mean: Vec<Cell> = (0..k * k)
+            .map(|n| Cell {
+                truth: row.law.mean[(n / k, n % k)],
+                scale: row.mean_scale[n],
+                cancellation: 0.0,
+                t,
+            })
+            .collect();
+        let lower = (0..k * k)
+            .map(|n| row.lower(reversed, n, t))
+            .collect::<Result<Vec<_>>>()?;
         Ok(add(apply(&mean, u, self.d), &apply(&lower, z, self.d)))
     }
 
     /// Half step, `v + tau G G^T (s + S^-1 u)`, half step.
-    pub fn sscs(&self, r: usize, (t, s): (f64, f64), h: Dd, first_half_twice: bool, u: &[Cell], z: [&[Cell]; 2]) -> Result<Vec<Cell>> {
+    pub fn sscs(
+        &self,
+        r: usize,
+        (t, s): (f64, f64),
+        h: Dd,
+        first_half_twice: bool,
+        u: &[Cell],
+        z: [&[Cell]; 2],
+    ) -> Result<Vec<Cell>> {
         let (k, d) = (self.k, self.d);
         let middle = 0.5 * (t + s);
         let mut u = self.half(t, middle, t, u, z[0])?;
         let (_, g, rate) = self.sde(t)?;
-        let score = self.score(r, if self.model.reading.score_at_end { s } else { t }, &u)?;
+        let score = self.score(
+            r,
+            if self.model.reading.score_at_end {
+                s
+            } else {
+                t
+            },
+            &u,
+        )?;
         let p = self.model.stationary_precision()?;
         let before = u.clone();
         for (l, &i) in self.noised.iter().enumerate() {
-            let gain = number(h * rate * Dd::from(g[i * k + i] * if self.model.reading.half_kick { 0.5 } else { 1.0 }), t);
+            let gain = number(
+                h * rate
+                    * Dd::from(
+                        g[i * k + i]
+                            * if self.model.reading.half_kick {
+                                0.5
+                            } else {
+                                1.0
+                            },
+                    ),
+                t,
+            );
             for x in 0..d {
-                let pull = (0..k).fold(times(number(Dd::from(self.model.reading.score_sign), t), score[l * d + x]), |a, j| {
-                    plus(a, times(number(p[i * k + j], t), before[j * d + x]))
-                });
+                let pull = (0..k).fold(
+                    times(
+                        number(Dd::from(self.model.reading.score_sign), t),
+                        score[l * d + x],
+                    ),
+                    |a, j| plus(a, times(number(p[i * k + j], t), before[j * d + x])),
+                );
                 u[i * d + x] = plus(u[i * d + x], times(gain, pull));
             }
         }
@@ -172,25 +316,42 @@ impl<'a> Sampler<'a> {
     }
 }
 
-/// Start, end and length of the step of each row: `t` and `s`, or the settings `clock` (1 - t) or `t`, and `dt`.
+/// Start, end and length of the step of each row: `t` and `s`, or the settings `clock` (1 - t) or
+/// `t`, and `dt`.
 pub(super) fn steps(model: &Model, read: &Reader<'_>) -> Result<Vec<(f64, f64, Dd)>> {
     if let Some(dt) = setting(read, "dt") {
         let t = match (setting(read, "t"), setting(read, "clock")) {
             (Some(t), _) => t,
             (None, Some(c)) => 1.0 - c,
-            _ => return Err(Error::parameter("clock", "missing", "`t`, or `clock` (1 - t), beside `dt`")),
+            _ => {
+                return Err(Error::parameter(
+                    "clock",
+                    "missing",
+                    "`t`, or `clock` (1 - t), beside `dt`",
+                ));
+            }
         };
         return check(model, vec![(t, (t - dt).max(0.0), Dd::from(dt)); read.n]);
     }
     let (t, s) = (read.times("t")?, read.times("s")?);
-    check(model, t.into_iter().zip(s).map(|(t, s)| (t, s, Dd::diff(t, s))).collect())
+    check(
+        model,
+        t.into_iter()
+            .zip(s)
+            .map(|(t, s)| (t, s, Dd::diff(t, s)))
+            .collect(),
+    )
 }
 
 fn check(model: &Model, steps: Vec<(f64, f64, Dd)>) -> Result<Vec<(f64, f64, Dd)>> {
     for (t, s, h) in &steps {
         model.check_time(*t)?;
         if !(*s >= 0.0 && s < t && h.hi > 0.0) {
-            return Err(Error::time("s", *s, "0 <= s < t: a step goes from t back to s"));
+            return Err(Error::time(
+                "s",
+                *s,
+                "0 <= s < t: a step goes from t back to s",
+            ));
         }
     }
     Ok(steps)

@@ -13,7 +13,16 @@ use std::borrow::Cow;
 /// Where the score of a sampler comes from.
 const SCORE: &[&str] = &["t", "score", "score_v_matrix", "data"];
 const STEP: &[&str] = &["t", "s", "score", "score_v_matrix", "data"];
-const STEP_NOISE: &[&str] = &["t", "s", "score", "score_v_matrix", "data", "noise", "noise_x", "noise_v"];
+const STEP_NOISE: &[&str] = &[
+    "t",
+    "s",
+    "score",
+    "score_v_matrix",
+    "data",
+    "noise",
+    "noise_x",
+    "noise_v",
+];
 
 /// Settings that give the interval of a step, where `t` and `s` do not.
 const INTERVAL: &[&str] = &["clock", "t", "dt"];
@@ -33,11 +42,19 @@ const BASE: Quantity = Quantity {
     made_from: &["sampler.reverse_drift"],
     processes: ANY,
     law: LawOf::None,
-    draws: Draws { times: Times::Steps, mean_above: 0.0, arrays: WITH_NOISE },
+    draws: Draws {
+        times: Times::Steps,
+        mean_above: 0.0,
+        arrays: WITH_NOISE,
+    },
     truth: Truth::All(step_em),
 };
 
-const WITH_NOISE: &[(&str, Draw)] = &[("u", Draw::Channels), ("score", Draw::Noised), ("noise", Draw::Channels)];
+const WITH_NOISE: &[(&str, Draw)] = &[
+    ("u", Draw::Channels),
+    ("score", Draw::Noised),
+    ("noise", Draw::Channels),
+];
 
 /// The sizes that a run starts from, for normal data.
 const DATA: (&str, Draw) = ("data", Draw::Fixed(&[2], &[0.5, 0.75]));
@@ -45,18 +62,30 @@ const DATA: (&str, Draw) = ("data", Draw::Fixed(&[2], &[0.5, 0.75]));
 /// What SSCS needs.
 const SPLITS: Processes = Processes {
     words: "a process with a stationary law and constant noise",
-    fit: |m| m.process().stationary().is_some() && m.process().noise_at(0.0) == m.process().noise_at(1.0),
+    fit: |m| {
+        m.process().stationary().is_some() && m.process().noise_at(0.0) == m.process().noise_at(1.0)
+    },
 };
 
 const SSCS: Quantity = Quantity {
     inputs: &["u", "noise_1", "noise_2"],
     optional: STEP,
-    made_from: &["kernel.mean", "kernel.cov", "schedule.integral", "schedule.rate"],
+    made_from: &[
+        "kernel.mean",
+        "kernel.cov",
+        "schedule.integral",
+        "schedule.rate",
+    ],
     processes: SPLITS,
     draws: Draws {
         times: Times::Steps,
         mean_above: 0.0,
-        arrays: &[("u", Draw::Channels), ("score", Draw::Noised), ("noise_1", Draw::Channels), ("noise_2", Draw::Channels)],
+        arrays: &[
+            ("u", Draw::Channels),
+            ("score", Draw::Noised),
+            ("noise_1", Draw::Channels),
+            ("noise_2", Draw::Channels),
+        ],
     },
     ..BASE
 };
@@ -83,7 +112,11 @@ pub(super) const ROWS: &[Quantity] = &[
         shape: "(n, K d) each",
         catches: "the forward sign; half of the score, or all of it in the probability flow",
         made_from: &["process.drift_diffusion"],
-        draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: &[("u", Draw::Channels), ("score", Draw::Noised)] },
+        draws: Draws {
+            times: Times::StartsOfSteps,
+            mean_above: 0.0,
+            arrays: &[("u", Draw::Channels), ("score", Draw::Noised)],
+        },
         truth: Truth::All(reverse_drift),
         ..BASE
     },
@@ -99,7 +132,11 @@ pub(super) const ROWS: &[Quantity] = &[
         name: "sampler.step.denoise",
         about: "the last step, without noise",
         catches: "noise in the last step; a step of another length than t",
-        draws: Draws { times: Times::ToZero, mean_above: 0.0, arrays: WITH_NOISE },
+        draws: Draws {
+            times: Times::ToZero,
+            mean_above: 0.0,
+            arrays: WITH_NOISE,
+        },
         truth: Truth::All(step_denoise),
         ..BASE
     },
@@ -121,7 +158,11 @@ pub(super) const ROWS: &[Quantity] = &[
         name: "sampler.run.em",
         about: "a whole run of Euler-Maruyama",
         made_from: &["sampler.step.em"],
-        draws: Draws { times: Times::None, mean_above: 0.0, arrays: &[("u", Draw::TwoRuns), ("noise", Draw::RunNoise(1)), DATA] },
+        draws: Draws {
+            times: Times::None,
+            mean_above: 0.0,
+            arrays: &[("u", Draw::TwoRuns), ("noise", Draw::RunNoise(1)), DATA],
+        },
         truth: Truth::All(run_em),
         ..RUNS
     },
@@ -130,7 +171,11 @@ pub(super) const ROWS: &[Quantity] = &[
         about: "a whole run of SSCS",
         made_from: &["sampler.step.sscs"],
         processes: SPLITS,
-        draws: Draws { times: Times::None, mean_above: 0.0, arrays: &[("u", Draw::TwoRuns), ("noise", Draw::RunNoise(2)), DATA] },
+        draws: Draws {
+            times: Times::None,
+            mean_above: 0.0,
+            arrays: &[("u", Draw::TwoRuns), ("noise", Draw::RunNoise(2)), DATA],
+        },
         truth: Truth::All(run_sscs),
         ..RUNS
     },
@@ -139,7 +184,11 @@ pub(super) const ROWS: &[Quantity] = &[
 fn reverse_drift(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let k = model.channels();
     let (u, d) = read.block("u", k)?;
-    let t = if read.inputs.contains_key("clock") { read.times("clock")?.iter().map(|c| 1.0 - c).collect() } else { read.times("t")? };
+    let t = if read.inputs.contains_key("clock") {
+        read.times("clock")?.iter().map(|c| 1.0 - c).collect()
+    } else {
+        read.times("t")?
+    };
     let flow = setting(read, "probability_flow") == Some(1.0);
     let sampler = Sampler::new(model, read, d)?;
     let mut cells = Vec::new();
@@ -149,12 +198,21 @@ fn reverse_drift(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         match output {
             "drift" => {
                 let u = row_of(u, r, k * d, t);
-                let weight = if flow { 0.5 } else { 1.0 } * if model.reading.half_kick { 0.5 } else { 1.0 };
+                let weight =
+                    if flow { 0.5 } else { 1.0 } * if model.reading.half_kick { 0.5 } else { 1.0 };
                 cells.extend(sampler.drift(t, rate, weight, &u, &sampler.score(r, t, &u)?)?);
             }
             "diffusion" => cells.extend((0..k * d).map(|n| {
                 let g = if flow { 0.0 } else { g[n / d * (k + 1)] };
-                diffusion(model, model.span(0.0, t).map_or(0.0, |s| (s.start + s.tau).to_f64()), g, rate, t)
+                diffusion(
+                    model,
+                    model
+                        .span(0.0, t)
+                        .map_or(0.0, |s| (s.start + s.tau).to_f64()),
+                    g,
+                    rate,
+                    t,
+                )
             })),
             _ => return Ok(None),
         }
@@ -170,11 +228,21 @@ fn noise<'a>(model: &Model, read: &'a Reader<'_>) -> Result<(Cow<'a, [f64]>, usi
         return Ok((plain(read, "noise", k * d)?.into(), k * d));
     }
     let (x, v) = (plain(read, "noise_x", d)?, plain(read, "noise_v", d)?);
-    Ok((x.chunks(d).zip(v.chunks(d)).flat_map(|(x, v)| [x, v].concat()).collect(), k * d))
+    Ok((
+        x.chunks(d)
+            .zip(v.chunks(d))
+            .flat_map(|(x, v)| [x, v].concat())
+            .collect(),
+        k * d,
+    ))
 }
 
 /// Every row of a step.
-fn step(model: &Model, read: &Reader<'_>, each: impl Fn(&Sampler<'_>, usize, (f64, f64, Dd), &[Cell]) -> Result<Vec<Cell>>) -> Found {
+fn step(
+    model: &Model,
+    read: &Reader<'_>,
+    each: impl Fn(&Sampler<'_>, usize, (f64, f64, Dd), &[Cell]) -> Result<Vec<Cell>>,
+) -> Found {
     let k = model.channels();
     let (u, d) = read.block("u", k)?;
     let sampler = Sampler::new(model, read, d)?;
@@ -214,9 +282,19 @@ fn step_sscs_of(model: &Model, read: &Reader<'_>, output: &str, first_half_twice
         return Ok(None);
     }
     let width = model.channels() * read.block("u", model.channels())?.1;
-    let (a, b) = (plain(read, "noise_1", width)?, plain(read, "noise_2", width)?);
+    let (a, b) = (
+        plain(read, "noise_1", width)?,
+        plain(read, "noise_2", width)?,
+    );
     step(model, read, |sampler, r, (t, s, h), u| {
-        sampler.sscs(r, (t, s), h, first_half_twice, u, [&row_of(a, r, width, t), &row_of(b, r, width, t)])
+        sampler.sscs(
+            r,
+            (t, s),
+            h,
+            first_half_twice,
+            u,
+            [&row_of(a, r, width, t), &row_of(b, r, width, t)],
+        )
     })
 }
 
@@ -230,12 +308,21 @@ fn step_sscs_twice(model: &Model, read: &Reader<'_>, output: &str) -> Found {
 
 fn run_em(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     run(model, read, output, 1, |sampler, r, (t, s), u, z| {
-        sampler.euler(r, t, Dd::diff(t, s), if model.reading.score_at_end { s } else { t }, u, Some(&z[0]))
+        sampler.euler(
+            r,
+            t,
+            Dd::diff(t, s),
+            if model.reading.score_at_end { s } else { t },
+            u,
+            Some(&z[0]),
+        )
     })
 }
 
 fn run_sscs(model: &Model, read: &Reader<'_>, output: &str) -> Found {
-    run(model, read, output, 2, |sampler, r, (t, s), u, z| sampler.sscs(r, (t, s), Dd::diff(t, s), false, u, [&z[0], &z[1]]))
+    run(model, read, output, 2, |sampler, r, (t, s), u, z| {
+        sampler.sscs(r, (t, s), Dd::diff(t, s), false, u, [&z[0], &z[1]])
+    })
 }
 
 /// A whole run, with so many draws a step.
@@ -257,14 +344,25 @@ fn run(
     let n = times.len() - 1;
     let noise = read.get("noise")?;
     if noise.shape != [draws * n, read.n, k * d] {
-        return Err(Error::shape("noise", &noise.shape, format!("({}, {}, {}): one slice per draw, in order", draws * n, read.n, k * d)));
+        return Err(Error::shape(
+            "noise",
+            &noise.shape,
+            format!(
+                "({}, {}, {}): one slice per draw, in order",
+                draws * n,
+                read.n,
+                k * d
+            ),
+        ));
     }
     finite("noise", &noise.data)?;
     let mut cells = Vec::new();
     for r in 0..read.n {
         let mut state = row_of(u, r, k * d, f64::NAN);
         for i in 0..n {
-            let z: Vec<_> = (0..draws).map(|j| row_of(&noise.data, (draws * i + j) * read.n + r, k * d, times[i])).collect();
+            let z: Vec<_> = (0..draws)
+                .map(|j| row_of(&noise.data, (draws * i + j) * read.n + r, k * d, times[i]))
+                .collect();
             state = step(&sampler, r, (times[i], times[i + 1]), &state, &z)?;
         }
         if denoise {
@@ -282,8 +380,14 @@ fn run(
 
 /// Times of a run: `n_steps` steps from 1 to `eps`; with `denoise` the last one goes on to 0.
 fn run_times(read: &Reader<'_>) -> Result<(Vec<f64>, bool)> {
-    let need = |f: &'static str| setting(read, f).ok_or_else(|| Error::parameter(f, "missing", "n_steps, striding and eps"));
-    let (n, eps, denoise) = (need("n_steps")?, need("eps")?, setting(read, "denoise").unwrap_or(0.0) == 1.0);
+    let need = |f: &'static str| {
+        setting(read, f).ok_or_else(|| Error::parameter(f, "missing", "n_steps, striding and eps"))
+    };
+    let (n, eps, denoise) = (
+        need("n_steps")?,
+        need("eps")?,
+        setting(read, "denoise").unwrap_or(0.0) == 1.0,
+    );
     if !((1.0..=1000.0).contains(&n) && n.fract() == 0.0) {
         return Err(Error::parameter("n_steps", n, "1 to 1000"));
     }
@@ -294,7 +398,11 @@ fn run_times(read: &Reader<'_>) -> Result<(Vec<f64>, bool)> {
     let quadratic = need("striding")? == 1.0;
     let at = |i: usize| {
         let r = (n - i) as f64 / n as f64;
-        if i == 0 { 1.0 } else { eps + (1.0 - eps) * if quadratic { r * r } else { r } }
+        if i == 0 {
+            1.0
+        } else {
+            eps + (1.0 - eps) * if quadratic { r * r } else { r }
+        }
     };
     Ok(((0..=n).map(at).collect(), denoise))
 }

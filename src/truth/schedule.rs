@@ -20,7 +20,11 @@ const BASE: Quantity = Quantity {
     made_from: &[],
     processes: ANY,
     law: LawOf::None,
-    draws: Draws { times: Times::Decades, mean_above: 0.0, arrays: &[] },
+    draws: Draws {
+        times: Times::Decades,
+        mean_above: 0.0,
+        arrays: &[],
+    },
     truth: Truth::All(rate),
 };
 
@@ -52,6 +56,10 @@ fn rate(model: &Model, read: &Reader<'_>, output: &str) -> Found {
 
 fn integral(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let (t, s) = read.interval(model)?;
-    let cells = t.iter().zip(&s).map(|(t, s)| Ok(number(model.span(*s, *t)?.tau, *t))).collect::<Result<Vec<Cell>>>()?;
+    let cells = t
+        .iter()
+        .zip(&s)
+        .map(|(t, s)| Ok(number(model.span(*s, *t)?.tau, *t)))
+        .collect::<Result<Vec<Cell>>>()?;
     Ok((output == "integral").then_some((cells, 1)))
 }

@@ -1,4 +1,5 @@
-//! The parametrisations of a score: s_v = -ell eps_v; s_v = -v/S_vv - ell net; x_0 from the score of the noised channel.
+//! The parametrisations of a score: s_v = -ell eps_v; s_v = -v/S_vv - ell net; x_0 from the score
+//! of the noised channel.
 
 use super::cell::{Cell, exact, plus, times};
 use super::likelihood::{Component, MIXTURE, Mixture, shares};
@@ -20,9 +21,16 @@ const BASE: Quantity = Quantity {
     suites: &["score"],
     catches: "",
     made_from: &["kernel.ell"],
-    processes: Processes { words: "a process with noise in one channel", fit: |m| m.noised().len() == 1 },
+    processes: Processes {
+        words: "a process with noise in one channel",
+        fit: |m| m.noised().len() == 1,
+    },
     law: LawOf::GivenX0,
-    draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: &[("eps", Draw::One)] },
+    draws: Draws {
+        times: Times::StartsOfSteps,
+        mean_above: 0.0,
+        arrays: &[("eps", Draw::One)],
+    },
     truth: Truth::All(score_from_eps),
 };
 
@@ -50,7 +58,11 @@ pub(super) const ROWS: &[Quantity] = &[
         inputs: &["t", "score"],
         outputs: Outputs::Named(&["eps"]),
         catches: "the sign; ell for 1/ell",
-        draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: &[("score", Draw::One)] },
+        draws: Draws {
+            times: Times::StartsOfSteps,
+            mean_above: 0.0,
+            arrays: &[("score", Draw::One)],
+        },
         truth: Truth::All(eps_from_score),
         ..BASE
     },
@@ -59,7 +71,11 @@ pub(super) const ROWS: &[Quantity] = &[
         about: "-v / S_vv - ell net, S_vv of HSM",
         inputs: &["t", "u", "net_output"],
         catches: "S_vv of DSM for that of HSM; M for S_vv; ell left out",
-        draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: &[("u", Draw::Channels), ("net_output", Draw::One)] },
+        draws: Draws {
+            times: Times::StartsOfSteps,
+            mean_above: 0.0,
+            arrays: &[("u", Draw::Channels), ("net_output", Draw::One)],
+        },
         truth: Truth::All(mixed),
         ..MIXED
     },
@@ -69,7 +85,11 @@ pub(super) const ROWS: &[Quantity] = &[
         inputs: &["t", "u", "score"],
         outputs: Outputs::Named(&["net_output"]),
         catches: "the sign of v / S_vv; ell for 1/ell",
-        draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: &[("u", Draw::Channels), ("score", Draw::Noised)] },
+        draws: Draws {
+            times: Times::StartsOfSteps,
+            mean_above: 0.0,
+            arrays: &[("u", Draw::Channels), ("score", Draw::Noised)],
+        },
         truth: Truth::All(net_from_score),
         ..MIXED
     },
@@ -85,7 +105,11 @@ pub(super) const ROWS: &[Quantity] = &[
             fit: |m| m.channels() <= 2 && m.noised().len() == 1,
         },
         // once the mean is gone, nothing but overflow is left to check
-        draws: Draws { times: Times::StartsOfSteps, mean_above: 1e-100, arrays: &[("u", Draw::Channels), ("score", Draw::Noised)] },
+        draws: Draws {
+            times: Times::StartsOfSteps,
+            mean_above: 1e-100,
+            arrays: &[("u", Draw::Channels), ("score", Draw::Noised)],
+        },
         truth: Truth::All(x0_from_eps),
         ..BASE
     },
@@ -96,8 +120,15 @@ pub(super) const ROWS: &[Quantity] = &[
         shape: "(n, K d)",
         catches: "a component's share without its determinant; components pushed with the mean but not the variance; the sign",
         made_from: &["likelihood.mixture"],
-        processes: Processes { words: "a process of one or two channels", fit: |m| m.channels() <= 2 },
-        draws: Draws { times: Times::StartsOfSteps, mean_above: 0.0, arrays: MIXTURE },
+        processes: Processes {
+            words: "a process of one or two channels",
+            fit: |m| m.channels() <= 2,
+        },
+        draws: Draws {
+            times: Times::StartsOfSteps,
+            mean_above: 0.0,
+            arrays: MIXTURE,
+        },
         truth: Truth::All(mixture),
         ..BASE
     },
@@ -114,31 +145,58 @@ pub(super) fn ell(model: &Model, row: &Row, t: f64) -> Result<Cell> {
     } else {
         1.0 / f.lower[(k - 1, k - 1)]
     };
-    let l = if model.reading.variance_for_factor { l * l } else { l };
-    Ok(Cell { truth: Dd::from(l), scale: l, cancellation: l * row.det_moves(k), t })
+    let l = if model.reading.variance_for_factor {
+        l * l
+    } else {
+        l
+    };
+    Ok(Cell {
+        truth: Dd::from(l),
+        scale: l,
+        cancellation: l * row.det_moves(k),
+        t,
+    })
 }
 
 /// The mixed score's Gaussian part: `1 / S_vv` of HSM's kernel.
 pub(super) fn gaussian_part(model: &Model, t: f64) -> Result<Cell> {
     let k = model.channels();
-    let gamma =
-        model.declared_gamma.ok_or_else(|| Error::parameter("gamma", "missing", "a number >= 0: the mixed score has HSM's S_vv"))?;
+    let gamma = model.declared_gamma.ok_or_else(|| {
+        Error::parameter(
+            "gamma",
+            "missing",
+            "a number >= 0: the mixed score has HSM's S_vv",
+        )
+    })?;
     let row = model.row_of(0.0, t, gamma)?;
     let c = row.law.cov[(k - 1, k - 1)];
     let inv = c.recip();
-    Ok(Cell { truth: inv, scale: inv.hi, cancellation: row.rounding[k * k - 1] * inv.hi * inv.hi, t })
+    Ok(Cell {
+        truth: inv,
+        scale: inv.hi,
+        cancellation: row.rounding[k * k - 1] * inv.hi * inv.hi,
+        t,
+    })
 }
 
 fn minus(c: Cell) -> Cell {
-    Cell { truth: -c.truth, ..c }
+    Cell {
+        truth: -c.truth,
+        ..c
+    }
 }
 
 fn inverse_of(c: Cell) -> Cell {
-    Cell { truth: c.truth.recip(), scale: 1.0 / c.truth.hi.abs(), cancellation: c.cancellation / (c.truth.hi * c.truth.hi), t: c.t }
+    Cell {
+        truth: c.truth.recip(),
+        scale: 1.0 / c.truth.hi.abs(),
+        cancellation: c.cancellation / (c.truth.hi * c.truth.hi),
+        t: c.t,
+    }
 }
 
-/// What a parametrisation turns into what, at one row: the time, the law there, ell, the given numbers, and the state's last channel
-/// (0 where the quantity reads no state).
+/// What a parametrisation turns into what, at one row: the time, the law there, ell, the given
+/// numbers, and the state's last channel (0 where the quantity reads no state).
 struct Given<'a> {
     t: f64,
     row: &'a Row,
@@ -157,18 +215,42 @@ impl Given<'_> {
 }
 
 /// Every row of a parametrisation.
-fn each(model: &Model, read: &Reader<'_>, input: &'static str, reads_u: bool, turn: impl Fn(&Given<'_>) -> Result<Vec<Cell>>) -> Found {
+fn each(
+    model: &Model,
+    read: &Reader<'_>,
+    input: &'static str,
+    reads_u: bool,
+    turn: impl Fn(&Given<'_>) -> Result<Vec<Cell>>,
+) -> Found {
     let k = model.channels();
     let times = read.times("t")?;
     times.iter().try_for_each(|t| model.check_time(*t))?;
-    let d = read.inputs.get(input).map_or(1, |a| a.data.len() / read.n.max(1));
+    let d = read
+        .inputs
+        .get(input)
+        .map_or(1, |a| a.data.len() / read.n.max(1));
     let given = plain(read, input, d)?;
-    let u = if reads_u { plain(read, "u", k * d)? } else { &[] };
+    let u = if reads_u {
+        plain(read, "u", k * d)?
+    } else {
+        &[]
+    };
     let mut cells = Vec::new();
     for (r, &t) in times.iter().enumerate() {
         let row = model.row(0.0, t)?;
-        let u = if reads_u { &u[r * k * d..(r + 1) * k * d] } else { u };
-        cells.extend(turn(&Given { t, row: &row, ell: ell(model, &row, t)?, given: row_of(given, r, d, t), u, d })?);
+        let u = if reads_u {
+            &u[r * k * d..(r + 1) * k * d]
+        } else {
+            u
+        };
+        cells.extend(turn(&Given {
+            t,
+            row: &row,
+            ell: ell(model, &row, t)?,
+            given: row_of(given, r, d, t),
+            u,
+            d,
+        })?);
     }
     Ok(Some((cells, d)))
 }
@@ -177,14 +259,22 @@ fn score_from_eps(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if output != "score" {
         return Ok(None);
     }
-    each(model, read, "eps", false, |at| Ok(at.given.iter().map(|e| minus(times(at.ell, *e))).collect()))
+    each(model, read, "eps", false, |at| {
+        Ok(at.given.iter().map(|e| minus(times(at.ell, *e))).collect())
+    })
 }
 
 fn eps_from_score(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if output != "eps" {
         return Ok(None);
     }
-    each(model, read, "score", false, |at| Ok(at.given.iter().map(|s| minus(times(inverse_of(at.ell), *s))).collect()))
+    each(model, read, "score", false, |at| {
+        Ok(at
+            .given
+            .iter()
+            .map(|s| minus(times(inverse_of(at.ell), *s)))
+            .collect())
+    })
 }
 
 fn mixed(model: &Model, read: &Reader<'_>, output: &str) -> Found {
@@ -193,7 +283,9 @@ fn mixed(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     }
     each(model, read, "net_output", true, |at| {
         let part = gaussian_part(model, at.t)?;
-        Ok((0..at.d).map(|c| minus(plus(times(part, at.last(c)), times(at.ell, at.given[c])))).collect())
+        Ok((0..at.d)
+            .map(|c| minus(plus(times(part, at.last(c)), times(at.ell, at.given[c]))))
+            .collect())
     })
 }
 
@@ -203,7 +295,14 @@ fn net_from_score(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     }
     each(model, read, "score", true, |at| {
         let part = gaussian_part(model, at.t)?;
-        Ok((0..at.d).map(|c| minus(times(inverse_of(at.ell), plus(at.given[c], times(part, at.last(c)))))).collect())
+        Ok((0..at.d)
+            .map(|c| {
+                minus(times(
+                    inverse_of(at.ell),
+                    plus(at.given[c], times(part, at.last(c))),
+                ))
+            })
+            .collect())
     })
 }
 
@@ -223,25 +322,48 @@ fn x0_from_eps(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         }
         let value = |c: usize| {
             let (x, v, s) = (at.u[c], at.u[(k - 1) * d + c], at.given[c].truth);
-            // one channel: (x + S s)/Phi; two: x and v + L22^2 s are what mean and the noise of x alone leave
+            // one channel: (x + S s)/Phi; two: x and v + L22^2 s are what mean and the noise of x
+            // alone leave
             let (terms, over) = if k == 1 {
                 ([Dd::from(x), variance * s, Dd::ZERO], m[(0, 0)])
             } else {
                 (
-                    [q[(0, 1)] * Dd::from(x), -(q[(0, 0)] * Dd::from(v)), -(q[(0, 0)] * variance * s)],
+                    [
+                        q[(0, 1)] * Dd::from(x),
+                        -(q[(0, 0)] * Dd::from(v)),
+                        -(q[(0, 0)] * variance * s),
+                    ],
                     q[(0, 1)] * m[(0, 0)] - q[(0, 0)] * m[(1, 0)],
                 )
             };
             let sum = terms[0] + terms[1] + terms[2];
             let size: f64 = terms.iter().map(|x| x.hi.abs()).sum();
             let value = sum / over;
-            // with the mean gone at late times, x_0 is beyond f64: infinite, which is judged by nothing
-            let value = if value.to_f64().is_finite() { value } else { Dd::from(f64::INFINITY.copysign(sum.hi)) };
+            // with the mean gone at late times, x_0 is beyond f64: infinite, which is judged by
+            // nothing
+            let value = if value.to_f64().is_finite() {
+                value
+            } else {
+                Dd::from(f64::INFINITY.copysign(sum.hi))
+            };
             let moves = row.det_moves(k) * terms[if k == 1 { 1 } else { 2 }].hi.abs()
-                + if k == 2 { row.rounding[1] * x.abs() + row.rounding[0] * v.abs() } else { 0.0 };
-            let over_moves =
-                if k == 2 { (row.rounding[1] * m[(0, 0)].hi.abs() + row.rounding[0] * m[(1, 0)].hi.abs()) / over.hi.abs() } else { 0.0 };
-            Cell { truth: value, scale: size / over.hi.abs(), cancellation: moves / over.hi.abs() + over_moves * size / over.hi.abs(), t }
+                + if k == 2 {
+                    row.rounding[1] * x.abs() + row.rounding[0] * v.abs()
+                } else {
+                    0.0
+                };
+            let over_moves = if k == 2 {
+                (row.rounding[1] * m[(0, 0)].hi.abs() + row.rounding[0] * m[(1, 0)].hi.abs())
+                    / over.hi.abs()
+            } else {
+                0.0
+            };
+            Cell {
+                truth: value,
+                scale: size / over.hi.abs(),
+                cancellation: moves / over.hi.abs() + over_moves * size / over.hi.abs(),
+                t,
+            }
         };
         Ok((0..d).map(value).collect())
     })
@@ -258,14 +380,25 @@ fn mixture(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let mut cells = Vec::with_capacity(u.len());
     for (r, t) in read.times("t")?.into_iter().enumerate() {
         model.check_time(t)?;
-        let list = mixture.components(model, &*model.row(0.0, t)?, &u[r * k * d..(r + 1) * k * d])?;
+        let list =
+            mixture.components(model, &*model.row(0.0, t)?, &u[r * k * d..(r + 1) * k * d])?;
         let (_, share, _) = shares(&list);
         for n in 0..k * d {
-            let truth = list.iter().zip(&share).fold(Dd::ZERO, |s, (c, w)| s + *w * c.gradient[n].0);
-            // a share moves with the terms of its logarithm, and then the sum by how far that gradient is from it
-            let moves = |c: &Component| c.gradient[n].1 + (c.gradient[n].0 - truth).hi.abs() * c.size;
+            let truth = list
+                .iter()
+                .zip(&share)
+                .fold(Dd::ZERO, |s, (c, w)| s + *w * c.gradient[n].0);
+            // a share moves with the terms of its logarithm, and then the sum by how far that
+            // gradient is from it
+            let moves =
+                |c: &Component| c.gradient[n].1 + (c.gradient[n].0 - truth).hi.abs() * c.size;
             let scale = list.iter().zip(&share).map(|(c, w)| w.hi * moves(c)).sum();
-            cells.push(Cell { truth, scale, cancellation: 0.0, t });
+            cells.push(Cell {
+                truth,
+                scale,
+                cancellation: 0.0,
+                t,
+            });
         }
     }
     Ok(Some((cells, k * d)))

@@ -27,7 +27,11 @@ const BASE: Quantity = Quantity {
         },
     },
     law: LawOf::None,
-    draws: Draws { times: Times::Steps, mean_above: 0.0, arrays: &[("u", Draw::Channels), ("noise", Draw::Channels)] },
+    draws: Draws {
+        times: Times::Steps,
+        mean_above: 0.0,
+        arrays: &[("u", Draw::Channels), ("noise", Draw::Channels)],
+    },
     truth: Truth::All(exact_step),
 };
 
@@ -55,7 +59,11 @@ pub(super) const ROWS: &[Quantity] = &[
 fn intervals(model: &Model, read: &Reader<'_>) -> Result<Vec<(f64, f64)>> {
     let (t, s) = read.interval(model)?;
     match s.iter().zip(&t).find(|(s, t)| s >= t) {
-        Some((s, t)) => Err(Error::parameter("s", s, format!("0 <= s < t = {t}: a step goes from s on to t"))),
+        Some((s, t)) => Err(Error::parameter(
+            "s",
+            s,
+            format!("0 <= s < t = {t}: a step goes from s on to t"),
+        )),
         None => Ok(s.into_iter().zip(t).collect()),
     }
 }
@@ -67,8 +75,21 @@ fn euler(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let k = model.channels();
     let (u, d) = read.block("u", k)?;
     let noise = plain(read, "noise", k * d)?;
-    let flip = |n: usize| if model.reading.flip_mean && (n / k + n % k) % 2 == 1 { -1.0 } else { 1.0 };
-    let f: Vec<f64> = model.process().drift().as_slice().iter().enumerate().map(|(n, f)| flip(n) * f).collect();
+    let flip = |n: usize| {
+        if model.reading.flip_mean && (n / k + n % k) % 2 == 1 {
+            -1.0
+        } else {
+            1.0
+        }
+    };
+    let f: Vec<f64> = model
+        .process()
+        .drift()
+        .as_slice()
+        .iter()
+        .enumerate()
+        .map(|(n, f)| flip(n) * f)
+        .collect();
     let mut cells = Vec::with_capacity(u.len());
     for (r, (s, t)) in intervals(model, read)?.into_iter().enumerate() {
         let u = row_of(u, r, k * d, t);
@@ -80,7 +101,10 @@ fn euler(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         if output == "u_next" {
             for n in 0..k * d {
                 let size = number((Dd::from(g[(n / d, n / d)]) * step).sqrt(), t);
-                next[n] = plus(next[n], times(size, number(Dd::from(noise[r * k * d + n]), t)));
+                next[n] = plus(
+                    next[n],
+                    times(size, number(Dd::from(noise[r * k * d + n]), t)),
+                );
             }
         }
         cells.extend(next);
@@ -98,10 +122,21 @@ fn exact_step(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let mut cells = Vec::with_capacity(u.len());
     for (r, (s, t)) in intervals(model, read)?.into_iter().enumerate() {
         let row = model.transition(s, t)?;
-        let phi: Vec<Cell> =
-            (0..k * k).map(|n| Cell { truth: row.law.mean[(n / k, n % k)], scale: row.mean_scale[n], cancellation: 0.0, t }).collect();
-        let l = (0..k * k).map(|n| row.lower(model, n, t)).collect::<Result<Vec<_>>>()?;
-        cells.extend(add(apply(&phi, &row_of(u, r, k * d, t), d), &apply(&l, &row_of(noise, r, k * d, t), d)));
+        let phi: Vec<Cell> = (0..k * k)
+            .map(|n| Cell {
+                truth: row.law.mean[(n / k, n % k)],
+                scale: row.mean_scale[n],
+                cancellation: 0.0,
+                t,
+            })
+            .collect();
+        let l = (0..k * k)
+            .map(|n| row.lower(model, n, t))
+            .collect::<Result<Vec<_>>>()?;
+        cells.extend(add(
+            apply(&phi, &row_of(u, r, k * d, t), d),
+            &apply(&l, &row_of(noise, r, k * d, t), d),
+        ));
     }
     Ok(Some((cells, k * d)))
 }

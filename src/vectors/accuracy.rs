@@ -1,10 +1,13 @@
-//! How accurate the crate is: its kernels and schedules against high-precision tables (schema `cld-truth/1`).
+//! How accurate the crate is: its kernels and schedules against high-precision tables (schema
+//! `cld-truth/1`).
 //!
-//! An error is measured in units in the last place (ulp) of the true value, fractional, and relative to it. The tables
-//! hold 36 digits, read as double words, so that the measure itself is good to about 1e-14 ulp.
+//! An error is measured in units in the last place (ulp) of the true value, fractional, and
+//! relative to it. The tables hold 36 digits, read as double words, so that the measure itself is
+//! good to about 1e-14 ulp.
 //!
-//! **Entries that cross zero** are measured against their largest term ([`largest_terms`]): near the zero even the
-//! best f64 code has no relative accuracy, as one rounding of `z` moves `1 - z` by an ulp of 1.
+//! **Entries that cross zero** are measured against their largest term ([`largest_terms`]): near
+//! the zero even the best f64 code has no relative accuracy, as one rounding of `z` moves `1 - z`
+//! by an ulp of 1.
 //!
 //! | entry | its terms |
 //! |---|---|
@@ -14,10 +17,12 @@
 //! | off-diagonal factor, inverse | that of the covariance entry, divided by what the entry is divided by |
 //! | log-determinant | `max(1, |log det|)`: it crosses zero where det = 1 |
 //!
-//! An entry that is a sum of terms of one sign is no smaller than its largest term: there the rule changes nothing.
+//! An entry that is a sum of terms of one sign is no smaller than its largest term: there the rule
+//! changes nothing.
 //!
-//! **Left out** is what f64 cannot hold: true values below the smallest normal number, or beyond the largest. There the
-//! crate's value must still be finite, and no larger than twice the smallest normal number.
+//! **Left out** is what f64 cannot hold: true values below the smallest normal number, or beyond
+//! the largest. There the crate's value must still be finite, and no larger than twice the smallest
+//! normal number.
 
 use crate::dd::Dd;
 use crate::error::{Error, Result};
@@ -33,12 +38,22 @@ use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 use std::fmt::Write;
 
-/// The families that are told apart, and what is promised of each: every diffusion's, those in ulp first, and the schedules'.
+/// The families that are told apart, and what is promised of each: every diffusion's, those in ulp
+/// first, and the schedules'.
 pub fn families() -> Vec<(&'static str, Bound)> {
-    let stated = || REGISTRY.iter().flat_map(|e| e.accuracy).map(|a| (a.family, a.bound));
+    let stated = || {
+        REGISTRY
+            .iter()
+            .flat_map(|e| e.accuracy)
+            .map(|a| (a.family, a.bound))
+    };
     let in_ulp = |b: &Bound| matches!(b, Bound::Ulp(_));
     let schedules = [("schedule", Bound::Ulp(8.0))];
-    stated().filter(|f| in_ulp(&f.1)).chain(stated().filter(|f| !in_ulp(&f.1))).chain(schedules).collect()
+    stated()
+        .filter(|f| in_ulp(&f.1))
+        .chain(stated().filter(|f| !in_ulp(&f.1)))
+        .chain(schedules)
+        .collect()
 }
 
 fn written<S: Serializer>(b: &Bound, s: S) -> std::result::Result<S::Ok, S::Error> {
@@ -52,7 +67,18 @@ fn written<S: Serializer>(b: &Bound, s: S) -> std::result::Result<S::Ok, S::Erro
 }
 
 /// Names of the measured quantities, in the order of the table.
-pub const MEASURED: &[&str] = &["mean", "cov", "chol_lower", "chol_upper", "inv", "det", "logdet", "ell", "rate", "integral"];
+pub const MEASURED: &[&str] = &[
+    "mean",
+    "cov",
+    "chol_lower",
+    "chol_upper",
+    "inv",
+    "det",
+    "logdet",
+    "ell",
+    "rate",
+    "integral",
+];
 
 /// One quantity of one family.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -94,35 +120,53 @@ impl Line {
 pub struct Table {
     /// One line per family and quantity.
     pub lines: Vec<Line>,
-    /// Rows of the tables for which the kernel was refused (its determinant or inverse is not a normal f64).
+    /// Rows of the tables for which the kernel was refused (its determinant or inverse is not a
+    /// normal f64).
     pub refused: usize,
     /// Rows read.
     pub rows: usize,
 }
 
 fn missing<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a Json> {
-    v.get(key).ok_or_else(|| Error::parameter(format!("{place}.{key}"), "missing", "schema cld-truth/1"))
+    v.get(key)
+        .ok_or_else(|| Error::parameter(format!("{place}.{key}"), "missing", "schema cld-truth/1"))
 }
 
 fn word<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a str> {
-    missing(v, key, place)?.as_str().ok_or_else(|| Error::parameter(format!("{place}.{key}"), "not a string", "a string"))
+    missing(v, key, place)?
+        .as_str()
+        .ok_or_else(|| Error::parameter(format!("{place}.{key}"), "not a string", "a string"))
 }
 
 fn time(v: &Json, key: &str, place: &str) -> Result<f64> {
-    missing(v, key, place)?.as_f64().ok_or_else(|| Error::parameter(format!("{place}.{key}"), "not a number", "a number"))
+    missing(v, key, place)?
+        .as_f64()
+        .ok_or_else(|| Error::parameter(format!("{place}.{key}"), "not a number", "a number"))
 }
 
 fn list<'a>(v: &'a Json, key: &str, place: &str) -> Result<&'a Vec<Json>> {
     let name = || format!("{place}.{key}");
-    let list = missing(v, key, place)?.as_array().ok_or_else(|| Error::parameter(name(), "not a list", "a list"))?;
-    if list.is_empty() { Err(Error::parameter(name(), "empty", "at least one")) } else { Ok(list) }
+    let list = missing(v, key, place)?
+        .as_array()
+        .ok_or_else(|| Error::parameter(name(), "not a list", "a list"))?;
+    if list.is_empty() {
+        Err(Error::parameter(name(), "empty", "at least one"))
+    } else {
+        Ok(list)
+    }
 }
 
 /// Refuses a field that would be read by nobody.
 fn known(v: &Json, place: &str, names: &[&str]) -> Result<()> {
-    let fields = v.as_object().ok_or_else(|| Error::parameter(place.to_string(), "not an object", "an object"))?;
+    let fields = v
+        .as_object()
+        .ok_or_else(|| Error::parameter(place.to_string(), "not an object", "an object"))?;
     match fields.keys().find(|k| !names.contains(&k.as_str())) {
-        Some(k) => Err(Error::parameter(format!("{place}.{k}"), "unknown", names.join(", "))),
+        Some(k) => Err(Error::parameter(
+            format!("{place}.{k}"),
+            "unknown",
+            names.join(", "),
+        )),
         None => Ok(()),
     }
 }
@@ -135,7 +179,11 @@ fn flat<'a>(v: &'a Json, place: &str, out: &mut Vec<&'a str>) -> Result<()> {
             out.push(s);
             Ok(())
         }
-        other => Err(Error::parameter(place.to_string(), other, "decimal strings")),
+        other => Err(Error::parameter(
+            place.to_string(),
+            other,
+            "decimal strings",
+        )),
     }
 }
 
@@ -147,7 +195,13 @@ fn strings<'a>(v: &'a Json, place: &str) -> Result<Vec<&'a str>> {
 
 /// A decimal string as a double word.
 fn read(text: &str, place: &str) -> Result<Dd> {
-    decimal::parse(text).ok_or_else(|| Error::parameter(place.to_string(), format!("`{text}`"), "a decimal number below 1e400"))
+    decimal::parse(text).ok_or_else(|| {
+        Error::parameter(
+            place.to_string(),
+            format!("`{text}`"),
+            "a decimal number below 1e400",
+        )
+    })
 }
 
 /// One unit in the last place of `x`, also between powers of two.
@@ -156,13 +210,26 @@ fn ulp(x: f64) -> f64 {
     (x.next_up() - x).max(f64::MIN_POSITIVE * f64::EPSILON)
 }
 
-/// The sizes of the largest terms of mean and covariance, row-major: see the module's table. `f`, `g` and `initial` are
-/// F, G G^T and the initial covariance, `stationary` S; G G^T and the initial covariance must be diagonal. K * K numbers each.
-pub fn largest_terms<const K: usize>(f: &[Dd], g: &[Dd], initial: &[Dd], stationary: Option<&[f64]>, tau: Dd) -> (Vec<f64>, Vec<f64>) {
+/// The sizes of the largest terms of mean and covariance, row-major: see the module's table. `f`,
+/// `g` and `initial` are F, G G^T and the initial covariance, `stationary` S; G G^T and the initial
+/// covariance must be diagonal. K * K numbers each.
+pub fn largest_terms<const K: usize>(
+    f: &[Dd],
+    g: &[Dd],
+    initial: &[Dd],
+    stationary: Option<&[f64]>,
+    tau: Dd,
+) -> (Vec<f64>, Vec<f64>) {
     let drift = Mat::<K, Dd>::build(|i, j| f[i * K + j]);
     let zero = Mat::<K>::ZERO.to_dd();
     let rate = -(0..K).fold(Dd::ZERO, |s, i| s + drift[(i, i)]) / Dd::from(K as f64);
-    let n = Mat::<K, Dd>::build(|i, j| if i == j { drift[(i, j)] + rate } else { drift[(i, j)] });
+    let n = Mat::<K, Dd>::build(|i, j| {
+        if i == j {
+            drift[(i, j)] + rate
+        } else {
+            drift[(i, j)]
+        }
+    });
     let t = tau.hi;
     let mean = if K == 2 {
         // N^2 = delta: e^(N tau) = cosh(d tau) + N sinh(d tau) / d, d = sqrt(delta)
@@ -170,8 +237,16 @@ pub fn largest_terms<const K: usize>(f: &[Dd], g: &[Dd], initial: &[Dd], station
         let d = delta.abs().sqrt();
         let x = (d * tau).hi;
         let over = delta.hi > 0.0;
-        let slow = if over { ((drift[(0, 0)] * drift[(1, 1)] - drift[(0, 1)] * drift[(1, 0)]) / (rate + d)).hi } else { rate.hi };
-        let (cosh, sinh) = if over { (0.5 + 0.5 * (-2.0 * x).exp(), -0.5 * (-2.0 * x).exp_m1()) } else { (x.cos(), x.sin()) };
+        let slow = if over {
+            ((drift[(0, 0)] * drift[(1, 1)] - drift[(0, 1)] * drift[(1, 0)]) / (rate + d)).hi
+        } else {
+            rate.hi
+        };
+        let (cosh, sinh) = if over {
+            (0.5 + 0.5 * (-2.0 * x).exp(), -0.5 * (-2.0 * x).exp_m1())
+        } else {
+            (x.cos(), x.sin())
+        };
         let (e, sinh) = ((-slow * t).exp(), if x < 1e-8 { t } else { sinh / d.hi });
         Mat::<K>::build(|i, j| {
             let unit = if i == j { Dd::ONE } else { Dd::ZERO };
@@ -191,7 +266,11 @@ pub fn largest_terms<const K: usize>(f: &[Dd], g: &[Dd], initial: &[Dd], station
         }
         most.times((-rate.hi * t).exp())
     };
-    let start = Mat::<K>::build(|i, j| (0..K).map(|k| initial[k * K + k].hi * mean[(i, k)] * mean[(j, k)]).fold(0.0, worse));
+    let start = Mat::<K>::build(|i, j| {
+        (0..K)
+            .map(|k| initial[k * K + k].hi * mean[(i, k)] * mean[(j, k)])
+            .fold(0.0, worse)
+    });
     let mut by_source = start;
     for k in (0..K).filter(|k| g[k * K + k].hi != 0.0) {
         let mut one = zero;
@@ -202,7 +281,9 @@ pub fn largest_terms<const K: usize>(f: &[Dd], g: &[Dd], initial: &[Dd], station
     let cov = match stationary {
         None => by_source,
         Some(s) => Mat::build(|i, j| {
-            let back = (0..K * K).map(|n| s[n].abs() * mean[(i, n / K)] * mean[(j, n % K)]).fold(start[(i, j)], worse);
+            let back = (0..K * K)
+                .map(|n| s[n].abs() * mean[(i, n / K)] * mean[(j, n % K)])
+                .fold(start[(i, j)], worse);
             by_source[(i, j)].min(worse(back, s[i * K + j].abs()))
         }),
     };
@@ -223,12 +304,17 @@ impl Table {
     /// Adds what the crate makes of every row of a table.
     ///
     /// # Errors
-    /// A text that is no table of schema `cld-truth/1`, has no rows, or describes a process that does not exist.
+    /// A text that is no table of schema `cld-truth/1`, has no rows, or describes a process that
+    /// does not exist.
     pub fn add(&mut self, text: &str, file: &str) -> Result<()> {
         let json = parse_json(text, file)?;
         let schema = word(&json, "schema", file)?;
         if schema != "cld-truth/1" {
-            return Err(Error::parameter(format!("{file}: schema"), schema, "cld-truth/1"));
+            return Err(Error::parameter(
+                format!("{file}: schema"),
+                schema,
+                "cld-truth/1",
+            ));
         }
         let schedules = json.get("kind").and_then(Json::as_str) == Some("schedules");
         for case in list(&json, "cases", file)? {
@@ -241,7 +327,12 @@ impl Table {
             }
         }
         let families = families();
-        let order = |l: &Line| (families.iter().position(|f| f.0 == l.family), MEASURED.iter().position(|q| *q == l.quantity));
+        let order = |l: &Line| {
+            (
+                families.iter().position(|f| f.0 == l.family),
+                MEASURED.iter().position(|q| *q == l.quantity),
+            )
+        };
         self.lines.sort_by_key(order);
         Ok(())
     }
@@ -252,12 +343,23 @@ impl Table {
             known(row, place, &["s", "t", "rate_t", "integral"])?;
             let (s, t) = (time(row, "s", place)?, time(row, "t", place)?);
             self.rows += 1;
-            for (quantity, key, got) in [("rate", "rate_t", schedule.rate(t)), ("integral", "integral", schedule.integral(s, t)?)] {
+            for (quantity, key, got) in [
+                ("rate", "rate_t", schedule.rate(t)),
+                ("integral", "integral", schedule.integral(s, t)?),
+            ] {
                 let text = word(row, key, place)?;
                 let truth = read(text, place)?;
-                self.record(&Found { family: "schedule", quantity, got, text, truth, term: 0.0 }, &|| {
-                    format!("{} s={s:.3e} t={t:.3e}", schedule.name())
-                });
+                self.record(
+                    &Found {
+                        family: "schedule",
+                        quantity,
+                        got,
+                        text,
+                        truth,
+                        term: 0.0,
+                    },
+                    &|| format!("{} s={s:.3e} t={t:.3e}", schedule.name()),
+                );
             }
         }
         Ok(())
@@ -265,19 +367,45 @@ impl Table {
 
     fn add_kernels(&mut self, case: &Json, place: &str) -> Result<()> {
         let empty = serde_json::Map::new();
-        let params = case.get("params").and_then(Json::as_object).unwrap_or(&empty);
-        let config =
-            Config::new(word(case, "process", place)?, params, missing(case, "schedule", place)?, word(case, "objective", place)?)?;
+        let params = case
+            .get("params")
+            .and_then(Json::as_object)
+            .unwrap_or(&empty);
+        let config = Config::new(
+            word(case, "process", place)?,
+            params,
+            missing(case, "schedule", place)?,
+            word(case, "objective", place)?,
+        )?;
         let process = config.process()?;
-        let Some(family) = config.entry.accuracy.iter().find(|a| (a.of)(&config.params)).map(|a| a.family) else {
-            return Err(Error::parameter(place.to_string(), config.entry.name, "a process of stated accuracy"));
+        let Some(family) = config
+            .entry
+            .accuracy
+            .iter()
+            .find(|a| (a.of)(&config.params))
+            .map(|a| a.family)
+        else {
+            return Err(Error::parameter(
+                place.to_string(),
+                config.entry.name,
+                "a process of stated accuracy",
+            ));
         };
         let k = process.channels();
         let matrix = |key: &str| -> Result<Option<Vec<Dd>>> {
-            let Some(v) = case.get(key) else { return Ok(None) };
-            let m = strings(v, place)?.into_iter().map(|s| read(s, place)).collect::<Result<Vec<_>>>()?;
+            let Some(v) = case.get(key) else {
+                return Ok(None);
+            };
+            let m = strings(v, place)?
+                .into_iter()
+                .map(|s| read(s, place))
+                .collect::<Result<Vec<_>>>()?;
             if m.len() != k * k {
-                return Err(Error::shape(format!("{place}.{key}"), &[m.len()], format!("{}", k * k)));
+                return Err(Error::shape(
+                    format!("{place}.{key}"),
+                    &[m.len()],
+                    format!("{}", k * k),
+                ));
             }
             Ok(Some(m))
         };
@@ -286,23 +414,41 @@ impl Table {
             _ => None,
         };
         let stationary = process.stationary();
-        let fields: Vec<&str> =
-            ["s", "t", "B"].into_iter().chain(MEASURED.iter().copied().filter(|q| !["rate", "integral"].contains(q))).collect();
+        let fields: Vec<&str> = ["s", "t", "B"]
+            .into_iter()
+            .chain(
+                MEASURED
+                    .iter()
+                    .copied()
+                    .filter(|q| !["rate", "integral"].contains(q)),
+            )
+            .collect();
         for row in list(case, "rows", place)? {
             known(row, place, &fields)?;
             let t = time(row, "t", place)?;
-            let s = if row.get("s").is_some() { time(row, "s", place)? } else { 0.0 };
+            let s = if row.get("s").is_some() {
+                time(row, "s", place)?
+            } else {
+                0.0
+            };
             self.rows += 1;
             let values = kernel_values(&*process, &config.schedule, config.objective, s, t);
             let integral = [config.schedule.integral(s, t)?];
             let kernel = match &values {
                 Ok(v) => Some(v),
-                // its determinant or inverse is no normal f64; anything else is a row that cannot be one
+                // its determinant or inverse is no normal f64; anything else is a row that cannot
+                // be one
                 Err(Error::Degenerate { .. }) => {
                     self.refused += 1;
                     None
                 }
-                Err(e) => return Err(Error::parameter(format!("{place}: t"), t, format!("a time of the process ({e})"))),
+                Err(e) => {
+                    return Err(Error::parameter(
+                        format!("{place}: t"),
+                        t,
+                        format!("a time of the process ({e})"),
+                    ));
+                }
             };
             let tau = read(word(row, "B", place)?, place)?;
             let none = (vec![0.0; k * k], vec![0.0; k * k]);
@@ -321,7 +467,13 @@ impl Table {
                 _ => f64::INFINITY,
             };
             for quantity in MEASURED {
-                let Some(stated) = row.get(if *quantity == "integral" { "B" } else { quantity }) else { continue };
+                let Some(stated) = row.get(if *quantity == "integral" {
+                    "B"
+                } else {
+                    quantity
+                }) else {
+                    continue;
+                };
                 let stated = strings(stated, place)?;
                 let one = |x: f64| vec![x];
                 let got: Vec<f64> = match (*quantity, kernel) {
@@ -341,7 +493,11 @@ impl Table {
                     _ => continue,
                 };
                 if got.len() != stated.len() {
-                    return Err(Error::shape(format!("{place}: {quantity}"), &[stated.len()], format!("{}", got.len())));
+                    return Err(Error::shape(
+                        format!("{place}: {quantity}"),
+                        &[stated.len()],
+                        format!("{}", got.len()),
+                    ));
                 }
                 for (i, (&got, &text)) in got.iter().zip(&stated).enumerate() {
                     let truth = read(text, place)?;
@@ -349,15 +505,35 @@ impl Table {
                     let term = match *quantity {
                         "mean" => mean_terms[i],
                         "cov" if off => cov_terms[i],
-                        "chol_lower" | "chol_upper" | "inv" if off && truth.hi != 0.0 => cov_terms[i] / divisor(quantity, i),
+                        "chol_lower" | "chol_upper" | "inv" if off && truth.hi != 0.0 => {
+                            cov_terms[i] / divisor(quantity, i)
+                        }
                         "logdet" => 1.0,
                         _ => 0.0,
                     };
-                    let entry = if stated.len() > 1 { format!("[{}][{}] ", i / k, i % k) } else { String::new() };
-                    self.record(&Found { family, quantity, got, text, truth, term }, &|| {
-                        let from = if s > 0.0 { format!("s={s:.3e} ") } else { String::new() };
-                        format!("{entry}{from}t={t:.3e} {}", config.describe())
-                    });
+                    let entry = if stated.len() > 1 {
+                        format!("[{}][{}] ", i / k, i % k)
+                    } else {
+                        String::new()
+                    };
+                    self.record(
+                        &Found {
+                            family,
+                            quantity,
+                            got,
+                            text,
+                            truth,
+                            term,
+                        },
+                        &|| {
+                            let from = if s > 0.0 {
+                                format!("s={s:.3e} ")
+                            } else {
+                                String::new()
+                            };
+                            format!("{entry}{from}t={t:.3e} {}", config.describe())
+                        },
+                    );
                 }
             }
         }
@@ -365,19 +541,43 @@ impl Table {
     }
 
     fn line(&mut self, family: &'static str, quantity: &'static str) -> &mut Line {
-        let at = self.lines.iter().position(|l| l.family == family && l.quantity == quantity).unwrap_or_else(|| {
-            let bound = families().iter().find(|f| f.0 == family).map_or(Bound::Ulp(8.0), |f| f.1);
-            let (values, left_out, ulp, relative, own) = (0, 0, 0.0, 0.0, 0.0);
-            self.lines.push(Line { family, quantity, bound, values, left_out, ulp, relative, own, at: String::new() });
-            self.lines.len() - 1
-        });
+        let at = self
+            .lines
+            .iter()
+            .position(|l| l.family == family && l.quantity == quantity)
+            .unwrap_or_else(|| {
+                let bound = families()
+                    .iter()
+                    .find(|f| f.0 == family)
+                    .map_or(Bound::Ulp(8.0), |f| f.1);
+                let (values, left_out, ulp, relative, own) = (0, 0, 0.0, 0.0, 0.0);
+                self.lines.push(Line {
+                    family,
+                    quantity,
+                    bound,
+                    values,
+                    left_out,
+                    ulp,
+                    relative,
+                    own,
+                    at: String::new(),
+                });
+                self.lines.len() - 1
+            });
         &mut self.lines[at]
     }
 
     fn record(&mut self, v: &Found<'_>, place: &dyn Fn() -> String) {
         let line = self.line(v.family, v.quantity);
         let size = v.truth.hi.abs();
-        let is_zero = v.truth.hi == 0.0 && !v.text.split(['e', 'E']).next().unwrap_or("").bytes().any(|b| (b'1'..=b'9').contains(&b));
+        let is_zero = v.truth.hi == 0.0
+            && !v
+                .text
+                .split(['e', 'E'])
+                .next()
+                .unwrap_or("")
+                .bytes()
+                .any(|b| (b'1'..=b'9').contains(&b));
         let mut error = (Dd::from(v.got) - v.truth).to_f64().abs();
         if !is_zero && !(f64::MIN_POSITIVE..=f64::MAX).contains(&size) {
             line.left_out += 1;
@@ -392,8 +592,16 @@ impl Table {
         if !error.is_finite() || !within(0.0, v.term) {
             error = f64::INFINITY;
         }
-        let against = if v.term.is_finite() { size.max(v.term) } else { size };
-        let (ulps, relative) = if error == 0.0 { (0.0, 0.0) } else { (error / ulp(against), error / against) };
+        let against = if v.term.is_finite() {
+            size.max(v.term)
+        } else {
+            size
+        };
+        let (ulps, relative) = if error == 0.0 {
+            (0.0, 0.0)
+        } else {
+            (error / ulp(against), error / against)
+        };
         if size > 0.0 && error > 0.0 {
             line.own = worse(line.own, error / size);
         }

@@ -1,6 +1,8 @@
-//! Test vectors: inputs and expected outputs for every quantity, over the whole range of time and parameters.
+//! Test vectors: inputs and expected outputs for every quantity, over the whole range of time and
+//! parameters.
 //!
-//! Expected values come from the generic route in double words, rounded once; not from the closed forms.
+//! Expected values come from the generic route in double words, rounded once; not from the closed
+//! forms.
 
 use crate::error::{Error, Result};
 use crate::files::arrays::stage_npz;
@@ -20,32 +22,87 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// Groups of quantities that can be asked for: name and quantities. `transition` is the kernel over `[s, t]`, s > 0.
+/// Groups of quantities that can be asked for: name and quantities. `transition` is the kernel over
+/// `[s, t]`, s > 0.
 pub static SUITES: LazyLock<Vec<(&str, Vec<&str>)>> = LazyLock::new(|| {
-    let of = |suite: &str| QUANTITIES.iter().filter(|q| q.suites.contains(&suite)).map(|q| q.name).collect();
+    let of = |suite: &str| {
+        QUANTITIES
+            .iter()
+            .filter(|q| q.suites.contains(&suite))
+            .map(|q| q.name)
+            .collect()
+    };
     quantity::SUITES.iter().map(|s| (*s, of(s))).collect()
 });
 
 /// The mistakes that corner cases are there to catch: flag, bug, effect.
 pub const NOTES: &[(&str, &str, &str)] = &[
-    ("PaperDefault", "-", "the paper's own setting; the first to pass"),
+    (
+        "PaperDefault",
+        "-",
+        "the paper's own setting; the first to pass",
+    ),
     (
         "TimeDependentBeta",
         "the rate at t taken for its integral, or the integral off by a factor",
         "invisible, or a mere factor of time, while beta is constant",
     ),
-    ("MassNotOne", "M and 1/M swapped, gamma for gamma M", "invisible at M = 1"),
-    ("ExtremeMass", "overflow, underflow, a lost low word of tau / sqrt(M)", "wrong digits or NaN long before t = 1"),
-    ("GammaZero", "division by gamma", "HSM with gamma = 0 is DSM"),
-    ("GammaAboveTwo", "a sign assumed for the xv covariance", "for gamma > 2 it is negative from some time on"),
-    ("Underdamped", "formulas of critical damping, or a square root of a negative number", "oscillating mean and covariance"),
-    ("Overdamped", "formulas of critical damping", "two real rates; sinh overflows"),
-    ("NearCritical", "division by Gamma^2 - 4 M", "loses all digits near critical damping"),
-    ("PositionNoise", "noise in v only", "variance of x of order t instead of t^3"),
+    (
+        "MassNotOne",
+        "M and 1/M swapped, gamma for gamma M",
+        "invisible at M = 1",
+    ),
+    (
+        "ExtremeMass",
+        "overflow, underflow, a lost low word of tau / sqrt(M)",
+        "wrong digits or NaN long before t = 1",
+    ),
+    (
+        "GammaZero",
+        "division by gamma",
+        "HSM with gamma = 0 is DSM",
+    ),
+    (
+        "GammaAboveTwo",
+        "a sign assumed for the xv covariance",
+        "for gamma > 2 it is negative from some time on",
+    ),
+    (
+        "Underdamped",
+        "formulas of critical damping, or a square root of a negative number",
+        "oscillating mean and covariance",
+    ),
+    (
+        "Overdamped",
+        "formulas of critical damping",
+        "two real rates; sinh overflows",
+    ),
+    (
+        "NearCritical",
+        "division by Gamma^2 - 4 M",
+        "loses all digits near critical damping",
+    ),
+    (
+        "PositionNoise",
+        "noise in v only",
+        "variance of x of order t instead of t^3",
+    ),
     ("HigherOrder", "a 2 x 2 formula", "three or four channels"),
-    ("ReversedPart", "the forward sign of the coupling", "SSCS's analytic step has the opposite one"),
-    ("SmallTime", "cancellation, or a constant added to hide it", "rows down to t = 1e-12: the variance of x is 1e-36"),
-    ("CloseTimes", "B(0,t) - B(0,s) computed by subtraction", "rows with t - s down to 1e-12"),
+    (
+        "ReversedPart",
+        "the forward sign of the coupling",
+        "SSCS's analytic step has the opposite one",
+    ),
+    (
+        "SmallTime",
+        "cancellation, or a constant added to hide it",
+        "rows down to t = 1e-12: the variance of x is 1e-36",
+    ),
+    (
+        "CloseTimes",
+        "B(0,t) - B(0,s) computed by subtraction",
+        "rows with t - s down to 1e-12",
+    ),
 ];
 
 /// What to write.
@@ -74,12 +131,20 @@ impl Request {
         }
         for suite in &self.suites {
             if !quantity::SUITES.contains(&suite.as_str()) {
-                return Err(Error::parameter("suite", format!("`{suite}`"), quantity::SUITES.join(", ")));
+                return Err(Error::parameter(
+                    "suite",
+                    format!("`{suite}`"),
+                    quantity::SUITES.join(", "),
+                ));
             }
         }
         if !QUANTITIES.iter().any(|q| self.selects(q.name)) {
             let all: Vec<&str> = QUANTITIES.iter().map(|q| q.name).collect();
-            return Err(Error::parameter("only", self.only.join(", "), format!("a part of one of the names {}", all.join(", "))));
+            return Err(Error::parameter(
+                "only",
+                self.only.join(", "),
+                format!("a part of one of the names {}", all.join(", ")),
+            ));
         }
         Ok(())
     }
@@ -100,25 +165,46 @@ fn schedule(rate: Rate) -> Json {
         Rate::Constant(b) => json!({"kind": "linear", "b0": b, "b1": 0.0}),
         Rate::Linear(b0, b1) => json!({"kind": "linear", "b0": b0, "b1": b1}),
         Rate::Cosine(s0, t_max) => json!({"kind": "cosine", "s0": s0, "t_max": t_max}),
-        Rate::Geometric(min, max) => json!({"kind": "geometric-sigma", "sigma_min": min, "sigma_max": max}),
+        Rate::Geometric(min, max) => {
+            json!({"kind": "geometric-sigma", "sigma_min": min, "sigma_max": max})
+        }
     }
 }
 
-/// The configurations: process object (as in `cld-answers/1`) and flags. The paper's own come first, then those under both objectives,
-/// then those under one.
+/// The configurations: process object (as in `cld-answers/1`) and flags. The paper's own come
+/// first, then those under both objectives, then those under one.
 pub(super) fn configurations() -> Vec<(Json, &'static [&'static str])> {
-    let all = || REGISTRY.iter().flat_map(|e| e.vectors.iter().map(move |v| (e, v)));
-    let under = |objective: &'static str, which: fn(Under) -> bool| {
-        all().filter(move |(_, v)| which(v.under)).map(move |(e, v)| {
-            let mut o = example(e.name, v.params);
-            o.insert("schedule".into(), schedule(v.rate));
-            let objective = if let Under::Only(one) = v.under { one } else { objective };
-            o.insert("objective".into(), objective.into());
-            (Json::Object(o), v.flags)
-        })
+    let all = || {
+        REGISTRY
+            .iter()
+            .flat_map(|e| e.vectors.iter().map(move |v| (e, v)))
     };
-    let (first, both, one) = (|u| u == Under::First, |u| u == Under::Both, |u| matches!(u, Under::Only(_)));
-    under("hsm", first).chain(under("dsm", first)).chain(under("hsm", both)).chain(under("dsm", both)).chain(under("", one)).collect()
+    let under = |objective: &'static str, which: fn(Under) -> bool| {
+        all()
+            .filter(move |(_, v)| which(v.under))
+            .map(move |(e, v)| {
+                let mut o = example(e.name, v.params);
+                o.insert("schedule".into(), schedule(v.rate));
+                let objective = if let Under::Only(one) = v.under {
+                    one
+                } else {
+                    objective
+                };
+                o.insert("objective".into(), objective.into());
+                (Json::Object(o), v.flags)
+            })
+    };
+    let (first, both, one) = (
+        |u| u == Under::First,
+        |u| u == Under::Both,
+        |u| matches!(u, Under::Only(_)),
+    );
+    under("hsm", first)
+        .chain(under("dsm", first))
+        .chain(under("hsm", both))
+        .chain(under("dsm", both))
+        .chain(under("", one))
+        .collect()
 }
 
 /// The nearest number that float32 holds: what a user's code in f32 reads is then what was meant.
@@ -135,7 +221,9 @@ fn draw(rng: &mut StdRng) -> f64 {
 fn times() -> Vec<f64> {
     let mut t: Vec<f64> = Vec::new();
     for decade in -12..0 {
-        t.extend([1.0, 3.0].map(|m: f64| format!("{m}e{decade}").parse::<f64>().expect("a number")));
+        t.extend(
+            [1.0, 3.0].map(|m: f64| format!("{m}e{decade}").parse::<f64>().expect("a number")),
+        );
     }
     t.extend((2..10).map(|i| f64::from(i) / 10.0).filter(|x| *x != 0.3));
     t.extend([0.99, 1.0]);
@@ -147,7 +235,8 @@ fn times() -> Vec<f64> {
 /// Pairs s < t: far apart, close, and early.
 fn spans() -> (Vec<f64>, Vec<f64>) {
     let two = |n: i32| 2f64.powi(n);
-    // neighbours among float32's numbers are as close as one can ask for: 2^-24 at 1, 2^-39 at 2^-16
+    // neighbours among float32's numbers are as close as one can ask for: 2^-24 at 1, 2^-39 at
+    // 2^-16
     let pairs = [
         (0.125, 0.875),
         (0.25, 0.75),
@@ -171,7 +260,9 @@ fn spans() -> (Vec<f64>, Vec<f64>) {
 
 /// FNV-1a: the seed of an entry's inputs does not depend on which other entries are written.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Coordinates per channel in vector inputs.
@@ -181,43 +272,85 @@ const DIM: usize = 2;
 fn wanted(q: &Quantity, config: &Config, model: &Model) -> bool {
     let given_x0 = matches!(q.law, LawOf::GivenX0 | LawOf::GivenX0AndGamma);
     // the mixed score has S_vv of HSM: without gamma there is none
-    let gamma = config.gamma.is_some() || !matches!(q.law, LawOf::GivenX0AndGamma | LawOf::ObjectiveAndGamma);
-    gamma && fits(q, model).is_ok() && (!given_x0 || model.channels() == 1 || config.objective.name() == "hsm")
+    let gamma = config.gamma.is_some()
+        || !matches!(q.law, LawOf::GivenX0AndGamma | LawOf::ObjectiveAndGamma);
+    gamma
+        && fits(q, model).is_ok()
+        && (!given_x0 || model.channels() == 1 || config.objective.name() == "hsm")
 }
 
 /// Steps: long and short, late and early, the last one down to 0.
-const STEPS: &[(f64, f64)] = &[(1.0, 0.9), (1.0, 0.999), (0.6, 0.5), (0.3, 0.2), (0.1, 0.09), (1e-2, 1e-3), (1e-3, 1e-5), (1e-5, 0.0)];
+const STEPS: &[(f64, f64)] = &[
+    (1.0, 0.9),
+    (1.0, 0.999),
+    (0.6, 0.5),
+    (0.3, 0.2),
+    (0.1, 0.09),
+    (1e-2, 1e-3),
+    (1e-3, 1e-5),
+    (1e-5, 0.0),
+];
 
 /// Steps of a discrete chain: the rate, 20 at most, times their length is below 1.
-const SHORT_STEPS: &[(f64, f64)] =
-    &[(1.0, 0.96875), (0.6, 0.5625), (0.3, 0.28), (0.1, 0.09), (1e-2, 1e-3), (1e-3, 1e-5), (1e-4, 1e-5), (1e-5, 0.0)];
+const SHORT_STEPS: &[(f64, f64)] = &[
+    (1.0, 0.96875),
+    (0.6, 0.5625),
+    (0.3, 0.28),
+    (0.1, 0.09),
+    (1e-2, 1e-3),
+    (1e-3, 1e-5),
+    (1e-4, 1e-5),
+    (1e-5, 0.0),
+];
 
-/// The inputs of steps, scores, losses and likelihoods. Settings are among them, under [`setting_key`]; those with a few words go
-/// through them from one configuration (the `i`th) to the next.
-fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usize, &str)) -> Result<BTreeMap<String, Array>> {
+/// The inputs of steps, scores, losses and likelihoods. Settings are among them, under
+/// [`setting_key`]; those with a few words go through them from one configuration (the `i`th) to
+/// the next.
+fn drawn(
+    q: &Quantity,
+    config: &Config,
+    model: &Model,
+    seed: u64,
+    (i, id): (usize, &str),
+) -> Result<BTreeMap<String, Array>> {
     let (k, m) = (model.channels(), model.noised().len());
     let mut rng = StdRng::seed_from_u64(seed ^ hash(id));
     let mut map = BTreeMap::new();
-    let mut put = |name: &str, shape: Vec<usize>, data: Vec<f64>| Array::new(shape, data).map(|a| map.insert(name.to_string(), a));
+    let mut put = |name: &str, shape: Vec<usize>, data: Vec<f64>| {
+        Array::new(shape, data).map(|a| map.insert(name.to_string(), a))
+    };
     let mut normals = |n: usize| (0..n).map(|_| draw(&mut rng)).collect::<Vec<f64>>();
-    let (mut t, mut s): (Vec<f64>, Vec<f64>) = STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
+    let (mut t, mut s): (Vec<f64>, Vec<f64>) =
+        STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
     if q.draws.times == Times::ShortSteps {
-        (t, s) = SHORT_STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
+        (t, s) = SHORT_STEPS
+            .iter()
+            .map(|(t, s)| (single(*t), single(*s)))
+            .unzip();
     }
     if q.draws.times == Times::LaterSteps {
         (t, s) = t.into_iter().zip(s).filter(|(_, s)| *s > 0.0).unzip();
     }
     if q.draws.times == Times::ToZero {
-        t = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0].map(single).to_vec();
+        t = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0]
+            .map(single)
+            .to_vec();
         s = vec![0.0; t.len()];
     }
     if q.draws.mean_above > 0.0 {
         // a step goes with its start
         let kept = with_mean(t.clone(), model, q.draws.mean_above)?;
-        (t, s) = t.into_iter().zip(s).filter(|(t, _)| kept.contains(t)).unzip();
+        (t, s) = t
+            .into_iter()
+            .zip(s)
+            .filter(|(t, _)| kept.contains(t))
+            .unzip();
     }
     let n = t.len();
-    if matches!(q.draws.times, Times::Steps | Times::LaterSteps | Times::ShortSteps | Times::ToZero) {
+    if matches!(
+        q.draws.times,
+        Times::Steps | Times::LaterSteps | Times::ShortSteps | Times::ToZero
+    ) {
         put("s", vec![n], s)?;
     }
     if q.draws.times != Times::None {
@@ -230,7 +363,11 @@ fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usiz
             Draw::OneUnderDsm if config.objective.name() != "dsm" => None,
             Draw::One | Draw::OneUnderDsm => put(name, vec![n, DIM], normals(n * DIM))?,
             Draw::TwoRuns => put(name, vec![2, k * DIM], normals(2 * k * DIM))?,
-            Draw::RunNoise(draws) => put(name, vec![draws * RUN, 2, k * DIM], normals(draws * RUN * 2 * k * DIM))?,
+            Draw::RunNoise(draws) => put(
+                name,
+                vec![draws * RUN, 2, k * DIM],
+                normals(draws * RUN * 2 * k * DIM),
+            )?,
             Draw::Fixed(shape, data) => put(name, shape.to_vec(), data.to_vec())?,
         };
     }
@@ -246,19 +383,35 @@ fn drawn(q: &Quantity, config: &Config, model: &Model, seed: u64, (i, id): (usiz
     Ok(map)
 }
 
-/// The times at which the mean of x is above `bound`: below it nothing but overflow is left to check.
+/// The times at which the mean of x is above `bound`: below it nothing but overflow is left to
+/// check.
 fn with_mean(t: Vec<f64>, model: &Model, bound: f64) -> Result<Vec<f64>> {
     let mean = kernel::mean_of_x(model, &t)?;
-    Ok(t.into_iter().zip(mean).filter(|(_, m)| m.abs() > bound).map(|(t, _)| t).collect())
+    Ok(t.into_iter()
+        .zip(mean)
+        .filter(|(_, m)| m.abs() > bound)
+        .map(|(t, _)| t)
+        .collect())
 }
 
 /// The inputs of what is of one time: the kernel, the process, the prior, the schedule.
-fn inputs_of(q: &Quantity, suite: &str, config: &Config, model: &Model, seed: u64, id: &str) -> Result<BTreeMap<String, Array>> {
+fn inputs_of(
+    q: &Quantity,
+    suite: &str,
+    config: &Config,
+    model: &Model,
+    seed: u64,
+    id: &str,
+) -> Result<BTreeMap<String, Array>> {
     let k = model.channels();
     let mut rng = StdRng::seed_from_u64(seed ^ hash(id));
     let needs = q.inputs;
     let mut map = BTreeMap::new();
-    let (s, mut t) = if suite == "transition" { spans() } else { (vec![], times()) };
+    let (s, mut t) = if suite == "transition" {
+        spans()
+    } else {
+        (vec![], times())
+    };
     if q.draws.mean_above > 0.0 {
         t = with_mean(t, model, q.draws.mean_above)?;
     }
@@ -269,18 +422,35 @@ fn inputs_of(q: &Quantity, suite: &str, config: &Config, model: &Model, seed: u6
     if needs.contains(&"t") {
         map.insert("t".to_string(), Array::new(vec![n], t)?);
     }
-    let mut normals = || (0..n * k * DIM).map(|_| draw(&mut rng)).collect::<Vec<f64>>();
+    let mut normals = || {
+        (0..n * k * DIM)
+            .map(|_| draw(&mut rng))
+            .collect::<Vec<f64>>()
+    };
     let mut block = |name: &str, data: Vec<f64>| {
-        map.insert(name.to_string(), Array { shape: vec![n, k * DIM], data, precision: crate::files::Precision::F64 })
+        map.insert(
+            name.to_string(),
+            Array {
+                shape: vec![n, k * DIM],
+                data,
+                precision: crate::files::Precision::F64,
+            },
+        )
     };
     let mut u0 = normals();
     if config.objective.name() == "hsm" {
         // HSM conditions on x_0 alone: the kernel's mean is that of v_0 = 0
-        u0.iter_mut().enumerate().filter(|(i, _)| i % (k * DIM) >= DIM).for_each(|(_, x)| *x = 0.0);
+        u0.iter_mut()
+            .enumerate()
+            .filter(|(i, _)| i % (k * DIM) >= DIM)
+            .for_each(|(_, x)| *x = 0.0);
     }
     if needs.contains(&"u") && needs.contains(&"u0") {
         // every other row starts at 0: there u keeps its digits in f32, however small the noise
-        u0.iter_mut().enumerate().filter(|(i, _)| i / (k * DIM) % 2 == 1).for_each(|(_, x)| *x = 0.0);
+        u0.iter_mut()
+            .enumerate()
+            .filter(|(i, _)| i / (k * DIM) % 2 == 1)
+            .for_each(|(_, x)| *x = 0.0);
     }
     let noise = normals();
     for name in needs {
@@ -308,8 +478,19 @@ fn inputs_of(q: &Quantity, suite: &str, config: &Config, model: &Model, seed: u6
 }
 
 /// The inputs of one entry.
-fn asked(q: &Quantity, suite: &str, config: &Config, model: &Model, seed: u64, (i, id): (usize, &str)) -> Result<BTreeMap<String, Array>> {
-    if q.draws.times == Times::Decades { inputs_of(q, suite, config, model, seed, id) } else { drawn(q, config, model, seed, (i, id)) }
+fn asked(
+    q: &Quantity,
+    suite: &str,
+    config: &Config,
+    model: &Model,
+    seed: u64,
+    (i, id): (usize, &str),
+) -> Result<BTreeMap<String, Array>> {
+    if q.draws.times == Times::Decades {
+        inputs_of(q, suite, config, model, seed, id)
+    } else {
+        drawn(q, config, model, seed, (i, id))
+    }
 }
 
 /// What is asked about one quantity of one configuration.
@@ -324,40 +505,78 @@ pub struct Question {
     pub inputs: BTreeMap<String, Array>,
 }
 
-/// Everything that can be asked about a configuration; `suites` as in [`Request`]. Settings with a few words (weightings, the probability
-/// flow) go through them with `number`.
+/// Everything that can be asked about a configuration; `suites` as in [`Request`]. Settings with a
+/// few words (weightings, the probability flow) go through them with `number`.
 ///
 /// # Errors
 /// A process whose truth cannot be computed.
-pub fn questions(config: &Config, suites: &[String], seed: u64, number: usize) -> Result<Vec<Question>> {
+pub fn questions(
+    config: &Config,
+    suites: &[String],
+    seed: u64,
+    number: usize,
+) -> Result<Vec<Question>> {
     let model = Model::new(config)?;
     let mut list = Vec::new();
-    for &suite in quantity::SUITES.iter().filter(|name| suites.is_empty() || suites.iter().any(|s| s == *name)) {
+    for &suite in quantity::SUITES
+        .iter()
+        .filter(|name| suites.is_empty() || suites.iter().any(|s| s == *name))
+    {
         // intervals start without initial variance
         if suite == "transition" && config.objective.name() == "hsm" {
             continue;
         }
-        for q in QUANTITIES.iter().filter(|q| q.suites.contains(&suite) && wanted(q, config, &model)) {
-            let id = format!("{}{}/{number:02}", q.name, if suite == "transition" { ".interval" } else { "" });
+        for q in QUANTITIES
+            .iter()
+            .filter(|q| q.suites.contains(&suite) && wanted(q, config, &model))
+        {
+            let id = format!(
+                "{}{}/{number:02}",
+                q.name,
+                if suite == "transition" {
+                    ".interval"
+                } else {
+                    ""
+                }
+            );
             let inputs = asked(q, suite, config, &model, seed, (number, &id))?;
-            list.push(Question { id, suite, quantity: q.name, inputs });
+            list.push(Question {
+                id,
+                suite,
+                quantity: q.name,
+                inputs,
+            });
         }
     }
     Ok(list)
 }
 
-/// Writes `manifest.json`, `inputs.npz` and `expected.npz` into `folder`, which is made if it is not there.
+/// Writes `manifest.json`, `inputs.npz` and `expected.npz` into `folder`, which is made if it is
+/// not there.
 ///
 /// # Errors
-/// A process or suite that does not exist; a folder that holds someone else's files of these names, or cannot be
-/// written to. Then nothing is written.
-pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize, usize)) -> Result<Written> {
+/// A process or suite that does not exist; a folder that holds someone else's files of these names,
+/// or cannot be written to. Then nothing is written.
+pub fn generate(
+    folder: &Path,
+    request: &Request,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Written> {
     request.check()?;
-    let io = |problem: String| Error::Io { path: folder.display().to_string(), problem };
+    let io = |problem: String| Error::Io {
+        path: folder.display().to_string(),
+        problem,
+    };
     let manifest_file = folder.join("manifest.json");
-    let ours = read_text(&manifest_file, &Limits::default()).is_ok_and(|t| t.contains("\"cld-vectors/1\""));
-    if let Some(taken) = ["manifest.json", "inputs.npz", "expected.npz"].iter().find(|f| !ours && folder.join(f).exists()) {
-        return Err(io(format!("holds another {taken}; allowed: a new folder, or one that `cld vectors` wrote")));
+    let ours = read_text(&manifest_file, &Limits::default())
+        .is_ok_and(|t| t.contains("\"cld-vectors/1\""));
+    if let Some(taken) = ["manifest.json", "inputs.npz", "expected.npz"]
+        .iter()
+        .find(|f| !ours && folder.join(f).exists())
+    {
+        return Err(io(format!(
+            "holds another {taken}; allowed: a new folder, or one that `cld vectors` wrote"
+        )));
     }
     let (mut inputs, mut expected, mut entries) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     let mut values = 0;
@@ -367,7 +586,11 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
     for (i, (object, flags)) in list.into_iter().enumerate() {
         progress(i, total);
         let config = Config::from_answers(&object)?;
-        if request.process.as_deref().is_some_and(|p| p != config.entry.name) {
+        if request
+            .process
+            .as_deref()
+            .is_some_and(|p| p != config.entry.name)
+        {
             continue;
         }
         let model = Model::new(&config)?;
@@ -376,9 +599,13 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
             if !request.suites.is_empty() && !request.suites.iter().any(|s| s == suite) {
                 continue;
             }
-            for q in QUANTITIES.iter().filter(|q| q.suites.contains(suite) && request.selects(q.name)) {
+            for q in QUANTITIES
+                .iter()
+                .filter(|q| q.suites.contains(suite) && request.selects(q.name))
+            {
                 let quantity = q.name;
-                // what does not depend on the objective or gamma is written once; intervals start without initial variance
+                // what does not depend on the objective or gamma is written once; intervals start
+                // without initial variance
                 if *suite == "transition" && hsm {
                     continue;
                 }
@@ -388,21 +615,36 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                 if matches!(q.law, LawOf::None | LawOf::Nothing) || *suite == "transition" {
                     let key = match q.law {
                         LawOf::Nothing => quantity.to_string(),
-                        _ => format!("{suite} {quantity} {} {:?} {:?}", config.entry.name, config.params, config.schedule),
+                        _ => format!(
+                            "{suite} {quantity} {} {:?} {:?}",
+                            config.entry.name, config.params, config.schedule
+                        ),
                     };
                     if !written_once.insert(key) {
                         continue;
                     }
                 }
-                let id = format!("{quantity}{}/{i:02}", if *suite == "transition" { ".interval" } else { "" });
+                let id = format!(
+                    "{quantity}{}/{i:02}",
+                    if *suite == "transition" {
+                        ".interval"
+                    } else {
+                        ""
+                    }
+                );
                 let arrays = asked(q, suite, &config, &model, request.seed, (i, &id))?;
                 let given: Inputs<'_> = arrays.iter().map(|(k, v)| (k.clone(), v)).collect();
                 let mut flags = flags.to_vec();
-                flags.push(if *suite == "transition" { "CloseTimes" } else { "SmallTime" });
+                flags.push(if *suite == "transition" {
+                    "CloseTimes"
+                } else {
+                    "SmallTime"
+                });
                 if !quantity.starts_with("kernel.") && *suite != "transition" {
                     flags.retain(|f| {
                         *f != "SmallTime"
-                            && (!matches!(q.law, LawOf::None | LawOf::Nothing) || !matches!(*f, "GammaZero" | "GammaAboveTwo"))
+                            && (!matches!(q.law, LawOf::None | LawOf::Nothing)
+                                || !matches!(*f, "GammaZero" | "GammaAboveTwo"))
                     });
                 }
                 let mut outs = serde_json::Map::new();
@@ -417,12 +659,17 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
                     };
                     values += cells.len();
                     let name = format!("{id}.{output}");
-                    expected.insert(name.clone(), Array::new(shape, cells.iter().map(|c| c.truth.to_f64()).collect())?);
+                    expected.insert(
+                        name.clone(),
+                        Array::new(shape, cells.iter().map(|c| c.truth.to_f64()).collect())?,
+                    );
                     outs.insert(output, name.into());
                 }
                 let setting = |name: &str| SETTINGS.iter().find(|s| setting_key(s.name) == name);
                 let arrays_only = || arrays.iter().filter(|(k, _)| setting(k).is_none());
-                let ins: serde_json::Map<String, Json> = arrays_only().map(|(k, _)| (k.clone(), format!("{id}.{k}").into())).collect();
+                let ins: serde_json::Map<String, Json> = arrays_only()
+                    .map(|(k, _)| (k.clone(), format!("{id}.{k}").into()))
+                    .collect();
                 let mut entry = json!({
                     "id": id, "quantity": quantity, "process": object, "inputs": ins, "outputs": outs,
                     "flags": flags, "catches": q.catches,
@@ -444,8 +691,10 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
         }
     }
     progress(total, total);
-    let notes: serde_json::Map<String, Json> =
-        NOTES.iter().map(|(f, bug, effect)| ((*f).to_string(), json!({"bug": bug, "effect": effect}))).collect();
+    let notes: serde_json::Map<String, Json> = NOTES
+        .iter()
+        .map(|(f, bug, effect)| ((*f).to_string(), json!({"bug": bug, "effect": effect})))
+        .collect();
     let manifest = json!({
         "schema": "cld-vectors/1",
         "version": env!("CARGO_PKG_VERSION"),
@@ -457,17 +706,27 @@ pub fn generate(folder: &Path, request: &Request, progress: &mut dyn FnMut(usize
     });
     let count = manifest["entries"].as_array().map_or(0, Vec::len);
     if count == 0 {
-        return Err(Error::parameter("process and suite", "no entries", "a combination that exists"));
+        return Err(Error::parameter(
+            "process and suite",
+            "no entries",
+            "a combination that exists",
+        ));
     }
     let mut text = serde_json::to_string_pretty(&manifest).map_err(|e| io(e.to_string()))?;
     text.push('\n');
     std::fs::create_dir_all(folder).map_err(|e| io(format!("cannot be made: {e}")))?;
     let _lock = Lock::new(folder)?;
     sweep(folder);
-    let arrays = [stage_npz(&folder.join("inputs.npz"), &inputs)?, stage_npz(&folder.join("expected.npz"), &expected)?];
+    let arrays = [
+        stage_npz(&folder.join("inputs.npz"), &inputs)?,
+        stage_npz(&folder.join("expected.npz"), &expected)?,
+    ];
     let manifest = stage(&manifest_file, |f| f.write_all(text.as_bytes()))?;
     arrays.into_iter().try_for_each(Staged::commit)?;
     // last: a folder with a manifest is whole
     manifest.commit()?;
-    Ok(Written { entries: count, values })
+    Ok(Written {
+        entries: count,
+        values,
+    })
 }

@@ -1,6 +1,8 @@
-//! A Python test file with frozen vectors, for repositories that cannot take a dependency: it needs pytest and the code under test alone.
+//! A Python test file with frozen vectors, for repositories that cannot take a dependency: it needs
+//! pytest and the code under test alone.
 //!
-//! Every value comes with its condition, so that the file judges by the rule of `cld check`: `|y - y*| <= 16 u (|y*| + condition)`.
+//! Every value comes with its condition, so that the file judges by the rule of `cld check`:
+//! `|y - y*| <= 16 u (|y*| + condition)`.
 
 use super::generate::{Request, configurations, questions};
 use crate::check::answers::{Answer, Entry};
@@ -18,8 +20,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// What an implementation of CLD has: written unless suites, or quantities, are asked for.
-const SUITES: &[&str] = &["schedule", "process", "kernel", "perturb", "density", "score", "loss", "step"];
-/// Rows of an entry at most, from the earliest time to the latest: enough for every range of time, and a file that can be read.
+const SUITES: &[&str] = &[
+    "schedule", "process", "kernel", "perturb", "density", "score", "loss", "step",
+];
+/// Rows of an entry at most, from the earliest time to the latest: enough for every range of time,
+/// and a file that can be read.
 const ROWS: usize = 6;
 
 /// What was written.
@@ -33,17 +38,31 @@ pub struct Written {
     pub bytes: usize,
 }
 
-/// Writes the test file. `request` as for [`generate`](super::generate::generate), but for processes and suites that are not named: then it is
-/// cld, with the suites that an implementation of it has. Rows at times before `t_min` are left out.
+/// Writes the test file. `request` as for [`generate`](super::generate::generate), but for
+/// processes and suites that are not named: then it is cld, with the suites that an implementation
+/// of it has. Rows at times before `t_min` are left out.
 ///
 /// # Errors
-/// A process, a suite or a pattern that does not exist, or together ask for nothing; a file that is there already (its adapter may be
-/// someone's work), or cannot be written. Then nothing is written.
-pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMut(usize, usize)) -> Result<Written> {
+/// A process, a suite or a pattern that does not exist, or together ask for nothing; a file that is
+/// there already (its adapter may be someone's work), or cannot be written. Then nothing is
+/// written.
+pub fn write(
+    file: &Path,
+    request: &Request,
+    t_min: f64,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Written> {
     if !(0.0..1.0).contains(&t_min) {
-        return Err(Error::parameter("t-min", t_min.to_string(), "0 <= t-min < 1"));
+        return Err(Error::parameter(
+            "t-min",
+            t_min.to_string(),
+            "0 <= t-min < 1",
+        ));
     }
-    let process = request.process.as_deref().unwrap_or(crate::process::default_entry().name);
+    let process = request
+        .process
+        .as_deref()
+        .unwrap_or(crate::process::default_entry().name);
     request.check()?;
     let suites: Vec<String> = match (request.suites.is_empty(), request.only.is_empty()) {
         (false, _) => request.suites.clone(),
@@ -52,13 +71,24 @@ pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMu
     };
     let taken = || Error::Io {
         path: file.display().to_string(),
-        problem: "is there already, and its adapter may have been edited; allowed: a new file".into(),
+        problem: "is there already, and its adapter may have been edited; allowed: a new file"
+            .into(),
     };
     if file.exists() {
         return Err(taken());
     }
-    let list: Vec<Json> = configurations().into_iter().map(|(object, _)| object).collect();
-    let (mut text, mut written) = (String::new(), Written { entries: 0, values: 0, bytes: 0 });
+    let list: Vec<Json> = configurations()
+        .into_iter()
+        .map(|(object, _)| object)
+        .collect();
+    let (mut text, mut written) = (
+        String::new(),
+        Written {
+            entries: 0,
+            values: 0,
+            bytes: 0,
+        },
+    );
     let mut said = std::collections::BTreeSet::new();
     for (i, object) in list.iter().enumerate() {
         progress(i, list.len());
@@ -66,17 +96,29 @@ pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMu
         if config.entry.name != process {
             continue;
         }
-        for question in questions(&config, &suites, request.seed, i)?.into_iter().filter(|q| request.selects(q.quantity)) {
+        for question in questions(&config, &suites, request.seed, i)?
+            .into_iter()
+            .filter(|q| request.selects(q.quantity))
+        {
             // what does not depend on objective or gamma comes once
             let law = quantity(question.quantity).map(|q| q.law);
-            if matches!(law, Some(quantities::LawOf::None | quantities::LawOf::Nothing))
-                && !said.insert(format!("{} {:?} {:?}", question.quantity, config.params, config.schedule))
-            {
+            if matches!(
+                law,
+                Some(quantities::LawOf::None | quantities::LawOf::Nothing)
+            ) && !said.insert(format!(
+                "{} {:?} {:?}",
+                question.quantity, config.params, config.schedule
+            )) {
                 continue;
             }
             let inputs = some(question.quantity, question.inputs, t_min);
-            let entry =
-                Entry { id: question.id, quantity: question.quantity.into(), config: config.clone(), inputs, answer: Answer::Missing };
+            let entry = Entry {
+                id: question.id,
+                quantity: question.quantity.into(),
+                config: config.clone(),
+                inputs,
+                answer: Answer::Missing,
+            };
             if let Some(values) = vector(&entry, object, &mut text)? {
                 written.entries += 1;
                 written.values += values;
@@ -85,7 +127,11 @@ pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMu
     }
     progress(list.len(), list.len());
     if written.entries == 0 {
-        return Err(Error::parameter("process, suite, only and t-min", "no entries", "a combination that exists"));
+        return Err(Error::parameter(
+            "process, suite, only and t-min",
+            "no entries",
+            "a combination that exists",
+        ));
     }
     let whole = TEMPLATE
         .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
@@ -93,7 +139,10 @@ pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMu
         .replace("@VECTORS@", text.trim_end());
     written.bytes = whole.len();
     let staged = stage(file, |f| f.write_all(whole.as_bytes()))?;
-    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = file
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let _lock = Lock::new(folder)?;
     if file.exists() {
         return Err(taken());
@@ -105,16 +154,46 @@ pub fn write(file: &Path, request: &Request, t_min: f64, progress: &mut dyn FnMu
 /// Rows at `t_min` or later, [`ROWS`] of them at most, from end to end.
 fn some(quantity: &str, inputs: BTreeMap<String, Array>, t_min: f64) -> BTreeMap<String, Array> {
     let lead = crate::truth::predict::leading(quantity);
-    let Some(n) = inputs.get(lead).and_then(|a| a.shape.first().copied()) else { return inputs };
+    let Some(n) = inputs.get(lead).and_then(|a| a.shape.first().copied()) else {
+        return inputs;
+    };
     // runs and the like have rows of several kinds: those stay whole
-    let by_row = |name: &str| !crate::truth::reverse::whole_array(name) && !SETTINGS.iter().any(|s| setting_key(s.name) == name);
-    if inputs.iter().any(|(name, a)| by_row(name) && a.shape.first() != Some(&n)) {
+    let by_row = |name: &str| {
+        !crate::truth::reverse::whole_array(name)
+            && !SETTINGS.iter().any(|s| setting_key(s.name) == name)
+    };
+    if inputs
+        .iter()
+        .any(|(name, a)| by_row(name) && a.shape.first() != Some(&n))
+    {
         return inputs;
     }
-    let late: Vec<usize> = (0..n).filter(|i| inputs.get("t").is_none_or(|t| t.data[*i] >= t_min)).collect();
+    let late: Vec<usize> = (0..n)
+        .filter(|i| inputs.get("t").is_none_or(|t| t.data[*i] >= t_min))
+        .collect();
     let count = late.len().min(ROWS);
-    let rows: Vec<usize> = (0..count).map(|i| late[if count > 1 { i * (late.len() - 1) / (count - 1) } else { 0 }]).collect();
-    inputs.iter().map(|(name, a)| (name.clone(), if by_row(name) { a.rows(&rows) } else { a.clone() })).collect()
+    let rows: Vec<usize> = (0..count)
+        .map(|i| {
+            late[if count > 1 {
+                i * (late.len() - 1) / (count - 1)
+            } else {
+                0
+            }]
+        })
+        .collect();
+    inputs
+        .iter()
+        .map(|(name, a)| {
+            (
+                name.clone(),
+                if by_row(name) {
+                    a.rows(&rows)
+                } else {
+                    a.clone()
+                },
+            )
+        })
+        .collect()
 }
 
 /// Appends one vector, unless it has no rows; the number of its values.
@@ -124,7 +203,9 @@ fn vector(entry: &Entry, object: &Json, out: &mut String) -> Result<Option<usize
         return Ok(None);
     }
     let channels = Model::new(&entry.config)?.channels();
-    let Some(q) = quantity(&entry.quantity) else { return Ok(None) };
+    let Some(q) = quantity(&entry.quantity) else {
+        return Ok(None);
+    };
     let mut outputs = String::new();
     let mut values = 0;
     for name in q.outputs.names(channels) {
@@ -135,20 +216,36 @@ fn vector(entry: &Entry, object: &Json, out: &mut String) -> Result<Option<usize
         }
         values += found.values.len();
         let _ = writeln!(outputs, "            {}: {{", quoted(&name));
-        if found.rows.len() != found.rows.last().map_or(0, |r| r + 1) || found.rows.first() != Some(&0) {
+        if found.rows.len() != found.rows.last().map_or(0, |r| r + 1)
+            || found.rows.first() != Some(&0)
+        {
             let _ = writeln!(outputs, "                \"rows\": {:?},", found.rows);
         }
-        let _ = writeln!(outputs, "                \"values\": {},", nested(&found.values, &[found.rows.len(), found.columns]));
-        // a few digits will do for what is multiplied by units of roundoff: rounded up, as it allows
+        let _ = writeln!(
+            outputs,
+            "                \"values\": {},",
+            nested(&found.values, &[found.rows.len(), found.columns])
+        );
+        // a few digits will do for what is multiplied by units of roundoff: rounded up, as it
+        // allows
         let short: Vec<String> = found.condition.iter().map(|c| number(*c, true)).collect();
-        let _ = writeln!(outputs, "                \"condition\": [{}],", short.join(", "));
+        let _ = writeln!(
+            outputs,
+            "                \"condition\": [{}],",
+            short.join(", ")
+        );
         outputs.push_str("            },\n");
     }
     if values == 0 {
         return Ok(None);
     }
     let _ = writeln!(out, "    {{\n        \"id\": {},", quoted(&entry.id));
-    let _ = writeln!(out, "        \"quantity\": {},\n        \"process\": {},", quoted(&entry.quantity), python(object));
+    let _ = writeln!(
+        out,
+        "        \"quantity\": {},\n        \"process\": {},",
+        quoted(&entry.quantity),
+        python(object)
+    );
     let mut settings = serde_json::Map::new();
     out.push_str("        \"inputs\": {\n");
     for (name, a) in &entry.inputs {
@@ -161,7 +258,12 @@ fn vector(entry: &Entry, object: &Json, out: &mut String) -> Result<Option<usize
             };
             settings.insert(s.name.to_string(), said);
         } else {
-            let _ = writeln!(out, "            {}: {},", quoted(name), nested(&a.data, &a.shape));
+            let _ = writeln!(
+                out,
+                "            {}: {},",
+                quoted(name),
+                nested(&a.data, &a.shape)
+            );
         }
     }
     let _ = writeln!(
@@ -182,10 +284,16 @@ fn python(value: &Json) -> String {
         Json::Null => "None".into(),
         Json::Bool(b) => if *b { "True" } else { "False" }.into(),
         Json::Object(map) => {
-            let pairs: Vec<String> = map.iter().map(|(k, v)| format!("{}: {}", quoted(k), python(v))).collect();
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(k, v)| format!("{}: {}", quoted(k), python(v)))
+                .collect();
             format!("{{{}}}", pairs.join(", "))
         }
-        Json::Array(list) => format!("[{}]", list.iter().map(python).collect::<Vec<_>>().join(", ")),
+        Json::Array(list) => format!(
+            "[{}]",
+            list.iter().map(python).collect::<Vec<_>>().join(", ")
+        ),
         other => other.to_string(),
     }
 }
@@ -209,10 +317,22 @@ fn number(x: f64, short: bool) -> String {
 fn nested(data: &[f64], shape: &[usize]) -> String {
     match shape {
         [] => data.first().map_or("0.0".into(), |x| number(*x, false)),
-        [_] | [_, 1] => format!("[{}]", data.iter().map(|x| number(*x, false)).collect::<Vec<_>>().join(", ")),
+        [_] | [_, 1] => format!(
+            "[{}]",
+            data.iter()
+                .map(|x| number(*x, false))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
         [n, rest @ ..] => {
             let width = data.len() / (*n).max(1);
-            format!("[{}]", data.chunks(width.max(1)).map(|row| nested(row, rest)).collect::<Vec<_>>().join(", "))
+            format!(
+                "[{}]",
+                data.chunks(width.max(1))
+                    .map(|row| nested(row, rest))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The command as tests run it: from the repository's root, and held to what it promises of every refusal.
+//! The command as tests run it: from the repository's root, and held to what it promises of every
+//! refusal.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -24,17 +25,31 @@ pub fn path(p: &Path) -> &str {
 /// What a command prints that ends well.
 pub fn said(args: &[&str]) -> String {
     let out = cld(args);
-    assert_eq!(out.status.code(), Some(0), "{args:?}: {}", text(&out.stderr));
+    assert_eq!(
+        out.status.code(),
+        Some(0),
+        "{args:?}: {}",
+        text(&out.stderr)
+    );
     text(&out.stdout)
 }
 
-/// The command must refuse: exit code 2, nothing on standard output, one line on standard error with these words.
+/// The command must refuse: exit code 2, nothing on standard output, one line on standard error
+/// with these words.
 pub fn refused(args: &[&str], words: &[&str]) -> String {
     let out = cld(args);
     let err = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{args:?}: {err}");
-    assert!(out.stdout.is_empty(), "{args:?} printed {}", text(&out.stdout));
-    assert_eq!(err.trim_end().lines().count(), 1, "{args:?}: one sentence, not {err}");
+    assert!(
+        out.stdout.is_empty(),
+        "{args:?} printed {}",
+        text(&out.stdout)
+    );
+    assert_eq!(
+        err.trim_end().lines().count(),
+        1,
+        "{args:?}: one sentence, not {err}"
+    );
     for w in words {
         assert!(err.contains(w), "{args:?}: `{w}` is not in {err}");
     }

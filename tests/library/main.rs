@@ -1,4 +1,5 @@
-//! The library's tests, one program: a module per subject. What they share of the process is only what `support` hands out in turn.
+//! The library's tests, one program: a module per subject. What they share of the process is only
+//! what `support` hands out in turn.
 
 #[path = "../support/mod.rs"]
 mod support;

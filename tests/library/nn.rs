@@ -1,4 +1,5 @@
-//! Networks: gradients against central differences of the same loops in f64. Against PyTorch: `tests/library/nn_torch.rs`.
+//! Networks: gradients against central differences of the same loops in f64. Against PyTorch:
+//! `tests/library/nn_torch.rs`.
 
 use cld_sgm::nn::{Graph, Layout, Mlp, Session, UNet};
 use cld_sgm::simd::Real;
@@ -8,21 +9,29 @@ use std::sync::Arc;
 /// Reproducible numbers in (-1, 1).
 fn numbers(n: usize, mut seed: u64) -> Vec<f64> {
     let mut next = || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (seed >> 11) as f64 * 2f64.powi(-52) - 1.0
     };
     (0..n).map(|_| next()).collect()
 }
 
-/// Parameters of which none is 0: those that start at 0 would hide the gradients of what is before them. Rounded to f32, so that both types
-/// have the same.
+/// Parameters of which none is 0: those that start at 0 would hide the gradients of what is before
+/// them. Rounded to f32, so that both types have the same.
 fn parameters<T: Real>(layout: &Layout, seed: u64) -> Vec<T> {
     let mut p = vec![T::default(); layout.len()];
     for (i, e) in layout.entries().iter().enumerate() {
         let fan_in: usize = e.shape[1..].iter().product();
-        let (middle, spread) =
-            if e.shape.len() > 1 { (0.0, (2.0 / fan_in as f64).sqrt()) } else { (if e.name.contains("norm") { 1.0 } else { 0.0 }, 0.3) };
-        let numbers: Vec<T> = numbers(e.count(), seed + i as u64).iter().map(|x| T::of(f64::from((middle + spread * x) as f32))).collect();
+        let (middle, spread) = if e.shape.len() > 1 {
+            (0.0, (2.0 / fan_in as f64).sqrt())
+        } else {
+            (if e.name.contains("norm") { 1.0 } else { 0.0 }, 0.3)
+        };
+        let numbers: Vec<T> = numbers(e.count(), seed + i as u64)
+            .iter()
+            .map(|x| T::of(f64::from((middle + spread * x) as f32)))
+            .collect();
         layout.write(&mut p, i, &numbers).unwrap();
     }
     p
@@ -30,18 +39,96 @@ fn parameters<T: Real>(layout: &Layout, seed: u64) -> Vec<T> {
 
 /// Models small enough for f64, that have every layer there is.
 fn models<T: Real>() -> Vec<(&'static str, Arc<Graph<T>>)> {
-    let small = UNet { base: 16, blocks: 1, embedding: 32, ..UNet::small(2, 1, [8, 4]) };
-    let perceptron = Mlp { inputs: 4, outputs: 2, width: 32, depth: 2, residual: false };
+    let small = UNet {
+        base: 16,
+        blocks: 1,
+        embedding: 32,
+        ..UNet::small(2, 1, [8, 4])
+    };
+    let perceptron = Mlp {
+        inputs: 4,
+        outputs: 2,
+        width: 32,
+        depth: 2,
+        residual: false,
+    };
     vec![
         ("unet", Arc::new(small.build().unwrap())),
-        ("unet of colours", Arc::new(UNet { inputs: 6, outputs: 3, mult: vec![2, 1], size: [6, 6], ..small.clone() }.build().unwrap())),
-        ("unet of odd size", Arc::new(UNet { mult: vec![1, 1], size: [5, 3], ..small.clone() }.build().unwrap())),
+        (
+            "unet of colours",
+            Arc::new(
+                UNet {
+                    inputs: 6,
+                    outputs: 3,
+                    mult: vec![2, 1],
+                    size: [6, 6],
+                    ..small.clone()
+                }
+                .build()
+                .unwrap(),
+            ),
+        ),
+        (
+            "unet of odd size",
+            Arc::new(
+                UNet {
+                    mult: vec![1, 1],
+                    size: [5, 3],
+                    ..small.clone()
+                }
+                .build()
+                .unwrap(),
+            ),
+        ),
         // wide enough for Winograd's loops
-        ("wide unet", Arc::new(UNet { mult: vec![1], size: [4, 16], ..small.clone() }.build().unwrap())),
-        ("unet with dropout", Arc::new(UNet { mult: vec![1], dropout: 0.25, size: [3, 5], ..small }.build().unwrap())),
+        (
+            "wide unet",
+            Arc::new(
+                UNet {
+                    mult: vec![1],
+                    size: [4, 16],
+                    ..small.clone()
+                }
+                .build()
+                .unwrap(),
+            ),
+        ),
+        (
+            "unet with dropout",
+            Arc::new(
+                UNet {
+                    mult: vec![1],
+                    dropout: 0.25,
+                    size: [3, 5],
+                    ..small
+                }
+                .build()
+                .unwrap(),
+            ),
+        ),
         ("mlp", Arc::new(perceptron.build().unwrap())),
-        ("resmlp", Arc::new(Mlp { residual: true, ..perceptron.clone() }.build().unwrap())),
-        ("linear", Arc::new(Mlp { depth: 0, ..perceptron }.build().unwrap())),
+        (
+            "resmlp",
+            Arc::new(
+                Mlp {
+                    residual: true,
+                    ..perceptron.clone()
+                }
+                .build()
+                .unwrap(),
+            ),
+        ),
+        (
+            "linear",
+            Arc::new(
+                Mlp {
+                    depth: 0,
+                    ..perceptron
+                }
+                .build()
+                .unwrap(),
+            ),
+        ),
     ]
 }
 
@@ -60,8 +147,18 @@ impl<T: Real> Run<T> {
     fn new(graph: &Arc<Graph<T>>) -> Run<T> {
         let mut session = Session::new(graph.clone(), ROWS).unwrap();
         session.dropout(Some(([1, 2], 3)));
-        let of = |n: usize, seed| numbers(n * ROWS, seed).into_iter().map(|x| T::of(f64::from(x as f32))).collect();
-        Run { session, x: of(graph.inputs().iter().product(), 11), dy: of(graph.outputs().iter().product(), 12), prepared: false }
+        let of = |n: usize, seed| {
+            numbers(n * ROWS, seed)
+                .into_iter()
+                .map(|x| T::of(f64::from(x as f32)))
+                .collect()
+        };
+        Run {
+            session,
+            x: of(graph.inputs().iter().product(), 11),
+            dy: of(graph.outputs().iter().product(), 12),
+            prepared: false,
+        }
     }
 
     fn output(&mut self, p: &[T]) -> Vec<T> {
@@ -77,22 +174,33 @@ impl<T: Real> Run<T> {
 
     /// `sum of dy y`.
     fn value(&mut self, p: &[T]) -> f64 {
-        self.output(p).iter().zip(&self.dy).map(|(y, d)| y.f64() * d.f64()).sum()
+        self.output(p)
+            .iter()
+            .zip(&self.dy)
+            .map(|(y, d)| y.f64() * d.f64())
+            .sum()
     }
 
     /// Gradients of [`value`](Self::value) with respect to parameters and input.
     fn gradients(&mut self, p: &[T]) -> (Vec<T>, Vec<T>) {
         self.output(p);
-        let (mut turned, mut g, mut dx) = (vec![T::default(); p.len()], vec![T::default(); p.len()], vec![T::default(); self.x.len()]);
+        let (mut turned, mut g, mut dx) = (
+            vec![T::default(); p.len()],
+            vec![T::default(); p.len()],
+            vec![T::default(); self.x.len()],
+        );
         self.session.graph().turn(p, &mut turned);
-        self.session.backward(p, &turned, &self.dy.clone(), &mut g, Some(&mut dx));
+        self.session
+            .backward(p, &turned, &self.dy.clone(), &mut g, Some(&mut dx));
         (g, dx)
     }
 }
 
-/// Catches a wrong or missing term in any layer's backward pass, for parameters one by one: five numbers of every parameter and ten of the
-/// input, in f64, against central differences by Richardson, (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12 h, whose error is of order h^4
-/// times a fifth derivative; with h = 2e-4, measured at most 2e-9 of the gradient's largest number in the parameter. Bound: 1e-7.
+/// Catches a wrong or missing term in any layer's backward pass, for parameters one by one: five
+/// numbers of every parameter and ten of the input, in f64, against central differences by
+/// Richardson, (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12 h, whose error is of order h^4 times a
+/// fifth derivative; with h = 2e-4, measured at most 2e-9 of the gradient's largest number in the
+/// parameter. Bound: 1e-7.
 #[test]
 fn gradients_are_central_differences() {
     for (name, graph) in models::<f64>() {
@@ -114,7 +222,12 @@ fn gradients_are_central_differences() {
                 };
                 let want = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
                 at(0.0);
-                assert!((grads[j] - want).abs() <= 1e-7 * size, "{name}: {} [{j}]: {} and {want}", e.name, grads[j]);
+                assert!(
+                    (grads[j] - want).abs() <= 1e-7 * size,
+                    "{name}: {} [{j}]: {} and {want}",
+                    e.name,
+                    grads[j]
+                );
             }
         }
         let size = largest(&dx);
@@ -126,14 +239,19 @@ fn gradients_are_central_differences() {
             };
             let want = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
             run.x[j] = x;
-            assert!((dx[j] - want).abs() <= 1e-7 * size, "{name}: input [{j}]: {} and {want}", dx[j]);
+            assert!(
+                (dx[j] - want).abs() <= 1e-7 * size,
+                "{name}: input [{j}]: {} and {want}",
+                dx[j]
+            );
         }
     }
 }
 
-/// Catches what only f32 does, such as a loop chosen for its width alone: along random directions the derivative of the whole network in f32
-/// is that of the same network in f64 by central differences, whose error is 1e-9. Bound: 1e-5 of the gradient's norm (the direction has
-/// norm 1); measured 1e-6.
+/// Catches what only f32 does, such as a loop chosen for its width alone: along random directions
+/// the derivative of the whole network in f32 is that of the same network in f64 by central
+/// differences, whose error is 1e-9. Bound: 1e-5 of the gradient's norm (the direction has norm 1);
+/// measured 1e-6.
 #[test]
 fn directional_derivatives_of_whole_networks() {
     for ((name, wide), (_, narrow)) in models::<f64>().into_iter().zip(models::<f32>()) {
@@ -149,19 +267,26 @@ fn directional_derivatives_of_whole_networks() {
             let want: f64 = g.iter().zip(&d).map(|(g, d)| f64::from(*g) * d).sum();
             let start = p.clone();
             let mut at = |h: f64| {
-                p.iter_mut().zip(&start).zip(&d).for_each(|((p, s), d)| *p = s + h * d);
+                p.iter_mut()
+                    .zip(&start)
+                    .zip(&d)
+                    .for_each(|((p, s), d)| *p = s + h * d);
                 run.value(&p)
             };
             let h = 1e-3;
             let got = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
             p = start;
-            assert!((got - want).abs() <= 1e-5 * norm, "{name}: {got} and {want}, of {norm}");
+            assert!(
+                (got - want).abs() <= 1e-5 * norm,
+                "{name}: {got} and {want}, of {norm}"
+            );
         }
     }
 }
 
-/// Catches rows that see each other, buffers that keep something of the rows before, and an output that depends on how many rows a session
-/// has: the bits of a row's output are the same alone, among others, and in a session that did something else before.
+/// Catches rows that see each other, buffers that keep something of the rows before, and an output
+/// that depends on how many rows a session has: the bits of a row's output are the same alone,
+/// among others, and in a session that did something else before.
 #[test]
 fn rows_are_independent() {
     for (name, graph) in models::<f32>() {
@@ -173,12 +298,21 @@ fn rows_are_independent() {
         let mut y = vec![0.0; per_output];
         for row in [2, 0, 1] {
             single.dropout(Some(([1, 2], 3 + row as u64)));
-            single.forward(&p, &run.x[row * per_row..][..per_row], &TIMES[row..=row], &mut y);
-            assert!(y == all[row * per_output..][..per_output], "{name}: row {row}");
+            single.forward(
+                &p,
+                &run.x[row * per_row..][..per_row],
+                &TIMES[row..=row],
+                &mut y,
+            );
+            assert!(
+                y == all[row * per_output..][..per_output],
+                "{name}: row {row}"
+            );
         }
         // fewer rows than the session has room for
         let mut two = vec![0.0; 2 * per_output];
-        run.session.forward(&p, &run.x[..2 * per_row], &TIMES[..2], &mut two);
+        run.session
+            .forward(&p, &run.x[..2 * per_row], &TIMES[..2], &mut two);
         assert!(two == all[..2 * per_output], "{name}");
     }
 }
@@ -189,26 +323,100 @@ fn shapes_are_refused_when_a_network_is_built() {
     let good = UNet::small(2, 1, [8, 8]);
     let refused = |net: UNet, name: &str| {
         let text = net.build::<f32>().err().unwrap().to_string();
-        assert!(text.contains(&format!("`{name}`")) && text.contains("allowed"), "{text}");
+        assert!(
+            text.contains(&format!("`{name}`")) && text.contains("allowed"),
+            "{text}"
+        );
     };
-    refused(UNet { inputs: 0, ..good.clone() }, "inputs");
-    refused(UNet { outputs: 65, ..good.clone() }, "outputs");
-    refused(UNet { base: 24, ..good.clone() }, "base");
-    refused(UNet { mult: vec![], ..good.clone() }, "mult");
-    refused(UNet { mult: vec![1, 99], ..good.clone() }, "mult");
-    refused(UNet { blocks: 0, ..good.clone() }, "blocks");
-    refused(UNet { embedding: 100, ..good.clone() }, "embedding");
-    refused(UNet { groups: 5, ..good.clone() }, "groups");
-    refused(UNet { dropout: f64::NAN, ..good.clone() }, "dropout");
-    refused(UNet { size: [0, 8], ..good.clone() }, "size");
-    let text = Mlp { inputs: 4, outputs: 2, width: 20, depth: 1, residual: true }.build::<f32>().err().unwrap().to_string();
+    refused(
+        UNet {
+            inputs: 0,
+            ..good.clone()
+        },
+        "inputs",
+    );
+    refused(
+        UNet {
+            outputs: 65,
+            ..good.clone()
+        },
+        "outputs",
+    );
+    refused(
+        UNet {
+            base: 24,
+            ..good.clone()
+        },
+        "base",
+    );
+    refused(
+        UNet {
+            mult: vec![],
+            ..good.clone()
+        },
+        "mult",
+    );
+    refused(
+        UNet {
+            mult: vec![1, 99],
+            ..good.clone()
+        },
+        "mult",
+    );
+    refused(
+        UNet {
+            blocks: 0,
+            ..good.clone()
+        },
+        "blocks",
+    );
+    refused(
+        UNet {
+            embedding: 100,
+            ..good.clone()
+        },
+        "embedding",
+    );
+    refused(
+        UNet {
+            groups: 5,
+            ..good.clone()
+        },
+        "groups",
+    );
+    refused(
+        UNet {
+            dropout: f64::NAN,
+            ..good.clone()
+        },
+        "dropout",
+    );
+    refused(
+        UNet {
+            size: [0, 8],
+            ..good.clone()
+        },
+        "size",
+    );
+    let text = Mlp {
+        inputs: 4,
+        outputs: 2,
+        width: 20,
+        depth: 1,
+        residual: true,
+    }
+    .build::<f32>()
+    .err()
+    .unwrap()
+    .to_string();
     assert!(text.contains("`width` is 20"), "{text}");
     assert!(Session::new(Arc::new(good.build::<f32>().unwrap()), 0).is_err());
 }
 
-/// Catches a session that was not prepared anew, weights transformed for the wrong pass, and a loop that is not the same convolution: a
-/// prepared session gives outputs and gradients of the direct loops, in f64 to 1e-12 of the largest number; and after `prepare(None)` their
-/// very bits. Networks without wide images have the same bits in either way.
+/// Catches a session that was not prepared anew, weights transformed for the wrong pass, and a loop
+/// that is not the same convolution: a prepared session gives outputs and gradients of the direct
+/// loops, in f64 to 1e-12 of the largest number; and after `prepare(None)` their very bits.
+/// Networks without wide images have the same bits in either way.
 #[test]
 fn prepared_sessions_are_the_direct_ones() {
     for (name, graph) in models::<f64>() {
@@ -221,11 +429,17 @@ fn prepared_sessions_are_the_direct_ones() {
         let (y2, (g2, dx2)) = (run.output(&p), run.gradients(&p));
         for (a, b) in [(&y, &y2), (&g, &g2), (&dx, &dx2)] {
             let size = largest(a);
-            assert!(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-12 * size), "{name}");
+            assert!(
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-12 * size),
+                "{name}"
+            );
         }
         assert_eq!(y == y2, name != "wide unet", "{name}");
         run.prepared = false;
         run.session.prepare(None, None);
-        assert!(run.output(&p) == y && run.gradients(&p) == (g, dx), "{name}");
+        assert!(
+            run.output(&p) == y && run.gradients(&p) == (g, dx),
+            "{name}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Families of claims about scores, losses, samplers, likelihoods and networks: a file each, and a line in [`parts`].
+//! Families of claims about scores, losses, samplers, likelihoods and networks: a file each, and a
+//! line in [`parts`].
 
 pub mod likelihood;
 pub mod loss;
@@ -10,7 +11,13 @@ use super::check::Part;
 use crate::error::Result;
 
 /// Every family.
-const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[sampler::parts, loss::parts, likelihood::parts, score::parts, nn::parts];
+const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[
+    sampler::parts,
+    loss::parts,
+    likelihood::parts,
+    score::parts,
+    nn::parts,
+];
 
 /// Every part of every family.
 ///

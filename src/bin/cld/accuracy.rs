@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// Measure this program's own kernels and schedules against high-precision tables.
 ///
-/// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current folder, as in a clone of the
-/// repository.
+/// Tables are files of schema cld-truth/1. Without FILE: those in fixtures/truth of the current
+/// folder, as in a clone of the repository.
 #[derive(clap::Args)]
 pub struct Args {
     /// Tables.
@@ -36,7 +36,8 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
             return Err(Error::Parameter {
                 name: "FILE".into(),
                 value: "missing, and the current folder has no fixtures/truth/kernels.json".into(),
-                allowed: "tables of schema cld-truth/1, or none in a clone of the repository".into(),
+                allowed: "tables of schema cld-truth/1, or none in a clone of the repository"
+                    .into(),
             });
         }
     }
@@ -47,12 +48,19 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let text = if args.markdown {
         measured.to_markdown()
     } else if args.json {
-        serde_json::to_string_pretty(&measured).map_err(|e| Error::Io { path: "standard output".into(), problem: e.to_string() })? + "\n"
+        serde_json::to_string_pretty(&measured).map_err(|e| Error::Io {
+            path: "standard output".into(),
+            problem: e.to_string(),
+        })? + "\n"
     } else {
         readable(&measured)
     };
     print(&text)?;
-    Ok(if measured.kept() { Outcome::Fine } else { Outcome::Off })
+    Ok(if measured.kept() {
+        Outcome::Fine
+    } else {
+        Outcome::Off
+    })
 }
 
 fn readable(t: &Table) -> String {
@@ -71,20 +79,40 @@ fn readable(t: &Table) -> String {
                 bound,
                 l.values.to_string(),
                 l.left_out.to_string(),
-                if l.kept() { figures } else { styled(BAD, &figures) },
+                if l.kept() {
+                    figures
+                } else {
+                    styled(BAD, &figures)
+                },
                 format!("{:.1e}", l.relative),
                 l.at.clone(),
             ]
         })
         .collect();
-    let mut text = table(&["family", "quantity", "promised", "values", "left out", "worst ulp", "relative", "where"], &rows);
+    let mut text = table(
+        &[
+            "family",
+            "quantity",
+            "promised",
+            "values",
+            "left out",
+            "worst ulp",
+            "relative",
+            "where",
+        ],
+        &rows,
+    );
     let off = t.lines.iter().filter(|l| !l.kept()).count();
     text += &format!(
         "\n{} rows, {} values compared, {} kernels refused. {}\n",
         t.rows,
         t.values(),
         t.refused,
-        if off == 0 { "Every promise is kept.".into() } else { styled(BAD, &format!("{off} lines are off.")) }
+        if off == 0 {
+            "Every promise is kept.".into()
+        } else {
+            styled(BAD, &format!("{off} lines are off."))
+        }
     );
     text
 }

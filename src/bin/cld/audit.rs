@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
 
-/// Check every formula against independent evidence, with error bars, a controlled false-alarm rate and known power.
+/// Check every formula against independent evidence, with error bars, a controlled false-alarm rate
+/// and known power.
 ///
-/// Needs no input. Prints a line per family of claims and writes a page of HTML (cld-audit.html, or --html). With --shard,
-/// a part of the simulation is written instead; `cld audit merge` puts the parts together.
+/// Needs no input. Prints a line per family of claims and writes a page of HTML (cld-audit.html, or
+/// --html). With --shard, a part of the simulation is written instead; `cld audit merge` puts the
+/// parts together.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -42,11 +44,17 @@ pub struct Args {
     /// Plant a relative error in the quantity of one claim: the audit must catch it
     #[arg(long, value_name = "ID:SIZE")]
     plant: Option<String>,
-    /// Plant an error in every claim, one after the other: which are caught, by which method, and whether each can fail
+    /// Plant an error in every claim, one after the other: which are caught, by which method, and
+    /// whether each can fail
     #[arg(long, conflicts_with_all = ["plant", "shard", "list"])]
     plant_all: bool,
     /// Relative size of the error in every claim; each claim's own power, with a margin, if absent
-    #[arg(long, value_name = "X", requires = "plant_all", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "X",
+        requires = "plant_all",
+        allow_negative_numbers = true
+    )]
     size: Option<f64>,
     /// Print the ids of the claims, and stop
     #[arg(long)]
@@ -73,7 +81,9 @@ struct Output {
 
 impl Output {
     fn paths(&self) -> Paths {
-        Paths::default().outputs("html", [&self.html]).outputs("json", &self.json)
+        Paths::default()
+            .outputs("html", [&self.html])
+            .outputs("json", &self.json)
     }
 }
 
@@ -90,7 +100,11 @@ enum Command {
 }
 
 fn options(args: &Args) -> Result<Options> {
-    let mut o = if args.full { Options::full() } else { Options::quick() };
+    let mut o = if args.full {
+        Options::full()
+    } else {
+        Options::quick()
+    };
     o.paths = args.paths.unwrap_or(o.paths);
     o.seed = args.seed;
     o.only.clone_from(&args.only);
@@ -107,34 +121,53 @@ fn options(args: &Args) -> Result<Options> {
         if !size.is_finite() {
             return Err(bad());
         }
-        o.plant = Some(Plant { id: id.to_string(), size });
+        o.plant = Some(Plant {
+            id: id.to_string(),
+            size,
+        });
     }
     Ok(o)
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map(|s| s + "\n").map_err(|e| Error::Format {
-        file: "the report".into(),
-        place: String::new(),
-        problem: e.to_string(),
-    })
+    serde_json::to_string(value)
+        .map(|s| s + "\n")
+        .map_err(|e| Error::Format {
+            file: "the report".into(),
+            place: String::new(),
+            problem: e.to_string(),
+        })
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let (date, clock) = (SystemTime::now(), Instant::now());
     if let Some(Command::Merge { files, output }) = &args.command {
         output.paths().inputs("FILES", files).check()?;
-        let shards = files.iter().map(|f| read_shard(f, limits)).collect::<Result<Vec<_>>>()?;
+        let shards = files
+            .iter()
+            .map(|f| read_shard(f, limits))
+            .collect::<Result<Vec<_>>>()?;
         let bar = Mutex::new(Bar::at_once("auditing"));
         let mut found = merge(&shards, &|done, total| advance(&bar, done, total))?;
         drop(bar);
-        found.made = Some(Made::new(&found.options, "", &super::version(), date, clock.elapsed()));
+        found.made = Some(Made::new(
+            &found.options,
+            "",
+            &super::version(),
+            date,
+            clock.elapsed(),
+        ));
         return show(&found, output);
     }
     threads(args.threads)?;
     let o = options(args)?;
     if args.list {
-        print(&list(&o)?.iter().map(|c| format!("{}\n", c.id)).collect::<String>())?;
+        print(
+            &list(&o)?
+                .iter()
+                .map(|c| format!("{}\n", c.id))
+                .collect::<String>(),
+        )?;
         return Ok(Outcome::Fine);
     }
     let bar = Mutex::new(Bar::at_once("auditing"));
@@ -143,19 +176,42 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         let bad = || Error::parameter("shard", format!("`{text}`"), "I/N, such as 1/4");
         let (i, n) = text.split_once('/').ok_or_else(bad)?;
         let (i, n) = (i.parse().map_err(|_| bad())?, n.parse().map_err(|_| bad())?);
-        let file = args.output.json.clone().unwrap_or_else(|| PathBuf::from(format!("cld-audit-shard-{i}-of-{n}.json")));
+        let file = args
+            .output
+            .json
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(format!("cld-audit-shard-{i}-of-{n}.json")));
         Paths::default().outputs("json", [&file]).check()?;
         let part = shard(&o, i, n, &progress)?;
         write_whole(&file, to_json(&part)?.as_bytes())?;
-        print(&format!("{}: shard {i} of {n}. With all of them: cld audit merge FILES...\n", file.display()))?;
+        print(&format!(
+            "{}: shard {i} of {n}. With all of them: cld audit merge FILES...\n",
+            file.display()
+        ))?;
         return Ok(Outcome::Fine);
     }
     args.output.paths().check()?;
-    let mut found = if args.plant_all { audit_and_plant(&o, args.size, &progress)? } else { audit(&o, &progress)? };
+    let mut found = if args.plant_all {
+        audit_and_plant(&o, args.size, &progress)?
+    } else {
+        audit(&o, &progress)?
+    };
     drop(bar);
-    let size = args.size.map_or(String::new(), |x| format!(" --size {x:e}"));
-    let more = if args.plant_all { format!(" --plant-all{size}") } else { String::new() };
-    found.made = Some(Made::new(&o, &more, &super::version(), date, clock.elapsed()));
+    let size = args
+        .size
+        .map_or(String::new(), |x| format!(" --size {x:e}"));
+    let more = if args.plant_all {
+        format!(" --plant-all{size}")
+    } else {
+        String::new()
+    };
+    found.made = Some(Made::new(
+        &o,
+        &more,
+        &super::version(),
+        date,
+        clock.elapsed(),
+    ));
     show(&found, &args.output)
 }
 
@@ -168,13 +224,18 @@ fn advance(bar: &Mutex<Bar>, done: u64, total: u64) {
 }
 
 fn read_shard(path: &Path, limits: &Limits) -> Result<Shard> {
-    Shard::parse_within(&read_text(path, limits)?, &path.display().to_string(), limits)
+    Shard::parse_within(
+        &read_text(path, limits)?,
+        &path.display().to_string(),
+        limits,
+    )
 }
 
 /// Columns of the terminal's text.
 const WIDTH: usize = 80;
 
-/// `text` in lines of at most [`WIDTH`] columns, the second and all others indented. What has no space is not broken.
+/// `text` in lines of at most [`WIDTH`] columns, the second and all others indented. What has no
+/// space is not broken.
 fn wrapped(text: &str, indent: usize) -> String {
     let (mut out, mut column) = (String::new(), 0);
     for word in text.split_whitespace() {
@@ -193,18 +254,39 @@ fn wrapped(text: &str, indent: usize) -> String {
 }
 
 fn verdict(off: usize) -> String {
-    if off == 0 { styled(GOOD, "holds") } else { styled(BAD, &format!("{off} OFF")) }
+    if off == 0 {
+        styled(GOOD, "holds")
+    } else {
+        styled(BAD, &format!("{off} OFF"))
+    }
 }
 
 /// Families as a table: a line for every method, or for every process and method.
 fn families(a: &Audit, full: bool) -> String {
-    let all = if full { report::families(a) } else { report::methods(a) };
+    let all = if full {
+        report::families(a)
+    } else {
+        report::methods(a)
+    };
     let row = |f: report::Family| {
-        let figures = vec![f.method, f.claims.to_string(), short(f.worst), short(f.power), verdict(f.off.len())];
-        if full { [vec![f.process], figures].concat() } else { figures }
+        let figures = vec![
+            f.method,
+            f.claims.to_string(),
+            short(f.worst),
+            short(f.power),
+            verdict(f.off.len()),
+        ];
+        if full {
+            [vec![f.process], figures].concat()
+        } else {
+            figures
+        }
     };
     let head = ["process", "method", "claims", "worst", "power", "verdict"];
-    table(&head[usize::from(!full)..], &all.into_iter().map(row).collect::<Vec<_>>())
+    table(
+        &head[usize::from(!full)..],
+        &all.into_iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 /// Names of misses that are printed; all are on the page and in the JSON.
@@ -212,8 +294,15 @@ const NAMED: usize = 100;
 
 /// The errors that were planted in every claim: what is missed, by name.
 fn planted(p: &Plants) -> String {
-    let at = p.size.map_or("at the size that each claim says it catches".into(), |s| format!("of relative size {}", short(s)));
-    let mut text = format!("\n{}\n", styled(BOLD, &format!("An error {at}, planted in every claim")));
+    let at = p
+        .size
+        .map_or("at the size that each claim says it catches".into(), |s| {
+            format!("of relative size {}", short(s))
+        });
+    let mut text = format!(
+        "\n{}\n",
+        styled(BOLD, &format!("An error {at}, planted in every claim"))
+    );
     let (by_method, all) = p.by_method();
     let columns: Vec<&str> = by_method.keys().copied().collect();
     let rows: Vec<Vec<String>> = p
@@ -222,21 +311,38 @@ fn planted(p: &Plants) -> String {
         .flat_map(|(formula, cells)| {
             cells.iter().map(move |(method, c)| {
                 let count = format!("{}/{}", c.caught, c.planted);
-                vec![formula.clone(), method.clone(), if c.caught == c.planted { count } else { styled(BAD, &count) }]
+                vec![
+                    formula.clone(),
+                    method.clone(),
+                    if c.caught == c.planted {
+                        count
+                    } else {
+                        styled(BAD, &count)
+                    },
+                ]
             })
         })
         .collect();
     text += &table(&["formula", "method", "caught"], &rows);
     let of = |c: &str| format!("{c} {}/{}", by_method[c].caught, by_method[c].planted);
     text += &wrapped(
-        &format!("By method: {}; all {}/{}.", columns.into_iter().map(of).collect::<Vec<_>>().join(", "), all.caught, all.planted),
+        &format!(
+            "By method: {}; all {}/{}.",
+            columns.into_iter().map(of).collect::<Vec<_>>().join(", "),
+            all.caught,
+            all.planted
+        ),
         2,
     );
     let mut missed: Vec<&Planted> = p.missed().collect();
     missed.sort_by_key(|m| !m.is_defect());
     for m in missed.iter().take(NAMED) {
         let power = m.power.map_or("none".into(), short);
-        let style = if m.is_defect() { styled(BAD, "MISSED") } else { "missed".into() };
+        let style = if m.is_defect() {
+            styled(BAD, "MISSED")
+        } else {
+            "missed".into()
+        };
         text += &format!("{style} {}\n       {}; power {power}", m.id, m.reason());
         text += &match m.caught_at {
             Some(s) => format!(", caught at {}\n", short(s)),
@@ -244,10 +350,16 @@ fn planted(p: &Plants) -> String {
         };
     }
     if missed.len() > NAMED {
-        text += &format!("and {} more: on the page, and with --json FILE\n", missed.len() - NAMED);
+        text += &format!(
+            "and {} more: on the page, and with --json FILE\n",
+            missed.len() - NAMED
+        );
     }
     if p.by_chance > 0 {
-        let why = format!("{} missed by chance; by sampling at most {:.1} are expected to.", p.by_chance, p.by_chance_expected);
+        let why = format!(
+            "{} missed by chance; by sampling at most {:.1} are expected to.",
+            p.by_chance, p.by_chance_expected
+        );
         text += &wrapped(&why, 2);
     }
     text
@@ -256,7 +368,12 @@ fn planted(p: &Plants) -> String {
 fn show(a: &Audit, output: &Output) -> Result<Outcome> {
     let mut text = String::new();
     for e in a.evidence.iter().filter(|e| !e.holds()) {
-        text += &format!("{} {}: {} times its tolerance\n", styled(BAD, "OFF"), styled(BOLD, &e.claim.id), short(e.worst()));
+        text += &format!(
+            "{} {}: {} times its tolerance\n",
+            styled(BAD, "OFF"),
+            styled(BOLD, &e.claim.id),
+            short(e.worst())
+        );
         text += &wrapped(&format!("    {}", e.claim.statement), 4);
         text += &(wrapped(&format!("tolerance {}", e.claim.tolerance), 4) + "\n");
     }
@@ -267,7 +384,10 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
     }
     if let Some(p) = a.uniform {
         let n = a.evidence.iter().map(|e| e.p().len()).sum::<usize>();
-        text += &format!("\nAll {n} p-values against the uniform law: p = {}.\n", short(p));
+        text += &format!(
+            "\nAll {n} p-values against the uniform law: p = {}.\n",
+            short(p)
+        );
     }
     if let Some(p) = &a.planted {
         text += &planted(p);
@@ -281,15 +401,32 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
         text += &format!("\n{}", wrapped(&format!("Made by: {made}"), 2));
     }
     text += &format!("\nReport: {}\n", output.html.display());
-    let defects = a.planted.as_ref().map_or(0, |p| p.claims.iter().filter(|p| p.is_defect()).count());
+    let defects = a
+        .planted
+        .as_ref()
+        .map_or(0, |p| p.claims.iter().filter(|p| p.is_defect()).count());
     text += &match (off, defects) {
         (0, 0) => {
             let n = a.evidence.len();
-            format!("{}: {n} claims hold (false-alarm probability of the run: 1e-6)\n", styled(GOOD, "All is well"))
+            format!(
+                "{}: {n} claims hold (false-alarm probability of the run: 1e-6)\n",
+                styled(GOOD, "All is well")
+            )
         }
-        (0, n) => format!("{}: {n} claims miss an error that they must catch\n", styled(BAD, "Something is off")),
-        _ => format!("{}: {off} of {} claims do not hold\n", styled(BAD, "Something is off"), a.evidence.len()),
+        (0, n) => format!(
+            "{}: {n} claims miss an error that they must catch\n",
+            styled(BAD, "Something is off")
+        ),
+        _ => format!(
+            "{}: {off} of {} claims do not hold\n",
+            styled(BAD, "Something is off"),
+            a.evidence.len()
+        ),
     };
     print(&text)?;
-    Ok(if off == 0 && defects == 0 { Outcome::Fine } else { Outcome::Off })
+    Ok(if off == 0 && defects == 0 {
+        Outcome::Fine
+    } else {
+        Outcome::Off
+    })
 }

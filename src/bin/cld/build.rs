@@ -1,4 +1,5 @@
-//! What `cld --version` says of its origin: commit (where the sources are a git checkout) and compiler.
+//! What `cld --version` says of its origin: commit (where the sources are a git checkout) and
+//! compiler.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,8 +24,13 @@ fn main() {
     }
     // not the commit of a repository that happens to be around an unpacked crate
     let ours = [".git", "../../.git"].iter().any(|g| Path::new(g).exists());
-    let commit = ours.then(|| line(Command::new("git").args(["describe", "--always", "--abbrev=9", "--exclude=*"]))).flatten();
-    let rustc = std::env::var_os("RUSTC").and_then(|rustc| line(Command::new(rustc).arg("--version")));
+    let commit = ours
+        .then(|| {
+            line(Command::new("git").args(["describe", "--always", "--abbrev=9", "--exclude=*"]))
+        })
+        .flatten();
+    let rustc =
+        std::env::var_os("RUSTC").and_then(|rustc| line(Command::new(rustc).arg("--version")));
     println!("cargo:rustc-env=CLD_COMMIT={}", commit.unwrap_or_default());
     println!("cargo:rustc-env=CLD_RUSTC={}", rustc.unwrap_or_default());
 }

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 /// Judge answers: what is right, what is off, where, and the likely mistake.
 ///
-/// ANSWERS is a folder that `cld vectors` wrote, with your answers.npz in it; or a manifest of your own (schema
-/// cld-answers/1, see docs/guide/cross-check.md), with or without its .json ending.
+/// ANSWERS is a folder that `cld vectors` wrote, with your answers.npz in it; or a manifest of your
+/// own (schema cld-answers/1, see docs/guide/cross-check.md), with or without its .json ending.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder or manifest.
@@ -30,8 +30,8 @@ pub struct Args {
     /// Your answers to vectors, if not FOLDER/answers.npz.
     #[arg(long, value_name = "FILE.npz")]
     answers: Option<PathBuf>,
-    /// Also accept this class: f32 (errors up to 1e-5 in f64 arrays), eps (right once the declared epsilon_added is
-    /// on the variances). Arrays stored in f32 are always held to f32.
+    /// Also accept this class: f32 (errors up to 1e-5 in f64 arrays), eps (right once the declared
+    /// epsilon_added is on the variances). Arrays stored in f32 are always held to f32.
     #[arg(long, value_name = "CLASS", value_parser = ["f64", "f32", "eps"])]
     accept: Vec<String>,
     /// Judge only quantities whose name has this in it; may be given several times.
@@ -68,13 +68,28 @@ fn asked(answers: &mut Answers, only: &[String], process: Option<&str>) -> Resul
         cld_sgm::process::entry(name)?;
     }
     // hyphens and underscores in names of quantities are the same
-    let quantity = |q: &str| only.is_empty() || only.iter().any(|p| q.replace('-', "_").contains(&p.replace('-', "_")));
-    answers.entries.retain(|e| quantity(&e.quantity) && process.is_none_or(|p| e.config.entry.name == p));
+    let quantity = |q: &str| {
+        only.is_empty()
+            || only
+                .iter()
+                .any(|p| q.replace('-', "_").contains(&p.replace('-', "_")))
+    };
+    answers
+        .entries
+        .retain(|e| quantity(&e.quantity) && process.is_none_or(|p| e.config.entry.name == p));
     answers.unusable.retain(|u| quantity(&u.quantity));
     answers.not_yet.retain(|q, _| quantity(q));
     if answers.entries.is_empty() {
-        let (field, value) = if only.is_empty() { ("process", process.unwrap_or("").to_string()) } else { ("only", only.join(", ")) };
-        return Err(Error::parameter(field, value, "what some entry of the answers has: nothing is left to judge"));
+        let (field, value) = if only.is_empty() {
+            ("process", process.unwrap_or("").to_string())
+        } else {
+            ("only", only.join(", "))
+        };
+        return Err(Error::parameter(
+            field,
+            value,
+            "what some entry of the answers has: nothing is left to judge",
+        ));
     }
     Ok(())
 }
@@ -82,12 +97,22 @@ fn asked(answers: &mut Answers, only: &[String], process: Option<&str>) -> Resul
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if args.list_mistakes {
         let table = args.markdown || !std::io::stdout().is_terminal();
-        print(&if table { cld_sgm::check::mistakes::table() } else { words::mistakes(width()) })?;
+        print(&if table {
+            cld_sgm::check::mistakes::table()
+        } else {
+            words::mistakes(width())
+        })?;
         return Ok(Outcome::Fine);
     }
-    let path = args.answers_path.as_deref().unwrap_or(std::path::Path::new("."));
+    let path = args
+        .answers_path
+        .as_deref()
+        .unwrap_or(std::path::Path::new("."));
     let (mut answers, files) = read_answers_and_files(path, args.answers.as_deref(), limits)?;
-    Paths::default().inputs("answers", files).outputs("html", &args.html).check()?;
+    Paths::default()
+        .inputs("answers", files)
+        .outputs("html", &args.html)
+        .check()?;
     asked(&mut answers, &args.only, args.process.as_deref())?;
     let accept: Vec<Class> = args
         .accept
@@ -99,11 +124,20 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         })
         .collect();
     let mut bar = Bar::new("judging");
-    let report = judge_from(&answers, &accept, args.t_min.unwrap_or(0.0), &mut |done, total| bar.set(done, total))?;
+    let report = judge_from(
+        &answers,
+        &accept,
+        args.t_min.unwrap_or(0.0),
+        &mut |done, total| bar.set(done, total),
+    )?;
     drop(bar);
     if report.judged == 0 && report.raised.is_empty() {
         if let Some(t) = report.t_min {
-            return Err(Error::parameter("t-min", t, "a time that some row has or comes before: no row is left to judge"));
+            return Err(Error::parameter(
+                "t-min",
+                t,
+                "a time that some row has or comes before: no row is left to judge",
+            ));
         }
         let found = if report.unanswered.is_empty() && report.not_begun.is_empty() {
             match list(&report).as_str() {
@@ -113,22 +147,45 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         } else {
             "no answers".into()
         };
-        return Err(Error::Format { file: report.file, place: "entries".into(), problem: format!("nothing to judge ({found})") });
+        return Err(Error::Format {
+            file: report.file,
+            place: "entries".into(),
+            problem: format!("nothing to judge ({found})"),
+        });
     }
     if args.json {
-        let text =
-            serde_json::to_string_pretty(&report).map_err(|e| Error::Io { path: "standard output".into(), problem: e.to_string() })?;
+        let text = serde_json::to_string_pretty(&report).map_err(|e| Error::Io {
+            path: "standard output".into(),
+            problem: e.to_string(),
+        })?;
         print(&(text + "\n"))?;
     } else {
-        print(&text(&report, Look { width: width(), plain: args.plain, full: args.full }))?;
+        print(&text(
+            &report,
+            Look {
+                width: width(),
+                plain: args.plain,
+                full: args.full,
+            },
+        ))?;
     }
     if let Some(file) = &args.html {
         write_whole(file, page(&report).as_bytes())?;
     }
-    let complete = !args.require_all || (report.unanswered.is_empty() && report.not_begun.is_empty());
-    Ok(if report.ok && complete { Outcome::Fine } else { Outcome::Off })
+    let complete =
+        !args.require_all || (report.unanswered.is_empty() && report.not_begun.is_empty());
+    Ok(if report.ok && complete {
+        Outcome::Fine
+    } else {
+        Outcome::Off
+    })
 }
 
 fn list(report: &Report) -> String {
-    report.not_yet.iter().map(|(q, n)| format!("{q} ({n})")).collect::<Vec<_>>().join(", ")
+    report
+        .not_yet
+        .iter()
+        .map(|(q, n)| format!("{q} ({n})"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -16,8 +16,9 @@ use std::sync::Mutex;
 
 /// Compare samplers: distance to the data against evaluations of the exact score (nfe).
 ///
-/// Every sampler that fits the process runs on every grid with every budget. On `gaussian` (N(0, 0.7^2)) nothing is sampled: the law
-/// of each run is read off its own steps, and W2 is exact. What is not given of the process has its defaults.
+/// Every sampler that fits the process runs on every grid with every budget. On `gaussian` (N(0,
+/// 0.7^2)) nothing is sampled: the law of each run is read off its own steps, and W2 is exact. What
+/// is not given of the process has its defaults.
 #[derive(clap::Args)]
 pub struct Args {
     #[arg(long, default_value = "mixture", help = names::compared())]
@@ -29,13 +30,15 @@ pub struct Args {
     /// Budgets: evaluations of the score per sample.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_values_t = [10, 20, 50, 100, 200, 500, 1000])]
     nfe: Vec<usize>,
-    /// Samples per run; if absent 2048 to 16384, fewer for mixtures of many components, whose score is dear.
+    /// Samples per run; if absent 2048 to 16384, fewer for mixtures of many components, whose score
+    /// is dear.
     #[arg(long)]
     n: Option<usize>,
     /// Last time of the grids.
     #[arg(long, default_value_t = 1e-3)]
     eps: f64,
-    /// End each run with a noise-free Euler step from eps to 0; it costs one evaluation of the budget.
+    /// End each run with a noise-free Euler step from eps to 0; it costs one evaluation of the
+    /// budget.
     #[arg(long)]
     denoise: bool,
     /// Seed; the same seed gives the same table, whatever the number of threads.
@@ -64,29 +67,54 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let toy = match data::REGISTRY.iter().find(|e| e.name == args.data) {
         Some(toy) => Some((toy.build)()?),
         None if args.data == GAUSSIAN => None,
-        None => return Err(Error::parameter("data", format!("`{}`", args.data), format!("{}, {GAUSSIAN}", names::toys()))),
+        None => {
+            return Err(Error::parameter(
+                "data",
+                format!("`{}`", args.data),
+                format!("{}, {GAUSSIAN}", names::toys()),
+            ));
+        }
     };
     let samplers = if args.samplers.is_empty() {
         REGISTRY.iter().collect()
     } else {
-        args.samplers.iter().map(|s| entry(s)).collect::<Result<Vec<_>>>()?
+        args.samplers
+            .iter()
+            .map(|s| entry(s))
+            .collect::<Result<Vec<_>>>()?
     };
     let (diffusion, about) = args.setting.diffusion()?;
     let mut budgets = args.nfe.clone();
     budgets.sort_unstable();
     budgets.dedup();
-    let n = args.n.unwrap_or_else(|| toy.as_ref().map_or(1, |m| 1 << (160_000 / m.components().len()).clamp(2048, 16384).ilog2()));
+    let n = args.n.unwrap_or_else(|| {
+        toy.as_ref().map_or(1, |m| {
+            1 << (160_000 / m.components().len()).clamp(2048, 16384).ilog2()
+        })
+    });
     let comparison = Comparison {
         samplers,
-        grids: args.spacings.iter().map(|g| Ok((g.clone(), Spacing::parse(g)?))).collect::<Result<Vec<_>>>()?,
+        grids: args
+            .spacings
+            .iter()
+            .map(|g| Ok((g.clone(), Spacing::parse(g)?)))
+            .collect::<Result<Vec<_>>>()?,
         budgets,
         n,
         eps: args.eps,
         denoise: args.denoise,
         seed: args.seed,
     };
-    let formats = args.plot.iter().map(|p| Format::of("plot", p)).collect::<Result<Vec<_>>>()?;
-    Paths::default().outputs("csv", &args.csv).outputs("json", &args.json).outputs("plot", &args.plot).check()?;
+    let formats = args
+        .plot
+        .iter()
+        .map(|p| Format::of("plot", p))
+        .collect::<Result<Vec<_>>>()?;
+    Paths::default()
+        .outputs("csv", &args.csv)
+        .outputs("json", &args.json)
+        .outputs("plot", &args.plot)
+        .check()?;
     threads(args.threads)?;
     note_prior(&diffusion);
     let bar = Mutex::new(Bar::new("sampling"));
@@ -100,7 +128,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
         None => comparison.on_gaussian(&diffusion, 0.0, DEVIATION, &progress)?,
     };
     drop(bar);
-    let pictures = formats.iter().map(|f| curves(*f, &panels(&found, args, &about))).collect::<Result<Vec<_>>>()?;
+    let pictures = formats
+        .iter()
+        .map(|f| curves(*f, &panels(&found, args, &about)))
+        .collect::<Result<Vec<_>>>()?;
     if let Some(file) = &args.csv {
         write_whole(file, csv(&found).as_bytes())?;
     }
@@ -116,35 +147,71 @@ pub fn run(args: &Args) -> Result<Outcome> {
 
 /// Four digits are more than the scatter allows.
 fn figure(x: f64) -> String {
-    if x.is_nan() { "diverged".into() } else { short(x) }
+    if x.is_nan() {
+        "diverged".into()
+    } else {
+        short(x)
+    }
 }
 
 fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) -> String {
     let (budgets, n) = (&comparison.budgets, comparison.n);
     let mut text = format!("{} by {about}\n", args.data);
-    let mut order: Vec<(&str, &str)> = found.rows.iter().map(|r| (r.grid.as_str(), r.sampler)).collect();
+    let mut order: Vec<(&str, &str)> = found
+        .rows
+        .iter()
+        .map(|r| (r.grid.as_str(), r.sampler))
+        .collect();
     order.dedup();
     type Show<'a> = &'a dyn Fn(&Row) -> String;
     let cell = |row: Option<&Row>, of: Show| row.map_or_else(|| "-".into(), of);
     let mut head = vec!["sampler".to_string(), "grid".into()];
     head.extend(budgets.iter().map(ToString::to_string));
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
-    let energy = |r: &Row| r.energy.map_or_else(|| "diverged".into(), |e| short(e.value));
-    let parts: [(&str, Show); 2] =
-        [(if found.floor > 0.0 { "sliced W2" } else { "W2, exact" }, &|r| figure(r.w2)), ("energy distance", &energy)];
+    let energy = |r: &Row| {
+        r.energy
+            .map_or_else(|| "diverged".into(), |e| short(e.value))
+    };
+    let parts: [(&str, Show); 2] = [
+        (
+            if found.floor > 0.0 {
+                "sliced W2"
+            } else {
+                "W2, exact"
+            },
+            &|r| figure(r.w2),
+        ),
+        ("energy distance", &energy),
+    ];
     for (name, of) in &parts[..if found.floor > 0.0 { 2 } else { 1 }] {
-        text += &format!("\n{} by evaluations of the score per sample\n", styled(BOLD, name));
+        text += &format!(
+            "\n{} by evaluations of the score per sample\n",
+            styled(BOLD, name)
+        );
         let rows: Vec<Vec<String>> = order
             .iter()
             .filter(|(grid, _)| *grid != "adaptive")
             .map(|(grid, sampler)| {
-                let at = |b: &usize| found.rows.iter().find(|r| r.grid == *grid && r.sampler == *sampler && r.budget == Some(*b));
-                [sampler.to_string(), grid.to_string()].into_iter().chain(budgets.iter().map(|b| cell(at(b), of))).collect()
+                let at = |b: &usize| {
+                    found
+                        .rows
+                        .iter()
+                        .find(|r| r.grid == *grid && r.sampler == *sampler && r.budget == Some(*b))
+                };
+                [sampler.to_string(), grid.to_string()]
+                    .into_iter()
+                    .chain(budgets.iter().map(|b| cell(at(b), of)))
+                    .collect()
             })
             .collect();
         text += &table(&head, &rows);
         for r in found.rows.iter().filter(|r| r.budget.is_none()) {
-            text += &format!("{}, steps of its own: {} with {} evaluations\n", r.sampler, of(r), figure(r.nfe));
+            text += &format!(
+                "{}, steps of its own: {} with {} evaluations\n",
+                r.sampler,
+                of(r),
+                figure(r.nfe)
+            );
         }
     }
     if found.floor > 0.0 {
@@ -159,13 +226,36 @@ fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) ->
         .iter()
         .filter_map(|b| found.best(*b).map(|(best, ties)| (b, best, ties)))
         .map(|(b, best, ties)| {
-            let names: Vec<String> = ties.iter().map(|r| format!("{} {}", r.sampler, r.grid)).collect();
-            let names =
-                if names.len() > 4 { format!("{} and {} others", names[..3].join(", "), names.len() - 3) } else { names.join(", ") };
-            vec![b.to_string(), format!("{} {}", best.sampler, best.grid), figure(best.w2), names]
+            let names: Vec<String> = ties
+                .iter()
+                .map(|r| format!("{} {}", r.sampler, r.grid))
+                .collect();
+            let names = if names.len() > 4 {
+                format!("{} and {} others", names[..3].join(", "), names.len() - 3)
+            } else {
+                names.join(", ")
+            };
+            vec![
+                b.to_string(),
+                format!("{} {}", best.sampler, best.grid),
+                figure(best.w2),
+                names,
+            ]
         })
         .collect();
-    text += &table(&["nfe", "best", "W2", if found.floor > 0.0 { "cannot be told from it" } else { "equal" }], &rows);
+    text += &table(
+        &[
+            "nfe",
+            "best",
+            "W2",
+            if found.floor > 0.0 {
+                "cannot be told from it"
+            } else {
+                "equal"
+            },
+        ],
+        &rows,
+    );
     for (name, why) in &found.left_out {
         text += &format!("left out: {name} ({why})\n");
     }
@@ -173,12 +263,27 @@ fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) ->
 }
 
 fn csv(found: &Found) -> String {
-    let number = |x: f64| if x.is_finite() { x.to_string() } else { String::new() };
+    let number = |x: f64| {
+        if x.is_finite() {
+            x.to_string()
+        } else {
+            String::new()
+        }
+    };
     let mut text = String::from("sampler,grid,budget,steps,nfe,w2,energy,energy_error\n");
     for r in &found.rows {
         let budget = r.budget.map_or_else(String::new, |b| b.to_string());
-        let (e, error) = r.energy.map_or_else(Default::default, |e| (number(e.value), number(e.error)));
-        text += &format!("{},{},{budget},{},{},{},{e},{error}\n", r.sampler, r.grid, r.steps, number(r.nfe), number(r.w2));
+        let (e, error) = r
+            .energy
+            .map_or_else(Default::default, |e| (number(e.value), number(e.error)));
+        text += &format!(
+            "{},{},{budget},{},{},{},{e},{error}\n",
+            r.sampler,
+            r.grid,
+            r.steps,
+            number(r.nfe),
+            number(r.w2)
+        );
     }
     text
 }
@@ -209,9 +314,17 @@ fn panels(found: &Found, args: &Args, about: &str) -> Vec<Panel> {
     args.spacings
         .iter()
         .map(|grid| Panel {
-            title: format!("{}, {grid} times, {}", args.data, about.split(' ').next().unwrap_or_default()),
+            title: format!(
+                "{}, {grid} times, {}",
+                args.data,
+                about.split(' ').next().unwrap_or_default()
+            ),
             x: "evaluations of the score".into(),
-            y: if found.floor > 0.0 { "sliced W2 to the data".into() } else { "W2 to the data".into() },
+            y: if found.floor > 0.0 {
+                "sliced W2 to the data".into()
+            } else {
+                "W2 to the data".into()
+            },
             curves: names
                 .iter()
                 .map(|name| Curve {
@@ -219,7 +332,11 @@ fn panels(found: &Found, args: &Args, about: &str) -> Vec<Panel> {
                     points: found
                         .rows
                         .iter()
-                        .filter(|r| r.sampler == *name && (r.grid == *grid || r.budget.is_none()) && r.w2.is_finite())
+                        .filter(|r| {
+                            r.sampler == *name
+                                && (r.grid == *grid || r.budget.is_none())
+                                && r.w2.is_finite()
+                        })
                         .map(|r| (r.nfe, r.w2))
                         .collect(),
                     ..Curve::default()

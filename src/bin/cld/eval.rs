@@ -1,4 +1,5 @@
-//! `cld eval`: the calculator of kernels; of checkpoints and samples, how far they are from the data.
+//! `cld eval`: the calculator of kernels; of checkpoints and samples, how far they are from the
+//! data.
 
 use super::judge::{Judge, Kind};
 use super::setting::Setting;
@@ -16,12 +17,14 @@ use cld_sgm::vectors::eval::{evaluate, reply_row};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
-/// The kernel of a process at given times: for a request file, or for one point by flags. Of a checkpoint or samples: how far they are
-/// from the data.
+/// The kernel of a process at given times: for a request file, or for one point by flags. Of a
+/// checkpoint or samples: how far they are from the data.
 ///
-/// FILE is told by its first bytes. A checkpoint of `cld train` is sampled from, and Frechet distance (images), sliced W2 and energy
-/// distance (points) are taken to its data; samples (.npz of `cld sample`) are held against `--data`. A request has cases[] with process, params, schedule, objective and rows[] with t; the reply on standard output has
-/// the same cases and rows with mean, cov, chol_lower, chol_upper, det, logdet, inv and ell.
+/// FILE is told by its first bytes. A checkpoint of `cld train` is sampled from, and Frechet
+/// distance (images), sliced W2 and energy distance (points) are taken to its data; samples (.npz
+/// of `cld sample`) are held against `--data`. A request has cases[] with process, params,
+/// schedule, objective and rows[] with t; the reply on standard output has the same cases and rows
+/// with mean, cov, chol_lower, chol_upper, det, logdet, inv and ell.
 #[derive(clap::Args)]
 #[command(mut_arg("process", |a| a.requires("t")))]
 pub struct Args {
@@ -43,7 +46,8 @@ pub struct Args {
     /// One point as JSON.
     #[arg(long, requires = "process")]
     json: bool,
-    /// FILE is what `cld check` judged: print inputs, answers and what is right of one row of this entry.
+    /// FILE is what `cld check` judged: print inputs, answers and what is right of one row of this
+    /// entry.
     #[arg(long, value_name = "ID", requires = "request", requires = "row")]
     entry: Option<String>,
     /// The row, counted from 0.
@@ -58,18 +62,35 @@ fn one_row(path: &std::path::Path, id: &str, number: usize, limits: &Limits) -> 
     let answers = read_answers(path, None, limits)?;
     let e = row::entry(&answers, id)?;
     let row = row::row(e, number)?;
-    let mut text = format!("{} row {number}: {}\n{}\n\n", shown(id), e.quantity, escaped(&e.config.describe()));
+    let mut text = format!(
+        "{} row {number}: {}\n{}\n\n",
+        shown(id),
+        e.quantity,
+        escaped(&e.config.describe())
+    );
     let list = |x: &[f64]| x.iter().map(|x| format!("{x:?}")).collect::<Vec<_>>();
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (name, a) in &row.inputs {
         for (i, x) in list(&a.data).into_iter().enumerate() {
-            rows.push(vec![if i == 0 { shown(name).to_string() } else { String::new() }, x]);
+            rows.push(vec![
+                if i == 0 {
+                    shown(name).to_string()
+                } else {
+                    String::new()
+                },
+                x,
+            ]);
         }
     }
     text += &table(&["input", "value"], &rows);
     text.push('\n');
     let mut rows: Vec<Vec<String>> = Vec::new();
-    for row::Output { name, answered, right } in &row.outputs {
+    for row::Output {
+        name,
+        answered,
+        right,
+    } in &row.outputs
+    {
         let right = match right {
             Ok(x) => list(x),
             Err(e) => vec![e.to_string()],
@@ -77,7 +98,15 @@ fn one_row(path: &std::path::Path, id: &str, number: usize, limits: &Limits) -> 
         let got = answered.as_deref().map(list).unwrap_or_default();
         for i in 0..right.len().max(got.len()) {
             let cell = |x: &[String]| x.get(i).cloned().unwrap_or_default();
-            rows.push(vec![if i == 0 { shown(name).to_string() } else { String::new() }, cell(&right), cell(&got)]);
+            rows.push(vec![
+                if i == 0 {
+                    shown(name).to_string()
+                } else {
+                    String::new()
+                },
+                cell(&right),
+                cell(&got),
+            ]);
         }
     }
     text += &table(&["output", "right", "answered"], &rows);
@@ -86,7 +115,12 @@ fn one_row(path: &std::path::Path, id: &str, number: usize, limits: &Limits) -> 
 }
 
 fn pretty(v: &Value) -> Result<String> {
-    serde_json::to_string_pretty(v).map(|s| s + "\n").map_err(|e| Error::Io { path: "standard output".into(), problem: e.to_string() })
+    serde_json::to_string_pretty(v)
+        .map(|s| s + "\n")
+        .map_err(|e| Error::Io {
+            path: "standard output".into(),
+            problem: e.to_string(),
+        })
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
@@ -103,18 +137,33 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     }
     args.judge.refused()?;
     let Some(name) = &args.setting.process else {
-        let path = args.request.as_deref().unwrap_or_else(|| std::path::Path::new("-"));
+        let path = args
+            .request
+            .as_deref()
+            .unwrap_or_else(|| std::path::Path::new("-"));
         let (text, file) = if path.as_os_str() == "-" {
-            (text_of(std::io::stdin(), "standard input", limits)?, "standard input".to_string())
+            (
+                text_of(std::io::stdin(), "standard input", limits)?,
+                "standard input".to_string(),
+            )
         } else {
             (read_text(path, limits)?, path.display().to_string())
         };
-        print(&pretty(&evaluate(&parse_json_within(&text, &file, limits)?, &file)?)?)?;
+        print(&pretty(&evaluate(
+            &parse_json_within(&text, &file, limits)?,
+            &file,
+        )?)?)?;
         return Ok(Outcome::Fine);
     };
     let config = args.setting.config(name, args.objective.as_deref())?;
     let (s, t) = (args.s.unwrap_or(0.0), args.t.unwrap_or(1.0));
-    let v = kernel_values(&*config.process()?, &config.schedule, config.objective, s, t)?;
+    let v = kernel_values(
+        &*config.process()?,
+        &config.schedule,
+        config.objective,
+        s,
+        t,
+    )?;
     if args.json {
         let mut o = Map::new();
         o.insert("t".into(), t.into());
@@ -122,21 +171,43 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         print(&pretty(&Value::Object(o))?)?;
         return Ok(Outcome::Fine);
     }
-    let interval = if args.s.is_some() { format!("over [{s:e}, {t:e}]") } else { format!("at t = {t:e}") };
+    let interval = if args.s.is_some() {
+        format!("over [{s:e}, {t:e}]")
+    } else {
+        format!("at t = {t:e}")
+    };
     let tau = config.schedule.integral(s, t)?;
     let mut text = format!("{} {interval}, B = {tau:e}\n\n", config.describe());
-    let head: Vec<String> = std::iter::once(String::new()).chain(CHANNELS[..v.k].iter().map(|c| (*c).to_string())).collect();
+    let head: Vec<String> = std::iter::once(String::new())
+        .chain(CHANNELS[..v.k].iter().map(|c| (*c).to_string()))
+        .collect();
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
-    for (what, m) in [("mean", &v.mean), ("cov", &v.cov), ("chol_lower", &v.chol_lower), ("chol_upper", &v.chol_upper), ("inv", &v.inv)] {
+    for (what, m) in [
+        ("mean", &v.mean),
+        ("cov", &v.cov),
+        ("chol_lower", &v.chol_lower),
+        ("chol_upper", &v.chol_upper),
+        ("inv", &v.inv),
+    ] {
         let rows: Vec<Vec<String>> = (0..v.k)
-            .map(|i| std::iter::once(format!("{what} {}", CHANNELS[i])).chain(m.row(i).iter().map(|x| format!("{x:?}"))).collect())
+            .map(|i| {
+                std::iter::once(format!("{what} {}", CHANNELS[i]))
+                    .chain(m.row(i).iter().map(|x| format!("{x:?}")))
+                    .collect()
+            })
             .collect();
         text += &table(&head, &rows);
     }
-    let rows: Vec<Vec<String>> = [("det", v.det), ("logdet", v.logdet), ("ell", v.ell), ("snr", v.snr), ("snr_joint", v.snr_joint)]
-        .iter()
-        .map(|(n, x)| vec![(*n).to_string(), format!("{x:?}")])
-        .collect();
+    let rows: Vec<Vec<String>> = [
+        ("det", v.det),
+        ("logdet", v.logdet),
+        ("ell", v.ell),
+        ("snr", v.snr),
+        ("snr_joint", v.snr_joint),
+    ]
+    .iter()
+    .map(|(n, x)| vec![(*n).to_string(), format!("{x:?}")])
+    .collect();
     text += &facts(&rows);
     print(&text)?;
     Ok(Outcome::Fine)

@@ -66,7 +66,10 @@ impl Kind {
         let file = &file_of(file);
         let mut start = vec![];
         let regular = std::fs::metadata(file).is_ok_and(|m| m.is_file());
-        let read = regular && std::fs::File::open(file).and_then(|f| f.take(16).read_to_end(&mut start)).is_ok();
+        let read = regular
+            && std::fs::File::open(file)
+                .and_then(|f| f.take(16).read_to_end(&mut start))
+                .is_ok();
         match &start[..] {
             _ if !read => Kind::Request,
             [b'P', b'K', 3 | 5, ..] => Kind::Samples,
@@ -95,29 +98,63 @@ impl Judge {
             ("out", self.out.is_some()),
         ];
         match given.iter().find(|g| g.1) {
-            Some((name, _)) => Err(Error::parameter(*name, "given", "absent, but for a checkpoint or samples")),
+            Some((name, _)) => Err(Error::parameter(
+                *name,
+                "given",
+                "absent, but for a checkpoint or samples",
+            )),
             None => Ok(()),
         }
     }
 
     pub fn run(&self, file: &Path, kind: Kind, limits: &Limits) -> Result<Outcome> {
         let data = self.data.as_deref().map(sources).unwrap_or_default();
-        Paths::default().inputs("FILE", [file_of(file)]).inputs("data", data).outputs("out", &self.out).check()?;
+        Paths::default()
+            .inputs("FILE", [file_of(file)])
+            .inputs("data", data)
+            .outputs("out", &self.out)
+            .check()?;
         threads(self.threads)?;
         let seed = self.seed.unwrap_or(0);
-        let (about, rows) = if kind == Kind::Checkpoint { self.checkpoint(file, seed)? } else { self.samples(file, seed, limits)? };
-        let last = rows.last().ok_or_else(|| Error::parameter("steps", "none", "at least one"))?;
-        let (images, floor, count) = (last.distance.images, last.distance.floor, last.distance.rows);
-        let mut head = vec!["sampler", "steps", "nfe", "seconds", if images { "Frechet distance" } else { "sliced W2" }];
+        let (about, rows) = if kind == Kind::Checkpoint {
+            self.checkpoint(file, seed)?
+        } else {
+            self.samples(file, seed, limits)?
+        };
+        let last = rows
+            .last()
+            .ok_or_else(|| Error::parameter("steps", "none", "at least one"))?;
+        let (images, floor, count) = (
+            last.distance.images,
+            last.distance.floor,
+            last.distance.rows,
+        );
+        let mut head = vec![
+            "sampler",
+            "steps",
+            "nfe",
+            "seconds",
+            if images {
+                "Frechet distance"
+            } else {
+                "sliced W2"
+            },
+        ];
         if !images {
             head.push("energy distance");
         }
         let cells = |r: &Row| {
-            let mut cells = vec![r.sampler.clone(), r.steps.map_or_else(|| "-".into(), |s| s.to_string())];
+            let mut cells = vec![
+                r.sampler.clone(),
+                r.steps.map_or_else(|| "-".into(), |s| s.to_string()),
+            ];
             cells.extend([r.nfe, r.seconds].map(|x| x.map_or_else(|| "-".into(), short)));
             cells.push(short(r.distance.value));
             if !images {
-                cells.push(r.distance.energy.map_or_else(|| "-".into(), |(e, error)| format!("{} +- {}", short(e), short(error))));
+                cells.push(r.distance.energy.map_or_else(
+                    || "-".into(),
+                    |(e, error)| format!("{} +- {}", short(e), short(error)),
+                ));
             }
             cells
         };
@@ -139,30 +176,75 @@ impl Judge {
 
     fn checkpoint(&self, file: &Path, seed: u64) -> Result<(Vec<String>, Vec<Row>)> {
         if self.range.is_some() {
-            return Err(Error::parameter("range", "given", "absent, but for samples"));
+            return Err(Error::parameter(
+                "range",
+                "given",
+                "absent, but for samples",
+            ));
         }
         let trained = Trained::read(file, self.raw)?;
-        Paths::default().inputs("data", sources(&trained.config.data.name)).outputs("out", &self.out).apart()?;
+        Paths::default()
+            .inputs("data", sources(&trained.config.data.name))
+            .outputs("out", &self.out)
+            .apart()?;
         let data = trained.data(self.data.as_deref())?;
-        let n = self.n.unwrap_or(if trained.levels > 0 { 1000 } else { 10_000 });
-        let (eps, spacing, denoise) = (self.eps.unwrap_or(1e-3), self.spacing.as_deref().unwrap_or("quadratic"), self.denoise);
-        let task = Task { diffusion: trained.diffusion(), score: &trained.model, spacing, eps, denoise, n, dim: trained.model.dim(), seed };
-        let samplers = if self.samplers.is_empty() { judge::default_samplers(task) } else { self.samplers.clone() };
-        let steps = if self.steps.is_empty() { vec![20, 50, 100, 500] } else { self.steps.clone() };
+        let n = self
+            .n
+            .unwrap_or(if trained.levels > 0 { 1000 } else { 10_000 });
+        let (eps, spacing, denoise) = (
+            self.eps.unwrap_or(1e-3),
+            self.spacing.as_deref().unwrap_or("quadratic"),
+            self.denoise,
+        );
+        let task = Task {
+            diffusion: trained.diffusion(),
+            score: &trained.model,
+            spacing,
+            eps,
+            denoise,
+            n,
+            dim: trained.model.dim(),
+            seed,
+        };
+        let samplers = if self.samplers.is_empty() {
+            judge::default_samplers(task)
+        } else {
+            self.samplers.clone()
+        };
+        let steps = if self.steps.is_empty() {
+            vec![20, 50, 100, 500]
+        } else {
+            self.steps.clone()
+        };
         note_prior(trained.diffusion());
         let bar = Mutex::new((Stage::Planning, Bar::new("planning")));
         let rows = judge::checkpoint(task, &data, &samplers, &steps, &|stage| {
             let Ok(mut bar) = bar.lock() else { return };
             if std::mem::discriminant(&bar.0) != std::mem::discriminant(&stage) {
-                *bar = (stage, Bar::new(if stage == Stage::Comparing { "comparing" } else { "sampling" }));
+                *bar = (
+                    stage,
+                    Bar::new(if stage == Stage::Comparing {
+                        "comparing"
+                    } else {
+                        "sampling"
+                    }),
+                );
             }
             if let Stage::Sampling(done, total) = stage {
                 bar.1.set(done, total);
             }
         })?;
         drop(bar);
-        let end = if self.denoise { ", and a denoising step" } else { "" };
-        let about = vec![trained.process()?, trained.about.clone(), format!("{n} samples each, {spacing} times from 1 to {eps:e}{end}")];
+        let end = if self.denoise {
+            ", and a denoising step"
+        } else {
+            ""
+        };
+        let about = vec![
+            trained.process()?,
+            trained.about.clone(),
+            format!("{n} samples each, {spacing} times from 1 to {eps:e}{end}"),
+        ];
         Ok((about, rows))
     }
 
@@ -176,10 +258,16 @@ impl Judge {
             ("raw", self.raw),
         ] {
             if given {
-                return Err(Error::parameter(name, "given", "absent, but for a checkpoint"));
+                return Err(Error::parameter(
+                    name,
+                    "given",
+                    "absent, but for a checkpoint",
+                ));
             }
         }
-        let spec = self.data.as_deref().ok_or_else(|| Error::parameter("data", "missing", "what the samples are to be like"))?;
+        let spec = self.data.as_deref().ok_or_else(|| {
+            Error::parameter("data", "missing", "what the samples are to be like")
+        })?;
         let range = self.range.as_deref().map(samples::range).transpose()?;
         let _bar = Bar::new("comparing");
         let (about, row) = judge::samples(file, spec, self.n, range, seed, limits)?;
@@ -189,7 +277,13 @@ impl Judge {
 
 /// A row of the file that `--out` names.
 fn to_json(row: &Row) -> Value {
-    let Row { sampler, steps, nfe, seconds, distance } = row;
+    let Row {
+        sampler,
+        steps,
+        nfe,
+        seconds,
+        distance,
+    } = row;
     let (energy, error) = (distance.energy.map(|e| e.0), distance.energy.map(|e| e.1));
     json!({
         "sampler": sampler, "steps": steps, "nfe": nfe, "seconds": seconds, "distance": distance.value,

@@ -24,8 +24,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Exact transition kernels of Critically-Damped Langevin Diffusion and its relatives, and the cross-check of other
-/// implementations.
+/// Exact transition kernels of Critically-Damped Langevin Diffusion and its relatives, and the
+/// cross-check of other implementations.
 ///
 /// Exit codes: 0 all is well, 1 something is off, 2 unusable input, 130 stopped by Ctrl-C.
 #[derive(Parser)]
@@ -34,9 +34,16 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
     /// No notes and no progress bars.
-    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = "Messages")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Messages"
+    )]
     quiet: bool,
-    /// Say on standard error which program, machine and instruction set this is, and how long it took.
+    /// Say on standard error which program, machine and instruction set this is, and how long it
+    /// took.
     #[arg(long, short, global = true, help_heading = "Messages")]
     verbose: bool,
     /// Most memory for the numbers of a file that is read.
@@ -79,8 +86,8 @@ fn main() -> ExitCode {
     ExitCode::from(run(std::env::args_os()))
 }
 
-/// The whole command, from its arguments (the first is its name) to its exit code. The Python package has it, too: nothing in this
-/// folder says `crate::`.
+/// The whole command, from its arguments (the first is its name) to its exit code. The Python
+/// package has it, too: nothing in this folder says `crate::`.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     let mut command = Cli::command();
@@ -88,11 +95,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     if args.iter().any(|a| a == "--version") {
         command = command.long_version(long_version());
     }
-    let parsed = command.try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m));
+    let parsed = command
+        .try_get_matches_from(args)
+        .and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
         // help and version are answers, and must have been printed
-        Err(e) if !e.use_stderr() => return end(show::print(&e.render().ansi().to_string()).map(|()| Outcome::Fine)),
+        Err(e) if !e.use_stderr() => {
+            return end(show::print(&e.render().ansi().to_string()).map(|()| Outcome::Fine));
+        }
         Err(e) => e.exit(),
     };
     show::set_quiet(cli.quiet);
@@ -100,7 +111,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         show::note(&format!("cld {}", long_version().replace('\n', "; ")));
     }
     let start = std::time::Instant::now();
-    let limits = Limits { memory: cli.max_memory, text: cli.max_text };
+    let limits = Limits {
+        memory: cli.max_memory,
+        text: cli.max_text,
+    };
     let outcome = match cli.command {
         Command::Check(args) => check::run(&args, &limits),
         Command::Vectors(args) => vectors::run(&args),
@@ -123,26 +137,52 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// Version, commit and compiler, as far as they are known.
 fn version() -> String {
-    let known = |name: &str, value: Option<&str>| value.filter(|v| !v.is_empty()).map(|v| format!("{name}{v}"));
-    let origin = [known("commit ", option_env!("CLD_COMMIT")), known("", option_env!("CLD_RUSTC"))];
+    let known = |name: &str, value: Option<&str>| {
+        value
+            .filter(|v| !v.is_empty())
+            .map(|v| format!("{name}{v}"))
+    };
+    let origin = [
+        known("commit ", option_env!("CLD_COMMIT")),
+        known("", option_env!("CLD_RUSTC")),
+    ];
     let origin = origin.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let version = env!("CARGO_PKG_VERSION");
-    if origin.is_empty() { version.into() } else { format!("{version} ({origin})") }
+    if origin.is_empty() {
+        version.into()
+    } else {
+        format!("{version} ({origin})")
+    }
 }
 
 /// That, and the machine: made once in a run.
 fn long_version() -> &'static str {
-    let Machine { cpu, cores, set, system } = Machine::here();
-    format!("{}\ninstruction set {set}; {cpu}, {cores} core(s), {system}", version()).leak()
+    let Machine {
+        cpu,
+        cores,
+        set,
+        system,
+    } = Machine::here();
+    format!(
+        "{}\ninstruction set {set}; {cpu}, {cores} core(s), {system}",
+        version()
+    )
+    .leak()
 }
 
 /// The name closest to an unknown one among those that its refusal lists.
 fn meant(error: &Error) -> Option<String> {
-    let Error::Parameter { value, allowed, .. } = error else { return None };
+    let Error::Parameter { value, allowed, .. } = error else {
+        return None;
+    };
     let given = value.strip_prefix('`')?.strip_suffix('`')?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    let names = allowed.split([',', ';', ' ', '(', ')', '`']).filter(|n| n.len() > 1 && n.chars().all(plain));
-    let close = names.map(|n| (strsim::jaro_winkler(given, n), n)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let names = allowed
+        .split([',', ';', ' ', '(', ')', '`'])
+        .filter(|n| n.len() > 1 && n.chars().all(plain));
+    let close = names
+        .map(|n| (strsim::jaro_winkler(given, n), n))
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
     // as clap has it for its own names
     (close.0 > 0.8 && close.1 != given).then(|| close.1.to_string())
 }
@@ -155,7 +195,11 @@ fn end(outcome: Result<Outcome>) -> u8 {
         Ok(Outcome::Stopped) => 130,
         Err(error) => {
             // one sentence, whatever the words of the operating system or of a library
-            let mut text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            let mut text = error
+                .to_string()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
             if let Some(name) = meant(&error) {
                 text += &format!("; did you mean `{name}`?");
             }

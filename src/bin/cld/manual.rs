@@ -38,17 +38,26 @@ pub fn man(args: &Man) -> Result<Outcome> {
     let page = |name: &str, command: clap::Command| {
         let mut text = vec![];
         let made = clap_mangen::Man::new(command.name(&*name.to_string().leak())).render(&mut text);
-        made.map(|()| text).map_err(|e| Error::Io { path: name.into(), problem: e.to_string() })
+        made.map(|()| text).map_err(|e| Error::Io {
+            path: name.into(),
+            problem: e.to_string(),
+        })
     };
     let Some(folder) = &args.folder else {
         print_raw(&page("cld", all)?)?;
         return Ok(Outcome::Fine);
     };
-    std::fs::create_dir_all(folder).map_err(|e| Error::Io { path: folder.display().to_string(), problem: e.to_string() })?;
+    std::fs::create_dir_all(folder).map_err(|e| Error::Io {
+        path: folder.display().to_string(),
+        problem: e.to_string(),
+    })?;
     let mut written = 0;
     for sub in all.get_subcommands().filter(|s| s.get_name() != "help") {
         let name = format!("cld-{}", sub.get_name());
-        write_whole(&folder.join(format!("{name}.1")), &page(&name, sub.clone())?)?;
+        write_whole(
+            &folder.join(format!("{name}.1")),
+            &page(&name, sub.clone())?,
+        )?;
         written += 1;
     }
     write_whole(&folder.join("cld.1"), &page("cld", all)?)?;

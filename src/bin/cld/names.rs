@@ -1,4 +1,5 @@
-//! What a flag may be, read off the library's registries: help and refusals cannot fall behind them.
+//! What a flag may be, read off the library's registries: help and refusals cannot fall behind
+//! them.
 
 use cld_sgm::loss::Weighting;
 use cld_sgm::sampler::grid::Spacing;
@@ -49,13 +50,20 @@ pub fn process() -> String {
 pub fn schedule() -> String {
     let each = process::REGISTRY.iter().map(|e| match e.schedule() {
         Ok(s) => {
-            let numbers: Vec<_> = s.params().iter().filter(|(k, x)| *k != "b1" || *x != 0.0).map(|(k, x)| format!("{k} = {x}")).collect();
+            let numbers: Vec<_> = s
+                .params()
+                .iter()
+                .filter(|(k, x)| *k != "b1" || *x != 0.0)
+                .map(|(k, x)| format!("{k} = {x}"))
+                .collect();
             format!("{} {} {}", e.name, s.name(), numbers.join(", "))
         }
         Err(e) => e.to_string(),
     });
     let each = each.collect::<Vec<_>>().join("; ");
-    format!("Schedule as JSON, such as '{{\"kind\":\"linear\",\"b0\":0.1,\"b1\":19.9}}'. If neither it nor beta is given: {each}")
+    format!(
+        "Schedule as JSON, such as '{{\"kind\":\"linear\",\"b0\":0.1,\"b1\":19.9}}'. If neither it nor beta is given: {each}"
+    )
 }
 
 pub fn of_training() -> String {
@@ -63,11 +71,17 @@ pub fn of_training() -> String {
 }
 
 pub fn to_compare_with() -> String {
-    with("Data to compare with: {}; if absent those of the checkpoint", &all_data())
+    with(
+        "Data to compare with: {}; if absent those of the checkpoint",
+        &all_data(),
+    )
 }
 
 pub fn of_likelihoods() -> String {
-    with("held-out, train, or other data: {}; of images all, of a toy points", &all_data())
+    with(
+        "held-out, train, or other data: {}; of images all, of a toy points",
+        &all_data(),
+    )
 }
 
 pub fn known_law() -> String {
@@ -79,15 +93,24 @@ pub fn compared() -> String {
 }
 
 pub fn sampler() -> String {
-    with("Samplers, separated by commas or given several times: {}. The last one chooses its own steps", &samplers())
+    with(
+        "Samplers, separated by commas or given several times: {}. The last one chooses its own steps",
+        &samplers(),
+    )
 }
 
 pub fn some_samplers() -> String {
-    with("Only these samplers: {}", &list(sampler::REGISTRY.iter().map(|e| e.name)))
+    with(
+        "Only these samplers: {}",
+        &list(sampler::REGISTRY.iter().map(|e| e.name)),
+    )
 }
 
 pub fn judged_samplers() -> String {
-    with("Samplers of a checkpoint: {}; sscs and em if absent, em alone where sscs is not defined", &samplers())
+    with(
+        "Samplers of a checkpoint: {}; sscs and em if absent, em alone where sscs is not defined",
+        &samplers(),
+    )
 }
 
 pub fn suite() -> String {
@@ -99,7 +122,10 @@ pub fn weighting() -> String {
 }
 
 pub fn spacing_of_judge() -> String {
-    with("Spacing of the times: {}; quadratic if absent", Spacing::NAMES)
+    with(
+        "Spacing of the times: {}; quadratic if absent",
+        Spacing::NAMES,
+    )
 }
 
 pub fn spacings() -> String {

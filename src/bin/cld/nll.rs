@@ -15,9 +15,11 @@ use std::time::Instant;
 
 /// Bits per dimension of a trained network, with standard error.
 ///
-/// Pixels get uniform noise within their level, and the flow's density of what comes out bounds the bits of the levels from above. A process
-/// with a velocity has one for each draw of v: their mean (Jensen) is a bound, the importance-weighted mean a tighter one; without a
-/// velocity the flow's density is what it is. Points have nats, against their own entropy. See docs/guide/evaluation.md.
+/// Pixels get uniform noise within their level, and the flow's density of what comes out bounds the
+/// bits of the levels from above. A process with a velocity has one for each draw of v: their mean
+/// (Jensen) is a bound, the importance-weighted mean a tighter one; without a velocity the flow's
+/// density is what it is. Points have nats, against their own entropy. See
+/// docs/guide/evaluation.md.
 #[derive(clap::Args)]
 pub struct Args {
     /// Checkpoint of `cld train`, or the folder of its run.
@@ -28,7 +30,8 @@ pub struct Args {
     /// Samples, the first ones; 100 if absent, or as many as there are.
     #[arg(long)]
     n: Option<usize>,
-    /// Relative and absolute error of a step of the flow; the network is in f32, so that less than 1e-6 cannot be had.
+    /// Relative and absolute error of a step of the flow; the network is in f32, so that less than
+    /// 1e-6 cannot be had.
     #[arg(long, default_value_t = 1e-4)]
     tolerance: f64,
     /// Time where the flow starts.
@@ -37,7 +40,8 @@ pub struct Args {
     /// Draws of the velocity for each sample.
     #[arg(long, default_value_t = 4)]
     draws: usize,
-    /// Probes of the divergence: a number, or exact (one backward pass for each coordinate). 1 if absent, exact up to 8 coordinates.
+    /// Probes of the divergence: a number, or exact (one backward pass for each coordinate). 1 if
+    /// absent, exact up to 8 coordinates.
     #[arg(long)]
     probes: Option<String>,
     /// The weights themselves, not their average.
@@ -59,7 +63,10 @@ fn probes(text: Option<&str>, dim: usize) -> Result<Probes> {
         None if dim <= 8 => Ok(Probes::Exact),
         None => Ok(Probes::Signs(1)),
         Some("exact") => Ok(Probes::Exact),
-        Some(t) => t.parse().map(Probes::Signs).map_err(|_| Error::parameter("probes", format!("`{t}`"), "1 to 65536, or exact")),
+        Some(t) => t
+            .parse()
+            .map(Probes::Signs)
+            .map_err(|_| Error::parameter("probes", format!("`{t}`"), "1 to 65536, or exact")),
     }
 }
 
@@ -72,10 +79,34 @@ pub fn run(args: &Args) -> Result<Outcome> {
         "train" => Part::Train,
         other => Part::Other(other),
     };
-    let Args { n, tolerance, eps, draws, seed, .. } = *args;
-    let job = Job::new(&trained, Task { part, n, tolerance, eps, draws, probes, seed })?;
-    let data = [&trained.config.data.name, &args.data].into_iter().flat_map(|d| sources(d));
-    Paths::default().inputs("checkpoint", [file_of(&args.checkpoint)]).inputs("data", data).outputs("json", &args.json).check()?;
+    let Args {
+        n,
+        tolerance,
+        eps,
+        draws,
+        seed,
+        ..
+    } = *args;
+    let job = Job::new(
+        &trained,
+        Task {
+            part,
+            n,
+            tolerance,
+            eps,
+            draws,
+            probes,
+            seed,
+        },
+    )?;
+    let data = [&trained.config.data.name, &args.data]
+        .into_iter()
+        .flat_map(|d| sources(d));
+    Paths::default()
+        .inputs("checkpoint", [file_of(&args.checkpoint)])
+        .inputs("data", data)
+        .outputs("json", &args.json)
+        .check()?;
     threads(args.threads)?;
     note_prior(trained.diffusion());
     let mut bar = Bar::new("likelihoods");
@@ -85,23 +116,49 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let seconds = start.elapsed().as_secs_f64();
 
     let figure = |e: &Estimate| format!("{:.4} +- {:.4}", e.value, e.error);
-    let unit = if trained.levels > 0 { "bits per dimension" } else { "nats per point" };
+    let unit = if trained.levels > 0 {
+        "bits per dimension"
+    } else {
+        "nats per point"
+    };
     let row = |a: String, b: String| vec![a, b];
     let mut rows = vec![
         row("process".into(), trained.process()?),
         row("checkpoint".into(), trained.about.clone()),
-        row("data".into(), format!("{} of {}, {} samples of {dim} dimensions", args.data, trained.config.data.name, bits.n)),
+        row(
+            "data".into(),
+            format!(
+                "{} of {}, {} samples of {dim} dimensions",
+                args.data, trained.config.data.name, bits.n
+            ),
+        ),
     ];
     if let Some(weighted) = &bits.weighted {
-        rows.push(row(unit.into(), format!("{} (upper bound: Jensen over {draws} velocities each)", figure(&bits.plain))));
+        rows.push(row(
+            unit.into(),
+            format!(
+                "{} (upper bound: Jensen over {draws} velocities each)",
+                figure(&bits.plain)
+            ),
+        ));
         let what = match probes {
             Probes::Exact => "upper bound in expectation",
             Probes::Signs(_) => "estimate: probes make it too low by half their variance",
         };
-        rows.push(row(format!("{unit}, weighted"), format!("{} ({what})", figure(weighted))));
+        rows.push(row(
+            format!("{unit}, weighted"),
+            format!("{} ({what})", figure(weighted)),
+        ));
     } else {
-        let what = if trained.levels > 0 { "the flow's, an upper bound of the levels'" } else { "the flow's" };
-        rows.push(row(unit.into(), format!("{} ({what})", figure(&bits.plain))));
+        let what = if trained.levels > 0 {
+            "the flow's, an upper bound of the levels'"
+        } else {
+            "the flow's"
+        };
+        rows.push(row(
+            unit.into(),
+            format!("{} ({what})", figure(&bits.plain)),
+        ));
     }
     if let Some(own) = &bits.own {
         rows.push(row(format!("{unit}, of the data's own law"), figure(own)));
@@ -110,8 +167,14 @@ pub fn run(args: &Args) -> Result<Outcome> {
         Probes::Exact => "exact divergence".to_string(),
         Probes::Signs(p) => format!("{p} probe(s)"),
     };
-    rows.push(row("flow".into(), format!("from {eps:e} to 1, tolerance {tolerance:e}, {probing}")));
-    rows.push(row("evaluations per sample and draw".into(), short(bits.nfe)));
+    rows.push(row(
+        "flow".into(),
+        format!("from {eps:e} to 1, tolerance {tolerance:e}, {probing}"),
+    ));
+    rows.push(row(
+        "evaluations per sample and draw".into(),
+        short(bits.nfe),
+    ));
     rows.push(row("seconds".into(), short(seconds)));
     if let Some(file) = &args.json {
         let value = |e: &Estimate| json!({"value": e.value, "error": e.error});

@@ -1,4 +1,5 @@
-//! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the exact score.
+//! `cld sample`: draws by a sampler, from a trained network, or from data of known law with the
+//! exact score.
 
 use super::setting::Setting;
 use super::show::{Bar, facts, note_prior, print, short, table, threads, write_json};
@@ -19,15 +20,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-/// Draw samples, from a trained network or with the exact score of data of known law, and compare them with fresh data.
+/// Draw samples, from a trained network or with the exact score of data of known law, and compare
+/// them with fresh data.
 ///
-/// FILE.npz gets one array (n, dim) per channel: x, and v where there is one. A checkpoint of `cld train` has its process; without one
-/// the process is cld, and what else is not given has its process's defaults (docs/reference/samplers.md): the paper's, for cld. Several samplers
-/// run one after the other, on the same noise as far as they use the same.
+/// FILE.npz gets one array (n, dim) per channel: x, and v where there is one. A checkpoint of
+/// `cld train` has its process; without one the process is cld, and what else is not given has its
+/// process's defaults (docs/reference/samplers.md): the paper's, for cld. Several samplers run one
+/// after the other, on the same noise as far as they use the same.
 #[derive(clap::Args)]
 pub struct Args {
     /// Checkpoint of `cld train`, or the folder of its run.
-    #[arg(value_name = "CHECKPOINT|FOLDER", required_unless_present = "data", conflicts_with = "data")]
+    #[arg(
+        value_name = "CHECKPOINT|FOLDER",
+        required_unless_present = "data",
+        conflicts_with = "data"
+    )]
     checkpoint: Option<PathBuf>,
     #[arg(long, help = names::known_law())]
     data: Option<String>,
@@ -107,19 +114,42 @@ impl Origin {
     fn new(args: &Args) -> Result<Origin> {
         let row = |a: &str, b: String| vec![a.to_string(), b];
         if let Some(file) = &args.checkpoint {
-            args.setting.refused("absent: a checkpoint has its own process")?;
+            args.setting
+                .refused("absent: a checkpoint has its own process")?;
             let t = Trained::read(file, args.raw)?;
-            let rows = vec![row("process", t.process()?), row("checkpoint", t.about.clone())];
+            let rows = vec![
+                row("process", t.process()?),
+                row("checkpoint", t.about.clone()),
+            ];
             let (diffusion, shape, data) = (t.diffusion().clone(), t.model.shape(), t.data(None));
             let sources = sources(&t.config.data.name);
-            return Ok(Origin { sources, diffusion, shape, levels: t.levels, data, rows, score: Box::new(t.model) });
+            return Ok(Origin {
+                sources,
+                diffusion,
+                shape,
+                levels: t.levels,
+                data,
+                rows,
+                score: Box::new(t.model),
+            });
         }
         let toy = data::entry(args.data.as_deref().unwrap_or_default())?;
         let mixture = (toy.build)()?;
         let (diffusion, about) = args.setting.diffusion()?;
-        let rows = vec![row("process", about), row("data", format!("{}: {}", toy.name, toy.about))];
+        let rows = vec![
+            row("process", about),
+            row("data", format!("{}: {}", toy.name, toy.about)),
+        ];
         let score = Box::new(MixtureScore::new(diffusion.clone(), mixture.clone()));
-        Ok(Origin { score, diffusion, shape: [mixture.dim(), 1, 1], levels: 0, data: Ok(Data::Toy(mixture)), sources: vec![], rows })
+        Ok(Origin {
+            score,
+            diffusion,
+            shape: [mixture.dim(), 1, 1],
+            levels: 0,
+            data: Ok(Data::Toy(mixture)),
+            sources: vec![],
+            rows,
+        })
     }
 }
 
@@ -133,35 +163,75 @@ struct Ran {
 impl Ran {
     /// Above its panel: sampler, evaluations, distance.
     fn title(&self) -> String {
-        let how = if self.spacing.is_empty() { String::new() } else { format!(", {}", self.spacing) };
+        let how = if self.spacing.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", self.spacing)
+        };
         let far = match &self.distance {
             Ok(d) => format!("\nW2 {} (data {})", short(d.value), short(d.floor)),
             Err(_) => String::new(),
         };
-        format!("{}{how}, {} evaluations{far}", self.drawn.sampler, short(self.drawn.nfe))
+        format!(
+            "{}{how}, {} evaluations{far}",
+            self.drawn.sampler,
+            short(self.drawn.nfe)
+        )
     }
 }
 
 /// Rows of a table about one distance.
 fn about(d: &Distance) -> Vec<Vec<String>> {
-    let name = if d.images { "Frechet distance to data" } else { "sliced W2 to data" };
-    let what = if d.images { format!(", {} images each", d.rows) } else { String::new() };
-    let mut rows = vec![vec![name.into(), format!("{} (data to data: {}{what})", short(d.value), short(d.floor))]];
+    let name = if d.images {
+        "Frechet distance to data"
+    } else {
+        "sliced W2 to data"
+    };
+    let what = if d.images {
+        format!(", {} images each", d.rows)
+    } else {
+        String::new()
+    };
+    let mut rows = vec![vec![
+        name.into(),
+        format!(
+            "{} (data to data: {}{what})",
+            short(d.value),
+            short(d.floor)
+        ),
+    ]];
     if let Some((value, error)) = d.energy {
-        rows.push(vec!["energy distance to data".into(), format!("{} +- {}", short(value), short(error))]);
+        rows.push(vec![
+            "energy distance to data".into(),
+            format!("{} +- {}", short(value), short(error)),
+        ]);
     }
     rows
 }
 
 /// Rows about the one run.
 fn one(ran: &Ran, n: usize) -> Vec<Vec<String>> {
-    let Drawn { sampler, about: what, times, nfe, seconds, .. } = &ran.drawn;
+    let Drawn {
+        sampler,
+        about: what,
+        times,
+        nfe,
+        seconds,
+        ..
+    } = &ran.drawn;
     let row = |a: &str, b: String| vec![a.to_string(), b];
     let mut rows = vec![
         row("sampler", format!("{sampler}: {what}")),
         row("times", times.clone()),
         row("evaluations per sample", short(*nfe)),
-        row("seconds", format!("{} ({} samples/s)", short(*seconds), short(n as f64 / seconds))),
+        row(
+            "seconds",
+            format!(
+                "{} ({} samples/s)",
+                short(*seconds),
+                short(n as f64 / seconds)
+            ),
+        ),
     ];
     match &ran.distance {
         Ok(distance) => rows.extend(about(distance)),
@@ -182,14 +252,37 @@ fn record(r: &Ran) -> Value {
 
 /// A table of several runs.
 fn several(all: &[Ran]) -> String {
-    let images = all.iter().any(|r| r.distance.as_ref().is_ok_and(|d| d.images));
-    let head = ["sampler", "times", "nfe", "seconds", if images { "Frechet distance" } else { "sliced W2" }, "energy distance"];
+    let images = all
+        .iter()
+        .any(|r| r.distance.as_ref().is_ok_and(|d| d.images));
+    let head = [
+        "sampler",
+        "times",
+        "nfe",
+        "seconds",
+        if images {
+            "Frechet distance"
+        } else {
+            "sliced W2"
+        },
+        "energy distance",
+    ];
     let head = &head[..if images { 5 } else { 6 }];
     let cells = |r: &Ran| {
         let d = r.distance.as_ref();
-        let energy = d.ok().and_then(|d| d.energy).map_or_else(|| "-".into(), |(e, error)| format!("{} +- {}", short(e), short(error)));
+        let energy = d.ok().and_then(|d| d.energy).map_or_else(
+            || "-".into(),
+            |(e, error)| format!("{} +- {}", short(e), short(error)),
+        );
         let value = d.map_or_else(|_| "-".into(), |d| short(d.value));
-        let mut cells = vec![r.drawn.sampler.to_string(), r.spacing.clone(), short(r.drawn.nfe), short(r.drawn.seconds), value, energy];
+        let mut cells = vec![
+            r.drawn.sampler.to_string(),
+            r.spacing.clone(),
+            short(r.drawn.nfe),
+            short(r.drawn.seconds),
+            value,
+            energy,
+        ];
         cells.truncate(head.len());
         cells
     };
@@ -200,7 +293,9 @@ fn several(all: &[Ran]) -> String {
             text += &all
                 .first()
                 .and_then(|r| r.distance.as_ref().ok())
-                .map_or_else(String::new, |d| format!("data to data: {}\n", short(d.floor)))
+                .map_or_else(String::new, |d| {
+                    format!("data to data: {}\n", short(d.floor))
+                })
         }
     }
     text
@@ -213,15 +308,22 @@ const STRIP: usize = 6;
 fn strip<'a>(job: &Job<'a>) -> Result<Vec<Job<'a>>> {
     let steps = job.steps().unwrap_or(0);
     if steps < STRIP {
-        return Err(Error::parameter("strip", format!("of {steps} steps"), format!("of a sampler on a grid, {STRIP} steps or more")));
+        return Err(Error::parameter(
+            "strip",
+            format!("of {steps} steps"),
+            format!("of a sampler on a grid, {STRIP} steps or more"),
+        ));
     }
-    let parts = (1..STRIP).map(|i| job.first(i * steps / STRIP)).collect::<Result<Vec<_>>>()?;
+    let parts = (1..STRIP)
+        .map(|i| job.first(i * steps / STRIP))
+        .collect::<Result<Vec<_>>>()?;
     Ok(parts.into_iter().flatten().collect())
 }
 
 /// Refuses pictures and files that do not fit what is drawn.
 fn check(args: &Args, levels: u32, runs: usize) -> Result<()> {
-    let refused = |name: &'static str, allowed: &'static str| Err(Error::parameter(name, "given", allowed));
+    let refused =
+        |name: &'static str, allowed: &'static str| Err(Error::parameter(name, "given", allowed));
     for (name, file) in [("plot", &args.plot), ("strip", &args.strip)] {
         if let Some(file) = file {
             Format::of(name, file)?;
@@ -235,10 +337,18 @@ fn check(args: &Args, levels: u32, runs: usize) -> Result<()> {
             return refused("grid", "absent for points; --plot draws them");
         }
         if file.extension().is_none_or(|e| e != "png") {
-            return Err(Error::parameter("grid", format!("`{}`", file.display()), "a file's name that ends in .png"));
+            return Err(Error::parameter(
+                "grid",
+                format!("`{}`", file.display()),
+                "a file's name that ends in .png",
+            ));
         }
     }
-    for (name, file) in [("out", &args.out), ("grid", &args.grid), ("strip", &args.strip)] {
+    for (name, file) in [
+        ("out", &args.out),
+        ("grid", &args.grid),
+        ("strip", &args.strip),
+    ] {
         if runs > 1 && file.is_some() {
             return refused(name, "absent where there are several samplers or spacings");
         }
@@ -257,31 +367,70 @@ fn with_bar(job: &Job<'_>) -> Result<Drawn> {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let Origin { score, diffusion, shape, levels, data, sources, mut rows } = Origin::new(args)?;
+    let Origin {
+        score,
+        diffusion,
+        shape,
+        levels,
+        data,
+        sources,
+        mut rows,
+    } = Origin::new(args)?;
     let dim = shape.iter().product();
     let process = rows[0][1].clone();
     let n = args.n.unwrap_or(if levels > 0 { 100 } else { 10_000 });
-    let budget = args.nfe.map(Budget::Evaluations).or(args.steps.map(Budget::Steps));
-    let Args { eps, denoise, seed, .. } = *args;
+    let budget = args
+        .nfe
+        .map(Budget::Evaluations)
+        .or(args.steps.map(Budget::Steps));
+    let Args {
+        eps, denoise, seed, ..
+    } = *args;
     let planning = Bar::new("planning");
     let mut jobs = vec![];
     for sampler in &args.samplers {
         for spacing in &args.spacings {
-            let task = Task { diffusion: &diffusion, score: &*score, spacing, eps, denoise, n, dim, seed };
+            let task = Task {
+                diffusion: &diffusion,
+                score: &*score,
+                spacing,
+                eps,
+                denoise,
+                n,
+                dim,
+                seed,
+            };
             let job = task.by(sampler, budget, args.tolerance)?;
             // a sampler that chooses its steps has one run, whatever the spacings
             let on_grid = job.steps().is_some();
-            jobs.push((if on_grid { spacing.clone() } else { String::new() }, job));
+            jobs.push((
+                if on_grid {
+                    spacing.clone()
+                } else {
+                    String::new()
+                },
+                job,
+            ));
             if !on_grid {
                 break;
             }
         }
     }
     check(args, levels, jobs.len())?;
-    let before = if args.strip.is_some() { strip(&jobs[0].1)? } else { vec![] };
+    let before = if args.strip.is_some() {
+        strip(&jobs[0].1)?
+    } else {
+        vec![]
+    };
     drop(planning);
-    let paths = Paths::default().inputs("checkpoint", args.checkpoint.as_deref().map(file_of)).inputs("data", sources);
-    let paths = paths.outputs("out", &args.out).outputs("plot", &args.plot).outputs("strip", &args.strip).outputs("grid", &args.grid);
+    let paths = Paths::default()
+        .inputs("checkpoint", args.checkpoint.as_deref().map(file_of))
+        .inputs("data", sources);
+    let paths = paths
+        .outputs("out", &args.out)
+        .outputs("plot", &args.plot)
+        .outputs("strip", &args.strip)
+        .outputs("grid", &args.grid);
     paths.outputs("json", &args.json).check()?;
     threads(args.threads)?;
     note_prior(&diffusion);
@@ -289,37 +438,83 @@ pub fn run(args: &Args) -> Result<Outcome> {
     for (spacing, job) in &jobs {
         let drawn = with_bar(job)?;
         let _comparing = Bar::new("comparing");
-        let distance = data.as_ref().map_err(Clone::clone).and_then(|d| d.distance(&drawn.samples[0], seed));
-        all.push(Ran { spacing: spacing.clone(), drawn, distance });
+        let distance = data
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|d| d.distance(&drawn.samples[0], seed));
+        all.push(Ran {
+            spacing: spacing.clone(),
+            drawn,
+            distance,
+        });
     }
     let shown = n.min(COMPARED) * dim;
     let title = format!("{process}, N = {n}");
     let mut pictures: Vec<(&str, &PathBuf, Vec<u8>)> = vec![];
     if let Some(file) = &args.plot {
-        let fresh = data.as_ref().map_err(Clone::clone)?.fresh(n.min(COMPARED), seed)?;
+        let fresh = data
+            .as_ref()
+            .map_err(Clone::clone)?
+            .fresh(n.min(COMPARED), seed)?;
         let titles: Vec<String> = all.iter().map(Ran::title).collect();
-        let drawn = all.iter().zip(&titles).map(|(r, title)| Cloud { title, points: &r.drawn.samples[0][..shown] });
-        let clouds: Vec<Cloud<'_>> = std::iter::once(Cloud { title: "data", points: &fresh }).chain(drawn).collect();
-        pictures.push(("plot", file, pictures::clouds(Format::of("plot", file)?, &title, &clouds, dim)?));
+        let drawn = all.iter().zip(&titles).map(|(r, title)| Cloud {
+            title,
+            points: &r.drawn.samples[0][..shown],
+        });
+        let clouds: Vec<Cloud<'_>> = std::iter::once(Cloud {
+            title: "data",
+            points: &fresh,
+        })
+        .chain(drawn)
+        .collect();
+        pictures.push((
+            "plot",
+            file,
+            pictures::clouds(Format::of("plot", file)?, &title, &clouds, dim)?,
+        ));
     }
     if let Some(file) = &args.strip {
         let mut states = vec![];
         for job in &before {
-            states.push((format!("t = {}", short(job.end())), with_bar(job)?.samples.swap_remove(0)));
+            states.push((
+                format!("t = {}", short(job.end())),
+                with_bar(job)?.samples.swap_remove(0),
+            ));
         }
-        let (last, end) = (&all[0].drawn.samples[0], format!("t = {}", short(jobs[0].1.end())));
-        let mut clouds: Vec<Cloud<'_>> = states.iter().map(|(title, x)| Cloud { title, points: &x[..shown] }).collect();
-        clouds.push(Cloud { title: &end, points: &last[..shown] });
+        let (last, end) = (
+            &all[0].drawn.samples[0],
+            format!("t = {}", short(jobs[0].1.end())),
+        );
+        let mut clouds: Vec<Cloud<'_>> = states
+            .iter()
+            .map(|(title, x)| Cloud {
+                title,
+                points: &x[..shown],
+            })
+            .collect();
+        clouds.push(Cloud {
+            title: &end,
+            points: &last[..shown],
+        });
         pictures.push((
             "strip",
             file,
-            pictures::clouds(Format::of("strip", file)?, &format!("{}, {title}", args.samplers[0]), &clouds, dim)?,
+            pictures::clouds(
+                Format::of("strip", file)?,
+                &format!("{}, {title}", args.samplers[0]),
+                &clouds,
+                dim,
+            )?,
         ));
     }
     if let Some(file) = &args.grid {
         let shown = n.min(COLUMNS * COLUMNS) * dim;
         let x = &all[0].drawn.samples[0];
-        pictures.push(("grid", file, picture::grid_of_values(&x[..shown], shape, levels, COLUMNS, scale(shape))?));
+        pictures.push((
+            "grid",
+            file,
+            picture::grid_of_values(&x[..shown], shape, levels, COLUMNS, scale(shape))?,
+        ));
     }
     let mut text = match &all[..] {
         [ran] => {

@@ -63,7 +63,9 @@ impl Setting {
             give(known.gamma.unwrap_or("gamma"), number("gamma", g)?);
         }
         for p in &self.params {
-            let (key, value) = p.split_once('=').ok_or_else(|| bad("param", p, "NAME=VALUE"))?;
+            let (key, value) = p
+                .split_once('=')
+                .ok_or_else(|| bad("param", p, "NAME=VALUE"))?;
             match value.parse::<f64>() {
                 Ok(x) => give(key, number(key, x)?),
                 Err(_) => give(key, value.into()),
@@ -82,38 +84,60 @@ impl Setting {
 
     /// Whether any of these flags is there.
     pub fn given(&self) -> bool {
-        let numbers = [self.mass, self.friction, self.gamma, self.beta].iter().any(Option::is_some);
+        let numbers = [self.mass, self.friction, self.gamma, self.beta]
+            .iter()
+            .any(Option::is_some);
         numbers || self.process.is_some() || self.schedule.is_some() || !self.params.is_empty()
     }
 
-    /// Sets what the flags say in a process object ([`Config::from_answers`]); another process begins from its defaults.
+    /// Sets what the flags say in a process object ([`Config::from_answers`]); another process
+    /// begins from its defaults.
     pub fn apply(&self, process: &mut Map<String, Value>) -> Result<()> {
         if let Some(name) = &self.process
             && process.get("kind").and_then(Value::as_str) != Some(entry(name)?.name)
         {
             *process = defaults(name)?;
         }
-        let known = entry(process.get("kind").and_then(Value::as_str).unwrap_or_default())?;
+        let known = entry(
+            process
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        )?;
         let gamma = known.gamma.unwrap_or("gamma");
-        for (key, name, x) in [("mass", "mass", self.mass), ("Gamma", "Gamma", self.friction), (gamma, "gamma", self.gamma)] {
+        for (key, name, x) in [
+            ("mass", "mass", self.mass),
+            ("Gamma", "Gamma", self.friction),
+            (gamma, "gamma", self.gamma),
+        ] {
             if let Some(x) = x {
                 process.insert(key.into(), number(name, x)?);
             }
         }
         for p in &self.params {
-            let (key, value) = p.split_once('=').ok_or_else(|| bad("param", p, "NAME=VALUE"))?;
-            process.insert(key.into(), value.parse::<f64>().map_or_else(|_| Ok(value.into()), |x| number(key, x))?);
+            let (key, value) = p
+                .split_once('=')
+                .ok_or_else(|| bad("param", p, "NAME=VALUE"))?;
+            process.insert(
+                key.into(),
+                value
+                    .parse::<f64>()
+                    .map_or_else(|_| Ok(value.into()), |x| number(key, x))?,
+            );
         }
         if let Some(text) = &self.schedule {
             process.insert("schedule".into(), parse_json(text, "--schedule")?);
         } else if let Some(b) = self.beta {
-            process.insert("schedule".into(), json!({"kind": "constant", "b": number("beta", b)?}));
+            process.insert(
+                "schedule".into(),
+                json!({"kind": "constant", "b": number("beta", b)?}),
+            );
         }
         Ok(())
     }
 
-    /// The diffusion to sample from, and a line about it. The process is the paper's if none is given; what else is not given has the registry's
-    /// defaults.
+    /// The diffusion to sample from, and a line about it. The process is the paper's if none is
+    /// given; what else is not given has the registry's defaults.
     pub fn diffusion(&self) -> Result<(Diffusion, String)> {
         let name = self.process.as_deref().unwrap_or(default_entry().name);
         let mut object = defaults(name)?;
@@ -122,16 +146,28 @@ impl Setting {
             object.insert("objective".into(), "hsm".into());
         }
         let config = Config::from_answers(&Value::Object(object))?;
-        let diffusion = Diffusion::new(config.process()?, config.schedule, config.gamma.unwrap_or(0.0))?;
+        let diffusion = Diffusion::new(
+            config.process()?,
+            config.schedule,
+            config.gamma.unwrap_or(0.0),
+        )?;
         Ok((diffusion, config.describe()))
     }
 }
 
 /// A flag's number as JSON, which knows no NaN.
 fn number(name: &str, x: f64) -> Result<Value> {
-    if x.is_finite() { Ok(x.into()) } else { Err(bad(name, x, "a finite number")) }
+    if x.is_finite() {
+        Ok(x.into())
+    } else {
+        Err(bad(name, x, "a finite number"))
+    }
 }
 
 fn bad(name: &str, value: impl std::fmt::Display, allowed: &'static str) -> Error {
-    Error::Parameter { name: name.to_string().into(), value: value.to_string(), allowed: allowed.into() }
+    Error::Parameter {
+        name: name.to_string().into(),
+        value: value.to_string(),
+        allowed: allowed.into(),
+    }
 }

@@ -1,5 +1,5 @@
-//! Printing: tables, colours on a terminal only, a progress bar for what takes longer than a second. Threads, asked
-//! for before the work starts.
+//! Printing: tables, colours on a terminal only, a progress bar for what takes longer than a
+//! second. Threads, asked for before the work starts.
 
 use super::Result;
 pub use cld_sgm::check::words::{BAD, BOLD, GOOD, WIDE, short, styled, table};
@@ -17,7 +17,8 @@ use std::time::Duration;
 /// Writes to standard output, colours only if that is a terminal.
 ///
 /// # Errors
-/// Standard output that cannot be written to, such as a full disk, or a pipe that nobody reads any more.
+/// Standard output that cannot be written to, such as a full disk, or a pipe that nobody reads any
+/// more.
 pub fn print(text: &str) -> Result<()> {
     written(anstream::stdout().lock(), harmless(text).as_bytes())
 }
@@ -31,17 +32,22 @@ pub fn print_raw(text: &[u8]) -> Result<()> {
 }
 
 fn written(mut out: impl Write, bytes: &[u8]) -> Result<()> {
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| {
-        let problem = match e.kind() {
-            std::io::ErrorKind::BrokenPipe => "was closed before all was printed".into(),
-            _ => format!("cannot be written: {e}"),
-        };
-        Error::Io { path: "standard output".into(), problem }
-    })
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|e| {
+            let problem = match e.kind() {
+                std::io::ErrorKind::BrokenPipe => "was closed before all was printed".into(),
+                _ => format!("cannot be written: {e}"),
+            };
+            Error::Io {
+                path: "standard output".into(),
+                problem,
+            }
+        })
 }
 
-/// `text` with everything escaped that could change a terminal, but for line ends and our own styles: a second net for what is printed
-/// of files.
+/// `text` with everything escaped that could change a terminal, but for line ends and our own
+/// styles: a second net for what is printed of files.
 fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -50,8 +56,14 @@ fn harmless(text: &str) -> String {
         out += &escaped(&rest[..at]);
         rest = &rest[at..];
         // a style is `ESC [ numbers m`
-        let numbers = |r: &str| r.find(|c: char| !c.is_ascii_digit() && c != ';').filter(|n| r[*n..].starts_with('m'));
-        let keep = match (rest.chars().next(), rest.strip_prefix("\x1b[").and_then(numbers)) {
+        let numbers = |r: &str| {
+            r.find(|c: char| !c.is_ascii_digit() && c != ';')
+                .filter(|n| r[*n..].starts_with('m'))
+        };
+        let keep = match (
+            rest.chars().next(),
+            rest.strip_prefix("\x1b[").and_then(numbers),
+        ) {
             (None, _) => return out,
             (_, Some(n)) => &rest[..n + 3],
             (Some('\n'), _) => "\n",
@@ -71,10 +83,18 @@ pub fn width() -> usize {
     terminal_width().unwrap_or(WIDE)
 }
 
-/// Columns of the terminal, or what COLUMNS says; none for files and pipes, where lines need not break.
+/// Columns of the terminal, or what COLUMNS says; none for files and pipes, where lines need not
+/// break.
 fn terminal_width() -> Option<usize> {
-    let asked = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 40);
-    let terminal = || std::io::stdout().is_terminal().then(|| usize::from(console::Term::stdout().size().1));
+    let asked = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|c| c.parse().ok())
+        .filter(|c| *c >= 40);
+    let terminal = || {
+        std::io::stdout()
+            .is_terminal()
+            .then(|| usize::from(console::Term::stdout().size().1))
+    };
     asked.or_else(terminal)
 }
 
@@ -83,7 +103,10 @@ fn terminal_width() -> Option<usize> {
 /// # Errors
 /// A file that cannot be written.
 pub fn write_json(file: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Io { path: file.display().to_string(), problem: e.to_string() })?;
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Io {
+        path: file.display().to_string(),
+        problem: e.to_string(),
+    })?;
     write_whole(file, (text + "\n").as_bytes())
 }
 
@@ -107,19 +130,37 @@ pub fn progress() -> bool {
 
 /// Text in lines of at most so many columns. A path does not break: it is copied.
 fn lines(text: &str, room: usize) -> Vec<String> {
-    let options = textwrap::Options::new(room).break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    textwrap::wrap(text, options).into_iter().map(|l| l.into_owned()).collect()
+    let options = textwrap::Options::new(room)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options)
+        .into_iter()
+        .map(|l| l.into_owned())
+        .collect()
 }
 
 /// A sentence, as wide as the terminal.
 pub fn sentence(text: &str) -> String {
-    lines(text, terminal_width().unwrap_or(usize::MAX)).iter().map(|l| format!("{l}\n")).collect()
+    lines(text, terminal_width().unwrap_or(usize::MAX))
+        .iter()
+        .map(|l| format!("{l}\n"))
+        .collect()
 }
 
-/// Names and what they are, in two columns, as wide as the terminal: a long text goes on below itself.
+/// Names and what they are, in two columns, as wide as the terminal: a long text goes on below
+/// itself.
 pub fn facts(rows: &[Vec<String>]) -> String {
-    let names = rows.iter().filter_map(|r| r.first()).map(|n| n.chars().count()).max().unwrap_or(0) + 2;
-    let room = terminal_width().unwrap_or(usize::MAX).saturating_sub(names).max(20);
+    let names = rows
+        .iter()
+        .filter_map(|r| r.first())
+        .map(|n| n.chars().count())
+        .max()
+        .unwrap_or(0)
+        + 2;
+    let room = terminal_width()
+        .unwrap_or(usize::MAX)
+        .saturating_sub(names)
+        .max(20);
     let mut text = String::new();
     for row in rows {
         let [name, value] = &row[..] else { continue };
@@ -139,7 +180,8 @@ pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "cld: note: {text}");
 }
 
-/// A note where the schedule of a command that starts from the prior, or counts from it, does not meet it.
+/// A note where the schedule of a command that starts from the prior, or counts from it, does not
+/// meet it.
 pub fn note_prior(diffusion: &Diffusion) {
     if let Ok(gap) = diffusion.prior_gap()
         && gap.unmet()
@@ -148,8 +190,8 @@ pub fn note_prior(diffusion: &Diffusion) {
     }
 }
 
-/// Progress on standard error, if that is a terminal, of what takes longer than a second: from then on the time runs, whether or not there
-/// is a first result to count.
+/// Progress on standard error, if that is a terminal, of what takes longer than a second: from then
+/// on the time runs, whether or not there is a first result to count.
 pub struct Bar {
     bar: ProgressBar,
     counted: bool,
@@ -172,7 +214,11 @@ impl Bar {
                 }
             });
         }
-        Bar { bar, counted: false, _waiting: waiting }
+        Bar {
+            bar,
+            counted: false,
+            _waiting: waiting,
+        }
     }
 
     /// One that is there at once, and counts seconds by itself: for what may be silent for long.
@@ -188,7 +234,8 @@ impl Bar {
     pub fn set(&mut self, done: usize, total: usize) {
         if !self.counted {
             self.counted = true;
-            self.bar.set_style(style("{msg} {bar:30} {pos}/{len} {elapsed}"));
+            self.bar
+                .set_style(style("{msg} {bar:30} {pos}/{len} {elapsed}"));
         }
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
@@ -212,7 +259,9 @@ pub fn threads(n: Option<usize>) -> Result<()> {
             return Err(Error::parameter("threads", n, "1 to 1024"));
         }
         // fails only if a pool is there already, and none is
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+        let _ = rayon::ThreadPoolBuilder::new()
+            .num_threads(n)
+            .build_global();
     }
     Ok(())
 }

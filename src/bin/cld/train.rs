@@ -1,4 +1,5 @@
-//! `cld train`: trains a network; a run lives in a folder and can be stopped and taken up at any time.
+//! `cld train`: trains a network; a run lives in a folder and can be stopped and taken up at any
+//! time.
 
 use super::setting::Setting;
 use super::show::{facts, note_prior, print, progress, quiet, short};
@@ -17,8 +18,9 @@ use std::time::Instant;
 
 /// Train a network by score matching.
 ///
-/// Without options: a U-Net on the built-in 8x8 digits, CLD, HSM. A TOML file can say everything (docs/guide/training.md); flags override it. The
-/// folder gets checkpoint.safetensors, metrics.jsonl, loss.svg and config.toml. Ctrl-C saves a checkpoint and stops.
+/// Without options: a U-Net on the built-in 8x8 digits, CLD, HSM. A TOML file can say everything
+/// (docs/guide/training.md); flags override it. The folder gets checkpoint.safetensors,
+/// metrics.jsonl, loss.svg and config.toml. Ctrl-C saves a checkpoint and stops.
 #[derive(clap::Args)]
 pub struct Args {
     /// What to train, as TOML.
@@ -85,7 +87,8 @@ pub struct Args {
     /// Steps over which the rate grows from 0.
     #[arg(long, value_name = "STEPS")]
     warm_up: Option<u64>,
-    /// Last steps over which the rate falls towards 0; with --resume and --steps, those before the new end.
+    /// Last steps over which the rate falls towards 0; with --resume and --steps, those before the
+    /// new end.
     #[arg(long, value_name = "STEPS")]
     cool_down: Option<u64>,
     /// Largest norm of a gradient.
@@ -97,7 +100,8 @@ pub struct Args {
     /// Decay of the average of weights.
     #[arg(long)]
     average: Option<f64>,
-    /// Seed of all that is random; the same seed gives the same bits, whatever the number of threads.
+    /// Seed of all that is random; the same seed gives the same bits, whatever the number of
+    /// threads.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Steps between checkpoints.
@@ -112,7 +116,8 @@ pub struct Args {
     /// Folder of the run; cld-train if absent.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Take up a run: its folder, or a checkpoint. Only steps, save-every, log-every, threads and out may be given besides.
+    /// Take up a run: its folder, or a checkpoint. Only steps, save-every, log-every, threads and
+    /// out may be given besides.
     #[arg(long, value_name = "FOLDER|CHECKPOINT")]
     resume: Option<PathBuf>,
     /// Begin anew in a folder that has a run, which is removed.
@@ -148,7 +153,9 @@ impl Args {
     /// The file's configuration, or the default one, with the flags over it.
     fn config(&self, limits: &Limits) -> Result<Config> {
         let mut c = match &self.config {
-            Some(path) => Config::from_toml(&read_text(path, limits)?, &path.display().to_string())?,
+            Some(path) => {
+                Config::from_toml(&read_text(path, limits)?, &path.display().to_string())?
+            }
             None => Config::default(),
         };
         if self.data.is_some() || self.held_out.is_some() || self.seed.is_some() {
@@ -172,7 +179,10 @@ impl Args {
         set(&mut c.loss.times, &self.times);
         set(&mut c.loss.eps, &self.eps);
         if self.model.is_some() && self.model != c.model.kind {
-            c.model = ModelSpec { kind: self.model.clone(), ..ModelSpec::default() };
+            c.model = ModelSpec {
+                kind: self.model.clone(),
+                ..ModelSpec::default()
+            };
         }
         let m = &mut c.model;
         for (field, flag) in [
@@ -188,9 +198,12 @@ impl Args {
         set_some(&mut m.mult, &self.mult);
         set_some(&mut m.dropout, &self.dropout);
         let a = &mut c.adam;
-        for (field, flag) in
-            [(&mut a.rate, self.rate), (&mut a.clip, self.clip), (&mut a.decay, self.decay), (&mut a.average, self.average)]
-        {
+        for (field, flag) in [
+            (&mut a.rate, self.rate),
+            (&mut a.clip, self.clip),
+            (&mut a.decay, self.decay),
+            (&mut a.average, self.average),
+        ] {
             set(field, &flag);
         }
         set(&mut a.warm_up, &self.warm_up);
@@ -241,8 +254,14 @@ fn time(seconds: f64) -> String {
 
 /// What one would type next.
 fn next(folder: &str, images: bool) -> String {
-    let picture = if images { "--grid samples.png" } else { "--plot samples.png" };
-    format!("\nnext:\n  cld sample {folder} --sampler sscs --steps 100 --denoise {picture}\n  cld nll {folder}\n  cld eval {folder}\n")
+    let picture = if images {
+        "--grid samples.png"
+    } else {
+        "--plot samples.png"
+    };
+    format!(
+        "\nnext:\n  cld sample {folder} --sampler sscs --steps 100 --denoise {picture}\n  cld nll {folder}\n  cld eval {folder}\n"
+    )
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
@@ -253,14 +272,28 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let folder = args.out.as_deref().unwrap_or("cld-train".as_ref());
     if args.resume.is_none() {
         let files = [CHECKPOINT, METRICS, CONFIG, CURVE].map(|f| folder.join(f));
-        Paths::default().inputs("CONFIG.toml", &args.config).outputs("out", files).apart()?;
+        Paths::default()
+            .inputs("CONFIG.toml", &args.config)
+            .outputs("out", files)
+            .apart()?;
     }
     let mut run = match &args.resume {
         Some(from) => {
             if let Some(name) = args.fixed() {
-                return Err(Error::parameter(name, "given", "absent with --resume: a run goes on as it began"));
+                return Err(Error::parameter(
+                    name,
+                    "given",
+                    "absent with --resume: a run goes on as it began",
+                ));
             }
-            Run::resume(from, |c| args.change(c), threads, args.out.as_deref(), args.force, limits)?
+            Run::resume(
+                from,
+                |c| args.change(c),
+                threads,
+                args.out.as_deref(),
+                args.force,
+                limits,
+            )?
         }
         None => Run::start(args.config(limits)?, folder, threads, args.force)?,
     };
@@ -273,16 +306,25 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let mut first: Option<Instant> = None;
     let handler = ctrlc::set_handler(move || {
         asked.store(true, Ordering::Relaxed);
-        if first.get_or_insert_with(Instant::now).elapsed().as_secs_f64() > 1.0 {
+        if first
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+            .as_secs_f64()
+            > 1.0
+        {
             std::process::exit(130);
         }
     });
-    handler.map_err(|e| Error::Io { path: "signals".into(), problem: format!("cannot be caught: {e}") })?;
+    handler.map_err(|e| Error::Io {
+        path: "signals".into(),
+        problem: format!("cannot be caught: {e}"),
+    })?;
 
     let (total, batch, begun) = (run.config().steps, run.config().batch, run.state().step);
     let bar = progress().then(|| {
         let bar = ProgressBar::new(total).with_position(begun);
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {elapsed}, {eta} left");
+        let style =
+            ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {elapsed}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.reset_eta();
         bar
@@ -297,16 +339,27 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         if let Some(l) = line {
             loss = Some(l.loss);
         }
-        let about = format!("loss {}, {per_second:.1} steps/s", short(loss.unwrap_or(report.loss)));
+        let about = format!(
+            "loss {}, {per_second:.1} steps/s",
+            short(loss.unwrap_or(report.loss))
+        );
         match (&bar, line) {
             (Some(bar), _) => {
                 bar.set_message(about);
                 bar.set_position(report.step);
             }
             (None, Some(l)) if !quiet() => {
-                let left = time((total - l.step) as f64 * start.elapsed().as_secs_f64() / (l.step - begun) as f64);
+                let left = time(
+                    (total - l.step) as f64 * start.elapsed().as_secs_f64()
+                        / (l.step - begun) as f64,
+                );
                 // nobody may be reading
-                let _ = writeln!(std::io::stderr(), "step {} of {total}: {about}, gradient {}, {left} left", l.step, short(l.gradient));
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "step {} of {total}: {about}, gradient {}, {left} left",
+                    l.step,
+                    short(l.gradient)
+                );
             }
             _ => (),
         }
@@ -328,22 +381,64 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     .map(|s| s.unwrap_or_default().to_string());
     let mut rows = vec![
         vec!["data".into(), c.data.name.clone()],
-        vec!["process".into(), format!("{process}, {objective}, {parametrisation}, weighting {}", c.loss.weighting)],
-        vec!["network".into(), format!("{kind}, {} parameters", run.parameters())],
-        vec!["steps".into(), format!("{} of {total}, {batch} samples each", run.state().step)],
-        vec!["seconds".into(), format!("{} ({:.0} samples/s)", short(seconds), done as f64 * batch as f64 / seconds.max(1e-9))],
+        vec![
+            "process".into(),
+            format!(
+                "{process}, {objective}, {parametrisation}, weighting {}",
+                c.loss.weighting
+            ),
+        ],
+        vec![
+            "network".into(),
+            format!("{kind}, {} parameters", run.parameters()),
+        ],
+        vec![
+            "steps".into(),
+            format!("{} of {total}, {batch} samples each", run.state().step),
+        ],
+        vec![
+            "seconds".into(),
+            format!(
+                "{} ({:.0} samples/s)",
+                short(seconds),
+                done as f64 * batch as f64 / seconds.max(1e-9)
+            ),
+        ],
     ];
     if let Some(l) = line {
-        rows.push(vec!["loss".into(), format!("{} per coordinate, mean of the last {} steps", short(l.loss), c.log_every)]);
+        rows.push(vec![
+            "loss".into(),
+            format!(
+                "{} per coordinate, mean of the last {} steps",
+                short(l.loss),
+                c.log_every
+            ),
+        ]);
     }
-    rows.push(vec!["checkpoint".into(), run.folder().join(CHECKPOINT).display().to_string()]);
+    rows.push(vec![
+        "checkpoint".into(),
+        run.folder().join(CHECKPOINT).display().to_string(),
+    ]);
     if end == End::Stopped {
-        rows.push(vec!["stopped".into(), format!("`cld train --resume {}` goes on from here", run.folder().display())]);
+        rows.push(vec![
+            "stopped".into(),
+            format!(
+                "`cld train --resume {}` goes on from here",
+                run.folder().display()
+            ),
+        ]);
     }
     let mut text = facts(&rows);
     if end != End::Stopped {
-        text += &next(&run.folder().display().to_string(), c.data.levels.unwrap_or(0) > 0);
+        text += &next(
+            &run.folder().display().to_string(),
+            c.data.levels.unwrap_or(0) > 0,
+        );
     }
     print(&text)?;
-    Ok(if end == End::Stopped { Outcome::Stopped } else { Outcome::Fine })
+    Ok(if end == End::Stopped {
+        Outcome::Stopped
+    } else {
+        Outcome::Fine
+    })
 }

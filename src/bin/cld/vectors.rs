@@ -8,16 +8,19 @@ use std::path::PathBuf;
 
 /// Write test vectors: manifest.json, inputs.npz and expected.npz; or a Python test file.
 ///
-/// Put your own results, under the names that the manifest's `outputs` give, into FOLDER/answers.npz, and run
-/// `cld check FOLDER`. The schema is docs/reference/cld-vectors-1.schema.json.
+/// Put your own results, under the names that the manifest's `outputs` give, into
+/// FOLDER/answers.npz, and run `cld check FOLDER`. The schema is
+/// docs/reference/cld-vectors-1.schema.json.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder to write to; made if it is not there.
     #[arg(required_unless_present = "pytest")]
     folder: Option<PathBuf>,
-    /// Write a Python test file with frozen vectors instead, which needs nothing but pytest and your code.
+    /// Write a Python test file with frozen vectors instead, which needs nothing but pytest and
+    /// your code.
     ///
-    /// Its top is a short adapter to edit. Without `--process` and `--suite`: cld, and what an implementation of it has.
+    /// Its top is a short adapter to edit. Without `--process` and `--suite`: cld, and what an
+    /// implementation of it has.
     #[arg(long, value_name = "FILE", conflicts_with = "folder")]
     pytest: Option<PathBuf>,
     /// Leave out rows at earlier times; with --pytest.
@@ -37,9 +40,16 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let mut bar = Bar::new("writing");
-    let request = Request { process: args.process.clone(), suites: args.suite.clone(), only: args.only.clone(), seed: args.seed };
+    let request = Request {
+        process: args.process.clone(),
+        suites: args.suite.clone(),
+        only: args.only.clone(),
+        seed: args.seed,
+    };
     if let Some(file) = &args.pytest {
-        let written = pytest::write(file, &request, args.t_min, &mut |done, total| bar.set(done, total))?;
+        let written = pytest::write(file, &request, args.t_min, &mut |done, total| {
+            bar.set(done, total)
+        })?;
         drop(bar);
         let file = file.display();
         print(&format!(
@@ -54,7 +64,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let written = generate(&folder, &request, &mut |done, total| bar.set(done, total))?;
     drop(bar);
     let folder = folder.display();
-    let counts = format!("{} entries, {} expected values", written.entries, written.values);
+    let counts = format!(
+        "{} entries, {} expected values",
+        written.entries, written.values
+    );
     // a path or a command does not break over lines
     print(&format!(
         "Wrote manifest.json, inputs.npz and expected.npz to {folder}\n({counts}). Next, write your answers to\n  {folder}/answers.npz\nand run\n  cld check {folder}\n"

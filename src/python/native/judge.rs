@@ -17,33 +17,55 @@ use pyo3::types::PyDict;
 use std::collections::BTreeMap;
 
 /// Id, suite, quantity, settings, inputs.
-type Question<'py> = (String, &'static str, &'static str, Bound<'py, PyDict>, Bound<'py, PyDict>);
+type Question<'py> = (
+    String,
+    &'static str,
+    &'static str,
+    Bound<'py, PyDict>,
+    Bound<'py, PyDict>,
+);
 
-/// How many numbers of a configuration go through all that this question's settings are given in vectors.
+/// How many numbers of a configuration go through all that this question's settings are given in
+/// vectors.
 fn variants(q: &generate::Question) -> usize {
     let turns = |s: &Setting| match s.written {
         InVectors::ByTurns => s.words.len(),
         InVectors::Turns(values) => values.len(),
         InVectors::No | InVectors::Always(_) => 1,
     };
-    SETTINGS.iter().filter(|s| q.inputs.contains_key(&setting_key(s.name))).map(turns).max().unwrap_or(1)
+    SETTINGS
+        .iter()
+        .filter(|s| q.inputs.contains_key(&setting_key(s.name)))
+        .map(turns)
+        .max()
+        .unwrap_or(1)
 }
 
 /// As kernels over [s, t] have it: without initial variance.
 fn between(config: &Config) -> Config {
-    Config { objective: Objective::DSM, ..config.clone() }
+    Config {
+        objective: Objective::DSM,
+        ..config.clone()
+    }
 }
 
 /// The questions that `cld vectors` asks, for this process.
 #[pyfunction]
-pub fn questions<'py>(py: Python<'py>, process: &Process, seed: u64) -> PyResult<Vec<Question<'py>>> {
+pub fn questions<'py>(
+    py: Python<'py>,
+    process: &Process,
+    seed: u64,
+) -> PyResult<Vec<Question<'py>>> {
     let config = &process.config;
     let all = without_lock(py, || {
         let mut all = Vec::new();
         for number in 0..3 {
             let mut list = generate::questions(config, &[], seed, number).map_err(refused)?;
             if config.objective != Objective::DSM {
-                list.extend(generate::questions(&between(config), &["transition".into()], seed, number).map_err(refused)?);
+                list.extend(
+                    generate::questions(&between(config), &["transition".into()], seed, number)
+                        .map_err(refused)?,
+                );
             }
             all.extend(list.into_iter().filter(|q| number < variants(q)));
         }
@@ -53,11 +75,20 @@ pub fn questions<'py>(py: Python<'py>, process: &Process, seed: u64) -> PyResult
         .map(|q| {
             let (settings, inputs) = (PyDict::new(py), PyDict::new(py));
             for (name, a) in &q.inputs {
-                match SETTINGS.iter().find(|s| setting_key(s.name) == *name).map(|s| (s.name, s.words)) {
+                match SETTINGS
+                    .iter()
+                    .find(|s| setting_key(s.name) == *name)
+                    .map(|s| (s.name, s.words))
+                {
                     Some((field, [])) => settings.set_item(field, a.data[0])?,
-                    Some((field, ["false", "true"])) => settings.set_item(field, a.data[0] == 1.0)?,
+                    Some((field, ["false", "true"])) => {
+                        settings.set_item(field, a.data[0] == 1.0)?
+                    }
                     Some((field, words)) => settings.set_item(field, words[a.data[0] as usize])?,
-                    None => inputs.set_item(name, PyArray1::from_slice(py, &a.data).reshape(a.shape.clone())?)?,
+                    None => inputs.set_item(
+                        name,
+                        PyArray1::from_slice(py, &a.data).reshape(a.shape.clone())?,
+                    )?,
                 }
             }
             Ok((q.id, q.suite, q.quantity, settings, inputs))
@@ -76,7 +107,10 @@ pub enum Value {
 impl Value {
     /// As the judge has it: a word is its index among those that `field` may have.
     fn number(&self, field: &str) -> PyResult<f64> {
-        let words = SETTINGS.iter().find(|s| s.name == field).map_or(&[][..], |s| s.words);
+        let words = SETTINGS
+            .iter()
+            .find(|s| s.name == field)
+            .map_or(&[][..], |s| s.words);
         match self {
             Value::Flag(b) => Ok(f64::from(u8::from(*b))),
             Value::Number(x) => Ok(*x),
@@ -84,13 +118,19 @@ impl Value {
                 .iter()
                 .position(|x| x == w)
                 .map(|i| i as f64)
-                .ok_or_else(|| refused(Error::parameter(field.to_string(), format!("`{w}`"), words.join(", ")))),
+                .ok_or_else(|| {
+                    refused(Error::parameter(
+                        field.to_string(),
+                        format!("`{w}`"),
+                        words.join(", "),
+                    ))
+                }),
         }
     }
 }
 
-/// An answered question: id, quantity, settings, inputs, and outputs by name, each with the type that it was computed in; or the words
-/// of the error that came instead.
+/// An answered question: id, quantity, settings, inputs, and outputs by name, each with the type
+/// that it was computed in; or the words of the error that came instead.
 #[derive(FromPyObject)]
 pub struct Answered<'py> {
     id: String,
@@ -104,7 +144,11 @@ pub struct Answered<'py> {
 }
 
 fn array(a: &PyReadonlyArrayDyn<'_, f64>, precision: Precision) -> PyResult<Array> {
-    Ok(Array { shape: a.shape().to_vec(), data: a.as_slice()?.to_vec(), precision })
+    Ok(Array {
+        shape: a.shape().to_vec(),
+        data: a.as_slice()?.to_vec(),
+        precision,
+    })
 }
 
 fn precision(name: &str) -> PyResult<Precision> {
@@ -113,7 +157,13 @@ fn precision(name: &str) -> PyResult<Precision> {
         "float32" => Precision::F32,
         "float16" => Precision::F16,
         "bfloat16" => Precision::BF16,
-        other => return Err(refused(Error::parameter("dtype", format!("`{other}`"), "float64, float32, float16, bfloat16"))),
+        other => {
+            return Err(refused(Error::parameter(
+                "dtype",
+                format!("`{other}`"),
+                "float64, float32, float16, bfloat16",
+            )));
+        }
     })
 }
 
@@ -124,14 +174,29 @@ pub struct Report(compare::Report);
 #[pymethods]
 impl Report {
     fn json(&self) -> PyResult<String> {
-        serde_json::to_string(&self.0).map_err(|e| pyo3::exceptions::PyRuntimeError::new_err(e.to_string()))
+        serde_json::to_string(&self.0)
+            .map_err(|e| pyo3::exceptions::PyRuntimeError::new_err(e.to_string()))
     }
 
     /// The report and its last line, which is the verdict.
     fn text(&self, width: usize, plain: bool, full: bool, color: bool) -> (String, String) {
-        let keep = |s: String| if color && !plain { s } else { anstream::adapter::strip_str(&s).to_string() };
-        let (whole, verdict) = (keep(text(&self.0, Look { width, plain, full })), keep(sum(&self.0)));
-        let body = whole.trim_end().strip_suffix(verdict.as_str()).unwrap_or(&whole).trim_end().to_string();
+        let keep = |s: String| {
+            if color && !plain {
+                s
+            } else {
+                anstream::adapter::strip_str(&s).to_string()
+            }
+        };
+        let (whole, verdict) = (
+            keep(text(&self.0, Look { width, plain, full })),
+            keep(sum(&self.0)),
+        );
+        let body = whole
+            .trim_end()
+            .strip_suffix(verdict.as_str())
+            .unwrap_or(&whole)
+            .trim_end()
+            .to_string();
         (body, verdict)
     }
 
@@ -156,7 +221,11 @@ pub fn judge(
             "f64" => Ok(Class::F64),
             "f32" => Ok(Class::F32),
             "eps" => Ok(Class::Eps),
-            other => Err(refused(Error::parameter("accept", format!("`{other}`"), "f64, f32, eps"))),
+            other => Err(refused(Error::parameter(
+                "accept",
+                format!("`{other}`"),
+                "f64, f32, eps",
+            ))),
         })
         .collect::<PyResult<Vec<_>>>()?;
     let mut entries = Vec::with_capacity(answered.len());
@@ -166,24 +235,50 @@ pub fn judge(
             inputs.insert(name.clone(), array(x, Precision::F64)?);
         }
         for (field, x) in &a.settings {
-            inputs.insert(setting_key(field), Array::new(vec![1], vec![x.number(field)?]).map_err(refused)?);
+            inputs.insert(
+                setting_key(field),
+                Array::new(vec![1], vec![x.number(field)?]).map_err(refused)?,
+            );
         }
         let answer = match a.raised {
             Some(words) => Answer::Raised(words),
             None => {
-                let outputs = a.outputs.iter().map(|(name, (x, p))| Ok((name.clone(), array(x, precision(p)?)?)));
+                let outputs = a
+                    .outputs
+                    .iter()
+                    .map(|(name, (x, p))| Ok((name.clone(), array(x, precision(p)?)?)));
                 Answer::Given(outputs.collect::<PyResult<_>>()?)
             }
         };
-        let config = if a.between { between(&process.config) } else { process.config.clone() };
-        entries.push(Entry { id: a.id, quantity: a.quantity, config, inputs, answer });
+        let config = if a.between {
+            between(&process.config)
+        } else {
+            process.config.clone()
+        };
+        entries.push(Entry {
+            id: a.id,
+            quantity: a.quantity,
+            config,
+            inputs,
+            answer,
+        });
     }
     let (title, file) = names;
-    let answers =
-        Answers { file: file.into(), implementation, entries, unusable: Vec::new(), ignored: Vec::new(), not_yet: BTreeMap::new() };
+    let answers = Answers {
+        file: file.into(),
+        implementation,
+        entries,
+        unusable: Vec::new(),
+        ignored: Vec::new(),
+        not_yet: BTreeMap::new(),
+    };
     without_lock(py, || {
-        let report = compare::judge(&answers, &accept, &mut |_, _| look_for_signals()).map_err(refused)?;
-        Ok(Report(compare::Report { file: title, ..report }))
+        let report =
+            compare::judge(&answers, &accept, &mut |_, _| look_for_signals()).map_err(refused)?;
+        Ok(Report(compare::Report {
+            file: title,
+            ..report
+        }))
     })
 }
 

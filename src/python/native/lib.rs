@@ -1,7 +1,8 @@
-//! `cld_sgm._native`: the crate's numbers as arrays. What a user sees is made of these in Python (`cld_sgm/*.py`); nothing is computed here.
+//! `cld_sgm._native`: the crate's numbers as arrays. What a user sees is made of these in Python
+//! (`cld_sgm/*.py`); nothing is computed here.
 //!
-//! Long calls release the interpreter's lock. An [`Error`] becomes a `ValueError` with its sentence; a panic, which would be a bug of
-//! ours, a `RuntimeError` that says so.
+//! Long calls release the interpreter's lock. An [`Error`] becomes a `ValueError` with its
+//! sentence; a panic, which would be a bug of ours, a `RuntimeError` that says so.
 
 /// The command `cld`, the same sources; its `main` is not used here.
 #[allow(dead_code)]
@@ -22,10 +23,12 @@ fn refused(e: Error) -> PyErr {
     PyValueError::new_err(e.to_string())
 }
 
-/// What Ctrl-C raised, on its way through code of the crate that knows of no reason to stop: [`without_lock`] takes it up.
+/// What Ctrl-C raised, on its way through code of the crate that knows of no reason to stop:
+/// [`without_lock`] takes it up.
 struct Stopped(PyErr);
 
-/// Ends the work of [`without_lock`] that this is called from, if Ctrl-C was pressed (or another signal's handler raised).
+/// Ends the work of [`without_lock`] that this is called from, if Ctrl-C was pressed (or another
+/// signal's handler raised).
 fn look_for_signals() {
     if let Err(raised) = Python::attach(|py| py.check_signals()) {
         resume_unwind(Box::new(Stopped(raised)));
@@ -34,13 +37,20 @@ fn look_for_signals() {
 
 /// `work` without the interpreter's lock, its error as a Python error.
 fn without_lock<T: Send>(py: Python<'_>, work: impl FnOnce() -> PyResult<T> + Send) -> PyResult<T> {
-    py.detach(|| catch_unwind(AssertUnwindSafe(work))).unwrap_or_else(|panic| match panic.downcast::<Stopped>() {
-        Ok(stopped) => Err(stopped.0),
-        Err(panic) => {
-            let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(PyRuntimeError::new_err(format!("a bug in cld_sgm, please report it: {}", words.unwrap_or("a panic"))))
-        }
-    })
+    py.detach(|| catch_unwind(AssertUnwindSafe(work)))
+        .unwrap_or_else(|panic| match panic.downcast::<Stopped>() {
+            Ok(stopped) => Err(stopped.0),
+            Err(panic) => {
+                let words = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied());
+                Err(PyRuntimeError::new_err(format!(
+                    "a bug in cld_sgm, please report it: {}",
+                    words.unwrap_or("a panic")
+                )))
+            }
+        })
 }
 
 /// The crate's version, and the commit where it is known.

@@ -20,7 +20,11 @@ pub struct Process {
 }
 
 /// `out` as an array of (columns, n), without a copy.
-pub fn columns<'py>(py: Python<'py>, out: Vec<f64>, columns: usize) -> PyResult<Bound<'py, PyArray2<f64>>> {
+pub fn columns<'py>(
+    py: Python<'py>,
+    out: Vec<f64>,
+    columns: usize,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let n = out.len() / columns.max(1);
     PyArray1::from_vec(py, out).reshape([columns, n])
 }
@@ -40,7 +44,10 @@ impl Process {
                 if i % LOOK == LOOK - 1 {
                     Python::attach(|py| py.check_signals())?;
                 }
-                let mut columns: Vec<&mut [f64]> = out.chunks_mut(t.len()).map(|c| &mut c[i * BLOCK..i * BLOCK + block.len()]).collect();
+                let mut columns: Vec<&mut [f64]> = out
+                    .chunks_mut(t.len())
+                    .map(|c| &mut c[i * BLOCK..i * BLOCK + block.len()])
+                    .collect();
                 fill(block, &mut columns).map_err(refused)?;
             }
             Ok(out)
@@ -53,7 +60,8 @@ impl Process {
 impl Process {
     #[new]
     fn new(json: &str) -> PyResult<Self> {
-        let json = serde_json::from_str(json).map_err(|e| pyo3::exceptions::PyValueError::new_err(e.to_string()))?;
+        let json = serde_json::from_str(json)
+            .map_err(|e| pyo3::exceptions::PyValueError::new_err(e.to_string()))?;
         let config = Config::from_answers(&json).map_err(refused)?;
         let process = config.process().map_err(refused)?;
         Ok(Process { config, process })
@@ -82,7 +90,8 @@ impl Process {
         self.config.objective.name()
     }
 
-    /// The diagonal of the initial covariance: 0 for x, gamma M for v and further channels under HSM.
+    /// The diagonal of the initial covariance: 0 for x, gamma M for v and further channels under
+    /// HSM.
     fn initial(&self) -> Vec<f64> {
         self.process.initial(self.config.objective.gamma())
     }
@@ -94,19 +103,38 @@ impl Process {
 
     /// Covariance of the prior, row-major.
     fn prior(&self) -> PyResult<Vec<f64>> {
-        let horizon = self.config.schedule.integral(0.0, self.config.schedule.horizon()).map_err(refused)?;
+        let horizon = self
+            .config
+            .schedule
+            .integral(0.0, self.config.schedule.horizon())
+            .map_err(refused)?;
         Ok(self.process.prior(horizon).to_vec())
     }
 
     /// Columns of `what` at the times `t`: (columns, n).
-    fn kernel<'py>(&self, py: Python<'py>, t: PyReadonlyArray1<'py, f64>, what: &str) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    fn kernel<'py>(
+        &self,
+        py: Python<'py>,
+        t: PyReadonlyArray1<'py, f64>,
+        what: &str,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let k = self.process.channels();
         let config = &self.config;
         let mut batch = AnyKernelBatch::default();
-        let count = if matches!(what, "det" | "ell") { 1 } else { k * k };
+        let count = if matches!(what, "det" | "ell") {
+            1
+        } else {
+            k * k
+        };
         let what = match what {
             "mean" | "cov" | "cholesky" | "det" | "ell" => what.to_string(),
-            other => return Err(refused(Error::parameter("what", format!("`{other}`"), "mean, cov, cholesky, det, ell"))),
+            other => {
+                return Err(refused(Error::parameter(
+                    "what",
+                    format!("`{other}`"),
+                    "mean, cov, cholesky, det, ell",
+                )));
+            }
         };
         Self::by_blocks(py, &t, count, |t, out| {
             batch.fill(&*self.process, &config.schedule, config.objective, t)?;
@@ -125,21 +153,39 @@ impl Process {
         })
     }
 
-    /// One of the further values of the kernel, time by time: inverse (K K columns), log_det, snr, snr_joint, sigma, log_snr.
-    fn value<'py>(&self, py: Python<'py>, t: PyReadonlyArray1<'py, f64>, what: &str) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    /// One of the further values of the kernel, time by time: inverse (K K columns), log_det, snr,
+    /// snr_joint, sigma, log_snr.
+    fn value<'py>(
+        &self,
+        py: Python<'py>,
+        t: PyReadonlyArray1<'py, f64>,
+        what: &str,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let config = &self.config;
-        let count = if what == "inverse" { self.process.channels().pow(2) } else { 1 };
+        let count = if what == "inverse" {
+            self.process.channels().pow(2)
+        } else {
+            1
+        };
         let what = match what {
             "inverse" | "log_det" | "snr" | "snr_joint" | "sigma" | "log_snr" => what.to_string(),
             other => {
-                return Err(refused(Error::parameter("what", format!("`{other}`"), "inverse, log_det, snr, snr_joint, sigma, log_snr")));
+                return Err(refused(Error::parameter(
+                    "what",
+                    format!("`{other}`"),
+                    "inverse, log_det, snr, snr_joint, sigma, log_snr",
+                )));
             }
         };
         Self::by_blocks(py, &t, count, |t, out| {
             for (r, t) in t.iter().enumerate() {
-                let values = kernel_values(&*self.process, &config.schedule, config.objective, 0.0, *t)?;
+                let values =
+                    kernel_values(&*self.process, &config.schedule, config.objective, 0.0, *t)?;
                 match what.as_str() {
-                    "inverse" => out.iter_mut().zip(values.inv.as_slice()).for_each(|(out, x)| out[r] = *x),
+                    "inverse" => out
+                        .iter_mut()
+                        .zip(values.inv.as_slice())
+                        .for_each(|(out, x)| out[r] = *x),
                     "log_det" => out[0][r] = values.logdet,
                     "snr" => out[0][r] = values.snr,
                     "snr_joint" => out[0][r] = values.snr_joint,
@@ -152,7 +198,11 @@ impl Process {
     }
 
     /// b(t) and its integral from 0: two columns.
-    fn schedule<'py>(&self, py: Python<'py>, t: PyReadonlyArray1<'py, f64>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    fn schedule<'py>(
+        &self,
+        py: Python<'py>,
+        t: PyReadonlyArray1<'py, f64>,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let schedule = &self.config.schedule;
         Self::by_blocks(py, &t, 2, |t, out| {
             for (r, &t) in t.iter().enumerate() {
@@ -164,12 +214,20 @@ impl Process {
     }
 
     /// `G G^T` at each time: (K K, n).
-    fn noise<'py>(&self, py: Python<'py>, t: PyReadonlyArray1<'py, f64>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    fn noise<'py>(
+        &self,
+        py: Python<'py>,
+        t: PyReadonlyArray1<'py, f64>,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let count = self.process.channels().pow(2);
         Self::by_blocks(py, &t, count, |t, out| {
             for (r, &t) in t.iter().enumerate() {
-                let noise = self.process.noise_at(self.config.schedule.integral(0.0, t)?);
-                out.iter_mut().zip(noise.as_slice()).for_each(|(out, x)| out[r] = *x);
+                let noise = self
+                    .process
+                    .noise_at(self.config.schedule.integral(0.0, t)?);
+                out.iter_mut()
+                    .zip(noise.as_slice())
+                    .for_each(|(out, x)| out[r] = *x);
             }
             Ok(())
         })

@@ -1,4 +1,5 @@
-//! Samplers: steps with noise as an argument and a score that may be a Python function, and the exact laws of whole runs.
+//! Samplers: steps with noise as an argument and a score that may be a Python function, and the
+//! exact laws of whole runs.
 
 use crate::process::{Process, columns};
 use crate::{refused, without_lock};
@@ -20,13 +21,26 @@ impl Process {
     }
 }
 
-/// Name, about, weak and strong order, evaluations of the score per step, whether it chooses its own steps.
+/// Name, about, weak and strong order, evaluations of the score per step, whether it chooses its
+/// own steps.
 type Sampler = (&'static str, &'static str, f64, Option<f64>, usize, bool);
 
 /// The samplers.
 #[pyfunction]
 pub fn samplers() -> Vec<Sampler> {
-    REGISTRY.iter().map(|e| (e.name, e.about, e.order.weak, e.order.strong, e.evaluations, e.adaptive)).collect()
+    REGISTRY
+        .iter()
+        .map(|e| {
+            (
+                e.name,
+                e.about,
+                e.order.weak,
+                e.order.strong,
+                e.evaluations,
+                e.adaptive,
+            )
+        })
+        .collect()
 }
 
 fn plan(diffusion: &Diffusion, sampler: &str, times: &[f64]) -> Result<(Box<dyn Stepper>, usize)> {
@@ -37,25 +51,43 @@ fn plan(diffusion: &Diffusion, sampler: &str, times: &[f64]) -> Result<(Box<dyn 
 /// Slices of normals that a step takes.
 #[pyfunction]
 pub fn draws(process: &Process, sampler: &str, times: Vec<f64>) -> PyResult<usize> {
-    plan(&process.diffusion()?, sampler, &times).map(|(stepper, _)| stepper.draws()).map_err(refused)
+    plan(&process.diffusion()?, sampler, &times)
+        .map(|(stepper, _)| stepper.draws())
+        .map_err(refused)
 }
 
-/// c, A and C of a run on data N(mean, deviation^2): `u_end = A u + c + C noise`; with `denoise` the last step goes on to 0.
+/// c, A and C of a run on data N(mean, deviation^2): `u_end = A u + c + C noise`; with `denoise`
+/// the last step goes on to 0.
 type Law<'py> = (Vec<f64>, Vec<f64>, Bound<'py, PyArray2<f64>>);
 
 #[pyfunction]
-pub fn law<'py>(py: Python<'py>, process: &Process, sampler: &str, times: Vec<f64>, data: (f64, f64), denoise: bool) -> PyResult<Law<'py>> {
+pub fn law<'py>(
+    py: Python<'py>,
+    process: &Process,
+    sampler: &str,
+    times: Vec<f64>,
+    data: (f64, f64),
+    denoise: bool,
+) -> PyResult<Law<'py>> {
     let diffusion = process.diffusion()?;
     let k = diffusion.channels();
     let law = without_lock(py, || {
         let score = Gaussian::new(diffusion.clone(), data.0, data.1).map_err(refused)?;
         let (stepper, steps) = plan(&diffusion, sampler, &times).map_err(refused)?;
-        let last = if denoise { Some(Denoise::new(&diffusion, times[steps]).map_err(refused)?) } else { None };
+        let last = if denoise {
+            Some(Denoise::new(&diffusion, times[steps]).map_err(refused)?)
+        } else {
+            None
+        };
         let mut runs: Vec<(&dyn Stepper, usize)> = vec![(&*stepper, steps)];
         runs.extend(last.as_ref().map(|d| (d as &dyn Stepper, 1)));
         run_law(&runs, k, &score).map_err(refused)
     })?;
-    Ok((law.constant, law.state.to_vec(), columns(py, law.noise.concat(), k)?))
+    Ok((
+        law.constant,
+        law.state.to_vec(),
+        columns(py, law.noise.concat(), k)?,
+    ))
 }
 
 /// A Python function of (t, (K, n) array) that returns the score of the noised channels, (m, n).
@@ -67,7 +99,10 @@ pub struct Callback {
 
 impl Callback {
     pub fn new(function: Py<PyAny>) -> Callback {
-        Callback { function, raised: Mutex::new(None) }
+        Callback {
+            function,
+            raised: Mutex::new(None),
+        }
     }
 
     /// What it raised, once.
@@ -80,13 +115,19 @@ impl Callback {
             py.check_signals()?;
             let given = columns(py, u.concat(), u.len())?;
             let result = self.function.bind(py).call1((t, given))?;
-            let result: PyReadonlyArray2<'_, f64> =
-                result.extract().map_err(|_| PyValueError::new_err("the score is no array of float64 of two axes"))?;
+            let result: PyReadonlyArray2<'_, f64> = result.extract().map_err(|_| {
+                PyValueError::new_err("the score is no array of float64 of two axes")
+            })?;
             let (m, n) = (out.len(), out.first().map_or(0, |c| c.len()));
             if result.shape() != [m, n] {
-                return Err(PyValueError::new_err(format!("the score has shape {:?}; allowed: ({m}, {n})", result.shape())));
+                return Err(PyValueError::new_err(format!(
+                    "the score has shape {:?}; allowed: ({m}, {n})",
+                    result.shape()
+                )));
             }
-            out.iter_mut().zip(result.as_slice()?.chunks(n.max(1))).for_each(|(out, row)| out.copy_from_slice(row));
+            out.iter_mut()
+                .zip(result.as_slice()?.chunks(n.max(1)))
+                .for_each(|(out, row)| out.copy_from_slice(row));
             Ok(())
         })
     }
@@ -101,7 +142,8 @@ impl Score for Callback {
     }
 }
 
-/// A run of `sampler` over `times` from `u`, (K, n), with `noise`, (draws, n) for all steps one after the other.
+/// A run of `sampler` over `times` from `u`, (K, n), with `noise`, (draws, n) for all steps one
+/// after the other.
 #[pyfunction]
 pub fn run<'py>(
     py: Python<'py>,
@@ -122,12 +164,20 @@ pub fn run<'py>(
             let (stepper, steps) = plan(&diffusion, sampler, &times)?;
             let wanted = stepper.draws() * steps;
             if noise.len() != wanted * n {
-                return Err(Error::parameter("noise", format!("{} rows", noise.len() / n.max(1)), format!("{wanted}")));
+                return Err(Error::parameter(
+                    "noise",
+                    format!("{} rows", noise.len() / n.max(1)),
+                    format!("{wanted}"),
+                ));
             }
             let mut memory = Memory::new(&*stepper, n);
             let mut channels: Vec<&mut [f64]> = state.chunks_mut(n.max(1)).collect();
             for i in 0..steps {
-                let slices: Vec<&[f64]> = noise.chunks(n.max(1)).skip(i * stepper.draws()).take(stepper.draws()).collect();
+                let slices: Vec<&[f64]> = noise
+                    .chunks(n.max(1))
+                    .skip(i * stepper.draws())
+                    .take(stepper.draws())
+                    .collect();
                 stepper.step(i, &mut channels, &slices, &score, &mut memory)?;
             }
             if denoise {

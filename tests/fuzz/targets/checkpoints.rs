@@ -1,5 +1,5 @@
-//! The readers of configurations and checkpoints, on the bytes after the first; the first says which: a TOML text, a file as it is, a header
-//! with its length made good, and zeros as data.
+//! The readers of configurations and checkpoints, on the bytes after the first; the first says
+//! which: a TOML text, a file as it is, a header with its length made good, and zeros as data.
 #![no_main]
 
 use cld_sgm::train::{checkpoint, config::Config};

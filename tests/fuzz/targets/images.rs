@@ -1,5 +1,5 @@
-//! Every reader of images, on the bytes after the first; the first says which. PNG's header is made good, so that its sum does
-//! not stop the fuzzer there.
+//! Every reader of images, on the bytes after the first; the first says which. PNG's header is made
+//! good, so that its sum does not stop the fuzzer there.
 #![no_main]
 
 use cld_sgm::data::{ImageSet, files};

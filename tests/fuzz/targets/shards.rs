@@ -1,4 +1,5 @@
-//! The reader of the audit's shards, on the bytes after the first, and the merge; the first says beside what: nothing, or the other half of a run.
+//! The reader of the audit's shards, on the bytes after the first, and the merge; the first says
+//! beside what: nothing, or the other half of a run.
 #![no_main]
 
 use cld_sgm::audit::Shard;

@@ -1,6 +1,8 @@
-//! The bench's U-Net in burn, on the backend `--backend`: `flex` (pure Rust, burn's own advice for CPUs), `ndarray` (deprecated in 0.22).
+//! The bench's U-Net in burn, on the backend `--backend`: `flex` (pure Rust, burn's own advice for
+//! CPUs), `ndarray` (deprecated in 0.22).
 //!
-//! What burn has not is written here: clipping by global norm (burn clips each parameter alone), with one read of the norm a step, and EMA.
+//! What burn has not is written here: clipping by global norm (burn clips each parameter alone),
+//! with one read of the norm a step, and EMA.
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
@@ -13,7 +15,10 @@ use peer_nets::{Args, Config, Draw, Recorded, judge, truth};
 use std::collections::HashMap;
 
 fn upsample(h: Tensor<4>) -> Tensor<4> {
-    interpolate(h, InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]))
+    interpolate(
+        h,
+        InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]),
+    )
 }
 
 /// Builds layers, with the recorded weights if there are any.
@@ -26,7 +31,8 @@ impl Build<'_> {
     fn set<const N: usize>(&self, name: &str, to: &mut Param<Tensor<N>>, transpose: bool) {
         if let Some(w) = self.weights {
             let (shape, values) = &w[&format!("param.{name}")];
-            let t = Tensor::<N>::from_data(TensorData::new(values.clone(), shape.clone()), self.device);
+            let t =
+                Tensor::<N>::from_data(TensorData::new(values.clone(), shape.clone()), self.device);
             let t = if transpose { t.swap_dims(0, 1) } else { t };
             *to = Param::from_data(t.into_data(), self.device);
         }
@@ -34,7 +40,10 @@ impl Build<'_> {
 
     fn conv(&self, cin: usize, cout: usize, k: usize, stride: usize, name: &str) -> Conv2d {
         let padding = PaddingConfig2d::Explicit(k / 2, k / 2, k / 2, k / 2);
-        let mut c = Conv2dConfig::new([cin, cout], [k, k]).with_stride([stride, stride]).with_padding(padding).init(self.device);
+        let mut c = Conv2dConfig::new([cin, cout], [k, k])
+            .with_stride([stride, stride])
+            .with_padding(padding)
+            .init(self.device);
         self.set(&format!("{name}.weight"), &mut c.weight, false);
         self.set(&format!("{name}.bias"), c.bias.as_mut().unwrap(), false);
         c
@@ -70,13 +79,19 @@ impl Build<'_> {
         for (i, m) in c.mult.iter().enumerate() {
             for _ in 0..c.blocks {
                 let name = format!("down.{}", down.len());
-                down.push(Stage { block: Some(self.block(w, c.base * m, c.emb, &name)), conv: None });
+                down.push(Stage {
+                    block: Some(self.block(w, c.base * m, c.emb, &name)),
+                    conv: None,
+                });
                 w = c.base * m;
                 widths.push(w);
             }
             if i + 1 < c.mult.len() {
                 let name = format!("down.{}", down.len());
-                down.push(Stage { block: None, conv: Some(self.conv(w, w, 3, 2, &name)) });
+                down.push(Stage {
+                    block: None,
+                    conv: Some(self.conv(w, w, 3, 2, &name)),
+                });
                 widths.push(w);
             }
         }
@@ -85,16 +100,25 @@ impl Build<'_> {
             qkv: self.conv(w, 3 * w, 1, 1, "mid.1.qkv"),
             out: self.conv(w, w, 1, 1, "mid.1.out"),
         };
-        let (mid0, mid2) = (self.block(w, w, c.emb, "mid.0"), self.block(w, w, c.emb, "mid.2"));
+        let (mid0, mid2) = (
+            self.block(w, w, c.emb, "mid.0"),
+            self.block(w, w, c.emb, "mid.2"),
+        );
         for (i, m) in c.mult.iter().enumerate().rev() {
             for _ in 0..c.blocks + 1 {
                 let name = format!("up.{}", up.len());
-                up.push(Stage { block: Some(self.block(w + widths.pop().unwrap(), c.base * m, c.emb, &name)), conv: None });
+                up.push(Stage {
+                    block: Some(self.block(w + widths.pop().unwrap(), c.base * m, c.emb, &name)),
+                    conv: None,
+                });
                 w = c.base * m;
             }
             if i > 0 {
                 let name = format!("up.{}", up.len());
-                up.push(Stage { block: None, conv: Some(self.conv(w, w, 3, 1, &name)) });
+                up.push(Stage {
+                    block: None,
+                    conv: Some(self.conv(w, w, 3, 1, &name)),
+                });
             }
         }
         UNet {
@@ -145,10 +169,22 @@ struct Attention {
 impl Attention {
     fn forward(&self, h: Tensor<4>) -> Tensor<4> {
         let [b, c, y, x] = h.dims();
-        let qkv: Tensor<4> = self.qkv.forward(self.norm.forward(h.clone())).reshape([b, 3, c, y * x]);
-        let [q, k, v]: [Tensor<3>; 3] = qkv.chunk(3, 1).into_iter().map(|p| p.squeeze_dim(1)).collect::<Vec<_>>().try_into().unwrap();
+        let qkv: Tensor<4> =
+            self.qkv
+                .forward(self.norm.forward(h.clone()))
+                .reshape([b, 3, c, y * x]);
+        let [q, k, v]: [Tensor<3>; 3] = qkv
+            .chunk(3, 1)
+            .into_iter()
+            .map(|p| p.squeeze_dim(1))
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap();
         let a = softmax(q.swap_dims(1, 2).matmul(k) * (c as f64).powf(-0.5), 2);
-        (h + self.out.forward(v.matmul(a.swap_dims(1, 2)).reshape([b, c, y, x]))) * 0.5f64.sqrt()
+        (h + self
+            .out
+            .forward(v.matmul(a.swap_dims(1, 2)).reshape([b, c, y, x])))
+            * 0.5f64.sqrt()
     }
 }
 
@@ -175,10 +211,15 @@ struct UNet {
 
 impl UNet {
     fn forward(&self, u: Tensor<4>, t: Tensor<1>) -> Tensor<4> {
-        let freq: Vec<f32> = (0..32).map(|k| (k as f64 / 31.0 * 1000f64.ln()).exp() as f32).collect();
+        let freq: Vec<f32> = (0..32)
+            .map(|k| (k as f64 / 31.0 * 1000f64.ln()).exp() as f32)
+            .collect();
         let freq = Tensor::<2>::from_data(TensorData::new(freq, [1, 32]), &t.device());
         let a = t.log().unsqueeze_dim::<2>(1) * freq;
-        let e = silu(self.emb0.forward(Tensor::cat(vec![a.clone().sin(), a.cos()], 1)));
+        let e = silu(
+            self.emb0
+                .forward(Tensor::cat(vec![a.clone().sin(), a.cos()], 1)),
+        );
         // every block starts with the same SiLU of the embedding
         let e = silu(self.emb2.forward(e));
         let mut h = self.inp.forward(u);
@@ -190,7 +231,10 @@ impl UNet {
             };
             hs.push(h.clone());
         }
-        h = self.mid2.forward(self.attention.forward(self.mid0.forward(h, e.clone())), e.clone());
+        h = self.mid2.forward(
+            self.attention.forward(self.mid0.forward(h, e.clone())),
+            e.clone(),
+        );
         for stage in &self.up {
             h = match (&stage.block, &stage.conv) {
                 (Some(b), _) => {
@@ -270,37 +314,66 @@ impl ModuleVisitor for Named<'_> {
             ("gamma", "weight"),
             ("beta", "bias"),
         ];
-        let parts = self.path.iter().filter(|p| !["block", "conv"].contains(&p.as_str()));
-        let parts: Vec<_> = parts.map(|p| names.iter().find(|n| n.0 == p).map_or(p.as_str(), |n| n.1)).collect();
+        let parts = self
+            .path
+            .iter()
+            .filter(|p| !["block", "conv"].contains(&p.as_str()));
+        let parts: Vec<_> = parts
+            .map(|p| names.iter().find(|n| n.0 == p).map_or(p.as_str(), |n| n.1))
+            .collect();
         let mut g = self.grads.get::<N>(p.id).expect("gradient");
         if self.linear && N == 2 {
             g = g.swap_dims(0, 1);
         }
-        self.out.insert(parts.join("."), g.into_data().iter::<f32>().collect());
+        self.out
+            .insert(parts.join("."), g.into_data().iter::<f32>().collect());
     }
 }
 
 fn main() {
     let args = Args::read(&["flex", "ndarray"]);
     #[allow(deprecated)]
-    let plain = if args.backend == "flex" { Device::flex() } else { Device::ndarray() };
+    let plain = if args.backend == "flex" {
+        Device::flex()
+    } else {
+        Device::ndarray()
+    };
     let device = plain.clone().autodiff();
     if let Some(path) = &args.verify {
         let (config, truth) = truth(path);
-        let net = Build { device: &device, weights: Some(&truth) }.unet(&config);
+        let net = Build {
+            device: &device,
+            weights: Some(&truth),
+        }
+        .unet(&config);
         let data = |name: &str| TensorData::new(truth[name].1.clone(), truth[name].0.clone());
         let u = Tensor::<4>::from_data(data("u"), &device).require_grad();
         let y = net.forward(u.clone(), Tensor::from_data(data("t"), &device));
-        let mut grads = (y.clone() * Tensor::from_data(data("dy"), &device)).sum().backward();
+        let mut grads = (y.clone() * Tensor::from_data(data("dy"), &device))
+            .sum()
+            .backward();
         let du = u.grad_remove(&mut grads).expect("gradient");
         let grads = GradientsParams::from_grads(grads, &net);
-        let mut named = Named { grads: &grads, path: Vec::new(), linear: false, out: HashMap::new() };
+        let mut named = Named {
+            grads: &grads,
+            path: Vec::new(),
+            linear: false,
+            out: HashMap::new(),
+        };
         net.visit(&mut named);
         let mut all = named.out;
         all.insert("u".into(), du.into_data().iter::<f32>().collect());
-        return judge(&truth, &y.into_data().iter::<f32>().collect::<Vec<_>>(), &all);
+        return judge(
+            &truth,
+            &y.into_data().iter::<f32>().collect::<Vec<_>>(),
+            &all,
+        );
     }
-    let mut net = Build { device: &device, weights: None }.unet(&Config::default());
+    let mut net = Build {
+        device: &device,
+        weights: None,
+    }
+    .unet(&Config::default());
     // as in PyTorch's file the last layer starts at zero
     net.out.weight = Param::from_tensor(Tensor::zeros(net.out.weight.dims(), &device));
     net.out.bias = Some(Param::from_tensor(Tensor::zeros([1], &device)));
@@ -308,16 +381,25 @@ fn main() {
     let (b, s) = (args.batch, args.size);
     let u = TensorData::new(draw.normal(b * 2 * s * s, 1.0), [b, 2, s, s]);
     let t = TensorData::new(draw.times(b), [b]);
-    let eps = Tensor::<4>::from_data(TensorData::new(draw.normal(b * s * s, 1.0), [b, 1, s, s]), &device);
+    let eps = Tensor::<4>::from_data(
+        TensorData::new(draw.normal(b * s * s, 1.0), [b, 1, s, s]),
+        &device,
+    );
     let mut opt = AdamConfig::new().with_epsilon(1e-8).init();
     let mut ema = GradientsParams::new();
     net.visit(&mut Ema(&mut ema));
     let parameters = net.num_params();
-    let (wide_u, wide_t) = (Tensor::<4>::from_data(u.clone(), &device), Tensor::<1>::from_data(t.clone(), &device));
+    let (wide_u, wide_t) = (
+        Tensor::<4>::from_data(u.clone(), &device),
+        Tensor::<1>::from_data(t.clone(), &device),
+    );
     let mut kept = Some(net);
     args.time("train", || {
         let net = kept.take().unwrap();
-        let loss = (net.forward(wide_u.clone(), wide_t.clone()) - eps.clone()).square().sum() / b as f64;
+        let loss = (net.forward(wide_u.clone(), wide_t.clone()) - eps.clone())
+            .square()
+            .sum()
+            / b as f64;
         let mut grads = GradientsParams::from_grads(loss.backward(), &net);
         let mut squares = Squares(&grads, Vec::new());
         net.visit(&mut squares);
@@ -330,7 +412,12 @@ fn main() {
         kept = Some(net);
     });
     let net = kept.unwrap().valid();
-    let (u, t) = (Tensor::<4>::from_data(u, &plain), Tensor::<1>::from_data(t, &plain));
-    args.time("eval", || drop(net.forward(u.clone(), t.clone()).into_data()));
+    let (u, t) = (
+        Tensor::<4>::from_data(u, &plain),
+        Tensor::<1>::from_data(t, &plain),
+    );
+    args.time("eval", || {
+        drop(net.forward(u.clone(), t.clone()).into_data())
+    });
     args.report(parameters, "burn 0.22.1");
 }
