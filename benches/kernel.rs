@@ -4,12 +4,12 @@
 //! `cargo bench --bench kernel` runs criterion's groups and then prints the summary; `-- --summary`
 //! prints the summary alone (some seconds). What each line means: benches/README.md.
 
+use cld_sgm::internal::simd::{self, Set, Steps};
 use cld_sgm::kernel::{Kernel, KernelBatch, Objective, Real};
 use cld_sgm::process::{
     Cld, CldDamped, CldPosition, Langevin, LinearSde, Psld, Reversed, SubVp, Ve, Vp,
 };
 use cld_sgm::schedule::Schedule;
-use cld_sgm::simd::{self, Set, Steps};
 use criterion::{BatchSize, Criterion, Throughput};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -4,7 +4,7 @@
 //! `python3 benches/peers/nn.py`. By layer: `cld bench`.
 
 use cld_sgm::nn::{Session, UNet};
-use cld_sgm::train::profile::{Limits, convolution, peak_memory, steps};
+use cld_sgm::train::profile::{MachineLimits, convolution, peak_memory, steps};
 use criterion::Criterion;
 use std::process::Command;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn case(size: usize, batch: usize, threads: usize) {
 
 fn summary() {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let limits = Limits::measure(cores);
+    let limits = MachineLimits::measure(cores);
     println!(
         "peak of fused multiply-adds in f32: {:.0} GFLOP/s on one thread, {:.0} on {cores}",
         limits.one / 1e9,

@@ -6,7 +6,7 @@
 
 use cld_sgm::sampler::driver::Run;
 use cld_sgm::sampler::grid::Spacing;
-use cld_sgm::sampler::{Entry, Grid, Memory, REGISTRY, Stepper, entry};
+use cld_sgm::sampler::{Grid, Memory, REGISTRY, SamplerEntry, Stepper, entry};
 use cld_sgm::score::{MixtureScore, Score};
 use cld_sgm::{Diffusion, Result, data};
 use criterion::{Criterion, Throughput};
@@ -35,7 +35,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(d: &Diffusion, e: &Entry, n: usize) -> Option<Bench> {
+    fn new(d: &Diffusion, e: &SamplerEntry, n: usize) -> Option<Bench> {
         let grid = Grid::spaced(Spacing::Quadratic, d, STEPS, 1e-3).ok()?;
         let stepper = e.build(d, &grid).ok()?;
         let filled = |x: f64| {
@@ -92,7 +92,7 @@ impl Bench {
 
 /// Bytes that a step must move per value: the state in and out, its draws in, each score out and in
 /// again.
-fn bytes(d: &Diffusion, e: &Entry, stepper: &dyn Stepper) -> usize {
+fn bytes(d: &Diffusion, e: &SamplerEntry, stepper: &dyn Stepper) -> usize {
     8 * (2 * d.channels() + stepper.draws() + 2 * d.noised().len() * e.evaluations)
 }
 
@@ -140,7 +140,7 @@ fn sample(d: &Diffusion, n: usize, steps: usize, threads: usize) -> f64 {
 fn summary(d: &Diffusion) {
     println!(
         "\nsummary (fastest rounds), instruction set {}",
-        cld_sgm::simd::Set::current().name()
+        cld_sgm::internal::simd::Set::current().name()
     );
     const LARGE: usize = 1_000_000;
     println!(

@@ -6,9 +6,9 @@
 //! update. The limit is the draws: normals alone, by the same code, are measured in the same run.
 //! Python peers: benches/peers/simulate.py.
 
-use cld_sgm::simd::normal::{normals, normals_f32};
-use cld_sgm::simulate::streams::Stream;
-use cld_sgm::simulate::{Forward, Plan, Scheme};
+use cld_sgm::internal::simd::normal::{normals, normals_f32};
+use cld_sgm::internal::simulate::streams::Stream;
+use cld_sgm::internal::simulate::{Forward, Plan, Scheme};
 use cld_sgm::{Cld, Langevin, Schedule};
 use criterion::{Criterion, Throughput};
 use std::hint::black_box;
@@ -85,7 +85,7 @@ fn main() {
 
     println!(
         "\nsummary (best of 5 runs), instruction set {}",
-        cld_sgm::simd::Set::current().name()
+        cld_sgm::internal::simd::Set::current().name()
     );
     let em = plan(&process, Scheme::EulerMaruyama, STEPS);
     let mut first = 0.0;

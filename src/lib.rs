@@ -42,12 +42,12 @@
 //! | floor | what |
 //! |---|---|
 //! | [`error`] | the one error type: field, value, what is allowed |
-//! | [`worst`] | the worst of errors: NaN is worse than any number, nothing is no pass |
-//! | [`simd`] | vectors of floats, instruction sets, normals and paths many at a time |
+//! | `worst` | the worst of errors: NaN is worse than any number, nothing is no pass |
+//! | `simd` | vectors of floats, instruction sets, normals and paths many at a time |
 //! | `nn` | networks: layers, U-Net, perceptrons, Adam (feature `nn`) |
-//! | [`dd`] | double-word arithmetic, 106 bits |
-//! | [`small`] | matrices on the stack, up to 6 by 6 |
-//! | [`special`] | `e^-x`, incomplete gammas, without cancellation |
+//! | `dd` | double-word arithmetic, 106 bits |
+//! | `small` | matrices on the stack, up to 6 by 6 |
+//! | `special` | `e^-x`, incomplete gammas, without cancellation |
 //! | [`schedule`] | rates b(t) and their integrals |
 //! | [`process`] | one file per diffusion; the generic route by doubling |
 //! | [`kernel`] | perturbation kernels, densities, scores, batches |
@@ -74,41 +74,28 @@
 #![warn(missing_docs)]
 
 #[cfg(feature = "cli")]
-pub mod audit;
-#[cfg(feature = "cli")]
 pub mod check;
 pub mod data;
-pub mod dd;
 pub mod diffusion;
 pub mod error;
-#[cfg(feature = "cli")]
-pub mod evaluate;
-#[cfg(feature = "cli")]
-pub mod files;
+#[doc(hidden)]
+pub mod internal;
 pub mod kernel;
 pub mod likelihood;
 pub mod loss;
 pub mod metrics;
 #[cfg(feature = "nn")]
 pub mod nn;
-#[cfg(feature = "cli")]
-pub mod plot;
 pub mod process;
 pub mod sampler;
 pub mod schedule;
 pub mod score;
-pub mod simd;
-#[cfg(feature = "cli")]
-pub mod simulate;
-pub mod small;
-pub mod special;
 #[cfg(feature = "cli")]
 pub mod train;
+
 #[cfg(feature = "cli")]
-pub mod truth;
-#[cfg(feature = "cli")]
-pub mod vectors;
-pub mod worst;
+use internal::{audit, files, plot, simulate, truth};
+use internal::{dd, simd, small, special, worst};
 
 pub use diffusion::Diffusion;
 pub use error::{Error, Result};
@@ -118,7 +105,7 @@ pub use process::{
     Vp,
 };
 pub use schedule::{Schedule, Span};
-pub use small::Mat;
+pub use small::{Mat, Square};
 
 /// The examples of the README and of `docs/`, compiled and run as tests.
 #[cfg(doctest)]

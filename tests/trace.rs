@@ -177,7 +177,7 @@ fn tests_named_in_the_documents_exist() {
 fn quantities_are_documented() {
     let formulas = read("docs/reference/formulas.md");
     let page = read("docs/guide/cross-check.md");
-    for q in cld_sgm::truth::predict::QUANTITIES {
+    for q in cld_sgm::internal::truth::predict::QUANTITIES {
         let name = format!("`{}`", q.name);
         assert!(
             formulas.contains(&name),
@@ -197,7 +197,7 @@ fn quantities_are_documented() {
 #[cfg(feature = "cli")]
 fn a_quantity_is_one_row() {
     let files = sources("src");
-    for q in cld_sgm::truth::predict::QUANTITIES {
+    for q in cld_sgm::internal::truth::predict::QUANTITIES {
         let (row, quoted) = (format!("name: \"{}\"", q.name), format!("\"{}\"", q.name));
         let with = |text: &str| {
             files

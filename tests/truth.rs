@@ -5,14 +5,14 @@
 //! there). How an error is measured, and against what where an entry crosses zero, is said in
 //! `vectors::accuracy`.
 
-use cld_sgm::dd::Dd;
+use cld_sgm::internal::dd::Dd;
+use cld_sgm::internal::vectors::accuracy::{Bound, Line, MEASURED, Table, families, largest_terms};
+use cld_sgm::internal::worst::{Worst, is_worse, worse};
 use cld_sgm::kernel::{Kernel, KernelValues, Objective, kernel_values, perturb_batch};
 use cld_sgm::process::{
     AnyProcess, Cld, CldDamped, CldPosition, Langevin, LinearSde, Psld, Reversed, erase,
 };
 use cld_sgm::schedule::Schedule;
-use cld_sgm::vectors::accuracy::{Bound, Line, MEASURED, Table, families, largest_terms};
-use cld_sgm::worst::{Worst, is_worse, worse};
 use ndarray::Array2;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -265,7 +265,7 @@ fn critical_cld_agrees_with_doubling_everywhere() {
         let law = process.law(span, gamma);
         // det by Cauchy and Binet from the roots of both parts, everything else from it, in double
         // words
-        let column = |m: &cld_sgm::small::Mat<2, Dd>, j: usize| [m[(0, j)], m[(1, j)]];
+        let column = |m: &cld_sgm::internal::small::Mat<2, Dd>, j: usize| [m[(0, j)], m[(1, j)]];
         let roots = [
             column(&law.noise_factor, 0),
             column(&law.noise_factor, 1),
@@ -369,7 +369,7 @@ fn compare<P: LinearSde<2> + Copy + Send + Sync + 'static>(
     let law = p.law(span, gamma);
     let m = law.moments();
     let f = m.factors.unwrap();
-    let flat = |m: cld_sgm::small::Mat<2, Dd>| m.0.concat();
+    let flat = |m: cld_sgm::internal::small::Mat<2, Dd>| m.0.concat();
     let v = Dd::from(gamma) * p.mass_dd();
     let initial = [Dd::ZERO, Dd::ZERO, Dd::ZERO, v];
     let stationary = p.stationary().map(|s| s.0.concat());

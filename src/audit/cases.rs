@@ -2,7 +2,7 @@
 
 use crate::diffusion::Diffusion;
 use crate::error::Result;
-use crate::process::{AnyProcess, Chain, Entry, LinearSde, Moments, REGISTRY};
+use crate::process::{AnyProcess, Chain, LinearSde, Moments, ProcessEntry, REGISTRY};
 use crate::schedule::Span;
 use crate::small::Mat;
 use crate::truth::config::{Config, example};
@@ -34,7 +34,7 @@ fn schedules() -> Vec<(&'static str, Json)> {
 
 /// A process without a stationary law (VE): it is under the geometric schedule alone, which is its
 /// own.
-fn explodes(e: &Entry) -> bool {
+fn explodes(e: &ProcessEntry) -> bool {
     e.chain == Some(Chain::Smld)
 }
 

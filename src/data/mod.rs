@@ -27,7 +27,7 @@ pub use mixture::{Component, Mixture};
 use crate::error::{Error, Result};
 
 /// A toy in the registry.
-pub struct Entry {
+pub struct DataEntry {
     /// Its name in files and on the command line.
     pub name: &'static str,
     /// One line about it.
@@ -41,19 +41,19 @@ pub struct Entry {
 
 /// Every toy. All are two-dimensional and lie within about [-2, 2].
 #[rustfmt::skip]
-pub const REGISTRY: &[Entry] = &[
-    Entry { name: "mixture", about: "five Gaussians with full covariances", build: toys::mixture },
-    Entry { name: "diamond", about: "nine narrow modes, a square lattice on its tip (as in Dockhorn et al. 2022)", build: toys::diamond },
-    Entry { name: "swissroll", about: "five Swiss rolls, each of sixty narrow Gaussians (as in Dockhorn et al. 2022)", build: toys::swissroll },
-    Entry { name: "modes25", about: "a lattice of 5 by 5 narrow modes", build: toys::modes25 },
-    Entry { name: "funnel", about: "Neal's funnel in two dimensions, as a mixture of 41 Gaussians", build: toys::funnel },
+pub const REGISTRY: &[DataEntry] = &[
+    DataEntry { name: "mixture", about: "five Gaussians with full covariances", build: toys::mixture },
+    DataEntry { name: "diamond", about: "nine narrow modes, a square lattice on its tip (as in Dockhorn et al. 2022)", build: toys::diamond },
+    DataEntry { name: "swissroll", about: "five Swiss rolls, each of sixty narrow Gaussians (as in Dockhorn et al. 2022)", build: toys::swissroll },
+    DataEntry { name: "modes25", about: "a lattice of 5 by 5 narrow modes", build: toys::modes25 },
+    DataEntry { name: "funnel", about: "Neal's funnel in two dimensions, as a mixture of 41 Gaussians", build: toys::funnel },
 ];
 
 /// The registry's entry called `name`.
 ///
 /// # Errors
 /// No such toy; the message lists those there are.
-pub fn entry(name: &str) -> Result<&'static Entry> {
+pub fn entry(name: &str) -> Result<&'static DataEntry> {
     REGISTRY.iter().find(|e| e.name == name).ok_or_else(|| {
         let all: Vec<_> = REGISTRY.iter().map(|e| e.name).collect();
         Error::parameter("data", format!("`{name}`"), all.join(", "))

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::sampler::adaptive::Tolerance;
 use crate::sampler::driver::{AdaptiveRun, Run};
 use crate::sampler::grid::Spacing;
-use crate::sampler::{ADAPTIVE, AdaptiveEntry, Entry, Grid, REGISTRY, Stepper, entry};
+use crate::sampler::{ADAPTIVE, AdaptiveEntry, Grid, REGISTRY, SamplerEntry, Stepper, entry};
 use crate::score::{Counted, Score};
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ pub fn samplers() -> String {
 }
 
 /// A sampler on a grid; a refusal names those without one, too.
-fn on_grid(name: &str) -> Result<&'static Entry> {
+fn on_grid(name: &str) -> Result<&'static SamplerEntry> {
     entry(name).map_err(|_| Error::parameter("sampler", format!("`{name}`"), samplers()))
 }
 
@@ -57,7 +57,7 @@ pub enum Budget {
 
 impl Budget {
     /// Steps of a sampler.
-    fn steps(self, sampler: &Entry, denoise: bool) -> Result<usize> {
+    fn steps(self, sampler: &SamplerEntry, denoise: bool) -> Result<usize> {
         match (self, sampler.evaluations) {
             (Budget::Steps(n), _) => Ok(n),
             (Budget::Evaluations(_), 0) => Err(Error::parameter(
@@ -100,7 +100,7 @@ pub struct Job<'a> {
 }
 
 enum How {
-    OnGrid(&'static Entry, Box<dyn Stepper>, Grid),
+    OnGrid(&'static SamplerEntry, Box<dyn Stepper>, Grid),
     Adaptive(&'static AdaptiveEntry, Tolerance),
 }
 

@@ -17,7 +17,7 @@ pub enum Start {
 
 /// One parameter: a weight of a convolution, a matrix, or a vector.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct Parameter {
     /// Its name, such as `down.0.conv1.weight`.
     pub name: String,
     /// Its shape as others have it: (out, in, size, size), (out, in), or (n).
@@ -32,7 +32,7 @@ pub(super) fn padded(channels: usize) -> usize {
     channels.next_multiple_of(BLOCK)
 }
 
-impl Entry {
+impl Parameter {
     /// Numbers, without those that only fill blocks.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
@@ -63,7 +63,7 @@ impl Entry {
 /// All parameters of a network.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
-    entries: Vec<Entry>,
+    entries: Vec<Parameter>,
     len: usize,
 }
 
@@ -76,7 +76,7 @@ impl Layout {
         };
         let at = self.len..self.len + len;
         self.len += len;
-        self.entries.push(Entry {
+        self.entries.push(Parameter {
             name,
             shape,
             at: at.clone(),
@@ -86,7 +86,7 @@ impl Layout {
     }
 
     /// The parameters in order.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Parameter] {
         &self.entries
     }
 
@@ -102,7 +102,7 @@ impl Layout {
 
     /// Parameters, without those that only fill blocks.
     pub fn count(&self) -> usize {
-        self.entries.iter().map(Entry::count).sum()
+        self.entries.iter().map(Parameter::count).sum()
     }
 
     /// Initial values: each parameter's depend on the seed and its name alone.

@@ -3,7 +3,7 @@
 use super::any::{AnyProcess, erase};
 use super::cld::{Cld, NAME};
 use super::entry::Given::Number;
-use super::entry::{Accuracy, Audited, Bound, Entry, Given, Params, Rate, Under, Vectors};
+use super::entry::{Accuracy, Audited, Bound, Given, Params, ProcessEntry, Rate, Under, Vectors};
 use super::linear::LinearSde;
 use super::moments::Moments;
 use crate::dd::Dd;
@@ -351,7 +351,7 @@ const AUDIT: &[Audited] = &[
 ];
 
 /// CLD at any damping.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: ProcessEntry = ProcessEntry {
     name: NAME,
     about: "critically damped Langevin (Dockhorn et al. 2022); any damping with Gamma",
     params: &["mass", "Gamma", "damping", "gamma"],
@@ -375,5 +375,5 @@ pub(super) const ENTRY: Entry = Entry {
     audit: AUDIT,
     mass_inverted: |p, process, kept| ENTRY.build(&mass_inverted(p, process.mass(), kept)).ok(),
     build,
-    ..Entry::BASE
+    ..ProcessEntry::BASE
 };

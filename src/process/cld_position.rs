@@ -2,7 +2,7 @@
 
 use super::any::erase;
 use super::entry::Given::Number;
-use super::entry::{Accuracy, Audited, Bound, Entry, Example, Rate, Under, Vectors};
+use super::entry::{Accuracy, Audited, Bound, Example, ProcessEntry, Rate, Under, Vectors};
 use super::linear::LinearSde;
 use super::moments::Moments;
 use crate::dd::Dd;
@@ -199,7 +199,7 @@ const NOISY: &[&str] = &["PositionNoise", "TimeDependentBeta"];
 
 /// CLD with position noise in the registry.
 #[rustfmt::skip]
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: ProcessEntry = ProcessEntry {
     name: "cld-position-noise",
     about: "CLD with position noise (Strasman et al. 2025)",
     params: &["a", "epsilon", "sigma", "v0_var"],
@@ -220,5 +220,5 @@ pub(super) const ENTRY: Entry = Entry {
         if friction_kept { None } else { ENTRY.build(&p.clone().with("a", 1.0 / p.number("a").ok()?)).ok() }
     },
     build: |p| erase(CldPosition::new(p.number("a")?, p.number("epsilon")?, p.number("sigma")?)?),
-    ..Entry::BASE
+    ..ProcessEntry::BASE
 };

@@ -1,7 +1,7 @@
 //! A process given by its matrices alone.
 
 use super::any::{AnyProcess, erase};
-use super::entry::{Entry, Params, Value};
+use super::entry::{Params, ProcessEntry, Value};
 use super::linear::LinearSde;
 use crate::error::{Error, Result};
 use crate::small::{MOST, Mat, Square, by_channels};
@@ -126,7 +126,7 @@ pub fn custom(f: &Square, g: &Square, mass: f64) -> Result<Box<dyn AnyProcess>> 
 }
 
 /// Any linear SDE by its matrices: not a diffusion of the crate, but one that answers can be about.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: ProcessEntry = ProcessEntry {
     name: "custom",
     about: "any linear SDE du = F u b dt + G sqrt(b) dW, by its matrices F and GGt",
     params: &["F", "GGt", "mass", "gamma"],
@@ -139,7 +139,7 @@ pub(super) const ENTRY: Entry = Entry {
         };
         custom(&matrix(p, "F")?, &matrix(p, "GGt")?, mass)
     },
-    ..Entry::BASE
+    ..ProcessEntry::BASE
 };
 
 #[cfg(test)]

@@ -211,7 +211,7 @@ pub type MassInverted = fn(&Params, &dyn AnyProcess, bool) -> Option<Box<dyn Any
 
 /// A diffusion in the registry: all that others need to know of it.
 #[derive(Clone, Copy)]
-pub struct Entry {
+pub struct ProcessEntry {
     /// Its name.
     pub name: &'static str,
     /// One line about it, with its source.
@@ -244,9 +244,9 @@ pub struct Entry {
     pub(super) build: fn(&Params) -> Result<Box<dyn AnyProcess>>,
 }
 
-impl Entry {
+impl ProcessEntry {
     /// What most say; name, words and builder are each one's own.
-    pub(super) const BASE: Entry = Entry {
+    pub(super) const BASE: ProcessEntry = ProcessEntry {
         name: "",
         about: "",
         params: &[],

@@ -2,7 +2,9 @@
 
 use super::any::{AnyProcess, erase};
 use super::entry::Given::Number;
-use super::entry::{Accuracy, Audited, Bound, Entry, Example, Given, Params, Rate, Under, Vectors};
+use super::entry::{
+    Accuracy, Audited, Bound, Example, Given, Params, ProcessEntry, Rate, Under, Vectors,
+};
 use super::linear::LinearSde;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
@@ -159,7 +161,7 @@ const fn vectors(params: Example) -> Vectors {
 const CRITICAL: (&str, Given) = ("damping", Given::Word("critical"));
 
 /// The chains in the registry.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: ProcessEntry = ProcessEntry {
     name: "langevin-order-n",
     about: "Langevin chain of order 2, 3 or 4, critically damped",
     params: &["order", "damping", "velocity_var"],
@@ -203,7 +205,7 @@ pub(super) const ENTRY: Entry = Entry {
     ],
     own_coefficients: true,
     build,
-    ..Entry::BASE
+    ..ProcessEntry::BASE
 };
 
 #[cfg(test)]

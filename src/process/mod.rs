@@ -44,7 +44,8 @@ pub use cld_position::CldPosition;
 pub use custom::{Custom, custom};
 pub use doubling::{Law, doubling};
 pub use entry::{
-    Accuracy, Audited, Bound, Chain, Entry, Example, Given, Params, Rate, Under, Value, Vectors,
+    Accuracy, Audited, Bound, Chain, Example, Given, Params, ProcessEntry, Rate, Under, Value,
+    Vectors,
 };
 pub use langevin::Langevin;
 pub use linear::LinearSde;

@@ -3,7 +3,7 @@
 use super::any::erase;
 use super::custom::Custom;
 use super::entry::Given::Number;
-use super::entry::{Accuracy, Audited, Bound, Entry, Example, Rate, Under, Vectors};
+use super::entry::{Accuracy, Audited, Bound, Example, ProcessEntry, Rate, Under, Vectors};
 use super::linear::LinearSde;
 use super::moments::Moments;
 use crate::dd::Dd;
@@ -215,7 +215,7 @@ const fn vectors(params: Example, flags: &'static [&'static str]) -> Vectors {
 }
 
 /// PSLD in the registry.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: ProcessEntry = ProcessEntry {
     name: "psld",
     about: "phase-space Langevin (Pandey and Mandt 2023)",
     params: &["Gamma", "nu", "gamma"],
@@ -278,5 +278,5 @@ pub(super) const ENTRY: Entry = Entry {
         erase(Custom::new(drift, noise, 1.0 / mass).ok()?).ok()
     },
     build: |p| erase(Psld::new(p.number("Gamma")?, p.number("nu")?)?),
-    ..Entry::BASE
+    ..ProcessEntry::BASE
 };

@@ -1,12 +1,12 @@
 //! Every diffusion of the crate: one line each. All that others know of one is in its own file's
 //! entry.
 
-use super::entry::Entry;
+use super::entry::ProcessEntry;
 use super::{cld_damped, cld_position, custom, langevin, psld, sscs, sub_vp, ve, vp};
 use crate::error::{Error, Result};
 
 /// Every diffusion of the crate.
-pub static REGISTRY: &[Entry] = &[
+pub static REGISTRY: &[ProcessEntry] = &[
     cld_damped::ENTRY,
     sscs::ENTRY,
     psld::ENTRY,
@@ -18,10 +18,10 @@ pub static REGISTRY: &[Entry] = &[
 ];
 
 /// Any linear SDE by its matrices: no diffusion of the crate, but one that answers can be about.
-pub static CUSTOM: Entry = custom::ENTRY;
+pub static CUSTOM: ProcessEntry = custom::ENTRY;
 
 /// The diffusion that is meant where none is named: the paper's.
-pub fn default_entry() -> &'static Entry {
+pub fn default_entry() -> &'static ProcessEntry {
     &REGISTRY[0]
 }
 
@@ -29,7 +29,7 @@ pub fn default_entry() -> &'static Entry {
 ///
 /// # Errors
 /// No such process; the message lists those there are.
-pub fn entry(name: &str) -> Result<&'static Entry> {
+pub fn entry(name: &str) -> Result<&'static ProcessEntry> {
     REGISTRY
         .iter()
         .chain([&CUSTOM])

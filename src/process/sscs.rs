@@ -4,7 +4,7 @@ use super::any::{AnyProcess, erase};
 use super::cld::Cld;
 use super::cld_damped::{CldDamped, damped, friction, mass_inverted};
 use super::entry::Given::{Number, Word};
-use super::entry::{Accuracy, Audited, Bound, Entry, Params, Rate, Under, Vectors};
+use super::entry::{Accuracy, Audited, Bound, Params, ProcessEntry, Rate, Under, Vectors};
 use super::reversed::{NAME, Reversed};
 use crate::error::Result;
 
@@ -17,7 +17,7 @@ fn build(p: &Params) -> Result<Box<dyn AnyProcess>> {
 }
 
 /// CLD's reversed part, at any damping.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: ProcessEntry = ProcessEntry {
     name: NAME,
     about: "reversed analytic part of SSCS (Dockhorn et al. 2022)",
     params: &["mass", "Gamma", "damping", "gamma"],
@@ -49,5 +49,5 @@ pub(super) const ENTRY: Entry = Entry {
     )],
     mass_inverted: |p, process, kept| ENTRY.build(&mass_inverted(p, process.mass(), kept)).ok(),
     build,
-    ..Entry::BASE
+    ..ProcessEntry::BASE
 };

@@ -2,7 +2,7 @@
 
 use super::any::erase;
 use super::doubling::Law;
-use super::entry::{Accuracy, Audited, Bound, Entry, Rate, Under, Vectors};
+use super::entry::{Accuracy, Audited, Bound, ProcessEntry, Rate, Under, Vectors};
 use super::linear::LinearSde;
 use super::moments::Moments;
 use crate::dd::Dd;
@@ -97,7 +97,7 @@ impl LinearSde<1> for SubVp {
 }
 
 /// Sub-VP in the registry.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: ProcessEntry = ProcessEntry {
     name: "sub-vp",
     about: "sub-variance preserving (Song et al. 2021)",
     rate: Rate::Linear(0.1, 19.9),
@@ -117,5 +117,5 @@ pub(super) const ENTRY: Entry = Entry {
         ..Audited::kernels("sub-vp", &[])
     }],
     build: |_| erase(SubVp),
-    ..Entry::BASE
+    ..ProcessEntry::BASE
 };

@@ -1,7 +1,7 @@
 //! Variance-exploding diffusion.
 
 use super::any::erase;
-use super::entry::{Accuracy, Audited, Bound, Chain, Entry, Rate, Under, Vectors};
+use super::entry::{Accuracy, Audited, Bound, Chain, ProcessEntry, Rate, Under, Vectors};
 use super::linear::LinearSde;
 use super::moments::Moments;
 use crate::dd::Dd;
@@ -45,7 +45,7 @@ impl LinearSde<1> for Ve {
 }
 
 /// VE in the registry.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: ProcessEntry = ProcessEntry {
     name: "ve",
     about: "variance exploding (Song et al. 2021)",
     rate: Rate::Geometric(0.01, 50.0),
@@ -66,5 +66,5 @@ pub(super) const ENTRY: Entry = Entry {
     }],
     chain: Some(Chain::Smld),
     build: |_| erase(Ve),
-    ..Entry::BASE
+    ..ProcessEntry::BASE
 };

@@ -1,7 +1,7 @@
 //! Variance-preserving diffusion.
 
 use super::any::erase;
-use super::entry::{Accuracy, Audited, Bound, Chain, Entry, Rate, Under, Vectors};
+use super::entry::{Accuracy, Audited, Bound, Chain, ProcessEntry, Rate, Under, Vectors};
 use super::linear::LinearSde;
 use super::moments::Moments;
 use crate::dd::Dd;
@@ -52,7 +52,7 @@ impl LinearSde<1> for Vp {
 }
 
 /// VP in the registry.
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: ProcessEntry = ProcessEntry {
     name: "vp",
     about: "variance preserving (Song et al. 2021)",
     rate: Rate::Linear(0.1, 19.9),
@@ -75,5 +75,5 @@ pub(super) const ENTRY: Entry = Entry {
     }],
     chain: Some(Chain::Ddpm),
     build: |_| erase(Vp),
-    ..Entry::BASE
+    ..ProcessEntry::BASE
 };

@@ -3,7 +3,7 @@
 use super::driver::Run;
 use super::grid::Spacing;
 use super::law::run_law;
-use super::{Denoise, Entry, Grid};
+use super::{Denoise, Grid, SamplerEntry};
 use crate::data::Mixture;
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ const FEWEST: usize = 1024;
 /// What to compare.
 pub struct Comparison {
     /// Samplers.
-    pub samplers: Vec<&'static Entry>,
+    pub samplers: Vec<&'static SamplerEntry>,
     /// Grids, each with its name.
     pub grids: Vec<(String, Spacing)>,
     /// Evaluations of the score that a run may use.
@@ -47,7 +47,7 @@ pub struct Comparison {
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct ComparisonRow {
     /// The sampler.
     pub sampler: &'static str,
     /// The grid's name.
@@ -70,7 +70,7 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     /// The runs, ordered as asked: by sampler, grid, budget.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ComparisonRow>,
     /// W2 of fresh samples of the data to the sample that the runs are held against, the median of
     /// nine: what a perfect sampler would show. 0 for Gaussian data.
     pub floor: f64,
@@ -84,7 +84,7 @@ pub struct Found {
 impl Found {
     /// The row of least W2 among those of a budget, and the others that cannot be told from it:
     /// where it is not above [`ceiling`](Self::ceiling), all that are not.
-    pub fn best(&self, budget: usize) -> Option<(&Row, Vec<&Row>)> {
+    pub fn best(&self, budget: usize) -> Option<(&ComparisonRow, Vec<&ComparisonRow>)> {
         let of = || {
             self.rows
                 .iter()
@@ -100,7 +100,7 @@ impl Found {
 
 /// A planned run.
 struct Job {
-    entry: &'static Entry,
+    entry: &'static SamplerEntry,
     grid: usize,
     budget: Option<usize>,
     steps: usize,
@@ -195,7 +195,7 @@ impl Comparison {
                     other => other?,
                 };
                 progress(done.fetch_add(j.steps, Ordering::Relaxed) + j.steps, total);
-                Ok(Row {
+                Ok(ComparisonRow {
                     sampler: j.entry.name,
                     grid: name.clone(),
                     budget: j.budget,

@@ -38,7 +38,7 @@
 //! field.
 
 use super::source::{Pictures, Source, Toy};
-use super::step::Plan;
+use super::step::StepPlan;
 use crate::data::{self, ImageSet};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
@@ -665,7 +665,7 @@ impl Config {
     ///
     /// # Errors
     /// The first field that is out of its range, by name.
-    pub fn plan(&self, source: Arc<dyn Source>) -> Result<Plan> {
+    pub fn plan(&self, source: Arc<dyn Source>) -> Result<StepPlan> {
         let counts = [
             ("steps", self.steps),
             ("save_every", self.save_every),
@@ -686,7 +686,7 @@ impl Config {
             return refuse("seed", self.seed, "below 2^63");
         }
         let loss = self.loss()?;
-        Ok(Plan {
+        Ok(StepPlan {
             graph: Arc::new(self.graph()?),
             parametrisation: self.parametrisation()?,
             times: self.times(&loss)?,

@@ -23,6 +23,6 @@ pub mod step;
 pub use checkpoint::Checkpoint;
 pub use config::Config;
 pub use model::Model;
-pub use run::Run;
+pub use run::TrainingRun;
 pub use source::Source;
-pub use step::{Report, State, Trainer};
+pub use step::{State, StepReport, Trainer};

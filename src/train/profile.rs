@@ -2,7 +2,7 @@
 
 use super::record::Timing;
 use super::source::Source;
-use super::step::{Plan, State, Trainer, rows_at_once, rows_of_a_pass};
+use super::step::{State, StepPlan, Trainer, rows_at_once, rows_of_a_pass};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::kernel::Objective;
@@ -50,7 +50,7 @@ fn together(threads: usize, f: impl Fn() + Sync) -> f64 {
 
 /// The machine's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Limits {
+pub struct MachineLimits {
     /// Most fused multiply-adds of f32 in registers, two operations each, per second: one thread.
     pub one: f64,
     /// The same for so many threads together.
@@ -59,14 +59,14 @@ pub struct Limits {
     pub copy: f64,
 }
 
-impl Limits {
+impl MachineLimits {
     /// Of one thread, or of all that were measured together.
     pub fn of(&self, threads: usize) -> f64 {
         if threads == 1 { self.one } else { self.all }
     }
 
     /// Measures them: a second or so.
-    pub fn measure(threads: usize) -> Limits {
+    pub fn measure(threads: usize) -> MachineLimits {
         let n = 1 << 22;
         let (a, b) = (black_box(0.999), black_box(1e-3));
         let rate = |threads: usize| {
@@ -82,7 +82,7 @@ impl Limits {
         };
         let (from, mut to) = (vec![1.0f32; 1 << 24], vec![0.0f32; 1 << 24]);
         let copy = fastest(8, || black_box(&mut to).copy_from_slice(black_box(&from)));
-        Limits {
+        MachineLimits {
             one: rate(1),
             all: rate(threads),
             copy: 2.0 * 4.0 * (1 << 24) as f64 / copy,
@@ -146,7 +146,7 @@ pub fn convolution(
 
 /// What a layer takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Line {
+pub struct LayerTime {
     /// Its name.
     pub name: String,
     /// Floating-point operations a row, forward, as the direct loops make them: Winograd's make
@@ -160,7 +160,7 @@ pub struct Line {
 
 /// Every layer's time on one thread, the least of `rounds` passes over as many rows as training
 /// takes at once; gradients of the input not among them.
-pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<Line>> {
+pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<LayerTime>> {
     let rows = rows_of_a_pass(graph.inputs());
     let mut session = Session::new(graph.clone(), rows)?;
     let p = graph.layout().start::<f32>(1);
@@ -177,10 +177,10 @@ pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<Line>> {
         numbers(graph.outputs().iter().product()),
     );
     let (times, mut y, mut g) = (vec![0.5; rows], dy.clone(), vec![0.0; p.len()]);
-    let mut lines: Vec<Line> = graph
+    let mut lines: Vec<LayerTime> = graph
         .layers()
         .into_iter()
-        .map(|(name, flop)| Line {
+        .map(|(name, flop)| LayerTime {
             name,
             flop,
             forward: f64::INFINITY,
@@ -231,7 +231,7 @@ pub fn steps(
 ) -> Result<(Timing, Timing)> {
     let d = Diffusion::paper()?;
     let [c, h, w] = graph.outputs();
-    let plan = Plan {
+    let plan = StepPlan {
         graph: graph.clone(),
         loss: Loss::new(&d, Objective::hsm(d.gamma())?, Form::Eps, Weighting::Eps)?,
         parametrisation: Parametrisation::Eps,

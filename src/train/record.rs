@@ -1,7 +1,7 @@
 //! A benchmark as a record: machine, limits, versions and figures with their spread; and two of
 //! them side by side.
 
-use super::profile::{Limits, Line, convolution, layers, peak_memory, steps};
+use super::profile::{LayerTime, MachineLimits, convolution, layers, peak_memory, steps};
 use crate::error::{Error, Result};
 use crate::files::machine::Machine;
 use crate::nn::UNet;
@@ -14,7 +14,7 @@ pub const SCHEMA: &str = "cld-bench/1";
 
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Options {
+pub struct BenchOptions {
     /// Height and width of the images.
     pub size: usize,
     /// Rows of a step.
@@ -42,7 +42,7 @@ pub struct Timing {
 
 /// Whole steps on so many threads.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Steps {
+pub struct StepTimes {
     /// Threads.
     pub threads: usize,
     /// A step of training.
@@ -81,17 +81,17 @@ pub struct Record {
     /// Where.
     pub machine: Machine,
     /// What.
-    pub options: Options,
+    pub options: BenchOptions,
     /// Before the first figure.
-    pub limits: Limits,
+    pub limits: MachineLimits,
     /// After the last one.
-    pub limits_after: Limits,
+    pub limits_after: MachineLimits,
     /// Whole steps.
-    pub steps: Vec<Steps>,
+    pub steps: Vec<StepTimes>,
     /// Single convolutions, if asked for.
     pub convolutions: Vec<Convolution>,
     /// Layers, if asked for.
-    pub layers: Vec<Line>,
+    pub layers: Vec<LayerTime>,
     /// Most memory of the process, MiB.
     pub peak_mib: Option<f64>,
 }
@@ -104,8 +104,8 @@ impl Record {
     /// Measures; `version` is for the record.
     ///
     /// # Errors
-    /// Options out of range.
-    pub fn measure(o: Options, version: &str) -> Result<Record> {
+    /// BenchOptions out of range.
+    pub fn measure(o: BenchOptions, version: &str) -> Result<Record> {
         for (name, n, most) in [
             ("threads", o.threads, 1024),
             ("rounds", o.rounds, 100_000),
@@ -122,7 +122,7 @@ impl Record {
             }
             .build::<f32>()?,
         );
-        let limits = Limits::measure(o.threads);
+        let limits = MachineLimits::measure(o.threads);
         let threads = if o.threads == 1 {
             vec![1]
         } else {
@@ -133,7 +133,7 @@ impl Record {
         for &threads in &threads {
             let (train, evaluate) = steps(&graph, o.batch, threads, o.rounds)?;
             let limit = limits.of(threads);
-            found.push(Steps {
+            found.push(StepTimes {
                 threads,
                 train,
                 evaluate,
@@ -163,7 +163,7 @@ impl Record {
             machine: Machine::here(),
             options: o,
             limits,
-            limits_after: Limits::measure(o.threads),
+            limits_after: MachineLimits::measure(o.threads),
             steps: found,
             convolutions,
             layers: lines,
@@ -255,7 +255,7 @@ impl Pair {
 /// # Errors
 /// Records of different networks or batches, or without a number of threads in common.
 pub fn compare(a: &Record, b: &Record) -> Result<Vec<Pair>> {
-    let same = |o: &Options| (o.size, o.batch, o.base);
+    let same = |o: &BenchOptions| (o.size, o.batch, o.base);
     if same(&a.options) != same(&b.options) {
         let [x, y] = [a, b].map(|r| {
             format!(
@@ -301,7 +301,7 @@ mod tests {
             low: x * (1.0 - spread),
             high: x * (1.0 + spread),
         };
-        let limits = Limits {
+        let limits = MachineLimits {
             one: 1e11,
             all: 2e11,
             copy: 1e10,
@@ -310,7 +310,7 @@ mod tests {
             schema: SCHEMA.into(),
             version: "test".into(),
             machine: Machine::here(),
-            options: Options {
+            options: BenchOptions {
                 size: 8,
                 batch: 4,
                 base: 16,
@@ -320,7 +320,7 @@ mod tests {
             },
             limits,
             limits_after: limits,
-            steps: vec![Steps {
+            steps: vec![StepTimes {
                 threads: 1,
                 train: t(train),
                 evaluate: t(1e-3),
@@ -380,12 +380,12 @@ mod tests {
         r.limits_after.one = f64::NAN;
         assert!(r.restless().is_some());
         // alone, too: the larger of a NaN and a number is the number
-        r.limits_after = Limits {
+        r.limits_after = MachineLimits {
             one: f64::NAN,
             ..r.limits
         };
         assert!(r.restless().is_some());
-        r.limits_after = Limits {
+        r.limits_after = MachineLimits {
             all: f64::INFINITY,
             ..r.limits
         };

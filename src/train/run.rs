@@ -13,7 +13,7 @@
 
 use super::checkpoint::{self, SoFar};
 use super::config::Config;
-use super::step::{Report, State, Trainer};
+use super::step::{State, StepReport, Trainer};
 use crate::error::{Error, Result};
 use crate::files::write::{Staged, stage, sweep, writable, write_whole};
 use crate::files::{Limits, Lock, read_text};
@@ -51,7 +51,7 @@ pub enum End {
 
 /// A line of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Line {
+pub struct LogLine {
     /// The step it ends with.
     pub step: u64,
     /// Mean loss per coordinate, over the steps since the last line.
@@ -66,11 +66,11 @@ pub struct Line {
     pub per_second: f64,
 }
 
-impl Line {
+impl LogLine {
     fn json(&self) -> String {
         let [seconds, per_second] =
             [self.seconds, self.per_second].map(|x| (x * 1e3).round() / 1e3);
-        let Line {
+        let LogLine {
             step,
             loss,
             gradient,
@@ -81,10 +81,10 @@ impl Line {
             + "\n"
     }
 
-    fn parse(text: &str) -> Option<Line> {
+    fn parse(text: &str) -> Option<LogLine> {
         let v: Json = serde_json::from_str(text).ok()?;
         let number = |key: &str| v.get(key)?.as_f64();
-        Some(Line {
+        Some(LogLine {
             step: v.get("step")?.as_u64()?,
             loss: number("loss")?,
             gradient: number("gradient")?,
@@ -96,13 +96,13 @@ impl Line {
 }
 
 /// A run and its folder.
-pub struct Run {
+pub struct TrainingRun {
     config: Config,
     trainer: Trainer,
     so_far: SoFar,
     /// Open once the run has its place in the folder.
     metrics: Option<File>,
-    lines: Vec<Line>,
+    lines: Vec<LogLine>,
     saved: Option<u64>,
     // last: what the fields before hold is closed when the folder is given back
     folder: Claim,
@@ -176,22 +176,27 @@ impl Drop for Claim {
     }
 }
 
-impl Run {
+impl TrainingRun {
     /// Begins a run. Nothing is written, and nothing of an old run removed, before the first step
-    /// has turned out well ([`Run::go`]).
+    /// has turned out well ([`TrainingRun::go`]).
     ///
     /// # Errors
     /// Anything of the configuration; data that cannot be loaded; a folder that cannot be written
     /// to, that another run is going on in, or that has a run in it already, unless `force`, which
     /// replaces that one.
-    pub fn start(config: Config, folder: &Path, threads: usize, force: bool) -> Result<Run> {
+    pub fn start(
+        config: Config,
+        folder: &Path,
+        threads: usize,
+        force: bool,
+    ) -> Result<TrainingRun> {
         let data = config.load()?;
         let config = config.filled(&data)?;
         let plan = config.plan(data.source)?;
         let state = State::new(&plan.graph, config.seed);
         let trainer = Trainer::new(plan, state, threads)?;
         let folder = Claim::new(folder, force)?;
-        Ok(Run {
+        Ok(TrainingRun {
             config,
             trainer,
             so_far: SoFar::default(),
@@ -217,7 +222,7 @@ impl Run {
         out: Option<&Path>,
         force: bool,
         limits: &Limits,
-    ) -> Result<Run> {
+    ) -> Result<TrainingRun> {
         let file = if from.is_dir() {
             from.join(CHECKPOINT)
         } else {
@@ -260,9 +265,9 @@ impl Run {
             String::new()
         };
         // a line that was cut short, and those after the checkpoint, will be written again
-        let lines: Vec<Line> = text
+        let lines: Vec<LogLine> = text
             .lines()
-            .map_while(Line::parse)
+            .map_while(LogLine::parse)
             .take_while(|l| l.step <= so_far.since)
             .collect();
         if here
@@ -281,7 +286,7 @@ impl Run {
             Some(claim) => claim,
             None => Claim::new(out.unwrap_or(&old), force)?,
         };
-        Ok(Run {
+        Ok(TrainingRun {
             config,
             trainer,
             so_far,
@@ -308,7 +313,7 @@ impl Run {
     }
 
     /// The lines of the metrics so far.
-    pub fn lines(&self) -> &[Line] {
+    pub fn lines(&self) -> &[LogLine] {
         &self.lines
     }
 
@@ -326,7 +331,7 @@ impl Run {
     pub fn go(
         &mut self,
         stop: &AtomicBool,
-        each: &mut dyn FnMut(&Report, Option<&Line>),
+        each: &mut dyn FnMut(&StepReport, Option<&LogLine>),
     ) -> Result<End> {
         let (start, before) = (Instant::now(), self.lines.last().map_or(0.0, |l| l.seconds));
         let mut last = (self.so_far.since.max(self.state().step), 0.0);
@@ -346,7 +351,7 @@ impl Run {
                     start.elapsed().as_secs_f64(),
                 );
                 let samples = ((step - last.0) * self.config.batch as u64) as f64;
-                let new = Line {
+                let new = LogLine {
                     step,
                     loss: self.so_far.loss / n,
                     gradient: self.so_far.norm / n,
@@ -401,7 +406,7 @@ impl Run {
                 self.trainer.state(),
                 self.so_far,
             )?;
-            let lines = self.lines.iter().map(Line::json).collect();
+            let lines = self.lines.iter().map(LogLine::json).collect();
             Ok((
                 checkpoint,
                 [text(CONFIG, self.config.to_toml()?)?, text(METRICS, lines)?],
@@ -507,13 +512,14 @@ fn moving_mean(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 /// The curve of the loss; none without lines. Of many lines, those whose steps are alike are
 /// averaged.
-fn curve(lines: &[Line]) -> Result<Option<Vec<u8>>> {
+fn curve(lines: &[LogLine]) -> Result<Option<Vec<u8>>> {
     let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
         return Ok(None);
     };
     let (low, high) = ((first.step as f64).ln(), (last.step as f64).ln());
-    let bin =
-        |l: &Line| (((l.step as f64).ln() - low) / (high - low).max(1e-9) * POINTS as f64) as usize;
+    let bin = |l: &LogLine| {
+        (((l.step as f64).ln() - low) / (high - low).max(1e-9) * POINTS as f64) as usize
+    };
     let points = lines.chunk_by(|a, b| bin(a) == bin(b)).map(|c| {
         let n = c.len() as f64;
         (

@@ -74,7 +74,7 @@ impl State {
 
 /// What is fixed in training.
 #[derive(Clone)]
-pub struct Plan {
+pub struct StepPlan {
     /// The network.
     pub graph: Arc<Graph<f32>>,
     /// The loss, in eps form.
@@ -97,7 +97,7 @@ pub struct Plan {
 
 /// What a step reports.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Report {
+pub struct StepReport {
     /// Number of the step, from 1 on.
     pub step: u64,
     /// Mean loss per coordinate.
@@ -127,7 +127,7 @@ struct Worker {
 /// batch's first sample.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
-    plan: &'a Plan,
+    plan: &'a StepPlan,
     p: &'a [f32],
     turned: &'a [f32],
     first: u64,
@@ -142,7 +142,7 @@ struct Part {
 
 /// Trains a network.
 pub struct Trainer {
-    plan: Plan,
+    plan: StepPlan,
     state: State,
     turned: Vec<f32>,
     workers: Vec<Worker>,
@@ -193,7 +193,7 @@ impl Trainer {
     /// Shapes of network, diffusion and data that do not fit; a state of another network; a loss
     /// that is not in eps form, a parametrisation that is not `eps` or `mixed`; no threads; a batch
     /// of no rows.
-    pub fn new(plan: Plan, state: State, threads: usize) -> Result<Trainer> {
+    pub fn new(plan: StepPlan, state: State, threads: usize) -> Result<Trainer> {
         let d = plan.loss.diffusion();
         let [c, h, w] = plan.source.shape();
         let (k, m) = (d.channels(), d.noised().len());
@@ -279,7 +279,7 @@ impl Trainer {
     }
 
     /// What it does.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &StepPlan {
         &self.plan
     }
 
@@ -287,7 +287,7 @@ impl Trainer {
     ///
     /// # Errors
     /// The loss's own; a loss or gradient that is not finite, and then nothing has changed.
-    pub fn step(&mut self) -> Result<Report> {
+    pub fn step(&mut self) -> Result<StepReport> {
         let (plan, set) = (&self.plan, Set::current());
         let first = self.state.step * plan.batch as u64;
         let turns = plan.graph.turns();
@@ -348,7 +348,7 @@ impl Trainer {
             adam(set, step, g, p, m, v, ema)
         });
         self.state.step = number;
-        Ok(Report {
+        Ok(StepReport {
             step: number,
             loss,
             norm,

@@ -4,7 +4,7 @@ use super::cell::CHANNELS;
 use super::units::Units;
 use crate::error::{Error, Result};
 use crate::kernel::Objective;
-use crate::process::{AnyProcess, Chain, Entry, Example, Given, Params, Value, entry};
+use crate::process::{AnyProcess, Chain, Example, Given, Params, ProcessEntry, Value, entry};
 use crate::schedule::Schedule;
 use serde_json::Value as Json;
 
@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 #[derive(Clone)]
 pub struct Config {
     /// The registry's entry.
-    pub entry: &'static Entry,
+    pub entry: &'static ProcessEntry,
     /// The process's parameters, without HSM's gamma.
     pub params: Params,
     /// The schedule.

@@ -519,7 +519,7 @@ fn vectors_round_trip() {
         .find(|e| e["quantity"] == "kernel.det")
         .unwrap();
     let name = entry["outputs"]["det"].as_str().unwrap();
-    let expected = cld_sgm::files::read_npz(&dir.join("expected.npz")).unwrap();
+    let expected = cld_sgm::internal::files::read_npz(&dir.join("expected.npz")).unwrap();
     let det = &expected[name];
     npz(
         &dir.join("answers.npz"),
@@ -1130,7 +1130,7 @@ fn sample_writes_the_same_bits_on_any_number_of_threads() {
     ]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
-    let arrays = cld_sgm::files::read_npz(&one).unwrap();
+    let arrays = cld_sgm::internal::files::read_npz(&one).unwrap();
     assert_eq!(
         arrays
             .iter()
@@ -1183,7 +1183,7 @@ fn sample_writes_the_same_bits_on_any_number_of_threads() {
     .concat());
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     assert_eq!(
-        cld_sgm::files::read_npz(&one)
+        cld_sgm::internal::files::read_npz(&one)
             .unwrap()
             .into_keys()
             .collect::<Vec<_>>(),

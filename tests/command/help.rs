@@ -1,9 +1,9 @@
 //! What help, refusals and documents say of names and defaults, against the registries.
 
 use super::run::{cld, said};
+use cld_sgm::internal::vectors::generate::SUITES;
 use cld_sgm::loss::Weighting;
 use cld_sgm::sampler::{ADAPTIVE, REGISTRY};
-use cld_sgm::vectors::generate::SUITES;
 use cld_sgm::{Diffusion, data, process};
 
 /// Names and, for all lists but the samplers', whether a list without some of them is a mistake.

@@ -4,7 +4,7 @@
 use super::run::{path, refused, said};
 use cld_sgm::data::files::digits;
 use cld_sgm::data::{Dither, images};
-use cld_sgm::files::{Array, write_npz};
+use cld_sgm::internal::files::{Array, write_npz};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};

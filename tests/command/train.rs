@@ -2,10 +2,10 @@
 //! files that outlive all of it; refusals.
 
 use super::run::text;
-use cld_sgm::files::Limits;
+use cld_sgm::internal::files::Limits;
 use cld_sgm::train::checkpoint::{self, Checkpoint};
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
-use cld_sgm::train::{Config, Run};
+use cld_sgm::train::{Config, TrainingRun};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ fn config(text: &str) -> Config {
     Config::from_toml(text, "").unwrap()
 }
 
-fn go(mut run: Run) -> Run {
+fn go(mut run: TrainingRun) -> TrainingRun {
     assert_eq!(
         run.go(&AtomicBool::new(false), &mut |_, _| ()).unwrap(),
         End::Done
@@ -84,8 +84,8 @@ fn stopped_is_as_never_stopped() {
     for toml in [TOY, DIGITS] {
         let dir = tempfile::tempdir().unwrap();
         let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
-        go(Run::start(config(toml), &whole, 1, false).unwrap());
-        let mut run = Run::start(config(toml), &parts, 2, false).unwrap();
+        go(TrainingRun::start(config(toml), &whole, 1, false).unwrap());
+        let mut run = TrainingRun::start(config(toml), &parts, 2, false).unwrap();
         for stops in 1.. {
             let stop = AtomicBool::new(false);
             // after 1, 3, 6, ... steps
@@ -103,7 +103,7 @@ fn stopped_is_as_never_stopped() {
             std::fs::write(parts.join(METRICS), text).unwrap();
             // one run at a time in a folder
             drop(run);
-            run = Run::resume(
+            run = TrainingRun::resume(
                 &parts,
                 |_| (),
                 1 + stops as usize % 3,
@@ -127,7 +127,7 @@ fn stopped_is_as_never_stopped() {
         assert!(c.state.p != c.state.ema && c.state.m.iter().any(|x| *x != 0.0));
         // more steps than were planned: as if they had been planned
         let more = c.config.steps + 3;
-        go(Run::resume(
+        go(TrainingRun::resume(
             &parts,
             |c| c.steps = more,
             1,
@@ -137,7 +137,7 @@ fn stopped_is_as_never_stopped() {
         )
         .unwrap());
         let longer = dir.path().join("longer");
-        go(Run::start(
+        go(TrainingRun::start(
             Config {
                 steps: more,
                 ..config(toml)
@@ -154,7 +154,7 @@ fn stopped_is_as_never_stopped() {
             std::fs::read(whole.join(CHECKPOINT)).unwrap(),
             dir.path().join("elsewhere"),
         );
-        go(Run::resume(
+        go(TrainingRun::resume(
             &whole,
             |c| c.steps = more,
             3,
@@ -177,7 +177,7 @@ fn the_same_bits_for_any_threads() {
     for toml in [TOY, DIGITS] {
         let state = |threads: usize| {
             let folder = dir.path().join(format!("{threads}"));
-            let state = go(Run::start(config(toml), &folder, threads, true).unwrap())
+            let state = go(TrainingRun::start(config(toml), &folder, threads, true).unwrap())
                 .state()
                 .clone();
             assert_eq!(state, load(&folder).state);
@@ -191,7 +191,7 @@ fn the_same_bits_for_any_threads() {
             seed: 1,
             ..config(toml)
         };
-        let other = go(Run::start(other, &dir.path().join("seed"), 1, true).unwrap())
+        let other = go(TrainingRun::start(other, &dir.path().join("seed"), 1, true).unwrap())
             .state()
             .clone();
         assert!(other.p != one.p, "the seed does nothing");
@@ -206,7 +206,7 @@ fn the_same_bits_for_any_instruction_set() {
     let toml = dir.path().join("a.toml");
     std::fs::write(&toml, DIGITS).unwrap();
     let sets = ["avx2", "avx512"].into_iter().filter(|s| {
-        cld_sgm::simd::Set::ALL
+        cld_sgm::internal::simd::Set::ALL
             .iter()
             .any(|t| t.name() == *s && t.available())
     });
@@ -405,7 +405,7 @@ fn a_loss_that_is_not_finite_stops() {
     // weights of 1e19 after a step: their squares leave f32
     (c.adam.rate, c.adam.eps, c.adam.warm_up, c.save_every) = (1.0, 1e-30, 0, 1);
     c.steps = 100_000;
-    let mut run = Run::start(c, dir.path(), 1, false).unwrap();
+    let mut run = TrainingRun::start(c, dir.path(), 1, false).unwrap();
     let stop = AtomicBool::new(false);
     stop.store(true, Ordering::Relaxed);
     // a checkpoint of the first step, then weights that are too large by hand
@@ -435,7 +435,7 @@ fn a_loss_that_is_not_finite_stops() {
     )
     .unwrap();
     let before = std::fs::read(dir.path().join(CHECKPOINT)).unwrap();
-    let e = Run::resume(dir.path(), |_| (), 1, None, false, &Limits::default())
+    let e = TrainingRun::resume(dir.path(), |_| (), 1, None, false, &Limits::default())
         .unwrap()
         .go(&AtomicBool::new(false), &mut |_, _| ())
         .unwrap_err()

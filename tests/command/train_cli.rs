@@ -121,7 +121,7 @@ fn sample_draws_images_from_a_checkpoint() {
     );
     said(&[&small[..], &["--threads", "2", "--out", path(&two)]].concat());
     assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
-    let averaged = cld_sgm::files::read_npz(&one).unwrap();
+    let averaged = cld_sgm::internal::files::read_npz(&one).unwrap();
     assert_eq!(
         (&averaged["x"].shape, &averaged["v"].shape),
         (&vec![30, 64], &vec![30, 64])
@@ -129,7 +129,7 @@ fn sample_draws_images_from_a_checkpoint() {
     said(&[&small[..], &["--raw", "--out", path(&two)]].concat());
     assert_ne!(
         averaged["x"].data,
-        cld_sgm::files::read_npz(&two).unwrap()["x"].data
+        cld_sgm::internal::files::read_npz(&two).unwrap()["x"].data
     );
     // ten images of 8 x 48/8 pixels in a row, lines of two between and around
     let (shape, _) = cld_sgm::data::files::png("a.png", &std::fs::read(&png).unwrap()).unwrap();

@@ -4,14 +4,14 @@
 //! False alarms: the Monte Carlo claims of one run have 1e-6 together, whatever the seed; these
 //! tests make three such runs.
 
-use cld_sgm::audit::cases::cases;
-use cld_sgm::audit::run::{Audit, Options, Simulated, audit, list, merge, shard};
-use cld_sgm::audit::shards::Shard;
-use cld_sgm::audit::simulation::{Group, Sums};
-use cld_sgm::audit::stats::{p_kolmogorov, uniform_distance};
-use cld_sgm::audit::{Method, Plant, report};
-use cld_sgm::simulate::Scheme;
-use cld_sgm::worst::largest;
+use cld_sgm::internal::audit::cases::cases;
+use cld_sgm::internal::audit::run::{Audit, Options, Simulated, audit, list, merge, shard};
+use cld_sgm::internal::audit::shards::Shard;
+use cld_sgm::internal::audit::simulation::{Group, Sums};
+use cld_sgm::internal::audit::stats::{p_kolmogorov, uniform_distance};
+use cld_sgm::internal::audit::{Method, Plant, report};
+use cld_sgm::internal::simulate::Scheme;
+use cld_sgm::internal::worst::largest;
 use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 use serde_json::{Value as Json, json};

@@ -2,9 +2,9 @@
 //! instructions.
 
 use crate::support::on_every_set;
-use cld_sgm::dd::Dd;
+use cld_sgm::internal::dd::Dd;
+use cld_sgm::internal::worst::is_worse;
 use cld_sgm::kernel::KernelBatch;
-use cld_sgm::worst::is_worse;
 use cld_sgm::{Cld, Kernel, LinearSde, Objective, Schedule, Vp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -9,6 +9,8 @@
 //! After a change that is meant to move numbers: `CLD_WRITE_BITS=1 cargo test --test library bits`,
 //! and say in the commit which and why.
 
+use cld_sgm::internal::small::Square;
+use cld_sgm::internal::worst::{within, worse};
 use cld_sgm::kernel::{AnyKernelBatch, Objective, kernel_values};
 use cld_sgm::loss::{Form, Loss, Times, Weighting, exact};
 use cld_sgm::process::{AnyLaw, AnyMoments, Params, REGISTRY, custom};
@@ -17,8 +19,6 @@ use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::law::run_law;
 use cld_sgm::sampler::{ADAPTIVE, Grid, Memory, REGISTRY as SAMPLERS};
 use cld_sgm::score::{Gaussian, Score};
-use cld_sgm::small::Square;
-use cld_sgm::worst::{within, worse};
 use cld_sgm::{Diffusion, Schedule};
 use std::collections::BTreeMap;
 use std::fmt::Write;

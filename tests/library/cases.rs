@@ -4,8 +4,8 @@
 use cld_sgm::Result;
 use cld_sgm::check::answers::read_answers;
 use cld_sgm::check::compare::{Class, Report, judge};
-use cld_sgm::files::{Array, Limits, Precision};
-use cld_sgm::truth::config::Config;
+use cld_sgm::internal::files::{Array, Limits, Precision};
+use cld_sgm::internal::truth::config::Config;
 use serde_json::json;
 use std::path::Path;
 

@@ -7,11 +7,11 @@
 
 use cld_sgm::check::answers::{Answer, Answers, Entry};
 use cld_sgm::check::compare::{Class, Report, judge};
-use cld_sgm::files::{Array, Precision};
+use cld_sgm::internal::files::{Array, Precision};
+use cld_sgm::internal::small::Mat;
+use cld_sgm::internal::truth::config::Config;
 use cld_sgm::kernel::{Kernel, KernelValues, kernel_values};
 use cld_sgm::process::{Custom, Params};
-use cld_sgm::small::Mat;
-use cld_sgm::truth::config::Config;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -919,9 +919,12 @@ fn prior_variance_one() {
 #[test]
 fn threads_change_nothing() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/peers/mdm");
-    let answers =
-        cld_sgm::check::answers::read_answers(&path, None, &cld_sgm::files::Limits::default())
-            .unwrap();
+    let answers = cld_sgm::check::answers::read_answers(
+        &path,
+        None,
+        &cld_sgm::internal::files::Limits::default(),
+    )
+    .unwrap();
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -984,7 +987,7 @@ fn mistakes_are_made_in_the_units_of_the_file() {
 
 /// The covariance of a configuration.
 fn closed_of(c: &Config, t: &[f64]) -> BTreeMap<String, Array> {
-    use cld_sgm::truth::predict::{Inputs, Model, predict};
+    use cld_sgm::internal::truth::predict::{Inputs, Model, predict};
     let times = array(vec![t.len()], t.to_vec());
     let inputs: Inputs<'_> = BTreeMap::from([("t".to_string(), &times)]);
     let model = Model::new(c).unwrap();

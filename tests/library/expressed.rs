@@ -4,9 +4,9 @@
 
 use cld_sgm::check::answers::read_answers;
 use cld_sgm::check::compare::judge;
-use cld_sgm::files::{Array, Limits};
-use cld_sgm::truth::config::Config;
-use cld_sgm::truth::predict::{Inputs, Model, made_from, predict};
+use cld_sgm::internal::files::{Array, Limits};
+use cld_sgm::internal::truth::config::Config;
+use cld_sgm::internal::truth::predict::{Inputs, Model, made_from, predict};
 use serde_json::{Value, json};
 
 /// The values of one output, for inputs given as lists (n numbers, or n rows) and numbers
@@ -1005,7 +1005,7 @@ fn conventions_that_mean_nothing_are_refused() {
 /// in one place and otherwise in another.
 #[test]
 fn hyphens_and_underscores_are_the_same() {
-    use cld_sgm::truth::predict::{QUANTITIES, quantity};
+    use cld_sgm::internal::truth::predict::{QUANTITIES, quantity};
     for q in QUANTITIES {
         for other in [q.name.replace('-', "_"), q.name.replace('_', "-")] {
             assert_eq!(quantity(&other).map(|q| q.name), Some(q.name));
@@ -1095,7 +1095,7 @@ fn rows_are_shown_in_the_order_of_the_file() {
 /// float32 number would be off.
 #[test]
 fn numeric_settings_are_conditions() {
-    use cld_sgm::truth::predict::{QUANTITIES, SETTINGS};
+    use cld_sgm::internal::truth::predict::{QUANTITIES, SETTINGS};
     let counts: Vec<&str> = SETTINGS
         .iter()
         .filter(|s| s.counts)
@@ -1130,7 +1130,7 @@ fn numeric_settings_are_conditions() {
 /// are looked for along these.
 #[test]
 fn quantities_are_made_from_quantities() {
-    use cld_sgm::truth::predict::QUANTITIES;
+    use cld_sgm::internal::truth::predict::QUANTITIES;
     fn depth(name: &str, path: &mut Vec<String>) -> usize {
         assert!(
             QUANTITIES.iter().any(|q| q.name == name),

@@ -1,9 +1,9 @@
 //! Hostile bytes: whatever a file holds, reading it ends in numbers within the limits or in one
 //! sentence.
 
-use cld_sgm::files::json::parse_json_within;
-use cld_sgm::files::limits::text_of;
-use cld_sgm::files::{Archive, Limits};
+use cld_sgm::internal::files::json::parse_json_within;
+use cld_sgm::internal::files::limits::text_of;
+use cld_sgm::internal::files::{Archive, Limits};
 use proptest::prelude::*;
 use std::io::Write;
 

@@ -160,7 +160,7 @@ fn optimum_is_off(loss: &Loss, t: f64, deviations: &[f64]) -> f64 {
                     .sum::<f64>()
             })
             .collect();
-        let largest = cld_sgm::worst::largest(&exact);
+        let largest = cld_sgm::internal::worst::largest(&exact);
         for (a, b) in row.iter().zip(&exact) {
             let e = (a - b).abs() / largest;
             off = if e.is_nan() { f64::NAN } else { off.max(e) };
@@ -269,7 +269,7 @@ fn everyone_has_the_same_law() {
             .zip(hsm.inv.as_slice())
             .map(|(a, b)| a - b)
             .collect();
-        let scale = cld_sgm::worst::largest(dsm.inv.as_slice());
+        let scale = cld_sgm::internal::worst::largest(dsm.inv.as_slice());
         near(
             gap(&loss, 0.4).unwrap().as_slice(),
             &lost,
@@ -297,13 +297,13 @@ fn everyone_has_the_same_law() {
 #[cfg(feature = "cli")]
 #[test]
 fn the_trainer_begins_from_it() {
+    use cld_sgm::internal::simd::Real;
+    use cld_sgm::internal::simd::normal::{normals, threefry};
     use cld_sgm::loss::Times;
     use cld_sgm::nn::adam::Adam;
     use cld_sgm::nn::{Graph, Mlp, Session};
     use cld_sgm::score::Parametrisation;
-    use cld_sgm::simd::Real;
-    use cld_sgm::simd::normal::{normals, threefry};
-    use cld_sgm::train::step::Plan;
+    use cld_sgm::train::step::StepPlan;
     use cld_sgm::train::{Source, State, Trainer};
     use std::sync::Arc;
 
@@ -351,7 +351,7 @@ fn the_trainer_begins_from_it() {
             decay: 0.0,
             average: 0.0,
         };
-        let plan = Plan {
+        let plan = StepPlan {
             graph,
             loss: loss.clone(),
             parametrisation: Parametrisation::Eps,

@@ -8,9 +8,9 @@
 use cld_sgm::check::answers::{Answer, Answers, Entry};
 use cld_sgm::check::compare::{Report, judge};
 use cld_sgm::check::mistakes::MISTAKES;
-use cld_sgm::dd::Dd;
-use cld_sgm::files::{Array, Precision};
-use cld_sgm::truth::config::Config;
+use cld_sgm::internal::dd::Dd;
+use cld_sgm::internal::files::{Array, Precision};
+use cld_sgm::internal::truth::config::Config;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;

@@ -2,12 +2,12 @@
 //! covariance.
 
 use cld_sgm::data::entry;
+use cld_sgm::internal::worst::Worst;
 use cld_sgm::kernel::KernelValues;
 use cld_sgm::likelihood::{
     Divergence, Likelihood, Probe, Terminal, Trace, bits_per_dimension, dequantise,
 };
 use cld_sgm::score::{Gaussian, MixtureScore, Score};
-use cld_sgm::worst::Worst;
 use cld_sgm::{Cld, Diffusion, Psld, Result, Schedule, Vp};
 
 /// Components of (weight, mean per coordinate, deviation), round ones.

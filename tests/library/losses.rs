@@ -1,12 +1,12 @@
 //! Losses: gradients and expectations by quadrature that is exact for what is asked, closed forms,
 //! recorded public numbers, and planted mistakes that must be seen.
 
+use cld_sgm::internal::worst::{Worst, worse};
 use cld_sgm::kernel::{Objective, kernel_values};
 use cld_sgm::loss::exact::{estimator, gap, missing, moments};
 use cld_sgm::loss::{Form, Loss, LossAt, Times, Weighting};
 use cld_sgm::process::{CldDamped, CldPosition, Langevin, Psld, SubVp, Ve, Vp};
 use cld_sgm::score::{Gaussian, Score};
-use cld_sgm::worst::{Worst, worse};
 use cld_sgm::{Cld, Diffusion, Schedule};
 use std::fmt::Write;
 
@@ -681,7 +681,7 @@ fn hybrid_matching_varies_less() {
 mod recorded {
     use super::*;
     use cld_sgm::Kernel;
-    use cld_sgm::files::read_npz;
+    use cld_sgm::internal::files::read_npz;
     use cld_sgm::kernel::KernelValues;
     use cld_sgm::process::erase;
     use serde_json::Value as Json;

@@ -1,7 +1,7 @@
 //! Mistakes that public code has made, planted on purpose: the claims that judge the samplers must
 //! say which is off.
 
-use cld_sgm::audit::claims::sampler::{Subject, orders, printed, reversal};
+use cld_sgm::internal::audit::claims::sampler::{Subject, orders, printed, reversal};
 use cld_sgm::sampler::{Memory, Order, Stepper, entry};
 use cld_sgm::score::{Gaussian, Score};
 use cld_sgm::{Cld, Custom, Diffusion, Mat, Result, Schedule};

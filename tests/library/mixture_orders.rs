@@ -8,9 +8,9 @@
 //! plus four standard errors of the slope.
 
 use cld_sgm::data::{Component, Mixture};
-use cld_sgm::sampler::{Entry, Grid, Memory, REGISTRY};
+use cld_sgm::internal::simd::normal::normals;
+use cld_sgm::sampler::{Grid, Memory, REGISTRY, SamplerEntry};
 use cld_sgm::score::MixtureScore;
-use cld_sgm::simd::normal::normals;
 use cld_sgm::{Cld, Diffusion, Schedule};
 use rayon::prelude::*;
 
@@ -38,7 +38,7 @@ fn functionals(x: f64, v: f64) -> [f64; 3] {
 
 /// Order of a sampler without noise, path by path: the root mean square distance of runs with n and
 /// 2n steps from the same 2000 points. No sampling error enters but that of which points they are.
-fn pathwise_order(entry: &Entry, d: &Diffusion, score: &MixtureScore) -> f64 {
+fn pathwise_order(entry: &SamplerEntry, d: &Diffusion, score: &MixtureScore) -> f64 {
     let end = |n: usize| {
         let stepper = entry.build(d, &grid(n)).unwrap();
         let mut u = vec![vec![0.0; BLOCK]; 2];
@@ -68,7 +68,7 @@ fn pathwise_order(entry: &Entry, d: &Diffusion, score: &MixtureScore) -> f64 {
 
 /// Mean and standard error of the coupled differences of each functional.
 fn differences(
-    entry: &Entry,
+    entry: &SamplerEntry,
     d: &Diffusion,
     score: &MixtureScore,
     n: usize,
@@ -150,7 +150,12 @@ fn differences(
 
 /// Slope and its standard error between the two finest levels, for the functional whose slope is
 /// best known.
-fn order(entry: &Entry, d: &Diffusion, score: &MixtureScore, paths: usize) -> Option<(f64, f64)> {
+fn order(
+    entry: &SamplerEntry,
+    d: &Diffusion,
+    score: &MixtureScore,
+    paths: usize,
+) -> Option<(f64, f64)> {
     let [coarse, fine] =
         [LEVELS - 2, LEVELS - 1].map(|l| differences(entry, d, score, STEPS << l, paths, l as u64));
     let judged = (0..3)

@@ -1,9 +1,9 @@
 //! Networks: gradients against central differences of the same loops in f64. Against PyTorch:
 //! `tests/library/nn_torch.rs`.
 
+use cld_sgm::internal::simd::Real;
+use cld_sgm::internal::worst::largest;
 use cld_sgm::nn::{Graph, Layout, Mlp, Session, UNet};
-use cld_sgm::simd::Real;
-use cld_sgm::worst::largest;
 use std::sync::Arc;
 
 /// Reproducible numbers in (-1, 1).

@@ -10,11 +10,11 @@
 //! Entries that cross zero are measured against their largest term.
 
 use crate::support::{close, diagonal, keeps_sign, mean_scale, mul, rate, spread, transpose};
-use cld_sgm::dd::Dd;
+use cld_sgm::internal::dd::Dd;
+use cld_sgm::internal::small::Mat;
+use cld_sgm::internal::worst::is_worse;
 use cld_sgm::process::{AnyProcess, Custom, Langevin, Params, entry, erase};
 use cld_sgm::schedule::{Schedule, Span};
-use cld_sgm::small::Mat;
-use cld_sgm::worst::is_worse;
 use ode_solvers::{DVector, Dop853, OutputType, System};
 
 fn processes() -> Vec<(String, Box<dyn AnyProcess>)> {
@@ -301,8 +301,8 @@ fn closed_form_solves_the_moment_equations() {
 #[cfg(feature = "lapack")]
 mod lapack {
     use super::*;
+    use cld_sgm::internal::worst::{largest, worse};
     use cld_sgm::kernel::{Objective, kernel_values};
-    use cld_sgm::worst::{largest, worse};
     use ndarray::{Array1, Array2, s};
     use ndarray_linalg::{Cholesky, Eig, Eigh, Factorize, Solve, UPLO};
 

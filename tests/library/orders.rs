@@ -2,13 +2,13 @@
 //! order is read off to two digits.
 
 use cld_sgm::data::{Component, Mixture};
+use cld_sgm::internal::simd::normal::normals;
 use cld_sgm::process::{LinearSde, Psld, erase};
 use cld_sgm::sampler::flow::dp5;
 use cld_sgm::sampler::law::{RunLaw, run_law};
-use cld_sgm::sampler::{Entry, Grid, Memory, REGISTRY, Stepper, entry};
+use cld_sgm::sampler::{Grid, Memory, REGISTRY, SamplerEntry, Stepper, entry};
 use cld_sgm::score::mixture::MixtureScore;
 use cld_sgm::score::{Counted, Gaussian};
-use cld_sgm::simd::normal::normals;
 use cld_sgm::{Cld, CldDamped, Diffusion, Schedule, SubVp, Ve, Vp};
 
 /// The end of the runs.
@@ -72,7 +72,7 @@ fn error(stepper: &dyn Stepper, d: &Diffusion, steps: usize) -> f64 {
 }
 
 /// Slope of the error at the finest steps whose error is far above rounding.
-fn order(entry: &Entry, d: &Diffusion) -> (f64, Vec<f64>) {
+fn order(entry: &SamplerEntry, d: &Diffusion) -> (f64, Vec<f64>) {
     let mut errors = vec![];
     for n in [64, 128, 256, 512, 1024] {
         let e = error(&*entry.build(d, &grid(n)).unwrap(), d, n);
@@ -204,7 +204,7 @@ fn adaptive_steps_reach_their_tolerance() {
 
 /// Root mean square distance of runs with n and 2n steps on the same Brownian path: a coarse draw
 /// is the sum of two fine ones over the root of 2. Exact, from the two runs' laws.
-fn strong_distance(e: &Entry, d: &Diffusion, n: usize) -> f64 {
+fn strong_distance(e: &SamplerEntry, d: &Diffusion, n: usize) -> f64 {
     let (m, cov) = data(d).law(1.0).unwrap();
     let (coarse, fine) = (
         law(&*e.build(d, &grid(n)).unwrap(), d, n),
@@ -249,7 +249,7 @@ fn strong_orders_are_those_stated() {
 /// are those of the analytic part over the halves of a step, on a mixture: the coarse draws are
 /// made of the fine ones, over the same interval of the same linear SDE.
 fn coupled(
-    e: &Entry,
+    e: &SamplerEntry,
     d: &Diffusion,
     score: &MixtureScore,
     n: usize,

@@ -8,7 +8,7 @@
 
 use cld_sgm::check::answers::read_answers;
 use cld_sgm::check::compare::{Class, Report, judge};
-use cld_sgm::files::Limits;
+use cld_sgm::internal::files::Limits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -50,15 +50,15 @@
 use crate::support::{
     abs, add, close, diagonal, keeps_sign, mean_scale, mul, rate, sandwich, spread, transpose,
 };
-use cld_sgm::dd::Dd;
+use cld_sgm::internal::dd::Dd;
+use cld_sgm::internal::small::{Mat, Square};
+use cld_sgm::internal::worst::worse;
 use cld_sgm::kernel::{Kernel, KernelValues, Objective, kernel_values};
 use cld_sgm::process::{
     AnyLaw, AnyMoments, AnyProcess, Cld, CldDamped, CldPosition, Custom, Langevin, Params, Psld,
     REGISTRY, Reversed, Vp, doubling, entry, erase,
 };
 use cld_sgm::schedule::{Schedule, Span};
-use cld_sgm::small::{Mat, Square};
-use cld_sgm::worst::worse;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::cell::Cell;

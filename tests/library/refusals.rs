@@ -4,14 +4,14 @@
 //! comparison written the wrong way round).
 
 use cld_sgm::error::Error;
+use cld_sgm::internal::small::Mat;
+use cld_sgm::internal::worst::largest;
 use cld_sgm::kernel::{Kernel, Objective, kernel_values, perturb_batch};
 use cld_sgm::process::{
     Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Moments, Params, Psld, Reversed,
     SubVp, Value, Ve, Vp, entry,
 };
 use cld_sgm::schedule::{Schedule, Span};
-use cld_sgm::small::Mat;
-use cld_sgm::worst::largest;
 use ndarray::Array2;
 use std::fmt::{Debug, Display};
 

@@ -1,10 +1,10 @@
 //! Samplers: the exact laws of what runs against tables of 36 digits.
 
+use cld_sgm::internal::small::Square;
+use cld_sgm::internal::worst::{Worst, worse};
 use cld_sgm::sampler::law::run_law;
 use cld_sgm::sampler::{Denoise, Grid, Stepper, entry};
 use cld_sgm::score::Gaussian;
-use cld_sgm::small::Square;
-use cld_sgm::worst::{Worst, worse};
 use cld_sgm::{Cld, Diffusion, Schedule};
 use serde_json::Value as Json;
 

@@ -3,9 +3,9 @@
 
 use crate::support::on_every_set;
 use cld_sgm::data::{Component, Mixture, entry};
-use cld_sgm::dd::Dd;
+use cld_sgm::internal::dd::Dd;
+use cld_sgm::internal::worst::{Worst, largest, worse};
 use cld_sgm::score::{MixtureScore, Score};
-use cld_sgm::worst::{Worst, largest, worse};
 use cld_sgm::{Cld, CldPosition, Diffusion, Langevin, Psld, Schedule, SubVp, Ve, Vp};
 use serde_json::Value as Json;
 

@@ -1,10 +1,10 @@
 //! Every available vector loop against the scalar one (same bits), and that against readable
 //! definitions.
 
-use cld_sgm::simd::normal::{normal_pair, normals_on, threefry};
-use cld_sgm::simd::{Set, Steps, sde};
-use cld_sgm::small::Mat;
-use cld_sgm::worst::Worst;
+use cld_sgm::internal::simd::normal::{normal_pair, normals_on, threefry};
+use cld_sgm::internal::simd::{Set, Steps, sde};
+use cld_sgm::internal::small::Mat;
+use cld_sgm::internal::worst::Worst;
 
 fn sets() -> Vec<Set> {
     let all: Vec<Set> = Set::ALL.into_iter().filter(|s| s.available()).collect();
@@ -130,7 +130,7 @@ fn affine_paths_are_plain_recursions() {
 /// would straddle 2^32, and within the stated error of the readable twin.
 #[test]
 fn single_precision_normals() {
-    use cld_sgm::simd::normal::{normal_pair_f32, normals_f32_on, threefry4};
+    use cld_sgm::internal::simd::normal::{normal_pair_f32, normals_f32_on, threefry4};
     let key = [1, 2, 3, 4];
     let draw = |set, first: u64, n: usize| {
         let mut out: [Vec<f32>; 4] = std::array::from_fn(|_| vec![0.0; n]);
@@ -175,7 +175,7 @@ fn single_precision_normals() {
 /// step and odd first draws.
 #[test]
 fn single_precision_paths_are_plain_recursions() {
-    use cld_sgm::simd::normal::{normal_pair_f32, threefry4};
+    use cld_sgm::internal::simd::normal::{normal_pair_f32, threefry4};
     let a = |k: usize| [[0.9, 0.1 + 0.01 * k as f64], [-0.2, 0.8]];
     let noises = [
         [[[0.0, 0.0], [0.0, 0.3]], [[0.0; 2]; 2]],

@@ -1,13 +1,13 @@
 //! Paths: orders of the schemes, the law of what runs, independence of threads, and normals as good
 //! as the reference.
 
-use cld_sgm::audit::cases::cases;
-use cld_sgm::audit::orders;
-use cld_sgm::simd::normal::normals;
-use cld_sgm::simulate::multilevel::{Task, multilevel};
-use cld_sgm::simulate::streams::Stream;
-use cld_sgm::simulate::{Forward, Plan, Scheme, Sde, scheme_law, simulate_any};
-use cld_sgm::worst::{Worst, worse};
+use cld_sgm::internal::audit::cases::cases;
+use cld_sgm::internal::audit::orders;
+use cld_sgm::internal::simd::normal::normals;
+use cld_sgm::internal::simulate::multilevel::{Task, multilevel};
+use cld_sgm::internal::simulate::streams::Stream;
+use cld_sgm::internal::simulate::{Forward, Plan, Scheme, Sde, scheme_law, simulate_any};
+use cld_sgm::internal::worst::{Worst, worse};
 use cld_sgm::{Cld, CldPosition, Mat, Schedule, SubVp};
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
@@ -116,8 +116,9 @@ fn plans_run_the_schemes_own_steps() {
         assert_eq!(records.len(), 2);
         for i in 0..n {
             let draw = |d: usize| {
-                cld_sgm::simd::normal::normal_pair(stream.bits(first + i as u64, d as u64 / 2))
-                    [d % 2]
+                cld_sgm::internal::simd::normal::normal_pair(
+                    stream.bits(first + i as u64, d as u64 / 2),
+                )[d % 2]
             };
             let mut y = [1.0, -0.5 + 0.3 * draw(1)];
             let mut next = 2;
@@ -337,12 +338,12 @@ fn tails_are_there() {
 /// 5.7).
 #[test]
 fn six_sigma_is_reached() {
-    let far = cld_sgm::simd::normal::normal_pair([0, 1 << 63]);
+    let far = cld_sgm::internal::simd::normal::normal_pair([0, 1 << 63]);
     assert!(far[0] > 8.5 && far[0] < 8.6, "{far:?}");
     // of 2^33 draws nobody waits for: the law of the radius beyond 6, exact by construction: P(R >
     // r) = exp(-r^2/2)
     let bits = ((-18f64).exp() * 2f64.powi(52)) as u64;
-    let [x, y] = cld_sgm::simd::normal::normal_pair([bits << 12, 0]);
+    let [x, y] = cld_sgm::internal::simd::normal::normal_pair([bits << 12, 0]);
     assert!((x.hypot(y) - 6.0).abs() < 1e-7, "{}", x.hypot(y));
 }
 
@@ -484,7 +485,12 @@ fn multilevel_is_unbiased() {
 fn single_precision_has_the_same_law() {
     let n = 1 << 19;
     let mut four: [Vec<f32>; 4] = std::array::from_fn(|_| vec![0.0; n]);
-    cld_sgm::simd::normal::normals_f32([3, 1, 4, 1], 0, 5, four.each_mut().map(Vec::as_mut_slice));
+    cld_sgm::internal::simd::normal::normals_f32(
+        [3, 1, 4, 1],
+        0,
+        5,
+        four.each_mut().map(Vec::as_mut_slice),
+    );
     let x: Vec<f64> = four.iter().flatten().map(|v| f64::from(*v)).collect();
     for order in 1..=8u32 {
         let factorial2 = |k: u32| (1..=k).rev().step_by(2).map(f64::from).product::<f64>();

@@ -3,6 +3,9 @@
 
 use cld_sgm::Diffusion;
 use cld_sgm::data::{Component, Mixture};
+use cld_sgm::internal::simd::Real;
+use cld_sgm::internal::simd::normal::{normals, threefry};
+use cld_sgm::internal::worst::{largest, worse};
 use cld_sgm::kernel::{KernelValues, Objective, kernel_values};
 use cld_sgm::likelihood::{Divergence, Likelihood, Terminal, Trace};
 use cld_sgm::loss::{Form, Loss, Times, Weighting};
@@ -11,13 +14,10 @@ use cld_sgm::nn::{Graph, Layout, Mlp, Session, UNet};
 use cld_sgm::process::{Cld, Psld, Vp};
 use cld_sgm::schedule::Schedule;
 use cld_sgm::score::{Parametrisation, Score};
-use cld_sgm::simd::Real;
-use cld_sgm::simd::normal::{normals, threefry};
 use cld_sgm::train::model::{Model, Net, Probed, Probes};
 use cld_sgm::train::source::Toy;
-use cld_sgm::train::step::Plan;
+use cld_sgm::train::step::StepPlan;
 use cld_sgm::train::{Source, State, Trainer};
-use cld_sgm::worst::{largest, worse};
 use std::sync::Arc;
 
 /// Reproducible numbers in (-1, 1).
@@ -494,8 +494,8 @@ fn still() -> Adam {
     }
 }
 
-fn plan(s: &Setup, graph: Graph<f32>, eps: f64, batch: usize, source: Arc<dyn Source>) -> Plan {
-    Plan {
+fn plan(s: &Setup, graph: Graph<f32>, eps: f64, batch: usize, source: Arc<dyn Source>) -> StepPlan {
+    StepPlan {
         graph: Arc::new(graph),
         loss: s.loss(),
         parametrisation: s.parametrisation,
@@ -799,7 +799,7 @@ fn a_linear_network_reaches_the_optimum() {
                         ..Adam::default()
                     };
                     let source = Arc::new(Toy::new(gaussian(), 100 + seed));
-                    let plan = Plan {
+                    let plan = StepPlan {
                         adam,
                         seed: 200 + seed,
                         ..plan(s, graph(), eps, 128, source)

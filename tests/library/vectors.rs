@@ -5,7 +5,11 @@ use cld_sgm::check::answers::{Answer, read_answers};
 use cld_sgm::check::compare::judge;
 use cld_sgm::data::{Component, Mixture};
 use cld_sgm::diffusion::Diffusion;
-use cld_sgm::files::{Array, Limits, read_npz, write_npz};
+use cld_sgm::internal::files::{Array, Limits, read_npz, write_npz};
+use cld_sgm::internal::truth::config::Config;
+use cld_sgm::internal::truth::predict::{CHANNELS, NOT_YET, QUANTITIES};
+use cld_sgm::internal::truth::reader::SETTINGS;
+use cld_sgm::internal::vectors::generate::{NOTES, Request, SUITES, generate};
 use cld_sgm::kernel::{KernelValues, kernel_values};
 use cld_sgm::loss::{Form, Loss, Weighting};
 use cld_sgm::process::REGISTRY;
@@ -13,10 +17,6 @@ use cld_sgm::sampler::flow::slope;
 use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::{Denoise, Grid, Memory, Stepper, entry};
 use cld_sgm::score::{Conversion, Gaussian, MixtureScore, Parametrisation, Score};
-use cld_sgm::truth::config::Config;
-use cld_sgm::truth::predict::{CHANNELS, NOT_YET, QUANTITIES};
-use cld_sgm::truth::reader::SETTINGS;
-use cld_sgm::vectors::generate::{NOTES, Request, SUITES, generate};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -571,7 +571,7 @@ fn schemas_agree_with_the_code() {
                 example.insert(key.clone(), value);
             }
             assert!(
-                cld_sgm::truth::config::schedule(&Value::Object(example.clone())).is_ok(),
+                cld_sgm::internal::truth::config::schedule(&Value::Object(example.clone())).is_ok(),
                 "{example:?}"
             );
         }

@@ -2,9 +2,9 @@
 //! counted, and what is one for a whole program.
 #![allow(dead_code)] // each program uses its part
 
+use cld_sgm::internal::simd::Set;
+use cld_sgm::internal::worst::{within, worse};
 use cld_sgm::process::AnyProcess;
-use cld_sgm::simd::Set;
-use cld_sgm::worst::{within, worse};
 use std::sync::{Mutex, PoisonError};
 
 /// The set in use is one for the whole program: tests that force one take turns. (Those beside them

@@ -597,7 +597,7 @@ pub fn adaptive(s: &Subject<'_>) -> Result<Vec<Check>> {
 }
 
 /// Claims of one entry of the registry on one process; `None` where it is not defined.
-fn part(case: &Rated, entry: &'static crate::sampler::Entry) -> Result<Option<Part>> {
+fn part(case: &Rated, entry: &'static crate::sampler::SamplerEntry) -> Result<Option<Part>> {
     let Ok(stepper) = entry.build(&case.diffusion, &equal(1)?) else {
         return Ok(None);
     };

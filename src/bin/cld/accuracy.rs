@@ -3,8 +3,8 @@
 use super::show::{BAD, print, styled, table};
 use super::{Outcome, Result};
 use cld_sgm::Error;
-use cld_sgm::files::{Limits, read_text};
-use cld_sgm::vectors::accuracy::{Bound, Table};
+use cld_sgm::internal::files::{Limits, read_text};
+use cld_sgm::internal::vectors::accuracy::{Bound, Table};
 use std::path::{Path, PathBuf};
 
 /// Measure this program's own kernels and schedules against high-precision tables.

@@ -2,9 +2,9 @@
 
 use super::show::{BOLD, Bar, note, print, short, styled, table, write_json};
 use super::{Outcome, Result, version};
-use cld_sgm::files::{Limits, Paths, read_text};
-use cld_sgm::train::profile::Line;
-use cld_sgm::train::record::{MOVED, Options, Record, Steps, Timing, compare};
+use cld_sgm::internal::files::{Limits, Paths, read_text};
+use cld_sgm::train::profile::LayerTime;
+use cld_sgm::train::record::{BenchOptions, MOVED, Record, StepTimes, Timing, compare};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -79,7 +79,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         layers,
         ..
     } = *args;
-    let options = Options {
+    let options = BenchOptions {
         size,
         batch,
         base,
@@ -124,7 +124,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
 
 /// Whole steps.
 fn steps(r: &Record) -> String {
-    let row = |s: &Steps| {
+    let row = |s: &StepTimes| {
         let of = |t: &Timing, passes: f64| share(passes * s.flop / t.median / s.limit);
         vec![
             s.threads.to_string(),
@@ -141,7 +141,7 @@ fn steps(r: &Record) -> String {
         "evaluation, ms",
         "of limit",
     ];
-    let Options {
+    let BenchOptions {
         size, batch, base, ..
     } = r.options;
     let what = format!("whole steps, {size} x {size}, batch {batch}, {base} channels");
@@ -226,7 +226,7 @@ fn by_layer(r: &Record) -> String {
             part,
         ]
     };
-    let of = |l: &Line| line(l.name.clone(), l.flop, l.forward, l.backward);
+    let of = |l: &LayerTime| line(l.name.clone(), l.flop, l.forward, l.backward);
     let mut rows: Vec<Vec<String>> = r.layers.iter().map(of).collect();
     let mut kinds: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
     for l in &r.layers {

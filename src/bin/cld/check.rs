@@ -8,7 +8,7 @@ use cld_sgm::check::compare::{Class, Report, judge_from};
 use cld_sgm::check::page::page;
 use cld_sgm::check::words;
 use cld_sgm::check::words::{Look, text};
-use cld_sgm::files::{Limits, Paths, write_whole};
+use cld_sgm::internal::files::{Limits, Paths, write_whole};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 

@@ -4,9 +4,9 @@ use super::names::GAUSSIAN;
 use super::setting::Setting;
 use super::show::{BOLD, Bar, note_prior, print, short, styled, table, threads, write_json};
 use super::{Outcome, Result, names};
-use cld_sgm::files::{Paths, write_whole};
-use cld_sgm::plot::pictures::{Curve, Format, Panel, curves};
-use cld_sgm::sampler::compare::{Comparison, Found, Row};
+use cld_sgm::internal::files::{Paths, write_whole};
+use cld_sgm::internal::plot::pictures::{Curve, Format, Panel, curves};
+use cld_sgm::sampler::compare::{Comparison, ComparisonRow, Found};
 use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::{REGISTRY, entry};
 use cld_sgm::{Error, data};
@@ -163,12 +163,12 @@ fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) ->
         .map(|r| (r.grid.as_str(), r.sampler))
         .collect();
     order.dedup();
-    type Show<'a> = &'a dyn Fn(&Row) -> String;
-    let cell = |row: Option<&Row>, of: Show| row.map_or_else(|| "-".into(), of);
+    type Show<'a> = &'a dyn Fn(&ComparisonRow) -> String;
+    let cell = |row: Option<&ComparisonRow>, of: Show| row.map_or_else(|| "-".into(), of);
     let mut head = vec!["sampler".to_string(), "grid".into()];
     head.extend(budgets.iter().map(ToString::to_string));
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
-    let energy = |r: &Row| {
+    let energy = |r: &ComparisonRow| {
         r.energy
             .map_or_else(|| "diverged".into(), |e| short(e.value))
     };

@@ -9,11 +9,11 @@ use cld_sgm::Error;
 use cld_sgm::check::answers::read_answers;
 use cld_sgm::check::row;
 use cld_sgm::error::{escaped, shown};
-use cld_sgm::files::json::parse_json_within;
-use cld_sgm::files::limits::{Limits, read_text, text_of};
+use cld_sgm::internal::files::json::parse_json_within;
+use cld_sgm::internal::files::limits::{Limits, read_text, text_of};
+use cld_sgm::internal::truth::predict::CHANNELS;
+use cld_sgm::internal::vectors::eval::{evaluate, reply_row};
 use cld_sgm::kernel::kernel_values;
-use cld_sgm::truth::predict::CHANNELS;
-use cld_sgm::vectors::eval::{evaluate, reply_row};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 

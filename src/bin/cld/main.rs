@@ -18,8 +18,8 @@ mod vectors;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cld_sgm::Error;
-use cld_sgm::files::machine::Machine;
-use cld_sgm::files::{Limits, limits};
+use cld_sgm::internal::files::machine::Machine;
+use cld_sgm::internal::files::{Limits, limits};
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@ use super::show::{print, print_raw};
 use super::{Cli, Outcome, Result};
 use clap::CommandFactory;
 use cld_sgm::Error;
-use cld_sgm::files::write_whole;
+use cld_sgm::internal::files::write_whole;
 use std::path::PathBuf;
 
 /// Print completions for a shell.

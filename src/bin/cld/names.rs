@@ -1,9 +1,9 @@
 //! What a flag may be, read off the library's registries: help and refusals cannot fall behind
 //! them.
 
+use cld_sgm::internal::vectors::generate::SUITES;
 use cld_sgm::loss::Weighting;
 use cld_sgm::sampler::grid::Spacing;
-use cld_sgm::vectors::generate::SUITES;
 use cld_sgm::{data, process, sampler};
 
 /// The data of known law that nothing is sampled from.
@@ -21,7 +21,7 @@ pub fn toys() -> String {
     list(data::REGISTRY.iter().map(|e| e.name))
 }
 
-pub use cld_sgm::evaluate::draw::samplers;
+pub use cld_sgm::internal::evaluate::draw::samplers;
 
 pub fn suites() -> String {
     list(SUITES.iter().map(|s| s.0))

@@ -1,9 +1,9 @@
 //! The flags that name a process, its schedule and objective: the same for every subcommand.
 
 use super::{Result, names};
-use cld_sgm::files::parse_json;
+use cld_sgm::internal::files::parse_json;
+use cld_sgm::internal::truth::config::{Config, default_schedule, defaults};
 use cld_sgm::process::{default_entry, entry};
-use cld_sgm::truth::config::{Config, default_schedule, defaults};
 use cld_sgm::{Diffusion, Error};
 use serde_json::{Map, Value, json};
 

@@ -4,7 +4,7 @@
 use super::Result;
 pub use cld_sgm::check::words::{BAD, BOLD, GOOD, WIDE, short, styled, table};
 use cld_sgm::error::escaped;
-use cld_sgm::files::write_whole;
+use cld_sgm::internal::files::write_whole;
 use cld_sgm::{Diffusion, Error};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;

@@ -5,10 +5,10 @@ use super::setting::Setting;
 use super::show::{facts, note_prior, print, progress, quiet, short};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
-use cld_sgm::files::{Limits, Paths, read_text};
+use cld_sgm::internal::files::{Limits, Paths, read_text};
 use cld_sgm::train::config::ModelSpec;
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
-use cld_sgm::train::{Config, Run};
+use cld_sgm::train::{Config, TrainingRun};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::path::PathBuf;
@@ -286,7 +286,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
                     "absent with --resume: a run goes on as it began",
                 ));
             }
-            Run::resume(
+            TrainingRun::resume(
                 from,
                 |c| args.change(c),
                 threads,
@@ -295,7 +295,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
                 limits,
             )?
         }
-        None => Run::start(args.config(limits)?, folder, threads, args.force)?,
+        None => TrainingRun::start(args.config(limits)?, folder, threads, args.force)?,
     };
     if let Ok(diffusion) = run.config().diffusion() {
         note_prior(&diffusion);

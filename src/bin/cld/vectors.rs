@@ -2,8 +2,8 @@
 
 use super::show::{Bar, print};
 use super::{Outcome, Result, names};
-use cld_sgm::vectors::generate::{Request, generate};
-use cld_sgm::vectors::pytest;
+use cld_sgm::internal::vectors::generate::{Request, generate};
+use cld_sgm::internal::vectors::pytest;
 use std::path::PathBuf;
 
 /// Write test vectors: manifest.json, inputs.npz and expected.npz; or a Python test file.

@@ -2,8 +2,8 @@
 //! beside what: nothing, or the other half of a run.
 #![no_main]
 
-use cld_sgm::audit::Shard;
-use cld_sgm::audit::run::merge;
+use cld_sgm::internal::audit::Shard;
+use cld_sgm::internal::audit::run::merge;
 use libfuzzer_sys::fuzz_target;
 
 /// A right half: so that a left one that is right, too, gets as far as a verdict.
