@@ -1,5 +1,17 @@
 //! A diffusion as scores, losses and samplers see it: a process under a schedule, with the law of
 //! the initial velocities.
+//!
+//! # Example
+//! ```
+//! use cld_sgm::{Diffusion, Psld, Schedule};
+//!
+//! let paper = Diffusion::paper()?; // CLD with M = 1/4, beta = 4, gamma = 0.04
+//! assert_eq!((paper.channels(), paper.noised()), (2, &[1][..])); // noise in v alone
+//!
+//! let psld = Diffusion::of(Psld::new(0.01, 4.01)?, Schedule::constant(8.0)?, 0.04)?;
+//! assert_eq!(psld.noised(), &[0, 1]);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 use crate::error::{Result, check};
 use crate::kernel::{KernelValues, Objective, kernel_values};
@@ -21,6 +33,7 @@ pub struct Diffusion {
 
 /// How far the law at t = 1 is from the prior, from which samplers start and likelihoods count.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PriorGap {
     /// What is left of the data's mean: `Phi_i0` of the channel where it is largest in units of the
     /// prior's deviation.

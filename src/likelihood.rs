@@ -21,6 +21,25 @@
 //! The first is an equality where v given x has the law q, as it has at t = 0.
 //! Source: CLD, part and appendix on likelihood; Song et al. 2021, sec. 4.3; Burda, Grosse,
 //! Salakhutdinov 2016.
+//!
+//! # Example
+//! ```
+//! use cld_sgm::Diffusion;
+//! use cld_sgm::data::{Component, Mixture};
+//! use cld_sgm::likelihood::{Likelihood, Terminal, Trace};
+//! use cld_sgm::score::MixtureScore;
+//!
+//! let d = Diffusion::paper()?;
+//! let data = Mixture::new(vec![Component::round(1.0, vec![0.5], 1.0)])?; // N(0.5, 1)
+//! let score = MixtureScore::new(d.clone(), data);
+//! // dimension 1, from t = 1e-5, tolerance 1e-6
+//! let likelihood = Likelihood::new(&d, 1, 1e-5, 1e-6, Terminal::Prior)?;
+//! let joint = likelihood.log_joint(&Trace::Exact(&score), &[&[0.5], &[0.0]])?;
+//! // log N(0.5; 0.5, 1) + log N(0; 0, gamma M), gamma M = 0.01
+//! let exact = -0.5 * std::f64::consts::TAU.ln() - 0.5 * (std::f64::consts::TAU * 0.01).ln();
+//! assert!((joint.values[0].value - exact).abs() < 0.01);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result, check};
@@ -120,6 +139,7 @@ impl Trace<'_> {
 
 /// Joint log-likelihoods of a batch.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Joint {
     /// One per row, in nats. The standard error is that of the probes: 0 for an exact divergence,
     /// NaN for a single probe.
@@ -132,6 +152,7 @@ pub struct Joint {
 
 /// Lower bounds on log p(x), both with standard errors over the draws of velocities.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct VelocityBound {
     /// `E_q[log p(x, v)] + H(q)`.
     pub plain: Estimate,

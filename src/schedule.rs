@@ -3,6 +3,18 @@
 //!
 //! The integral is the only thing a transition needs to know of a schedule. It is computed in
 //! double words ([`Dd`]), because one ulp of error in it is `y` ulp of error in `e^-y`.
+//!
+//! # Example
+//! ```
+//! use cld_sgm::Schedule;
+//!
+//! let vp = Schedule::linear(0.5, 19.5)?; // b(t) = 0.5 + 19.5 t
+//! assert_eq!(vp.rate(0.5), 10.25);
+//! assert_eq!(vp.integral(0.0, 1.0)?, 10.25);
+//! // over tiny intervals, too: nothing cancels
+//! assert_eq!(vp.integral(0.5, 0.5 + f64::EPSILON)?, 10.25 * f64::EPSILON);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 use crate::dd::{Dd, fast_two_sum};
 use crate::error::{Error, Result, check};

@@ -45,7 +45,7 @@ pub fn distances<'a>(a: &'a [f64], b: &'a [f64]) -> impl Iterator<Item = f64> + 
 /// that an empty set is [`within`](Worst::within) no bound.
 ///
 /// ```
-/// use cld_sgm::worst::Worst;
+/// use cld_sgm::internal::worst::Worst;
 ///
 /// let worst: Worst = [1e-9, f64::NAN, 1e-12].into_iter().collect();
 /// assert!(!worst.within(1e-6));

@@ -55,6 +55,7 @@ pub const CANCELLATION: f64 = 64.0;
 /// How good an output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Class {
     /// Right in double precision.
     F64,
@@ -134,6 +135,7 @@ impl Unit<'_> {
 
 /// Where the largest error is.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Worst {
     /// Error relative to the true value (or to an eighth of its largest terms where these cancel).
     #[serde(serialize_with = "number_or_word")]
@@ -163,6 +165,7 @@ pub struct Worst {
 
 /// A place in the answers.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Place {
     /// The entry's id.
     pub entry: String,
@@ -192,6 +195,7 @@ pub(super) fn number_or_word<S: serde::Serializer>(
 
 /// Rows (or whole outputs) that cannot be judged.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Unjudged {
     /// The entry's id.
     pub entry: String,
@@ -231,6 +235,7 @@ fn maybe_number<S: serde::Serializer>(
 
 /// A line of the table: one output of one quantity of one process, for the entries of one verdict.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Line {
     /// Quantity.
     pub quantity: String,
@@ -268,6 +273,7 @@ pub struct Line {
 
 /// Outputs that are off, that no known mistake explains, and that nothing else explains either.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Unexplained {
     /// Outputs, by `quantity.output`, with their number.
     pub outputs: BTreeMap<String, usize>,
@@ -281,6 +287,7 @@ pub struct Unexplained {
 
 /// An answer that is an error message.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Raised {
     /// Quantity.
     pub quantity: String,

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Outputs that are off because those of the cause are.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Follows {
     /// `quantity.output`.
     pub output: String,
@@ -32,6 +33,7 @@ pub struct Follows {
 
 /// A row with all that belongs to it.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Shown {
     /// `quantity.output`.
     pub output: String,

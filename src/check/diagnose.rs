@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A likely mistake, and what it explains.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Diagnosis {
     /// Short name, stable across versions; `cld check --list-mistakes` lists them.
     pub id: &'static str,

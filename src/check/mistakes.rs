@@ -16,6 +16,7 @@ use crate::truth::predict::Model;
 use crate::truth::reading::{Factor, Half, HalfRate, Held, SqrtDt, Steps};
 
 /// A mistake that is known.
+#[non_exhaustive]
 pub struct Mistake {
     /// Short name, stable across versions.
     pub id: &'static str,

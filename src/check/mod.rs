@@ -10,6 +10,23 @@
 //! | [`words`] | the report for a terminal |
 //! | [`page`] | the report as a page |
 //! | [`row`] | what is right in one row |
+//!
+//! # Example
+//! ```
+//! use cld_sgm::check::{Class, Limits, judge, read_answers};
+//! use std::path::Path;
+//!
+//! // recorded outputs of public code, beside the manifest that says what they are
+//! # std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+//! let file = Path::new("fixtures/peers/diffrax.json");
+//! let answers = read_answers(file, None, &Limits::default())?;
+//! let report = judge(&answers, &[Class::F32], &mut |_done, _total| ())?;
+//! for line in &report.lines {
+//!     println!("{} {}: {}", line.quantity, line.output, line.class.name());
+//! }
+//! assert!(!report.lines.is_empty());
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 pub mod answers;
 pub mod compare;
@@ -19,3 +36,8 @@ pub mod mistakes;
 pub mod page;
 pub mod row;
 pub mod words;
+
+pub use crate::files::{Array, Limits, Precision};
+pub use crate::truth::config::Config;
+pub use answers::{Answers, read_answers};
+pub use compare::{Class, Report, judge};

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 /// One row of an entry.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Row {
     /// The row's inputs.
     pub inputs: BTreeMap<String, Array>,

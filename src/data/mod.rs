@@ -9,6 +9,17 @@
 //! | [`images`] | sets of images, their split, scaling and dequantisation |
 //! | `files` | the built-in digits, IDX, CIFAR-10, folders of PNG (feature `cli`) |
 //! | `picture` | a grid of images as PNG (feature `cli`) |
+//!
+//! # Example
+//! ```
+//! use cld_sgm::data::entry;
+//!
+//! let rolls = (entry("swissroll")?.build)()?; // a Gaussian mixture in the plane
+//! let x = rolls.sample(0, 1000)?; // seed 0; row-major (1000, 2)
+//! assert_eq!(x.len(), 2000);
+//! assert!(rolls.log_density(&x[..2])? > -10.0);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 #[cfg(feature = "cli")]
 pub mod files;
@@ -27,6 +38,7 @@ pub use mixture::{Component, Mixture};
 use crate::error::{Error, Result};
 
 /// A toy in the registry.
+#[non_exhaustive]
 pub struct DataEntry {
     /// Its name in files and on the command line.
     pub name: &'static str,

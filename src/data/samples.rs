@@ -35,6 +35,7 @@ pub struct Expected<'a> {
 
 /// Samples that are what they should be.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Checked {
     /// Rows of samples, each channels, height, width.
     pub values: Vec<f64>,

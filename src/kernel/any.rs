@@ -10,6 +10,7 @@ use crate::small::{Square, by_channels};
 /// Everything a kernel has; `k` channels.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // each field is the method of the same name of `Kernel`
+#[non_exhaustive]
 pub struct KernelValues {
     /// Number of channels.
     pub k: usize,

@@ -2,7 +2,7 @@
 
 use super::{Objective, degenerate, no_velocity, regular};
 use crate::error::{Error, Result};
-use crate::process::{AnyProcess, LinearSde};
+use crate::process::{AnyProcess, Fast, LinearSde};
 use crate::schedule::Schedule;
 
 /// Entries of a lower triangle.
@@ -121,7 +121,7 @@ impl<const K: usize> KernelBatch<K> {
         t: &[f64],
     ) -> Result<()> {
         let write = |columns: &mut [&mut [f64]]| {
-            process.columns_at(schedule, objective.gamma(), t, columns)
+            process.columns_at(schedule, objective.gamma(), t, columns, Fast)
         };
         self.0.fill((process.name(), K), objective, t, write)
     }

@@ -1,6 +1,23 @@
 //! Perturbation kernels: the law of `u_t` given the data, for denoising (DSM) and hybrid (HSM)
 //! score matching, with everything that is read off it: Cholesky factors, `ell_t`, log-density,
 //! score.
+//!
+//! # Example
+//! ```
+//! use cld_sgm::{Cld, Kernel, Objective, Schedule};
+//!
+//! let (cld, schedule) = (Cld::new(0.25)?, Schedule::constant(4.0)?);
+//! let kernel = Kernel::new(&cld, &schedule, Objective::hsm(0.04)?, 0.5)?;
+//!
+//! // a state noised with eps, and the score that a network should have learnt there
+//! let eps = [0.3, -1.2];
+//! let (phi, l) = (kernel.mean(), kernel.lower());
+//! let u: [f64; 2] =
+//!     std::array::from_fn(|i| phi[(i, 0)] * 0.7 + l[(i, 0)] * eps[0] + l[(i, 1)] * eps[1]);
+//! let score = kernel.score(u, [0.7, 0.0]);
+//! assert!((score[1] + kernel.ell() * eps[1]).abs() < 1e-12 * kernel.ell());
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 mod any;
 mod batch;
@@ -12,7 +29,7 @@ pub use batch::{AnyKernelBatch, KernelBatch};
 pub use perturb::{Real, perturb_batch};
 
 use crate::error::{Error, Result, check};
-use crate::process::{LinearSde, Moments, near_one};
+use crate::process::{Fast, LinearSde, Moments, near_one};
 use crate::schedule::{Schedule, Span};
 use crate::simd::{self, Lane, Task};
 use crate::small::Mat;
@@ -86,7 +103,10 @@ impl<P: LinearSde<K>, const K: usize> Task for At<'_, P, K> {
     #[inline(always)]
     fn run<D: Lane<Item = f64>, S: Lane<Item = f32, Word = u32>>(self) -> Self::Out {
         let kernel =
-            Kernel::from_moments(self.process.moments_at(self.schedule, self.gamma, self.t))?;
+            Kernel::from_moments(
+                self.process
+                    .moments_at(self.schedule, self.gamma, self.t, Fast),
+            )?;
         if !near_one(kernel.moments.det) {
             return Ok(kernel);
         }

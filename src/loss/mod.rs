@@ -14,6 +14,25 @@
 //! | [`weighting`] | what Q(t) is: likelihood, eps-MSE and others |
 //! | [`time`] | random times: uniform, by importance, stratified |
 //! | [`exact`] | moments of losses and estimators on Gaussian data, in closed form |
+//!
+//! # Example
+//! ```
+//! use cld_sgm::loss::{Form, Loss, Weighting};
+//! use cld_sgm::{Diffusion, Objective};
+//!
+//! let loss = Loss::new(&Diffusion::paper()?, Objective::hsm(0.04)?, Form::Eps, Weighting::Eps)?;
+//! let at = loss.at(0.3)?;
+//!
+//! // noise the data, ask the network (here: one that guessed the noise but for 0.5), score it
+//! let (x0, eps) = ([0.7, -0.2], [[0.3, 1.1], [-1.2, 0.4]]);
+//! let (mut x, mut v) = ([0.0; 2], [0.0; 2]);
+//! at.perturb(&[&x0], &[&eps[0], &eps[1]], &mut [&mut x, &mut v])?;
+//! let guess = [eps[1][0] + 0.5, eps[1][1]];
+//! let mut gradient = [0.0; 2];
+//! let value = at.value(&[&eps[0], &eps[1]], &[&guess], &mut [&mut gradient])?;
+//! assert!((value - 0.25).abs() < 1e-15 && (gradient[0] - 1.0).abs() < 1e-15);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 pub mod exact;
 pub mod time;
@@ -29,6 +48,7 @@ use crate::small::{MOST, Square};
 
 /// What a network's output stands for; one slice per noised channel in either form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Form {
     /// The score itself.
     Score,
@@ -205,6 +225,7 @@ impl Loss {
 /// The loss at one time. Slices are one per channel, all of one length (batch times dim); noise has
 /// K of them, outputs one per noised channel.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LossAt {
     t: f64,
     k: usize,

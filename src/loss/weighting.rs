@@ -6,6 +6,7 @@ use crate::diffusion::Diffusion;
 /// (`r = -W e`; CLD: `-ell_t e`) on the noised channels i, and `g_i^2 = (G G^T)_ii` (CLD:
 /// `2 Gamma`):
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Weighting {
     /// Maximum likelihood: `b(t)/2 sum g_i^2 r_i^2`; CLD: `Gamma beta |r|^2`. Its integral over
     /// time bounds the divergence of the model from the data up to a constant. Source: Song et al.

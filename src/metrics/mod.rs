@@ -11,6 +11,20 @@
 //!
 //! Samples are row-major (n, dim). Everything is deterministic: what is random takes a seed.
 //! Nothing is parallel.
+//!
+//! # Example
+//! ```
+//! use cld_sgm::data::entry;
+//! use cld_sgm::metrics::{energy::Pairwise, sliced};
+//!
+//! let data = (entry("modes25")?.build)()?;
+//! let (a, b) = (data.sample(0, 500)?, data.sample(1, 500)?); // two samples of one law
+//! let energy = Pairwise::Energy.all_pairs(&a, &b, 2)?;
+//! assert!(energy.value.abs() < 4.0 * energy.error); // 0 within its standard error
+//! let w2 = sliced(&a, &b, 2, 2, 100, 0)?; // 100 directions, seed 0
+//! assert!(w2.value > 0.0 && w2.error > 0.0);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 pub mod bures;
 pub mod energy;
@@ -28,6 +42,7 @@ use crate::error::{Error, Result};
 
 /// An estimate and its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Estimate {
     /// The estimate.
     pub value: f64,

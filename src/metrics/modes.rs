@@ -5,6 +5,7 @@ use crate::error::{Error, Result, check};
 
 /// Modes: centres with weights and one deviation.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Modes {
     centres: Vec<f64>,
     dim: usize,
@@ -14,6 +15,7 @@ pub struct Modes {
 
 /// What [`Modes::cover`] finds.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Coverage {
     /// Samples within the radius of each mode (the nearest one).
     pub counts: Vec<usize>,

@@ -17,6 +17,22 @@
 //!
 //! Everything is generic over f32, in which networks run, and f64, in which their gradients are
 //! held against central differences.
+//!
+//! # Example
+//! ```
+//! use cld_sgm::nn::{Mlp, Session};
+//! use std::sync::Arc;
+//!
+//! // two numbers in, one out, and the time; f64, as for checks of gradients
+//! let net = Mlp { inputs: 2, outputs: 1, width: 32, depth: 2, residual: false };
+//! let graph = Arc::new(net.build::<f64>()?);
+//! let p = graph.layout().start::<f64>(0); // parameters, seed 0
+//! let mut session = Session::new(graph, 3)?; // up to three rows
+//! let mut y = [0.0; 3];
+//! session.forward(&p, &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], &[0.1, 0.5, 0.9], &mut y);
+//! assert!(y.iter().all(|y| y.is_finite()));
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 pub mod adam;
 mod attention;

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 /// Where a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Start {
     /// All of this value.
     Value(f64),
@@ -17,6 +18,7 @@ pub enum Start {
 
 /// One parameter: a weight of a convolution, a matrix, or a vector.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Parameter {
     /// Its name, such as `down.0.conv1.weight`.
     pub name: String,

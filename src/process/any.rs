@@ -1,7 +1,7 @@
 //! The object-safe face of a process.
 
 use super::doubling::Law;
-use super::linear::LinearSde;
+use super::linear::{Fast, LinearSde};
 use super::moments::{Factors, Moments, write_column};
 use super::reversed::Reversed;
 use crate::dd::Dd;
@@ -12,6 +12,7 @@ use crate::small::{Square, by_channels};
 /// [`Factors`] with the number of channels known at run time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs)] // as the methods of `Kernel`
+#[non_exhaustive]
 pub struct AnyFactors {
     pub lower: Square,
     pub upper: Square,
@@ -112,6 +113,7 @@ impl AnyMoments {
 
 /// Mean and covariance in double words, by the generic route.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct AnyLaw {
     /// Mean matrix.
     pub mean: Square<Dd>,
@@ -191,7 +193,7 @@ impl<P: LinearSde<K> + Clone + Send + Sync, const K: usize> AnyProcess for Erase
         moments(&self.0, on, gamma)
     }
     fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
-        self.0.columns_at(schedule, gamma, t, columns);
+        self.0.columns_at(schedule, gamma, t, columns, Fast);
     }
     fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
         let l = self.0.law(on, gamma).with_variance_added(epsilon);

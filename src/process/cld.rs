@@ -1,7 +1,7 @@
 //! Critically damped Langevin diffusion: the closed form that the paper is about, without
 //! cancellation.
 
-use super::linear::LinearSde;
+use super::linear::{Fast, LinearSde};
 use super::moments::{Moments, factors, write_column};
 use crate::dd::Dd;
 use crate::error::{Result, check};
@@ -310,11 +310,18 @@ impl LinearSde<2> for Cld {
     }
 
     #[inline(always)]
-    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<2> {
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64, _: Fast) -> Moments<2> {
         self.moments_of(schedule.integral_unnormalised(t), gamma)
     }
 
-    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
+    fn columns_at(
+        &self,
+        schedule: &Schedule,
+        gamma: f64,
+        t: &[f64],
+        columns: &mut [&mut [f64]],
+        _: Fast,
+    ) {
         match (
             schedule.as_linear(),
             <&mut [&mut [f64]; 12]>::try_from(&mut *columns),

@@ -4,7 +4,7 @@ use super::any::{AnyProcess, erase};
 use super::cld::{Cld, NAME};
 use super::entry::Given::Number;
 use super::entry::{Accuracy, Audited, Bound, Given, Params, ProcessEntry, Rate, Under, Vectors};
-use super::linear::LinearSde;
+use super::linear::{Fast, LinearSde};
 use super::moments::Moments;
 use crate::dd::Dd;
 use crate::error::{Error, Result, check};
@@ -201,7 +201,7 @@ impl LinearSde<2> for CldDamped {
     }
 
     #[inline(always)]
-    fn closed(&self, tau: Dd, gamma: f64) -> Option<Moments<2>> {
+    fn closed(&self, tau: Dd, gamma: f64, _: Fast) -> Option<Moments<2>> {
         Some(self.moments_of(tau, gamma))
     }
 }

@@ -3,7 +3,7 @@
 use super::any::erase;
 use super::entry::Given::Number;
 use super::entry::{Accuracy, Audited, Bound, Example, ProcessEntry, Rate, Under, Vectors};
-use super::linear::LinearSde;
+use super::linear::{Fast, LinearSde};
 use super::moments::Moments;
 use crate::dd::Dd;
 use crate::error::{Result, check};
@@ -124,7 +124,7 @@ impl LinearSde<2> for CldPosition {
     }
 
     #[inline(always)]
-    fn closed(&self, tau: Dd, gamma: f64) -> Option<Moments<2>> {
+    fn closed(&self, tau: Dd, gamma: f64, _: Fast) -> Option<Moments<2>> {
         Some(self.moments_of(tau, gamma))
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 /// A parameter's value as a file or a flag gives it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Value {
     /// A number.
     Number(f64),
@@ -75,6 +76,7 @@ impl Params {
 
 /// A parameter's value in a table: [`Value`] without memory of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Given {
     /// A number.
     Number(f64),
@@ -105,6 +107,7 @@ pub enum Bound {
 
 /// The accuracy that is stated of a diffusion, or of some of its parameters.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Accuracy {
     /// Its name in tables.
     pub family: &'static str,
@@ -116,6 +119,7 @@ pub struct Accuracy {
 
 /// A schedule in a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Rate {
     /// `b(t) = b`.
     Constant(f64),
@@ -144,6 +148,7 @@ impl Rate {
 
 /// Under which objectives test vectors ask for an example, and where among the others they come.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Under {
     /// Both, before all others: the paper's own.
     First,
@@ -155,6 +160,7 @@ pub enum Under {
 
 /// What test vectors ask of a diffusion.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Vectors {
     /// The parameters.
     pub params: Example,
@@ -168,6 +174,7 @@ pub struct Vectors {
 
 /// A case of the audit.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Audited {
     /// Its name: the first part of its claims' ids.
     pub name: &'static str,
@@ -199,6 +206,7 @@ impl Audited {
 
 /// The discrete chain of which a diffusion is the limit. Source: Song et al. 2021, App. B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Chain {
     /// DDPM.
     Ddpm,
@@ -211,6 +219,7 @@ pub type MassInverted = fn(&Params, &dyn AnyProcess, bool) -> Option<Box<dyn Any
 
 /// A diffusion in the registry: all that others need to know of it.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct ProcessEntry {
     /// Its name.
     pub name: &'static str,

@@ -48,9 +48,19 @@ fn log_det_near<const K: usize>(
     Some(log + (missing / whole).to_f64().ln_1p())
 }
 
+mod sealed {
+    /// Seals the fast paths of [`LinearSde`](super::LinearSde): who cannot name it can neither call
+    /// nor override them, so they may change with any version.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Fast;
+}
+pub(crate) use sealed::Fast;
+
 /// A linear SDE `du = F u b dt + G sqrt(b) dW` on K channels, in the clock `tau = integral of b`.
 ///
-/// Channels come in the order x, v (then further auxiliary ones).
+/// Channels come in the order x, v (then further auxiliary ones). Four methods are asked for; all
+/// else follows from them by the generic route. A closed form, where there is one, overrides
+/// [`moments`](Self::moments); entries that f64 cannot hold override the methods in double words.
 pub trait LinearSde<const K: usize> {
     /// Name in files and on the command line.
     fn name(&self) -> &'static str;
@@ -125,14 +135,15 @@ pub trait LinearSde<const K: usize> {
     /// The default is the [`closed`](Self::closed) form, and where there is none [`doubling`] in
     /// double words: correct to the last bit but slow (microseconds).
     fn moments(&self, on: Span, gamma: f64) -> Moments<K> {
-        simd::single_call(|| self.closed(on.tau, gamma))
+        simd::single_call(|| self.closed(on.tau, gamma, Fast))
             .unwrap_or_else(|| self.law(on, gamma).moments())
     }
 
+    #[doc(hidden)]
     /// [`moments`](Self::moments) in closed form, where there is one in the length `tau` of the
     /// interval alone; the caller has chosen the instruction set (see [`crate::simd::single`]).
     #[inline(always)]
-    fn closed(&self, tau: Dd, gamma: f64) -> Option<Moments<K>> {
+    fn closed(&self, tau: Dd, gamma: f64, _: Fast) -> Option<Moments<K>> {
         let _ = (tau, gamma);
         None
     }
@@ -154,19 +165,28 @@ pub trait LinearSde<const K: usize> {
     /// [`moments`](Self::moments) from time 0 to `t` in [0, 1]. A process may have a faster way to
     /// it than by way of the integral; the caller has chosen the instruction set (see
     /// [`crate::simd::single`]).
+    #[doc(hidden)]
     #[inline(always)]
-    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<K> {
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64, _: Fast) -> Moments<K> {
         let on = Span::to(schedule, t);
-        self.closed(on.tau, gamma)
+        self.closed(on.tau, gamma, Fast)
             .unwrap_or_else(|| self.moments(on, gamma))
     }
 
     /// The kernels at many times, into columns of the length of `t`: the mean matrix row by row,
     /// the lower triangles of covariance and lower Cholesky factor row by row, the determinant,
     /// `ell`.
-    fn columns_at(&self, schedule: &Schedule, gamma: f64, t: &[f64], columns: &mut [&mut [f64]]) {
+    #[doc(hidden)]
+    fn columns_at(
+        &self,
+        schedule: &Schedule,
+        gamma: f64,
+        t: &[f64],
+        columns: &mut [&mut [f64]],
+        _: Fast,
+    ) {
         for (r, &t) in t.iter().enumerate() {
-            write_column(&self.moments_at(schedule, gamma, t), r, columns);
+            write_column(&self.moments_at(schedule, gamma, t, Fast), r, columns);
         }
     }
 

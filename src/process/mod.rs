@@ -14,6 +14,21 @@
 //! | `any`, `entry` | a process chosen at run time; what a diffusion says of itself |
 //! | `cld`, `cld_damped`, `sscs`, ... | one diffusion each |
 //! | `registry` | their list |
+//!
+//! # Example
+//! ```
+//! use cld_sgm::{Cld, CldDamped, LinearSde, Span};
+//!
+//! // mean matrix and covariance over an interval of the clock, however short
+//! let over = Span::from_zero(1e-9)?;
+//! let m = Cld::new(0.25)?.moments(over, 0.0);
+//! assert!((m.cov[(1, 1)] / 2e-9 - 1.0).abs() < 1e-8); // 2 Gamma tau, Gamma = 1
+//!
+//! // critical damping is Gamma^2 = 4 M: the two files agree there
+//! let damped = CldDamped::new(0.25, 1.0)?.moments(over, 0.0);
+//! assert!((damped.cov[(0, 0)] / m.cov[(0, 0)] - 1.0).abs() < 1e-14);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 mod any;
 #[cfg(test)]
@@ -48,6 +63,7 @@ pub use entry::{
     Vectors,
 };
 pub use langevin::Langevin;
+pub(crate) use linear::Fast;
 pub use linear::LinearSde;
 pub(crate) use moments::near_one;
 pub use moments::{Factors, Moments};

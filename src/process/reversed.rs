@@ -1,6 +1,6 @@
 //! The analytic part of SSCS: the reversed Hamiltonian and Ornstein-Uhlenbeck flow.
 
-use super::linear::LinearSde;
+use super::linear::{Fast, LinearSde};
 use super::moments::Moments;
 use crate::dd::Dd;
 use crate::error::{Error, Result};
@@ -99,9 +99,12 @@ impl<P: LinearSde<K>, const K: usize> LinearSde<K> for Reversed<P, K> {
     }
 
     #[inline(always)]
-    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64) -> Moments<K> {
+    fn moments_at(&self, schedule: &Schedule, gamma: f64, t: f64, _: Fast) -> Moments<K> {
         match self.forward.parity() {
-            Some(p) => self.forward.moments_at(schedule, gamma, t).flip_signs(p),
+            Some(p) => self
+                .forward
+                .moments_at(schedule, gamma, t, Fast)
+                .flip_signs(p),
             None => self.law(Span::to(schedule, t), gamma).moments(),
         }
     }

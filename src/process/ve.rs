@@ -2,7 +2,7 @@
 
 use super::any::erase;
 use super::entry::{Accuracy, Audited, Bound, Chain, ProcessEntry, Rate, Under, Vectors};
-use super::linear::LinearSde;
+use super::linear::{Fast, LinearSde};
 use super::moments::Moments;
 use crate::dd::Dd;
 use crate::small::Mat;
@@ -33,7 +33,7 @@ impl LinearSde<1> for Ve {
     }
 
     #[inline(always)]
-    fn closed(&self, tau: Dd, _gamma: f64) -> Option<Moments<1>> {
+    fn closed(&self, tau: Dd, _gamma: f64, _: Fast) -> Option<Moments<1>> {
         let q = tau.hi;
         Some(Moments {
             mean: Mat([[1.0]]),

@@ -47,6 +47,7 @@ pub struct Comparison {
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ComparisonRow {
     /// The sampler.
     pub sampler: &'static str,
@@ -68,6 +69,7 @@ pub struct ComparisonRow {
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Found {
     /// The runs, ordered as asked: by sampler, grid, budget.
     pub rows: Vec<ComparisonRow>,

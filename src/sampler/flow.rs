@@ -195,6 +195,7 @@ impl Stepper for RungeKutta {
 
 /// What an adaptive integration took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counts {
     /// Steps taken.
     pub accepted: usize,
@@ -250,6 +251,7 @@ const ERROR: [f64; 7] = [
 
 /// Steps that an integration may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Most {
     /// Where stability limits them: an explicit method is the wrong one then.
     pub stiff: usize,

@@ -11,6 +11,7 @@ pub struct Grid {
 
 /// How the times of a grid are spaced.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Spacing {
     /// Equal steps.
     Linear,

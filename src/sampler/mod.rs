@@ -18,6 +18,25 @@
 //! | `driver` | batches on all cores, the same bits for any number of threads (feature `cli`) |
 //! | [`denoise`] | the last step without noise |
 //! | the others | one stepper each; a new one is a file and a line in [`REGISTRY`] |
+//!
+//! # Example
+//! ```
+//! use cld_sgm::Diffusion;
+//! use cld_sgm::sampler::{Grid, grid::Spacing, entry, law::run_law};
+//! use cld_sgm::score::Gaussian;
+//!
+//! let d = Diffusion::paper()?;
+//! let grid = Grid::spaced(Spacing::Quadratic, &d, 50, 1e-3)?;
+//! let sscs = entry("sscs")?.build(&d, &grid)?;
+//!
+//! // exact score of data N(0, 1): the law of 50 steps in closed form, nothing is drawn
+//! let score = Gaussian::new(d.clone(), 0.0, 1.0)?;
+//! let law = run_law(&[(&*sscs, grid.steps())], d.channels(), &score)?;
+//! let (mean, cov) = law.moments(&[0.0; 2], &d.prior());
+//! assert_eq!(mean[0], 0.0);
+//! assert!((cov[(0, 0)] - 1.0).abs() < 0.05, "{}", cov[(0, 0)]);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 pub mod adaptive;
 pub mod combine;
@@ -115,6 +134,7 @@ impl Memory {
 }
 
 /// A sampler in the registry.
+#[non_exhaustive]
 pub struct SamplerEntry {
     /// Its name in files and on the command line.
     pub name: &'static str,
@@ -179,6 +199,7 @@ pub const REGISTRY: &[SamplerEntry] = &[
 ];
 
 /// A sampler that chooses its steps and takes as many normals as it needs.
+#[non_exhaustive]
 pub struct AdaptiveEntry {
     /// Its name in files and on the command line.
     pub name: &'static str,

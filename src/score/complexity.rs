@@ -22,6 +22,7 @@ use rand_distr::StandardNormal;
 /// The normal that scores are held against; its score is `-u_c / variance` in each noised channel
 /// c.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Normal {
     /// That of the prior: CLD `N(0, M)`, VP `N(0, 1)`.
     Prior,
@@ -49,6 +50,7 @@ impl Normal {
 /// The two measures at a time, per point (all coordinates together), with the standard errors of a
 /// Monte Carlo estimate.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Complexity {
     /// xi(t).
     pub difference: f64,

@@ -7,6 +7,21 @@
 //! | [`mixture`] | exact scores, log-densities and second derivatives of Gaussian mixtures |
 //! | [`complexity`] | how hard a score is over t: difference to a normal's, Jacobian |
 //! | [`param`] | what networks put out instead: eps, mixed scores, x0; conversions |
+//!
+//! # Example
+//! ```
+//! use cld_sgm::score::{Counted, Gaussian, Score};
+//! use cld_sgm::Diffusion;
+//!
+//! // exact for data N(0.5, 0.1^2); any type with this one method is a score to the samplers
+//! let score = Counted::new(Gaussian::new(Diffusion::paper()?, 0.5, 0.1)?);
+//! let (x, v) = ([0.5, 0.6, -1.0], [0.0, 0.1, 0.2]); // three coordinates, a slice per channel
+//! let mut of_v = [0.0; 3];
+//! score.score(0.5, &[&x, &v], &mut [&mut of_v])?;
+//! assert!(of_v.iter().all(|s| s.is_finite()));
+//! assert_eq!(score.values(), 3);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 pub mod complexity;
 pub mod gaussian;

@@ -21,6 +21,7 @@ use crate::kernel::KernelValues;
 
 /// What a network puts out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Parametrisation {
     /// The score itself.
     Score,

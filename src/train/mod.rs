@@ -10,6 +10,21 @@
 //! | [`config`] | all that a run is made of, as a TOML file |
 //! | [`checkpoint`] | a run in a file |
 //! | [`run`](mod@run) | a run in a folder: begun, stopped, taken up |
+//!
+//! # Example
+//! ```
+//! use cld_sgm::train::{Config, TrainingRun};
+//! use std::sync::atomic::AtomicBool;
+//!
+//! // a Swiss roll, a small net, five steps; what is absent has its default
+//! let toml = "seed = 0\nsteps = 5\n[data]\nname = \"swissroll\"\n[model]\nkind = \"mlp\"\nwidth = 32";
+//! let config = Config::from_toml(toml, "inline")?;
+//! let folder = tempfile::tempdir().unwrap();
+//! let mut run = TrainingRun::start(config, &folder.path().join("run"), 1, false)?;
+//! run.go(&AtomicBool::new(false), &mut |step, _| assert!(step.loss.is_finite()))?;
+//! assert_eq!(run.state().step, 5);
+//! # Ok::<(), cld_sgm::Error>(())
+//! ```
 
 pub mod checkpoint;
 pub mod config;

@@ -50,6 +50,7 @@ fn together(threads: usize, f: impl Fn() + Sync) -> f64 {
 
 /// The machine's limits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MachineLimits {
     /// Most fused multiply-adds of f32 in registers, two operations each, per second: one thread.
     pub one: f64,
@@ -146,6 +147,7 @@ pub fn convolution(
 
 /// What a layer takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LayerTime {
     /// Its name.
     pub name: String,

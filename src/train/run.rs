@@ -42,6 +42,7 @@ const POINTS: usize = 200;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum End {
     /// All steps are done.
     Done,
@@ -51,6 +52,7 @@ pub enum End {
 
 /// A line of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LogLine {
     /// The step it ends with.
     pub step: u64,

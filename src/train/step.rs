@@ -97,6 +97,7 @@ pub struct StepPlan {
 
 /// What a step reports.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct StepReport {
     /// Number of the step, from 1 on.
     pub step: u64,
