@@ -21,10 +21,7 @@
 //! | `eps` | it is right with the *declared* `epsilon_added` on every variance, plus what cancellation in the printed formulas does (64 times 2^-53 of the stationary size): "as published with eps" |
 //! | `off` | it is none of these |
 
-use super::answers::{Answer, Answers, Entry};
-use super::consequence::{self, Follows, Shown};
-use super::diagnose::{Diagnosis, diagnose};
-use super::words::time;
+use super::answers::{Answer, Entry};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use crate::files::{Array, Precision};
@@ -37,7 +34,6 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The rule's C: how many units of its type an answer may be off, for inputs that are off by as
@@ -210,19 +206,6 @@ pub struct Unjudged {
     pub why: String,
 }
 
-fn numbers_or_words<S: serde::Serializer>(
-    x: &BTreeMap<i32, f64>,
-    s: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    struct Number(f64);
-    impl Serialize for Number {
-        fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
-            number_or_word(&self.0, s)
-        }
-    }
-    s.collect_map(x.iter().map(|(k, v)| (k, Number(*v))))
-}
-
 fn maybe_number<S: serde::Serializer>(
     x: &Option<f64>,
     s: S,
@@ -231,111 +214,6 @@ fn maybe_number<S: serde::Serializer>(
         Some(x) => number_or_word(x, s),
         None => s.serialize_none(),
     }
-}
-
-/// A line of the table: one output of one quantity of one process, for the entries of one verdict.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Line {
-    /// Quantity.
-    pub quantity: String,
-    /// Output.
-    pub output: String,
-    /// Process.
-    pub process: String,
-    /// Verdict.
-    pub class: Class,
-    /// Whether that verdict is accepted.
-    pub accepted: bool,
-    /// Number of entries.
-    pub entries: usize,
-    /// Number of values compared.
-    pub values: usize,
-    /// The largest error against the truth (without any epsilon), among the values that are finite
-    /// where there are such.
-    pub worst: Worst,
-    /// Number of values that are not finite, where the truth is.
-    pub not_finite: usize,
-    /// The first of them.
-    pub not_finite_at: Option<Place>,
-    /// Exponent p of the error's growth `t^p` as t -> 0, from the entry with the largest error;
-    /// `None` where there is no trend (errors within the class's tolerance, or no power law).
-    pub trend: Option<f64>,
-    /// Which times are off.
-    pub off_at: String,
-    /// The first time from which on all is right, where earlier ones are off.
-    pub right_from: Option<f64>,
-    /// The largest error in the rule's units by decade of t: the exponent of its lower end, and
-    /// infinite for 0.
-    #[serde(serialize_with = "numbers_or_words")]
-    pub decades: BTreeMap<i32, f64>,
-}
-
-/// Outputs that are off, that no known mistake explains, and that nothing else explains either.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Unexplained {
-    /// Outputs, by `quantity.output`, with their number.
-    pub outputs: BTreeMap<String, usize>,
-    /// The entries.
-    pub entries: Vec<String>,
-    /// What is off because it is made from these.
-    pub follows: Vec<Follows>,
-    /// The worst row among them.
-    pub shown: Option<Shown>,
-}
-
-/// An answer that is an error message.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Raised {
-    /// Quantity.
-    pub quantity: String,
-    /// The words.
-    pub message: String,
-    /// The entries.
-    pub entries: Vec<String>,
-}
-
-/// The verdict on a file.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// Schema of the report itself.
-    pub schema: &'static str,
-    /// The manifest.
-    pub file: String,
-    /// What made the numbers.
-    pub implementation: String,
-    /// True if every answer was judged and is within an accepted class, and none raised.
-    pub ok: bool,
-    /// Number of entries judged.
-    pub judged: usize,
-    /// The classes accepted besides the array's own precision.
-    pub accept: Vec<Class>,
-    /// The table.
-    pub lines: Vec<Line>,
-    /// The likely mistakes, the one that explains most first.
-    pub diagnoses: Vec<Diagnosis>,
-    /// Outputs (`entry output`) that are off, that no known mistake explains, and that do not
-    /// follow from others.
-    pub unexplained: Vec<String>,
-    /// The same by quantity, with the worst row of each and what follows from it.
-    pub open: Vec<Unexplained>,
-    /// Entries whose code raised an error.
-    pub raised: Vec<Raised>,
-    /// What cannot be judged: entries, outputs or rows.
-    pub unjudged: Vec<Unjudged>,
-    /// What was given and is not used.
-    pub ignored: Vec<String>,
-    /// Entries of the vectors without an answer, of processes and suites that were begun.
-    pub unanswered: Vec<String>,
-    /// Processes and suites of the vectors without a single answer (`process suite`), with the
-    /// number of entries.
-    pub not_begun: BTreeMap<String, usize>,
-    /// Rows at earlier times were not judged, as asked for.
-    pub t_min: Option<f64>,
-    /// Quantities not yet covered, with the number of entries.
-    pub not_yet: BTreeMap<String, usize>,
 }
 
 /// The denominator of the relative error.
@@ -423,7 +301,7 @@ pub(super) fn some_rows(e: &Entry, rows: &[usize]) -> BTreeMap<String, Array> {
 }
 
 /// Adds to an error the entry in which it occurred.
-fn within(e: &Entry, file: &str) -> impl Fn(Error) -> Error {
+pub(super) fn within(e: &Entry, file: &str) -> impl Fn(Error) -> Error {
     let (file, place) = (file.to_string(), format!("entry {}", e.id));
     move |error| Error::Format {
         file: file.clone(),
@@ -467,7 +345,7 @@ pub(super) fn as_rows(e: &Entry) -> Entry {
 }
 
 /// Refuses what has no rows: an empty array answers nothing, and must not pass for an answer.
-fn not_empty(e: &Entry) -> Result<()> {
+pub(super) fn not_empty(e: &Entry) -> Result<()> {
     let outputs = if let Answer::Given(outputs) = &e.answer {
         Some(outputs)
     } else {
@@ -493,7 +371,7 @@ fn not_empty(e: &Entry) -> Result<()> {
 }
 
 /// Whether all inputs have `n` rows.
-fn same_rows(e: &Entry, n: usize) -> Result<()> {
+pub(super) fn same_rows(e: &Entry, n: usize) -> Result<()> {
     for (name, a) in e.inputs.iter().filter(|(name, _)| !whole_array(name)) {
         let found = if is_run_noise(&e.quantity, name) {
             a.shape.get(1)
@@ -629,14 +507,14 @@ fn conditions(name: &str) -> bool {
 }
 
 /// What an entry's answers are, and what could not be judged of them.
-type Judged<'a> = (Vec<Unit<'a>>, Vec<Unjudged>);
+pub(super) type Judged<'a> = (Vec<Unit<'a>>, Vec<Unjudged>);
 
 /// The truth with a parameter made smaller, and larger where that cannot be.
 type Changed = [Option<Model>; 2];
 
 /// What entries of one configuration share: the models of the truth, and those of the parameters
 /// changed, for the derivatives. They remember what they computed.
-struct Bench {
+pub(super) struct Bench {
     config: Config,
     /// By the bits of the constant that is added.
     models: Mutex<HashMap<u64, Arc<Model>>>,
@@ -644,7 +522,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(config: &Config) -> Bench {
+    pub(super) fn new(config: &Config) -> Bench {
         Bench {
             config: config.clone(),
             models: Mutex::default(),
@@ -879,7 +757,7 @@ fn all_within(units: &[f64], bound: f64) -> bool {
 
 /// Judges one output of an entry of `n` rows, and says which rows it cannot judge. Rows at times
 /// before `t_min` are left out.
-fn judge_output<'a>(
+pub(super) fn judge_output<'a>(
     e: &'a Entry,
     (bench, t_min): (&Bench, f64),
     (name, got): (&'a str, &'a Array),
@@ -1091,304 +969,6 @@ pub(super) fn by_config<'a>(configs: impl Iterator<Item = &'a Config>) -> Vec<Ve
     groups
 }
 
-/// Judges `answers`. Classes in `accept` pass besides the precision that each array is stored in.
-///
-/// `progress` is called with (done, total).
-///
-/// # Errors
-/// An array without rows; nothing at all that can be judged. What cannot be judged beside other
-/// things that can (inputs of the wrong shape, times outside the clock, unknown outputs) is listed
-/// under `unjudged`. Outputs that are not finite are answers, and get the verdict `off`.
-pub fn judge(
-    answers: &Answers,
-    accept: &[Class],
-    progress: &mut (dyn FnMut(usize, usize) + Send),
-) -> Result<Report> {
-    judge_from(answers, accept, 0.0, progress)
-}
-
-/// [`judge`] for the rows whose time is `t_min` at least, and those that have no time.
-///
-/// # Errors
-/// As [`judge`]; a `t_min` that is no time.
-pub fn judge_from(
-    answers: &Answers,
-    accept: &[Class],
-    t_min: f64,
-    progress: &mut (dyn FnMut(usize, usize) + Send),
-) -> Result<Report> {
-    if !(t_min >= 0.0 && t_min.is_finite()) {
-        return Err(Error::parameter("t_min", t_min, "a time, 0 or more"));
-    }
-    let file = answers.file.display().to_string();
-    answers
-        .entries
-        .iter()
-        .try_for_each(|e| not_empty(e).map_err(within(e, &file)))?;
-    let entries: Vec<Entry> = answers.entries.iter().map(as_rows).collect();
-    let total = entries.len();
-    let (mut raised, mut unanswered) =
-        (BTreeMap::<(String, String), Vec<String>>::new(), Vec::new());
-    let whole = |entry: &str, output: &str, why: String| Unjudged {
-        entry: entry.into(),
-        output: output.into(),
-        rows: vec![],
-        t: None,
-        why,
-    };
-    let mut unjudged: Vec<Unjudged> = answers
-        .unusable
-        .iter()
-        .map(|u| whole(&u.entry, &u.quantity, u.why.clone()))
-        .collect();
-    for e in &entries {
-        match &e.answer {
-            Answer::Given(_) => {}
-            Answer::Raised(words) => raised
-                .entry((e.quantity.clone(), words.clone()))
-                .or_default()
-                .push(e.id.clone()),
-            Answer::Missing => unanswered.push(e),
-        }
-    }
-    // configurations side by side: what is computed for one is of use to no other
-    let (done, shown) = (AtomicUsize::new(0), Mutex::new(&mut *progress));
-    let one = |i: usize, bench: &Bench| -> (Vec<Unit<'_>>, Vec<Unjudged>) {
-        if let Ok(mut show) = shown.try_lock() {
-            show(done.load(Ordering::Relaxed), total);
-        }
-        done.fetch_add(1, Ordering::Relaxed);
-        let e = &entries[i];
-        let (mut units, mut refused) = (Vec::new(), Vec::new());
-        let Answer::Given(outputs) = &e.answer else {
-            return (units, refused);
-        };
-        let given: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-        let n = rows(&e.quantity, &given);
-        let judged = same_rows(e, n).and_then(|()| {
-            for (name, got) in outputs {
-                units.extend(judge_output(
-                    e,
-                    (bench, t_min),
-                    (name, got),
-                    n,
-                    &mut refused,
-                )?);
-            }
-            Ok(())
-        });
-        if let Err(error) = judged {
-            refused.push(whole(&e.id, &e.quantity, error.to_string()));
-        }
-        (units, refused)
-    };
-    let groups = by_config(entries.iter().map(|e| &e.config));
-    let mut found: Vec<(usize, Judged<'_>)> = groups
-        .par_iter()
-        .flat_map_iter(|group| {
-            let bench = Bench::new(&entries[group[0]].config);
-            group
-                .iter()
-                .map(|i| (*i, one(*i, &bench)))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    found.sort_by_key(|(i, _)| *i);
-    let (mut units, mut judged) = (Vec::new(), 0);
-    for (_, (of_one, refused)) in found {
-        judged += usize::from(!of_one.is_empty());
-        units.extend(of_one);
-        unjudged.extend(refused);
-    }
-    if let (0, true, Some(first)) = (judged, raised.is_empty(), unjudged.first()) {
-        let more = if unjudged.len() > 1 {
-            format!(" (and {} more)", unjudged.len() - 1)
-        } else {
-            String::new()
-        };
-        return Err(Error::Format {
-            file,
-            place: format!("entry {}", first.entry),
-            problem: format!("cannot be judged: {}{more}", first.why),
-        });
-    }
-    let accepted = |u: &Unit<'_>| {
-        u.class == Class::of(u.got.precision)
-            || (u.class != Class::Off && accept.contains(&u.class))
-    };
-    // Within an array's own precision there is nothing to explain, even where it is accepted for
-    // another reason.
-    let suspects: Vec<bool> = units
-        .iter()
-        .map(|u| u.class != Class::of(u.got.precision))
-        .collect();
-    let (mut diagnoses, left) = diagnose(&units, &suspects, &mut |done, all| {
-        progress(total * done / all.max(1), total)
-    });
-    let open = causes(&units, &suspects, &mut diagnoses, left, &file);
-    let unexplained = open
-        .iter()
-        .flat_map(|(_, list)| list)
-        .map(|u| format!("{} {}", units[*u].entry.id, units[*u].output))
-        .collect();
-    let open = open.into_iter().map(|(open, _)| open).collect();
-    let mut groups: BTreeMap<(usize, &str, &str, Class, bool), Vec<&Unit<'_>>> = BTreeMap::new();
-    for u in &units {
-        let order = crate::truth::predict::QUANTITIES
-            .iter()
-            .position(|q| q.name == u.entry.quantity)
-            .unwrap_or(usize::MAX);
-        groups
-            .entry((
-                order,
-                u.output,
-                u.entry.config.entry.name,
-                u.class,
-                accepted(u),
-            ))
-            .or_default()
-            .push(u);
-    }
-    let lines: Vec<Line> = groups
-        .into_iter()
-        .map(|((_, output, process, class, ok), list)| line(output, process, class, ok, &list))
-        .collect();
-    let suite = |e: &Entry| {
-        format!(
-            "{} {}",
-            e.config.entry.name,
-            e.quantity.split('.').next().unwrap_or("")
-        )
-    };
-    let begun: std::collections::BTreeSet<String> = entries
-        .iter()
-        .filter(|e| e.answer != Answer::Missing)
-        .map(suite)
-        .collect();
-    let (unanswered, missing): (Vec<&Entry>, Vec<&Entry>) = unanswered
-        .into_iter()
-        .partition(|e| begun.contains(&suite(e)));
-    let mut not_begun = BTreeMap::new();
-    missing
-        .into_iter()
-        .for_each(|e| *not_begun.entry(suite(e)).or_insert(0) += 1);
-    let raised: Vec<Raised> = raised
-        .into_iter()
-        .map(|((quantity, message), entries)| Raised {
-            quantity,
-            message,
-            entries,
-        })
-        .collect();
-    progress(total, total);
-    Ok(Report {
-        schema: "cld-report/3",
-        file,
-        implementation: answers.implementation.clone(),
-        ok: !lines.is_empty()
-            && lines.iter().all(|l| l.accepted)
-            && raised.is_empty()
-            && unjudged.is_empty(),
-        judged,
-        accept: accept.to_vec(),
-        lines,
-        diagnoses,
-        unexplained,
-        open,
-        raised,
-        unjudged,
-        ignored: answers.ignored.clone(),
-        unanswered: unanswered.into_iter().map(|e| e.id.clone()).collect(),
-        not_begun,
-        t_min: (t_min > 0.0).then_some(t_min),
-        not_yet: answers.not_yet.clone(),
-    })
-}
-
-/// Puts what follows from other outputs under the cause of these, and shows the worst row of each
-/// cause. Returns the outputs that have none.
-fn causes(
-    units: &[Unit<'_>],
-    suspects: &[bool],
-    diagnoses: &mut Vec<Diagnosis>,
-    left: Vec<usize>,
-    file: &str,
-) -> Vec<(Unexplained, Vec<usize>)> {
-    let off: Vec<usize> = (0..units.len()).filter(|u| suspects[*u]).collect();
-    let (mut explained, mut vague) = (vec![false; units.len()], vec![false; units.len()]);
-    for d in diagnoses.iter() {
-        d.units.iter().for_each(|u| {
-            if d.is_formula() {
-                explained[*u] = true
-            } else {
-                vague[*u] = true
-            }
-        });
-    }
-    let mut links = consequence::links(units, &off, &explained, &vague);
-    let cause =
-        |u: usize, diagnoses: &[Diagnosis]| diagnoses.iter().position(|d| d.units.contains(&u));
-    // what has the cause of its part already needs no other
-    let same: Vec<usize> = links
-        .keys()
-        .copied()
-        .filter(|u| {
-            cause(*u, diagnoses)
-                .is_some_and(|d| Some(d) == cause(consequence::root(&links, *u), diagnoses))
-        })
-        .collect();
-    same.iter().for_each(|u| {
-        links.remove(u);
-    });
-    let roots: BTreeMap<usize, usize> = links
-        .keys()
-        .map(|u| (*u, consequence::root(&links, *u)))
-        .collect();
-    for d in diagnoses.iter_mut() {
-        if d.units.iter().any(|u| links.contains_key(u)) {
-            d.units.retain(|u| !links.contains_key(u));
-            d.explains = d.units.len();
-            (d.outputs, d.entries) = names(d.units.iter().map(|u| &units[*u]));
-        }
-    }
-    let under = |list: &[usize]| -> Vec<Follows> {
-        let mine: Vec<_> = links
-            .iter()
-            .filter(|(u, _)| list.contains(&roots[u]))
-            .map(|(u, link)| (*u, *link))
-            .collect();
-        consequence::follows(units, &mine)
-    };
-    for d in diagnoses.iter_mut() {
-        d.follows = under(&d.units);
-        d.shown = consequence::worst(units, &d.units, file);
-    }
-    diagnoses.retain(|d| d.explains > 0);
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for u in left.into_iter().filter(|u| !links.contains_key(u)) {
-        match groups
-            .iter_mut()
-            .find(|g| units[g[0]].entry.quantity == units[u].entry.quantity)
-        {
-            Some(g) => g.push(u),
-            None => groups.push(vec![u]),
-        }
-    }
-    let group = |list: Vec<usize>| {
-        let (outputs, entries) = names(list.iter().map(|u| &units[*u]));
-        (
-            Unexplained {
-                outputs,
-                entries,
-                follows: under(&list),
-                shown: consequence::worst(units, &list, file),
-            },
-            list,
-        )
-    };
-    groups.into_iter().map(group).collect()
-}
-
 /// Outputs by `quantity.output` with their number, and the entries.
 pub(super) fn names<'a>(
     units: impl Iterator<Item = &'a Unit<'a>>,
@@ -1401,173 +981,4 @@ pub(super) fn names<'a>(
         }
     }
     (outputs, entries)
-}
-
-fn line(output: &str, process: &str, class: Class, accepted: bool, units: &[&Unit<'_>]) -> Line {
-    // the worst value among those that are finite; where there is none, the first
-    let finite = |u: &Unit<'_>, i: usize| {
-        u.got.data[i].is_finite() || u.cells[i].truth.to_f64().is_infinite()
-    };
-    let all = || {
-        units
-            .iter()
-            .flat_map(|u| (0..u.units.len()).map(move |i| (*u, i)))
-    };
-    let larger =
-        |a: &(&Unit<'_>, usize), b: &(&Unit<'_>, usize)| a.0.units[a.1].total_cmp(&b.0.units[b.1]);
-    let found = all()
-        .filter(|(u, i)| finite(u, *i))
-        .max_by(larger)
-        .or_else(|| all().next());
-    let (worst_unit, at) = found.expect("a group has units, and these have values");
-    let (cell, got) = (&worst_unit.cells[at], worst_unit.got.data[at]);
-    let worst = Worst {
-        relative: worst_unit.errors[at],
-        units: worst_unit.units[at],
-        precision: worst_unit.got.precision.name(),
-        entry: worst_unit.entry.id.clone(),
-        row: worst_unit.rows[at / worst_unit.columns],
-        column: worst_unit.entry.own_column(
-            worst_unit.output,
-            at % worst_unit.columns,
-            worst_unit.columns,
-        ),
-        t: cell.t.is_finite().then_some(cell.t),
-        got,
-        truth: cell.truth.to_f64(),
-        config: worst_unit.entry.config.describe(),
-    };
-    Line {
-        quantity: worst_unit.entry.quantity.clone(),
-        output: worst_unit.entry.own_output(output),
-        process: process.to_string(),
-        class,
-        accepted,
-        entries: units.len(),
-        values: units.iter().map(|u| u.errors.len()).sum(),
-        worst,
-        not_finite: all().filter(|(u, i)| !finite(u, *i)).count(),
-        not_finite_at: all().find(|(u, i)| !finite(u, *i)).map(|(u, i)| Place {
-            entry: u.entry.id.clone(),
-            row: u.rows[i / u.columns],
-            t: Some(u.cells[i].t).filter(|t| t.is_finite()),
-        }),
-        trend: trend(worst_unit),
-        off_at: off_at(units),
-        right_from: right_from(units),
-        decades: decades(units),
-    }
-}
-
-/// The largest error at each time.
-fn by_time(u: &Unit<'_>) -> BTreeMap<u64, f64> {
-    let mut map = BTreeMap::new();
-    for (c, e) in u
-        .cells
-        .iter()
-        .zip(&u.errors)
-        .filter(|(c, _)| c.t.is_finite())
-    {
-        let worst = map.entry(c.t.to_bits()).or_insert(0.0f64); // non-negative floats sort as their bits
-        *worst = worst.max(*e);
-    }
-    map
-}
-
-/// Slope of log(error) against log(t) for t <= 1e-3, if the errors are above tolerance there and
-/// follow a power law (coefficient of determination above 0.95, or a slope below a tenth: flat).
-fn trend(u: &Unit<'_>) -> Option<f64> {
-    let tolerance = UNITS * u.got.precision.unit();
-    let points: Vec<(f64, f64)> = by_time(u)
-        .into_iter()
-        .map(|(t, e)| (f64::from_bits(t), e))
-        .filter(|(t, e)| *t > 0.0 && *t <= 1e-3 && *e > tolerance && e.is_finite())
-        .map(|(t, e)| (t.ln(), e.ln()))
-        .collect();
-    if points.len() < 4 {
-        return None;
-    }
-    let n = points.len() as f64;
-    let (mx, my) = points
-        .iter()
-        .fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
-    let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
-    for (x, y) in &points {
-        xx += (x - mx) * (x - mx);
-        xy += (x - mx) * (y - my);
-        yy += (y - my) * (y - my);
-    }
-    let slope = xy / xx;
-    (slope.abs() < 0.1 || xy * xy > 0.95 * xx * yy).then_some(slope)
-}
-
-/// The largest error in the rule's units by decade of t. An error that is not a number is infinite.
-fn decades(units: &[&Unit<'_>]) -> BTreeMap<i32, f64> {
-    let mut all = BTreeMap::new();
-    for (c, x) in units
-        .iter()
-        .flat_map(|u| u.cells.iter().zip(&u.units))
-        .filter(|(c, _)| c.t.is_finite() && c.t > 0.0)
-    {
-        let worst = all.entry(c.t.log10().floor() as i32).or_insert(0.0f64);
-        *worst = if x.is_nan() {
-            f64::INFINITY
-        } else {
-            worst.max(*x)
-        };
-    }
-    all
-}
-
-/// The first time from which on all values of a group are right, where earlier ones are off.
-fn right_from(units: &[&Unit<'_>]) -> Option<f64> {
-    let all = || {
-        units
-            .iter()
-            .flat_map(|u| u.cells.iter().zip(&u.units))
-            .filter(|(c, _)| c.t.is_finite())
-    };
-    let last = all()
-        .filter(|(_, x)| !(**x <= UNITS))
-        .map(|(c, _)| c.t)
-        .reduce(f64::max)?;
-    all()
-        .map(|(c, _)| c.t)
-        .filter(|t| *t > last)
-        .reduce(f64::min)
-}
-
-/// At which of a group's times values are off, in words.
-fn off_at(units: &[&Unit<'_>]) -> String {
-    let mut times: BTreeMap<u64, bool> = BTreeMap::new();
-    for u in units {
-        for (i, c) in u.cells.iter().enumerate().filter(|(_, c)| c.t.is_finite()) {
-            *times.entry(c.t.to_bits()).or_insert(false) |=
-                u.class != Class::of(u.got.precision) && !(u.units[i] <= UNITS);
-        }
-    }
-    let list: Vec<(f64, bool)> = times
-        .into_iter()
-        .map(|(t, off)| (f64::from_bits(t), off))
-        .collect();
-    let count = list.iter().filter(|(_, off)| *off).count();
-    if count == 0 {
-        return String::new();
-    }
-    if count == list.len() {
-        return "all t".into();
-    }
-    let last = list
-        .iter()
-        .rev()
-        .find(|(_, off)| *off)
-        .map_or(0.0, |(t, _)| *t);
-    let first = list.iter().find(|(_, off)| *off).map_or(0.0, |(t, _)| *t);
-    if list.iter().all(|(t, off)| *off == (*t <= last)) {
-        return format!("t <= {}", time(last));
-    }
-    if list.iter().all(|(t, off)| *off == (*t >= first)) {
-        return format!("t >= {}", time(first));
-    }
-    format!("{count} of {} times, t <= {}", list.len(), time(last))
 }

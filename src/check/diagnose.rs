@@ -1569,16 +1569,7 @@ pub fn plants(row: usize) -> Vec<(usize, Option<f64>)> {
     match &MISTAKES[row].kind {
         Kind::Reading(list) => (0..list.len()).map(|v| (v, None)).collect(),
         Kind::Arranged(list) => (0..list.len()).map(|v| (v, None)).collect(),
-        Kind::Fitted { .. } => {
-            let value = match MISTAKES[row].id {
-                "epsilon-added" | "epsilon-in-initial-variance" => 1e-4,
-                "initial-variance" => 0.037,
-                "t-clamped" => 0.02,
-                "friction" => 1.37,
-                _ => 0.73,
-            };
-            vec![(0, Some(value))]
-        }
+        Kind::Fitted { planted, .. } => vec![(0, Some(*planted))],
         _ => vec![],
     }
 }
@@ -1629,7 +1620,7 @@ fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
                 let cells = &u.got.data[r * u.columns..(r + 1) * u.columns];
                 let mut of = Vec::new();
                 if time(*r).is_finite() {
-                    of.push(format!("t = {}", super::words::time(time(*r))));
+                    of.push(format!("t = {}", super::numbers::time(time(*r))));
                 }
                 if cells.iter().any(|x| !x.is_finite()) {
                     of.push("not a finite number".into());

@@ -47,6 +47,8 @@ pub(super) enum Kind {
     Reading(&'static [Variant]),
     /// The same with a value to be found: where to look for it, and the change.
     Fitted {
+        /// The value with which tests make the mistake.
+        planted: f64,
         /// In words, with `{value}` filled in.
         words: &'static str,
         /// From where to where, for this quantity.
@@ -214,6 +216,7 @@ pub const MISTAKES: &[Mistake] = &[
         "a constant is added to every variance",
         "compute the variances by forms with positive terms only, or declare the constant as `epsilon_added`",
         Kind::Fitted {
+            planted: 1e-4,
             words: "{value} is added to every variance{declared}",
             range: |q, _| {
                 when(kernel_like(q) && !q.starts_with("schedule.")).map(|()| (1e-15, 0.1))
@@ -815,6 +818,7 @@ pub const MISTAKES: &[Mistake] = &[
         "beta, and its integral, are off by a factor",
         "compare the schedule in the file with the one in the code, and the unit of time (t in [0, 1])",
         Kind::Fitted {
+            planted: 0.73,
             words: "beta, and its integral, are {value} times what the schedule says",
             range: |q, _| when(q != "prior.log_density").map(|()| (0.05, 20.5)),
             change: |m, _, x| rate(m, x),
@@ -825,6 +829,7 @@ pub const MISTAKES: &[Mistake] = &[
         "the friction is not critical, or not the one declared",
         "critical damping is Gamma = 2 sqrt(M)",
         Kind::Fitted {
+            planted: 1.37,
             words: "the friction is Gamma = {value}, where {friction}",
             range: |q, c| {
                 when(
@@ -851,6 +856,7 @@ pub const MISTAKES: &[Mistake] = &[
         "the initial velocity has another variance than gamma M",
         "compare gamma and M in the file with the code's",
         Kind::Fitted {
+            planted: 0.037,
             words: "the initial velocity has variance {value}, where gamma M is {initial}",
             range: |q, c| {
                 let mixed = matches!(
@@ -873,6 +879,7 @@ pub const MISTAKES: &[Mistake] = &[
         "a constant is on the diagonal of the initial covariance, and carried on by the mean",
         "start from the data themselves: variance 0 in x, gamma M in v",
         Kind::Fitted {
+            planted: 1e-4,
             words: "{value} is on the diagonal of the initial covariance, and carried on by the mean",
             range: |q, c| {
                 when(
@@ -893,6 +900,7 @@ pub const MISTAKES: &[Mistake] = &[
         "a sum over steps stands for the integral of the rate",
         "B(t) = b0 t + b1 t^2/2 exactly",
         Kind::Fitted {
+            planted: 0.73,
             words: "the integral of the rate is b0 t + {value} b1 t^2/2: a sum over steps for the integral",
             range: |q, c| {
                 linear(c)?;
@@ -909,6 +917,7 @@ pub const MISTAKES: &[Mistake] = &[
         "times below some t are taken to be that one",
         "do not clamp t, or do not ask for earlier times",
         Kind::Fitted {
+            planted: 0.02,
             words: "times below {value} are taken to be {value}",
             range: |q, _| {
                 when(!q.starts_with("sampler.") && q != "prior.log_density").map(|()| (1e-7, 0.3))
@@ -924,6 +933,7 @@ pub const MISTAKES: &[Mistake] = &[
         "the loss is off by a constant factor",
         "the loss here is a sum over coordinates, not a mean, with its 1/2 in the weight",
         Kind::Fitted {
+            planted: 0.73,
             words: "the loss is {value} times what it should be (a mean over coordinates for their sum, a factor 2)",
             range: |q, _| when(q == "loss.per_sample").map(|()| (1e-3, 1e3)),
             change: |m, _, x| {

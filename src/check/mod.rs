@@ -3,7 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | [`answers`] | reading a manifest and its arrays |
-//! | [`compare`] | the verdict |
+//! | [`compare`] | every output against the truth |
+//! | [`judge`](mod@judge) | the verdict on a file, with the causes |
 //! | [`mistakes`] | the table of mistakes |
 //! | [`diagnose`] | which of them explain the answers |
 //! | [`consequence`] | what is off because something else is |
@@ -32,7 +33,9 @@ pub mod answers;
 pub mod compare;
 pub mod consequence;
 pub mod diagnose;
+pub mod judge;
 pub mod mistakes;
+mod numbers;
 pub mod page;
 pub mod row;
 pub mod words;
@@ -40,4 +43,5 @@ pub mod words;
 pub use crate::files::{Array, Limits, Precision};
 pub use crate::truth::config::Config;
 pub use answers::{Answers, read_answers};
-pub use compare::{Class, Report, judge};
+pub use compare::Class;
+pub use judge::{Line, Report, judge, judge_from};

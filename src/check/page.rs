@@ -1,7 +1,8 @@
 //! A report as one page of HTML that needs nothing but a browser.
 
-use super::compare::{Class, Line, Report, UNITS};
+use super::compare::{Class, UNITS};
 use super::consequence::{Follows, Shown};
+use super::judge::{Line, Report};
 use super::words::{plural, short, sum, time};
 use crate::plot::page::{Plot, STYLE, Series, draw, escape};
 use plotters::prelude::SeriesLabelPosition;

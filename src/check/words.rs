@@ -1,7 +1,10 @@
 //! A report in words: for a terminal of 80 columns, richer for 120, plain for logs.
 
-use super::compare::{Class, Line, Report, UNITS};
+use super::compare::{Class, UNITS};
 use super::consequence::{Follows, Shown};
+use super::judge::{Line, Report};
+use super::numbers::digits;
+pub use super::numbers::{short, time};
 use crate::error::{escaped, shown};
 use anstyle::{AnsiColor, Style};
 use std::collections::BTreeMap;
@@ -48,49 +51,6 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         c.set_padding((0, 2));
     });
     t.lines().map(|l| l.trim_end().to_string() + "\n").collect()
-}
-
-/// A small number in few characters: `1.2e-16`, `0.35`, `0`.
-pub fn short(x: f64) -> String {
-    if x == 0.0 {
-        return "0".into();
-    }
-    if !x.is_finite() {
-        return x.to_string();
-    }
-    if (0.01..1e4).contains(&x.abs()) {
-        format!("{x:.3}")
-            .trim_end_matches('0')
-            .trim_end_matches('.')
-            .to_string()
-    } else {
-        format!("{x:.1e}")
-    }
-}
-
-/// A time in few characters: as it is if that is short, else with four digits.
-pub fn time(t: f64) -> String {
-    let (plain, exponent) = (format!("{t}"), format!("{t:e}"));
-    let shorter = if plain.len() <= exponent.len() {
-        plain
-    } else {
-        exponent
-    };
-    if shorter.len() <= 7 {
-        shorter
-    } else {
-        format!("{t:.3e}")
-    }
-}
-
-/// A number with all its digits, in the shorter of the two notations.
-fn digits(x: f64) -> String {
-    let (plain, exponent) = (format!("{x:?}"), format!("{x:e}"));
-    if plain.len() <= exponent.len() + 2 {
-        plain
-    } else {
-        exponent
-    }
 }
 
 /// A paragraph of `width` columns whose first line begins with `first`, the others with as many

@@ -6,6 +6,7 @@ use crate::check::words::short;
 use crate::data::samples;
 use crate::error::{Error, Result};
 use crate::files::{Archive, Limits};
+use crate::sampler;
 use std::path::Path;
 
 /// A distance, and how its samples came about.
@@ -22,15 +23,13 @@ pub struct Row {
     pub distance: Distance,
 }
 
-/// The samplers of a checkpoint if none is asked for: SSCS and Euler-Maruyama; the latter alone
-/// where the former is not defined.
+/// The samplers of a checkpoint if none is asked for: those of [`sampler::DEFAULT`] that fit it.
 pub fn default_samplers(task: Task<'_>) -> Vec<String> {
-    let all: &[&str] = if task.by("sscs", Some(Budget::Steps(1)), None).is_err() {
-        &["em"]
-    } else {
-        &["sscs", "em"]
-    };
-    all.iter().map(ToString::to_string).collect()
+    sampler::DEFAULT
+        .iter()
+        .filter(|s| task.by(s, Some(Budget::Steps(1)), None).is_ok())
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// Every sampler with every number of steps. All that can be refused is refused before the first

@@ -1,5 +1,4 @@
-//! Moments of losses and of their estimators on Gaussian data, in closed form or by quadrature over
-//! time: no sampling.
+//! Moments of losses on Gaussian data, in closed form: no sampling.
 //!
 //! With S the covariance of the objective's kernel and C that of `u_t`, the missing score of the
 //! exact score has the second moment `S^-1 - C^-1` on the noised channels, that of a score 0 has
@@ -9,7 +8,6 @@
 //! E loss(s) = E (s - score)^T Q (s - score) + tr Q (S^-1 - C^-1)
 //! ```
 
-use super::time::Times;
 use super::{Form, Loss};
 use crate::error::Result;
 use crate::kernel::{Objective, kernel_values};
@@ -100,63 +98,4 @@ pub fn moments(loss: &Loss, deviation: Option<f64>, t: f64) -> Result<(f64, f64)
         .map(|n| qc[(n / m, n % m)] * qc[(n % m, n / m)])
         .sum();
     Ok((mean, 2.0 * square))
-}
-
-/// Nodes in (-1, 1) and weights of Gauss-Legendre quadrature with `n` nodes, by Newton's method.
-fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
-    (0..n)
-        .map(|i| {
-            let mut x = (std::f64::consts::PI * (i as f64 + 0.75) / (n as f64 + 0.5)).cos();
-            let mut slope = 1.0;
-            for _ in 0..12 {
-                let (mut p, mut last) = (x, 1.0);
-                for j in 2..=n {
-                    let j = j as f64;
-                    (p, last) = (((2.0 * j - 1.0) * x * p - (j - 1.0) * last) / j, p);
-                }
-                slope = n as f64 * (x * p - last) / (x * x - 1.0);
-                x -= p / slope;
-            }
-            (x, 2.0 / ((1.0 - x * x) * slope * slope))
-        })
-        .collect()
-}
-
-/// Mean and variance of the estimator of the loss's integral over `[eps, 1]` from one value and one
-/// time: the mean of n of them in n strata has that mean and n-th of that variance (`strata` = 1:
-/// independent times). Data and `deviation` as in [`moments`]. By Gauss-Legendre quadrature in ln
-/// t. Formula: loss.time.variance.
-///
-/// # Errors
-/// As [`Loss::at`].
-pub fn estimator(
-    loss: &Loss,
-    deviation: Option<f64>,
-    times: &Times,
-    strata: usize,
-) -> Result<(f64, f64)> {
-    let nodes = gauss_legendre(8);
-    let (mut mean, mut variance) = (0.0, 0.0);
-    let n = strata.max(1) as f64;
-    for i in 0..strata.max(1) {
-        let (low, high) = (
-            times.draw(i as f64 / n).0.ln(),
-            times.draw((i + 1) as f64 / n).0.ln(),
-        );
-        let pieces = ((high - low) / 0.05).ceil().max(1.0);
-        let half = 0.5 * (high - low) / pieces;
-        let (mut first, mut second) = (0.0, 0.0);
-        for piece in 0..pieces as usize {
-            for (x, w) in &nodes {
-                let t = (low + half * (2.0 * piece as f64 + 1.0 + x)).exp().min(1.0);
-                let (f, v) = moments(loss, deviation, t)?;
-                let dt = w * half * t;
-                first += f * dt;
-                second += (f * f + v) / times.density(t) * dt;
-            }
-        }
-        mean += first;
-        variance += second - n * first * first;
-    }
-    Ok((mean, variance))
 }

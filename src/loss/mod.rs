@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`weighting`] | what Q(t) is: likelihood, eps-MSE and others |
 //! | [`time`] | random times: uniform, by importance, stratified |
-//! | [`exact`] | moments of losses and estimators on Gaussian data, in closed form |
+//! | [`exact`], [`estimator`] | moments of losses and of their estimators on Gaussian data |
 //!
 //! # Example
 //! ```
@@ -34,6 +34,7 @@
 //! # Ok::<(), cld_sgm::Error>(())
 //! ```
 
+pub mod estimator;
 pub mod exact;
 pub mod time;
 pub mod weighting;

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::simd::Real;
-use crate::simd::pointwise::AdamStep;
+use crate::simd::loops::pointwise::AdamStep;
 
 /// How weights are changed.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,8 +1,8 @@
 //! Attention: one head over all pixels of an image.
 
 use super::graph::{Buffers, Gradients, Id, Layer};
-use crate::simd::conv::{BLOCK, Images};
-use crate::simd::matrix::{Matrix, product, softmax, softmax_back};
+use crate::simd::loops::conv::{BLOCK, Images};
+use crate::simd::loops::matrix::{Matrix, product, softmax, softmax_back};
 use crate::simd::{Real, Set};
 
 /// With queries, keys and values of c channels at N pixels: `y_p = sum_j a_jp v_j`,

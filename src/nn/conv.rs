@@ -2,9 +2,9 @@
 
 use super::graph::{Buffers, Gradients, Id, Layer};
 use crate::simd::Real;
-use crate::simd::conv::{Conv as Loop, Finish, Images, spread};
-use crate::simd::pointwise::{add_images, channel_sums, set_images};
-use crate::simd::winograd::Winograd;
+use crate::simd::loops::conv::{Conv as Loop, Finish, Images, spread};
+use crate::simd::loops::pointwise::{add_images, channel_sums, set_images};
+use crate::simd::loops::winograd::Winograd;
 use std::f64::consts::FRAC_1_SQRT_2;
 use std::ops::Range;
 
@@ -162,7 +162,7 @@ impl<T: Real> Layer<T> for Conv {
             if let Some(id) = self.residual {
                 let part = T::of(FRAC_1_SQRT_2);
                 for n in 0..ys.n {
-                    crate::simd::pointwise::scale(
+                    crate::simd::loops::pointwise::scale(
                         set,
                         part,
                         &mut dy[n * ys.stride..][..ys.image()],

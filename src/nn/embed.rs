@@ -2,9 +2,9 @@
 
 use super::graph::{Buffers, Gradients, Id, Layer};
 use crate::simd::Real;
-use crate::simd::conv::{BLOCK, Images};
+use crate::simd::loops::conv::{BLOCK, Images};
+use crate::simd::loops::pointwise::{add_images, silu, silu_back, upsample, upsample_back};
 use crate::simd::normal::threefry;
-use crate::simd::pointwise::{add_images, silu, silu_back, upsample, upsample_back};
 
 pub(super) struct Silu {
     pub x: Id,

@@ -1,7 +1,8 @@
 //! Multilayer perceptrons for data without pixels: rows of `[x, v]`, the time's features added to
 //! every hidden layer.
 
-use super::graph::{Builder, Graph, With};
+use super::builder::{Builder, With};
+use super::graph::Graph;
 use crate::error::{Error, Result};
 use crate::simd::Real;
 

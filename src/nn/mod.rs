@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`params`] | names, shapes and places of parameters; initial values |
 //! | [`graph`] | tensors, layers, sessions |
+//! | [`builder`] | networks put together |
 //! | `conv`, `norm`, `attention`, `embed` | the layers |
 //! | [`unet`], [`mlp`] | the models |
 //! | [`adam`] | Adam, warm-up, clipping, averages of weights |
@@ -36,6 +37,7 @@
 
 pub mod adam;
 mod attention;
+pub mod builder;
 mod conv;
 mod embed;
 pub mod graph;
@@ -44,7 +46,8 @@ mod norm;
 pub mod params;
 pub mod unet;
 
-pub use graph::{Builder, Graph, Session};
+pub use builder::{Builder, With};
+pub use graph::{Graph, Session};
 pub use mlp::Mlp;
 pub use params::Layout;
 pub use unet::UNet;

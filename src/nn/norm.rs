@@ -2,7 +2,7 @@
 
 use super::graph::{Buffers, Gradients, Id, Layer};
 use crate::simd::Real;
-use crate::simd::norm::Norm as Loop;
+use crate::simd::loops::norm::Norm as Loop;
 use std::ops::Range;
 
 pub(super) struct Norm {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::simd::Real;
-use crate::simd::conv::{BLOCK, weight_at};
+use crate::simd::loops::conv::{BLOCK, weight_at};
 use crate::simd::normal::threefry;
 use std::ops::Range;
 

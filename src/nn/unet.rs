@@ -5,7 +5,8 @@
 //! its parameters are those of `benches/peers/unet_torch.py`, which defines the same network in
 //! PyTorch.
 
-use super::graph::{Builder, Graph, Id, With};
+use super::builder::{Builder, With};
+use super::graph::{Graph, Id};
 use crate::error::{Error, Result};
 use crate::simd::Real;
 

@@ -15,32 +15,20 @@
 #![allow(unsafe_code)]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
-#[cfg(feature = "nn")]
-pub mod conv;
 mod lane;
 pub mod limits;
 #[cfg(feature = "nn")]
-pub mod matrix;
+pub mod loops;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-#[cfg(feature = "nn")]
-pub mod norm;
 pub mod normal;
-#[cfg(feature = "nn")]
-pub mod pointwise;
-#[cfg(feature = "nn")]
-mod real;
 pub mod sde;
-#[cfg(all(test, feature = "nn"))]
-mod tensors;
-#[cfg(feature = "nn")]
-pub mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use lane::Lane;
 #[cfg(feature = "nn")]
-pub use real::Real;
+pub use loops::Real;
 pub use sde::{Steps, affine_paths, affine_paths_f32, initial_paths, initial_paths_f32};
 
 use crate::error::{Error, Result};
@@ -215,7 +203,7 @@ pub fn wide<T: Task>(task: T) -> T::Out {
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => unsafe { task.avx2() },
         #[cfg(target_arch = "aarch64")]
-        Set::Neon => neon::neon(task),
+        Set::Neon => task.run::<neon::F64x2, neon::F32x4>(),
         _ => task.scalar(),
     }
 }
@@ -231,7 +219,7 @@ pub fn wide_on<T: Task>(set: Set, task: T) -> T::Out {
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 if set.available() => unsafe { task.avx2() },
         #[cfg(target_arch = "aarch64")]
-        Set::Neon => neon::neon(task),
+        Set::Neon => task.run::<neon::F64x2, neon::F32x4>(),
         _ => task.scalar(),
     }
 }
@@ -244,9 +232,16 @@ fn up_to_avx2_on<T: Task>(set: Set, task: T) -> T::Out {
         #[cfg(target_arch = "x86_64")]
         Set::Avx512 | Set::Avx2 if set.available() => unsafe { task.avx2() },
         #[cfg(target_arch = "aarch64")]
-        Set::Neon => neon::neon(task),
+        Set::Neon => task.run::<neon::F64x2, neon::F32x4>(),
         _ => task.scalar(),
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+/// Runs a task with lanes of one float, multiply-add in hardware.
+#[target_feature(enable = "avx2,fma")]
+fn fma<T: Task>(task: T) -> T::Out {
+    task.run::<f64, f32>()
 }
 
 /// Runs a task with vectors of one, and a fused multiply-add in hardware where there is one.
@@ -255,7 +250,7 @@ pub fn single<T: Task>(task: T) -> T::Out {
     #[cfg(target_arch = "x86_64")]
     if Set::current() >= Set::Avx2 {
         // SAFETY: `current` is a set that `available` has found on this machine.
-        return unsafe { x86::fma(task) };
+        return unsafe { fma(task) };
     }
     task.scalar() // out of line: the way here is a load, a comparison and a call
 }

@@ -4,15 +4,9 @@
 //! argument of every block here.
 #![allow(unused_unsafe)]
 
-use super::Task;
 use super::lane::{Lane, Sealed, lanes};
 use std::arch::aarch64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
-
-/// Runs a task with lanes of 128 bits.
-pub(super) fn neon<T: Task>(task: T) -> T::Out {
-    task.run::<F64x2, F32x4>()
-}
 
 /// `a b + c`.
 #[inline(always)]

@@ -4,16 +4,9 @@
 //! `Task::avx2` and `Task::avx512`, which are called only where the set was found: that is the
 //! safety argument of every block here.
 
-use super::Task;
 use super::lane::{Lane, Sealed, lanes};
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
-
-/// Runs a task with lanes of one float, multiply-add in hardware.
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn fma<T: Task>(task: T) -> T::Out {
-    task.run::<f64, f32>()
-}
 
 lanes!(
     F64x4, __m256d, f64, 4, __m256d,

@@ -1,6 +1,5 @@
 //! Where a network's time goes, beside the machine's limits, both measured in one run.
 
-use super::record::Timing;
 use super::source::Source;
 use super::step::{State, StepPlan, Trainer, rows_at_once, rows_of_a_pass};
 use crate::diffusion::Diffusion;
@@ -10,12 +9,23 @@ use crate::loss::{Form, Loss, Times, Weighting};
 use crate::nn::adam::Adam;
 use crate::nn::{Graph, Session};
 use crate::score::Parametrisation;
-use crate::simd::conv::{Conv, Finish, Images, turned};
+use crate::simd::loops::conv::{Conv, Finish, Images, turned};
 use crate::simd::{Set, limits};
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Seconds: a median and the quartiles around it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// The median.
+    pub median: f64,
+    /// A quarter of the times is below.
+    pub low: f64,
+    /// A quarter of the times is above.
+    pub high: f64,
+}
 
 /// Seconds of the fastest of `rounds` calls, after one that does not count.
 fn fastest(rounds: usize, mut f: impl FnMut()) -> f64 {

@@ -1,7 +1,7 @@
 //! A benchmark as a record: machine, limits, versions and figures with their spread; and two of
 //! them side by side.
 
-use super::profile::{LayerTime, MachineLimits, convolution, layers, peak_memory, steps};
+use super::profile::{LayerTime, MachineLimits, Timing, convolution, layers, peak_memory, steps};
 use crate::error::{Error, Result};
 use crate::files::machine::Machine;
 use crate::nn::UNet;
@@ -27,17 +27,6 @@ pub struct BenchOptions {
     pub rounds: usize,
     /// Whether layers and single convolutions are measured, too.
     pub layers: bool,
-}
-
-/// Seconds: a median and the quartiles around it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Timing {
-    /// The median.
-    pub median: f64,
-    /// A quarter of the times is below.
-    pub low: f64,
-    /// A quarter of the times is above.
-    pub high: f64,
 }
 
 /// Whole steps on so many threads.

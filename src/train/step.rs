@@ -13,9 +13,9 @@ use crate::nn::adam::Adam;
 use crate::nn::{Graph, Session};
 use crate::score::Parametrisation;
 use crate::simd::Set;
-use crate::simd::conv::turned;
+use crate::simd::loops::conv::turned;
+use crate::simd::loops::pointwise::{adam, add_scaled, sum_of_squares};
 use crate::simd::normal::normals;
-use crate::simd::pointwise::{adam, add_scaled, sum_of_squares};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 

@@ -411,7 +411,8 @@ fn losses(record: &mut Record, name: &str, d: &Diffusion) {
                 if weighting == Weighting::Likelihood && form == Form::Score && closed(&name) {
                     let times = Times::importance(&loss, 0.01).unwrap();
                     let drawn = [0.1, 0.6, 0.9].map(|x| times.draw(x));
-                    let (mean, variance) = exact::estimator(&loss, Some(0.5), &times, 2).unwrap();
+                    let (mean, variance) =
+                        cld_sgm::loss::estimator::estimator(&loss, Some(0.5), &times, 2).unwrap();
                     record.add(
                         format!("{name} times"),
                         drawn

@@ -3,7 +3,7 @@
 
 use cld_sgm::Result;
 use cld_sgm::check::answers::read_answers;
-use cld_sgm::check::compare::{Class, Report, judge};
+use cld_sgm::check::{Class, Report, judge};
 use cld_sgm::internal::files::{Array, Limits, Precision};
 use cld_sgm::internal::truth::config::Config;
 use serde_json::json;

@@ -11,9 +11,9 @@
 //! ```
 
 use cld_sgm::check::answers::{Answer, Answers, Entry};
-use cld_sgm::check::compare::{Report, judge, judge_from};
 use cld_sgm::check::page::page;
 use cld_sgm::check::words::{Look, text};
+use cld_sgm::check::{Report, judge, judge_from};
 use cld_sgm::internal::files::{Array, Precision};
 use cld_sgm::internal::truth::config::Config;
 use serde_json::json;

@@ -6,7 +6,7 @@
 //! what was planted.
 
 use cld_sgm::check::answers::{Answer, Answers, Entry};
-use cld_sgm::check::compare::{Class, Report, judge};
+use cld_sgm::check::{Class, Report, judge};
 use cld_sgm::internal::files::{Array, Precision};
 use cld_sgm::internal::small::Mat;
 use cld_sgm::internal::truth::config::Config;

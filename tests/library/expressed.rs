@@ -3,7 +3,7 @@
 //! out here in plain f64.
 
 use cld_sgm::check::answers::read_answers;
-use cld_sgm::check::compare::judge;
+use cld_sgm::check::judge;
 use cld_sgm::internal::files::{Array, Limits};
 use cld_sgm::internal::truth::config::Config;
 use cld_sgm::internal::truth::predict::{Inputs, Model, made_from, predict};

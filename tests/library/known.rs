@@ -6,8 +6,8 @@
 //! and in float32.
 
 use cld_sgm::check::answers::{Answer, Answers, Entry};
-use cld_sgm::check::compare::{Report, judge};
 use cld_sgm::check::mistakes::MISTAKES;
+use cld_sgm::check::{Report, judge};
 use cld_sgm::internal::dd::Dd;
 use cld_sgm::internal::files::{Array, Precision};
 use cld_sgm::internal::truth::config::Config;

@@ -3,7 +3,8 @@
 
 use cld_sgm::internal::worst::{Worst, worse};
 use cld_sgm::kernel::{Objective, kernel_values};
-use cld_sgm::loss::exact::{estimator, gap, missing, moments};
+use cld_sgm::loss::estimator::estimator;
+use cld_sgm::loss::exact::{gap, missing, moments};
 use cld_sgm::loss::{Form, Loss, LossAt, Times, Weighting};
 use cld_sgm::process::{CldDamped, CldPosition, Langevin, Psld, SubVp, Ve, Vp};
 use cld_sgm::score::{Gaussian, Score};

@@ -1,9 +1,9 @@
 //! The cause is named: of recorded cases, and of every row of the table of mistakes, planted alone.
 
 use cld_sgm::check::answers::{Answer, Answers, Entry, read_answers};
-use cld_sgm::check::compare::{Report, judge};
 use cld_sgm::check::diagnose::{plant, plants};
 use cld_sgm::check::mistakes::MISTAKES;
+use cld_sgm::check::{Report, judge};
 use cld_sgm::internal::files::{Array, Limits, Precision};
 use cld_sgm::internal::truth::config::Config;
 use serde_json::{Value, json};

@@ -1,11 +1,13 @@
 //! The network, its layers and its optimiser against numbers recorded from PyTorch in f64
 //! (`fixtures/nn`).
 
-use cld_sgm::internal::simd::pointwise::{AdamStep, adam, sum_of_squares};
-use cld_sgm::internal::simd::{Real, Set, matrix};
+use cld_sgm::internal::simd::loops::matrix;
+use cld_sgm::internal::simd::loops::pointwise::{AdamStep, adam, sum_of_squares};
+use cld_sgm::internal::simd::{Real, Set};
 use cld_sgm::internal::worst::{Worst, is_worse, largest, worse};
+use cld_sgm::nn::With;
 use cld_sgm::nn::adam::Adam;
-use cld_sgm::nn::graph::{Id, With};
+use cld_sgm::nn::graph::Id;
 use cld_sgm::nn::{Builder, Graph, Session, UNet};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -369,8 +371,8 @@ fn softmax_and_silu_are_those_of_pytorch() {
         assert!(d <= bound, "softmax's gradient: {d:e}");
         let x = of("silu.x");
         let (mut y, mut dx) = (x.clone(), vec![T::default(); x.len()]);
-        cld_sgm::internal::simd::pointwise::silu(set, &x, &mut y);
-        cld_sgm::internal::simd::pointwise::silu_back(set, &x, &of("silu.dy"), &mut dx);
+        cld_sgm::internal::simd::loops::pointwise::silu(set, &x, &mut y);
+        cld_sgm::internal::simd::loops::pointwise::silu_back(set, &x, &of("silu.dy"), &mut dx);
         for (got, name) in [(y, "silu.y"), (dx, "silu.grad.x")] {
             let want = record.of::<f64>(name);
             // each number for itself: the largest is 200

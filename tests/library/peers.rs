@@ -7,7 +7,7 @@
 //! nothing else is off. A false alarm fails as a miss does.
 
 use cld_sgm::check::answers::read_answers;
-use cld_sgm::check::compare::{Class, Report, judge};
+use cld_sgm::check::{Class, Report, judge};
 use cld_sgm::internal::files::Limits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -2,7 +2,7 @@
 //! and every quantity, process and flag is there.
 
 use cld_sgm::check::answers::{Answer, read_answers};
-use cld_sgm::check::compare::judge;
+use cld_sgm::check::judge;
 use cld_sgm::data::{Component, Mixture};
 use cld_sgm::diffusion::Diffusion;
 use cld_sgm::internal::files::{Array, Limits, read_npz, write_npz};

@@ -3,8 +3,8 @@
 use super::show::{BOLD, Bar, note, print, short, styled, table, write_json};
 use super::{Outcome, Result, version};
 use cld_sgm::internal::files::{Limits, Paths, read_text};
-use cld_sgm::train::profile::LayerTime;
-use cld_sgm::train::record::{BenchOptions, MOVED, Record, StepTimes, Timing, compare};
+use cld_sgm::train::profile::{LayerTime, Timing};
+use cld_sgm::train::record::{BenchOptions, MOVED, Record, StepTimes, compare};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

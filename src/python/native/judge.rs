@@ -169,7 +169,7 @@ fn precision(name: &str) -> PyResult<Precision> {
 
 /// The verdict on answers, in the words of `cld check`.
 #[pyclass(frozen, module = "cld_sgm._native")]
-pub struct Report(compare::Report);
+pub struct Report(cld_sgm::check::Report);
 
 #[pymethods]
 impl Report {
@@ -274,8 +274,8 @@ pub fn judge(
     };
     without_lock(py, || {
         let report =
-            compare::judge(&answers, &accept, &mut |_, _| look_for_signals()).map_err(refused)?;
-        Ok(Report(compare::Report {
+            cld_sgm::check::judge(&answers, &accept, &mut |_, _| look_for_signals()).map_err(refused)?;
+        Ok(Report(cld_sgm::check::Report {
             file: title,
             ..report
         }))

@@ -13,9 +13,17 @@
 //! times it for the gradient of the weights. Formula: nn.winograd. Source: Winograd 1980; Lavin and
 //! Gray 2016.
 
-use super::conv::{BLOCK, Conv, Finish, Images, PerImage};
-use super::real::{blocks, each, load};
-use super::{Lane, Real, Set, Task};
+use super::conv::{BLOCK, Conv, Convolutions, Finish, Images, PerImage};
+use super::float::{Float, blocks, compiled, each, load};
+use crate::simd::{Lane, Set, Task};
+
+compiled!(Winograds, winograd, Convolutions, {
+    weights: Weights<'a, T>,
+    inward: Inward<'a, T>,
+    outward: Outward<'a, T>,
+    backward: Backward<'a, T>,
+    sums: Sums<'a, T>,
+});
 
 /// Images of fewer columns are faster by the direct loop.
 pub const NARROWEST: usize = 8;
@@ -96,17 +104,17 @@ impl Winograd {
     }
 
     /// `G g G^T` of every pair of channels. Panics on slices of other lengths.
-    pub fn transform<T: Real>(&self, set: Set, w: &[T], u: &mut [T]) {
+    pub fn transform<T: Winograds>(&self, set: Set, w: &[T], u: &mut [T]) {
         assert!(
             w.len() == self.conv.weights() && u.len() == self.weights(),
             "weights of a convolution"
         );
-        (T::loops().winograd_weights)(set, Weights { w, u });
+        (T::winograd().weights)(set, Weights { w, u });
     }
 
     /// As [`Conv::fused`], with transformed weights. Panics on slices that the shapes do not fit.
     #[allow(clippy::too_many_arguments)]
-    pub fn forward_on<T: Real>(
+    pub fn forward_on<T: Winograds>(
         &self,
         set: Set,
         x: &[T],
@@ -128,7 +136,7 @@ impl Winograd {
         zeros.fill(T::default());
         let (ins, outs) = scratch.split_at_mut(self.tiles()[0]);
         for (first, [from, to]) in self.strips() {
-            (T::loops().winograd_in)(
+            (T::winograd().inward)(
                 set,
                 Inward {
                     x,
@@ -147,7 +155,7 @@ impl Winograd {
             {
                 each.forward_on(set, v, u, zeros, None, Finish::Write, m);
             }
-            (T::loops().winograd_out)(
+            (T::winograd().outward)(
                 set,
                 Outward {
                     m: outs,
@@ -170,7 +178,7 @@ impl Winograd {
 
     /// As [`Conv::weight_gradient`]: `dg = G^T [sum over tiles of (B^T d B) . (A dy A^T)] G`, the
     /// sums again 1x1 convolutions' own. Panics on slices that the shapes do not fit.
-    pub fn weight_gradient_on<T: Real>(
+    pub fn weight_gradient_on<T: Winograds>(
         &self,
         set: Set,
         x: &[T],
@@ -191,7 +199,7 @@ impl Winograd {
         let (sums, scratch) = scratch[..self.weight_scratch()].split_at_mut(self.weights());
         let (ins, outs) = scratch.split_at_mut(self.tiles()[0]);
         for (first, [from, to]) in self.strips() {
-            (T::loops().winograd_in)(
+            (T::winograd().inward)(
                 set,
                 Inward {
                     x,
@@ -201,7 +209,7 @@ impl Winograd {
                     v: ins,
                 },
             );
-            (T::loops().winograd_back)(
+            (T::winograd().backward)(
                 set,
                 Backward {
                     dy,
@@ -221,7 +229,7 @@ impl Winograd {
                 each.weight_gradient_on(set, v, m, sum, first > 0);
             }
         }
-        (T::loops().winograd_sums)(set, Sums { sums, dw, add });
+        (T::winograd().sums)(set, Sums { sums, dw, add });
     }
 }
 
@@ -289,7 +297,7 @@ pub(super) struct Backward<'a, T> {
     v: &'a mut [T],
 }
 
-impl<T: Real> Task for Backward<'_, T> {
+impl<T: Float> Task for Backward<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -304,7 +312,7 @@ fn scatter<L: Lane>(d: [L; 2]) -> [L; 4] {
 }
 
 #[inline(always)]
-fn backward<T: Real, L: Lane<Item = T>, const V: usize>(
+fn backward<T: Float, L: Lane<Item = T>, const V: usize>(
     Backward {
         dy,
         images: s,
@@ -330,7 +338,7 @@ pub(super) struct Sums<'a, T> {
     add: bool,
 }
 
-impl<T: Real> Task for Sums<'_, T> {
+impl<T: Float> Task for Sums<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -340,14 +348,14 @@ impl<T: Real> Task for Sums<'_, T> {
 
 /// `G^T m` for one column: `m_0 + (m_1 + m_2)/2, (m_1 - m_2)/2, (m_1 + m_2)/2 + m_3`.
 #[inline(always)]
-fn narrow<T: Real, L: Lane<Item = T>>(m: [L; 4]) -> [L; 3] {
+fn narrow<T: Float, L: Lane<Item = T>>(m: [L; 4]) -> [L; 3] {
     let half = L::splat(T::of(0.5));
     let (sum, difference) = ((m[1] + m[2]) * half, (m[1] - m[2]) * half);
     [m[0] + sum, difference, sum + m[3]]
 }
 
 #[inline(always)]
-fn weights_out<T: Real, L: Lane<Item = T>, const V: usize>(Sums { sums, dw, add }: Sums<T>) {
+fn weights_out<T: Float, L: Lane<Item = T>, const V: usize>(Sums { sums, dw, add }: Sums<T>) {
     let square = BLOCK * BLOCK;
     let part = sums.len() / ELEMENTS;
     for (pair, dw) in dw.chunks_exact_mut(9 * square).enumerate() {
@@ -379,7 +387,7 @@ pub(super) struct Weights<'a, T> {
     u: &'a mut [T],
 }
 
-impl<T: Real> Task for Weights<'_, T> {
+impl<T: Float> Task for Weights<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -389,14 +397,14 @@ impl<T: Real> Task for Weights<'_, T> {
 
 /// `G g` for one column: `g_0, (g_0 + g_1 + g_2)/2, (g_0 - g_1 + g_2)/2, g_2`.
 #[inline(always)]
-fn spread<T: Real, L: Lane<Item = T>>(g: [L; 3]) -> [L; 4] {
+fn spread<T: Float, L: Lane<Item = T>>(g: [L; 3]) -> [L; 4] {
     let half = L::splat(T::of(0.5));
     let (outer, inner) = ((g[0] + g[2]) * half, g[1] * half);
     [g[0], outer + inner, outer - inner, g[2]]
 }
 
 #[inline(always)]
-fn weights_in<T: Real, L: Lane<Item = T>, const V: usize>(Weights { w, u }: Weights<T>) {
+fn weights_in<T: Float, L: Lane<Item = T>, const V: usize>(Weights { w, u }: Weights<T>) {
     let square = BLOCK * BLOCK;
     let part = u.len() / ELEMENTS;
     // the kernel's nine taps of a pair of blocks stand one after the other
@@ -421,7 +429,7 @@ pub(super) struct Inward<'a, T> {
     v: &'a mut [T],
 }
 
-impl<T: Real> Task for Inward<'_, T> {
+impl<T: Float> Task for Inward<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -436,7 +444,7 @@ fn difference<L: Lane>(d: [L; 4]) -> [L; 4] {
 }
 
 #[inline(always)]
-fn inward<T: Real, L: Lane<Item = T>, const V: usize>(
+fn inward<T: Float, L: Lane<Item = T>, const V: usize>(
     Inward {
         x,
         images: s,
@@ -471,7 +479,7 @@ pub(super) struct Outward<'a, T> {
     y: &'a mut [T],
 }
 
-impl<T: Real> Task for Outward<'_, T> {
+impl<T: Float> Task for Outward<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -486,7 +494,7 @@ fn gather<L: Lane>(m: [L; 4]) -> [L; 2] {
 }
 
 #[inline(always)]
-fn outward<T: Real, L: Lane<Item = T>, const V: usize>(f: Outward<T>) {
+fn outward<T: Float, L: Lane<Item = T>, const V: usize>(f: Outward<T>) {
     let Outward {
         m,
         strip,
@@ -542,7 +550,7 @@ mod tests {
     use super::*;
 
     /// The two ways of one convolution on one set, and the same in f64 directly.
-    fn both<T: Real>(c: Conv, set: Set) -> (Vec<T>, Vec<T>, Vec<f64>) {
+    fn both<T: Winograds>(c: Conv, set: Set) -> (Vec<T>, Vec<T>, Vec<f64>) {
         let narrow = |x: &[f64]| {
             x.iter()
                 .map(|x| T::of(f64::from(*x as f32)))
@@ -673,7 +681,7 @@ mod tests {
     }
 
     /// The gradient of the weights in the two ways, and the same in f64 directly.
-    fn gradients<T: Real>(c: Conv, set: Set) -> (Vec<T>, Vec<T>, Vec<f64>) {
+    fn gradients<T: Winograds>(c: Conv, set: Set) -> (Vec<T>, Vec<T>, Vec<f64>) {
         let of = |len: usize, seed: usize| -> Vec<f64> {
             (0..len)
                 .map(|i| f64::from((((i + seed) * 7919) % 2017) as f32 / 1008.5 - 1.0))

@@ -1,8 +1,14 @@
 //! A matrix product for attention's small matrices, and softmax over columns.
 
 use super::conv::BLOCK;
-use super::real::{blocks, each, load, store};
-use super::{Lane, Real, Set, Task};
+use super::float::{Float, blocks, compiled, each, load, store};
+use crate::simd::{Lane, Set, Task};
+
+compiled!(Products, matrix, Float, {
+    product: Product<'a, T>,
+    softmax: Softmax<'a, T>,
+    softmax_back: SoftmaxBack<'a, T>,
+});
 
 /// A matrix in a slice: element (i, j) at `i row + j column`.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +28,7 @@ pub(super) struct Product<'a, T> {
     shape: [usize; 3],
 }
 
-impl<T: Real> Task for Product<'_, T> {
+impl<T: Float> Task for Product<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -31,7 +37,7 @@ impl<T: Real> Task for Product<'_, T> {
 }
 
 #[inline(always)]
-fn product_in<T: Real, L: Lane<Item = T>, const V: usize>(mut p: Product<T>) {
+fn product_in<T: Float, L: Lane<Item = T>, const V: usize>(mut p: Product<T>) {
     let mut i = 0;
     while i + 8 <= p.shape[0] {
         rows::<T, L, V, 8>(&mut p, i);
@@ -45,7 +51,7 @@ fn product_in<T: Real, L: Lane<Item = T>, const V: usize>(mut p: Product<T>) {
 
 /// R rows from `i` on.
 #[inline(always)]
-fn rows<T: Real, L: Lane<Item = T>, const V: usize, const R: usize>(p: &mut Product<T>, i: usize) {
+fn rows<T: Float, L: Lane<Item = T>, const V: usize, const R: usize>(p: &mut Product<T>, i: usize) {
     let [_, inner, width] = p.shape;
     for j in (0..width).step_by(BLOCK) {
         let mut acc = [[L::splat(T::default()); V]; R];
@@ -67,7 +73,7 @@ fn rows<T: Real, L: Lane<Item = T>, const V: usize, const R: usize>(p: &mut Prod
 /// `c = a b`: a is `shape[0]` by `shape[1]`, b `shape[1]` by `shape[2]` and c `shape[0]` by
 /// `shape[2]`, both row by row; `shape[2]` a multiple of 16. One chain of multiply-adds per
 /// element. Panics on slices that the shape does not fit.
-pub fn product<T: Real>(set: Set, shape: [usize; 3], a: Matrix<T>, b: &[T], c: &mut [T]) {
+pub fn product<T: Products>(set: Set, shape: [usize; 3], a: Matrix<T>, b: &[T], c: &mut [T]) {
     let [rows, inner, width] = shape;
     assert!(
         rows > 0 && inner > 0 && width.is_multiple_of(BLOCK),
@@ -79,7 +85,7 @@ pub fn product<T: Real>(set: Set, shape: [usize; 3], a: Matrix<T>, b: &[T], c: &
             && c.len() >= rows * width,
         "shapes of a product"
     );
-    (T::loops().product)(set, Product { a, b, c, shape });
+    (T::matrix().product)(set, Product { a, b, c, shape });
 }
 
 pub(super) struct Softmax<'a, T> {
@@ -88,7 +94,7 @@ pub(super) struct Softmax<'a, T> {
     width: usize,
 }
 
-impl<T: Real> Task for Softmax<'_, T> {
+impl<T: Float> Task for Softmax<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -97,7 +103,7 @@ impl<T: Real> Task for Softmax<'_, T> {
 }
 
 #[inline(always)]
-fn softmax_in<T: Real, L: Lane<Item = T>, const V: usize>(f: Softmax<T>) {
+fn softmax_in<T: Float, L: Lane<Item = T>, const V: usize>(f: Softmax<T>) {
     let Softmax { s, rows, width } = f;
     for j in (0..width).step_by(BLOCK) {
         let mut most: [L; V] = load(&s[j..]);
@@ -123,12 +129,12 @@ fn softmax_in<T: Real, L: Lane<Item = T>, const V: usize>(f: Softmax<T>) {
 
 /// `e^s / sum over rows of e^s`, column by column, in place; `width` a multiple of 16. Panics on a
 /// slice of another length.
-pub fn softmax<T: Real>(set: Set, s: &mut [T], rows: usize, width: usize) {
+pub fn softmax<T: Products>(set: Set, s: &mut [T], rows: usize, width: usize) {
     assert!(
         rows > 0 && width.is_multiple_of(BLOCK) && s.len() == rows * width,
         "shape of a softmax"
     );
-    (T::loops().softmax)(set, Softmax { s, rows, width });
+    (T::matrix().softmax)(set, Softmax { s, rows, width });
 }
 
 pub(super) struct SoftmaxBack<'a, T> {
@@ -138,7 +144,7 @@ pub(super) struct SoftmaxBack<'a, T> {
     width: usize,
 }
 
-impl<T: Real> Task for SoftmaxBack<'_, T> {
+impl<T: Float> Task for SoftmaxBack<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -147,7 +153,7 @@ impl<T: Real> Task for SoftmaxBack<'_, T> {
 }
 
 #[inline(always)]
-fn softmax_back_in<T: Real, L: Lane<Item = T>, const V: usize>(f: SoftmaxBack<T>) {
+fn softmax_back_in<T: Float, L: Lane<Item = T>, const V: usize>(f: SoftmaxBack<T>) {
     let SoftmaxBack { a, d, rows, width } = f;
     for j in (0..width).step_by(BLOCK) {
         let mut sum = [L::splat(T::default()); V];
@@ -164,12 +170,12 @@ fn softmax_back_in<T: Real, L: Lane<Item = T>, const V: usize>(f: SoftmaxBack<T>
 
 /// The gradient through [`softmax`], in place: `a (d - sum over rows of a d)`, a its output. Panics
 /// on slices of other lengths.
-pub fn softmax_back<T: Real>(set: Set, a: &[T], d: &mut [T], rows: usize, width: usize) {
+pub fn softmax_back<T: Products>(set: Set, a: &[T], d: &mut [T], rows: usize, width: usize) {
     assert!(
         rows > 0 && width.is_multiple_of(BLOCK) && a.len() == rows * width && d.len() == a.len(),
         "shape of a softmax"
     );
-    (T::loops().softmax_back)(set, SoftmaxBack { a, d, rows, width });
+    (T::matrix().softmax_back)(set, SoftmaxBack { a, d, rows, width });
 }
 
 #[cfg(test)]
@@ -178,7 +184,7 @@ mod tests {
     use super::*;
 
     /// Runs on all sets, which must give the same bits, and returns what came out.
-    fn on_all<T: Real>(run: impl Fn(Set) -> Vec<T>) -> Vec<T> {
+    fn on_all<T: Products>(run: impl Fn(Set) -> Vec<T>) -> Vec<T> {
         let scalar = run(Set::Scalar);
         for set in sets() {
             assert!(bits(&run(set)) == bits(&scalar), "{}", set.name());
@@ -187,7 +193,7 @@ mod tests {
     }
 
     /// A chain of `inner` multiply-adds, and the definition's.
-    fn products<T: Real>() {
+    fn products<T: Products>() {
         for rows in if cfg!(miri) {
             vec![1, 9]
         } else {
@@ -265,7 +271,7 @@ mod tests {
     /// `u |x - most|`, which becomes relative in the exponential, itself within 4 u; the sum of
     /// positive terms by a rounding for each; quotient and product by one each. Below e^-87 (f32)
     /// and e^-708 the exponential is that, less than 2e-38 and 4e-308, per row.
-    fn softmaxes<T: Real>(factor: f64) {
+    fn softmaxes<T: Products>(factor: f64) {
         let (u, least) = (
             1.01 * (T::ROUNDOFF + U64),
             if T::ROUNDOFF > 1e-10 { 2e-38 } else { 4e-308 },

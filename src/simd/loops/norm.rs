@@ -12,9 +12,14 @@
 //! `height width / 4 + 4` roundings.
 
 use super::conv::{BLOCK, Images};
-use super::real::{blocks, each, load, sigmoid, store};
-use super::{Lane, Real, Set, Task};
+use super::float::{Float, blocks, compiled, each, load, sigmoid, store};
+use crate::simd::{Lane, Set, Task};
 use std::ops::Range;
+
+compiled!(Norms, norm, Float, {
+    forward: Forward<'a, T>,
+    backward: Backward<'a, T>,
+});
 
 /// Added to the variance of a group, as is usual.
 pub const EPS: f64 = 1e-5;
@@ -63,7 +68,7 @@ impl Norm {
     }
 
     /// Writes `y` and what the backward pass needs. Panics on slices that the shapes do not fit.
-    pub fn forward<T: Real>(
+    pub fn forward<T: Norms>(
         &self,
         x: &[T],
         weight: &[T],
@@ -75,7 +80,7 @@ impl Norm {
     }
 
     /// [`forward`](Self::forward) on a given set.
-    pub fn forward_on<T: Real>(
+    pub fn forward_on<T: Norms>(
         &self,
         set: Set,
         x: &[T],
@@ -85,7 +90,7 @@ impl Norm {
         y: &mut [T],
     ) {
         self.check(x.len(), y.len(), weight.len(), bias.len(), saved.len());
-        (T::loops().norm)(
+        (T::norm().forward)(
             set,
             Forward {
                 norm: *self,
@@ -101,7 +106,7 @@ impl Norm {
     /// From `dy`, which it overwrites, the gradients: writes `dx` or adds to it; adds to those of
     /// weight and bias. Panics likewise.
     #[allow(clippy::too_many_arguments)]
-    pub fn backward<T: Real>(
+    pub fn backward<T: Norms>(
         &self,
         x: &[T],
         weight: &[T],
@@ -127,7 +132,7 @@ impl Norm {
 
     /// [`backward`](Self::backward) on a given set.
     #[allow(clippy::too_many_arguments)]
-    pub fn backward_on<T: Real>(
+    pub fn backward_on<T: Norms>(
         &self,
         set: Set,
         x: &[T],
@@ -150,7 +155,7 @@ impl Norm {
             gradients.iter().all(|g| g.len() == weight.len()),
             "gradients of a norm"
         );
-        (T::loops().norm_back)(
+        (T::norm().backward)(
             set,
             Backward {
                 norm: *self,
@@ -232,7 +237,7 @@ pub(super) struct Forward<'a, T> {
     y: &'a mut [T],
 }
 
-impl<T: Real> Task for Forward<'_, T> {
+impl<T: Float> Task for Forward<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -241,7 +246,7 @@ impl<T: Real> Task for Forward<'_, T> {
 }
 
 #[inline(always)]
-fn forward<T: Real, L: Lane<Item = T>, const V: usize>(f: Forward<T>) {
+fn forward<T: Float, L: Lane<Item = T>, const V: usize>(f: Forward<T>) {
     let Forward {
         norm,
         x,
@@ -313,7 +318,7 @@ pub(super) struct Backward<'a, T> {
     gradients: [&'a mut [T]; 2],
 }
 
-impl<T: Real> Task for Backward<'_, T> {
+impl<T: Float> Task for Backward<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -324,7 +329,7 @@ impl<T: Real> Task for Backward<'_, T> {
 /// With `dz = dy silu'(z)`, `h = (x - mean) rstd` and N numbers in a group:
 /// `dx = rstd (weight dz - (sum weight dz)/N - h (sum weight dz h)/N)`, the sums over the group.
 #[inline(always)]
-fn backward<T: Real, L: Lane<Item = T>, const V: usize>(f: Backward<T>) {
+fn backward<T: Float, L: Lane<Item = T>, const V: usize>(f: Backward<T>) {
     let Backward {
         norm,
         x,
@@ -518,7 +523,7 @@ mod tests {
     ///   being the greatest slope of SiLU
     /// - dz: |dy| (e_z / 2 + 7 u sigmoid |z| + 9 u |slope|), 1/2 being its greatest curvature, 7 u
     ///   sigmoid the error of 1 - sigmoid
-    fn definition<T: Real>(norm: Norm, seed: u64) {
+    fn definition<T: Norms>(norm: Norm, seed: u64) {
         let (s, out) = (norm.input, norm.output);
         let x = tensor::<T>(s, seed, f64::NAN, f64::NAN);
         let [weight, bias, dw0, db0] = [1, 2, 3, 4].map(|k| numbers::<T>(s.channels, seed + k));

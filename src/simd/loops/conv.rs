@@ -32,8 +32,15 @@
 //! gradient of the weights runs over pixels with 8 x 2 accumulators: broadcast one input channel,
 //! multiply by the outputs' gradients.
 
-use super::{Lane, Real, Set, Task};
+use super::float::{Float, compiled};
+use crate::simd::{Lane, Set, Task};
 
+compiled!(Convolutions, conv, Float, {
+    three: three::Kind<'a, T>,
+    half: half::Kind<'a, T>,
+    one: one::Kind<'a, T>,
+    weights: Weights<'a, T>,
+});
 /// Channels of a block.
 pub const BLOCK: usize = 16;
 
@@ -167,7 +174,7 @@ pub fn weight_at(input: usize, size: usize, o: usize, i: usize, ky: usize, kx: u
 
 /// The weights of the gradient of the input: output and input exchanged, kernels turned by 180
 /// degrees. Panics on slices of other lengths.
-pub fn turned<T: Real>(w: &[T], input: usize, output: usize, size: usize, out: &mut [T]) {
+pub fn turned<T: Float>(w: &[T], input: usize, output: usize, size: usize, out: &mut [T]) {
     assert!(
         input.is_multiple_of(BLOCK) && output.is_multiple_of(BLOCK),
         "shapes of turned weights"
@@ -197,7 +204,7 @@ pub fn turned<T: Real>(w: &[T], input: usize, output: usize, size: usize, out: &
 
 /// Zeros between the pixels: pixel (y, x) of `x` goes to (2 y, 2 x) of `y`, whose other pixels must
 /// be zeros already. Panics on slices that the shapes do not fit.
-pub fn spread<T: Real>(input: Images, x: &[T], output: Images, y: &mut [T]) {
+pub fn spread<T: Float>(input: Images, x: &[T], output: Images, y: &mut [T]) {
     assert!(
         input.n == output.n && input.channels == output.channels,
         "shapes of a spread"
@@ -313,7 +320,7 @@ impl Conv {
     }
 
     /// Panics unless biases, what is added per image, and a residual fit the output.
-    pub(super) fn check_added<T: Real>(
+    pub(super) fn check_added<T: Float>(
         &self,
         bias: &[T],
         per_image: PerImage<T>,
@@ -346,13 +353,13 @@ impl Conv {
 
     /// `y = bias + sum of w x`. The border of `y` is left as it is. Panics on slices that the
     /// shapes do not fit.
-    pub fn forward<T: Real>(&self, x: &[T], w: &[T], bias: &[T], y: &mut [T]) {
+    pub fn forward<T: Convolutions>(&self, x: &[T], w: &[T], bias: &[T], y: &mut [T]) {
         self.forward_on(Set::current(), x, w, bias, None, Finish::Write, y);
     }
 
     /// [`forward`](Self::forward) with all that can be done on the way: something of each image's
     /// own added to the bias, a sum with what is there, a residual. Panics likewise.
-    pub fn fused<T: Real>(
+    pub fn fused<T: Convolutions>(
         &self,
         x: &[T],
         w: &[T],
@@ -366,7 +373,7 @@ impl Conv {
 
     /// [`fused`](Self::fused) on a given set.
     #[allow(clippy::too_many_arguments)]
-    pub fn forward_on<T: Real>(
+    pub fn forward_on<T: Convolutions>(
         &self,
         set: Set,
         x: &[T],
@@ -388,20 +395,20 @@ impl Conv {
             y,
         };
         match (self.size, self.stride) {
-            (3, 1) => (T::loops().conv_three)(set, three::Kind(task)),
-            (3, _) => (T::loops().conv_half)(set, half::Kind(task)),
-            _ => (T::loops().conv_one)(set, one::Kind(task)),
+            (3, 1) => (T::conv().three)(set, three::Kind(task)),
+            (3, _) => (T::conv().half)(set, half::Kind(task)),
+            _ => (T::conv().one)(set, one::Kind(task)),
         }
     }
 
     /// `dw = sum over images and pixels of x dy`, added to what is there if `add`. Panics on slices
     /// that the shapes do not fit.
-    pub fn weight_gradient<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T], add: bool) {
+    pub fn weight_gradient<T: Convolutions>(&self, x: &[T], dy: &[T], dw: &mut [T], add: bool) {
         self.weight_gradient_on(Set::current(), x, dy, dw, add);
     }
 
     /// [`weight_gradient`](Self::weight_gradient) on a given set.
-    pub fn weight_gradient_on<T: Real>(
+    pub fn weight_gradient_on<T: Convolutions>(
         &self,
         set: Set,
         x: &[T],
@@ -413,7 +420,7 @@ impl Conv {
         if self.output.n == 0 && !add {
             dw.fill(T::default());
         }
-        (T::loops().conv_weights)(
+        (T::conv().weights)(
             set,
             Weights {
                 conv: *self,
@@ -453,11 +460,11 @@ struct Row {
 macro_rules! kind {
     ($module:ident, $size:literal, $stride:literal) => {
         pub(super) mod $module {
-            use super::{Forward, Lane, Real, Task};
+            use super::{Float, Forward, Lane, Task};
 
             pub(in crate::simd) struct Kind<'a, T>(pub(super) Forward<'a, T>);
 
-            impl<T: Real> Task for Kind<'_, T> {
+            impl<T: Float> Task for Kind<'_, T> {
                 type Out = ();
                 #[inline(always)]
                 fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(mut self) {
@@ -480,7 +487,7 @@ kind!(three, 3, 1);
 kind!(half, 3, 2);
 kind!(one, 1, 1);
 
-impl<T: Real> Forward<'_, T> {
+impl<T: Float> Forward<'_, T> {
     /// Some images at a time that stay in the cache; for each, all blocks of outputs, B at a time.
     /// V vectors make a block.
     #[inline(always)]
@@ -772,7 +779,7 @@ pub(super) struct Weights<'a, T> {
     add: bool,
 }
 
-impl<T: Real> Task for Weights<'_, T> {
+impl<T: Float> Task for Weights<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(mut self) {
@@ -788,7 +795,7 @@ impl<T: Real> Task for Weights<'_, T> {
     }
 }
 
-impl<T: Real> Weights<'_, T> {
+impl<T: Float> Weights<'_, T> {
     /// V vectors make a block; C input channels and B blocks of outputs at a time.
     #[inline(always)]
     fn all<L: Lane<Item = T>, const V: usize, const C: usize, const B: usize>(&mut self) {
@@ -958,7 +965,7 @@ mod tests {
     /// Bounds: a chain of n roundings, each at most u times a partial sum, which the sum of
     /// absolute terms bounds; as many with the definition's own u. A hundredth for the terms of
     /// second order. All sets must agree to the bit: the chains have one order.
-    fn definition<T: Real>(c: &Conv) {
+    fn definition<T: Convolutions>(c: &Conv) {
         let (x, w, bias) = (
             tensor::<T>(c.input, 1, border(c), f64::NAN),
             numbers::<T>(c.weights(), 2),
@@ -1114,7 +1121,7 @@ mod tests {
     /// x> = <conv' spread dy, x>, nothing being spread at stride 1. Bound: that of `definition` for
     /// the terms of both sides, by Cauchy's inequality, with the norms instead of sums of absolute
     /// values.
-    fn adjoint<T: Real>(c: &Conv) {
+    fn adjoint<T: Convolutions>(c: &Conv) {
         let (x, w, dy) = (
             tensor::<T>(c.input, 5, 0.0, 0.0),
             numbers::<T>(c.weights(), 6),

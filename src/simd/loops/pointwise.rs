@@ -2,8 +2,22 @@
 //! upsampling, Adam.
 
 use super::conv::{BLOCK, Images};
-use super::real::{blocks, each, load, sigmoid, store};
-use super::{Lane, Real, Set, Task};
+use super::float::{Float, blocks, compiled, each, load, sigmoid, store};
+use crate::simd::{Lane, Set, Task};
+
+compiled!(Pointwise, pointwise, Float, {
+    silu: Silu<'a, T>,
+    silu_back: SiluBack<'a, T>,
+    add_scaled: AddScaled<'a, T>,
+    scale: Scale<'a, T>,
+    adam: Adam<'a, T>,
+    squares: Squares<'a, T> => f64,
+    channel_sums: ChannelSums<'a, T>,
+    add: Rows<'a, T, ADD>,
+    set: Rows<'a, T, SET>,
+    up: Rows<'a, T, UP>,
+    down: Rows<'a, T, DOWN>,
+});
 
 /// Defines a loop over slices of one length, vector by vector, what is left over one by one: its
 /// struct, whose fields are slices to read, slices to write and single values, and what is done at
@@ -15,14 +29,14 @@ macro_rules! each {
             $($write: &'a mut [T],)*
             $($field: $ty,)*
         }
-        impl<T: Real> $task<'_, T> {
+        impl<T: Float> $task<'_, T> {
             #[inline(always)]
             fn at<$l: Lane<Item = T>>(&mut self, $at: usize) {
                 let $task { $($read,)* $($write,)* $($field,)* } = self;
                 $body
             }
         }
-        impl<T: Real> Task for $task<'_, T> {
+        impl<T: Float> Task for $task<'_, T> {
             type Out = ();
             #[inline(always)]
             fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(mut self) {
@@ -46,8 +60,8 @@ each!(Silu { read x; write y; with } |at, L| {
 });
 
 /// `y = x sigmoid(x)`. Panics on slices of different lengths.
-pub fn silu<T: Real>(set: Set, x: &[T], y: &mut [T]) {
-    (T::loops().silu)(set, Silu { x, y });
+pub fn silu<T: Pointwise>(set: Set, x: &[T], y: &mut [T]) {
+    (T::pointwise().silu)(set, Silu { x, y });
 }
 
 each!(SiluBack { read x dy; write dx; with } |at, L| {
@@ -58,8 +72,8 @@ each!(SiluBack { read x dy; write dx; with } |at, L| {
 });
 
 /// `dx += dy silu'(x)`. Panics on slices of different lengths.
-pub fn silu_back<T: Real>(set: Set, x: &[T], dy: &[T], dx: &mut [T]) {
-    (T::loops().silu_back)(set, SiluBack { x, dy, dx });
+pub fn silu_back<T: Pointwise>(set: Set, x: &[T], dy: &[T], dx: &mut [T]) {
+    (T::pointwise().silu_back)(set, SiluBack { x, dy, dx });
 }
 
 each!(AddScaled { read x; write y; with factor: T } |at, L| {
@@ -68,8 +82,8 @@ each!(AddScaled { read x; write y; with factor: T } |at, L| {
 });
 
 /// `y += factor x`. Panics on slices of different lengths.
-pub fn add_scaled<T: Real>(set: Set, x: &[T], factor: T, y: &mut [T]) {
-    (T::loops().add_scaled)(set, AddScaled { x, y, factor });
+pub fn add_scaled<T: Pointwise>(set: Set, x: &[T], factor: T, y: &mut [T]) {
+    (T::pointwise().add_scaled)(set, AddScaled { x, y, factor });
 }
 
 each!(Scale { read; write y; with factor: T } |at, L| {
@@ -78,8 +92,8 @@ each!(Scale { read; write y; with factor: T } |at, L| {
 });
 
 /// `y = factor y`.
-pub fn scale<T: Real>(set: Set, factor: T, y: &mut [T]) {
-    (T::loops().scale)(set, Scale { y, factor });
+pub fn scale<T: Pointwise>(set: Set, factor: T, y: &mut [T]) {
+    (T::pointwise().scale)(set, Scale { y, factor });
 }
 
 /// What [`adam`] needs besides slices.
@@ -121,7 +135,7 @@ each!(Adam { read g; write p m v ema; with step: AdamStep<T> } |at, L| {
 
 /// One step of Adam with decoupled weight decay, and of an exponential average of the weights.
 /// Panics on slices of different lengths.
-pub fn adam<T: Real>(
+pub fn adam<T: Pointwise>(
     set: Set,
     step: AdamStep<T>,
     g: &[T],
@@ -130,7 +144,7 @@ pub fn adam<T: Real>(
     v: &mut [T],
     ema: &mut [T],
 ) {
-    (T::loops().adam)(
+    (T::pointwise().adam)(
         set,
         Adam {
             step,
@@ -145,7 +159,7 @@ pub fn adam<T: Real>(
 
 pub(super) struct Squares<'a, T>(&'a [T]);
 
-impl<T: Real> Task for Squares<'_, T> {
+impl<T: Float> Task for Squares<'_, T> {
     type Out = f64;
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) -> f64 {
@@ -155,7 +169,7 @@ impl<T: Real> Task for Squares<'_, T> {
 
 /// Sixteen chains, each of at most 64 terms before it goes on in f64.
 #[inline(always)]
-fn squares<T: Real, L: Lane<Item = T>, const V: usize>(x: &[T]) -> f64 {
+fn squares<T: Float, L: Lane<Item = T>, const V: usize>(x: &[T]) -> f64 {
     let mut sum = 0.0;
     let (parts, rest) = x.as_chunks::<{ 64 * BLOCK }>();
     for part in parts.iter().map(|p| &p[..]).chain([rest]) {
@@ -176,8 +190,8 @@ fn squares<T: Real, L: Lane<Item = T>, const V: usize>(x: &[T]) -> f64 {
 }
 
 /// Sum of squares, within 64 roundoffs of T and `n / 1024 + 34` of f64.
-pub fn sum_of_squares<T: Real>(set: Set, x: &[T]) -> f64 {
-    (T::loops().squares)(set, Squares(x))
+pub fn sum_of_squares<T: Pointwise>(set: Set, x: &[T]) -> f64 {
+    (T::pointwise().squares)(set, Squares(x))
 }
 
 pub(super) struct ChannelSums<'a, T> {
@@ -187,7 +201,7 @@ pub(super) struct ChannelSums<'a, T> {
     total: &'a mut [T],
 }
 
-impl<T: Real> Task for ChannelSums<'_, T> {
+impl<T: Float> Task for ChannelSums<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -196,7 +210,7 @@ impl<T: Real> Task for ChannelSums<'_, T> {
 }
 
 #[inline(always)]
-fn channel_sums_in<T: Real, L: Lane<Item = T>, const V: usize>(mut f: ChannelSums<T>) {
+fn channel_sums_in<T: Float, L: Lane<Item = T>, const V: usize>(mut f: ChannelSums<T>) {
     let s = f.images;
     for n in 0..s.n {
         for b in 0..s.blocks() {
@@ -223,7 +237,7 @@ fn channel_sums_in<T: Real, L: Lane<Item = T>, const V: usize>(mut f: ChannelSum
 
 /// Sums over pixels: written to row n of the flat tensor `each` for image n, and added to `total`.
 /// Panics on slices that the shapes do not fit.
-pub fn channel_sums<T: Real>(
+pub fn channel_sums<T: Pointwise>(
     set: Set,
     x: &[T],
     images: Images,
@@ -244,7 +258,7 @@ pub fn channel_sums<T: Real>(
             "shapes of sums of channels"
         );
     }
-    (T::loops().channel_sums)(
+    (T::pointwise().channel_sums)(
         set,
         ChannelSums {
             x,
@@ -269,7 +283,7 @@ pub(super) const SET: usize = 1;
 pub(super) const UP: usize = 2;
 pub(super) const DOWN: usize = 3;
 
-impl<T: Real, const M: usize> Task for Rows<'_, T, M> {
+impl<T: Float, const M: usize> Task for Rows<'_, T, M> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -283,7 +297,7 @@ impl<T: Real, const M: usize> Task for Rows<'_, T, M> {
     }
 }
 
-impl<T: Real, const M: usize> Rows<'_, T, M> {
+impl<T: Float, const M: usize> Rows<'_, T, M> {
     #[inline(always)]
     fn go<L: Lane<Item = T>, const V: usize>(self) {
         let Rows {
@@ -329,7 +343,7 @@ impl<T: Real, const M: usize> Rows<'_, T, M> {
     }
 }
 
-fn rows<T: Real, const M: usize>(
+fn rows<T: Float, const M: usize>(
     loops: fn(Set, Rows<T, M>),
     set: Set,
     x: &[T],
@@ -369,23 +383,23 @@ fn rows<T: Real, const M: usize>(
 
 /// `y += factor x`, pixels only; strides may differ. Panics on slices that the shapes do not fit,
 /// as do the next three.
-pub fn add_images<T: Real>(set: Set, factor: T, x: &[T], xs: Images, y: &mut [T], ys: Images) {
-    rows(T::loops().add, set, x, xs, y, ys, factor);
+pub fn add_images<T: Pointwise>(set: Set, factor: T, x: &[T], xs: Images, y: &mut [T], ys: Images) {
+    rows(T::pointwise().add, set, x, xs, y, ys, factor);
 }
 
 /// `y = factor x`, pixels only.
-pub fn set_images<T: Real>(set: Set, factor: T, x: &[T], xs: Images, y: &mut [T], ys: Images) {
-    rows(T::loops().set, set, x, xs, y, ys, factor);
+pub fn set_images<T: Pointwise>(set: Set, factor: T, x: &[T], xs: Images, y: &mut [T], ys: Images) {
+    rows(T::pointwise().set, set, x, xs, y, ys, factor);
 }
 
 /// Every pixel four times: the nearest neighbour at twice the size.
-pub fn upsample<T: Real>(set: Set, x: &[T], xs: Images, y: &mut [T], ys: Images) {
-    rows(T::loops().up, set, x, xs, y, ys, T::of(1.0));
+pub fn upsample<T: Pointwise>(set: Set, x: &[T], xs: Images, y: &mut [T], ys: Images) {
+    rows(T::pointwise().up, set, x, xs, y, ys, T::of(1.0));
 }
 
 /// `dx += ` the sums over the four pixels that each became: the gradient of [`upsample`].
-pub fn upsample_back<T: Real>(set: Set, dy: &[T], ys: Images, dx: &mut [T], xs: Images) {
-    rows(T::loops().down, set, dy, ys, dx, xs, T::of(1.0));
+pub fn upsample_back<T: Pointwise>(set: Set, dy: &[T], ys: Images, dx: &mut [T], xs: Images) {
+    rows(T::pointwise().down, set, dy, ys, dx, xs, T::of(1.0));
 }
 
 #[cfg(test)]
@@ -397,7 +411,7 @@ mod tests {
     const LENGTHS: [usize; 12] = [0, 1, 3, 4, 7, 8, 15, 16, 17, 33, 1023, 3100];
 
     /// Runs on all sets, which must give the same bits, and returns what came out.
-    fn on_all<T: Real>(run: impl Fn(Set) -> Vec<T>) -> Vec<T> {
+    fn on_all<T: Pointwise>(run: impl Fn(Set) -> Vec<T>) -> Vec<T> {
         let scalar = run(Set::Scalar);
         for set in sets() {
             assert!(bits(&run(set)) == bits(&scalar), "{}", set.name());
@@ -406,7 +420,7 @@ mod tests {
     }
 
     /// `factor` times reproducible numbers.
-    fn scaled<T: Real>(n: usize, seed: u64, factor: f64) -> Vec<T> {
+    fn scaled<T: Pointwise>(n: usize, seed: u64, factor: f64) -> Vec<T> {
         numbers::<T>(n, seed)
             .iter()
             .map(|x| T::of(x.f64() * factor))
@@ -421,7 +435,7 @@ mod tests {
     /// SiLU and its gradient. Bounds, first order, with a hundredth for the rest: exp within 4 u;
     /// 1 + e and the quotient 2 u more, so 6 u for a sigmoid g and 7 u for z g; 1 - g within 7 u
     /// absolutely, so the slope within 7 u g |z| + 8 u |slope|, and 2 u for product and sum.
-    fn silus<T: Real>() {
+    fn silus<T: Pointwise>() {
         let u = 1.01 * (T::ROUNDOFF + U64);
         for n in LENGTHS {
             let (x, dy, before) = (
@@ -493,7 +507,7 @@ mod tests {
         }
     }
 
-    fn sums<T: Real>() {
+    fn sums<T: Pointwise>() {
         for n in LENGTHS {
             let (x, y) = (numbers::<T>(n, 1), numbers::<T>(n, 2));
             let factor = T::of(-0.3);
@@ -542,7 +556,7 @@ mod tests {
     /// - p: 2 |keep p|, the moment's error, and 9 of the move: the root is within (6 + 1)/2 + 1,
     ///   eps, product, quotient and difference 1 each
     /// - ema: the move's error, and 1 for the difference and 1 for the sum
-    fn adams<T: Real>() {
+    fn adams<T: Pointwise>() {
         let u = 1.01 * (T::ROUNDOFF + 4.0 * U64); // the definition has its own products, e.g. with the rate
         for n in LENGTHS.into_iter().filter(|n| *n < 1000) {
             let [clip, beta1, beta2, lr, eps, decay, average] =
@@ -647,7 +661,7 @@ mod tests {
 
     /// Sums of channels: a chain of `height * (width + 3)/4` additions and 2 more; the total one
     /// for each image.
-    fn channels<T: Real>() {
+    fn channels<T: Pointwise>() {
         let (u, none) = (1.01 * (T::ROUNDOFF + U64), f64::NAN);
         for [s, _] in shapes() {
             let (x, start) = (tensor::<T>(s, 1, none, none), numbers::<T>(s.channels, 2));
@@ -704,7 +718,7 @@ mod tests {
 
     /// What goes in is multiples of 1/8 below 2, so that all sums and products by 1/2 are exact:
     /// equality.
-    fn between_tensors<T: Real>() {
+    fn between_tensors<T: Pointwise>() {
         let eighths = |s: Images, seed: u64, around: f64| {
             let mut x = tensor::<T>(s, seed, around, around);
             places(s).for_each(|p| x[at(s, p)] = T::of((x[at(s, p)].f64() * 8.0).round() / 8.0));

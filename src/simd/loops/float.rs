@@ -1,13 +1,12 @@
 //! Loops that are written once for f32 and f64: networks run in f32, and their gradients are held
 //! against central differences of the very same loops in f64.
 
-use super::lane::Sealed;
-pub(super) use super::lane::each;
-use super::pointwise::{ADD, DOWN, SET, UP};
-use super::{Lane, Set, conv, matrix, norm, pointwise, up_to_avx2_on, wide_on, winograd};
+use crate::simd::Lane;
+use crate::simd::lane::Sealed;
+pub(super) use crate::simd::lane::each;
 
 /// f32 or f64.
-pub trait Real:
+pub trait Float:
     Sealed + Copy + Default + PartialEq + PartialOrd + std::fmt::Debug + Send + Sync + 'static
 {
     /// The lanes of this type among those of an instruction set.
@@ -21,54 +20,41 @@ pub trait Real:
     /// `e^x` within 2 units in the last place, for x at most 88 (f32) or 709 (f64); below -87 and
     /// -708 the value there, which is below 1e-37. NaN stays NaN.
     fn exp<L: Lane<Item = Self>>(x: L) -> L;
-    /// The network's loops. They are compiled here, once for each type, and not again in every
-    /// crate that uses a network.
-    #[doc(hidden)]
-    fn loops() -> &'static Loops<Self>;
 }
 
-/// A task on a given instruction set, for each of the network's loops.
-#[doc(hidden)]
-pub struct Loops<T> {
-    pub(super) conv_three: for<'a> fn(Set, conv::three::Kind<'a, T>),
-    pub(super) conv_half: for<'a> fn(Set, conv::half::Kind<'a, T>),
-    pub(super) conv_one: for<'a> fn(Set, conv::one::Kind<'a, T>),
-    pub(super) conv_weights: for<'a> fn(Set, conv::Weights<'a, T>),
-    pub(super) norm: for<'a> fn(Set, norm::Forward<'a, T>),
-    pub(super) norm_back: for<'a> fn(Set, norm::Backward<'a, T>),
-    pub(super) winograd_weights: for<'a> fn(Set, winograd::Weights<'a, T>),
-    pub(super) winograd_in: for<'a> fn(Set, winograd::Inward<'a, T>),
-    pub(super) winograd_out: for<'a> fn(Set, winograd::Outward<'a, T>),
-    pub(super) winograd_back: for<'a> fn(Set, winograd::Backward<'a, T>),
-    pub(super) winograd_sums: for<'a> fn(Set, winograd::Sums<'a, T>),
-    pub(super) product: for<'a> fn(Set, matrix::Product<'a, T>),
-    pub(super) softmax: for<'a> fn(Set, matrix::Softmax<'a, T>),
-    pub(super) softmax_back: for<'a> fn(Set, matrix::SoftmaxBack<'a, T>),
-    pub(super) silu: for<'a> fn(Set, pointwise::Silu<'a, T>),
-    pub(super) silu_back: for<'a> fn(Set, pointwise::SiluBack<'a, T>),
-    pub(super) add_scaled: for<'a> fn(Set, pointwise::AddScaled<'a, T>),
-    pub(super) scale: for<'a> fn(Set, pointwise::Scale<'a, T>),
-    pub(super) adam: for<'a> fn(Set, pointwise::Adam<'a, T>),
-    pub(super) squares: for<'a> fn(Set, pointwise::Squares<'a, T>) -> f64,
-    pub(super) channel_sums: for<'a> fn(Set, pointwise::ChannelSums<'a, T>),
-    pub(super) add: for<'a> fn(Set, pointwise::Rows<'a, T, ADD>),
-    pub(super) set: for<'a> fn(Set, pointwise::Rows<'a, T, SET>),
-    pub(super) up: for<'a> fn(Set, pointwise::Rows<'a, T, UP>),
-    pub(super) down: for<'a> fn(Set, pointwise::Rows<'a, T, DOWN>),
-}
-
-/// The loops of one type, in a static of this crate, run by the given function.
-macro_rules! loops {
-    ($t:ty, $run:ident, $($name:ident),*) => {
-        fn loops() -> &'static Loops<$t> {
-            static ALL: Loops<$t> = Loops { $($name: |set, task| $run(set, task)),* };
-            &ALL
+/// The loops of a file for f32 and f64, each a function that runs a task on a given instruction
+/// set. They are compiled in that file, once for each type, and not again in every crate that uses
+/// a network. `compiled!(trait, its function, above what, { name: task, ... })`.
+macro_rules! compiled {
+    ($t:ident, $f:ident, $above:path, { $($name:ident: $task:ty $(=> $out:ty)?),* $(,)? }) => {
+        /// What this file's loops are called through: f32 and f64 have them.
+        #[doc(hidden)]
+        pub trait $t: $above {
+            /// The loops.
+            fn $f() -> &'static Loops<Self>;
+        }
+        /// The loops of one type.
+        #[doc(hidden)]
+        pub struct Loops<T> {
+            $(#[allow(clippy::type_complexity)] $name: for<'a> fn(Set, $task) $(-> $out)?),*
+        }
+        impl $t for f32 {
+            fn $f() -> &'static Loops<f32> {
+                static ALL: Loops<f32> = Loops { $($name: |set, task| crate::simd::wide_on(set, task)),* };
+                &ALL
+            }
+        }
+        // what gradients are held against, not what trains: one set beside the scalar one is half
+        // the code to compile
+        impl $t for f64 {
+            fn $f() -> &'static Loops<f64> {
+                static ALL: Loops<f64> = Loops { $($name: |set, task| crate::simd::up_to_avx2_on(set, task)),* };
+                &ALL
+            }
         }
     };
-    ($t:ty, $run:ident) => {
-        loops!($t, $run, conv_three, conv_half, conv_one, conv_weights, norm, norm_back, winograd_weights, winograd_in, winograd_out, winograd_back, winograd_sums, product, softmax, softmax_back, silu, silu_back, add_scaled, scale, adam, squares, channel_sums, add, set, up, down);
-    };
 }
+pub(super) use compiled;
 
 /// `x = k ln 2 + r`, `e^x = 2^k e^r` with Taylor's series; k is found by adding 1.5 2^(mantissa
 /// bits), where a unit is the last bit.
@@ -92,9 +78,8 @@ macro_rules! exp {
     };
 }
 
-impl Real for f32 {
+impl Float for f32 {
     type Of<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>> = S;
-    loops!(f32, wide_on);
     const ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
     #[inline(always)]
     fn of(x: f64) -> f32 {
@@ -117,7 +102,7 @@ impl Real for f32 {
     );
 }
 
-impl Real for f64 {
+impl Float for f64 {
     type Of<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>> = D;
     const ROUNDOFF: f64 = f64::EPSILON / 2.0;
     #[inline(always)]
@@ -128,9 +113,6 @@ impl Real for f64 {
     fn f64(self) -> f64 {
         self
     }
-    // what gradients are held against, not what trains: one set beside the scalar one is half the
-    // code to compile
-    loops!(f64, up_to_avx2_on);
     // ln 2 rounded to 40 bits, and the rest. Remainder r^14/14! < 5e-18.
     exp!(
         f64,
@@ -188,7 +170,7 @@ pub(super) fn store<L: Lane, const V: usize>(from: [L; V], to: &mut [L::Item]) {
 
 /// `1/(1 + e^-z)`.
 #[inline(always)]
-pub(super) fn sigmoid<T: Real, L: Lane<Item = T>>(z: L) -> L {
+pub(super) fn sigmoid<T: Float, L: Lane<Item = T>>(z: L) -> L {
     let one = L::splat(T::of(1.0));
     one / (one + T::exp(-z))
 }
@@ -200,7 +182,7 @@ mod tests {
 
     struct Exp<'a, T>(&'a [T], &'a mut [T]);
 
-    impl<T: Real> Task for Exp<'_, T> {
+    impl<T: Float> Task for Exp<'_, T> {
         type Out = ();
         #[inline(always)]
         fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
@@ -211,7 +193,7 @@ mod tests {
     }
 
     /// Worst error in units of the last place against the standard library in f64, over the range.
-    fn worst<T: Real>(least: f64, most: f64, ulp: f64) -> f64 {
+    fn worst<T: Float>(least: f64, most: f64, ulp: f64) -> f64 {
         let n = if cfg!(miri) { 1 << 9 } else { 1 << 16 };
         let x: Vec<T> = (0..n)
             .map(|i| T::of(least + (most - least) * f64::from(i) / f64::from(n - 1)))
@@ -241,10 +223,10 @@ mod tests {
         );
         assert!(f32s <= 2.0 && f64s <= 2.0, "{f32s} {f64s}");
         assert!(
-            <f32 as Real>::exp(-1e30f32) == <f32 as Real>::exp(-87.0f32)
-                && <f64 as Real>::exp(f64::INFINITY).is_finite()
+            <f32 as Float>::exp(-1e30f32) == <f32 as Float>::exp(-87.0f32)
+                && <f64 as Float>::exp(f64::INFINITY).is_finite()
         );
-        assert!(<f32 as Real>::exp(f32::NAN).is_nan() && <f64 as Real>::exp(f64::NAN).is_nan());
-        assert_eq!(<f64 as Real>::exp(0.0f64), 1.0);
+        assert!(<f32 as Float>::exp(f32::NAN).is_nan() && <f64 as Float>::exp(f64::NAN).is_nan());
+        assert_eq!(<f64 as Float>::exp(0.0f64), 1.0);
     }
 }

@@ -1,5 +1,9 @@
 //! The thread from paper to test, and the floors: what the documents say is what the sources hold.
 
+mod floors;
+mod names;
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -39,30 +43,46 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Ids such as `kernel.cov` after `Formula:` in doc comments: dotted words, several to a line.
+/// Comments of a file, each paragraph in one line.
+fn paragraphs(text: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    for line in text.lines().map(str::trim_start) {
+        let words = ["///", "//!", "//"]
+            .iter()
+            .find_map(|mark| line.strip_prefix(mark))
+            .map_or("", str::trim);
+        match all.last_mut() {
+            Some(last) if !words.is_empty() => {
+                *last += " ";
+                *last += words;
+            }
+            _ => all.push(String::new()),
+        }
+    }
+    all
+}
+
+/// Ids such as `kernel.cov` after `Formula:` in doc comments: dotted words, several to a sentence.
 fn tags() -> BTreeMap<String, String> {
     let mut tags = BTreeMap::new();
     for (file, text) in sources("src") {
-        for line in text.lines().filter(|l| l.trim_start().starts_with("//")) {
-            let Some((_, after)) = line.split_once("Formula: ") else {
-                continue;
-            };
-            let after = after
-                .split(" Source")
-                .next()
-                .unwrap()
-                .split(" Accuracy")
-                .next()
-                .unwrap();
-            // `id, id` or `id = right-hand side, id = right-hand side`
-            for part in after.split(", ") {
-                let id = part
-                    .split_whitespace()
-                    .next()
-                    .unwrap_or("")
-                    .trim_end_matches('.');
-                if is_id(id) {
-                    tags.insert(id.to_string(), file.clone());
+        for paragraph in paragraphs(&text) {
+            for after in paragraph.split("Formula: ").skip(1) {
+                let end = [" Source", " Accuracy", " Formula", ". "].iter();
+                let end = end
+                    .filter_map(|e| after.find(e))
+                    .min()
+                    .unwrap_or(after.len());
+                // `id, id` or `id = right-hand side, id = right-hand side`
+                for part in after[..end].split(", ") {
+                    let id = part
+                        .split_whitespace()
+                        .next()
+                        .unwrap_or("")
+                        .trim_end_matches('.');
+                    if is_id(id) {
+                        tags.insert(id.to_string(), file.clone());
+                    }
                 }
             }
         }
@@ -121,9 +141,13 @@ fn formulas_are_those_of_the_sources() {
         );
     }
     let tags: BTreeSet<String> = tags().into_keys().collect();
-    assert_eq!(
-        ids, tags,
-        "docs/reference/formulas.md (left) and the tags in src/ (right)"
+    let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| -> Vec<String> {
+        a.difference(b).cloned().collect()
+    };
+    let (documented, tagged) = (only(&ids, &tags), only(&tags, &ids));
+    assert!(
+        documented.is_empty() && tagged.is_empty(),
+        "in docs/reference/formulas.md alone: {documented:?}; in src/ alone: {tagged:?}"
     );
 }
 
@@ -190,88 +214,6 @@ fn quantities_are_documented() {
     }
 }
 
-/// Catches a quantity that is spread over several places again: its name stands in its own row, in
-/// the rows of what is made from it, and (but for hypotheses about it in `check`, Python's own
-/// calls, and the audit's claims of the same formula) nowhere else in the sources.
-#[test]
-#[cfg(feature = "cli")]
-fn a_quantity_is_one_row() {
-    let files = sources("src");
-    for q in cld_sgm::internal::truth::predict::QUANTITIES {
-        let (row, quoted) = (format!("name: \"{}\"", q.name), format!("\"{}\"", q.name));
-        let with = |text: &str| {
-            files
-                .iter()
-                .filter(|(_, t)| t.contains(text))
-                .map(|(f, _)| f.clone())
-                .collect::<Vec<_>>()
-        };
-        let rows = with(&row);
-        assert!(
-            rows.len() == 1 && rows[0].starts_with("truth/"),
-            "{}: rows in {rows:?}",
-            q.name
-        );
-        for file in with(&quoted).iter().filter(|f| {
-            ![
-                "audit/",
-                "check/mistakes",
-                "check/diagnose",
-                "check/consequence",
-                "python/",
-            ]
-            .iter()
-            .any(|p| f.starts_with(p))
-        }) {
-            let text = &files.iter().find(|(f, _)| f == file).unwrap().1;
-            for (at, _) in text.match_indices(&quoted) {
-                // what a row says of its parts stands in the brackets of `made_from`
-                let before = &text[..at];
-                let of_parts = before
-                    .rfind("made_from: &[")
-                    .is_some_and(|start| !before[start..].contains(']'));
-                assert!(
-                    of_parts || before.ends_with("name: "),
-                    "{file} has {quoted} outside of a row"
-                );
-            }
-        }
-    }
-}
-
-/// Catches a diffusion that is spread over several files again: its name, in quotes, stands in its
-/// own file alone (but for Python's own functions, and the command, which is called `cld` itself).
-/// A test's code may name it.
-#[test]
-fn a_diffusion_is_named_in_its_own_file() {
-    let files = sources("src");
-    for e in cld_sgm::process::REGISTRY {
-        let quoted = format!("\"{}\"", e.name);
-        let code = |text: &str| {
-            let text = text
-                .split("#[cfg(test)]\nmod tests")
-                .next()
-                .unwrap_or_default();
-            text.lines()
-                .any(|l| !l.trim_start().starts_with("//") && l.contains(&quoted))
-        };
-        let with: Vec<_> = files
-            .iter()
-            .filter(|(f, t)| {
-                !["python/", "bin/cld/main.rs", "bin/cld/manual.rs"]
-                    .iter()
-                    .any(|p| f.starts_with(p))
-                    && code(t)
-            })
-            .map(|(f, _)| f)
-            .collect();
-        assert!(
-            with.len() == 1 && with[0].starts_with("process/"),
-            "{quoted} is in {with:?}"
-        );
-    }
-}
-
 /// Catches a mistake without a row on the page, and a row for one that is gone: the table is the
 /// one that `cld check --list-mistakes` prints.
 #[test]
@@ -292,80 +234,6 @@ fn the_page_has_the_script_that_is_run() {
         "```python\n{}```",
         read("docs/guide/cross_check.py")
     )));
-}
-
-/// The floors, from the ground up: a file imports only from floors above its own line in this list.
-const FLOORS: &[&str] = &[
-    "error",
-    "worst",
-    "simd",
-    "nn",
-    "dd",
-    "small",
-    "special",
-    "schedule",
-    "process",
-    "kernel",
-    "diffusion",
-    "simulate",
-    "data",
-    "metrics",
-    "score",
-    "loss",
-    "sampler",
-    "likelihood",
-    "files",
-    "plot",
-    "truth",
-    "check",
-    "vectors",
-    "train",
-    "evaluate",
-    "audit",
-];
-
-/// Catches an import from a later floor (and so every cycle), and a module that is on no floor.
-#[test]
-fn floors_have_no_cycles() {
-    let floor = |name: &str| FLOORS.iter().position(|f| *f == name);
-    for (file, text) in sources("src") {
-        if file.starts_with("bin") || file == "lib.rs" {
-            assert!(
-                file == "lib.rs" || !text.contains("use crate::vectors"),
-                "{file}: the command uses the library by its name"
-            );
-            continue;
-        }
-        let own = file.split(['/', '.']).next().unwrap();
-        let own_floor = floor(own).unwrap_or_else(|| panic!("{file} is on no floor"));
-        // tests may look anywhere below or beside, so only what is compiled into the library counts
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-        for (n, line) in code.lines().enumerate() {
-            for (_, after) in line
-                .match_indices("crate::")
-                .map(|(i, m)| line.split_at(i + m.len()))
-            {
-                let name: String = after
-                    .chars()
-                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                    .collect();
-                let Some(imported) = floor(&name) else {
-                    let root_item = name.is_empty() || after.starts_with('{');
-                    assert!(
-                        !root_item,
-                        "{file}:{}: import by floor, not from the root",
-                        n + 1
-                    );
-                    continue;
-                };
-                assert!(
-                    imported <= own_floor,
-                    "{file}:{}: `{own}` may not use `{name}`, a later floor",
-                    n + 1
-                );
-            }
-        }
-    }
 }
 
 /// Catches mathematics that reaches for files, networks or the command line's crates.

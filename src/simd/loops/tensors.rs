@@ -2,7 +2,8 @@
 //! something else around them, and comparisons.
 
 use super::conv::Images;
-use super::{Real, Set};
+use super::float::Float;
+use crate::simd::Set;
 
 /// Roundoff of the definitions, which are written in f64.
 pub(super) const U64: f64 = f64::EPSILON / 2.0;
@@ -17,7 +18,7 @@ pub(super) fn sets() -> impl Iterator<Item = Set> {
 
 /// Small reproducible numbers in (-1, 1), by a linear congruence; 24 bits, so that f32 and f64 are
 /// the same.
-pub(super) fn numbers<T: Real>(n: usize, mut seed: u64) -> Vec<T> {
+pub(super) fn numbers<T: Float>(n: usize, mut seed: u64) -> Vec<T> {
     let mut next = || {
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -56,7 +57,7 @@ pub(super) fn at(s: Images, [n, c, y, x]: [usize; 4]) -> usize {
 /// A batch: `numbers` in the pixels, `border` around them, `gap` between the images. What is
 /// written to ([`KEPT`] around) goes on for 40 numbers; what is read ends where its last image
 /// does, so that a sanitizer sees a loop that reads on.
-pub(super) fn tensor<T: Real>(s: Images, seed: u64, border: f64, gap: f64) -> Vec<T> {
+pub(super) fn tensor<T: Float>(s: Images, seed: u64, border: f64, gap: f64) -> Vec<T> {
     let mut x = vec![T::of(gap); s.len() + if gap == KEPT { 40 } else { 0 }];
     for n in 0..s.n {
         x[n * s.stride..][..s.image()].fill(T::of(border));
@@ -67,12 +68,12 @@ pub(super) fn tensor<T: Real>(s: Images, seed: u64, border: f64, gap: f64) -> Ve
 }
 
 /// Bit patterns (of the same numbers in f64).
-pub(super) fn bits<T: Real>(x: &[T]) -> Vec<u64> {
+pub(super) fn bits<T: Float>(x: &[T]) -> Vec<u64> {
     x.iter().map(|x| x.f64().to_bits()).collect()
 }
 
 /// Panics where something that is not a pixel has changed.
-pub(super) fn only_pixels<T: Real>(s: Images, before: &[T], after: &[T]) {
+pub(super) fn only_pixels<T: Float>(s: Images, before: &[T], after: &[T]) {
     let mut expected = before.to_vec();
     places(s).for_each(|p| expected[at(s, p)] = after[at(s, p)]);
     assert!(
