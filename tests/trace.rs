@@ -43,17 +43,20 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 fn tags() -> BTreeMap<String, String> {
     let mut tags = BTreeMap::new();
     for (file, text) in sources("src") {
-        for line in text.lines().filter(|l| l.trim_start().starts_with("//")) {
-            let Some((_, after)) = line.split_once("Formula: ") else {
-                continue;
-            };
-            let after = after
-                .split(" Source")
-                .next()
-                .unwrap()
-                .split(" Accuracy")
-                .next()
-                .unwrap();
+        // lines of prose may break anywhere
+        let comment = |l: &str| {
+            let l = l.trim_start().strip_prefix("//")?;
+            Some(l.trim_start_matches(['/', '!']).trim().to_string() + " ")
+        };
+        let prose: String = text
+            .lines()
+            .map(|l| comment(l).unwrap_or("\n".into()))
+            .collect();
+        for after in prose
+            .lines()
+            .flat_map(|l| l.split("Formula: ").skip(1))
+            .map(|l| l.split(". ").next().unwrap())
+        {
             // `id, id` or `id = right-hand side, id = right-hand side`
             for part in after.split(", ") {
                 let id = part
