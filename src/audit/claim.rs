@@ -192,8 +192,7 @@ impl Evidence {
     /// Judges a claim by its comparisons.
     ///
     /// # Errors
-    /// No comparisons, or some without a p-value in a claim by sampling; a claim that holds, but
-    /// that no planted error could break.
+    /// No comparisons, or some without a p-value in a claim by sampling.
     pub(super) fn new(claim: Claim, compared: Vec<Compared>) -> Result<Evidence> {
         let lacking = |why: &str| Error::Degenerate {
             what: format!("evidence for the claim {}", claim.id).into(),
@@ -229,10 +228,7 @@ impl Evidence {
             .filter_map(|c| c.power)
             .collect::<Worst>()
             .value();
-        let holds = worst.within(1.0);
-        if holds && !(power > 0.0 && power.is_finite()) {
-            return Err(lacking("no planted error could break it"));
-        }
+        let holds = worst.within(1.0) && power > 0.0 && power.is_finite();
         let figures = compared.iter().map(|c| c.figure).collect();
         Ok(Evidence {
             claim,
@@ -266,9 +262,14 @@ impl Evidence {
         self.power
     }
 
-    /// Whether the claim holds.
+    /// Whether the claim holds: within its tolerance, and an error could have broken it.
     pub fn holds(&self) -> bool {
         self.holds
+    }
+
+    /// Whether it is within its tolerance only because no planted error could break it.
+    pub fn is_blind(&self) -> bool {
+        !self.holds && self.worst <= 1.0
     }
 }
 

@@ -30,28 +30,8 @@ impl Made {
     /// For a run with these options that began at `from` and took `took`; `more` is what else the
     /// command said.
     pub fn new(o: &Options, more: &str, version: &str, from: SystemTime, took: Duration) -> Made {
-        let usual = if o.full {
-            Options::full()
-        } else {
-            Options::quick()
-        };
-        let mut command = "cld audit".to_string();
-        if o.full {
-            command += " --full";
-        }
-        if o.paths != usual.paths {
-            command += &format!(" --paths {}", o.paths);
-        }
-        if let Some(only) = &o.only {
-            command += &format!(" --only {}", quoted(only));
-        }
-        if let Some(p) = &o.plant {
-            command += &format!(" --plant {}", quoted(&format!("{}:{:e}", p.id, p.size)));
-        }
-        command += more;
-        command += &format!(" --seed {}", o.seed);
         Made {
-            command,
+            command: command(o, more),
             version: version.into(),
             date: utc(from),
             machine: Machine::here(),
@@ -77,6 +57,30 @@ impl fmt::Display for Made {
             self.command, self.version, self.date, m.cpu, m.set, m.system, self.seed, self.seconds
         )
     }
+}
+
+/// The command that makes a run with these options; `more` is what else it says.
+pub(super) fn command(o: &Options, more: &str) -> String {
+    let usual = if o.full {
+        Options::full()
+    } else {
+        Options::quick()
+    };
+    let mut command = "cld audit".to_string();
+    if o.full {
+        command += " --full";
+    }
+    if o.paths != usual.paths {
+        command += &format!(" --paths {}", o.paths);
+    }
+    if let Some(only) = &o.only {
+        command += &format!(" --only {}", quoted(only));
+    }
+    if let Some(p) = &o.plant {
+        command += &format!(" --plant {}", quoted(&format!("{}:{:e}", p.id, p.size)));
+    }
+    command += more;
+    command + &format!(" --seed {}", o.seed)
 }
 
 /// A word as a shell takes it.

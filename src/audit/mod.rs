@@ -14,12 +14,15 @@
 //! | [`made`] | the line by which a run can be made again |
 //! | [`plants`] | an error planted in every claim: what is caught, what is missed |
 //! | [`shards`] | shards as files: read whole or refused, put together |
+//! | [`formulas`] | every formula: the table that the page and docs/reference/formulas.md are made from |
 //! | [`report`] | text, JSON, HTML |
 
+mod cards;
 pub mod cases;
 pub mod check;
 pub mod claim;
 pub mod claims;
+pub mod formulas;
 pub mod made;
 pub mod noise_free;
 pub mod orders;

@@ -1,11 +1,11 @@
 //! The audit for people: one line per family, and a page of HTML that needs nothing but a browser.
 
+use super::cards;
 use super::claim::{Evidence, Method};
 use super::plants::Plants;
 use super::run::Audit;
 use crate::plot::page::{Plot, Points, STYLE, Series, draw, escape, short};
-use crate::process::REGISTRY;
-use crate::truth::predict::CHANNELS;
+use crate::process::{REGISTRY, default_entry};
 use crate::worst::worse;
 use plotters::prelude::SeriesLabelPosition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ pub struct Family {
 /// their claims.
 pub fn families(a: &Audit) -> Vec<Family> {
     let mut all = grouped(a, |process| process.to_string());
-    all.sort_by_key(|f| (f.off.is_empty(), f.process != PAPER));
+    all.sort_by_key(|f| (f.off.is_empty(), f.process != default_entry().name));
     all
 }
 
@@ -44,10 +44,8 @@ pub fn methods(a: &Audit) -> Vec<Family> {
     all
 }
 
-/// The paper's process, as claims name it.
-const PAPER: &str = "cld";
-
-fn process(id: &str) -> &str {
+/// The process that a claim is about, by its id.
+pub(super) fn process(id: &str) -> &str {
     id.split(['.', '/']).next().unwrap_or("")
 }
 
@@ -81,23 +79,6 @@ fn grouped(a: &Audit, name: impl Fn(&str) -> String) -> Vec<Family> {
         }
     }
     all
-}
-
-/// Formula ids with their source and printed form, from the document that traces them.
-fn sources() -> BTreeMap<&'static str, (&'static str, &'static str)> {
-    let rows = include_str!("../../docs/reference/formulas.md")
-        .lines()
-        .filter(|l| l.starts_with("| `"));
-    let cells = |l: &'static str| {
-        l.trim_matches('|')
-            .split('|')
-            .map(str::trim)
-            .collect::<Vec<_>>()
-    };
-    rows.map(cells)
-        .filter(|c| c.len() >= 4)
-        .map(|c| (c[0].trim_matches('`'), (c[1], c[3])))
-        .collect()
 }
 
 /// Error of the closed forms against doubling over time, the worst of each process.
@@ -343,7 +324,7 @@ fn filters(a: &Audit) -> String {
     let processes = a.evidence.iter().map(|e| process(&e.claim.id)).collect();
     let methods = a.evidence.iter().map(|e| e.claim.method.name()).collect();
     format!(
-        "<p id=filters hidden><input id=search type=search placeholder=\"search claims and formulas\" aria-label=search> {}{}{}<span id=found></span></p>",
+        "<p id=filters hidden><input id=search type=search placeholder=\"search: variance of the velocity, kernel.ell, SSCS\" aria-label=search> {}{}{}<span id=found></span></p>",
         choice("process", "every process", &processes),
         choice("method", "every method", &methods),
         choice(
@@ -354,18 +335,24 @@ fn filters(a: &Audit) -> String {
     )
 }
 
-/// Filters families and claims by what is asked for; a case whose claims are found opens, one
-/// without is hidden. Words in any order.
+/// Filters cards, claims and families by what is asked for, words in any order; a card whose own
+/// words are found keeps all its claims. `#q=words` in the address is a search. Copies commands.
 const SCRIPT: &str = "
-(()=>{const g=i=>document.getElementById(i),q=['search','process','method','verdict'].map(g);g('filters').hidden=false;
-const run=()=>{const w=q[0].value.toLowerCase().split(/\\s+/).filter(x=>x),[p,m,v]=q.slice(1).map(e=>e.value),any=w.length||p||m||v;let n=0;
-document.querySelectorAll('tr.family').forEach(r=>{const c=[...r.cells].map(x=>x.textContent);
+(()=>{const g=i=>document.getElementById(i),all=(s,e=document)=>[...e.querySelectorAll(s)],q=['search','process','method','verdict'].map(g);g('filters').hidden=false;
+const run=()=>{const w=q[0].value.toLowerCase().split(/\\s+/).filter(x=>x),[p,m,v]=q.slice(1).map(e=>e.value),any=w.length||p||m||v;let cards=0,n=0;
+all('tr.family').forEach(r=>{const c=[...r.cells].map(x=>x.textContent);
 r.hidden=!!((p&&c[0]!=p)||(m&&c[1].split('.')[0]!=m)||(v&&(v=='holds')!=(c[5]=='holds')))});
-document.querySelectorAll('details.case').forEach(d=>{let k=0;const s=d.querySelector('code').textContent;
-d.querySelectorAll('tr').forEach((r,i)=>{if(!i)return;const c=r.cells,t=(s+'/'+r.textContent+' '+c[1].title).toLowerCase();
-const y=(!p||d.dataset.process==p)&&(!m||c[3].textContent==m)&&(!v||c[8].textContent==v)&&w.every(x=>t.includes(x));r.hidden=!y;k+=y});
-d.hidden=!k;n+=k;if(w.length)d.open=k>0});g('found').textContent=any?n+' claims':''};
-q.forEach(e=>e.addEventListener('input',run));run()})()";
+all('article').forEach(a=>{const t=a.dataset.q,d=a.querySelector('details.claims');let k=0;
+if(d)all('tr',d).forEach((r,i)=>{if(!i)return;const id=r.cells[0].textContent.toLowerCase();
+const y=(!p||id.split(/[./]/)[0]==p)&&(!m||id.split('/').pop().split('.')[0]==m)&&(!v||r.cells[4].textContent==v)&&w.every(x=>t.includes(x)||id.includes(x));r.hidden=!y;k+=y});
+const y=d?k>0:!(p||m||v)&&w.every(x=>t.includes(x));a.hidden=!y;cards+=y;n+=k});
+all('section').forEach(s=>s.hidden=s.id.startsWith('part')&&!all('article',s).some(a=>!a.hidden));
+g('found').textContent=any?cards+' formulas, '+n+' claims':''};
+if(location.hash.startsWith('#q='))q[0].value=decodeURIComponent(location.hash.slice(3));
+q.forEach(e=>e.addEventListener('input',run));run();
+all('button.copy').forEach(b=>{b.hidden=false;b.onclick=()=>{const c=b.previousSibling,done=()=>{b.textContent='copied';setTimeout(()=>b.textContent='copy',1500)};
+const hand=()=>{const r=document.createRange(),s=getSelection();r.selectNodeContents(c);s.removeAllRanges();s.addRange(r);document.execCommand('copy');done()};
+navigator.clipboard?navigator.clipboard.writeText(c.textContent).then(done,hand):hand()}})})()";
 
 /// The matrix of formula against method, and every miss by name.
 fn planted(p: &Plants) -> String {
@@ -377,13 +364,17 @@ fn planted(p: &Plants) -> String {
     );
     let _ = write!(
         h,
-        "<p class={}>{} of {} caught; {} claims that cannot fail.</p><p>Each error is {size}, and is one of the claim's own quantity. \
+        "<p class={}>{} of {} caught; {} claims that cannot fail.{}</p><p>Each error is {size}, and is one of the claim's own quantity. \
          By sampling an error is caught with probability 0.999: {} missed by chance, at most {:.1} are expected to.</p>\
          <div class=scroll><table><tr><th>formula",
         if p.sound { "good" } else { "bad" },
         all.caught,
         all.planted,
         p.cannot_fail.len(),
+        match p.off.len() {
+            0 => String::new(),
+            n => format!(" Nothing was planted in {n} claims that are off with nothing planted."),
+        },
         p.by_chance,
         p.by_chance_expected
     );
@@ -391,7 +382,11 @@ fn planted(p: &Plants) -> String {
         let _ = write!(h, "<th class=n>{}", escape(c));
     }
     for (formula, cells) in &p.matrix {
-        let _ = write!(h, "<tr><td><code>{}</code>", escape(formula));
+        let _ = write!(
+            h,
+            "<tr><td><a href=\"#{0}\"><code>{0}</code></a>",
+            escape(formula)
+        );
         for c in columns.keys() {
             let _ = match cells.get(*c) {
                 Some(c) => write!(
@@ -441,8 +436,9 @@ pub fn html(a: &Audit) -> String {
     let _ = write!(
         h,
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
-         <title>cld audit: {}</title><style>{STYLE}</style><main><h1>Audit of cld-sgm {}</h1><p class=\"verdict {class}\">{verdict}</p>",
+         <title>cld audit: {}</title><style>{STYLE}{}</style><main><h1>Audit of cld-sgm {}</h1><p class=\"verdict {class}\">{verdict}</p>",
         if a.holds { "holds" } else { "off" },
+        cards::STYLE,
         escape(&a.version)
     );
     if let Some(p) = &a.options.plant {
@@ -508,25 +504,9 @@ pub fn html(a: &Audit) -> String {
             escape(&made.to_string())
         );
     }
-    if !off.is_empty() {
-        let _ = write!(
-            h,
-            "<h2>What does not hold</h2><div class=scroll><table><tr><th>claim<th class=n>deviation<th>statement"
-        );
-        for e in &off {
-            let _ = write!(
-                h,
-                "<tr><td><code>{}</code><td class=\"n bad\">{} &times; tolerance<td>{}",
-                escape(&e.claim.id),
-                short(e.worst()),
-                escape(&e.claim.statement)
-            );
-        }
-        let _ = write!(h, "</table></div>");
-    }
     let _ = write!(
         h,
-        "<h2>How to read this</h2><p>A formula is believed when independent evidence supports it. Each claim below compares one number of the crate with one that was found another way:</p><ul>"
+        "<details><summary>How to read this</summary><p>A formula is believed when independent evidence supports it. Each claim below compares one number of the crate with one that was found another way:</p><ul>"
     );
     for m in Method::ALL {
         if a.evidence.iter().any(|e| e.claim.method == m) {
@@ -537,10 +517,16 @@ pub fn html(a: &Audit) -> String {
         h,
         "</ul><p>The deviation is in units of the tolerance: a claim holds if it is at most 1. The power is the smallest relative error that \
          would be caught (by simulation: with probability 0.999; off-diagonal entries relative to the root of the product of the variances). \
-         {} tests of simulated paths share a false-alarm probability of 1e-6 by Bonferroni's bound, whatever the seed.</p>",
+         {} tests of simulated paths share a false-alarm probability of 1e-6 by Bonferroni's bound, whatever the seed.</p>\
+         <p>A card is a formula: as printed, as computed, the function, and what each method found: its worst case with all digits, the tolerance with its reason, \
+         the error that it would see. Formulas without a claim are held by tests, which are named. Ids are those of <code>docs/reference/formulas.md</code>.</p></details>",
         a.tests
     );
-    let _ = write!(h, "<div class=plots>");
+    let _ = write!(h, "{}{}", filters(a), cards::cards(a));
+    let _ = write!(
+        h,
+        "<section id=over><h2>Over everything</h2><div class=plots>"
+    );
     for (svg, caption) in [
         (
             errors_over_time(a),
@@ -572,9 +558,8 @@ pub fn html(a: &Audit) -> String {
     }
     let _ = write!(
         h,
-        "</div>{}<h2 id=families>Families</h2>{}<div class=scroll><table><tr><th>process<th>method<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict",
-        a.planted.as_ref().map_or(String::new(), planted),
-        filters(a)
+        "</div>{}<h2 id=families>Families</h2><div class=scroll><table><tr><th>process<th>method<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict",
+        a.planted.as_ref().map_or(String::new(), planted)
     );
     for f in families(a) {
         let (class, verdict) = if f.off.is_empty() {
@@ -592,74 +577,10 @@ pub fn html(a: &Audit) -> String {
             short(f.power)
         );
     }
-    let _ = write!(h, "</table></div><h2>Every claim</h2>");
-    let sources = sources();
-    let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
-    for e in &a.evidence {
-        by.entry(e.claim.id.split('/').next().unwrap_or(""))
-            .or_default()
-            .push(e);
-    }
-    let mut by: Vec<(&str, Vec<&Evidence>)> = by.into_iter().collect();
-    by.sort_by_key(|(case, list)| (list.iter().all(|e| e.holds()), process(case) != PAPER));
-    for (case, list) in by {
-        let off = list.iter().filter(|e| !e.holds()).count();
-        let mark = if off == 0 {
-            "<span class=good>all hold</span>".to_string()
-        } else {
-            format!("<span class=bad>{off} off</span>")
-        };
-        let _ = write!(
-            h,
-            "<details class=case data-process=\"{}\"{}><summary><code>{}</code>: {} claims, {mark}</summary><div class=scroll><table>\
-             <tr><th>claim<th>formula<th>source<th>method<th class=n>figures<th class=n>worst deviation<th>tolerance, and its reason<th class=n>power<th>verdict",
-            escape(process(case)),
-            if off > 0 { " open" } else { "" },
-            escape(case),
-            list.len()
-        );
-        for e in list {
-            let (source, form) = sources
-                .get(e.claim.formula.as_str())
-                .copied()
-                .unwrap_or(("", ""));
-            let worst = e
-                .figures()
-                .iter()
-                .max_by(|a, b| a.deviation.abs().total_cmp(&b.deviation.abs()));
-            let figures = worst.map_or(String::new(), |f| {
-                format!(
-                    "{} for {} at {}",
-                    short(f.found),
-                    short(f.expected),
-                    short(f.at)
-                )
-            });
-            let (class, verdict) = if e.holds() {
-                ("good", "holds")
-            } else {
-                ("bad", "off")
-            };
-            let _ = write!(
-                h,
-                "<tr><td><code>{}</code><td title=\"{}\"><code>{}</code><td>{}<td>{}<td class=n>{figures}<td class=n>{}<td>{}<td class=n>{}<td class={class}>{verdict}",
-                escape(e.claim.id.split_once('/').map_or("", |x| x.1)),
-                escape(form).replace('"', "&quot;"),
-                escape(&e.claim.formula),
-                escape(source),
-                e.claim.method.name(),
-                short(e.worst()),
-                escape(&e.claim.tolerance),
-                short(e.power())
-            );
-        }
-        let _ = write!(h, "</table></div></details>");
-    }
     let _ = writeln!(
         h,
-        "<p>Channels: {}. Formula ids are those of <code>docs/reference/formulas.md</code>. The same seed gives the same page, whatever the number of threads, but for the line that says how it was made.</p></main>\
-         <script>{SCRIPT}</script></html>",
-        CHANNELS.join(", ")
+        "</table></div></section><p class=soft>The same seed gives the same page, whatever the number of threads, but for the line that says how it was made.</p></main>\
+         <script>{SCRIPT}</script></html>"
     );
     h
 }

@@ -30,7 +30,7 @@ pub struct Options {
     pub full: bool,
     /// Seed.
     pub seed: u64,
-    /// Only claims whose id contains this.
+    /// Only claims whose id contains this, or whose formula has this id.
     pub only: Option<String>,
     /// An error planted on purpose.
     pub plant: Option<Plant>,
@@ -100,11 +100,14 @@ pub(super) struct Work {
 }
 
 fn wanted(o: &Options, claims: &[Claim]) -> bool {
-    claims.iter().any(|c| asked(o, &c.id))
+    claims.iter().any(|c| asked(o, c))
 }
 
-fn asked(o: &Options, id: &str) -> bool {
-    o.only.as_ref().is_none_or(|p| id.contains(p.as_str()))
+/// Whether a claim is asked for: by a part of its id, or by its formula's id.
+fn asked(o: &Options, c: &Claim) -> bool {
+    o.only
+        .as_ref()
+        .is_none_or(|p| c.id.contains(p.as_str()) || c.formula == *p)
 }
 
 impl Work {
@@ -158,7 +161,7 @@ impl Work {
             return Err(Error::parameter(
                 "only",
                 format!("`{only}`"),
-                "a part of a claim's id (`cld audit --list` prints them)",
+                "a part of a claim's id (`cld audit --list` prints them), or a formula's id",
             ));
         }
         work.knows(o)?;
@@ -168,7 +171,7 @@ impl Work {
     /// Refuses an error that is planted where nothing would meet it.
     fn knows(&self, o: &Options) -> Result<()> {
         match &o.plant {
-            Some(p) if !self.claims().any(|c| c.id == p.id && asked(o, &c.id)) => {
+            Some(p) if !self.claims().any(|c| c.id == p.id && asked(o, c)) => {
                 let allowed = "the id of a claim that is run (`cld audit --list` prints them)";
                 Err(Error::parameter(
                     "plant",
@@ -198,7 +201,7 @@ impl Work {
 /// As [`audit`].
 pub fn list(o: &Options) -> Result<Vec<Claim>> {
     let work = Work::new(o)?;
-    let mut all: Vec<Claim> = work.claims().filter(|c| asked(o, &c.id)).cloned().collect();
+    let mut all: Vec<Claim> = work.claims().filter(|c| asked(o, c)).cloned().collect();
     all.iter_mut()
         .filter(|c| c.method.is_sampled())
         .for_each(|c| c.tolerance = in_words(work.tests));
@@ -372,7 +375,7 @@ impl Simulated {
             why,
         };
         complete(&all, evidence.iter().map(|e| e.claim.id.as_str())).map_err(amiss)?;
-        evidence.retain(|e| asked(o, &e.claim.id));
+        evidence.retain(|e| asked(o, &e.claim));
         evidence.sort_by(|a, b| a.claim.id.cmp(&b.claim.id));
         if evidence.is_empty() {
             return Err(amiss("nothing is asked for".into()));
@@ -399,10 +402,11 @@ impl Simulated {
 
 impl Simulated {
     /// Plants an error in every claim that `o` asks for, one after the other, and judges it: of
-    /// relative size `size`, or of the size that the claim says it catches.
+    /// relative size `size`, or of the size that the claim says it catches. Nothing is planted in a
+    /// claim that is off already; it is named.
     ///
     /// # Errors
-    /// A size that is not finite and above 0, no claim, one that is off with nothing planted.
+    /// A size that is not finite and above 0; no claim that is not off already.
     pub fn plant_all(
         &self,
         o: &Options,
@@ -415,20 +419,21 @@ impl Simulated {
             .checks
             .iter()
             .flat_map(|(_, c)| c)
-            .filter(|c| asked(o, c.id()))
+            .filter(|c| asked(o, c.claim()))
             .collect();
         let claims = self
             .groups
             .iter()
             .flat_map(|g| g.claims().map(move |c| (g, c)));
-        let simulated: Vec<_> = claims.filter(|(_, c)| asked(o, &c.id)).collect();
+        let simulated: Vec<_> = claims.filter(|(_, c)| asked(o, c)).collect();
         let (done, total) = (AtomicU64::new(0), (checks.len() + simulated.len()) as u64);
         let one = |claim: &Claim, judge: &(dyn Fn(Option<&Plant>) -> Result<Evidence> + Sync)| {
-            let found = Planted::new(claim, size, |s| judge(Plant::of(claim, s).as_ref()));
+            let found = Planted::new(claim, size, |s| judge(Plant::of(claim, s).as_ref()))?;
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            found
+            Ok(found.ok_or_else(|| claim.id.clone()))
         };
-        let mut all: Vec<Planted> = checks
+        type Tried = std::result::Result<Planted, String>;
+        let mut all: Vec<Tried> = checks
             .par_iter()
             .map(|c| one(c.claim(), &|p| c.evidence(tests, p)))
             .collect::<Result<_>>()?;
@@ -442,12 +447,18 @@ impl Simulated {
                 .map(of_group)
                 .collect::<Result<Vec<_>>>()?,
         );
-        Plants::new(size, all)
+        let (mut claims, mut off) = (vec![], vec![]);
+        for tried in all {
+            match tried {
+                Ok(p) => claims.push(p),
+                Err(id) => off.push(id),
+            }
+        }
+        Plants::new(size, claims, off)
     }
 }
 
-/// The whole audit, and an error planted in every claim. If a claim is off with nothing planted,
-/// nothing is planted: that comes first.
+/// The whole audit, and an error planted in every claim that is not off already.
 ///
 /// # Errors
 /// As [`audit`]; a planted error beside these, a size that is not finite and above 0.
@@ -467,7 +478,7 @@ pub fn audit_and_plant(o: &Options, size: Option<f64>, progress: Progress<'_>) -
         progress(done, total + total / 9);
     })?;
     let mut found = simulated.judge(o)?;
-    if found.holds {
+    if found.evidence.iter().any(|e| e.holds() || e.is_blind()) {
         let work = computed.into_inner();
         let rest = work / 9;
         let judging = |done: u64, total: u64| {

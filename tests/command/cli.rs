@@ -867,10 +867,17 @@ fn audit_reports_and_merges() {
         path(&merged),
     ]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
-    assert_eq!(
-        std::fs::read(&merged).unwrap(),
-        std::fs::read(&json).unwrap()
-    );
+    // but for how each was made: its command, its date, its seconds
+    let evidence = |file: &Path| {
+        let mut all: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let made = all.as_object_mut().unwrap().remove("made").unwrap();
+        assert!(
+            made["command"].as_str().unwrap().starts_with("cld audit "),
+            "{made}"
+        );
+        all.to_string()
+    };
+    assert_eq!(evidence(&merged), evidence(&json));
     // a planted error: exit code 1, and the claim is named
     let out = run(&[
         "--html",
@@ -886,6 +893,64 @@ fn audit_reports_and_merges() {
             && said.contains("Something is off"),
         "{said}"
     );
+}
+
+/// An error in every claim: exit codes, words, and what the files say. Catches a miss that is
+/// called a success, a size below every power that counts against the claims, a size that is no
+/// error, an empty selection.
+#[test]
+fn audit_plants_in_every_claim() {
+    let dir = tempfile::tempdir().unwrap();
+    let (html, json) = (dir.path().join("a.html"), dir.path().join("a.json"));
+    let run = |more: &[&str]| {
+        let files = ["--html", path(&html), "--json", path(&json)];
+        let small = ["audit", "--paths", "16000", "--plant-all"];
+        cld(&[&small[..], &files, more].concat())
+    };
+    let planted = || -> Value {
+        let all: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+        all["planted"].clone()
+    };
+    let out = run(&["--only", "ve.geometric/"]);
+    let said = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    let n = planted()["claims"].as_array().unwrap().len();
+    assert!(n > 10 && said.contains(&format!("all {n}/{n}.")), "{said}");
+    assert!(planted()["sound"] == true && planted()["off"] == json!([]));
+    assert!(
+        std::fs::read_to_string(&html)
+            .unwrap()
+            .contains(&format!("{n} of {n} caught"))
+    );
+    // far below what any claim sees: all are missed, and none is to blame
+    let out = run(&["--only", "ve.geometric/", "--size", "1e-300"]);
+    let said = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains(&format!("all 0/{n}.")) && said.contains("smaller than its power"),
+        "{said}"
+    );
+    assert_eq!(planted()["cannot_fail"], json!([]));
+    let wide = said.lines().find(|l| l.chars().count() > 80);
+    assert!(wide.is_none(), "{wide:?}");
+    std::fs::remove_file(&html).unwrap();
+    for (more, words) in [
+        (&["--size", "NaN"][..], &["`size`", "NaN"][..]),
+        (&["--size", "inf"], &["`size`"]),
+        (&["--size", "0"], &["`size`"]),
+        (&["--size", "-0.1"], &["`size`"]),
+        (&["--only", "nonsense"], &["`nonsense`"]),
+        (&["--only", ""], &["`only`"]),
+    ] {
+        let all = [&["audit", "--plant-all", "--html", path(&html)], more].concat();
+        refused(&all, words);
+    }
+    for clash in [&["--plant-all", "--plant", "x:1"][..], &["--size", "0.1"]] {
+        let out = cld(&[&["audit", "--html", path(&html)], clash].concat());
+        assert_eq!(out.status.code(), Some(2), "{clash:?}");
+        assert!(text(&out.stderr).contains("--plant-all"), "{clash:?}");
+    }
+    assert!(!html.exists());
 }
 
 /// Unusable input to the audit: one sentence, exit code 2, nothing written.

@@ -9,7 +9,7 @@ use cld_sgm::internal::audit::run::{Audit, Options, Simulated, audit, list, merg
 use cld_sgm::internal::audit::shards::Shard;
 use cld_sgm::internal::audit::simulation::{Group, Sums};
 use cld_sgm::internal::audit::stats::{p_kolmogorov, uniform_distance};
-use cld_sgm::internal::audit::{Method, Plant, report};
+use cld_sgm::internal::audit::{Method, Plant, formulas, report};
 use cld_sgm::internal::simulate::Scheme;
 use cld_sgm::internal::worst::largest;
 use rand::{RngExt, SeedableRng};
@@ -655,15 +655,35 @@ fn the_list_is_what_runs() {
             e.claim.statement
         );
     }
-    let formulas = include_str!("../../docs/reference/formulas.md");
     for c in &all {
         assert!(
-            formulas.contains(&format!("| `{}` |", c.formula)),
-            "{}: {} is not in docs/reference/formulas.md",
+            formulas::of(&c.formula).is_some(),
+            "{}: {} is not in src/audit/formulas",
             c.id,
             c.formula
         );
     }
+}
+
+/// Catches a document that says other than the table that the audit's page is made from.
+/// `CLD_FORMULAS=write` makes it anew.
+#[test]
+fn formulas_md_is_made_from_the_table() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/formulas.md");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    let made = formulas::document(&kept).expect("docs/reference/formulas.md has its marks");
+    if std::env::var_os("CLD_FORMULAS").is_some_and(|v| v == "write") {
+        std::fs::write(&file, &made).unwrap();
+        return;
+    }
+    for (a, b) in made.lines().zip(kept.lines()) {
+        assert_eq!(
+            a, b,
+            "table (left), docs/reference/formulas.md (right); CLD_FORMULAS=write makes it anew"
+        );
+    }
+    assert_eq!(made.lines().count(), kept.lines().count());
+    assert!(formulas::document("no marks").is_none());
 }
 
 /// A seed changes the noise, and nothing else; the number of tests does not depend on what is asked
@@ -761,15 +781,21 @@ fn unknown_ids_are_refused() {
 fn the_page_has_everything() {
     let a = judged();
     let page = report::html(a);
-    assert_eq!(page.matches("<svg").count(), 5);
-    for outside in ["http:", "src=", "@import", "url("] {
-        let inside = page.replace("http://www.w3.org/2000/svg", "");
+    assert_eq!(page.matches("<figure><svg").count(), 5);
+    for outside in ["http:", "https:", "src=", "@import", "url("] {
+        let inside = page
+            .replace("http://www.w3.org/2000/svg", "")
+            .replace("http://www.w3.org/1998/Math/MathML", "");
         assert!(!inside.contains(outside), "{outside}");
     }
     assert_eq!(
         page.matches("<td class=good>holds").count(),
         a.evidence.len() + report::families(a).len()
     );
+    // it opens at once
+    let megabytes = page.len() as f64 / 1e6;
+    println!("{megabytes:.2} MB");
+    assert!(megabytes < 3.0, "{megabytes} MB");
     let id = "cld.hsm.linear/cov.xx/doubling";
     let planted = Options {
         plant: Some(Plant {
@@ -781,6 +807,132 @@ fn the_page_has_everything() {
     let off = report::html(&simulated().judge(&planted).unwrap());
     assert!(off.contains(&format!("1 of {} claims do not hold", a.evidence.len())));
     assert!(off.contains("planted on purpose") && off.contains(id));
+    // what is off comes first
+    let first = off.split("<article id=").nth(1).unwrap();
+    assert!(first.starts_with("\"kernel.cov\"") && first.contains("1 off"));
+    assert_eq!(articles(&off).len(), articles(&page).len());
+}
+
+/// The page's cards by the ids of their formulas.
+fn articles(page: &str) -> std::collections::BTreeMap<&str, &str> {
+    let all: Vec<&str> = page.split("<article id=\"").skip(1).collect();
+    let by: std::collections::BTreeMap<_, _> = all
+        .iter()
+        .map(|c| {
+            (
+                c.split('"').next().unwrap(),
+                c.split("</article>").next().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(by.len(), all.len(), "a card twice");
+    by
+}
+
+/// Catches a claim whose formula has no card, a card without an equation, one without evidence that
+/// does not say so, a command that would make other claims, and a function that is not at the line
+/// that is linked.
+#[test]
+fn every_formula_has_a_card() {
+    let a = judged();
+    let page = report::html(a);
+    let cards = articles(&page);
+    let ids: Vec<&str> = cards.keys().copied().collect();
+    let mut known: Vec<&str> = formulas::all().map(|f| f.id).collect();
+    known.sort_unstable();
+    assert_eq!(ids, known);
+    let mut counted = 0;
+    for f in formulas::all() {
+        let card = cards[f.id];
+        assert!(card.contains("<math"), "{}", f.id);
+        let own: Vec<_> = a
+            .evidence
+            .iter()
+            .filter(|e| e.claim.formula == f.id)
+            .collect();
+        counted += own.len();
+        for e in &own {
+            assert!(card.contains(&format!("<code>{}</code>", e.claim.id)));
+        }
+        assert_eq!(
+            own.is_empty(),
+            card.contains("No claim of this audit is about it"),
+            "{}",
+            f.id
+        );
+        let command = format!(
+            "<code>cld audit --paths 65536 --only {} --seed 0</code>",
+            f.id
+        );
+        assert_eq!(card.contains(&command), !own.is_empty(), "{}", f.id);
+        if !own.is_empty() {
+            let only = Options {
+                only: Some(f.id.into()),
+                ..quick(1 << 16)
+            };
+            let listed: Vec<String> = list(&only).unwrap().into_iter().map(|c| c.id).collect();
+            let own: Vec<&str> = own.iter().map(|e| e.claim.id.as_str()).collect();
+            assert_eq!(listed, own, "{}", f.id);
+        }
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(f.file());
+        let source = std::fs::read_to_string(source).unwrap();
+        let line = source.lines().nth(f.line() as usize - 1).unwrap();
+        let name = f.function().rsplit("::").next().unwrap();
+        assert!(line.contains(name), "{}: {line}", f.at);
+        assert!(card.contains(&format!("href=\"{}#L{}\"", f.file(), f.line())));
+    }
+    assert_eq!(counted, a.evidence.len());
+    // a run of some claims has their cards alone, and says so
+    let some = report::html(
+        &audit(
+            &Options {
+                only: Some("kernel.logdet".into()),
+                ..quick(16_000)
+            },
+            &|_, _| {},
+        )
+        .unwrap(),
+    );
+    assert_eq!(
+        articles(&some).into_keys().collect::<Vec<_>>(),
+        ["kernel.logdet"]
+    );
+    assert!(some.contains("This run was of claims about"));
+}
+
+/// Catches a formula whose function is in another file than its docs (`Formula: id`), or another
+/// part of the crate.
+#[test]
+fn formulas_are_where_their_tags_are() {
+    let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for f in formulas::all() {
+        let part = f.at.split(['/', ':']).next().unwrap();
+        let mut todo = vec![if src.join(part).is_dir() {
+            src.join(part)
+        } else {
+            src.join(f.at.split("::").next().unwrap())
+        }];
+        let mut found = false;
+        while let Some(path) = todo.pop() {
+            if path.is_dir() {
+                todo.extend(std::fs::read_dir(path).unwrap().map(|e| e.unwrap().path()));
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let prose: String = text
+                .lines()
+                .map(|l| l.trim_start().trim_start_matches(['/', '!']).trim())
+                .collect::<Vec<_>>()
+                .join(" ");
+            let after = |i: usize| prose[i..].split(". ").next().unwrap();
+            found |= prose.match_indices("Formula: ").any(|(i, tag)| {
+                after(i + tag.len())
+                    .split([' ', ','])
+                    .any(|w| w.trim_end_matches('.') == f.id)
+            });
+        }
+        assert!(found, "{} is not tagged beside {}", f.id, f.at);
+    }
 }
 
 /// Catches evidence by sums that cannot be: none, too few records, no paths, other channels, NaN,

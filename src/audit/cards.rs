@@ -1,0 +1,551 @@
+//! The audit's page, formula by formula: a card for each, in the order of the paper.
+
+use super::claim::{Evidence, Figure, Method};
+use super::formulas::{self, Formula, PARTS};
+use super::made;
+use super::report::process;
+use super::run::{Audit, Options};
+use crate::plot::page::{escape, short};
+use crate::process::default_entry;
+use crate::worst::{Worst, worse};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+/// Style of the cards, beside that of every page.
+pub(super) const STYLE: &str = "
+article{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.7rem .9rem;margin:.8rem 0;scroll-margin-top:1rem;content-visibility:auto;contain-intrinsic-size:auto 26rem}
+article.bare{contain-intrinsic-size:auto 9rem}
+article h3{margin:0 0 .3rem;font-size:1.05rem}article h3 code{font-weight:400;color:var(--soft);margin-left:.4rem}article h3 .good,article h3 .bad{float:right;font-size:.9rem}
+article p{margin:.3rem 0}.soft{color:var(--soft);font-size:.88rem}
+.eq{display:grid;grid-template-columns:6.5rem minmax(0,1fr);align-items:center;gap:.1rem .6rem;margin:.4rem 0}.eq>span{color:var(--soft);font-size:.85rem}
+.eq>div{overflow-x:auto;overflow-y:hidden;padding:.15rem 0}math{font-size:1.08em}math[display=block]{width:max-content;margin:0}
+.two{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,20rem);gap:.3rem 1.2rem;align-items:start}
+.plot{margin:.2rem 0}.plot svg{width:100%;height:auto;display:block}.plot text{fill:var(--soft);font-size:10px}
+.plot .axis{stroke:var(--line);fill:none}.plot .limit{stroke:var(--bad);stroke-dasharray:5 3}.key{font-size:.8rem;color:var(--soft)}.key b{font-weight:400;white-space:nowrap;margin-right:.7rem}
+.m{border-top:1px solid var(--line);padding:.35rem 0}.m>b{margin-right:.5rem}
+dl{display:grid;grid-template-columns:5.2rem minmax(0,1fr);gap:.05rem .6rem;margin:.2rem 0;font-size:.88rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+.run{display:flex;gap:.5rem;align-items:center;flex-wrap:wrap;margin:.4rem 0}.run code{background:var(--page);border:1px solid var(--line);border-radius:.3rem;padding:.15rem .4rem}
+button,input,select{font:inherit;font-size:.88rem;color:var(--ink);background:var(--page);border:1px solid var(--line);border-radius:.3rem;padding:.2rem .5rem;max-width:100%}
+button{cursor:pointer}#search{flex:1 1 14rem;min-width:0}#filters:not([hidden]){display:flex;flex-wrap:wrap;gap:.4rem;align-items:center;position:sticky;top:0;background:var(--page);padding:.5rem 0;z-index:1}
+nav{display:flex;flex-wrap:wrap;gap:.15rem .9rem;margin:.6rem 0;font-size:.92rem}a{color:inherit}
+[hidden]{display:none!important}
+@media (max-width:44rem){main{padding:.6rem}.two,.eq{grid-template-columns:minmax(0,1fr)}.eq>span{margin-top:.2rem}.plot{max-width:22rem}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:.2rem}}
+@media print{#filters,button,nav{display:none!important}article,figure,.m{break-inside:avoid}article{content-visibility:visible;background:none}body{font-size:11px}main{max-width:none}}
+";
+
+/// Colours of methods in a card's plot.
+const COLOURS: [&str; 7] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#9467bd",
+];
+
+/// The last part of a claim's id: its method, with the scheme of simulations.
+fn column(e: &Evidence) -> &str {
+    e.claim.id.rsplit('/').next().unwrap_or("")
+}
+
+/// What stands between case and method: the entry.
+fn entry(e: &Evidence) -> &str {
+    e.claim.id.split('/').nth(1).unwrap_or("")
+}
+
+/// An entry in words; empty where its name says it.
+fn in_words(entry: &str) -> String {
+    let channel = |c: char| match c {
+        'x' => "the position x".to_string(),
+        'v' => "the velocity v".into(),
+        'a' => "the acceleration a".into(),
+        c => format!("channel {c}"),
+    };
+    let (what, of) = entry.split_once('.').unwrap_or((entry, ""));
+    let of: Vec<char> = of.chars().collect();
+    match (what, &of[..]) {
+        ("cov", [i, j]) if i == j => format!("variance of {}", channel(*i)),
+        ("cov", [i, j]) => format!("covariance of {} and {}", channel(*i), channel(*j)),
+        ("inverse", [i, j]) => format!("entry of {} and {}", channel(*i), channel(*j)),
+        ("mean", [i]) => format!("mean of {}", channel(*i)),
+        _ => String::new(),
+    }
+}
+
+/// Off first, then the paper's process, then by name.
+fn rank(e: &Evidence) -> (bool, bool, &str) {
+    let paper = process(&e.claim.id) == default_entry().name;
+    (e.holds(), !paper, &e.claim.id)
+}
+
+/// The comparison that is worst, by its deviation; what is no number first.
+fn worst_figure(e: &Evidence) -> Option<&Figure> {
+    let size = |f: &Figure| {
+        if f.deviation.is_nan() {
+            f64::INFINITY
+        } else {
+            f.deviation.abs()
+        }
+    };
+    e.figures()
+        .iter()
+        .max_by(|a, b| size(a).total_cmp(&size(b)))
+}
+
+/// Deviations in units of the tolerance, by what tells the points apart.
+fn shares(e: &Evidence) -> impl Iterator<Item = (f64, f64)> {
+    let all = e.figures();
+    let most = all
+        .iter()
+        .map(|f| f.deviation.abs())
+        .collect::<Worst>()
+        .value();
+    // by sampling they are in standard errors
+    let unit = if e.claim.method.is_sampled() && most > 0.0 {
+        e.worst() / most
+    } else {
+        1.0
+    };
+    all.iter().map(move |f| (f.at, f.deviation.abs() * unit))
+}
+
+/// The worst case in words, with all digits.
+fn worst_case(e: &Evidence) -> String {
+    let Some(f) = worst_figure(e) else {
+        return String::new();
+    };
+    let at = match e.claim.method {
+        Method::Order => format!("{} steps", f.at),
+        _ => format!("t = {:?}", f.at),
+    };
+    let found = format!("found {:?}", f.found);
+    let tolerance = (f.found - f.expected).abs() / f.deviation.abs();
+    let figures = match e.claim.method {
+        Method::Order => {
+            let order = e.claim.statement.split(": ").last().unwrap_or("");
+            format!("error {:?} of the size; {order}", f.found)
+        }
+        m if m.is_sampled() => {
+            let z = if f.deviation < 0.0 { "below" } else { "above" };
+            let se = f.deviation.abs();
+            format!(
+                "{found}, expected {:?}: {se:.3} standard errors {z}",
+                f.expected
+            )
+        }
+        // a bound, not a value
+        _ if f.expected == 0.0 => {
+            format!("{found}, bound {}: an inequality", short(tolerance))
+        }
+        _ if tolerance >= 0.1 * f.expected.abs() => format!(
+            "{found}, bounds {} and {}: an inequality",
+            short(f.expected - tolerance),
+            short(f.expected + tolerance)
+        ),
+        _ if f.found == f.expected => format!(
+            "{found}, expected the same to the last bit{}",
+            if f.deviation == 0.0 {
+                ""
+            } else {
+                "; the truth has a second word"
+            }
+        ),
+        _ => format!("{found}, expected {:?}", f.expected),
+    };
+    format!(
+        "<code>{}</code> at {at}: {}",
+        escape(&e.claim.id),
+        escape(&figures)
+    )
+}
+
+/// Error over time in units of the tolerance, by method: lines of the worst of each time.
+fn plot(by: &BTreeMap<&str, Vec<&Evidence>>) -> Option<String> {
+    const W: f64 = 340.0;
+    const H: f64 = 170.0;
+    const LEFT: f64 = 38.0;
+    const BOTTOM: f64 = 26.0;
+    let timed = |e: &&&Evidence| e.claim.method != Method::Order;
+    let mut lines: Vec<(usize, &str, BTreeMap<u64, f64>)> = vec![];
+    for (i, (name, list)) in by.iter().enumerate() {
+        let mut worst: BTreeMap<u64, f64> = BTreeMap::new();
+        for (t, s) in list.iter().filter(timed).flat_map(|e| shares(e)) {
+            if t > 0.0 && t <= 1.0 {
+                let w = worst.entry(t.to_bits()).or_insert(0.0);
+                *w = worse(*w, s);
+            }
+        }
+        if worst.len() > 2 {
+            lines.push((i, name, worst));
+        }
+    }
+    let times = || {
+        lines
+            .iter()
+            .flat_map(|l| l.2.keys().map(|t| f64::from_bits(*t)))
+    };
+    let from = times().fold(1.0, f64::min).log10().floor();
+    if lines.is_empty() || from >= 0.0 {
+        return None;
+    }
+    let (low, high) = (-4.0, 1.0);
+    let x = |t: f64| LEFT + (W - LEFT - 8.0) * (t.log10() - from) / -from;
+    let y = |s: f64| {
+        let s = s.max(1e-4).log10().clamp(low, high);
+        8.0 + (H - 8.0 - BOTTOM) * (high - s) / (high - low)
+    };
+    let mut svg = format!(
+        "<div class=plot><svg viewBox=\"0 0 {W} {H}\" role=img aria-label=\"error over tolerance against time\"><path class=axis d=\"M{LEFT} 8V{b}H{r}\"/><path class=limit d=\"M{LEFT} {l:.1}H{r}\"/>",
+        b = H - BOTTOM,
+        r = W - 8.0,
+        l = y(1.0)
+    );
+    for (s, label) in [
+        (10.0, "10"),
+        (1.0, "1"),
+        (0.1, "0.1"),
+        (1e-2, "0.01"),
+        (1e-4, "1e-4"),
+    ] {
+        let _ = write!(
+            svg,
+            "<text x={} y={:.1} text-anchor=end>{label}</text>",
+            LEFT - 4.0,
+            y(s) + 3.0
+        );
+    }
+    for e in [from, (0.5 * from).round(), 0.0] {
+        let _ = write!(
+            svg,
+            "<text x={:.1} y={} text-anchor=middle>{}</text>",
+            x(10f64.powf(e)).clamp(LEFT + 6.0, W - 16.0),
+            H - 12.0,
+            if e == 0.0 {
+                "t = 1".into()
+            } else {
+                format!("1e{e}")
+            }
+        );
+    }
+    let mut key = String::from("<p class=key>error over tolerance (dashed: 1): ");
+    for (i, name, worst) in &lines {
+        let colour = COLOURS[i % COLOURS.len()];
+        let at = |t: &u64, s: &f64| format!("{:.1} {:.1}", x(f64::from_bits(*t)), y(*s));
+        if worst.len() > 8 {
+            let d: Vec<String> = worst.iter().map(|(t, s)| at(t, s)).collect();
+            let _ = write!(
+                svg,
+                "<path fill=none stroke={colour} stroke-width=1.5 d=\"M{}\"/>",
+                d.join("L")
+            );
+        } else {
+            for (t, s) in worst {
+                let (cx, cy) = (x(f64::from_bits(*t)), y(*s));
+                let _ = write!(svg, "<circle cx={cx:.1} cy={cy:.1} r=3 fill={colour} />");
+            }
+        }
+        let _ = write!(
+            key,
+            "<b><span style=color:{colour}>&#9679;</span> {name}</b>"
+        );
+    }
+    Some(svg + "</svg>" + &key + "</p></div>")
+}
+
+/// What one method found: what it was held against, worst case, tolerance, power.
+fn method(name: &str, list: &[&Evidence]) -> String {
+    let off = list.iter().filter(|e| !e.holds()).count();
+    let size = |e: &Evidence| {
+        if e.worst().is_nan() {
+            f64::INFINITY
+        } else {
+            e.worst()
+        }
+    };
+    let worst = list.iter().max_by(|a, b| {
+        let key = |e: &Evidence| (!e.holds(), size(e));
+        let (x, y) = (key(a), key(b));
+        x.0.cmp(&y.0).then(x.1.total_cmp(&y.1))
+    });
+    let Some(worst) = worst else {
+        return String::new();
+    };
+    let power = list.iter().map(|e| e.power()).fold(0.0, worse);
+    let sure = if worst.claim.method.is_sampled() {
+        "with probability 0.999"
+    } else {
+        "for sure"
+    };
+    let reasons: BTreeSet<&str> = list.iter().map(|e| e.claim.tolerance.as_str()).collect();
+    let reason = if reasons.len() > 3 {
+        worst.claim.tolerance.clone()
+    } else {
+        reasons.into_iter().collect::<Vec<_>>().join("; or ")
+    };
+    let claims = if list.len() == 1 {
+        "1 claim".into()
+    } else {
+        format!("{} claims", list.len())
+    };
+    format!(
+        "<div class=m><b>{}</b> {claims}, {}<dl><dt>against<dd>{}<dt>worst case<dd>{}<dt>deviation<dd>{} of the tolerance<dt>tolerance<dd>{}<dt>power<dd>an error of {} is caught {sure}, in every claim</dl></div>",
+        escape(name),
+        verdict(off),
+        escape(worst.claim.method.about()),
+        worst_case(worst),
+        short(worst.worst()),
+        escape(&reason),
+        short(power)
+    )
+}
+
+fn verdict(off: usize) -> String {
+    if off == 0 {
+        "<span class=good>holds</span>".into()
+    } else {
+        format!("<span class=bad>{off} off</span>")
+    }
+}
+
+/// Entries of a formula with more than one: each with its words and its worst.
+fn entries(list: &[&Evidence]) -> String {
+    let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
+    for e in list.iter().filter(|e| !in_words(entry(e)).is_empty()) {
+        by.entry(entry(e)).or_default().push(e);
+    }
+    if by.len() < 2 {
+        return String::new();
+    }
+    let mut h = String::from(
+        "<div class=scroll><table><tr><th>entry<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict",
+    );
+    for (name, list) in by {
+        let fold = |f: fn(&Evidence) -> f64| list.iter().map(|e| f(e)).fold(0.0, worse);
+        let off = list.iter().filter(|e| !e.holds()).count();
+        let _ = write!(
+            h,
+            "<tr><td><code>{}</code> {}<td class=n>{}<td class=n>{}<td class=n>{}<td>{}",
+            escape(name),
+            in_words(name),
+            list.len(),
+            short(fold(Evidence::worst)),
+            short(fold(Evidence::power)),
+            verdict(off)
+        );
+    }
+    h + "</table></div>"
+}
+
+/// Every claim of a formula.
+fn claims(list: &[&Evidence]) -> String {
+    let off = list.iter().any(|e| !e.holds());
+    let mut h = format!(
+        "<details class=claims{}><summary>{} claims</summary><div class=scroll><table><tr><th>claim<th class=n>figures<th class=n>deviation<th class=n>power<th>verdict",
+        if off { " open" } else { "" },
+        list.len()
+    );
+    for e in list {
+        let figures = worst_figure(e).map_or(String::new(), |f| {
+            format!(
+                "{} for {} at {}",
+                short(f.found),
+                short(f.expected),
+                short(f.at)
+            )
+        });
+        let (class, verdict) = if e.holds() {
+            ("good", "holds")
+        } else {
+            ("bad", "off")
+        };
+        let _ = write!(
+            h,
+            "<tr><td><code>{}</code><td class=n>{figures}<td class=n>{}<td class=n>{}<td class={class}>{verdict}",
+            escape(&e.claim.id),
+            short(e.worst()),
+            short(e.power())
+        );
+    }
+    h + "</table></div></details>"
+}
+
+/// Notes for HTML.
+fn words(note: &str) -> String {
+    let code = |c: &str| match formulas::of(c) {
+        Some(f) => format!("<a href=\"#{0}\"><code>{0}</code></a>", f.id),
+        None => format!("<code>{}</code>", escape(c)),
+    };
+    formulas::text(note, escape, code, |m| formulas::mathml(m, false))
+}
+
+/// What the search box finds a card by.
+fn sought(f: &Formula, list: &[&Evidence]) -> String {
+    let entries: BTreeSet<String> = list.iter().map(|e| in_words(entry(e))).collect();
+    let entries = entries.into_iter().collect::<Vec<_>>().join(" ");
+    let all = [
+        f.id, f.title, f.note, f.source, f.printed, f.here, f.at, &entries,
+    ];
+    escape(&all.join(" ").to_lowercase()).replace('"', "&quot;")
+}
+
+/// The command that makes a card's evidence again.
+pub fn command(o: &Options, formula: &str) -> String {
+    let only = Some(formula.to_string());
+    made::command(&Options { only, ..o.clone() }, "")
+}
+
+fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
+    let off = list.iter().filter(|e| !e.holds()).count();
+    let mut h = format!(
+        "<article id=\"{0}\" data-q=\"{1}\"{2}><h3>{3}<code>{0}</code>{4}</h3><div class=eq>",
+        f.id,
+        sought(f, list),
+        if list.is_empty() { " class=bare" } else { "" },
+        escape(f.title),
+        if list.is_empty() {
+            String::new()
+        } else {
+            verdict(off)
+        }
+    );
+    let equations = f.equations();
+    let mut last = "";
+    for (what, latex) in &equations {
+        let label = if *what == last { "" } else { what };
+        let label = if f.here.is_empty() {
+            "as printed and as computed"
+        } else {
+            label
+        };
+        last = what;
+        let _ = write!(
+            h,
+            "<span>{label}</span><div>{}</div>",
+            formulas::mathml(latex, true)
+        );
+    }
+    let _ = write!(h, "</div>");
+    if !f.note.is_empty() {
+        let _ = write!(h, "<p>{}.</p>", words(f.note));
+    }
+    let _ = write!(
+        h,
+        "<p class=soft>{}<a href=\"{file}#L{line}\">{file}:{line}</a> <code>{}</code></p>",
+        match f.source {
+            "" => String::new(),
+            s => format!("{}; ", escape(s)),
+        },
+        escape(f.function()),
+        file = f.file(),
+        line = f.line()
+    );
+    if list.is_empty() {
+        let tests: Vec<String> = f
+            .tests
+            .iter()
+            .map(|t| format!("<code>{t}</code>"))
+            .collect();
+        let _ = write!(
+            h,
+            "<p class=soft>No claim of this audit is about it; tests hold it: {}.</p>",
+            tests.join(", ")
+        );
+        return h + "</article>";
+    }
+    let mut list = list.to_vec();
+    list.sort_by(|a, b| rank(a).cmp(&rank(b)));
+    let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
+    for e in &list {
+        by.entry(column(e)).or_default().push(e);
+    }
+    let mut methods: Vec<(&str, &Vec<&Evidence>)> = by.iter().map(|(n, l)| (*n, l)).collect();
+    methods.sort_by_key(|(_, l)| l.iter().all(|e| e.holds()));
+    let methods: String = methods.into_iter().map(|(n, l)| method(n, l)).collect();
+    let plot = plot(&by).unwrap_or_default();
+    let (open, close) = if plot.is_empty() {
+        ("", "")
+    } else {
+        ("<div class=two>", "</div>")
+    };
+    let run = escape(&command(&a.options, f.id));
+    let _ = write!(
+        h,
+        "{open}<div>{methods}</div>{plot}{close}{}<p class=run><code>{run}</code><button class=copy hidden>copy</button></p>{}</article>",
+        entries(&list),
+        claims(&list)
+    );
+    h
+}
+
+/// All cards: those that are off first, then part by part. In a run of some claims, those alone
+/// that have evidence.
+pub(super) fn cards(a: &Audit) -> String {
+    let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
+    for e in &a.evidence {
+        by.entry(&e.claim.formula).or_default().push(e);
+    }
+    let of = |f: &Formula| by.get(f.id).map_or(&[][..], Vec::as_slice);
+    let is_off = |f: &Formula| of(f).iter().any(|e| !e.holds());
+    let shown = |f: &&Formula| a.options.only.is_none() || !of(f).is_empty();
+    let mut h = String::new();
+    let mut nav = String::new();
+    let off: String = formulas::all()
+        .filter(|f| is_off(f))
+        .map(|f| card(a, f, of(f)))
+        .collect();
+    if !off.is_empty() {
+        let _ = write!(
+            h,
+            "<section id=off><h2>What does not hold</h2>{off}</section>"
+        );
+        nav += "<a href=#off class=bad>What does not hold</a>";
+    }
+    for (i, p) in PARTS.iter().enumerate() {
+        let own: Vec<&Formula> = p.formulas.iter().filter(shown).collect();
+        let cards: String = own
+            .iter()
+            .filter(|f| !is_off(f))
+            .map(|f| card(a, f, of(f)))
+            .collect();
+        if cards.is_empty() {
+            continue;
+        }
+        let _ = write!(nav, "<a href=#part-{i}>{}</a>", escape(p.title));
+        let _ = write!(
+            h,
+            "<section id=part-{i}><h2>{}</h2><p class=soft>{}</p>{cards}</section>",
+            escape(p.title),
+            escape(p.about)
+        );
+    }
+    let notation: Vec<String> = formulas::NOTATION
+        .iter()
+        .map(|(m, w)| format!("{} {}", formulas::mathml(m, false), words(w)))
+        .collect();
+    let some = match &a.options.only {
+        None => String::new(),
+        Some(only) => format!(
+            "<p class=soft>This run was of claims about <code>{}</code>: formulas without evidence in it have no card.</p>",
+            escape(only)
+        ),
+    };
+    format!(
+        "<nav>{nav}<a href=#over>Over everything</a></nav>{some}<p class=soft>Notation: {}.</p>{h}",
+        notation.join("; ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches entries whose words are another's, which is how a reader finds them.
+    #[test]
+    fn entries_have_words() {
+        for (entry, words) in [
+            ("cov.vv", "variance of the velocity v"),
+            ("cov.xv", "covariance of the position x and the velocity v"),
+            ("mean.a", "mean of the acceleration a"),
+            ("ell", ""),
+            ("cov", ""),
+            ("mean.sampler.em", ""),
+        ] {
+            assert_eq!(in_words(entry), words);
+        }
+    }
+}
