@@ -37,7 +37,7 @@
 //! | arrays | row-major (batch, dim), one per channel; in files (batch, K dim) |
 //!
 //! # Floors
-//! A file imports only from floors above its own line (`tests/trace.rs` checks it).
+//! A file imports only from floors above its own line (`tests/trace` checks it).
 //!
 //! | floor | what |
 //! |---|---|
@@ -60,9 +60,9 @@
 //! | [`sampler`] | time grids, steppers, their exact laws, the driver |
 //! | [`likelihood`] | by the flow, its bounds, bits per dimension |
 //! | `files` | arrays, JSON and texts with limits; files written whole or not at all (feature `cli`) |
+//! | `plot` | pictures of samples, plots of pages (feature `cli`) |
 //! | `truth` | what each quantity should be, by the generic route in double words (feature `cli`) |
 //! | `check` | answers, verdicts, diagnoses (feature `cli`) |
-//! | `plot` | pictures of samples, plots of pages (feature `cli`) |
 //! | `vectors` | test vectors, accuracy tables (feature `cli`) |
 //! | `train` | training of networks, and these as scores (feature `cli`) |
 //! | `evaluate` | trained networks and samples against the data (feature `cli`) |
@@ -70,6 +70,7 @@
 //!
 //! `docs/reference/formulas.md` traces each equation to its function and tests;
 //! `docs/reference/accuracy.md` has the measured errors.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

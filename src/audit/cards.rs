@@ -3,13 +3,18 @@
 use super::claim::{Evidence, Figure, Method};
 use super::formulas::{self, Formula, PARTS};
 use super::made;
-use super::report::process;
-use super::run::{Audit, Options};
+use super::options::Options;
+use super::run::Audit;
 use crate::plot::page::{escape, short};
 use crate::process::default_entry;
 use crate::worst::{Worst, worse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+
+/// The process that a claim is about, by its id.
+pub(super) fn process(id: &str) -> &str {
+    id.split(['.', '/']).next().unwrap_or("")
+}
 
 /// Style of the cards, beside that of every page.
 pub(super) const STYLE: &str = "

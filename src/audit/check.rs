@@ -6,7 +6,7 @@
 //! [`claims`](super::claims) and a line in its list.
 
 use super::claim::{Claim, Compared, Evidence, Figure, Plant, share};
-use super::orders::{self, Measured};
+use super::slopes::{self, Measured};
 use super::stats::{level, p_normal, shift_caught, z_chi_squared, z_of};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
@@ -139,7 +139,7 @@ impl Check {
         let mut claim = self.claim.clone();
         let id = &self.claim.id;
         let compared = match &self.points {
-            Points::Order(m) => return orders::evidence(claim, m, plant),
+            Points::Order(m) => return slopes::evidence(claim, m, plant),
             Points::Near(points) => points.iter().map(|p| p.judged(id, plant)).collect(),
             Points::Pairs(pairs, tolerance) => pairs
                 .iter()

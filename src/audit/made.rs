@@ -1,6 +1,6 @@
 //! How an audit was made, so that it can be made again.
 
-use super::run::Options;
+use super::options::Options;
 use crate::files::machine::Machine;
 use serde::Serialize;
 use std::fmt;

@@ -6,6 +6,8 @@
 //! | [`cases`] | every process, schedule, damping and objective |
 //! | [`stats`] | laws of the statistics, Bonferroni's bound, power |
 //! | [`noise_free`] | claims by doubling, and by integrating the moment equations |
+//! | [`options`] | what is asked |
+//! | [`slopes`] | an order of convergence as a claim |
 //! | [`orders`] | convergence orders of the schemes, from their exact laws |
 //! | [`simulation`] | claims by simulating the SDE |
 //! | [`check`] | claims as data, and what they are judged by: differences or standard errors |
@@ -25,16 +27,19 @@ pub mod claims;
 pub mod formulas;
 pub mod made;
 pub mod noise_free;
+pub mod options;
 pub mod orders;
 pub mod plants;
 pub mod report;
 pub mod run;
 pub mod shards;
 pub mod simulation;
+pub mod slopes;
 pub mod stats;
 
 pub use claim::{Claim, Evidence, Method, Plant};
 pub use made::Made;
+pub use options::Options;
 pub use plants::Plants;
-pub use run::{Audit, Options};
+pub use run::Audit;
 pub use shards::Shard;

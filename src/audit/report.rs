@@ -1,6 +1,6 @@
 //! The audit for people: one line per family, and a page of HTML that needs nothing but a browser.
 
-use super::cards;
+use super::cards::{self, process};
 use super::claim::{Evidence, Method};
 use super::plants::Plants;
 use super::run::Audit;
@@ -42,11 +42,6 @@ pub fn methods(a: &Audit) -> Vec<Family> {
     let mut all = grouped(a, |_| String::new());
     all.sort_by(|a, b| (a.off.is_empty(), &a.method).cmp(&(b.off.is_empty(), &b.method)));
     all
-}
-
-/// The process that a claim is about, by its id.
-pub(super) fn process(id: &str) -> &str {
-    id.split(['.', '/']).next().unwrap_or("")
 }
 
 fn grouped(a: &Audit, name: impl Fn(&str) -> String) -> Vec<Family> {

@@ -7,7 +7,7 @@
 //! has.
 
 use super::claim::Plant;
-use super::run::{Options, PORTIONS, Portions, portion};
+use super::options::{Options, PORTIONS, Portions, portion};
 use super::simulation::{Group, RECORDS, Sums};
 use crate::error::{self, Error, Result};
 use crate::files::Limits;

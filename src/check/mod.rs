@@ -36,8 +36,11 @@ pub mod diagnose;
 pub mod judge;
 pub mod mistakes;
 mod numbers;
+#[doc(hidden)]
 pub mod page;
+#[doc(hidden)]
 pub mod row;
+#[doc(hidden)]
 pub mod words;
 
 pub use crate::files::{Array, Limits, Precision};

@@ -25,11 +25,12 @@ pub struct Row {
 
 /// The samplers of a checkpoint if none is asked for: those of [`sampler::DEFAULT`] that fit it.
 pub fn default_samplers(task: Task<'_>) -> Vec<String> {
-    sampler::DEFAULT
-        .iter()
-        .filter(|s| task.by(s, Some(Budget::Steps(1)), None).is_ok())
-        .map(ToString::to_string)
-        .collect()
+    let fit = |s: &&&str| task.by(s, Some(Budget::Steps(1)), None).is_ok();
+    let mut fitting: Vec<_> = sampler::DEFAULT.iter().filter(fit).collect();
+    if fitting.is_empty() {
+        fitting.extend(sampler::DEFAULT.last()); // what is wrong with it is said when it is planned
+    }
+    fitting.into_iter().map(ToString::to_string).collect()
 }
 
 /// Every sampler with every number of steps. All that can be refused is refused before the first

@@ -29,7 +29,9 @@
 pub mod checkpoint;
 pub mod config;
 pub mod model;
+#[doc(hidden)]
 pub mod profile;
+#[doc(hidden)]
 pub mod record;
 pub mod run;
 pub mod source;

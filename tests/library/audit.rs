@@ -4,8 +4,9 @@
 //! False alarms: the Monte Carlo claims of one run have 1e-6 together, whatever the seed; these
 //! tests make three such runs.
 
+use cld_sgm::internal::audit::Options;
 use cld_sgm::internal::audit::cases::cases;
-use cld_sgm::internal::audit::run::{Audit, Options, Simulated, audit, list, merge, shard};
+use cld_sgm::internal::audit::run::{Audit, Simulated, audit, list, merge, shard};
 use cld_sgm::internal::audit::shards::Shard;
 use cld_sgm::internal::audit::simulation::{Group, Sums};
 use cld_sgm::internal::audit::stats::{p_kolmogorov, uniform_distance};

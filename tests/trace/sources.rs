@@ -148,6 +148,11 @@ impl<'a> Visit<'a> for Said {
 /// Which files of the library each file uses, tests aside.
 pub struct Uses(pub BTreeMap<String, BTreeSet<String>>);
 
+/// The room of a file: its first folder, or its own name.
+pub fn room(file: &str) -> &str {
+    file.split(['/', '.']).next().unwrap_or(file)
+}
+
 impl Uses {
     /// Reads `src`, but for the command.
     pub fn read() -> Uses {
@@ -243,6 +248,13 @@ impl Uses {
                 .filter(|(_, name, public)| !public || written.contains(name.as_str()))
                 .map(|(p, _, _)| p);
             for path in imported.chain(&s.paths) {
+                if path.first().is_some_and(|c| c == "crate") && path.len() > 1 {
+                    assert!(
+                        by_module.keys().any(|m| m[0] == path[1]),
+                        "{file}: {} is imported from the root, not from its floor",
+                        path.join("::")
+                    );
+                }
                 let Some(path) = absolute(&own, path) else {
                     continue;
                 };
@@ -253,6 +265,26 @@ impl Uses {
             uses.insert(file.clone(), all);
         }
         Uses(uses)
+    }
+
+    /// The files of a room, those first that use no other of it, then those that use only what came
+    /// before, by name where that leaves a choice. None are left out unless there is a circle.
+    pub fn order(&self, of: &str) -> Vec<&str> {
+        let own: Vec<&String> = self.0.keys().filter(|f| room(f) == of).collect();
+        let mut done: Vec<&str> = vec![];
+        loop {
+            let free = |f: &&&String| {
+                let ready = |used: &String| {
+                    room(used) != of || used == **f || done.contains(&used.as_str())
+                };
+                !done.contains(&f.as_str()) && self.0[**f].iter().all(ready)
+            };
+            let next: Vec<&str> = own.iter().filter(free).map(|f| f.as_str()).collect();
+            if next.is_empty() {
+                return done;
+            }
+            done.extend(next);
+        }
     }
 
     /// Sets of files that use each other, directly or by way of others.

@@ -7,7 +7,7 @@
 use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Check, Near, Part, Points, Sampled, moments};
 use crate::audit::claim::{Claim, Method};
-use crate::audit::orders::{self, Measured};
+use crate::audit::slopes::{self, Measured};
 use crate::dd::Dd;
 use crate::diffusion::Diffusion;
 use crate::error::Result;
@@ -318,7 +318,7 @@ impl Agreement {
 
 fn order_claims(a: &About, order: Order, strong: bool) -> Vec<Claim> {
     let claim = |part: &str, what: &str, theory: f64| {
-        orders::claim(
+        slopes::claim(
             &format!("{}/{part}", a.case),
             "sampler.law",
             what,

@@ -685,7 +685,7 @@ pub(super) const OBJECTIVES: Part = Part {
             printed: "",
             here: r"\frac{1}{n}\left(\int_\epsilon^1 \frac{E\,g^2}{p}\,\mathrm{d}t - \left(\int_\epsilon^1 E\,g\,\mathrm{d}t\right)^2\right)",
             note: "g the weighted loss at t, p the density of the times; independent times (in strata: of each). By quadrature over ln t",
-            at: "loss/exact.rs::estimator",
+            at: "loss/estimator.rs::estimator",
             tests: &["losses::importance_leaves_the_noise_alone"],
         },
     ],

@@ -1,0 +1,56 @@
+//! What is asked of an audit, and how its paths are shared out.
+
+use super::claim::Plant;
+use super::simulation::Sums;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Portions into which each group's paths are cut: what shards and threads share out. Sums are
+/// merged in their order.
+pub const PORTIONS: u64 = 16;
+
+/// What to audit, and how.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Options {
+    /// Paths of each group.
+    pub paths: u64,
+    /// Every scheme on every case; else Euler-Maruyama and the exact one, and splitting and SRA1 by
+    /// turns.
+    pub full: bool,
+    /// Seed.
+    pub seed: u64,
+    /// Only claims whose id contains this, or whose formula has this id.
+    pub only: Option<String>,
+    /// An error planted on purpose.
+    pub plant: Option<Plant>,
+}
+
+impl Options {
+    /// The default: 2^21 paths, enough to catch an error of 1% in any covariance entry.
+    pub fn quick() -> Options {
+        Options {
+            paths: 1 << 21,
+            full: false,
+            seed: 0,
+            only: None,
+            plant: None,
+        }
+    }
+
+    /// Every scheme on every case, with four times as many paths.
+    pub fn full() -> Options {
+        Options {
+            paths: 1 << 23,
+            full: true,
+            ..Options::quick()
+        }
+    }
+}
+
+/// The path numbers of a portion.
+pub(super) fn portion(paths: u64, p: u64) -> (u64, u64) {
+    (paths * p / PORTIONS, paths * (p + 1) / PORTIONS)
+}
+
+/// Sums by group and portion.
+pub(super) type Portions = BTreeMap<String, BTreeMap<u64, Vec<Sums>>>;
