@@ -1,6 +1,6 @@
 //! What stands beside the paper: successors, relatives, schemes and metrics.
 
-use super::{Formula, Part};
+use super::formula::{Formula, Part};
 
 pub(super) const PROCESSES: Part = Part {
     title: "Successors and relatives: processes",

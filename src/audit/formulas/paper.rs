@@ -1,6 +1,6 @@
 //! The paper's formulas, part by part.
 
-use super::{Formula, Part};
+use super::formula::{Formula, Part};
 
 pub(super) const FORWARD: Part = Part {
     title: "The forward process",
@@ -1048,7 +1048,7 @@ pub(super) const NETWORKS: Part = Part {
             printed: r"F(2 \times 2, 3 \times 3)",
             here: "",
             note: "For even images of 8 columns or more; the 16 products are 1x1 convolutions",
-            at: "simd/winograd.rs::forward_on",
+            at: "simd/loops/winograd.rs::forward_on",
             tests: &[
                 "winograd::is_the_direct_convolution",
                 "winograd::weight_gradients_are_the_direct_ones",
@@ -1063,7 +1063,7 @@ pub(super) const NETWORKS: Part = Part {
             printed: r"\frac{x - \bar x}{\sqrt{\mathrm{var} + 10^{-5}}}\,w + b, \qquad \mathrm{SiLU}",
             here: "",
             note: "The variance of what is left in a second pass",
-            at: "simd/norm.rs::forward_on",
+            at: "simd/loops/norm.rs::forward_on",
             tests: &[
                 "nn_torch::layers_are_those_of_pytorch",
                 "nn::gradients_are_central_differences",
