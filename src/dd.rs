@@ -96,7 +96,7 @@ impl Dd {
         }
     }
 
-    /// An infinity, or what is not a number, with nothing beside it; a finite number is one that
+    /// An infinity or NaN, with nothing beside it; a finite number is one that
     /// has no low word here.
     #[cold]
     #[inline]

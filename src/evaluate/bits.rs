@@ -171,7 +171,7 @@ impl<'a> Job<'a> {
     /// Computes; `progress` is told blocks done and in all.
     ///
     /// # Errors
-    /// A network that puts out what is not finite.
+    /// A network whose output is not finite.
     pub fn run(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<Bits> {
         let Task {
             draws,

@@ -44,7 +44,7 @@ impl Columns {
         if k == 1 && objective.name() == "hsm" {
             return Err(no_velocity(name));
         }
-        // A cache line more than needed, lest all columns fall into the same few sets of the cache.
+        // One cache line more than needed: otherwise all columns share a few sets of the cache.
         self.stride = t.len().next_multiple_of(8) + 8;
         self.data.resize(self.stride * width(k), 0.0);
         let mut columns: Vec<&mut [f64]> = self

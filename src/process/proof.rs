@@ -630,7 +630,7 @@ fn constant(c: &BigRational) -> Poly {
     Poly::keep(Terms::from([([0; NAMES.len()], c.clone())]))
 }
 
-/// Compares `process` with the polynomials at a point; `values` lists what is not 1.
+/// Compares `process` with the polynomials at a point; `values` lists the variables that are not 1.
 fn compare<P: LinearSde<2>>(
     closed: &Closed,
     process: &P,

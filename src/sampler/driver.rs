@@ -195,7 +195,7 @@ impl Run<'_> {
         Ok(u)
     }
 
-    /// Step `i` of `stepper`, number `number` of the run; refuses what is not finite.
+    /// Step `i` of `stepper`, number `number` of the run; refuses a state that is not finite.
     fn one(
         &self,
         stepper: &dyn Stepper,

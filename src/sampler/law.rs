@@ -69,7 +69,7 @@ pub fn run_law(
             for (d, slice) in noise.iter_mut().enumerate() {
                 slice[next + d] = 1.0;
             }
-            // rubbish in the scratch, lest a step read what it has not written
+            // rubbish in the scratch, so that a step that reads it unwritten is seen
             memory.scratch.iter_mut().for_each(|s| s.fill(f64::NAN));
             let slices: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
             let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();

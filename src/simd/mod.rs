@@ -7,7 +7,7 @@
 //! rounded (the multiply-add is fused on all of them), so all instruction sets give the same bits.
 //!
 //! The choice is made once, at the first call. The environment variable `CLD_SIMD` (`scalar`,
-//! `avx2`, `avx512`, `neon`) overrides it; what the machine has not is refused with one line on
+//! `avx2`, `avx512`, `neon`) overrides it; a set that the machine lacks is refused with one line on
 //! standard error, and the best it has is taken.
 //!
 //! This module holds the crate's only `unsafe`: loads, stores, intrinsics, and the calls at
@@ -102,7 +102,7 @@ impl Set {
     /// on all of them.
     ///
     /// # Errors
-    /// The machine has not got it.
+    /// The machine does not have it.
     pub fn force(self) -> Result<()> {
         if !self.available() {
             return Err(Error::parameter(
@@ -208,8 +208,8 @@ pub fn wide<T: Task>(task: T) -> T::Out {
     }
 }
 
-/// Runs a task with the vectors of a given set, or with the scalar one where the machine has not
-/// got it: for tests.
+/// Runs a task with the vectors of a given set, or with the scalar one where the machine lacks
+/// that set: for tests.
 pub fn wide_on<T: Task>(set: Set, task: T) -> T::Out {
     match set {
         // SAFETY: the machine has it.

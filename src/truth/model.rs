@@ -56,7 +56,7 @@ pub(crate) struct Laws {
     reversed: OnceLock<Arc<Laws>>,
 }
 
-/// Someone's own mean matrix and covariance at a time, row-major: what is not given is the model's.
+/// Someone's own mean matrix and covariance at a time, row-major; entries left out are the model's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Given {
     pub mean: Option<Vec<Dd>>,

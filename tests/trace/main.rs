@@ -311,3 +311,26 @@ fn links_lead_somewhere() {
     }
     assert!(links > 50, "{links}");
 }
+
+/// Catches code in a page that is no longer in the source it is said to be from: a block that
+/// begins with `// src/...` is, line by line, a part of that file.
+#[test]
+fn excerpts_are_the_sources() {
+    let page = read("docs/guide/extending.md");
+    let trimmed = |t: &str| t.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let mut excerpts = 0;
+    for block in page.split("```rust,ignore\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let (head, code) = block.split_once('\n').unwrap();
+        let file = head
+            .strip_prefix("// ")
+            .expect("a block says where it is from");
+        assert!(!code.trim().is_empty(), "{file}");
+        assert!(
+            trimmed(&read(file)).contains(trimmed(code).trim()),
+            "{file} has no longer\n{code}"
+        );
+        excerpts += 1;
+    }
+    assert!(excerpts >= 7, "{excerpts}");
+}

@@ -216,7 +216,7 @@ fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) ->
     }
     if found.floor > 0.0 {
         text += &format!(
-            "\nfresh data to data, {n} points each: sliced W2 {}, the largest of nine {}: what is not above that is as good as data\n",
+            "\nfresh data to data, {n} points each: sliced W2 {}, the largest of nine {}: samplers at or below that are as good as data\n",
             short(found.floor),
             short(found.ceiling)
         );
