@@ -209,7 +209,7 @@ impl Uses {
             for _ in 0..8 {
                 let depth = (1..=path.len())
                     .rev()
-                    .find(|n| by_module.contains_key(&path[..*n].to_vec()))?;
+                    .find(|n| by_module.contains_key(&path[..*n]))?;
                 let file = &by_module[&path[..depth].to_vec()];
                 let Some(name) = path.get(depth) else {
                     return Some(file.clone());
