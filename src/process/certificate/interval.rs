@@ -82,16 +82,15 @@ impl Iv {
         if o == Iv(-1.0, -1.0) {
             return self.neg();
         }
-        let (lo, hi) = if self.0 >= 0.0 && o.0 >= 0.0 {
-            (self.0 * o.0, self.1 * o.1)
-        } else {
-            let p = [self.0 * o.0, self.0 * o.1, self.1 * o.0, self.1 * o.1];
-            (
-                p[0].min(p[1]).min(p[2].min(p[3])),
-                p[0].max(p[1]).max(p[2].max(p[3])),
-            )
-        };
-        Iv::out(lo, hi)
+        if self.0 >= 0.0 && o.0 >= 0.0 {
+            let (lo, hi) = (self.0 * o.0, self.1 * o.1);
+            return Iv::checked(lo.next_down().max(0.0), hi.next_up());
+        }
+        let p = [self.0 * o.0, self.0 * o.1, self.1 * o.0, self.1 * o.1];
+        Iv::out(
+            p[0].min(p[1]).min(p[2].min(p[3])),
+            p[0].max(p[1]).max(p[2].max(p[3])),
+        )
     }
 
     /// The product of a number with itself.

@@ -34,6 +34,7 @@
 mod constants;
 mod interval;
 mod number;
+mod psld;
 mod tests;
 
 use super::cld::{covariance, mean, reduce};
@@ -82,10 +83,11 @@ enum Mass {
 
 const MASSES: [Mass; 2] = [Mass::PowerOf4, Mass::Any];
 
-const Z: Mono = Mono { z: 2, e: 0, g: 0 };
-const E1: Mono = Mono { z: 0, e: 2, g: 0 };
-const E2: Mono = Mono { z: 0, e: 4, g: 0 };
-const T: Mono = Mono { z: 6, e: 4, g: 0 };
+const Z: Mono = Mono { z: 2, ..UNIT };
+const E1: Mono = Mono { e: 2, ..UNIT };
+const E2: Mono = Mono { e: 4, ..UNIT };
+const T: Mono = Mono { z: 6, e: 4, ..UNIT };
+const GAMMA: Mono = Mono { g: 2, ..UNIT };
 
 /// What of the code may be planted with a fault.
 #[derive(Clone, Copy, PartialEq)]
@@ -229,12 +231,8 @@ fn at_z(z: Iv, parts: &Parts, plant: Plant) -> Option<AtZ> {
 /// The entries without mean and logarithm, by mass, for gamma in a box.
 fn at_gamma(at: &AtZ, gamma: Iv) -> Option<Entries> {
     assert!(gamma.0 >= 0.0 && gamma.1 <= 2.0, "outside: {gamma:?}");
-    with(|s| s.rewind(at.mark, gamma));
-    let gamma = if gamma.0 > 0.0 {
-        Cert::input(20, Mono { z: 0, e: 0, g: 2 }, ONE)
-    } else {
-        Cert::input(20, UNIT, gamma)
-    };
+    with(|s| s.rewind(at.mark, gamma, ONE));
+    let gamma = Cert::boxed(20, GAMMA, gamma);
     let [xx, xv, vv, det] = covariance(at.z, at.one_minus_z, at.e2, at.p3, at.g, gamma);
     if ![xx, xv, vv, det].iter().all(|x| x.get().rel) {
         return None;
@@ -403,7 +401,7 @@ fn zs() -> Vec<Iv> {
     while at < DOMAIN.1 {
         let next = if at < NEAR {
             // the next power of two
-            f64::from_bits((at.to_bits() >> 52) + 1 << 52).min(NEAR)
+            f64::from_bits(((at.to_bits() >> 52) + 1) << 52).min(NEAR)
         } else {
             at + if at < 8.0 {
                 0.0625

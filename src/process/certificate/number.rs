@@ -13,16 +13,22 @@ pub(super) const U: f64 = f64::EPSILON / 2.0;
 /// Half the smallest subnormal is 2^-1075; as a power of two.
 const UNDERFLOW: i32 = -1075;
 
-/// `z^(z/2) e^(-e z/2) gamma^(g/2)`: what is taken out of a value, so that products, quotients and
+/// `z^(z/2) e^(-e z/2) gamma^(g/2) a^(a/2)`, a for a process's own parameter: what is taken out of a value, so that products, quotients and
 /// roots of wide boxes lose nothing, and sums see the ratio of their terms alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Mono {
     pub z: i16,
     pub e: i16,
     pub g: i16,
+    pub a: i16,
 }
 
-pub(super) const UNIT: Mono = Mono { z: 0, e: 0, g: 0 };
+pub(super) const UNIT: Mono = Mono {
+    z: 0,
+    e: 0,
+    g: 0,
+    a: 0,
+};
 
 impl Mono {
     fn times(self, o: Mono, sign: i16) -> Mono {
@@ -30,15 +36,17 @@ impl Mono {
             z: self.z + sign * o.z,
             e: self.e + sign * o.e,
             g: self.g + sign * o.g,
+            a: self.a + sign * o.a,
         }
     }
 
     fn root(self) -> Mono {
-        assert!(self.z % 2 == 0 && self.e % 2 == 0 && self.g % 2 == 0);
+        assert!([self.z, self.e, self.g, self.a].iter().all(|n| n % 2 == 0));
         Mono {
             z: self.z / 2,
             e: self.e / 2,
             g: self.g / 2,
+            a: self.a / 2,
         }
     }
 }
@@ -52,18 +60,27 @@ const MOST: i16 = 80;
 struct Powers(Vec<Wide>);
 
 impl Powers {
-    /// From the root of the variable.
-    fn of(root: Iv) -> Powers {
-        // near 1, times a power of two
-        let exponent = root.1.log2().floor() as i32;
+    /// The first power is as given.
+    fn of(x: Iv) -> Powers {
+        // root and variable near 1, times powers of two
+        let exponent = (x.1.log2() * 0.5).floor() as i32;
         let s = 2f64.powi(-exponent);
-        let root = Iv(root.0 * s, root.1 * s);
-        let back = root.recip();
+        let x = Iv(x.0 * s * s, x.1 * s * s);
+        let (root, back) = (x.sqrt(), x.recip());
         let mut all = vec![(ONE, 0); 2 * MOST as usize + 1];
-        for n in 1..=MOST as usize {
-            let (a, b) = (all[MOST as usize + n - 1], all[MOST as usize + 1 - n]);
-            all[MOST as usize + n] = (a.0.mul(root), a.1 + exponent);
-            all[MOST as usize - n] = (b.0.mul(back), b.1 - exponent);
+        let middle = MOST as usize;
+        for n in 1..=middle {
+            let k = n as i32 * exponent;
+            let (up, down) = if n == 1 {
+                (root, root.recip())
+            } else {
+                (
+                    all[middle + n - 2].0.mul(x),
+                    all[middle + 2 - n].0.mul(back),
+                )
+            };
+            all[middle + n] = (up, k);
+            all[middle - n] = (down, -k);
         }
         Powers(all)
     }
@@ -243,6 +260,7 @@ pub(super) struct State {
     z: Powers,
     e: Powers,
     g: Powers,
+    a: Powers,
 }
 
 thread_local! {
@@ -272,16 +290,22 @@ impl State {
             symbols: 0,
             scaled: false,
             plain: false,
-            z: Powers::of(z.sqrt()),
-            e: Powers::of(growing(exp, Iv(0.5 * z.0, 0.5 * z.1)).recip()),
+            z: Powers::of(z),
+            e: Powers::of(growing(exp, z).recip()),
             g: Powers::of(ONE),
+            a: Powers::of(ONE),
         }
     }
 
     /// The monomial's enclosure.
     fn size_of(&self, m: Mono) -> Wide {
         let mut all = (ONE, 0);
-        for (p, n) in [(&self.z, m.z), (&self.e, m.e), (&self.g, m.g)] {
+        for (p, n) in [
+            (&self.z, m.z),
+            (&self.e, m.e),
+            (&self.g, m.g),
+            (&self.a, m.a),
+        ] {
             if n != 0 {
                 let (iv, k) = p.get(n);
                 all = (all.0.mul(iv), all.1 + k);
@@ -326,8 +350,8 @@ impl State {
         }
     }
 
-    /// Forgets what came after the mark, and is for gamma in another box.
-    pub fn rewind(&mut self, to: Mark, gamma: Iv) {
+    /// Forgets what came after the mark, and is for gamma and a in other boxes.
+    pub fn rewind(&mut self, to: Mark, gamma: Iv, a: Iv) {
         self.values.truncate(to.values);
         for n in self.nodes.drain(to.nodes..) {
             self.ids.remove(&n);
@@ -335,7 +359,9 @@ impl State {
         self.known.truncate(to.nodes);
         self.symbols = to.symbols;
         self.scaled = false;
-        self.g = Powers::of(if gamma.0 > 0.0 { gamma.sqrt() } else { ONE });
+        let powers = |x: Iv| Powers::of(if x.0 > 0.0 { x } else { ONE });
+        self.g = powers(gamma);
+        self.a = powers(a);
     }
 
     fn node(&mut self, n: Node) -> u32 {
@@ -413,14 +439,17 @@ impl State {
     /// that is known from elsewhere.
     fn rounded(&mut self, mut v: Value, most_off: f64) -> Cert {
         v.prune();
-        if v.rel && v.iv.mig() == 0.0 {
+        // at a scale of its own a result is zero, exactly, or a normal number
+        if v.rel && v.iv.mig() == 0.0 && !self.scaled {
             v = v.absolute();
         }
         let size = v.size();
         let c = if v.rel { U * (1.0 + size) } else { U };
         // relative to the value, or in units of the monomial
         let mut c = up(up(if v.rel { c } else { c * (v.iv.mag() + size) }));
-        c = c.min(if v.rel {
+        c = c.min(if v.rel && v.iv.mig() == 0.0 {
+            c
+        } else if v.rel {
             up(most_off / v.iv.mig())
         } else {
             most_off
@@ -537,7 +566,8 @@ impl State {
                 (b, a, xb, xa)
             };
             let whole = ONE.add(xq.mul(xp.recip()));
-            if xp.mig() > 0.0 && whole.0 > 0.0 {
+            // (a difference that may be much smaller than its terms is better left absolute)
+            if xp.mig() > 0.0 && whole.0 > 0.0 && (whole.0 >= 1.0 || whole.1 <= 2.0 * whole.0) {
                 let w = whole.recip();
                 let ends = [w.0, w.1].map(|w| (Iv::point(w), ONE.sub(Iv::point(w))));
                 let noise = merge(&p.noise, &q.noise, |c, d| {
@@ -664,6 +694,15 @@ impl Cert {
             let v = s.sum(&a, &b, false);
             up(v.error() / v.iv.mig())
         })
+    }
+
+    /// An exact input in a box, its first power as the monomial where that is not zero.
+    pub fn boxed(name: u32, power: Mono, x: Iv) -> Cert {
+        if x.0 > 0.0 {
+            Cert::input(name, power, ONE)
+        } else {
+            Cert::input(name, UNIT, x)
+        }
     }
 
     /// Zero in real arithmetic, with an absolute error in units of `m`.

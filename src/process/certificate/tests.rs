@@ -4,7 +4,7 @@
 use super::constants::{above, rational};
 use super::*;
 use crate::dd::Dd;
-use crate::process::{Cld, LinearSde, Moments};
+use crate::process::{Cld, LinearSde, Moments, Psld};
 use crate::schedule::Span;
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -612,4 +612,121 @@ fn covers_that_are_none_are_refused() {
     assert!(search.within(&nan));
     nan[1][3] = f64::NAN;
     assert!(!search.within(&nan), "NaN is within a target");
+}
+
+/// What PSLD's proof is to reach.
+const PSLD: [f64; psld::NAMES.len()] = [10.0, 9.0, 12.0, 22.5, 6.0, 14.5, 17.5, 17.5];
+
+/// A process of PSLD with `Gamma / (Gamma + nu) = a`, and a itself, from the rates as they are.
+fn psld_process(a: f64, kappa: f64) -> Option<(Psld, f64, f64)> {
+    let (gx, nu) = (4.0 * kappa * a, 4.0 * kappa * (1.0 - a));
+    let process = Psld::new(gx, nu).ok()?;
+    Some((process, gx, nu))
+}
+
+/// PSLD's entries in double words: its algebra, which `process::proof` proves, on numbers that are
+/// right to 30 digits.
+fn psld_truth(tau: Dd, gx: f64, nu: f64, gamma: f64) -> [Dd; psld::NAMES.len()] {
+    let c = Dd::diff(nu, gx).scale(0.5);
+    let (z, w) = (Dd::new(nu, gx).scale(0.25) * tau, (c * tau).scale(0.5));
+    let plain = truth(z, 0.0, Dd::ONE);
+    let e2 = (-z.scale(2.0)).exp();
+    // S_xx at gamma = 0 is P3
+    let p3 = plain[4];
+    let g = p3.scale(2.0) - (e2 * z * z * z).scale(2.0);
+    let d = Dd::from;
+    let [xx, xv, vv, det] =
+        crate::process::psld::covariance(tau, z, w, d(gx), d(nu), e2, p3, g, d(gamma));
+    let mass = (c * c).recip();
+    let (vv, det) = (vv * mass, det * mass);
+    let (l, root) = (xx.sqrt(), det.sqrt());
+    [xx, xv, vv, det, l, xv / l, root / l, l / root]
+}
+
+/// The worst errors of PSLD at random points, each of them below the bound of a narrow box round it.
+fn psld_measured() -> [f64; psld::NAMES.len()] {
+    let parts = the_parts();
+    let mut d = Draws(5);
+    let (mut worst, mut judged) = ([0.0f64; psld::NAMES.len()], 0);
+    for _ in 0..3000 {
+        let (z, gamma) = draw(&mut d);
+        let a = match (d.next() * 3.0) as u32 {
+            0 => 0.0,
+            1 => d.between(1e-9, 0.44),
+            _ => d.between(1e-4, 0.44),
+        };
+        let Some((process, gx, nu)) = psld_process(a, d.between(0.01, 100.0)) else {
+            continue;
+        };
+        let kappa = Dd::new(nu, gx).scale(0.25);
+        let tau = Dd::from(z) / kappa;
+        let on = Span {
+            start: Dd::ZERO,
+            tau,
+        };
+        let m: Moments<2> = process.moments(on, gamma);
+        let (l, ell) = m.lower();
+        let c = &m.cov.0;
+        let got = [
+            c[0][0], c[0][1], c[1][1], m.det, l.0[0][0], l.0[1][0], l.0[1][1], ell,
+        ];
+        let want = psld_truth(tau, gx, nu, gamma);
+        // a as it is, and z, between neighbours
+        let around = |x: f64, most: f64| Iv(x * (1.0 - 1e-3), (x * (1.0 + 1e-3)).min(most));
+        let zb = around(z, 350.0);
+        let zb = if z <= NEAR {
+            Iv(zb.0, zb.1.min(NEAR))
+        } else {
+            Iv(zb.0.max(NEAR), zb.1)
+        };
+        let Some(e) = at_z(zb, parts, Plant::None)
+            .and_then(|at| psld::entries(&at, around(a, psld::MOST), around(gamma, 2.0)))
+        else {
+            continue;
+        };
+        let bounds = e.map(|x| x.ulp(true));
+        for i in 0..got.len() {
+            let x = want[i].to_f64().abs();
+            if !(1e-290..1e290).contains(&x) {
+                continue;
+            }
+            let off = (Dd::from(got[i]) - want[i]).abs().to_f64() / (x.next_up() - x);
+            assert!(
+                off <= bounds[i],
+                "{} at z = {z:e}, a = {a:e}, gamma = {gamma:e}: {off} ulp, bound {}",
+                psld::NAMES[i],
+                bounds[i]
+            );
+            worst[i] = worst[i].max(off);
+            judged += 1;
+        }
+    }
+    assert!(judged > 15_000, "{judged}");
+    worst
+}
+
+/// Catches a bound that is none, and a certificate of other code than what runs: PSLD's errors at
+/// random points against double words, each below the bound of a box round its point.
+#[test]
+fn errors_of_psld_are_below_the_bounds() {
+    assert!(psld_measured().iter().all(|w| *w > 1.0));
+}
+
+/// Catches a bound of PSLD that is on the page and no longer proved.
+#[test]
+#[ignore = "half a minute"]
+fn every_entry_of_psld_is_bounded() {
+    let measured = psld_measured();
+    let start = std::time::Instant::now();
+    let proof = psld::prove(the_parts(), PSLD, 9);
+    let seconds = start.elapsed().as_secs_f64();
+    assert_eq!(proof.missed, 0, "{:.2?}", proof.worst);
+    let mut out = String::from("| entry of PSLD | N proved | measured |\n|---|---:|---:|\n");
+    for (i, name) in psld::NAMES.iter().enumerate() {
+        let (n, m) = (proof.worst[i], measured[i]);
+        assert!(n > 0.0 && n <= PSLD[i] && m <= n, "{name}: {n} {m}");
+        writeln!(out, "| {name} | {} | {} |", digits(n), digits(m)).expect("to a string");
+    }
+    writeln!(out, "\n{} boxes, SECONDS s on two cores.", proof.boxes).expect("to a string");
+    pinned("psld", &out, seconds);
 }
