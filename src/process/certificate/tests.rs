@@ -10,7 +10,7 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// What the short proof is to reach, with masses that are powers of 4 and with any.
 const SHORT: [Bounds; 2] = [
@@ -451,6 +451,8 @@ fn the_measured() -> &'static [Bounds; 2] {
 
 /// A block of the page, between its two marks; seconds are not compared.
 fn pinned(name: &str, block: &str, seconds: f64) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _lock = ONE_AT_A_TIME.lock();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/certificate.md");
     let page = std::fs::read_to_string(&file).expect("the page");
     let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- end {name} -->"));
