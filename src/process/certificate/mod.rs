@@ -139,8 +139,9 @@ fn at_scale<T>(mass: Mass, f: impl FnOnce() -> T) -> T {
 
 /// z in a box on one side of [`NEAR`]; none where the box is too wide to say anything.
 fn at_z(z: Iv, parts: &Parts, plant: Plant) -> Option<AtZ> {
+    let near = z.1 <= NEAR;
     assert!(
-        z.0 > 0.0 && z.1 <= 350.0 && (z.1 <= NEAR || z.0 >= NEAR),
+        z.0 > 0.0 && z.1 <= 350.0 && (near || z.0 >= NEAR - MARGIN),
         "outside the domain, or not a number: {z:?}"
     );
     with(|s| *s = State::new(z));
@@ -167,24 +168,30 @@ fn at_z(z: Iv, parts: &Parts, plant: Plant) -> Option<AtZ> {
         .0
         .round();
     let pair = up(x.pair + 2.0 * moved);
-    let high = Cert::input(2, E2, Iv(1.0 - x.low, 1.0 + x.low));
-    let rest = Cert::input(3, E2, Iv(-x.low, x.low)).noisy(None, pair).0;
+    // x.low is relative to the sum's first term, not to e^-2z
+    let low = 1.01 * x.low;
+    assert!(low > up(x.low / (1.0 - x.low)));
+    let high = Cert::input(2, E2, Iv(1.0 - low, 1.0 + low));
+    let rest = Cert::input(3, E2, Iv(-low, low))
+        .absolute()
+        .noisy(None, pair)
+        .0;
     let e2 = Cert::input(4, E2, ONE).noisy(None, pair).0.round();
     let (t, p4_near, p3_far) = p3_g_pieces([zh, zl], [high, rest]);
-    if !t.get().rel || !p3_far.get().rel && z.0 >= NEAR || !p4_near.get().rel && z.1 <= NEAR {
+    if !t.get().rel || !near && !p3_far.get().rel || near && !p4_near.get().rel {
         return None;
     }
     // the code leaves out the rest times the low word of 4/3 (`pieces`)
-    let left_out = up(x.low * 7.5e-17);
+    let left_out = up(low * 7.6e-17);
     let t = t
         .known(T, Iv::out(4.0 / 3.0, 4.0 / 3.0))
         .noisy(None, left_out)
         .0;
-    let p4 = if z.1 <= NEAR {
+    let p4 = if near {
         let v = p4_near.get();
         p4_near
             .known(v.m, Iv::out(v.iv.0 * (1.0 - 1e-15), v.iv.1 * (1.0 + 1e-15)))
-            .noisy(None, parts.series)
+            .noisy(None, up(1.001 * parts.series))
             .0
     } else {
         let [p3, p4] = [3, 4].map(|n| growing(|x| gamma_p(n, 2.0 * x), z));
@@ -412,11 +419,15 @@ fn zs() -> Vec<Iv> {
             }
         };
         let next = next.min(DOMAIN.1);
-        all.push(Iv(at, next));
+        let from = if at == NEAR { NEAR - MARGIN } else { at };
+        all.push(Iv(from, next));
         at = next;
     }
     all
 }
+
+/// By how much the boxes on the far side of [`NEAR`] begin below it: a z just below is rounded to it.
+const MARGIN: f64 = 1e-9;
 
 const DOMAIN: Iv = Iv(1e-12, 350.0);
 

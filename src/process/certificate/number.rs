@@ -738,7 +738,8 @@ impl Cert {
         })
     }
 
-    /// With one more noise, of its own or shared with another number, in the form the number is in.
+    /// With one more noise, of its own or shared with another number, in the form the number is in;
+    /// relative is what is not zero.
     pub fn noisy(self, symbol: Option<u32>, c: f64) -> (Cert, u32) {
         with(|s| {
             let symbol = symbol.unwrap_or_else(|| {
@@ -746,6 +747,7 @@ impl Cert {
                 s.symbols
             });
             let mut v = s.values[self.0].clone();
+            assert!(!v.rel || v.iv.mig() > 0.0, "relative to what may be zero");
             v.noise = combine(&v.noise, ONE, &[(symbol, Iv::point(c))], ONE);
             (s.push(v), symbol)
         })
@@ -845,7 +847,12 @@ impl Mul for Cert {
         with(|s| {
             let v = s.product(self.0, o.0);
             // a power of two takes no rounding
-            let power = |c: Cert| matches!(s.nodes[s.values[c.0].id as usize], Node::Const(b) if b << 12 == 0);
+            let power = |c: Cert| {
+                let v = &s.values[c.0];
+                matches!(s.nodes[v.id as usize], Node::Const(b) if b << 12 == 0)
+                    && v.noise.is_empty()
+                    && v.rest == 0.0
+            };
             if power(self) || power(o) {
                 s.push(v)
             } else {

@@ -539,7 +539,7 @@ fn wrong_constants_are_seen() {
     let right = s4_coefficients();
     let good = series(&right);
     assert!(good < 2.3e-17, "{good:e}"); // 2.18e-17 by the table's own comment, and the tail
-    for j in 0..8 {
+    for j in [0, 2, 4, 6] {
         let mut c = right.clone();
         c[j] *= rational(1.0 + 1e-15);
         let moved = series(&c);
