@@ -181,7 +181,7 @@ fn at_z(z: Iv, parts: &Parts, plant: Plant) -> Option<AtZ> {
     if !t.get().rel || !near && !p3_far.get().rel || near && !p4_near.get().rel {
         return None;
     }
-    // the code leaves out the rest times the low word of 4/3 (`pieces`)
+    // the code leaves out the rest times the low word of 4/3 (`pieces`), also in P4's series
     let left_out = up(low * 7.6e-17);
     let t = t
         .known(T, Iv::out(4.0 / 3.0, 4.0 / 3.0))
@@ -191,7 +191,7 @@ fn at_z(z: Iv, parts: &Parts, plant: Plant) -> Option<AtZ> {
         let v = p4_near.get();
         p4_near
             .known(v.m, Iv::out(v.iv.0 * (1.0 - 1e-15), v.iv.1 * (1.0 + 1e-15)))
-            .noisy(None, up(1.001 * parts.series))
+            .noisy(None, up(up(1.001 * parts.series) + left_out))
             .0
     } else {
         let [p3, p4] = [3, 4].map(|n| growing(|x| gamma_p(n, 2.0 * x), z));
