@@ -16,9 +16,13 @@ use crate::simd::Lane;
 use crate::small::Scalar;
 use tables::{INV_LN2_128, LN2_128_A, LN2_128_B, POW2, S4};
 
-/// The tables, for the certificate.
+/// The table of the exponential, for the certificate.
 #[cfg(test)]
-pub(crate) const TABLES: (&[(f64, f64); 128], &[f64; 16]) = (&POW2, &S4);
+pub(crate) const TABLE: &[(f64, f64); 128] = &POW2;
+
+/// The constants of the reduction in [`exp_neg`], for the certificate.
+#[cfg(test)]
+pub(crate) const REDUCTION: [f64; 3] = [INV_LN2_128, LN2_128_A, LN2_128_B];
 
 pub(crate) const FOUR_THIRDS: f64 = 4.0 / 3.0;
 /// What the division left: 4/3 - 1.333... = 1/3 of the last bit's worth.
@@ -151,9 +155,9 @@ pub fn one_minus_exp_neg(x: Dd) -> f64 {
 }
 
 /// `S4(y) = sum over j of 24 y^j / (j+4)!` for y in [0, 3], relative error below 1 ulp (all terms
-/// are positive).
+/// are positive). Generic for the certificate.
 #[inline(always)]
-fn s4<T: Scalar + Copy>(y: T) -> T {
+pub(crate) fn s4<T: Scalar + Copy>(y: T) -> T {
     // Estrin's scheme: short dependency chains; the largest term is the constant 1.
     let y2 = y * y;
     let y4 = y2 * y2;
