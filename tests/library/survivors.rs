@@ -1,0 +1,376 @@
+//! What mutants of the source survived, and no longer do: see `docs/notes/mutation.md`. Each test
+//! holds a number or a sentence that the docs promise and nothing else looked at.
+
+use cld_sgm::kernel::Objective;
+use cld_sgm::process::{
+    Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Params, Psld, entry,
+};
+use cld_sgm::schedule::Span;
+use cld_sgm::small::Mat;
+use cld_sgm::{Result, Schedule};
+
+/// A range as the docs have it: what is tried, the numbers at its edges, which are allowed, and
+/// those just beyond, which are not.
+struct Range<'a> {
+    what: &'a str,
+    try_it: &'a dyn Fn(f64) -> Result<()>,
+    allowed: &'a [f64],
+    refused: &'a [f64],
+}
+
+/// Catches an edge that is moved, left out or let in (`<` for `<=`), in any constructor: ranges as
+/// the docs of each have them.
+#[test]
+fn ranges_end_where_the_docs_say() {
+    let (up, down) = (f64::next_up, f64::next_down);
+    let mut off = vec![];
+    for r in [
+        Range {
+            what: "constant b",
+            try_it: &|b| Schedule::constant(b).map(drop),
+            allowed: &[1e12, 1e-300],
+            refused: &[0.0, -1.0, up(1e12)],
+        },
+        Range {
+            what: "linear b0",
+            try_it: &|b| Schedule::linear(b, 1.0).map(drop),
+            allowed: &[0.0, 1e12],
+            refused: &[-1e-300, up(1e12)],
+        },
+        Range {
+            what: "linear b1",
+            try_it: &|b| Schedule::linear(1e12, b).map(drop),
+            allowed: &[-1e12, 1e12],
+            refused: &[down(-1e12), up(1e12)],
+        },
+        Range {
+            what: "cosine s0",
+            try_it: &|s| Schedule::cosine(s, 0.9).map(drop),
+            allowed: &[0.0, 1.0],
+            refused: &[-1e-300, up(1.0)],
+        },
+        Range {
+            what: "cosine t_max",
+            try_it: &|t| Schedule::cosine(0.008, t).map(drop),
+            allowed: &[1e-300, 0.9999],
+            refused: &[0.0, up(0.9999)],
+        },
+        Range {
+            what: "geometric sigma_min",
+            try_it: &|s| Schedule::geometric(s, 1.0).map(drop),
+            allowed: &[1e-100, down(1.0)],
+            refused: &[down(1e-100), 1.0],
+        },
+        Range {
+            what: "geometric sigma_max",
+            try_it: &|s| Schedule::geometric(1.0, s).map(drop),
+            allowed: &[up(1.0), 1e6],
+            refused: &[1.0, up(1e6)],
+        },
+        Range {
+            what: "table's last time",
+            try_it: &|t| Schedule::table(&[(t, 1.0)]).map(drop),
+            allowed: &[1e-300, 1e6],
+            refused: &[0.0, -1.0, up(1e6)],
+        },
+        Range {
+            what: "table's integral",
+            try_it: &|b| Schedule::table(&[(0.5, 1.0), (1.0, b)]).map(drop),
+            allowed: &[1.0, 1e15],
+            refused: &[down(1.0), up(1e15)],
+        },
+        Range {
+            what: "betas",
+            try_it: &|b| Schedule::betas(&[0.5, b]).map(drop),
+            allowed: &[1e-300, down(1.0)],
+            refused: &[0.0, 1.0],
+        },
+        Range {
+            what: "horizon",
+            try_it: &|t| Schedule::constant(1.0)?.on(t).map(drop),
+            allowed: &[1e-300, 1e6],
+            refused: &[0.0, -1.0, up(1e6)],
+        },
+        Range {
+            what: "horizon of a rate that falls to 0 at 2",
+            try_it: &|t| Schedule::linear(2.0, -1.0)?.on(t).map(drop),
+            allowed: &[0.5, 2.0],
+            refused: &[up(2.0)],
+        },
+        Range {
+            what: "tau",
+            try_it: &|t| Span::from_zero(t).map(drop),
+            allowed: &[0.0, 1e15],
+            refused: &[-1e-300, up(1e15)],
+        },
+        Range {
+            what: "t of a span",
+            try_it: &|t| Schedule::constant(1.0)?.span(0.0, t).map(drop),
+            allowed: &[0.0, 1.0],
+            refused: &[-1e-300, up(1.0)],
+        },
+        Range {
+            what: "s of a span",
+            try_it: &|s| Schedule::constant(1.0)?.span(s, 0.5).map(drop),
+            allowed: &[0.0, 0.5],
+            refused: &[-1e-300, up(0.5)],
+        },
+        Range {
+            what: "cld mass",
+            try_it: &|m| Cld::new(m).map(drop),
+            allowed: &[1e-12, 1e12],
+            refused: &[down(1e-12), up(1e12)],
+        },
+        Range {
+            what: "damped mass",
+            try_it: &|m| CldDamped::new(m, 1.0).map(drop),
+            allowed: &[1e-12, 1e12],
+            refused: &[down(1e-12), up(1e12)],
+        },
+        Range {
+            what: "damped Gamma",
+            try_it: &|g| CldDamped::new(1.0, g).map(drop),
+            allowed: &[1e-12, 1e12],
+            refused: &[down(1e-12), up(1e12)],
+        },
+        Range {
+            what: "position noise's a",
+            try_it: &|a| CldPosition::new(a, 1.0, 1.0).map(drop),
+            allowed: &[1e-6, 1e6],
+            refused: &[down(1e-6), up(1e6)],
+        },
+        Range {
+            what: "position noise's epsilon",
+            try_it: &|e| CldPosition::new(1.0, e, 0.5e-12).map(drop),
+            allowed: &[0.5e-12, 1e6],
+            refused: &[0.0, 0.4e-12, -1e-300, up(1e6)],
+        },
+        Range {
+            what: "position noise's sigma",
+            try_it: &|s| CldPosition::new(1.0, 1.0, s).map(drop),
+            allowed: &[0.0, 1e6],
+            refused: &[-1e-300, up(1e6)],
+        },
+        Range {
+            what: "psld Gamma",
+            try_it: &|g| Psld::new(g, 1.0).map(drop),
+            allowed: &[0.0, 1e6],
+            refused: &[-1e-300, up(1e6)],
+        },
+        Range {
+            what: "psld nu",
+            try_it: &|n| Psld::new(1.0, n).map(drop),
+            allowed: &[0.0, 1e6, 1.0 + 1.1e-6, 1.0 - 1.1e-6],
+            refused: &[-1e-300, up(1e6), 1.0 + 0.9e-6, 1.0 - 0.9e-6, 1.0],
+        },
+        Range {
+            what: "psld nu - Gamma",
+            try_it: &|n| Psld::new(0.0, n).map(drop),
+            allowed: &[1e-6],
+            refused: &[down(1e-6)],
+        },
+        Range {
+            what: "a chain's couplings",
+            try_it: &|g| Langevin::<2>::new(&[g], 1.0).map(drop),
+            allowed: &[1e-6, 1e6],
+            refused: &[down(1e-6), up(1e6)],
+        },
+        Range {
+            what: "a chain's friction",
+            try_it: &|x| Langevin::<2>::new(&[1.0], x).map(drop),
+            allowed: &[1e-6, 1e6],
+            refused: &[down(1e-6), up(1e6)],
+        },
+        Range {
+            what: "custom mass",
+            try_it: &|m| Custom::new(Mat([[-1.0]]), Mat([[1.0]]), m).map(drop),
+            allowed: &[1e-300, 1e9],
+            refused: &[0.0, -1.0, up(1e9)],
+        },
+        Range {
+            what: "custom drift",
+            try_it: &|f| Custom::new(Mat([[f]]), Mat([[1.0]]), 1.0).map(drop),
+            allowed: &[-1e9, 1e9],
+            refused: &[down(-1e9), up(1e9)],
+        },
+        Range {
+            what: "gamma",
+            try_it: &|g| Objective::hsm(g).map(drop),
+            allowed: &[0.0, 1e6],
+            refused: &[-1e-300, up(1e6)],
+        },
+    ] {
+        for (numbers, ok) in [(r.allowed, true), (r.refused, false)] {
+            for &x in numbers {
+                if (r.try_it)(x).is_ok() != ok {
+                    off.push(format!("{} = {x:e}: allowed is {}", r.what, !ok));
+                }
+            }
+        }
+        assert!((r.try_it)(f64::NAN).is_err(), "{} = NaN", r.what);
+    }
+    assert!(off.is_empty(), "{off:#?}");
+}
+
+/// Catches a chain's integral that is not `-sum ln(1 - beta_i)`, at `i/N`, a time of a table that
+/// is not found, and one that is taken for a neighbour: against `ln_1p`, whose error is an ulp.
+#[test]
+fn tables_are_what_they_were_made_of() {
+    let betas = [0.3, 0.02, 1e-9, 0.6, 0.25, 0.999];
+    let s = Schedule::betas(&betas).unwrap();
+    assert_eq!((s.name(), s.horizon()), ("table", 1.0));
+    assert!(s.params().is_empty() && s.rate(0.5).is_nan());
+    let mut sum = 0.0;
+    let points = s.points().unwrap();
+    assert_eq!(points.len(), betas.len());
+    let mut before = (0.0, 0.0);
+    for (i, b) in betas.iter().enumerate() {
+        sum -= f64::ln_1p(-b);
+        let t = (i + 1) as f64 / 6.0;
+        assert_eq!(points[i].0, t);
+        // an ulp of each logarithm and of each sum
+        let near = |got: f64, want: f64| (got - want).abs() <= 16.0 * f64::EPSILON * sum;
+        assert!(near(points[i].1, sum), "{i}: {} and {sum}", points[i].1);
+        // float32's time is the same one; between two there is none
+        for time in [t, f64::from(t as f32), t - 0.9e-6, t + 0.9e-6] {
+            if time <= 1.0 {
+                assert!(near(s.integral(0.0, time).unwrap(), sum), "{time}");
+            }
+        }
+        assert!(near(s.integral(before.0, t).unwrap(), sum - before.1));
+        assert_eq!(s.integral(t, t).unwrap(), 0.0);
+        for time in [t - 1.1e-6, t - 0.1] {
+            let e = s.integral(0.0, time).unwrap_err().to_string();
+            assert!(
+                e.contains(&format!("between {} and {}", before.0, t)),
+                "{e}"
+            );
+        }
+        before = (t, sum);
+    }
+    let e = s.integral(0.1, 1.0).unwrap_err().to_string();
+    assert!(e.contains("`s`") && e.contains("between 0 and"), "{e}");
+
+    let s = Schedule::table(&[(0.5, 1.0), (3.0, 1.5)]).unwrap();
+    assert_eq!(s.points(), Some(vec![(0.5, 1.0), (3.0, 1.5)]));
+    assert_eq!((s.horizon(), s.integral(0.5, 3.0).unwrap()), (3.0, 0.5));
+    assert!(s.allowed().contains("0 <= t <= 3, the horizon"));
+    assert!(s.on(3.0).is_ok() && s.on(1.0).is_err());
+    assert!(Schedule::constant(1.0).unwrap().points().is_none());
+}
+
+/// Catches a bound on a table's length or on the distance of its times that is moved, and a
+/// schedule that another clock does not fit.
+#[test]
+fn tables_and_clocks_that_are_refused() {
+    let evenly = |n: usize| {
+        let times: Vec<(f64, f64)> = (1..=n).map(|i| (i as f64 / n as f64, 1.0)).collect();
+        Schedule::table(&times)
+    };
+    assert!(evenly(1).is_ok() && evenly(100_000).is_ok());
+    for (n, s) in [(0, evenly(0)), (100_001, evenly(100_001))] {
+        let e = s.unwrap_err().to_string();
+        assert!(e.contains(&format!("{n} points")), "{e}");
+    }
+    for (gap, ok) in [(1e-5, true), (0.8e-5, false), (-0.1, false)] {
+        let s = Schedule::table(&[(2.0 - 2.0 * gap, 1.0), (2.0, 1.0)]);
+        assert_eq!(s.is_ok(), ok, "{gap}");
+    }
+    assert!(Schedule::table(&[(-0.5, 1.0), (1.0, 1.0)]).is_err());
+    assert!(Schedule::table(&[(1.0, -1.0)]).is_err());
+
+    let linear = Schedule::linear(0.5, 6.0).unwrap();
+    let longer = linear.on(2.0).unwrap();
+    assert_eq!((linear.horizon(), longer.horizon()), (1.0, 2.0));
+    assert_eq!(longer.integral(0.0, 2.0).unwrap(), 13.0);
+    assert!(linear.integral(0.0, 2.0).is_err() && longer.integral(0.0, 2.1).is_err());
+    assert!(linear.allowed().starts_with("0 <= t <= 1 "));
+    for s in [
+        Schedule::cosine(0.008, 0.99).unwrap(),
+        Schedule::geometric(0.01, 50.0).unwrap(),
+    ] {
+        assert!(s.on(1.0).is_ok());
+        let e = s.on(2.0).unwrap_err().to_string();
+        assert!(e.contains(s.name()), "{e}");
+    }
+    for (s, name, params) in [
+        (
+            Schedule::constant(4.0),
+            "constant",
+            vec![("b0", 4.0), ("b1", 0.0)],
+        ),
+        (
+            Schedule::linear(1.0, 2.0),
+            "linear",
+            vec![("b0", 1.0), ("b1", 2.0)],
+        ),
+        (
+            Schedule::cosine(0.1, 0.9),
+            "cosine",
+            vec![("s0", 0.1), ("t_max", 0.9)],
+        ),
+        (
+            Schedule::geometric(0.1, 2.0),
+            "geometric-sigma",
+            vec![("sigma_min", 0.1), ("sigma_max", 2.0)],
+        ),
+    ] {
+        let s = s.unwrap();
+        assert_eq!((s.name(), s.params()), (name, params));
+    }
+}
+
+/// Catches a mistake of 1/M for M that is another one: the process of the registry's hypothesis is
+/// that of mass 1/M, with its own friction or with the right one.
+#[test]
+fn the_inverted_mass_is_that() {
+    let (mass, tau) = (0.16, 0.7);
+    let on = Span::from_zero(tau).unwrap();
+    for (name, own, friction) in [("cld", 2.0 * f64::sqrt(1.0 / mass), 0.8), ("cld", 1.1, 1.1)] {
+        let e = entry(name).unwrap();
+        let mut params = Params::default().with("mass", mass);
+        if own == friction {
+            params = params.with("Gamma", friction);
+        }
+        let right = e.build(&params).unwrap();
+        for (kept, gamma) in [(false, own), (true, friction)] {
+            let found = (e.mass_inverted)(&params, &*right, kept).unwrap();
+            let want = CldDamped::new(1.0 / mass, gamma).unwrap().moments(on, 0.1);
+            let got = found.moments(on, 0.1).fixed::<2>();
+            for (g, w) in [(got.mean, want.mean), (got.cov, want.cov)] {
+                for n in 0..4 {
+                    let (g, w) = (g[(n / 2, n % 2)], w[(n / 2, n % 2)]);
+                    // two closed forms of 1e-13 each
+                    assert!((g - w).abs() <= 1e-12 * w.abs(), "{name} {kept}: {g} {w}");
+                }
+            }
+        }
+    }
+    // PSLD: position friction 0 is CLD at half speed, mass 4/nu^2, friction nu M in CLD's own
+    // units
+    let e = entry("psld").unwrap();
+    let params = Params::default().with("Gamma", 0.0).with("nu", 5.0);
+    let right = e.build(&params).unwrap();
+    assert!((right.mass() - mass).abs() < 1e-15);
+    for (kept, noise) in [(true, 5.0 * mass), (false, 5.0 / mass)] {
+        let found = (e.mass_inverted)(&params, &*right, kept).unwrap();
+        assert!((found.mass() * mass - 1.0).abs() < 1e-14);
+        let (f, g) = (found.drift(), found.noise_at(0.0));
+        let want = [0.0, 0.5 * mass, -0.5, -2.5];
+        for n in 0..4 {
+            assert!((f[(n / 2, n % 2)] - want[n]).abs() < 1e-14, "{n}");
+        }
+        assert!((g[(1, 1)] / noise - 1.0).abs() < 1e-14, "{kept}");
+        assert_eq!((g[(0, 0)], g[(0, 1)], g[(1, 0)]), (0.0, 0.0, 0.0));
+    }
+    // position noise: a for 1/a, where the friction goes with it
+    let e = entry("cld-position-noise").unwrap();
+    let params = Params::default()
+        .with("a", 4.0)
+        .with("epsilon", 0.5)
+        .with("sigma", 1.0);
+    let right = e.build(&params).unwrap();
+    assert!((e.mass_inverted)(&params, &*right, true).is_none());
+    let found = (e.mass_inverted)(&params, &*right, false).unwrap();
+    assert_eq!(found.drift()[(0, 1)], 0.0625);
+}
