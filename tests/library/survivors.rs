@@ -1,13 +1,14 @@
 //! What mutants of the source survived, and no longer do: see `docs/notes/mutation.md`. Each test
 //! holds a number or a sentence that the docs promise and nothing else looked at.
 
-use cld_sgm::kernel::Objective;
+use cld_sgm::kernel::{AnyKernelBatch, Kernel, Objective, perturb_batch};
 use cld_sgm::process::{
-    Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Params, Psld, entry,
+    Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Params, Psld, Vp, entry, erase,
 };
 use cld_sgm::schedule::Span;
 use cld_sgm::small::Mat;
 use cld_sgm::{Result, Schedule};
+use ndarray::Array2;
 
 /// A range as the docs have it: what is tried, the numbers at its edges, which are allowed, and
 /// those just beyond, which are not.
@@ -373,4 +374,214 @@ fn the_inverted_mass_is_that() {
     assert!((e.mass_inverted)(&params, &*right, true).is_none());
     let found = (e.mass_inverted)(&params, &*right, false).unwrap();
     assert_eq!(found.drift()[(0, 1)], 0.0625);
+}
+
+/// Catches a covariance of x and v that vanishes otherwise than it should, where e^-2z is about to
+/// leave f64 and the closed forms change over: by itself, not against what stands beside it, as
+/// double words by the stationary law have it.
+#[test]
+fn what_vanishes_is_right_by_itself() {
+    fn one<const K: usize>(name: &str, p: &impl LinearSde<K>, rate: f64) {
+        for z in [345.0, 350.5, 351.7] {
+            let on = Span::from_zero(z / rate).unwrap();
+            for gamma in [0.0, 0.04, 1.3] {
+                let (m, law) = (p.moments(on, gamma), p.law(on, gamma));
+                for i in 0..K {
+                    for j in 0..K {
+                        let pairs = [
+                            ("mean", m.mean[(i, j)], law.mean[(i, j)].to_f64()),
+                            ("cov", m.cov[(i, j)], law.cov[(i, j)].to_f64()),
+                        ];
+                        for (what, got, want) in pairs {
+                            // 8 ulp for what is z times an exponential; the forms at any damping
+                            // and of position noise promise 1e-13
+                            assert!(
+                                (got - want).abs() <= 1e-13 * want.abs(),
+                                "{name} {what} {i} {j} at z = {z}, gamma {gamma}: {got:e}, {want:e}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+    one("cld", &Cld::new(0.16).unwrap(), 2.5);
+    // the slow mode's rate: a - d of M = 0.16, Gamma = 1; a where it oscillates
+    one("over", &CldDamped::new(0.16, 1.0).unwrap(), 1.25);
+    one("under", &CldDamped::new(0.16, 0.5).unwrap(), 1.5625);
+    one("psld", &Psld::new(0.3, 4.3).unwrap(), 1.15);
+    one("position", &CldPosition::new(2.0, 0.0, 1.4).unwrap(), 2.0);
+    one(
+        "noisy position",
+        &CldPosition::new(2.0, 0.5, 1.4).unwrap(),
+        2.0,
+    );
+}
+
+/// Catches a density, a score or a conversion that is not that of the law with this mean and
+/// covariance: against sums over the inverse and the determinant, which come from other formulas.
+#[test]
+fn density_and_score_are_those_of_the_law() {
+    fn one<const K: usize>(p: &impl LinearSde<K>, schedule: &Schedule, objective: Objective) {
+        for t in [0.1, 0.3, 0.9] {
+            let kernel = Kernel::new(p, schedule, objective, t).unwrap();
+            let u: [f64; K] = std::array::from_fn(|i| [0.7, -0.4, 1.1, 0.2][i]);
+            let mut u0 = [0.0; K];
+            u0[0] = -0.6;
+            let (mean, inverse) = (kernel.mean(), kernel.inverse());
+            let r: [f64; K] = std::array::from_fn(|i| u[i] - mean[(i, 0)] * u0[0]);
+            let score =
+                std::array::from_fn(|i| -(0..K).map(|j| inverse[(i, j)] * r[j]).sum::<f64>());
+            let square: f64 = -(0..K).map(|i| r[i] * score[i]).sum::<f64>();
+            let constant = K as f64 * (2.0 * std::f64::consts::PI).ln();
+            let density = -0.5 * (constant + kernel.det().ln() + square);
+            let size = constant + kernel.det().ln().abs() + square;
+            // the condition of the covariance, some 1e4 at the first time, times an ulp
+            let near = |got: f64, want: f64, size: f64| (got - want).abs() <= 1e-11 * size;
+            let name = p.name();
+            let got = kernel.log_density(u, u0);
+            assert!(near(got, density, size), "{name} {t}: {got} {density}");
+            let largest = score.iter().fold(0.0, |m: f64, s: &f64| m.max(s.abs()));
+            let eps = kernel.eps_from_x0(u, u0);
+            for (what, found) in [
+                ("score", kernel.score(u, u0)),
+                ("of noise", kernel.score_from_eps(eps)),
+                (
+                    "there and back",
+                    kernel.score_from_eps(kernel.eps_from_score(score)),
+                ),
+            ] {
+                for i in 0..K {
+                    assert!(near(found[i], score[i], largest), "{name} {t} {what} {i}");
+                }
+            }
+            // u = Phi u0 + L eps
+            for i in 0..K {
+                let terms = (0..=i).map(|j| kernel.lower()[(i, j)] * eps[j]);
+                let size = u[i].abs() + 1.0 + terms.clone().map(f64::abs).sum::<f64>();
+                let noise: f64 = terms.sum();
+                assert!(
+                    near(mean[(i, 0)] * u0[0] + noise, u[i], size),
+                    "{name} {t} noise {i}"
+                );
+            }
+            assert!(
+                near(kernel.x0_from_eps(u, eps), u0[0], 10.0),
+                "{name} {t} data"
+            );
+            let (m, v) = (mean[(0, 0)], kernel.cov()[(0, 0)]);
+            assert!(near(kernel.std(0), v.sqrt(), v.sqrt()));
+            assert!(near(
+                kernel.std(K - 1).powi(2),
+                kernel.cov()[(K - 1, K - 1)],
+                1.0
+            ));
+            assert!(near(kernel.sigma(), (v / (m * m)).sqrt(), kernel.sigma()));
+            assert!(near(kernel.snr(), m * m / v, kernel.snr()));
+            assert!(near(kernel.log_snr(), (m * m / v).ln(), 10.0));
+        }
+    }
+    let schedule = Schedule::linear(0.5, 6.0).unwrap();
+    let hsm = Objective::hsm(0.04).unwrap();
+    one(&Vp, &schedule, Objective::DSM);
+    for objective in [Objective::DSM, hsm] {
+        one(&Cld::new(0.25).unwrap(), &schedule, objective);
+        one(&Langevin::<3>::critical().unwrap(), &schedule, objective);
+        one(&Langevin::<4>::critical().unwrap(), &schedule, objective);
+    }
+    // the sample that forgets: beyond f64 is the largest, and nothing over nothing is nothing
+    let late = Schedule::constant(1000.0).unwrap();
+    let kernel = Kernel::new(&Cld::new(0.25).unwrap(), &late, hsm, 1.0).unwrap();
+    assert_eq!(kernel.x0_from_eps([3.0, 0.0], [1.0, 0.0]), f64::MAX);
+    assert_eq!(kernel.x0_from_eps([-3.0, 0.0], [1.0, 0.0]), -f64::MAX);
+    assert_eq!(kernel.x0_from_eps([1.0, 0.0], [1.0, 0.0]), 0.0);
+}
+
+/// Catches noising that is not `Phi u0 + L eps`, for any number of channels and both types, and a
+/// batch whose columns are another kernel's.
+#[test]
+fn noising_is_mean_and_root() {
+    fn one<const K: usize>(p: &(impl LinearSde<K> + Clone + Send + Sync + 'static)) {
+        let schedule = Schedule::linear(0.5, 6.0).unwrap();
+        let t = [0.07, 0.4, 0.8];
+        let value = |r: usize, i: usize| ((3 * r + 5 * i) % 7) as f64 / 4.0 - 0.7;
+        let single: Vec<f32> = (0..3).map(|r| value(r, 9) as f32).collect();
+        let x0: Vec<f64> = single.iter().map(|x| f64::from(*x)).collect();
+        let eps: [Vec<f64>; K] = std::array::from_fn(|i| (0..3).map(|r| value(r, i)).collect());
+        let kernels: Vec<Kernel<K>> = t
+            .iter()
+            .map(|&t| Kernel::new(p, &schedule, Objective::DSM, t).unwrap())
+            .collect();
+        let want = |kernel: &Kernel<K>, r: usize, i: usize, all: bool| {
+            let start = |j: usize| if j == 0 { x0[r] } else { eps[(j + 1) % K][r] };
+            let channels = if all { K } else { 1 };
+            let mean: f64 = (0..channels)
+                .map(|j| kernel.mean()[(i, j)] * start(j))
+                .sum();
+            let noise: f64 = (0..=i).map(|j| kernel.lower()[(i, j)] * eps[j][r]).sum();
+            mean + noise
+        };
+        // sums of at most 8 terms of size 1
+        let near = |got: f64, want: f64| (got - want).abs() <= 1e-15 * 8.0;
+        let mut out: [Vec<f64>; K] = std::array::from_fn(|_| vec![0.0; 3]);
+        let mut out32: [Vec<f32>; K] = std::array::from_fn(|_| vec![0.0; 3]);
+        let eps32 = eps
+            .each_ref()
+            .map(|e| e.iter().map(|x| *x as f32).collect::<Vec<_>>());
+        for kernel in &kernels {
+            let noise = eps.each_ref().map(|e| &e[..]);
+            kernel
+                .perturb(&x0, noise, out.each_mut().map(|o| &mut o[..]))
+                .unwrap();
+            let noise = eps32.each_ref().map(|e| &e[..]);
+            let outs = out32.each_mut().map(|o| &mut o[..]);
+            kernel.perturb(&single, noise, outs).unwrap();
+            for i in 0..K {
+                for r in 0..3 {
+                    let want = want(kernel, r, i, false);
+                    assert!(near(out[i][r], want), "{} {i} {r}", p.name());
+                    // noise rounded to float32, and the result
+                    let off = (f64::from(out32[i][r]) - want).abs();
+                    assert!(off <= 4.0 * f64::from(f32::EPSILON), "{} {i} {r}", p.name());
+                }
+            }
+        }
+        let column = |v: &[f64]| Array2::from_shape_vec((3, 1), v.to_vec()).unwrap();
+        let noise = eps.each_ref().map(|e| column(e));
+        for all in [false, true] {
+            let start: Vec<Array2<f64>> = (0..if all { K } else { 1 })
+                .map(|j| column(if j == 0 { &x0 } else { &eps[(j + 1) % K] }))
+                .collect();
+            let start: Vec<_> = start.iter().map(|a| a.view()).collect();
+            let noise = noise.each_ref().map(|a| a.view());
+            let found = perturb_batch(p, &schedule, Objective::DSM, &t, &start, &noise).unwrap();
+            for i in 0..K {
+                for r in 0..3 {
+                    let (got, want) = (found[i][(r, 0)], want(&kernels[r], r, i, all));
+                    assert!(near(got, want), "{} {i} {r}: {got} {want}", p.name());
+                }
+            }
+        }
+        let mut batch = AnyKernelBatch::default();
+        let erased = erase(p.clone()).unwrap();
+        batch.fill(&*erased, &schedule, Objective::DSM, &t).unwrap();
+        for (r, kernel) in kernels.iter().enumerate() {
+            // either route promises 8 ulp, 1e-13 for chains' roots
+            let near = |got: f64, want: f64| (got - want).abs() <= 2e-13 * want.abs();
+            assert!(near(batch.det()[r], kernel.det()) && near(batch.ell()[r], kernel.ell()));
+            for i in 0..K {
+                for j in 0..K {
+                    assert!(near(batch.mean(i, j)[r], kernel.mean()[(i, j)]));
+                    assert!(near(batch.cov(i, j)[r], kernel.cov()[(i, j)]));
+                    if j <= i {
+                        assert!(near(batch.lower(i, j)[r], kernel.lower()[(i, j)]));
+                    }
+                }
+            }
+        }
+    }
+    one(&Vp);
+    one(&Cld::new(0.25).unwrap());
+    one(&Langevin::<3>::critical().unwrap());
+    one(&Langevin::<4>::critical().unwrap());
 }
