@@ -1,9 +1,11 @@
 //! What mutants of the source survived, and no longer do: see `docs/notes/mutation.md`. Each test
 //! holds a number or a sentence that the docs promise and nothing else looked at.
 
+use cld_sgm::dd::Dd;
 use cld_sgm::kernel::{AnyKernelBatch, Kernel, Objective, perturb_batch};
 use cld_sgm::process::{
-    Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Params, Psld, Vp, entry, erase,
+    Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Moments, Params, Psld, REGISTRY,
+    Reversed, SubVp, Value, Vp, entry, erase,
 };
 use cld_sgm::schedule::Span;
 use cld_sgm::small::Mat;
@@ -584,4 +586,183 @@ fn noising_is_mean_and_root() {
     one(&Cld::new(0.25).unwrap());
     one(&Langevin::<3>::critical().unwrap());
     one(&Langevin::<4>::critical().unwrap());
+}
+
+/// Catches a lost low word of an interval's length, or a carry with the wrong sign: the integral of
+/// a linear rate in double words, held to double words made otherwise.
+#[test]
+fn low_words_of_integrals() {
+    for (b0, b1) in [(4.0, 0.0), (0.1, 19.9), (3.0, -2.9), (1e-9, 7.3)] {
+        let s = Schedule::linear(b0, b1).unwrap();
+        for n in 1..400 {
+            let t = n as f64 * 0.002_497;
+            let got = s.span(0.0, t).unwrap().tau;
+            let x = Dd::from(t);
+            let want = x * (Dd::from(b0) + x * Dd::from(0.5 * b1));
+            let off = (got - want).hi.abs() / want.hi;
+            // some roundings at the size of the low word, which is half an ulp; twice that where
+            // the rate falls
+            assert!(off <= 2f64.powi(-102), "{b0} {b1} at {t}: {off:e}");
+        }
+    }
+}
+
+/// Catches a low word that is dropped or added with the wrong sign where the variance comes near 1
+/// or the mean fades: VP is promised to 2 ulp, sub-VP to 4, here at lengths whose low word is worth
+/// 3 ulp of the mean. The truth is the exponential in double words.
+#[test]
+fn one_channel_in_ulp() {
+    let ulp = |got: f64, want: Dd| {
+        ((Dd::from(got) - want).to_f64() / (want.hi.next_up() - want.hi)).abs()
+    };
+    let s = Schedule::linear(0.1, 39.8).unwrap();
+    let mut low: f64 = 0.0;
+    for n in 1..500 {
+        let t = n as f64 * 0.001_999;
+        for from in [0.0, 0.37 * t] {
+            let on = s.span(from, t).unwrap();
+            low = low.max((on.tau.lo / on.tau.hi).abs() * on.tau.hi);
+            let mean = (-on.tau.scale(0.5)).exp();
+            let one_minus = |x: Dd| Dd::ONE - (-x).exp();
+            let both = on.start + on.start + on.tau;
+            let (vp, sub) = (Vp.moments(on, 0.0), SubVp.moments(on, 0.0));
+            let cov = one_minus(on.tau);
+            for (what, got, want, bound) in [
+                ("VP's mean", vp.mean[(0, 0)], mean, 2.0),
+                ("VP's variance", vp.cov[(0, 0)], cov, 2.0),
+                ("sub-VP's mean", sub.mean[(0, 0)], mean, 2.0),
+                (
+                    "sub-VP's variance",
+                    sub.cov[(0, 0)],
+                    cov * one_minus(both),
+                    4.0,
+                ),
+            ] {
+                let off = ulp(got, want);
+                assert!(off <= bound, "{what} over [{from}, {t}]: {off} ulp");
+            }
+            let log = one_minus(on.tau).ln() + one_minus(both).ln();
+            let law = SubVp.law(on, 0.0);
+            for got in [SubVp.log_det(on, 0.0, &sub), law.log_det.unwrap()] {
+                // the logarithm of a sum of rounded terms, near 0 by itself: 8 ulp
+                let off = (Dd::from(got) - log).to_f64().abs() / log.hi.abs();
+                assert!(off <= 8.0 * f64::EPSILON, "[{from}, {t}]: {off:e}");
+            }
+            assert_eq!(law.mean[(0, 0)].hi, mean.hi);
+        }
+    }
+    assert!(
+        low > 6.0 * f64::EPSILON,
+        "low words are too small to be missed: {low:e}"
+    );
+    // its drift: what the mean does at once
+    let tiny = SubVp.moments(Span::from_zero(1e-6).unwrap(), 0.0);
+    let slope = (tiny.mean[(0, 0)] - 1.0) / 1e-6;
+    assert!((slope - SubVp.drift()[(0, 0)]).abs() < 1e-6); // 1e-6 / 8 and rounding, 1e-10
+}
+
+/// Catches a process that answers to another name than the registry's, a default that is HSM's
+/// gamma, and a friction or mass that is not the one given.
+#[test]
+fn processes_are_who_they_say() {
+    for e in REGISTRY {
+        let example = e.vectors[0].params.iter();
+        let given = example.filter(|(name, _)| Some(*name) != e.gamma);
+        let params = given.fold(Params::default(), |p, (name, x)| {
+            p.with_value(name, (*x).into())
+        });
+        let p = e.build(&params).unwrap();
+        let names: Vec<String> = e.defaults().0.into_keys().collect();
+        let own: Vec<&str> = e.defaults.iter().map(|d| d.0).collect();
+        let own: Vec<&str> = own.into_iter().filter(|n| Some(*n) != e.gamma).collect();
+        assert!(p.name() == e.name && names.len() == own.len(), "{}", e.name);
+        for (name, x) in e.defaults.iter().filter(|d| own.contains(&d.0)) {
+            assert_eq!(e.defaults().number(name).unwrap(), *x, "{} {name}", e.name);
+        }
+    }
+    let damped = Params::default().with("mass", 0.25).with("Gamma", 3.0);
+    assert_eq!(entry("cld").unwrap().build(&damped).unwrap().name(), "cld");
+    let reversed = Reversed::new(Langevin::<3>::critical().unwrap()).unwrap();
+    assert_eq!(reversed.name(), "sscs-analytic");
+    assert_eq!(Cld::new(0.36).unwrap().friction(), 1.2);
+    assert_eq!(CldDamped::new(0.36, 0.7).unwrap().friction(), 0.7);
+    let custom = Custom::new(Mat([[-1.0, 0.0], [0.0, -1.0]]), Mat::identity(), 2.5).unwrap();
+    assert_eq!((custom.mass(), custom.initial(0.5)[1].hi), (2.5, 1.25));
+    assert_eq!(custom.initial(0.5)[0].hi, 0.0);
+    for (e, of) in [
+        ("cld", "cld, critical"),
+        ("sscs-analytic", "sscs-analytic, critical"),
+    ] {
+        let e = entry(e).unwrap();
+        let first = |p: &Params| e.accuracy.iter().find(|a| (a.of)(p)).unwrap().family;
+        assert_eq!(first(&Params::default().with("mass", 1.0)), of);
+        assert!(first(&damped).ends_with("any damping"));
+    }
+}
+
+/// Catches a noise matrix that is refused for its rounding, or let in beyond it, and matrices of
+/// files that are not square or not of one size.
+#[test]
+fn noise_is_semidefinite_to_rounding() {
+    let drift = Mat([[-1.0, 0.0], [0.0, -1.0]]);
+    for (noise, ok) in [
+        // a G of one column, its products rounded
+        ([[0.01, 0.03], [0.03, 0.09]], true),
+        ([[4e-8, 2e-4], [2e-4, 1.0]], true),
+        ([[1e8, 1e4], [1e4, 1.0]], true),
+        ([[1.0, 1.0], [1.0, 1.0 - 1e-15]], true),
+        ([[1.0, 1.0], [1.0, 1.0 - 1e-13]], false),
+        ([[1e6, 1e3], [1e3, 1.0 - 1e-13]], false),
+        ([[0.0, 0.0], [0.0, 1.0]], true),
+        ([[0.0, 1e-16], [1e-16, 1.0]], false),
+        ([[-1e-300, 0.0], [0.0, 1.0]], false),
+    ] {
+        let made = Custom::new(drift, Mat(noise), 1.0);
+        assert_eq!(made.is_ok(), ok, "{noise:?}");
+    }
+    let matrix = |rows: &[&[f64]]| Value::Matrix(rows.iter().map(|r| r.to_vec()).collect());
+    let build = |f: Value, g: Value| {
+        let params = Params::default().with_value("F", f).with_value("GGt", g);
+        entry("custom")
+            .unwrap()
+            .build(&params)
+            .map(|p| p.channels())
+    };
+    let (one, two) = (matrix(&[&[-1.0]]), matrix(&[&[-1.0, 0.0], &[0.0, -1.0]]));
+    let identity = matrix(&[&[1.0, 0.0], &[0.0, 1.0]]);
+    assert_eq!(build(two.clone(), identity.clone()).unwrap(), 2);
+    for (f, g, name) in [
+        (one.clone(), identity.clone(), "GGt"),
+        (matrix(&[&[-1.0, 0.0], &[0.0]]), identity.clone(), "F"),
+        (matrix(&[]), identity.clone(), "F"),
+        (two.clone(), matrix(&[&[1.0, 0.0]]), "GGt"),
+        (Value::Number(1.0), identity.clone(), "F"),
+        (
+            matrix(&[&[0.0; 7][..]; 7]),
+            matrix(&[&[0.0; 7][..]; 7]),
+            "F",
+        ),
+    ] {
+        let e = build(f, g).unwrap_err().to_string();
+        assert!(e.contains(&format!("`{name}`")), "{e}");
+    }
+}
+
+/// Catches a kernel whose inverse leaves f64 and which is given all the same, and one that is
+/// refused though all is within f64.
+#[test]
+fn inverses_stay_within_f64() {
+    let kernel = |vv: f64, det: f64| {
+        Kernel::<2>::from_moments(Moments {
+            mean: Mat::identity(),
+            cov: Mat([[det / vv, 0.0], [0.0, vv]]),
+            det,
+            factors: None,
+        })
+    };
+    assert!(kernel(1.0, 1e-290).is_ok() && kernel(1e5, 1e-285).is_ok());
+    for (vv, det) in [(1e-3, 9e-291), (1.1e5, 1e-285), (1.0, 0.0), (1.0, f64::NAN)] {
+        let e = kernel(vv, det).unwrap_err().to_string();
+        assert!(e.contains("perturbation kernel"), "{e}");
+    }
 }
