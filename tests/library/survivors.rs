@@ -4,11 +4,12 @@
 use cld_sgm::dd::Dd;
 use cld_sgm::kernel::{AnyKernelBatch, Kernel, Objective, perturb_batch};
 use cld_sgm::process::{
-    Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde, Moments, Params, Psld, REGISTRY,
-    Reversed, SubVp, Value, Vp, entry, erase,
+    AnyLaw, AnyMoments, AnyProcess, Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde,
+    Moments, Params, Psld, REGISTRY, Reversed, SubVp, Value, Vp, entry, erase,
 };
 use cld_sgm::schedule::Span;
-use cld_sgm::small::Mat;
+use cld_sgm::small::{Mat, Square};
+use cld_sgm::special::{one_minus_exp_neg, scaled_exp_neg};
 use cld_sgm::{Result, Schedule};
 use ndarray::Array2;
 
@@ -388,6 +389,8 @@ fn what_vanishes_is_right_by_itself() {
             let on = Span::from_zero(z / rate).unwrap();
             for gamma in [0.0, 0.04, 1.3] {
                 let (m, law) = (p.moments(on, gamma), p.law(on, gamma));
+                let det = law.moments().det;
+                assert!((m.det / det - 1.0).abs() < 1e-12, "{name} det at {z}"); // 5 times 1e-13
                 for i in 0..K {
                     for j in 0..K {
                         let pairs = [
@@ -472,6 +475,8 @@ fn density_and_score_are_those_of_the_law() {
                 "{name} {t} data"
             );
             let (m, v) = (mean[(0, 0)], kernel.cov()[(0, 0)]);
+            let last = kernel.lower()[(K - 1, K - 1)];
+            assert!(near(kernel.ell() * last, 1.0, 1.0), "{name} {t} ell");
             assert!(near(kernel.std(0), v.sqrt(), v.sqrt()));
             assert!(near(
                 kernel.std(K - 1).powi(2),
@@ -764,5 +769,142 @@ fn inverses_stay_within_f64() {
     for (vv, det) in [(1e-3, 9e-291), (1.1e5, 1e-285), (1.0, 0.0), (1.0, f64::NAN)] {
         let e = kernel(vv, det).unwrap_err().to_string();
         assert!(e.contains("perturbation kernel"), "{e}");
+    }
+}
+
+/// Catches a low word that is dropped or added with the wrong sign in the exponentials: against
+/// e^-x in double words, to what the docs of each promise.
+#[test]
+fn exponentials_use_their_low_words() {
+    let ulp = |got: f64, want: Dd| {
+        ((Dd::from(got) - want).to_f64() / (want.hi.next_up() - want.hi)).abs()
+    };
+    let (mut product, mut rest): (f64, f64) = (0.0, 0.0);
+    for n in 1..4000 {
+        let hi = n as f64 * 0.173_1;
+        let x = Dd::new(hi, hi * 1.1e-16 * (7.0 * hi).sin());
+        let e = (-x).exp();
+        if hi < 650.0 {
+            product = product.max(ulp(scaled_exp_neg(1.0, x), e));
+        }
+        let small = x.scale(2f64.powi(-7));
+        rest = rest.max(ulp(one_minus_exp_neg(small), Dd::ONE - (-small).exp()));
+    }
+    assert!(product <= 2.0 && rest <= 1.5, "{product} {rest}");
+}
+
+/// A process that has nothing but what it must have.
+struct Plain(Box<dyn AnyProcess>);
+
+impl AnyProcess for Plain {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+    fn channels(&self) -> usize {
+        self.0.channels()
+    }
+    fn drift(&self) -> Square {
+        self.0.drift()
+    }
+    fn noise_at(&self, start: f64) -> Square {
+        self.0.noise_at(start)
+    }
+    fn stationary(&self) -> Option<Square> {
+        self.0.stationary()
+    }
+    fn prior(&self, horizon: f64) -> Square {
+        self.0.prior(horizon)
+    }
+    fn mass(&self) -> f64 {
+        self.0.mass()
+    }
+    fn initial(&self, gamma: f64) -> Vec<f64> {
+        self.0.initial(gamma)
+    }
+    fn moments(&self, on: Span, gamma: f64) -> AnyMoments {
+        self.0.moments(on, gamma)
+    }
+    fn law(&self, on: Span, gamma: f64, epsilon: f64) -> AnyLaw {
+        self.0.law(on, gamma, epsilon)
+    }
+    fn reversed_moments(&self, on: Span) -> Result<AnyMoments> {
+        self.0.reversed_moments(on)
+    }
+}
+
+/// Catches columns that are not written for a process with no way of its own to write them.
+#[test]
+fn columns_come_from_moments() {
+    let schedule = Schedule::linear(0.5, 6.0).unwrap();
+    let hsm = Objective::hsm(0.04).unwrap();
+    let plain = Plain(erase(CldDamped::new(0.25, 0.7).unwrap()).unwrap());
+    let mut batch = AnyKernelBatch::default();
+    batch.fill(&plain, &schedule, hsm, &[0.1, 0.6]).unwrap();
+    for (r, t) in [0.1, 0.6].into_iter().enumerate() {
+        let m = plain.moments(schedule.span(0.0, t).unwrap(), 0.04);
+        assert_eq!(batch.mean(1, 0)[r], m.mean[(1, 0)]);
+        assert_eq!(batch.cov(0, 1)[r], m.cov[(0, 1)]);
+        assert_eq!(batch.det()[r], m.det);
+    }
+}
+
+/// Catches variances to which epsilon is not added, or that are factored without it: L L^T, U U^T
+/// and the inverse are held to the covariance by products, determinant and logarithm to L.
+#[test]
+fn added_variances_are_in_every_factor() {
+    for (order, p) in [
+        (1, erase(Vp).unwrap()),
+        (2, erase(Cld::new(0.25).unwrap()).unwrap()),
+        (3, erase(Langevin::<3>::critical().unwrap()).unwrap()),
+        (4, erase(Langevin::<4>::critical().unwrap()).unwrap()),
+    ] {
+        for epsilon in [0.0, 1e-3] {
+            let on = Span::from_zero(0.8).unwrap();
+            let gamma = if order == 1 { 0.0 } else { 0.04 };
+            let (none, law) = (p.law(on, gamma, 0.0), p.law(on, gamma, epsilon));
+            let (m, k) = (&law.moments, p.channels());
+            let f = m.factors.as_ref().unwrap();
+            let (mut det, mut log) = (1.0, 0.0);
+            for i in 0..k {
+                det *= f.lower[(i, i)] * f.lower[(i, i)];
+                log += 2.0 * f.lower[(i, i)].ln();
+                for j in 0..k {
+                    let unit = if i == j { 1.0 } else { 0.0 };
+                    let added = none.moments.cov[(i, j)] + unit * epsilon;
+                    let sum = |a: &dyn Fn(usize) -> f64| (0..k).map(a).sum::<f64>();
+                    let scale = (m.cov[(i, i)] * m.cov[(j, j)]).sqrt();
+                    for (what, got, want, size) in [
+                        ("cov", m.cov[(i, j)], added, scale),
+                        (
+                            "L",
+                            sum(&|l| f.lower[(i, l)] * f.lower[(j, l)]),
+                            added,
+                            scale,
+                        ),
+                        (
+                            "U",
+                            sum(&|l| f.upper[(i, l)] * f.upper[(j, l)]),
+                            added,
+                            scale,
+                        ),
+                        // the condition is below 1e5 here
+                        (
+                            "inverse",
+                            sum(&|l| f.inverse[(i, l)] * m.cov[(l, j)]),
+                            unit,
+                            1e5,
+                        ),
+                    ] {
+                        let off = (got - want).abs();
+                        assert!(
+                            off <= 1e-14 * size,
+                            "{order} {epsilon} {what} {i} {j}: {off:e}"
+                        );
+                    }
+                }
+            }
+            assert!((m.det / det - 1.0).abs() < 1e-13, "{order} {epsilon}");
+            assert!((f.log_det - log).abs() < 1e-13 && (m.log_det - log).abs() < 1e-13);
+        }
     }
 }
