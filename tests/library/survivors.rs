@@ -908,3 +908,67 @@ fn added_variances_are_in_every_factor() {
         }
     }
 }
+
+/// Catches a slow mode whose digits are lost under strong friction: the velocity's memory is then
+/// what is left of two terms ten thousand times its size.
+#[test]
+fn the_slow_mode_keeps_its_digits() {
+    for (mass, friction) in [(0.25, 100.0), (0.25, 4.0), (1.0, 2.5)] {
+        let p = CldDamped::new(mass, friction).unwrap();
+        for tau in [0.3, 2.0, 30.0] {
+            let on = Span::from_zero(tau).unwrap();
+            let (got, law) = (p.moments(on, 0.04), p.law(on, 0.04));
+            for n in 0..4 {
+                let (i, j) = (n / 2, n % 2);
+                let want = law.mean[(i, j)].to_f64();
+                let off = (got.mean[(i, j)] - want).abs() / want.abs();
+                assert!(
+                    off <= 1e-13,
+                    "M {mass} Gamma {friction} {tau}: {i} {j} {off:e}"
+                );
+            }
+        }
+    }
+}
+
+/// Catches a logarithm of a chain's determinant that is read off the determinant where that is 1:
+/// a chain of two is CLD, whose closed form goes another way.
+#[test]
+fn a_chain_forgets_as_cld_does() {
+    let (chain, cld) = (Langevin::<2>::critical().unwrap(), Cld::new(1.0).unwrap());
+    for tau in [5.0, 20.0, 50.0, 80.0] {
+        let on = Span::from_zero(tau).unwrap();
+        let of_chain = chain.log_det(on, 0.04, &chain.moments(on, 0.04));
+        let of_cld = cld.log_det(on, 0.04, &cld.moments(on, 0.04));
+        // means to 8 ulp, squared, times what they cancel by: less than 100
+        assert!(
+            (of_chain / of_cld - 1.0).abs() < 1e-12,
+            "{tau}: {of_chain:e} {of_cld:e}"
+        );
+    }
+}
+
+/// Catches a singular covariance of five channels that is factored all the same: one noise for all
+/// of them, which relax alike.
+#[test]
+fn five_channels_of_one_noise_have_no_kernel() {
+    let drift = Mat::build(|i, j| if i == j { -0.7 } else { 0.0 });
+    let v = [1.0, 1.0 / 3.0, 0.7, 1e-3, 12.0];
+    let noise = Mat::build(|i, j| v[i] * v[j]);
+    let schedule = Schedule::constant(1.0).unwrap();
+    let one = Custom::<5>::new(drift, noise, 1.0).unwrap();
+    let made = Kernel::new(&one, &schedule, Objective::DSM, 0.8);
+    assert!(made.is_err(), "{made:?}");
+    let own = Mat::build(|i, j| noise[(i, j)] + if i == j { 1e-3 } else { 0.0 });
+    let five = Custom::<5>::new(drift, own, 1.0).unwrap();
+    assert!(Kernel::new(&five, &schedule, Objective::DSM, 0.8).is_ok());
+}
+
+/// Catches a message with another number than the one that is refused.
+#[test]
+fn refusals_name_the_number() {
+    let e = Schedule::linear(2.0, -1.0).unwrap().on(3.0).unwrap_err();
+    assert!(e.to_string().contains("-1"), "{e}");
+    let e = Schedule::linear(1.0, -3.5).unwrap_err();
+    assert!(e.to_string().contains("-2.5"), "{e}");
+}
