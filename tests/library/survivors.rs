@@ -12,6 +12,8 @@ use cld_sgm::small::{Mat, Square};
 use cld_sgm::special::{one_minus_exp_neg, scaled_exp_neg};
 use cld_sgm::{Result, Schedule};
 use ndarray::Array2;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 /// A range as the docs have it: what is tried, the numbers at its edges, which are allowed, and
 /// those just beyond, which are not.
@@ -257,6 +259,7 @@ fn tables_are_what_they_were_made_of() {
 
     let s = Schedule::table(&[(0.5, 1.0), (3.0, 1.5)]).unwrap();
     assert_eq!(s.points(), Some(vec![(0.5, 1.0), (3.0, 1.5)]));
+    assert!(s.integral(0.0, 0.5 + 2.9e-6).is_ok() && s.integral(0.0, 0.5 + 3.1e-6).is_err());
     assert_eq!((s.horizon(), s.integral(0.5, 3.0).unwrap()), (3.0, 0.5));
     assert!(s.allowed().contains("0 <= t <= 3, the horizon"));
     assert!(s.on(3.0).is_ok() && s.on(1.0).is_err());
@@ -725,6 +728,10 @@ fn noise_is_semidefinite_to_rounding() {
         let made = Custom::new(drift, Mat(noise), 1.0);
         assert_eq!(made.is_ok(), ok, "{noise:?}");
     }
+    // a rank of one, entries of very different sizes: what elimination leaves is rounding
+    let v = [1.0 / 3.0, 1e4 / 7.0, 1e4 / 3.0];
+    let noise = Mat::build(|i, j| v[i] * v[j]);
+    assert!(Custom::new(Mat::diagonal([-1.0; 3]), noise, 1.0).is_ok());
     let matrix = |rows: &[&[f64]]| Value::Matrix(rows.iter().map(|r| r.to_vec()).collect());
     let build = |f: Value, g: Value| {
         let params = Params::default().with_value("F", f).with_value("GGt", g);
@@ -858,8 +865,8 @@ fn added_variances_are_in_every_factor() {
         (3, erase(Langevin::<3>::critical().unwrap()).unwrap()),
         (4, erase(Langevin::<4>::critical().unwrap()).unwrap()),
     ] {
-        for epsilon in [0.0, 1e-3] {
-            let on = Span::from_zero(0.8).unwrap();
+        for (epsilon, tau) in [(0.0, 0.8), (1e-3, 0.8), (0.0, 30.0), (1e-3, 30.0)] {
+            let on = Span::from_zero(tau).unwrap();
             let gamma = if order == 1 { 0.0 } else { 0.04 };
             let (none, law) = (p.law(on, gamma, 0.0), p.law(on, gamma, epsilon));
             let (m, k) = (&law.moments, p.channels());
@@ -971,4 +978,35 @@ fn refusals_name_the_number() {
     assert!(e.to_string().contains("-1"), "{e}");
     let e = Schedule::linear(1.0, -3.5).unwrap_err();
     assert!(e.to_string().contains("-2.5"), "{e}");
+    let e = Schedule::betas(&[0.5, 1.0]).unwrap_err();
+    assert!(e.to_string().contains("`betas`"), "{e}");
+}
+
+/// Catches noise that is not drawn, not kept, or not the one that was used: `perturb_random` is
+/// `perturb` with what it leaves behind, and that is standard normal.
+#[test]
+fn drawn_noise_is_kept() {
+    let schedule = Schedule::constant(4.0).unwrap();
+    let kernel = Kernel::new(&Cld::new(0.25).unwrap(), &schedule, Objective::DSM, 0.3).unwrap();
+    let n = 4000;
+    let x0: Vec<f64> = (0..n).map(|i| (i % 5) as f64).collect();
+    let mut noise = [vec![0.0; n], vec![0.0; n]];
+    let (mut out, mut again) = (noise.clone(), noise.clone());
+    let mut rng = StdRng::seed_from_u64(7);
+    let kept = noise.each_mut().map(|v| &mut v[..]);
+    let to = out.each_mut().map(|v| &mut v[..]);
+    kernel.perturb_random(&x0, &mut rng, kept, to).unwrap();
+    let to = again.each_mut().map(|v| &mut v[..]);
+    kernel
+        .perturb(&x0, noise.each_ref().map(|v| &v[..]), to)
+        .unwrap();
+    assert_eq!(out, again);
+    for channel in &noise {
+        let mean = channel.iter().sum::<f64>() / n as f64;
+        let square = channel.iter().map(|e| e * e).sum::<f64>() / n as f64;
+        // a fixed seed; six standard errors, 1 and the root of 2 over the root of n
+        let root = (n as f64).sqrt();
+        assert!(mean.abs() < 6.0 / root && (square - 1.0).abs() < 8.5 / root);
+    }
+    assert!(noise[0] != noise[1]);
 }
