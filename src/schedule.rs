@@ -350,7 +350,6 @@ impl Schedule {
                     ">= 0 (the rate at the horizon)",
                 )?;
             }
-            Kind::Table { .. } if horizon == self.horizon => {}
             _ if horizon != self.horizon => {
                 return Err(Error::parameter(
                     "horizon",

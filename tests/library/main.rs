@@ -19,6 +19,7 @@ mod refusals;
 mod sampler;
 mod score;
 mod simd;
+mod survivors;
 
 #[cfg(feature = "nn")]
 mod nn;
