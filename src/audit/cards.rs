@@ -19,8 +19,8 @@ article h3{margin:0 0 .3rem;font-size:1.05rem}article h3 code{font-weight:400;co
 article p{margin:.3rem 0}.soft{color:var(--soft);font-size:.88rem}
 .eq{display:grid;grid-template-columns:6.5rem minmax(0,1fr);align-items:center;gap:.1rem .6rem;margin:.4rem 0}.eq>span{color:var(--soft);font-size:.85rem}
 .eq>div{overflow-x:auto;overflow-y:hidden;padding:.15rem 0}math{font-size:1.08em}math[display=block]{width:max-content;margin:0}
-.two{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,20rem);gap:.3rem 1.2rem;align-items:start}
-.plot{margin:.2rem 0}.plot svg{width:100%;height:auto;display:block}.plot text{fill:var(--soft);font-size:10px}
+.methods{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr));gap:.2rem 1.6rem;align-items:start;margin-top:.5rem}
+.plot{margin:.2rem 0;max-width:30rem}.plot svg{width:100%;height:auto;display:block}.plot text{fill:var(--soft);font-size:10px}
 .plot .axis{stroke:var(--line);fill:none}.plot .limit{stroke:var(--bad);stroke-dasharray:5 3}.key{font-size:.8rem;color:var(--soft)}.key b{font-weight:400;white-space:nowrap;margin-right:.7rem}
 .m{border-top:1px solid var(--line);padding:.35rem 0}.m>b{margin-right:.5rem}
 dl{display:grid;grid-template-columns:5.2rem minmax(0,1fr);gap:.05rem .6rem;margin:.2rem 0;font-size:.88rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
@@ -29,8 +29,8 @@ button,input,select{font:inherit;font-size:.88rem;color:var(--ink);background:va
 button{cursor:pointer}#search{flex:1 1 14rem;min-width:0}#filters:not([hidden]){display:flex;flex-wrap:wrap;gap:.4rem;align-items:center;position:sticky;top:0;background:var(--page);padding:.5rem 0;z-index:1}
 nav{display:flex;flex-wrap:wrap;gap:.15rem .9rem;margin:.6rem 0;font-size:.92rem}a{color:inherit}
 [hidden]{display:none!important}
-@media (max-width:44rem){main{padding:.6rem}.two,.eq{grid-template-columns:minmax(0,1fr)}.eq>span{margin-top:.2rem}.plot{max-width:22rem}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:.2rem}}
-@media print{#filters,button,nav{display:none!important}article,figure,.m{break-inside:avoid}article{content-visibility:visible;background:none}body{font-size:11px}main{max-width:none}}
+@media (max-width:44rem){main{padding:.6rem}.eq{grid-template-columns:minmax(0,1fr)}.eq>span{margin-top:.2rem}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:.2rem}}
+@media print{#filters,button,nav{display:none!important}article,figure,.m{break-inside:avoid}article{content-visibility:visible;background:none}html,body{font-size:11px}main{max-width:none}}
 ";
 
 /// Colours of methods in a card's plot.
@@ -166,6 +166,8 @@ fn plot(by: &BTreeMap<&str, Vec<&Evidence>>) -> Option<String> {
         let mut worst: BTreeMap<u64, f64> = BTreeMap::new();
         for (t, s) in list.iter().filter(timed).flat_map(|e| shares(e)) {
             if t > 0.0 && t <= 1.0 {
+                // the times of one process are not another's: to a quarter of a decade
+                let t = 10f64.powf((4.0 * t.log10()).round() / 4.0);
                 let w = worst.entry(t.to_bits()).or_insert(0.0);
                 *w = worse(*w, s);
             }
@@ -226,22 +228,15 @@ fn plot(by: &BTreeMap<&str, Vec<&Evidence>>) -> Option<String> {
     for (i, name, worst) in &lines {
         let colour = COLOURS[i % COLOURS.len()];
         let at = |t: &u64, s: &f64| format!("{:.1} {:.1}", x(f64::from_bits(*t)), y(*s));
-        if worst.len() > 8 {
-            let d: Vec<String> = worst.iter().map(|(t, s)| at(t, s)).collect();
-            let _ = write!(
-                svg,
-                "<path fill=none stroke={colour} stroke-width=1.5 d=\"M{}\"/>",
-                d.join("L")
-            );
-        } else {
-            for (t, s) in worst {
-                let (cx, cy) = (x(f64::from_bits(*t)), y(*s));
-                let _ = write!(svg, "<circle cx={cx:.1} cy={cy:.1} r=3 fill={colour} />");
-            }
-        }
+        let d: Vec<String> = worst.iter().map(|(t, s)| at(t, s)).collect();
+        let _ = write!(
+            svg,
+            "<path fill=none stroke={colour} stroke-width=1.5 d=\"M{}\"/>",
+            d.join("L")
+        );
         let _ = write!(
             key,
-            "<b><span style=color:{colour}>&#9679;</span> {name}</b>"
+            "<b><span style=color:{colour}>&#9679;</span> {name}</b> "
         );
     }
     Some(svg + "</svg>" + &key + "</p></div>")
@@ -392,7 +387,7 @@ pub fn command(o: &Options, formula: &str) -> String {
 fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
     let off = list.iter().filter(|e| !e.holds()).count();
     let mut h = format!(
-        "<article id=\"{0}\" data-q=\"{1}\"{2}><h3>{3}<code>{0}</code>{4}</h3><div class=eq>",
+        "<article id=\"{0}\" data-p=\"{5}\" data-q=\"{1}\"{2}><h3>{3}<code>{0}</code>{4}</h3><div class=eq>",
         f.id,
         sought(f, list),
         if list.is_empty() { " class=bare" } else { "" },
@@ -401,7 +396,8 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
             String::new()
         } else {
             verdict(off)
-        }
+        },
+        by_process(f).unwrap_or("")
     );
     let equations = f.equations();
     let mut last = "";
@@ -456,20 +452,53 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
     let mut methods: Vec<(&str, &Vec<&Evidence>)> = by.iter().map(|(n, l)| (*n, l)).collect();
     methods.sort_by_key(|(_, l)| l.iter().all(|e| e.holds()));
     let methods: String = methods.into_iter().map(|(n, l)| method(n, l)).collect();
-    let plot = plot(&by).unwrap_or_default();
-    let (open, close) = if plot.is_empty() {
-        ("", "")
-    } else {
-        ("<div class=two>", "</div>")
+    let (only, own) = match by_process(f) {
+        Some(name) => (
+            format!("{name}."),
+            format!(
+                "<p class=soft>{} claims about <code>{name}</code>, listed at {}.</p>",
+                list.len(),
+                listed(&list)
+            ),
+        ),
+        None => (f.id.to_string(), claims(&list)),
     };
-    let run = escape(&command(&a.options, f.id));
     let _ = write!(
         h,
-        "{open}<div>{methods}</div>{plot}{close}{}<p class=run><code>{run}</code><button class=copy hidden>copy</button></p>{}</article>",
+        "{}<div class=methods>{}{methods}</div><p class=run><code>{}</code><button class=copy hidden>copy</button></p>{own}</article>",
         entries(&list),
-        claims(&list)
+        plot(&by).unwrap_or_default(),
+        escape(&command(&a.options, &only)),
     );
     h
+}
+
+/// Formulas of one process, whose claims are those about its kernels: the process, as claims name
+/// it, and the formula that its claims have; every one about kernels where that is empty.
+const PROCESSES: &[(&str, &str, &str)] = &[
+    ("cld.kernel", "cld", ""),
+    ("cld_damped.kernel", "cld-over", ""),
+    ("psld.kernel", "psld", ""),
+    ("cld_position.kernel", "position-noise", ""),
+    ("sscs.analytic", "sscs", ""),
+    ("langevin.drift", "order-3", ""),
+    ("vp.mean", "vp", "kernel.mean"),
+    ("vp.cov", "vp", "kernel.cov"),
+    ("sub_vp.mean", "sub-vp", "kernel.mean"),
+    ("sub_vp.cov", "sub-vp", "kernel.cov"),
+    ("ve.mean", "ve", "kernel.mean"),
+    ("ve.cov", "ve", "kernel.cov"),
+];
+
+fn by_process(f: &Formula) -> Option<&'static str> {
+    PROCESSES.iter().find(|p| p.0 == f.id).map(|p| p.1)
+}
+
+/// Links to the cards where claims are listed.
+fn listed(list: &[&Evidence]) -> String {
+    let ids: BTreeSet<&str> = list.iter().map(|e| e.claim.formula.as_str()).collect();
+    let link = |id: &str| format!("<a href=\"#{id}\"><code>{id}</code></a>");
+    ids.into_iter().map(link).collect::<Vec<_>>().join(", ")
 }
 
 /// All cards: those that are off first, then part by part. In a run of some claims, those alone
@@ -478,6 +507,12 @@ pub(super) fn cards(a: &Audit) -> String {
     let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
     for e in &a.evidence {
         by.entry(&e.claim.formula).or_default().push(e);
+        for (id, name, formula) in PROCESSES {
+            let asked = formula.is_empty() || e.claim.formula == *formula;
+            if asked && process(&e.claim.id) == *name && e.claim.formula.starts_with("kernel.") {
+                by.entry(id).or_default().push(e);
+            }
+        }
     }
     let of = |f: &Formula| by.get(f.id).map_or(&[][..], Vec::as_slice);
     let is_off = |f: &Formula| of(f).iter().any(|e| !e.holds());

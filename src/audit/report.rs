@@ -345,7 +345,7 @@ r.hidden=!!((p&&c[0]!=p)||(m&&c[1].split('.')[0]!=m)||(v&&(v=='holds')!=(c[5]=='
 all('article').forEach(a=>{const t=a.dataset.q,d=a.querySelector('details.claims');let k=0;
 if(d)all('tr',d).forEach((r,i)=>{if(!i)return;const id=r.cells[0].textContent.toLowerCase();
 const y=(!p||id.split(/[./]/)[0]==p)&&(!m||id.split('/').pop().split('.')[0]==m)&&(!v||r.cells[4].textContent==v)&&w.every(x=>t.includes(x)||id.includes(x));r.hidden=!y;k+=y});
-const y=d?k>0:!(p||m||v)&&w.every(x=>t.includes(x));a.hidden=!y;cards+=y;n+=k});
+const y=d?k>0:!(m||v||p&&p!=a.dataset.p)&&w.every(x=>t.includes(x));a.hidden=!y;cards+=y;n+=k});
 all('section').forEach(s=>s.hidden=s.id.startsWith('part')&&!all('article',s).some(a=>!a.hidden));
 g('found').textContent=any?cards+' formulas, '+n+' claims':''};
 if(location.hash.startsWith('#q='))q[0].value=decodeURIComponent(location.hash.slice(3));
@@ -461,6 +461,14 @@ pub fn html(a: &Audit) -> String {
             .map(Evidence::power)
             .fold(0.0, worse)
     };
+    let _ = write!(h, "{}", filters(a));
+    if let Some(made) = &a.made {
+        let _ = write!(
+            h,
+            "<p>Made by <code>{}</code>. Evidence is the same, bit for bit, for the same seed; date and duration are not.</p>",
+            escape(&made.to_string())
+        );
+    }
     let _ = write!(h, "<div class=cards>");
     for (value, what) in [
         (a.evidence.len().to_string(), "claims"),
@@ -497,13 +505,6 @@ pub fn html(a: &Audit) -> String {
         );
     }
     let _ = write!(h, "</div>");
-    if let Some(made) = &a.made {
-        let _ = write!(
-            h,
-            "<p>Made by <code>{}</code>. Evidence is the same, bit for bit, for the same seed; date and duration are not.</p>",
-            escape(&made.to_string())
-        );
-    }
     let _ = write!(
         h,
         "<details><summary>How to read this</summary><p>A formula is believed when independent evidence supports it. Each claim below compares one number of the crate with one that was found another way:</p><ul>"
@@ -522,7 +523,7 @@ pub fn html(a: &Audit) -> String {
          the error that it would see. Formulas without a claim are held by tests, which are named. Ids are those of <code>docs/reference/formulas.md</code>.</p></details>",
         a.tests
     );
-    let _ = write!(h, "{}{}", filters(a), cards::cards(a));
+    let _ = write!(h, "{}", cards::cards(a));
     let _ = write!(
         h,
         "<section id=over><h2>Over everything</h2><div class=plots>"
