@@ -397,7 +397,7 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
         } else {
             verdict(off)
         },
-        by_process(f).unwrap_or("")
+        by_process(f).map_or("", process)
     );
     let equations = f.equations();
     let mut last = "";
@@ -453,41 +453,42 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
     methods.sort_by_key(|(_, l)| l.iter().all(|e| e.holds()));
     let methods: String = methods.into_iter().map(|(n, l)| method(n, l)).collect();
     let (only, own) = match by_process(f) {
-        Some(name) => (
-            format!("{name}."),
+        Some(case) => (
+            case,
             format!(
-                "<p class=soft>{} claims about <code>{name}</code>, listed at {}.</p>",
+                "<p class=soft>{} claims about <code>{}</code>, listed at {}.</p>",
                 list.len(),
+                process(case),
                 listed(&list)
             ),
         ),
-        None => (f.id.to_string(), claims(&list)),
+        None => (f.id, claims(&list)),
     };
     let _ = write!(
         h,
         "{}<div class=methods>{}{methods}</div><p class=run><code>{}</code><button class=copy hidden>copy</button></p>{own}</article>",
         entries(&list),
         plot(&by).unwrap_or_default(),
-        escape(&command(&a.options, &only)),
+        escape(&command(&a.options, only)),
     );
     h
 }
 
-/// Formulas of one process, whose claims are those about its kernels: the process, as claims name
-/// it, and the formula that its claims have; every one about kernels where that is empty.
+/// Formulas of one process, whose claims are those about its kernels: what their ids begin with,
+/// and the formula that its claims have; every one about kernels where that is empty.
 const PROCESSES: &[(&str, &str, &str)] = &[
-    ("cld.kernel", "cld", ""),
-    ("cld_damped.kernel", "cld-over", ""),
-    ("psld.kernel", "psld", ""),
-    ("cld_position.kernel", "position-noise", ""),
-    ("sscs.analytic", "sscs", ""),
-    ("langevin.drift", "order-3", ""),
-    ("vp.mean", "vp", "kernel.mean"),
-    ("vp.cov", "vp", "kernel.cov"),
-    ("sub_vp.mean", "sub-vp", "kernel.mean"),
-    ("sub_vp.cov", "sub-vp", "kernel.cov"),
-    ("ve.mean", "ve", "kernel.mean"),
-    ("ve.cov", "ve", "kernel.cov"),
+    ("cld.kernel", "cld.", ""),
+    ("cld_damped.kernel", "cld-over.", ""),
+    ("psld.kernel", "psld.", ""),
+    ("cld_position.kernel", "position-noise.", ""),
+    ("sscs.analytic", "sscs.", ""),
+    ("langevin.drift", "order-3.", ""),
+    ("vp.mean", "vp.", "kernel.mean"),
+    ("vp.cov", "vp.", "kernel.cov"),
+    ("sub_vp.mean", "sub-vp.", "kernel.mean"),
+    ("sub_vp.cov", "sub-vp.", "kernel.cov"),
+    ("ve.mean", "ve.", "kernel.mean"),
+    ("ve.cov", "ve.", "kernel.cov"),
 ];
 
 fn by_process(f: &Formula) -> Option<&'static str> {
@@ -509,7 +510,7 @@ pub(super) fn cards(a: &Audit) -> String {
         by.entry(&e.claim.formula).or_default().push(e);
         for (id, name, formula) in PROCESSES {
             let asked = formula.is_empty() || e.claim.formula == *formula;
-            if asked && process(&e.claim.id) == *name && e.claim.formula.starts_with("kernel.") {
+            if asked && e.claim.id.starts_with(name) && e.claim.formula.starts_with("kernel.") {
                 by.entry(id).or_default().push(e);
             }
         }
