@@ -60,8 +60,9 @@ fn in_words(entry: &str) -> String {
     let of: Vec<char> = of.chars().collect();
     match (what, &of[..]) {
         ("cov", [i, j]) if i == j => format!("variance of {}", channel(*i)),
+        ("inverse", [i, j]) if i == j => format!("of the inverse: {}", channel(*i)),
         ("cov", [i, j]) => format!("covariance of {} and {}", channel(*i), channel(*j)),
-        ("inverse", [i, j]) => format!("entry of {} and {}", channel(*i), channel(*j)),
+        ("inverse", [i, j]) => format!("of the inverse: {} and {}", channel(*i), channel(*j)),
         ("mean", [i]) => format!("mean of {}", channel(*i)),
         _ => String::new(),
     }
@@ -307,10 +308,16 @@ fn entries(list: &[&Evidence]) -> String {
         return String::new();
     }
     let mut h = String::from(
-        "<div class=scroll><table><tr><th>entry<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict",
+        "<div class=scroll><table><tr><th>entry<th class=n>claims<th class=n>worst deviation<th class=n>power of the keenest method<th>verdict",
     );
     for (name, list) in by {
-        let fold = |f: fn(&Evidence) -> f64| list.iter().map(|e| f(e)).fold(0.0, worse);
+        let worst = list.iter().map(|e| e.worst()).fold(0.0, worse);
+        let mut power: BTreeMap<&str, f64> = BTreeMap::new();
+        for e in &list {
+            let p = power.entry(column(e)).or_insert(0.0);
+            *p = worse(*p, e.power());
+        }
+        let keenest = power.into_values().fold(f64::INFINITY, f64::min);
         let off = list.iter().filter(|e| !e.holds()).count();
         let _ = write!(
             h,
@@ -318,8 +325,8 @@ fn entries(list: &[&Evidence]) -> String {
             escape(name),
             in_words(name),
             list.len(),
-            short(fold(Evidence::worst)),
-            short(fold(Evidence::power)),
+            short(worst),
+            short(keenest),
             verdict(off)
         );
     }
@@ -477,10 +484,10 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
 /// Formulas of one process, whose claims are those about its kernels: what their ids begin with,
 /// and the formula that its claims have; every one about kernels where that is empty.
 const PROCESSES: &[(&str, &str, &str)] = &[
-    ("cld.kernel", "cld.", ""),
-    ("cld_damped.kernel", "cld-over.", ""),
-    ("psld.kernel", "psld.", ""),
-    ("cld_position.kernel", "position-noise.", ""),
+    ("cld.kernel", "cld.", "kernel.cov"),
+    ("cld_damped.kernel", "cld-over.", "kernel.cov"),
+    ("psld.kernel", "psld.", "kernel.cov"),
+    ("cld_position.kernel", "position-noise.", "kernel.cov"),
     ("sscs.analytic", "sscs.", ""),
     ("langevin.drift", "order-3.", ""),
     ("vp.mean", "vp.", "kernel.mean"),
@@ -561,7 +568,7 @@ pub(super) fn cards(a: &Audit) -> String {
         ),
     };
     format!(
-        "<nav>{nav}<a href=#over>Over everything</a></nav>{some}<p class=soft>Notation: {}.</p>{h}",
+        "<nav class=rest>{nav}<a href=#over>Over everything</a></nav>{some}<p class=\"soft rest\">Notation: {}.</p>{h}",
         notation.join("; ")
     )
 }
