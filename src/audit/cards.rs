@@ -24,8 +24,8 @@ article h3{margin:0 0 .3rem;font-size:1.05rem}article h3 code{font-weight:400;co
 article p{margin:.3rem 0}.soft{color:var(--soft);font-size:.88rem}
 .eq{display:grid;grid-template-columns:6.5rem minmax(0,1fr);align-items:center;gap:.1rem .6rem;margin:.4rem 0}.eq>span{color:var(--soft);font-size:.85rem}
 .eq>div{overflow-x:auto;overflow-y:hidden;padding:.15rem 0}math{font-size:1.08em}math[display=block]{width:max-content;margin:0}
-.two{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,20rem);gap:.3rem 1.2rem;align-items:start}
-.plot{margin:.2rem 0}.plot svg{width:100%;height:auto;display:block}.plot text{fill:var(--soft);font-size:10px}
+.methods{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr));gap:.2rem 1.6rem;align-items:start;margin-top:.5rem}
+.plot{margin:.2rem 0;max-width:30rem}.plot svg{width:100%;height:auto;display:block}.plot text{fill:var(--soft);font-size:10px}
 .plot .axis{stroke:var(--line);fill:none}.plot .limit{stroke:var(--bad);stroke-dasharray:5 3}.key{font-size:.8rem;color:var(--soft)}.key b{font-weight:400;white-space:nowrap;margin-right:.7rem}
 .m{border-top:1px solid var(--line);padding:.35rem 0}.m>b{margin-right:.5rem}
 dl{display:grid;grid-template-columns:5.2rem minmax(0,1fr);gap:.05rem .6rem;margin:.2rem 0;font-size:.88rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
@@ -34,8 +34,8 @@ button,input,select{font:inherit;font-size:.88rem;color:var(--ink);background:va
 button{cursor:pointer}#search{flex:1 1 14rem;min-width:0}#filters:not([hidden]){display:flex;flex-wrap:wrap;gap:.4rem;align-items:center;position:sticky;top:0;background:var(--page);padding:.5rem 0;z-index:1}
 nav{display:flex;flex-wrap:wrap;gap:.15rem .9rem;margin:.6rem 0;font-size:.92rem}a{color:inherit}
 [hidden]{display:none!important}
-@media (max-width:44rem){main{padding:.6rem}.two,.eq{grid-template-columns:minmax(0,1fr)}.eq>span{margin-top:.2rem}.plot{max-width:22rem}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:.2rem}}
-@media print{#filters,button,nav{display:none!important}article,figure,.m{break-inside:avoid}article{content-visibility:visible;background:none}body{font-size:11px}main{max-width:none}}
+@media (max-width:44rem){main{padding:.6rem}.eq{grid-template-columns:minmax(0,1fr)}.eq>span{margin-top:.2rem}dl{grid-template-columns:minmax(0,1fr)}dt{margin-top:.2rem}}
+@media print{#filters,button,nav{display:none!important}article,figure,.m{break-inside:avoid}article{content-visibility:visible;background:none}html,body{font-size:11px}main{max-width:none}}
 ";
 
 /// Colours of methods in a card's plot.
@@ -65,8 +65,9 @@ fn in_words(entry: &str) -> String {
     let of: Vec<char> = of.chars().collect();
     match (what, &of[..]) {
         ("cov", [i, j]) if i == j => format!("variance of {}", channel(*i)),
+        ("inverse", [i, j]) if i == j => format!("of the inverse: {}", channel(*i)),
         ("cov", [i, j]) => format!("covariance of {} and {}", channel(*i), channel(*j)),
-        ("inverse", [i, j]) => format!("entry of {} and {}", channel(*i), channel(*j)),
+        ("inverse", [i, j]) => format!("of the inverse: {} and {}", channel(*i), channel(*j)),
         ("mean", [i]) => format!("mean of {}", channel(*i)),
         _ => String::new(),
     }
@@ -171,6 +172,8 @@ fn plot(by: &BTreeMap<&str, Vec<&Evidence>>) -> Option<String> {
         let mut worst: BTreeMap<u64, f64> = BTreeMap::new();
         for (t, s) in list.iter().filter(timed).flat_map(|e| shares(e)) {
             if t > 0.0 && t <= 1.0 {
+                // the times of one process are not another's: to a quarter of a decade
+                let t = 10f64.powf((4.0 * t.log10()).round() / 4.0);
                 let w = worst.entry(t.to_bits()).or_insert(0.0);
                 *w = worse(*w, s);
             }
@@ -231,22 +234,15 @@ fn plot(by: &BTreeMap<&str, Vec<&Evidence>>) -> Option<String> {
     for (i, name, worst) in &lines {
         let colour = COLOURS[i % COLOURS.len()];
         let at = |t: &u64, s: &f64| format!("{:.1} {:.1}", x(f64::from_bits(*t)), y(*s));
-        if worst.len() > 8 {
-            let d: Vec<String> = worst.iter().map(|(t, s)| at(t, s)).collect();
-            let _ = write!(
-                svg,
-                "<path fill=none stroke={colour} stroke-width=1.5 d=\"M{}\"/>",
-                d.join("L")
-            );
-        } else {
-            for (t, s) in worst {
-                let (cx, cy) = (x(f64::from_bits(*t)), y(*s));
-                let _ = write!(svg, "<circle cx={cx:.1} cy={cy:.1} r=3 fill={colour} />");
-            }
-        }
+        let d: Vec<String> = worst.iter().map(|(t, s)| at(t, s)).collect();
+        let _ = write!(
+            svg,
+            "<path fill=none stroke={colour} stroke-width=1.5 d=\"M{}\"/>",
+            d.join("L")
+        );
         let _ = write!(
             key,
-            "<b><span style=color:{colour}>&#9679;</span> {name}</b>"
+            "<b><span style=color:{colour}>&#9679;</span> {name}</b> "
         );
     }
     Some(svg + "</svg>" + &key + "</p></div>")
@@ -317,10 +313,16 @@ fn entries(list: &[&Evidence]) -> String {
         return String::new();
     }
     let mut h = String::from(
-        "<div class=scroll><table><tr><th>entry<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict",
+        "<div class=scroll><table><tr><th>entry<th class=n>claims<th class=n>worst deviation<th class=n>power of the keenest method<th>verdict",
     );
     for (name, list) in by {
-        let fold = |f: fn(&Evidence) -> f64| list.iter().map(|e| f(e)).fold(0.0, worse);
+        let worst = list.iter().map(|e| e.worst()).fold(0.0, worse);
+        let mut power: BTreeMap<&str, f64> = BTreeMap::new();
+        for e in &list {
+            let p = power.entry(column(e)).or_insert(0.0);
+            *p = worse(*p, e.power());
+        }
+        let keenest = power.into_values().fold(f64::INFINITY, f64::min);
         let off = list.iter().filter(|e| !e.holds()).count();
         let _ = write!(
             h,
@@ -328,8 +330,8 @@ fn entries(list: &[&Evidence]) -> String {
             escape(name),
             in_words(name),
             list.len(),
-            short(fold(Evidence::worst)),
-            short(fold(Evidence::power)),
+            short(worst),
+            short(keenest),
             verdict(off)
         );
     }
@@ -397,7 +399,7 @@ pub fn command(o: &Options, formula: &str) -> String {
 fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
     let off = list.iter().filter(|e| !e.holds()).count();
     let mut h = format!(
-        "<article id=\"{0}\" data-q=\"{1}\"{2}><h3>{3}<code>{0}</code>{4}</h3><div class=eq>",
+        "<article id=\"{0}\" data-p=\"{5}\" data-q=\"{1}\"{2}><h3>{3}<code>{0}</code>{4}</h3><div class=eq>",
         f.id,
         sought(f, list),
         if list.is_empty() { " class=bare" } else { "" },
@@ -406,7 +408,8 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
             String::new()
         } else {
             verdict(off)
-        }
+        },
+        by_process(f).map_or("", process)
     );
     let equations = f.equations();
     let mut last = "";
@@ -461,20 +464,54 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
     let mut methods: Vec<(&str, &Vec<&Evidence>)> = by.iter().map(|(n, l)| (*n, l)).collect();
     methods.sort_by_key(|(_, l)| l.iter().all(|e| e.holds()));
     let methods: String = methods.into_iter().map(|(n, l)| method(n, l)).collect();
-    let plot = plot(&by).unwrap_or_default();
-    let (open, close) = if plot.is_empty() {
-        ("", "")
-    } else {
-        ("<div class=two>", "</div>")
+    let (only, own) = match by_process(f) {
+        Some(case) => (
+            case,
+            format!(
+                "<p class=soft>{} claims about <code>{}</code>, listed at {}.</p>",
+                list.len(),
+                process(case),
+                listed(&list)
+            ),
+        ),
+        None => (f.id, claims(&list)),
     };
-    let run = escape(&command(&a.options, f.id));
     let _ = write!(
         h,
-        "{open}<div>{methods}</div>{plot}{close}{}<p class=run><code>{run}</code><button class=copy hidden>copy</button></p>{}</article>",
+        "{}<div class=methods>{}{methods}</div><p class=run><code>{}</code><button class=copy hidden>copy</button></p>{own}</article>",
         entries(&list),
-        claims(&list)
+        plot(&by).unwrap_or_default(),
+        escape(&command(&a.options, only)),
     );
     h
+}
+
+/// Formulas of one process, whose claims are those about its kernels: what their ids begin with,
+/// and the formula that its claims have; every one about kernels where that is empty.
+const PROCESSES: &[(&str, &str, &str)] = &[
+    ("cld.kernel", "cld.", "kernel.cov"),
+    ("cld_damped.kernel", "cld-over.", "kernel.cov"),
+    ("psld.kernel", "psld.", "kernel.cov"),
+    ("cld_position.kernel", "position-noise.", "kernel.cov"),
+    ("sscs.analytic", "sscs.", ""),
+    ("langevin.drift", "order-3.", ""),
+    ("vp.mean", "vp.", "kernel.mean"),
+    ("vp.cov", "vp.", "kernel.cov"),
+    ("sub_vp.mean", "sub-vp.", "kernel.mean"),
+    ("sub_vp.cov", "sub-vp.", "kernel.cov"),
+    ("ve.mean", "ve.", "kernel.mean"),
+    ("ve.cov", "ve.", "kernel.cov"),
+];
+
+fn by_process(f: &Formula) -> Option<&'static str> {
+    PROCESSES.iter().find(|p| p.0 == f.id).map(|p| p.1)
+}
+
+/// Links to the cards where claims are listed.
+fn listed(list: &[&Evidence]) -> String {
+    let ids: BTreeSet<&str> = list.iter().map(|e| e.claim.formula.as_str()).collect();
+    let link = |id: &str| format!("<a href=\"#{id}\"><code>{id}</code></a>");
+    ids.into_iter().map(link).collect::<Vec<_>>().join(", ")
 }
 
 /// All cards: those that are off first, then part by part. In a run of some claims, those alone
@@ -483,6 +520,12 @@ pub(super) fn cards(a: &Audit) -> String {
     let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
     for e in &a.evidence {
         by.entry(&e.claim.formula).or_default().push(e);
+        for (id, name, formula) in PROCESSES {
+            let asked = formula.is_empty() || e.claim.formula == *formula;
+            if asked && e.claim.id.starts_with(name) && e.claim.formula.starts_with("kernel.") {
+                by.entry(id).or_default().push(e);
+            }
+        }
     }
     let of = |f: &Formula| by.get(f.id).map_or(&[][..], Vec::as_slice);
     let is_off = |f: &Formula| of(f).iter().any(|e| !e.holds());
@@ -530,7 +573,7 @@ pub(super) fn cards(a: &Audit) -> String {
         ),
     };
     format!(
-        "<nav>{nav}<a href=#over>Over everything</a></nav>{some}<p class=soft>Notation: {}.</p>{h}",
+        "<nav class=rest>{nav}<a href=#over>Over everything</a></nav>{some}<p class=\"soft rest\">Notation: {}.</p>{h}",
         notation.join("; ")
     )
 }

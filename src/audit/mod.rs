@@ -17,6 +17,7 @@
 //! | [`plants`] | an error planted in every claim: what is caught, what is missed |
 //! | [`shards`] | shards as files: read whole or refused, put together |
 //! | [`formulas`] | every formula: the table that the page and docs/reference/formulas.md are made from |
+//! | `cards` | a card for each formula on the page |
 //! | [`report`] | text, JSON, HTML |
 
 mod cards;

@@ -855,9 +855,15 @@ fn every_formula_has_a_card() {
         for e in &own {
             assert!(card.contains(&format!("<code>{}</code>", e.claim.id)));
         }
-        assert_eq!(
-            own.is_empty(),
-            card.contains("No claim of this audit is about it"),
+        // evidence, or that there is none; that of one process is listed elsewhere
+        let bare = card.contains("No claim of this audit is about it");
+        let by_process = card.contains(", listed at <a");
+        assert!(
+            [bare, by_process, !own.is_empty()]
+                .map(usize::from)
+                .iter()
+                .sum::<usize>()
+                == 1,
             "{}",
             f.id
         );
@@ -883,6 +889,14 @@ fn every_formula_has_a_card() {
         assert!(card.contains(&format!("href=\"{}#L{}\"", f.file(), f.line())));
     }
     assert_eq!(counted, a.evidence.len());
+    // the paper's own formula has the evidence about its process, and the command makes it
+    let of_process = |e: &&cld_sgm::internal::audit::Evidence| {
+        e.claim.id.starts_with("cld.") && e.claim.formula == "kernel.cov"
+    };
+    let n = a.evidence.iter().filter(of_process).count();
+    let card = cards["cld.kernel"];
+    assert!(n > 50 && card.contains(&format!("{n} claims about <code>cld</code>")));
+    assert!(card.contains("--only cld. --seed 0") && card.contains("variance of the velocity v"));
     // a run of some claims has their cards alone, and says so
     let some = report::html(
         &audit(

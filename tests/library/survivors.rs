@@ -1,15 +1,15 @@
 //! What mutants of the source survived, and no longer do: see `docs/notes/mutation.md`. Each test
 //! holds a number or a sentence that the docs promise and nothing else looked at.
 
-use cld_sgm::dd::Dd;
+use cld_sgm::internal::dd::Dd;
+use cld_sgm::internal::small::{Mat, Square};
+use cld_sgm::internal::special::{one_minus_exp_neg, scaled_exp_neg};
 use cld_sgm::kernel::{AnyKernelBatch, Kernel, Objective, perturb_batch};
 use cld_sgm::process::{
     AnyLaw, AnyMoments, AnyProcess, Cld, CldDamped, CldPosition, Custom, Langevin, LinearSde,
     Moments, Params, Psld, REGISTRY, Reversed, SubVp, Value, Vp, entry, erase,
 };
 use cld_sgm::schedule::Span;
-use cld_sgm::small::{Mat, Square};
-use cld_sgm::special::{one_minus_exp_neg, scaled_exp_neg};
 use cld_sgm::{Result, Schedule};
 use ndarray::Array2;
 use rand::SeedableRng;

@@ -123,7 +123,7 @@ pub(super) const KERNEL: Part = Part {
             here: r"\Sigma_{xx} = P_3(y) + \gamma\,e^{-y} z^2
 \Sigma_{xv} = \sqrt{M}\,e^{-y} z \left(\gamma + (2 - \gamma) z\right)
 \Sigma_{vv} = M \left(P_3(y) + 4 z e^{-y} + \gamma\,e^{-y} (1 - z)^2\right)",
-            note: "Sums of positive terms. The last line is the variance of the velocity. The paper writes y as twice its own 2B/Gamma, and the general law as one expression with $e^{2y}$",
+            note: r"Sums of positive terms. The last line is the variance of the velocity. In the paper's letters $y = 4B/\Gamma$",
             at: "process/cld.rs::covariance",
             tests: &[
                 "proof::cld_is_exact",
