@@ -167,7 +167,11 @@ impl<T: Real> Builder<T> {
             self.channels(x),
             self.pixels(x).map(|(h, w)| (2 * h, 2 * w)),
         );
-        self.layers.push(Box::new(embed::Up { x, y }));
+        self.layers.push(Box::new(embed::Resized {
+            x,
+            y,
+            to: embed::Size::Double,
+        }));
         y
     }
 
@@ -182,7 +186,11 @@ impl<T: Real> Builder<T> {
             "the part is the smaller one"
         );
         let y = self.tensor(self.channels(x), to);
-        self.layers.push(Box::new(embed::Crop { x, y }));
+        self.layers.push(Box::new(embed::Resized {
+            x,
+            y,
+            to: embed::Size::Crop,
+        }));
         y
     }
 

@@ -103,14 +103,26 @@ impl<T: Real> Layer<T> for Fourier {
     }
 }
 
-pub(super) struct Up {
-    pub x: Id,
-    pub y: Id,
+/// How a tensor of another size is made.
+pub(super) enum Size {
+    /// Every pixel as two by two.
+    Double,
+    /// The upper left part.
+    Crop,
 }
 
-impl<T: Real> Layer<T> for Up {
+pub(super) struct Resized {
+    pub x: Id,
+    pub y: Id,
+    pub to: Size,
+}
+
+impl<T: Real> Layer<T> for Resized {
     fn name(&self) -> String {
-        "upsample".into()
+        match self.to {
+            Size::Double => "upsample".into(),
+            Size::Crop => "crop".into(),
+        }
     }
 
     fn inputs(&self) -> Vec<Id> {
@@ -123,7 +135,11 @@ impl<T: Real> Layer<T> for Up {
 
     fn forward(&self, _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>]) {
         let (xs, ys) = (b.images(self.x), b.images(self.y));
-        b.with_value(self.y, |b, y| upsample(b.set, b.value(self.x), xs, y, ys));
+        let places = |n, c, row| (xs.at(n, c, row, 0), ys.at(n, c, row, 0));
+        b.with_value(self.y, |b, y| match self.to {
+            Size::Double => upsample(b.set, b.value(self.x), xs, y, ys),
+            Size::Crop => rows(ys, places, b.value(self.x), y),
+        });
     }
 
     fn backward(
@@ -136,65 +152,18 @@ impl<T: Real> Layer<T> for Up {
         _: &mut Gradients<T>,
     ) {
         let (xs, ys, set) = (b.images(self.x), b.images(self.y), b.set);
+        let places = |n, c, row| (ys.at(n, c, row, 0), xs.at(n, c, row, 0));
         b.with_gradient(self.x, |b, dx| {
             if first[0] {
                 (0..xs.n).for_each(|n| dx[n * xs.stride..][..xs.image()].fill(T::default()));
             }
-            upsample_back(set, b.gradient(self.y), ys, dx, xs);
-        });
-    }
-}
-
-/// The upper left part.
-pub(super) struct Crop {
-    pub x: Id,
-    pub y: Id,
-}
-
-impl<T: Real> Layer<T> for Crop {
-    fn name(&self) -> String {
-        "crop".into()
-    }
-
-    fn inputs(&self) -> Vec<Id> {
-        vec![self.x]
-    }
-
-    fn output(&self) -> Id {
-        self.y
-    }
-
-    fn forward(&self, _: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>]) {
-        let (xs, ys) = (b.images(self.x), b.images(self.y));
-        b.with_value(self.y, |b, y| {
-            rows(
-                ys,
-                |n, c, row| (xs.at(n, c, row, 0), ys.at(n, c, row, 0)),
-                b.value(self.x),
-                y,
-            )
-        });
-    }
-
-    fn backward(
-        &self,
-        _: &[T],
-        _: &[T],
-        b: &mut Buffers<T>,
-        _: &mut [Vec<T>],
-        first: &[bool],
-        _: &mut Gradients<T>,
-    ) {
-        assert!(first[0], "what is cut is read by nothing else");
-        let (xs, ys) = (b.images(self.x), b.images(self.y));
-        b.with_gradient(self.x, |b, dx| {
-            (0..xs.n).for_each(|n| dx[n * xs.stride..][..xs.image()].fill(T::default()));
-            rows(
-                ys,
-                |n, c, row| (ys.at(n, c, row, 0), xs.at(n, c, row, 0)),
-                b.gradient(self.y),
-                dx,
-            );
+            match self.to {
+                Size::Double => upsample_back(set, b.gradient(self.y), ys, dx, xs),
+                Size::Crop => {
+                    assert!(first[0], "what is cut is read by nothing else");
+                    rows(ys, places, b.gradient(self.y), dx);
+                }
+            }
         });
     }
 }
