@@ -2,6 +2,7 @@
 //! line in [`parts`].
 
 pub mod likelihood;
+pub mod limits;
 pub mod loss;
 pub mod nn;
 pub mod sampler;
@@ -15,6 +16,7 @@ const FAMILIES: &[fn() -> Result<Vec<Part>>] = &[
     sampler::parts,
     loss::parts,
     likelihood::parts,
+    limits::parts,
     score::parts,
     nn::parts,
 ];
