@@ -313,7 +313,7 @@ fn entries(list: &[&Evidence]) -> String {
         return String::new();
     }
     let mut h = String::from(
-        "<div class=scroll><table><tr><th>entry<th class=n>claims<th class=n>worst deviation<th class=n>power of the keenest method<th>verdict",
+        "<div class=scroll><table><tr><th>entry<th class=n>claims<th class=n>worst<th class=n title=\"power of the keenest method\">seen from<th>verdict",
     );
     for (name, list) in by {
         let worst = list.iter().map(|e| e.worst()).fold(0.0, worse);
