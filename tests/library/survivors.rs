@@ -917,7 +917,7 @@ fn added_variances_are_in_every_factor() {
 }
 
 /// Catches a slow mode whose digits are lost under strong friction: the velocity's memory is then
-/// what is left of two terms ten thousand times its size.
+/// what is left of two terms ten thousand times its size, and so is the variance of x.
 #[test]
 fn the_slow_mode_keeps_its_digits() {
     for (mass, friction) in [(0.25, 100.0), (0.25, 4.0), (1.0, 2.5)] {
@@ -927,12 +927,16 @@ fn the_slow_mode_keeps_its_digits() {
             let (got, law) = (p.moments(on, 0.04), p.law(on, 0.04));
             for n in 0..4 {
                 let (i, j) = (n / 2, n % 2);
-                let want = law.mean[(i, j)].to_f64();
-                let off = (got.mean[(i, j)] - want).abs() / want.abs();
-                assert!(
-                    off <= 1e-13,
-                    "M {mass} Gamma {friction} {tau}: {i} {j} {off:e}"
-                );
+                for (what, got, want) in [
+                    ("mean", got.mean[(i, j)], law.mean[(i, j)].to_f64()),
+                    ("cov", got.cov[(i, j)], law.cov[(i, j)].to_f64()),
+                ] {
+                    let off = (got - want).abs() / want.abs();
+                    assert!(
+                        off <= 1e-13,
+                        "Gamma {friction} {tau}: {what} {i} {j} {off:e}"
+                    );
+                }
             }
         }
     }
