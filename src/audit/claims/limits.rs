@@ -57,7 +57,7 @@ fn ell_points(mass: f64, gamma: f64) -> Result<Points> {
 fn epsilon_claim() -> Claim {
     Claim::new(
         "limits.cld/epsilon.takes_over",
-        "cld.kernel",
+        "kernel.cov",
         Method::Identity,
         "a constant eps added to the variance of x is as large as it at tau^3 = 3 eps M^2/(2 Gamma) \
          (DSM, from M = 1/16 to 1, eps from 1e-12 to 1e-6)"
@@ -89,13 +89,16 @@ fn epsilon_points() -> Result<Points> {
 const FRICTIONS: [usize; 4] = [16, 32, 64, 128];
 
 /// What of x tends to VP's, and how it is named.
-const OVERDAMPED: [(&str, &str); 2] = [("mean", "mean_xx"), ("variance", "S_xx")];
+const OVERDAMPED: [(&str, &str, &str); 2] = [
+    ("mean", "mean_xx", "kernel.mean"),
+    ("variance", "S_xx", "kernel.cov"),
+];
 
 fn overdamped_claims() -> Vec<Claim> {
-    let claim = |(name, what): (&str, &str)| {
+    let claim = |(name, what, formula)| {
         slopes::claim(
             &format!("limits.cld-damped/vp.{name}"),
-            "cld_damped.kernel",
+            formula,
             &format!(
                 "order in 1/Gamma at which {what} tends to that of VP with the rate 2 beta/Gamma"
             ),
@@ -118,7 +121,7 @@ fn overdamped_points() -> Result<Vec<Points>> {
     Ok(OVERDAMPED
         .into_iter()
         .zip(errors)
-        .map(|((name, _), errors)| {
+        .map(|((name, ..), errors)| {
             Points::Order(Measured {
                 name: format!("limits.cld-damped/vp.{name}"),
                 steps: FRICTIONS.to_vec(),
