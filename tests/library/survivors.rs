@@ -732,8 +732,8 @@ fn noise_is_semidefinite_to_rounding() {
     for n in 1..50 {
         let v = [
             0.1 / n as f64,
-            1234.567 / (n + 6) as f64,
-            9876.543_21 / (2 * n + 1) as f64,
+            1_234.567 / (n + 6) as f64,
+            9_876.543_21 / (2 * n + 1) as f64,
         ];
         let noise = Mat::build(|i, j| v[i] * v[j]);
         let made = Custom::new(Mat::diagonal([-1.0; 3]), noise, 1.0);
