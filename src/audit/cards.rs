@@ -466,7 +466,7 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
     let methods: String = methods.into_iter().map(|(n, l)| method(n, l)).collect();
     let (only, own) = match by_process(f) {
         Some(case) => (
-            case,
+            case.to_string(),
             format!(
                 "<p class=soft>{} claims about <code>{}</code>, listed at {}.</p>",
                 list.len(),
@@ -474,14 +474,14 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
                 listed(&list)
             ),
         ),
-        None => (f.id, claims(&list)),
+        None => (format!("formula={}", f.id), claims(&list)),
     };
     let _ = write!(
         h,
         "{}<div class=methods>{}{methods}</div><p class=run><code>{}</code><button class=copy hidden>copy</button></p>{own}</article>",
         entries(&list),
         plot(&by).unwrap_or_default(),
-        escape(&command(&a.options, only)),
+        escape(&command(&a.options, &only)),
     );
     h
 }

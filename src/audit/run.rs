@@ -62,11 +62,15 @@ fn wanted(o: &Options, claims: &[Claim]) -> bool {
     claims.iter().any(|c| asked(o, c))
 }
 
-/// Whether a claim is asked for: by a part of its id, or by its formula's id.
+/// Whether a claim is asked for: by a part of its id or by its formula's id, or after `formula=` by
+/// the latter alone (some ids of formulas are parts of other claims' ids).
 fn asked(o: &Options, c: &Claim) -> bool {
     o.only
         .as_ref()
-        .is_none_or(|p| c.id.contains(p.as_str()) || c.formula == *p)
+        .is_none_or(|p| match p.strip_prefix("formula=") {
+            Some(formula) => c.formula == formula,
+            None => c.id.contains(p.as_str()) || c.formula == *p,
+        })
 }
 
 impl Work {

@@ -8,7 +8,7 @@ use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::kernel::{Kernel, Objective};
 use crate::loss::{Form, Loss, Weighting};
-use crate::process::{Cld, CldDamped, LinearSde};
+use crate::process::{Cld, CldDamped, LinearSde, Vp};
 use crate::schedule::{Schedule, Span};
 use crate::score::Gaussian;
 use crate::small::Square;
@@ -253,8 +253,10 @@ fn divergence_points(diffusion: &Diffusion) -> Result<Points> {
 
 /// The diffusions of the identity, by name.
 fn diffusions() -> Result<Vec<(&'static str, Diffusion)>> {
-    let vp = Diffusion::of(crate::process::Vp, Schedule::linear(0.1, 19.9)?, 0.0)?;
-    Ok(vec![("cld", Diffusion::paper()?), ("vp", vp)])
+    let vp = Diffusion::of(Vp, Schedule::linear(0.1, 19.9)?, 0.0)?;
+    Ok([Diffusion::paper()?, vp]
+        .map(|d| (d.process().name(), d))
+        .into())
 }
 
 /// Every limit.

@@ -33,7 +33,7 @@ pub struct Args {
     /// Paths per simulation
     #[arg(long, value_name = "N")]
     paths: Option<u64>,
-    /// Only claims whose id contains this, or those of the formula with this id
+    /// Only claims whose id contains this, or of the formula with this id (of it alone: formula=ID)
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
     /// Seed; the same seed gives the same result, whatever the number of threads
