@@ -85,7 +85,7 @@ pub(super) fn command(o: &Options, more: &str) -> String {
 
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.into()
     } else {

@@ -3,7 +3,7 @@
 use crate::process::Process;
 use crate::{look_for_signals, refused, without_lock};
 use cld_sgm::check::answers::{Answer, Answers, Entry};
-use cld_sgm::check::compare::{self, Class};
+use cld_sgm::check::Class;
 use cld_sgm::check::page::page;
 use cld_sgm::check::words::{Look, sum, text};
 use cld_sgm::internal::files::{Array, Precision};
