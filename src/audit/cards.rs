@@ -7,7 +7,7 @@ use super::options::Options;
 use super::run::Audit;
 use crate::plot::page::{escape, short};
 use crate::process::default_entry;
-use crate::worst::{Worst, worse};
+use crate::worst::{Worst, is_worse, worse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -43,11 +43,6 @@ const COLOURS: [&str; 7] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#9467bd",
 ];
 
-/// The last part of a claim's id: its method, with the scheme of simulations.
-fn column(e: &Evidence) -> &str {
-    e.claim.id.rsplit('/').next().unwrap_or("")
-}
-
 /// What stands between case and method: the entry.
 fn entry(e: &Evidence) -> &str {
     e.claim.id.split('/').nth(1).unwrap_or("")
@@ -81,16 +76,11 @@ fn rank(e: &Evidence) -> (bool, bool, &str) {
 
 /// The comparison that is worst, by its deviation; what is no number first.
 fn worst_figure(e: &Evidence) -> Option<&Figure> {
-    let size = |f: &Figure| {
-        if f.deviation.is_nan() {
-            f64::INFINITY
-        } else {
-            f.deviation.abs()
-        }
+    let worse = |a, b| {
+        let size = |f: &Figure| f.deviation.abs();
+        if is_worse(size(a), size(b)) { a } else { b }
     };
-    e.figures()
-        .iter()
-        .max_by(|a, b| size(a).total_cmp(&size(b)))
+    e.figures().iter().reduce(worse)
 }
 
 /// Deviations in units of the tolerance, by what tells the points apart.
@@ -251,18 +241,17 @@ fn plot(by: &BTreeMap<&str, Vec<&Evidence>>) -> Option<String> {
 /// What one method found: what it was held against, worst case, tolerance, power.
 fn method(name: &str, list: &[&Evidence]) -> String {
     let off = list.iter().filter(|e| !e.holds()).count();
-    let size = |e: &Evidence| {
-        if e.worst().is_nan() {
-            f64::INFINITY
+    let worse_of = |a, b| {
+        let key = |e: &&Evidence| (e.holds(), e.worst());
+        let ((a_holds, a_worst), (b_holds, b_worst)) = (key(a), key(b));
+        let first = if a_holds == b_holds {
+            is_worse(a_worst, b_worst)
         } else {
-            e.worst()
-        }
+            b_holds
+        };
+        if first { a } else { b }
     };
-    let worst = list.iter().max_by(|a, b| {
-        let key = |e: &Evidence| (!e.holds(), size(e));
-        let (x, y) = (key(a), key(b));
-        x.0.cmp(&y.0).then(x.1.total_cmp(&y.1))
-    });
+    let worst = list.iter().reduce(worse_of);
     let Some(worst) = worst else {
         return String::new();
     };
@@ -319,7 +308,7 @@ fn entries(list: &[&Evidence]) -> String {
         let worst = list.iter().map(|e| e.worst()).fold(0.0, worse);
         let mut power: BTreeMap<&str, f64> = BTreeMap::new();
         for e in &list {
-            let p = power.entry(column(e)).or_insert(0.0);
+            let p = power.entry(e.claim.column()).or_insert(0.0);
             *p = worse(*p, e.power());
         }
         let keenest = power.into_values().fold(f64::INFINITY, f64::min);
@@ -459,7 +448,7 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
     list.sort_by(|a, b| rank(a).cmp(&rank(b)));
     let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
     for e in &list {
-        by.entry(column(e)).or_default().push(e);
+        by.entry(e.claim.column()).or_default().push(e);
     }
     let mut methods: Vec<(&str, &Vec<&Evidence>)> = by.iter().map(|(n, l)| (*n, l)).collect();
     methods.sort_by_key(|(_, l)| l.iter().all(|e| e.holds()));

@@ -111,6 +111,11 @@ impl Claim {
             tolerance: tolerance.into(),
         }
     }
+
+    /// The last part of its id: the method, with the scheme of simulations.
+    pub fn column(&self) -> &str {
+        self.id.rsplit('/').next().unwrap_or("")
+    }
 }
 
 /// A number in JSON: as a string where it is not finite, which JSON's own numbers cannot be.

@@ -19,7 +19,8 @@ pub struct Options {
     pub full: bool,
     /// Seed.
     pub seed: u64,
-    /// Only claims whose id contains this, or whose formula has this id.
+    /// Only claims whose id contains this, or of the formula with this id (of it alone after
+    /// `formula=`).
     pub only: Option<String>,
     /// An error planted on purpose.
     pub plant: Option<Plant>,

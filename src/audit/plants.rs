@@ -104,12 +104,11 @@ impl Planted {
         } else {
             size.filter(|_| caught).or_else(larger)
         };
-        let column = claim.id.rsplit('/').next().unwrap_or("").to_string();
         Ok(Some(Planted {
             id: claim.id.clone(),
             formula: claim.formula.clone(),
             method: claim.method,
-            column,
+            column: claim.column().to_string(),
             power,
             size,
             caught,

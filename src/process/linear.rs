@@ -139,9 +139,9 @@ pub trait LinearSde<const K: usize> {
             .unwrap_or_else(|| self.law(on, gamma).moments())
     }
 
-    #[doc(hidden)]
     /// [`moments`](Self::moments) in closed form, where there is one in the length `tau` of the
     /// interval alone; the caller has chosen the instruction set (see [`crate::simd::single`]).
+    #[doc(hidden)]
     #[inline(always)]
     fn closed(&self, tau: Dd, gamma: f64, _: Fast) -> Option<Moments<K>> {
         let _ = (tau, gamma);

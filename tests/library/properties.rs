@@ -69,7 +69,7 @@ const ULP: f64 = f64::EPSILON;
 // Cases: a process, its parameters, a schedule, three times.
 
 /// A spoiler turns right moments into those of a mistaken implementation.
-type Spoil = fn(&dyn AnyProcess, Span, f64) -> AnyMoments;
+pub(super) type Spoil = fn(&dyn AnyProcess, Span, f64) -> AnyMoments;
 
 #[derive(Clone, Debug)]
 struct Case {
@@ -86,7 +86,8 @@ struct Case {
     spoil: Option<Spoil>,
 }
 
-struct Planted(Box<dyn AnyProcess>, Spoil);
+/// A process with other moments, and no way of its own to write columns.
+pub(super) struct Planted(pub(super) Box<dyn AnyProcess>, pub(super) Spoil);
 
 impl AnyProcess for Planted {
     fn name(&self) -> &'static str {

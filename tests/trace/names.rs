@@ -82,14 +82,6 @@ fn a_diffusion_is_named_in_its_own_file() {
     let files = sources("src");
     for e in cld_sgm::process::REGISTRY {
         let quoted = format!("\"{}\"", e.name);
-        let code = |text: &str| {
-            let text = text
-                .split("#[cfg(test)]\nmod tests")
-                .next()
-                .unwrap_or_default();
-            text.lines()
-                .any(|l| !l.trim_start().starts_with("//") && l.contains(&quoted))
-        };
         let with: Vec<_> = files
             .iter()
             .filter(|(f, t)| {
@@ -101,7 +93,7 @@ fn a_diffusion_is_named_in_its_own_file() {
                 ]
                 .iter()
                 .any(|p| f.starts_with(p))
-                    && code(t)
+                    && code(t).contains(&quoted)
             })
             .map(|(f, _)| f)
             .collect();

@@ -152,34 +152,27 @@ fn divergence_claim(name: &str) -> Claim {
     )
 }
 
-/// The inverse of a symmetric positive matrix of one or two channels.
-fn inverse(c: &Square) -> Square {
+/// The inverse of a symmetric positive matrix of one or two channels, and its determinant.
+fn inverse(c: &Square) -> (Square, f64) {
     if c.k() == 1 {
-        return Square::build(1, |_, _| 1.0 / c[(0, 0)]);
+        return (Square::build(1, |_, _| 1.0 / c[(0, 0)]), c[(0, 0)]);
     }
-    let det = c[(0, 0)] * c[(1, 1)] - c[(0, 1)] * c[(1, 0)];
-    Square::build(2, |i, j| {
+    let det = c.fixed::<2>().det();
+    let inverse = Square::build(2, |i, j| {
         if i == j {
             c[(1 - i, 1 - i)] / det
         } else {
             -c[(i, j)] / det
         }
-    })
-}
-
-fn determinant(c: &Square) -> f64 {
-    if c.k() == 1 {
-        c[(0, 0)]
-    } else {
-        c[(0, 0)] * c[(1, 1)] - c[(0, 1)] * c[(1, 0)]
-    }
+    });
+    (inverse, det)
 }
 
 /// `KL(N(m, c), N(n, d))`.
 fn divergence((m, c): &(Vec<f64>, Square), (n, d): &(Vec<f64>, Square)) -> f64 {
     let k = c.k();
-    let inverse = inverse(d);
-    let mut all = (determinant(d) / determinant(c)).ln() - k as f64;
+    let ((_, of_c), (inverse, of_d)) = (inverse(c), inverse(d));
+    let mut all = (of_d / of_c).ln() - k as f64;
     for i in 0..k {
         for j in 0..k {
             all += inverse[(i, j)] * (c[(j, i)] + (m[i] - n[i]) * (m[j] - n[j]));
@@ -200,7 +193,8 @@ fn divergence_points(diffusion: &Diffusion) -> Result<Points> {
     let loss = Loss::new(diffusion, objective, Form::Score, Weighting::Likelihood)?;
     let missed = |t: f64| -> Result<f64> {
         let ((m, c), (n, d)) = (p.law(t)?, q.law(t)?);
-        let (of_p, of_q, weight) = (inverse(&c), inverse(&d), loss.at(t)?.quadratic().to_owned());
+        let ((of_p, _), (of_q, _)) = (inverse(&c), inverse(&d));
+        let weight = *loss.at(t)?.quadratic();
         let noised = diffusion.noised();
         // s_q - s_p = D (u - m) + e, rows of the noised channels
         let k = c.k();
