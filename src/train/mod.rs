@@ -42,4 +42,4 @@ pub use config::Config;
 pub use model::Model;
 pub use run::TrainingRun;
 pub use source::Source;
-pub use step::{State, StepReport, Trainer};
+pub use step::{GradientNoise, State, StepReport, Trainer};

@@ -13,7 +13,7 @@
 
 use super::checkpoint::{self, SoFar};
 use super::config::Config;
-use super::step::{State, StepReport, Trainer};
+use super::step::{GradientNoise, State, StepReport, Trainer};
 use crate::error::{Error, Result};
 use crate::files::write::{Staged, stage, sweep, writable, write_whole};
 use crate::files::{Limits, Lock, read_text};
@@ -322,6 +322,15 @@ impl TrainingRun {
     /// Parameters of the network.
     pub fn parameters(&self) -> usize {
         self.trainer.plan().graph.layout().count()
+    }
+
+    /// How much a batch's gradient scatters at the present weights; the run goes on as if this had
+    /// not been. See [`Trainer::gradient_noise`].
+    ///
+    /// # Errors
+    /// Fewer than 3 batches, or more than 4096; a gradient that is not finite.
+    pub fn gradient_noise(&mut self, batches: usize) -> Result<GradientNoise> {
+        self.trainer.gradient_noise(batches)
     }
 
     /// Trains until all steps are done or `stop` is set; `each` is told of every step, and of the

@@ -9,6 +9,7 @@ use super::source::{Source, bits};
 use crate::error::{Error, Result};
 use crate::kernel::kernel_values;
 use crate::loss::{Form, Loss, Times};
+use crate::metrics::Estimate;
 use crate::nn::adam::Adam;
 use crate::nn::{Graph, Session};
 use crate::score::Parametrisation;
@@ -24,6 +25,13 @@ pub const PARTS: usize = 8;
 
 /// Numbers of a stretch of parameters that one thread sums and moves at a time.
 const STRETCH: usize = 1 << 14;
+
+/// Samples from this number on are never trained on: the gradient's noise is measured with them.
+const APART: u64 = 1 << 40;
+
+/// Each batch of a measurement has as many numbers to itself: with fewer images than these, an
+/// epoch of its own, so that batches are independent.
+const EACH: u64 = 1 << 26;
 
 /// Rows that a network sees at once in training: enough to make few passes over the weights'
 /// gradients, few enough for the caches.
@@ -109,6 +117,58 @@ pub struct StepReport {
     pub rate: f64,
 }
 
+/// How much a batch's gradient scatters, at fixed weights. The ratio `variance / squared_norm` is
+/// free of the loss's scale: what two losses or parametrisations are compared by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct GradientNoise {
+    /// Trace of the covariance of one batch's gradient.
+    pub variance: Estimate,
+    /// Squared norm of the mean gradient: unbiased, so perhaps negative where it is small.
+    pub squared_norm: Estimate,
+    /// Batches that it was measured with.
+    pub batches: usize,
+}
+
+impl GradientNoise {
+    /// From `B` gradients by their sum's square, their own squares and their products with the sum:
+    ///
+    /// ```text
+    /// variance = (sum |g_j|^2 - |S|^2/B) / (B - 1)      squared norm = (|S|^2 - sum |g_j|^2) / (B (B - 1))
+    /// ```
+    ///
+    /// both unbiased. Standard errors by the jackknife, which leaves out one batch after the other.
+    fn of(sum: f64, own: &[f64], with_sum: &[f64]) -> GradientNoise {
+        let count = own.len() as f64;
+        let both = |n: f64, sum: f64, squares: f64| {
+            [
+                (squares - sum / n) / (n - 1.0),
+                (sum - squares) / (n * (n - 1.0)),
+            ]
+        };
+        let squares: f64 = own.iter().sum();
+        let without: Vec<[f64; 2]> = own
+            .iter()
+            .zip(with_sum)
+            .map(|(g, p)| both(count - 1.0, sum - 2.0 * p + g, squares - g))
+            .collect();
+        let value = both(count, sum, squares);
+        let estimate = |i: usize| {
+            let mean = without.iter().map(|w| w[i]).sum::<f64>() / count;
+            let spread: f64 = without.iter().map(|w| (w[i] - mean).powi(2)).sum();
+            Estimate {
+                value: value[i],
+                error: (spread * (count - 1.0) / count).sqrt(),
+            }
+        };
+        GradientNoise {
+            variance: estimate(0),
+            squared_norm: estimate(1),
+            batches: own.len(),
+        }
+    }
+}
+
 /// A thread's own memory.
 struct Worker {
     session: Session<f32>,
@@ -124,11 +184,12 @@ struct Worker {
     gradient: Vec<Vec<f64>>,
 }
 
-/// What all parts of a step share: the plan, the weights and these turned, the number of the
-/// batch's first sample.
+/// What all parts of a step share: the plan, the step that the weights are of, these and these
+/// turned, the number of the batch's first sample.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     plan: &'a StepPlan,
+    step: u64,
     p: &'a [f32],
     turned: &'a [f32],
     first: u64,
@@ -289,8 +350,38 @@ impl Trainer {
     /// # Errors
     /// The loss's own; a loss or gradient that is not finite, and then nothing has changed.
     pub fn step(&mut self) -> Result<StepReport> {
+        let (loss, square) = self.gradient(self.state.step * self.plan.batch as u64)?;
+        let (norm, number) = (square.sqrt(), self.state.step + 1);
+        if !(norm.is_finite() && loss.is_finite()) {
+            return Err(Error::NonFinite {
+                step: number as usize,
+                t: f64::NAN,
+            });
+        }
+        let (set, plan) = (Set::current(), &self.plan);
+        let (step, gradient) = (plan.adam.step(number, norm), &self.parts[0].gradient);
+        let State { p, m, v, ema, .. } = &mut self.state;
+        let all = p
+            .chunks_mut(STRETCH)
+            .zip(m.chunks_mut(STRETCH))
+            .zip(v.chunks_mut(STRETCH).zip(ema.chunks_mut(STRETCH)))
+            .zip(gradient.chunks(STRETCH));
+        share(&mut self.workers, all, |_, (((p, m), (v, ema)), g)| {
+            adam(set, step, g, p, m, v, ema)
+        });
+        self.state.step = number;
+        Ok(StepReport {
+            step: number,
+            loss,
+            norm,
+            rate: plan.adam.rate_at(number),
+        })
+    }
+
+    /// The mean loss of the batch that begins with sample `first`, at the present weights, and its
+    /// gradient's squared norm; the gradient is in the first part's place.
+    fn gradient(&mut self, first: u64) -> Result<(f64, f64)> {
         let (plan, set) = (&self.plan, Set::current());
-        let first = self.state.step * plan.batch as u64;
         let turns = plan.graph.turns();
         let (p, parts) = (&self.state.p, &mut self.parts);
         share(
@@ -304,6 +395,7 @@ impl Trainer {
         );
         let pass = Pass {
             plan,
+            step: self.state.step,
             p,
             turned: &self.turned,
             first,
@@ -331,30 +423,61 @@ impl Trainer {
             }
             *square = sum_of_squares(set, g);
         });
-        let (norm, number) = (squares.iter().sum::<f64>().sqrt(), self.state.step + 1);
-        if !(norm.is_finite() && loss.is_finite()) {
-            return Err(Error::NonFinite {
-                step: number as usize,
-                t: f64::NAN,
+        Ok((loss, squares.iter().sum()))
+    }
+
+    /// How much the gradient of a batch scatters at the present weights, by `batches` independent
+    /// batches of the plan's size, drawn as in training (data, stratified times, dropout) but with
+    /// samples that are never trained on. Training goes on as if this had not been. The same
+    /// batches come at the same step with the same seed, whatever the loss: differences between
+    /// plans are paired. The standard errors need some ten batches to be worth much.
+    ///
+    /// Each gradient is computed twice (its product with their sum is wanted, and keeping all would
+    /// take too much memory). Formula: train.noise. Source: McCandlish and others 2018, for the
+    /// ratio.
+    ///
+    /// # Errors
+    /// Fewer than 3 batches, or more than 4096; the loss's own; a gradient that is not finite.
+    pub fn gradient_noise(&mut self, batches: usize) -> Result<GradientNoise> {
+        if !(3..=4096).contains(&batches) {
+            return Err(Error::parameter("batches", batches, "3 to 4096"));
+        }
+        let step = self.state.step;
+        // another place at each step
+        let place = bits(self.plan.seed, b"noise at", [step, 0])[0] % (EACH - (1 << 20));
+        let first = |j: usize| APART + j as u64 * EACH + place;
+        let mut sum = vec![0f64; self.state.p.len()];
+        let mut own = vec![0.0; batches];
+        for (j, own) in own.iter_mut().enumerate() {
+            *own = self.gradient(first(j))?.1;
+            if !own.is_finite() {
+                return Err(Error::NonFinite {
+                    step: step as usize,
+                    t: f64::NAN,
+                });
+            }
+            let stretches = sum
+                .chunks_mut(STRETCH)
+                .zip(self.parts[0].gradient.chunks(STRETCH));
+            share(&mut self.workers, stretches, |_, (sum, g)| {
+                sum.iter_mut().zip(g).for_each(|(s, g)| *s += f64::from(*g));
             });
         }
-        let (step, gradient) = (plan.adam.step(number, norm), &sum.gradient);
-        let State { p, m, v, ema, .. } = &mut self.state;
-        let all = p
-            .chunks_mut(STRETCH)
-            .zip(m.chunks_mut(STRETCH))
-            .zip(v.chunks_mut(STRETCH).zip(ema.chunks_mut(STRETCH)))
-            .zip(gradient.chunks(STRETCH));
-        share(&mut self.workers, all, |_, (((p, m), (v, ema)), g)| {
-            adam(set, step, g, p, m, v, ema)
-        });
-        self.state.step = number;
-        Ok(StepReport {
-            step: number,
-            loss,
-            norm,
-            rate: plan.adam.rate_at(number),
-        })
+        let mut with_sum = vec![0.0; batches];
+        for (j, product) in with_sum.iter_mut().enumerate() {
+            self.gradient(first(j))?;
+            let mut products = vec![0.0; sum.len().div_ceil(STRETCH)];
+            let stretches = sum
+                .chunks(STRETCH)
+                .zip(self.parts[0].gradient.chunks(STRETCH))
+                .zip(&mut products);
+            share(&mut self.workers, stretches, |_, ((sum, g), product)| {
+                *product = sum.iter().zip(g).map(|(s, g)| s * f64::from(*g)).sum();
+            });
+            *product = products.iter().sum();
+        }
+        // the sum's square is the sum of these products
+        Ok(GradientNoise::of(with_sum.iter().sum(), &own, &with_sum))
     }
 }
 
@@ -362,9 +485,9 @@ impl Worker {
     /// These rows of the batch: their gradient, written to `g`, and their share of the mean loss.
     fn part(&mut self, pass: Pass, rows: Range<usize>, g: &mut [f32]) -> Result<f64> {
         let mut loss = 0.0;
-        if self.prepared != Some(pass.first) {
+        if self.prepared != Some(pass.step) {
             self.session.prepare(Some(pass.p), Some(pass.turned));
-            self.prepared = Some(pass.first);
+            self.prepared = Some(pass.step);
         }
         let most = self.session.rows();
         for from in rows.clone().step_by(most) {
@@ -380,6 +503,7 @@ impl Worker {
             p,
             turned,
             first,
+            ..
         }: Pass,
         rows: Range<usize>,
         g: &mut [f32],
