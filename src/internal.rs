@@ -16,6 +16,9 @@ pub mod files;
 #[cfg(feature = "cli")]
 #[path = "plot/mod.rs"]
 pub mod plot;
+#[cfg(feature = "cli")]
+#[path = "reproduce/mod.rs"]
+pub mod reproduce;
 #[path = "simd/mod.rs"]
 pub mod simd;
 #[cfg(feature = "cli")]

@@ -66,6 +66,7 @@
 //! | `vectors` | test vectors, accuracy tables (feature `cli`) |
 //! | `train` | training of networks, and these as scores (feature `cli`) |
 //! | `evaluate` | trained networks and samples against the data (feature `cli`) |
+//! | `reproduce` | the paper's experiments, and which claims hold (feature `cli`) |
 //! | `audit` | claims and their evidence (feature `cli`) |
 //!
 //! `docs/reference/formulas.md` traces each equation to its function and tests;
@@ -95,7 +96,7 @@ pub mod score;
 pub mod train;
 
 #[cfg(feature = "cli")]
-use internal::{audit, files, plot, simulate, truth};
+use internal::{audit, evaluate, files, plot, simulate, truth};
 use internal::{dd, simd, small, special, worst};
 
 pub use diffusion::Diffusion;

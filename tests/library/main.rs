@@ -49,6 +49,8 @@ mod named;
 #[cfg(feature = "cli")]
 mod peers;
 #[cfg(feature = "cli")]
+mod reproduce;
+#[cfg(feature = "cli")]
 mod simulate;
 #[cfg(feature = "cli")]
 mod train_model;

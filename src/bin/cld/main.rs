@@ -10,6 +10,7 @@ mod judge;
 mod manual;
 mod names;
 mod nll;
+mod reproduce;
 mod sample;
 mod setting;
 mod show;
@@ -65,6 +66,7 @@ enum Command {
     Compare(compare::Args),
     Bench(bench::Args),
     Nll(nll::Args),
+    Reproduce(reproduce::Args),
     Train(Box<train::Args>),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -125,6 +127,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Compare(args) => compare::run(&args),
         Command::Bench(args) => bench::run(&args, &limits),
         Command::Nll(args) => nll::run(&args),
+        Command::Reproduce(args) => reproduce::run(&args, &limits),
         Command::Train(args) => train::run(&args, &limits),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),

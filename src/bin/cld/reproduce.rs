@@ -1,0 +1,381 @@
+//! `cld reproduce`: the paper's experiments, with seeds, error bars and a verdict each.
+
+use super::show::{facts, note, print, progress, sentence, short, table, threads};
+use super::{Outcome, Result};
+use clap::{Parser, Subcommand};
+use cld_sgm::Error;
+use cld_sgm::internal::files::machine::Machine;
+use cld_sgm::internal::files::{Limits, Paths, write_whole};
+use cld_sgm::internal::reproduce::findings::Findings;
+use cld_sgm::internal::reproduce::page::{difference, html, markdown, word};
+use cld_sgm::internal::reproduce::plan::{Job, Options, Plan};
+use cld_sgm::internal::reproduce::record::{PLAN, PlanRecord, Store};
+use cld_sgm::internal::reproduce::verdict::Verdict;
+use cld_sgm::internal::reproduce::work::{Doing, Shop};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// The paper's experiments at the size of a CPU: trains, measures, and says which claims hold.
+///
+/// Without names, all of them: hours on two cores. The folder keeps what is done; Ctrl-C stops
+/// between two steps and --resume goes on. On a cluster, one --shard for each job, then `cld
+/// reproduce merge FOLDERS...`. Exit code 1: a claim does not hold.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Experiments (--list has their names), or TOML files of your own; all that come with the
+    /// program if absent.
+    #[arg(value_name = "EXPERIMENT", value_delimiter = ',')]
+    experiments: Vec<String>,
+    /// Seeds of every experiment; each one's own number if absent.
+    #[arg(long, value_name = "N")]
+    seeds: Option<usize>,
+    /// Minutes that it may take: training and samples are shortened to fit two cores, and no
+    /// verdict is given.
+    #[arg(long, value_name = "MINUTES")]
+    budget: Option<f64>,
+    /// Print experiments, claims and jobs, and stop.
+    #[arg(long)]
+    list: bool,
+    /// Go on in a folder that has a run.
+    #[arg(long)]
+    resume: bool,
+    /// Do one N-th of the jobs, in a folder of its own.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<String>,
+    /// Threads; all cores if absent. They change no bit.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Folder of the run.
+    #[arg(long, value_name = "FOLDER", default_value = "cld-reproduce")]
+    out: PathBuf,
+    #[command(flatten)]
+    pages: Pages,
+}
+
+#[derive(clap::Args)]
+struct Pages {
+    /// Where to write the page of HTML; FOLDER/reproduction.html if absent.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Where to write the same as Markdown; its plots go to a folder of the same name beside it.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Put folders of shards together into one page
+    Merge {
+        /// Folders of `cld reproduce --shard I/N --out FOLDER`
+        #[arg(required = true, value_name = "FOLDER")]
+        folders: Vec<PathBuf>,
+        #[command(flatten)]
+        pages: Pages,
+    },
+}
+
+/// Minutes in the words of a person.
+fn minutes(m: f64) -> String {
+    match m {
+        m if m < 100.0 => format!("{m:.0} min"),
+        m => format!("{:.1} h", m / 60.0),
+    }
+}
+
+/// What would be done.
+fn list(plan: &Plan) -> Result<Outcome> {
+    let mut text = String::new();
+    for e in &plan.experiments {
+        let jobs: Vec<&Job> = plan.jobs.iter().filter(|j| j.experiment == e.id).collect();
+        let time: f64 = jobs.iter().map(|j| j.minutes()).sum();
+        text += &sentence(&format!(
+            "{} {}: {}. {} jobs, {} on two cores",
+            e.number,
+            e.id,
+            e.title,
+            jobs.len(),
+            minutes(time)
+        ));
+        let rows: Vec<Vec<String>> = e
+            .claims
+            .iter()
+            .map(|c| vec![format!("  {}", c.id), c.text.clone()])
+            .collect();
+        text += &facts(&rows);
+        text.push('\n');
+    }
+    text += &format!(
+        "{} jobs, {} claims, {} on two cores\n",
+        plan.jobs.len(),
+        plan.claims(),
+        minutes(plan.minutes())
+    );
+    print(&text)?;
+    Ok(Outcome::Fine)
+}
+
+fn shard(text: &str) -> Result<(usize, usize)> {
+    let bad = || Error::parameter("shard", format!("`{text}`"), "I/N, such as 1/4");
+    let (i, n) = text.split_once('/').ok_or_else(bad)?;
+    Ok((i.parse().map_err(|_| bad())?, n.parse().map_err(|_| bad())?))
+}
+
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    let machine = Machine::here();
+    let version = super::version();
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(1024));
+    let shop = |store| Shop {
+        store,
+        threads: args.threads.unwrap_or(cores),
+        limits,
+        version: &version,
+        cpu: &machine.cpu,
+    };
+    if let Some(Command::Merge { folders, pages }) = &args.command {
+        pages.check()?;
+        let stores: Vec<Store> = folders.iter().map(|f| Store::new(f)).collect();
+        let plan = merged(&stores, limits)?;
+        let shops: Vec<Shop<'_>> = stores.iter().map(shop).collect();
+        let found = Findings::of(plan, &shops)?;
+        pages.write(&found, None)?;
+        return show(&found, false);
+    }
+    let options = Options {
+        experiments: args.experiments.clone(),
+        seeds: args.seeds,
+        budget: args.budget,
+    };
+    let whole = Plan::new(&options, limits)?;
+    let mut plan = whole.clone();
+    if let Some(text) = &args.shard {
+        let (i, n) = shard(text)?;
+        plan.shard(i, n)?;
+    }
+    if args.list {
+        return list(&plan);
+    }
+    threads(args.threads)?;
+    let store = Store::new(&args.out);
+    if store.plan(limits)?.is_some() && !args.resume {
+        return Err(Error::Io {
+            path: args.out.display().to_string(),
+            problem: "has a run in it; --resume goes on with it, --out chooses another folder"
+                .into(),
+        });
+    }
+    args.pages.check()?;
+    store.begin(&PlanRecord {
+        schema: PLAN.into(),
+        experiments: args.experiments.clone(),
+        seeds: args.seeds,
+        budget: args.budget,
+    })?;
+    let stopped = work(&plan, &shop(&store), args.budget)?;
+    let found = Findings::of(
+        if args.shard.is_some() { plan } else { whole },
+        &[shop(&store)],
+    )?;
+    args.pages.write(&found, Some(&args.out))?;
+    let outcome = show(&found, args.shard.is_some())?;
+    Ok(if stopped { Outcome::Stopped } else { outcome })
+}
+
+/// The plan that all folders have.
+fn merged(stores: &[Store], limits: &Limits) -> Result<Plan> {
+    let mut first: Option<PlanRecord> = None;
+    for store in stores {
+        let path = store.folder().display().to_string();
+        let Some(plan) = store.plan(limits)? else {
+            let problem = "has no run of `cld reproduce` in it".into();
+            return Err(Error::Io { path, problem });
+        };
+        if first.get_or_insert_with(|| plan.clone()) != &plan {
+            let problem = "is of another run: experiments, seeds or budget differ".into();
+            return Err(Error::Io { path, problem });
+        }
+    }
+    let Some(p) = first else {
+        return Err(Error::parameter("FOLDER", "none", "at least one"));
+    };
+    let options = Options {
+        experiments: p.experiments,
+        seeds: p.seeds,
+        budget: p.budget,
+    };
+    Plan::new(&options, limits)
+}
+
+/// All jobs; whether it was asked to stop.
+fn work(plan: &Plan, shop: &Shop<'_>, budget: Option<f64>) -> Result<bool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (asked, again) = (stop.clone(), Arc::new(AtomicBool::new(false)));
+    let pressed = again.clone();
+    let mut first: Option<Instant> = None;
+    ctrlc::set_handler(move || {
+        asked.store(true, Ordering::Relaxed);
+        pressed.store(true, Ordering::Relaxed);
+        // one request may come twice, to the process and to its group
+        if first.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1) {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|e| Error::Io {
+        path: "signals".into(),
+        problem: format!("cannot be caught: {e}"),
+    })?;
+    let start = Instant::now();
+    let over = || budget.is_some_and(|b| start.elapsed().as_secs_f64() > 60.0 * b);
+    let mut left = vec![];
+    for job in &plan.jobs {
+        match &job.needs {
+            Some(needs) => note_once(&mut left, job, needs),
+            None if shop.done(job)? => (),
+            None => left.push(job),
+        }
+    }
+    left.retain(|j| j.needs.is_none());
+    let bar = progress().then(|| {
+        let all: f64 = left.iter().map(|j| j.minutes()).sum();
+        let bar = ProgressBar::new((1000.0 * all) as u64);
+        let style =
+            ProgressStyle::with_template("{bar:20} {percent} % {elapsed}, {eta} left  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.enable_steady_tick(Duration::from_millis(500));
+        bar
+    });
+    let mut before = 0.0;
+    for (i, job) in left.iter().enumerate() {
+        if over() {
+            note(&format!(
+                "the budget is used up: {} of {} jobs are not done",
+                left.len() - i,
+                left.len()
+            ));
+            break;
+        }
+        if bar.is_none() {
+            note(&format!("{} of {}: {}", i + 1, left.len(), job.about()));
+        }
+        let tell = |doing: Doing<'_>| {
+            if over() {
+                stop.store(true, Ordering::Relaxed);
+            }
+            let Some(bar) = &bar else { return };
+            let (done, what) = match doing {
+                Doing::Training(step, steps) => {
+                    let share = step as f64 / steps.max(1) as f64;
+                    (job.training * share, format!("step {step} of {steps}"))
+                }
+                Doing::Measuring(name, share) => {
+                    (job.training + job.measuring * share, name.to_string())
+                }
+            };
+            bar.set_position((1000.0 * (before + done)) as u64);
+            bar.set_message(format!("{}: {what}", job.about()));
+        };
+        let whole = shop.work(job, &stop, &tell)?;
+        before += job.minutes();
+        if again.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        if !whole {
+            note("the budget is used up: the last job is not done");
+            break;
+        }
+    }
+    Ok(false)
+}
+
+/// Says once for each set of data that it is not there.
+fn note_once<'a>(seen: &mut Vec<&'a Job>, job: &'a Job, needs: &str) {
+    if !seen
+        .iter()
+        .any(|j| j.needs.is_some() && j.on == job.on && j.experiment == job.experiment)
+    {
+        note(&format!(
+            "{} is left out of {}: {needs}",
+            job.on, job.experiment
+        ));
+        seen.push(job);
+    }
+}
+
+impl Pages {
+    fn check(&self) -> Result<()> {
+        Paths::default()
+            .outputs("html", &self.html)
+            .outputs("markdown", &self.markdown)
+            .check()
+    }
+
+    /// Writes the pages; HTML to `folder` if it is asked for nowhere else.
+    fn write(&self, found: &Findings, folder: Option<&Path>) -> Result<()> {
+        let own = folder.map(|f| f.join("reproduction.html"));
+        if let Some(file) = self.html.as_ref().or(own.as_ref()) {
+            write_whole(file, html(found)?.as_bytes())?;
+        }
+        let Some(file) = &self.markdown else {
+            return Ok(());
+        };
+        let plots = file.with_extension("");
+        let name = plots
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let (text, pictures) = markdown(found, &name)?;
+        if !pictures.is_empty() {
+            std::fs::create_dir_all(&plots).map_err(|e| Error::Io {
+                path: plots.display().to_string(),
+                problem: format!("cannot be created: {e}"),
+            })?;
+        }
+        for (name, svg) in pictures {
+            write_whole(&plots.join(name), svg.as_bytes())?;
+        }
+        write_whole(file, text.as_bytes())
+    }
+}
+
+fn show(found: &Findings, shard: bool) -> Result<Outcome> {
+    let rows: Vec<Vec<String>> = found
+        .found
+        .iter()
+        .map(|c| {
+            vec![
+                c.claim.id.clone(),
+                word(c, found.plan.scale),
+                difference(c),
+                c.judged.n.to_string(),
+            ]
+        })
+        .collect();
+    let mut text = table(&["claim", "verdict", "a - b", "seeds"], &rows);
+    text += &format!(
+        "{} of {} jobs done, size {} %\n",
+        found.done,
+        found.plan.jobs.len(),
+        short(100.0 * found.plan.scale)
+    );
+    if shard {
+        text = format!(
+            "{} of {} jobs of this shard done; `cld reproduce merge FOLDERS...` judges the claims\n",
+            found.done,
+            found.plan.jobs.len()
+        );
+    }
+    print(&text)?;
+    let off = found
+        .found
+        .iter()
+        .any(|c| c.judged.verdict == Verdict::Fails);
+    Ok(if off && !shard {
+        Outcome::Off
+    } else {
+        Outcome::Fine
+    })
+}
