@@ -132,7 +132,7 @@ fn introduction(f: &Findings) -> String {
         set.iter().cloned().collect::<Vec<_>>().join("; ")
     };
     let mut text = format!(
-        "Made by `cld reproduce`. {} claims: {} hold, {} do not, {} cannot be told, {} not measured. {} of {} jobs are done: {} of training, {} of measuring on {} (cld {}).",
+        "Made by `cld reproduce`. Of {} claim(s) {} hold, {} do not, {} cannot be told, {} are not measured. {} of {} jobs are done: {} of training, {} of measuring on {} (cld {}).",
         f.found.len(),
         count(|v| *v == Verdict::Holds),
         count(|v| *v == Verdict::Fails),

@@ -4,6 +4,7 @@ mod cli;
 mod files;
 mod guide;
 mod help;
+mod reproduce;
 mod run;
 mod samples;
 mod screens;

@@ -138,7 +138,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         cpu: &machine.cpu,
     };
     if let Some(Command::Merge { folders, pages }) = &args.command {
-        pages.check()?;
+        pages.check(&[])?;
         let stores: Vec<Store> = folders.iter().map(|f| Store::new(f)).collect();
         let plan = merged(&stores, limits)?;
         let shops: Vec<Shop<'_>> = stores.iter().map(shop).collect();
@@ -169,7 +169,8 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
                 .into(),
         });
     }
-    args.pages.check()?;
+    let files = args.experiments.iter().filter(|e| e.ends_with(".toml"));
+    args.pages.check(&files.collect::<Vec<_>>())?;
     store.begin(&PlanRecord {
         schema: PLAN.into(),
         experiments: args.experiments.clone(),
@@ -307,8 +308,9 @@ fn note_once<'a>(seen: &mut Vec<&'a Job>, job: &'a Job, needs: &str) {
 }
 
 impl Pages {
-    fn check(&self) -> Result<()> {
+    fn check(&self, read: &[&String]) -> Result<()> {
         Paths::default()
+            .inputs("EXPERIMENT", read)
             .outputs("html", &self.html)
             .outputs("markdown", &self.markdown)
             .check()
