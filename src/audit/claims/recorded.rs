@@ -113,11 +113,8 @@ fn again(run: &Recorded, name: &str) -> Result<Vec<Vec<f64>>> {
     let mut u = channels(&run.u);
     let mut memory = Memory::new(&*stepper, u[0].len());
     if run.noise.len() != 2 * STEPS {
-        return Err(Error::shape(
-            "noise",
-            &[run.noise.len()],
-            "two slices a step",
-        ));
+        let allowed = format!("two slices a step, in {}", run.id);
+        return Err(Error::shape("noise", &[run.noise.len()], allowed));
     }
     for (i, (t, s)) in grid.intervals().enumerate() {
         let middle = 0.5 * (t + s);
