@@ -110,7 +110,6 @@ fn worst_case(e: &Evidence) -> String {
         _ => format!("t = {:?}", f.at),
     };
     let found = format!("found {:?}", f.found);
-    let tolerance = (f.found - f.expected).abs() / f.deviation.abs();
     let figures = match e.claim.method {
         Method::Order => {
             let order = e.claim.statement.split(": ").last().unwrap_or("");
@@ -124,15 +123,9 @@ fn worst_case(e: &Evidence) -> String {
                 f.expected
             )
         }
-        // a bound, not a value
-        _ if f.expected == 0.0 => {
-            format!("{found}, bound {}: an inequality", short(tolerance))
+        _ if let Some([low, high]) = f.bounds => {
+            format!("{found}, bounds {low:?} and {high:?}: an inequality")
         }
-        _ if tolerance >= 0.1 * f.expected.abs() => format!(
-            "{found}, bounds {} and {}: an inequality",
-            short(f.expected - tolerance),
-            short(f.expected + tolerance)
-        ),
         _ if f.found == f.expected => format!(
             "{found}, expected the same to the last bit{}",
             if f.deviation == 0.0 {
@@ -398,7 +391,7 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
         } else {
             verdict(off)
         },
-        by_process(f).map_or("", process)
+        f.case.map_or("", |c| c.0)
     );
     let equations = f.equations();
     let mut last = "";
@@ -453,13 +446,13 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
     let mut methods: Vec<(&str, &Vec<&Evidence>)> = by.iter().map(|(n, l)| (*n, l)).collect();
     methods.sort_by_key(|(_, l)| l.iter().all(|e| e.holds()));
     let methods: String = methods.into_iter().map(|(n, l)| method(n, l)).collect();
-    let (only, own) = match by_process(f) {
-        Some(case) => (
-            case.to_string(),
+    let (only, own) = match f.case {
+        Some((case, _)) => (
+            format!("case={case}"),
             format!(
                 "<p class=soft>{} claims about <code>{}</code>, listed at {}.</p>",
                 list.len(),
-                process(case),
+                case,
                 listed(&list)
             ),
         ),
@@ -475,25 +468,10 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
     h
 }
 
-/// Formulas of one process, whose claims are those about its kernels: what their ids begin with,
-/// and the formula that its claims have; every one about kernels where that is empty.
-const PROCESSES: &[(&str, &str, &str)] = &[
-    ("cld.kernel", "cld.", "kernel.cov"),
-    ("cld_damped.kernel", "cld-over.", "kernel.cov"),
-    ("psld.kernel", "psld.", "kernel.cov"),
-    ("cld_position.kernel", "position-noise.", "kernel.cov"),
-    ("sscs.analytic", "sscs.", ""),
-    ("langevin.drift", "order-3.", ""),
-    ("vp.mean", "vp.", "kernel.mean"),
-    ("vp.cov", "vp.", "kernel.cov"),
-    ("sub_vp.mean", "sub-vp.", "kernel.mean"),
-    ("sub_vp.cov", "sub-vp.", "kernel.cov"),
-    ("ve.mean", "ve.", "kernel.mean"),
-    ("ve.cov", "ve.", "kernel.cov"),
-];
-
-fn by_process(f: &Formula) -> Option<&'static str> {
-    PROCESSES.iter().find(|p| p.0 == f.id).map(|p| p.1)
+/// Whether evidence about a kernel is that of a formula of one process, too.
+fn is_about(e: &Evidence, (case, formula): (&str, &str)) -> bool {
+    let asked = formula.is_empty() || e.claim.formula == formula;
+    asked && process(&e.claim.id) == case && e.claim.formula.starts_with("kernel.")
 }
 
 /// Links to the cards where claims are listed.
@@ -509,10 +487,9 @@ pub(super) fn cards(a: &Audit) -> String {
     let mut by: BTreeMap<&str, Vec<&Evidence>> = BTreeMap::new();
     for e in &a.evidence {
         by.entry(&e.claim.formula).or_default().push(e);
-        for (id, name, formula) in PROCESSES {
-            let asked = formula.is_empty() || e.claim.formula == *formula;
-            if asked && e.claim.id.starts_with(name) && e.claim.formula.starts_with("kernel.") {
-                by.entry(id).or_default().push(e);
+        for f in formulas::all() {
+            if f.case.is_some_and(|c| is_about(e, c)) {
+                by.entry(f.id).or_default().push(e);
             }
         }
     }

@@ -27,6 +27,21 @@ pub struct Near {
     pub unit: f64,
 }
 
+/// A number that only has to keep between two bounds: an inequality.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// As in [`Near`].
+    pub at: f64,
+    /// What was found.
+    pub found: f64,
+    /// What it must not be below.
+    pub low: f64,
+    /// What it must not be above.
+    pub high: f64,
+    /// As in [`Near`].
+    pub unit: f64,
+}
+
 /// The law of a statistic under the claim.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Law {
@@ -69,6 +84,8 @@ pub struct Pair {
 pub enum Points {
     /// Without noise.
     Near(Vec<Near>),
+    /// Without noise, inequalities.
+    Bounds(Vec<Bound>),
     /// Without noise, against double words: the pairs and the relative tolerance.
     Pairs(Vec<Pair>, f64),
     /// By sampling: two-sided tests that share the run's false-alarm probability.
@@ -121,6 +138,11 @@ impl Check {
         &self.claim
     }
 
+    /// The claim, for what it is about to be said.
+    pub(super) fn claim_mut(&mut self) -> &mut Claim {
+        &mut self.claim
+    }
+
     /// Tests by sampling that the claim makes.
     pub fn tests(&self) -> usize {
         if let Points::Sampled(p) = &self.points {
@@ -141,6 +163,7 @@ impl Check {
         let compared = match &self.points {
             Points::Order(m) => return slopes::evidence(claim, m, plant),
             Points::Near(points) => points.iter().map(|p| p.judged(id, plant)).collect(),
+            Points::Bounds(points) => points.iter().map(|p| p.judged(id, plant)).collect(),
             Points::Pairs(pairs, tolerance) => pairs
                 .iter()
                 .map(|p| p.judged(*tolerance, id, plant))
@@ -169,11 +192,29 @@ impl Near {
                 found,
                 expected: self.expected,
                 deviation: share,
+                bounds: None,
             },
             share,
             power: Some((self.tolerance + (self.found - self.expected).abs()) / self.unit),
             p: None,
         }
+    }
+}
+
+impl Bound {
+    /// As a number near the middle, as far off as the bounds allow.
+    fn judged(&self, id: &str, plant: Option<&Plant>) -> Compared {
+        let half = 0.5 * (self.high - self.low);
+        let near = Near {
+            at: self.at,
+            found: self.found,
+            expected: self.low + half,
+            tolerance: half,
+            unit: self.unit,
+        };
+        let mut compared = near.judged(id, plant);
+        compared.figure.bounds = Some([self.low, self.high]);
+        compared
     }
 }
 
@@ -193,6 +234,7 @@ impl Pair {
                 found,
                 expected: self.truth.hi,
                 deviation: share,
+                bounds: None,
             },
             share,
             // an error of this size moves the value beyond the tolerance wherever the entry is not
@@ -225,6 +267,7 @@ impl Sampled {
                 found: self.found,
                 expected,
                 deviation: z,
+                bounds: None,
             },
             share: if lawful {
                 share(z, expected, critical)
@@ -554,6 +597,68 @@ mod tests {
             off(&check(Method::Sampled, Points::Sampled(vec![SAMPLED]))),
             Ok(true)
         );
+    }
+
+    /// Catches an inequality whose bounds are exclusive, or that has only one of them, one that holds
+    /// by NaN or by bounds in the wrong order, and a figure that does not say what it is.
+    #[test]
+    fn bounds_bound() {
+        let bound = Bound {
+            at: 0.5,
+            found: 0.25,
+            low: 0.0,
+            high: 1.0,
+            unit: 2.0,
+        };
+        let judged = |b: Bound| {
+            check(Method::Identity, Points::Bounds(vec![b]))
+                .evidence(1, None)
+                .unwrap()
+        };
+        for (found, holds) in [
+            (0.0, true),
+            (1.0, true),
+            (0.25, true),
+            (-1e-12, false),
+            (1.0 + 1e-12, false),
+            (f64::NAN, false),
+            (f64::INFINITY, false),
+        ] {
+            assert_eq!(judged(Bound { found, ..bound }).holds(), holds, "{found}");
+        }
+        for (low, high) in [
+            (1.0, 0.0),
+            (f64::NAN, 1.0),
+            (0.0, f64::NAN),
+            (0.0, f64::INFINITY),
+            (0.25, 0.25),
+        ] {
+            let b = judged(Bound { low, high, ..bound });
+            assert!(!b.holds(), "{low} {high}");
+        }
+        let e = judged(bound);
+        // the farther bound is 3/4 away, in units of 2
+        assert_eq!(
+            (e.figures()[0].bounds, e.power()),
+            (Some([0.0, 1.0]), 0.375)
+        );
+        assert_eq!(
+            near(vec![NEAR]).evidence(1, None).unwrap().figures()[0].bounds,
+            None
+        );
+        assert!(
+            check(Method::Identity, Points::Bounds(vec![]))
+                .evidence(1, None)
+                .is_err()
+        );
+        for size in [0.376, -0.626] {
+            let plant = Plant {
+                id: "case/entry/identity".into(),
+                size,
+            };
+            let e = check(Method::Identity, Points::Bounds(vec![bound])).evidence(1, Some(&plant));
+            assert!(!e.unwrap().holds(), "{size}");
+        }
     }
 
     /// Catches an order that holds by NaN, by nothing, or by a single number of steps.

@@ -150,9 +150,12 @@ pub struct Figure {
     #[serde(serialize_with = "number")]
     pub expected: f64,
     /// The deviation in units of the tolerance (noise-free: error over tolerance; simulation:
-    /// standard errors).
+    /// standard errors; a bound: from the middle, over half the width).
     #[serde(serialize_with = "number")]
     pub deviation: f64,
+    /// Of an inequality: between what the number has to keep. `expected` is their middle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<[f64; 2]>,
 }
 
 /// A comparison and what it weighs.

@@ -19,8 +19,8 @@ pub struct Options {
     pub full: bool,
     /// Seed.
     pub seed: u64,
-    /// Only claims whose id contains this, or of the formula with this id (of it alone after
-    /// `formula=`).
+    /// Only claims with this in their id, from the start of a word of it on, or of the formula with
+    /// this id (of it alone after `formula=`), or of a case (after `case=`).
     pub only: Option<String>,
     /// An error planted on purpose.
     pub plant: Option<Plant>,

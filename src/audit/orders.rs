@@ -222,9 +222,14 @@ fn claims<const K: usize>(case: &Case) -> Result<Vec<Claim>> {
                 scheme.strong_order_linear(),
             ),
         ] {
+            // laws are read off the scheme; paths are its own
+            let formula = match part {
+                "strong" => format!("scheme.{}", scheme.name()),
+                _ => "scheme.law".into(),
+            };
             all.push(claim(
                 &format!("{}/{part}.{}", case.name, scheme.name()),
-                "scheme.law",
+                &formula,
                 &what,
                 &case.config.describe(),
                 theory,

@@ -1,5 +1,6 @@
 //! Runs the audit: what there is to do is data; then tasks on all threads; then verdicts.
 
+use super::cards::process;
 use super::cases::cases;
 use super::check::{Check, Part, complete};
 use super::claim::{Claim, Evidence, Plant};
@@ -62,15 +63,25 @@ fn wanted(o: &Options, claims: &[Claim]) -> bool {
     claims.iter().any(|c| asked(o, c))
 }
 
-/// Whether a claim is asked for: by a part of its id or by its formula's id, or after `formula=` by
-/// the latter alone (some ids of formulas are parts of other claims' ids).
+/// Whether a claim is asked for: by a part of its id that begins a word of it or by its formula's
+/// id; after `formula=` by the latter alone (some ids of formulas are parts of other claims' ids);
+/// after `case=` by the first word of its id.
 fn asked(o: &Options, c: &Claim) -> bool {
-    o.only
-        .as_ref()
-        .is_none_or(|p| match p.strip_prefix("formula=") {
-            Some(formula) => c.formula == formula,
-            None => c.id.contains(p.as_str()) || c.formula == *p,
-        })
+    o.only.as_ref().is_none_or(
+        |p| match (p.strip_prefix("formula="), p.strip_prefix("case=")) {
+            (Some(formula), _) => c.formula == formula,
+            (_, Some(case)) => process(&c.id) == case,
+            _ => c.formula == *p || has_word(&c.id, p),
+        },
+    )
+}
+
+/// Whether `part` is in `id` and begins where a word does: so `vp.` is not in `sub-vp.linear`.
+fn has_word(id: &str, part: &str) -> bool {
+    let begins = |at: usize| at == 0 || id[..at].ends_with(['.', '/']);
+    // a part that begins with the separator stands wherever it is
+    id.match_indices(part)
+        .any(|(at, _)| begins(at) || part.starts_with(['.', '/', '-']))
 }
 
 impl Work {
@@ -529,4 +540,57 @@ pub fn merge(shards: &[Shard], progress: Progress<'_>) -> Result<Audit> {
         sums,
     }
     .judge(o)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::claim::Method;
+
+    /// Catches a pattern that takes another process's claims whose name ends alike, and one that
+    /// must stand at the start.
+    #[test]
+    fn patterns_begin_words() {
+        for (part, yes, no) in [
+            (
+                "vp.",
+                "vp.linear/mean.x/doubling",
+                "sub-vp.linear/mean.x/doubling",
+            ),
+            (
+                "cld.hsm",
+                "cld.hsm.linear/ell/moments",
+                "cld.dsm.linear/ell/moments",
+            ),
+            (
+                "mean.x/",
+                "vp.linear/mean.x/doubling",
+                "vp.linear/cov.xx/doubling",
+            ),
+            (
+                "em",
+                "cld.dsm.linear/cov/simulation.em",
+                "cld.dsm.linear/mem/x",
+            ),
+            (
+                "/law",
+                "sampler.em.cld/run.mean.x/law",
+                "sampler.em.cld/law.x/order",
+            ),
+        ] {
+            assert!(has_word(yes, part) && !has_word(no, part), "{part}");
+        }
+        assert!(!has_word("", "x"));
+        let claim = |id: &str| Claim::new(id, "kernel.mean", Method::Law, String::new(), "");
+        let takes = |only: &str, id: &str| {
+            let o = Options {
+                only: Some(only.into()),
+                ..Options::quick()
+            };
+            asked(&o, &claim(id))
+        };
+        assert!(takes("case=vp", "vp.linear/mean.x") && takes("formula=kernel.mean", "x/y"));
+        assert!(!takes("case=vp", "limits.vp/mean.x") && !takes("case=vp", "sub-vp.linear/mean.x"));
+        assert!(!takes("formula=mean", "x/mean") && takes("kernel.mean", "x/y"));
+    }
 }

@@ -545,6 +545,7 @@ impl Group {
                     found,
                     expected,
                     deviation: z,
+                    bounds: None,
                 },
                 share: share(z, expected, critical),
                 power: Some(caught / shift),

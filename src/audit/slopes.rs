@@ -32,7 +32,7 @@ pub struct Measured {
 }
 
 /// A claim of an order.
-pub fn claim(name: &str, formula: &'static str, what: &str, about: &str, theory: f64) -> Claim {
+pub fn claim(name: &str, formula: &str, what: &str, about: &str, theory: f64) -> Claim {
     let tolerance =
         format!("{TOLERANCE}: the next term of the expansion, h^(order + 1), at the finest steps");
     Claim::new(
@@ -113,6 +113,7 @@ pub fn evidence(mut claim: Claim, m: &Measured, plant: Option<&Plant>) -> Result
             found: (e + planted).abs() / m.size,
             expected: 0.0,
             deviation,
+            bounds: None,
         },
         share,
         power: Some(power),

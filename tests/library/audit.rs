@@ -904,7 +904,9 @@ fn every_formula_has_a_card() {
     let n = a.evidence.iter().filter(of_process).count();
     let card = cards["cld.kernel"];
     assert!(n > 50 && card.contains(&format!("{n} claims about <code>cld</code>")));
-    assert!(card.contains("--only cld. --seed 0") && card.contains("variance of the velocity v"));
+    assert!(
+        card.contains("--only case=cld --seed 0") && card.contains("variance of the velocity v")
+    );
     // a run of some claims has their cards alone, and says so
     let some = report::html(
         &audit(

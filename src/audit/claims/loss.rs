@@ -6,7 +6,7 @@
 //! closed forms without noise.
 
 use crate::audit::cases::{Rated, rated};
-use crate::audit::check::{Check, Near, Part, Points};
+use crate::audit::check::{Bound, Check, Near, Part, Points};
 use crate::audit::claim::{Claim, Method};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
@@ -461,18 +461,17 @@ fn gaps(case: &Rated) -> Result<Vec<Check>> {
             tolerance: 1e-9 * a.0,
             unit: a.0,
         });
-        // between 0 and 1
-        ratios.push(Near {
+        ratios.push(Bound {
             at: t,
             found: b.1 / a.1,
-            expected: 0.5,
-            tolerance: 0.5,
+            low: 0.0,
+            high: 1.0,
             unit: 1.0,
         });
     }
     Check::all(
         gap_claims(case),
-        vec![Points::Near(gaps), Points::Near(ratios)],
+        vec![Points::Near(gaps), Points::Bounds(ratios)],
     )
 }
 

@@ -15,6 +15,9 @@ pub struct Formula {
     pub here: &'static str,
     /// What else is to be said: code in backticks, mathematics between dollars.
     pub note: &'static str,
+    /// Of a formula of one process: the case whose claims about kernels are its evidence too, and
+    /// the formula that they have (every one of a kernel where that is empty).
+    pub case: Option<(&'static str, &'static str)>,
     /// The function: file below `src`, then the names that lead to it, joined by `::`.
     pub at: &'static str,
     /// Tests that hold it, as `file::name`.

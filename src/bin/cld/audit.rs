@@ -33,7 +33,8 @@ pub struct Args {
     /// Paths per simulation
     #[arg(long, value_name = "N")]
     paths: Option<u64>,
-    /// Only claims whose id contains this, or of the formula with this id (of it alone: formula=ID)
+    /// Only claims with this in their id, from the start of a word of it on, or of the formula with
+    /// this id (of it alone: formula=ID), or of a case (case=vp)
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
     /// Seed; the same seed gives the same result, whatever the number of threads

@@ -1,0 +1,427 @@
+//! Claims about processes, schedules, transitions and what is read off a kernel: densities, scores,
+//! noise, ratios. All without noise.
+
+use super::{Row, Tally, table};
+use crate::audit::cases::{Rated, rated};
+use crate::audit::check::Part;
+use crate::dd::Dd;
+use crate::diffusion::Diffusion;
+use crate::error::{Error, Result};
+use crate::kernel::Kernel;
+use crate::process::AnyLaw;
+use crate::schedule::{Schedule, Span};
+use crate::small::{Mat, Square, by_channels};
+use crate::worst::{largest, worse};
+
+/// Times of the claims.
+const TIMES: [f64; 3] = [0.02, 0.3, 1.0];
+
+/// A row without noise.
+const fn row(
+    name: &'static str,
+    formula: &'static str,
+    says: &'static str,
+    tolerance: f64,
+    reason: &'static str,
+) -> Row {
+    Row {
+        name,
+        formula,
+        tests: 0,
+        says,
+        tolerance,
+        reason,
+    }
+}
+
+/// Why numbers that start from a difference of state and mean lose digits.
+const DIFFERENCE: &str = "state less mean cancels by up to 1e5 at the first time";
+/// Why what is read off a kernel is right to this.
+const ENTRIES: &str = "some entries right to 1e-13 each";
+
+/// What is read off a kernel, against the law by doubling in 106-bit arithmetic.
+#[rustfmt::skip]
+static KERNEL: [Row; 14] = [
+    row("log_density", "kernel.log_density", "log-density of a state given its data is that by the law in 106-bit arithmetic", 1e-9, DIFFERENCE),
+    row("score", "kernel.score", "score of a state given its data is that by the precision in 106-bit arithmetic", 1e-9, DIFFERENCE),
+    row("score_from_eps", "kernel.score_from_eps", "score of a known noise is that by the precision in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
+    row("eps_from_score", "kernel.eps_from_score", "noise of the score of a known noise is that noise", 1e-10, "kernels of condition up to 1e5"),
+    row("eps_from_x0", "kernel.eps_from_x0", "noise between data and state is that by the factor in 106-bit arithmetic", 1e-9, DIFFERENCE),
+    row("x0_from_eps", "kernel.x0_from_eps", "data of a state and its noise are those by the law in 106-bit arithmetic", 1e-11, ENTRIES),
+    row("perturb", "kernel.perturb", "noised data are the mean and the factor's noise in 106-bit arithmetic", 1e-12, ENTRIES),
+    row("perturb.single", "kernel.perturb", "noised data in f32 are the mean and the factor's noise, rounded once", 6e-8, "half a unit of f32, 5.96e-8"),
+    row("inverse_transpose", "kernel.inverse_transpose", "inverse transpose of the factor is that in 106-bit arithmetic", 1e-11, ENTRIES),
+    row("snr", "kernel.snr", "signal-to-noise ratio of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
+    row("snr_joint", "kernel.snr_joint", "signal-to-noise ratio of all channels is that in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
+    row("std", "kernel.std", "standard deviations of all channels are those in 106-bit arithmetic", 1e-12, ENTRIES),
+    row("sigma", "kernel.sigma", "noise level of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
+    row("log_snr", "kernel.logsnr", "log-signal-to-noise ratio of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
+];
+
+/// What a process says of itself, and its transitions.
+#[rustfmt::skip]
+static PROCESS: [Row; 6] = [
+    row("drift", "process.drift", "drift matrix is the derivative of the transition's mean at its start", 1e-9, "one-sided differences extrapolated to order 6; rounding of the step"),
+    row("noise", "process.noise", "noise matrix is the derivative of the transition's covariance at its start", 1e-9, "one-sided differences extrapolated to order 6; rounding of the step"),
+    row("stationary", "process.stationary", "drift takes from the stationary covariance what noise gives to it", 1e-14, "products of two numbers"),
+    row("prior", "process.prior", "prior is the law that was gathered, by doubling in 106-bit arithmetic: at the end (VE), after 400 units of the clock (the others)", 1e-12, "entries right to 1e-13"),
+    row("transition.mean", "transition.mean", "mean of a transition after that from 0 is the mean from 0, in 106-bit arithmetic", 1e-12, "entries right to 1e-13"),
+    row("transition.cov", "transition.cov", "covariance of a transition and what it makes of that from 0 are the covariance from 0, in 106-bit arithmetic", 1e-12, "entries right to 1e-13"),
+];
+
+/// Rates.
+static RATE: Row = row(
+    "rate",
+    "schedule.rate",
+    "rate is the derivative of its integral",
+    1e-11,
+    "differences of order 6 over 4e-4; rounding of the step",
+);
+
+/// A degenerate law: none of the registry's.
+fn singular(t: f64) -> Error {
+    Error::Degenerate {
+        what: "the law".into(),
+        why: format!("its covariance at t = {t:e} has no factor"),
+    }
+}
+
+/// What a kernel is held against: mean, factor and precision in double words.
+struct Truth<const K: usize> {
+    mean: Mat<K, Dd>,
+    cov: Mat<K, Dd>,
+    lower: Mat<K, Dd>,
+    /// L^-1.
+    inverse: Mat<K, Dd>,
+}
+
+impl<const K: usize> Truth<K> {
+    fn new(law: &AnyLaw, t: f64) -> Result<Truth<K>> {
+        let (mean, cov) = (law.mean.fixed::<K>(), law.cov.fixed::<K>());
+        let lower = cov.cholesky().ok_or_else(|| singular(t))?;
+        let inverse = lower.lower_inverse();
+        Ok(Truth {
+            mean,
+            cov,
+            lower,
+            inverse,
+        })
+    }
+
+    /// `A v`, rows summed in double words.
+    fn times(a: &Mat<K, Dd>, v: &[Dd; K]) -> [Dd; K] {
+        std::array::from_fn(|i| (0..K).fold(Dd::ZERO, |s, j| s + a[(i, j)] * v[j]))
+    }
+
+    /// `-L^-T w`.
+    fn score(&self, w: &[Dd; K]) -> [Dd; K] {
+        Self::times(&self.inverse.transpose(), w).map(|s| -s)
+    }
+}
+
+fn words<const K: usize>(v: &[f64; K]) -> [Dd; K] {
+    v.map(Dd::from)
+}
+
+fn rounded<const K: usize>(v: &[Dd; K]) -> [f64; K] {
+    v.map(Dd::to_f64)
+}
+
+/// Numbers of no order and no sign.
+fn wave(seed: usize, i: usize) -> f64 {
+    1.7 * ((i as f64 + 1.3) * (0.9 + 0.7 * seed as f64)).sin()
+}
+
+fn kernel<const K: usize>(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
+    let gamma = if K == 1 { 0.0 } else { d.gamma() };
+    for t in TIMES {
+        let on = d.schedule().span(0.0, t)?;
+        let k = Kernel::<K>::from_moments(d.process().moments(on, gamma).fixed())?;
+        let truth = Truth::<K>::new(&d.process().law(on, gamma, 0.0), t)?;
+        let (n, mut x0, mut noise) = (5, vec![], vec![vec![]; K]);
+        for r in 0..n {
+            let mut u0 = [0.0; K];
+            u0[0] = wave(0, r);
+            let eps: [f64; K] = std::array::from_fn(|c| wave(1 + c, r));
+            x0.push(u0[0]);
+            (0..K).for_each(|c| noise[c].push(eps[c]));
+            let exact = Truth::<K>::times(&truth.mean, &words(&u0));
+            let spread = Truth::<K>::times(&truth.lower, &words(&eps));
+            let state: [f64; K] = std::array::from_fn(|c| (exact[c] + spread[c]).to_f64());
+            let missed: [Dd; K] = std::array::from_fn(|c| Dd::from(state[c]) - exact[c]);
+            let w = Truth::<K>::times(&truth.inverse, &missed);
+            let log_det = 2.0
+                * (0..K)
+                    .map(|c| truth.lower[(c, c)].ln().to_f64())
+                    .sum::<f64>();
+            let square = w.iter().fold(Dd::ZERO, |s, x| s + *x * *x).to_f64();
+            let log = -0.5 * (K as f64 * std::f64::consts::TAU.ln() + log_det + square);
+            tally.near(
+                "log_density",
+                t,
+                k.log_density(state, u0),
+                log,
+                worse(log.abs(), 1.0),
+            )?;
+            tally.all("score", t, &k.score(state, u0), &rounded(&truth.score(&w)))?;
+            let score = rounded(&truth.score(&words(&eps)));
+            tally.all("score_from_eps", t, &k.score_from_eps(eps), &score)?;
+            tally.all("eps_from_score", t, &k.eps_from_score(score), &eps)?;
+            tally.all("eps_from_x0", t, &k.eps_from_x0(state, u0), &rounded(&w))?;
+            let data =
+                (Dd::from(state[0]) - truth.lower[(0, 0)] * Dd::from(eps[0])) / truth.mean[(0, 0)];
+            // the difference's terms, in units of x0
+            let unit = worse(
+                state[0].abs(),
+                (truth.lower[(0, 0)].to_f64() * eps[0]).abs(),
+            ) / truth.mean[(0, 0)].to_f64().abs();
+            tally.near(
+                "x0_from_eps",
+                t,
+                k.x0_from_eps(state, eps),
+                data.to_f64(),
+                unit,
+            )?;
+        }
+        let exact: [Vec<f64>; K] = std::array::from_fn(|c| {
+            let one = |r: usize| {
+                let eps: [f64; K] = std::array::from_fn(|j| noise[j][r]);
+                (truth.mean[(c, 0)] * Dd::from(x0[r])
+                    + Truth::<K>::times(&truth.lower, &words(&eps))[c])
+                    .to_f64()
+            };
+            (0..n).map(one).collect()
+        });
+        let mut out = vec![vec![0.0; n]; K];
+        let mut slices = out.iter_mut();
+        let empty: &mut [f64] = &mut [];
+        let mut empty = Some(empty);
+        let views: [&mut [f64]; K] = std::array::from_fn(|_| match slices.next() {
+            Some(v) => v.as_mut_slice(),
+            None => empty.take().unwrap_or_default(),
+        });
+        k.perturb(&x0, std::array::from_fn(|c| noise[c].as_slice()), views)?;
+        for c in 0..K {
+            tally.all("perturb", t, &out[c], &exact[c])?;
+        }
+        single(&k, t, &x0, &noise, &truth, tally)?;
+        let (inverse, found) = (truth.inverse.transpose(), k.inverse_transpose_lower());
+        for i in 0..K {
+            let expected: [f64; K] = std::array::from_fn(|j| inverse[(i, j)].to_f64());
+            let row: [f64; K] = std::array::from_fn(|j| found[(i, j)]);
+            tally.all("inverse_transpose", t, &row, &expected)?;
+        }
+        let (phi, xx) = (truth.mean[(0, 0)], truth.cov[(0, 0)]);
+        let snr = (phi * phi / xx).to_f64();
+        tally.near("snr", t, k.snr(), snr, snr)?;
+        let column: [Dd; K] = std::array::from_fn(|i| truth.mean[(i, 0)]);
+        let w = Truth::<K>::times(&truth.inverse, &column);
+        let joint = w.iter().fold(Dd::ZERO, |s, x| s + *x * *x).to_f64();
+        tally.near("snr_joint", t, k.snr_joint(), joint, joint)?;
+        for i in 0..K {
+            let std = truth.cov[(i, i)].sqrt().to_f64();
+            tally.near("std", t, k.std(i), std, std)?;
+        }
+        let sigma = (xx.sqrt() / phi).to_f64();
+        tally.near("sigma", t, k.sigma(), sigma, sigma.abs())?;
+        let log = (phi * phi).ln() - xx.ln();
+        tally.near(
+            "log_snr",
+            t,
+            k.log_snr(),
+            log.to_f64(),
+            worse(log.to_f64().abs(), 1.0),
+        )?;
+    }
+    Ok(())
+}
+
+/// The same in f32: data and noise are of that type, so that nothing but the result is rounded.
+fn single<const K: usize>(
+    k: &Kernel<K>,
+    t: f64,
+    x0: &[f64],
+    noise: &[Vec<f64>],
+    truth: &Truth<K>,
+    tally: &mut Tally<'_>,
+) -> Result<()> {
+    let narrow = |v: &[f64]| v.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+    let (x0, noise): (Vec<f32>, Vec<Vec<f32>>) =
+        (narrow(x0), noise.iter().map(|v| narrow(v)).collect());
+    let mut out = vec![vec![0f32; x0.len()]; K];
+    let mut slices = out.iter_mut();
+    let empty: &mut [f32] = &mut [];
+    let mut empty = Some(empty);
+    let views: [&mut [f32]; K] = std::array::from_fn(|_| match slices.next() {
+        Some(v) => v.as_mut_slice(),
+        None => empty.take().unwrap_or_default(),
+    });
+    k.perturb(&x0, std::array::from_fn(|c| noise[c].as_slice()), views)?;
+    for (c, out) in out.iter().enumerate() {
+        for (r, found) in out.iter().enumerate() {
+            let eps: [f64; K] = std::array::from_fn(|j| f64::from(noise[j][r]));
+            let mean = truth.mean[(c, 0)] * Dd::from(f64::from(x0[r]));
+            let expected = (mean + Truth::<K>::times(&truth.lower, &words(&eps))[c]).to_f64();
+            // beside terms that cancel f64's own rounding is nothing
+            tally.near(
+                "perturb.single",
+                t,
+                f64::from(*found),
+                expected,
+                worse(expected.abs(), 1e-6 * mean.to_f64().abs()),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The limit at 0 of a function that is smooth from there on, from its values at h, h/2, h/4, ...:
+/// Richardson's table.
+fn limit(values: &[f64]) -> f64 {
+    let mut table = values.to_vec();
+    let mut power = 1.0;
+    while table.len() > 1 {
+        power *= 2.0;
+        table = table
+            .windows(2)
+            .map(|w| (power * w[1] - w[0]) / (power - 1.0))
+            .collect();
+    }
+    table[0]
+}
+
+/// `A B` in double words.
+fn product(a: &Square<Dd>, b: &Square<Dd>) -> Square<Dd> {
+    let k = a.k();
+    Square::build(k, |i, j| {
+        (0..k).fold(Dd::ZERO, |s, l| s + a[(i, l)] * b[(l, j)])
+    })
+}
+
+fn entries(a: &Square<Dd>) -> Vec<f64> {
+    a.map(Dd::to_f64).to_vec()
+}
+
+fn process(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
+    let (p, k) = (d.process(), d.channels());
+    let (clock, start) = (Schedule::constant(1.0)?, 0.5);
+    let (f, g) = (d.drift(), p.noise_at(start));
+    // powers of two, so that start and end are exact
+    let h = 2f64.powi(-(largest(f.as_slice()).max(1.0).log2().ceil() as i32) - 3);
+    let mut slopes = vec![vec![]; 2 * k * k];
+    for level in 0..6 {
+        let h = h / f64::from(1 << level);
+        let m = p.moments(clock.span(start, start + h)?, 0.0);
+        for i in 0..k {
+            for j in 0..k {
+                let moved = m.mean[(i, j)] - f64::from(i == j);
+                slopes[i * k + j].push(moved / h);
+                slopes[k * k + i * k + j].push(m.cov[(i, j)] / h);
+            }
+        }
+    }
+    let slopes: Vec<f64> = slopes.iter().map(|v| limit(v)).collect();
+    let unit = worse(largest(f.as_slice()), largest(g.as_slice()));
+    for (name, found, expected) in [
+        ("drift", f, &slopes[..k * k]),
+        ("noise", &g, &slopes[k * k..]),
+    ] {
+        for (found, expected) in found.as_slice().iter().zip(expected) {
+            tally.near(name, start, *found, *expected, unit)?;
+        }
+    }
+    if let Some(s) = p.stationary() {
+        let (fs, g) = (f.matmul(&s), p.noise_at(1e6));
+        for i in 0..k {
+            for j in 0..k {
+                tally.near("stationary", 1.0, fs[(i, j)] + fs[(j, i)], -g[(i, j)], unit)?;
+            }
+        }
+    }
+    let gathered = if p.stationary().is_some() {
+        Span::from_zero(400.0)?
+    } else {
+        d.schedule().span(0.0, 1.0)?
+    };
+    let gathered = p.law(gathered, 0.0, 0.0);
+    tally.all("prior", 1.0, d.prior().as_slice(), &entries(&gathered.cov))?;
+    for (s, t) in [(0.02, 0.03), (0.1, 0.5), (0.5, 1.0)] {
+        let from = |t: f64| -> Result<AnyLaw> { Ok(p.law(d.schedule().span(0.0, t)?, 0.0, 0.0)) };
+        let (before, after, step) = (from(s)?, from(t)?, d.transition(s, t)?);
+        let (mean, cov) = (step.mean.map(Dd::from), step.cov.map(Dd::from));
+        let found = product(&mean, &before.mean);
+        tally.all(
+            "transition.mean",
+            t,
+            &entries(&found),
+            &entries(&after.mean),
+        )?;
+        let kept = product(&product(&mean, &before.cov), &mean.transpose());
+        let found = Square::build(k, |i, j| kept[(i, j)] + cov[(i, j)]);
+        tally.all("transition.cov", t, &entries(&found), &entries(&after.cov))?;
+    }
+    Ok(())
+}
+
+/// The schedules whose rates are claimed.
+fn schedules() -> Result<Vec<(&'static str, Schedule)>> {
+    Ok(vec![
+        ("constant", Schedule::constant(4.0)?),
+        ("linear", Schedule::linear(0.1, 19.9)?),
+        ("cosine", Schedule::cosine(0.008, 0.9946)?),
+        ("geometric", Schedule::geometric(0.01, 50.0)?),
+    ])
+}
+
+fn rates(schedule: &Schedule, tally: &mut Tally<'_>) -> Result<()> {
+    for t in [0.05, 0.15, 0.45, 0.7, 0.8, 0.95] {
+        let central =
+            |h: f64| -> Result<f64> { Ok(schedule.integral(t - h, t + h)? / ((t + h) - (t - h))) };
+        let (a, b, c) = (central(4e-4)?, central(2e-4)?, central(1e-4)?);
+        let (d, e) = ((4.0 * b - a) / 3.0, (4.0 * c - b) / 3.0);
+        let expected = (16.0 * e - d) / 15.0;
+        tally.near("rate", t, schedule.rate(t), expected, expected)?;
+    }
+    Ok(())
+}
+
+/// Every kind of process, and every schedule.
+///
+/// # Errors
+/// Passed on from the builders; the cases are fixed, and a test builds all of them.
+pub fn parts() -> Result<Vec<Part>> {
+    let mut all = vec![];
+    for (name, schedule) in schedules()? {
+        let run = move |_: u64, tally: &mut Tally<'_>| rates(&schedule, tally);
+        all.push(table(
+            format!("schedule.{name}"),
+            &format!("the schedule `{name}`"),
+            vec![&RATE],
+            run,
+        ));
+    }
+    for case in rated()? {
+        let Rated {
+            name,
+            about,
+            diffusion,
+            ..
+        } = case;
+        let d = diffusion.clone();
+        let run = move |_: u64, tally: &mut Tally<'_>| by_channels!(d.channels(), K => kernel::<K>(&d, tally), else Ok(()));
+        all.push(table(
+            format!("kernel.{name}"),
+            &about,
+            KERNEL.iter().collect(),
+            run,
+        ));
+        let stationary = diffusion.process().stationary().is_some();
+        let rows = PROCESS
+            .iter()
+            .filter(|r| r.name != "stationary" || stationary)
+            .collect();
+        let run = move |_: u64, tally: &mut Tally<'_>| process(&diffusion, tally);
+        all.push(table(format!("process.{name}"), &about, rows, run));
+    }
+    Ok(all)
+}
