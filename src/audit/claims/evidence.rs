@@ -235,7 +235,7 @@ fn velocities(d: &Diffusion, seed: u64, tally: &mut Tally<'_>) -> Result<()> {
         diffusion: d,
         size: 0.0,
     };
-    let found = l.evidence_bound(&none, &vec![0.3; DIM], 1, VELOCITIES, seed)?;
+    let found = l.evidence_bound(&none, &[0.3; DIM], 1, VELOCITIES, seed)?;
     let trace: f64 = (0..k).map(|i| d.drift()[(i, i)]).sum();
     let drift = DIM as f64 * trace * d.schedule().integral(EPS, 1.0)?;
     // -log q(v) = 1/2 (sum v^2/variance + n log 2 pi variance)
