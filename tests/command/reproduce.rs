@@ -112,7 +112,7 @@ fn shards_merge_to_the_whole() {
     // b2 is no folder of shard 1: both are needed
     p.reproduce(&["merge", "b1", "b2", "--markdown", "b.md"]);
     let page = p.page("a.md");
-    assert_eq!(page, p.page("b.md"));
+    assert_eq!(page, p.page("b.md").replace("(b/", "(a/"));
     assert!(page.contains("CLD is \\| nearer"), "{page}");
     assert!(
         page.contains("tiny-mixture-distance.svg") && page.contains("±"),
@@ -177,7 +177,7 @@ fn stopped_and_taken_up() {
     let p = Place::new();
     // long enough to be stopped within the first training
     let text = TINY
-        .replace("steps = 40", "steps = 4000")
+        .replace("steps = 40", "steps = 2000")
         .replace("save_every = 10", "save_every = 1000");
     std::fs::write(p.at("tiny.toml"), text).unwrap();
     let start = || {
@@ -191,7 +191,7 @@ fn stopped_and_taken_up() {
                 "--out",
                 "a",
             ])
-            .args(["--markdown", "page.md"])
+            .args(["--markdown", "page.md", "--threads", "1"])
             .current_dir(p.0.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -205,11 +205,11 @@ fn stopped_and_taken_up() {
         all.into_iter()
             .any(|r| r.path().join("metrics.jsonl").exists())
     };
-    for _ in 0..600 {
+    for _ in 0..1500 {
         if begun() {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let id = child.id().to_string();
     let killed = Command::new("kill").args(["-TERM", &id]).status().unwrap();
