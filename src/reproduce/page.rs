@@ -115,6 +115,8 @@ fn blocks(f: &Findings) -> Result<Vec<Block>> {
         "The paper's experiments at the size of a CPU".into(),
     )];
     out.push(Block::Text(introduction(f)));
+    out.push(counts(f));
+    out.push(Block::Heading(2, "Claims".into()));
     let (head, rows) = summary(f);
     out.push(Block::Table(
         head.into_iter().map(String::from).collect(),
@@ -124,6 +126,51 @@ fn blocks(f: &Findings) -> Result<Vec<Block>> {
         experiment(f, e, &mut out)?;
     }
     Ok(out)
+}
+
+/// Verdicts by experiment, with the claims of the first two kinds by name.
+fn counts(f: &Findings) -> Block {
+    let head = [
+        "experiment",
+        "holds",
+        "does not hold",
+        "cannot be told",
+        "not measured",
+    ];
+    let rows = f.plan.experiments.iter().map(|e| {
+        let of = |v: fn(&Verdict) -> bool| {
+            f.found
+                .iter()
+                .filter(|c| e.claims.iter().any(|k| k.id == c.claim.id))
+                .filter(|c| v(&c.judged.verdict))
+                .map(|c| {
+                    c.claim
+                        .id
+                        .trim_start_matches(&format!("{}.", e.id))
+                        .to_string()
+                })
+                .collect::<Vec<_>>()
+        };
+        let named = |v| {
+            let ids = of(v);
+            match ids.len() {
+                0 => "-".to_string(),
+                n => format!("{n}: {}", ids.join(", ")),
+            }
+        };
+        let counted = |v| match of(v).len() {
+            0 => "-".to_string(),
+            n => n.to_string(),
+        };
+        vec![
+            format!("{}. {}", e.number, e.title),
+            named(|v| *v == Verdict::Holds),
+            named(|v| *v == Verdict::Fails),
+            counted(|v| matches!(v, Verdict::Open { .. })),
+            counted(|v| *v == Verdict::Missing),
+        ]
+    });
+    Block::Table(head.map(String::from).to_vec(), rows.collect())
 }
 
 fn introduction(f: &Findings) -> String {
@@ -310,7 +357,7 @@ fn measure(
     for r in &flat {
         out.push(Block::Text(format!("{}: {}.", r.2, cell(get(r, "")))));
     }
-    if let Some(svg) = plot(e, on, m, &across, &columns, &get)? {
+    if let Some(svg) = plot(on, m, &across, &columns, &get)? {
         let name = format!("{}-{on}-{}.svg", e.id, m.name);
         out.push(Block::Plot(name, format!("{} on {on}", m.name), svg));
     }
@@ -322,8 +369,43 @@ const CURVES: usize = 12;
 
 type Row = (String, String, String);
 
+/// A panel for each of the words that `split` gives rows, and a curve for each row of it.
+fn panels<'a>(
+    rows: &[&Row],
+    columns: &[String],
+    get: &dyn Fn(&Row, &str) -> Option<&'a Values>,
+    split: &dyn Fn(&Row) -> Option<(String, String)>,
+) -> Vec<(String, Vec<Curve>)> {
+    let mut panels: Vec<(String, Vec<Curve>)> = vec![];
+    for row in rows {
+        let Some((panel, name)) = split(row) else {
+            continue;
+        };
+        let points: Vec<(f64, f64)> = columns
+            .iter()
+            .filter_map(|c| Some((c.parse().ok()?, get(row, c)?.mean()?.value)))
+            .filter(|p: &(f64, f64)| p.0 > 0.0 && p.1 > 0.0)
+            .collect();
+        if points.len() < 2 {
+            continue;
+        }
+        let curve = Curve {
+            name,
+            points,
+            ..Curve::default()
+        };
+        match panels.iter_mut().find(|p| p.0 == panel) {
+            Some((_, curves)) if curves.len() < CURVES => curves.push(curve),
+            Some(_) => (),
+            None => panels.push((panel, vec![curve])),
+        }
+    }
+    panels
+}
+
+/// Of distances, one panel compares the arms by their best samplers, or, of few arms, one for each
+/// arm and spacing compares samplers; of other measures, one for each row compares arms.
 fn plot<'a>(
-    e: &Experiment,
     on: &str,
     m: &Measure,
     rows: &[&Row],
@@ -332,34 +414,36 @@ fn plot<'a>(
 ) -> Result<Option<String>> {
     let (x, y) = match m.kind {
         Kind::Distance(_) => ("evaluations of the score", "distance to the data"),
-        Kind::Gradient(_) => ("share of the training", "noise of the gradient"),
-        Kind::Hardness(_) => ("t", "hardness"),
+        Kind::Gradient(_) => ("share of the training", "variance, noise"),
+        Kind::Hardness(_) => ("t", "mean norm"),
         Kind::Bits(_) => return Ok(None),
     };
-    let curves_of = rows.iter().map(|r| Curve {
-        name: r.2.clone(),
-        points: columns
-            .iter()
-            .filter_map(|c| Some((c.parse().ok()?, get(r, c)?.mean()?.value)))
-            .filter(|p: &(f64, f64)| p.0 > 0.0 && p.1 > 0.0)
-            .collect(),
-        ..Curve::default()
-    });
-    let all: Vec<Curve> = curves_of
-        .filter(|c| c.points.len() > 1)
-        .take(CURVES)
+    let best = |r: &Row| r.1 == "best";
+    let arms = rows.iter().filter(|r| best(r)).count();
+    let split = |r: &Row| match (&m.kind, r.1.rsplit_once('.')) {
+        (Kind::Distance(_), _) if best(r) && arms > 2 => {
+            Some(("best sampler of each".into(), r.0.clone()))
+        }
+        (Kind::Distance(_), Some((sampler, spacing))) if arms <= 2 => {
+            Some((format!("{}, {spacing} times", r.0), sampler.to_string()))
+        }
+        (Kind::Distance(_), _) => None,
+        _ => Some((r.1.clone(), r.0.clone())),
+    };
+    let panels: Vec<Panel> = panels(rows, columns, get, &split)
+        .into_iter()
+        .map(|(title, curves)| Panel {
+            title: format!("{on}: {title}"),
+            x: x.into(),
+            y: y.into(),
+            curves,
+            floor: None,
+        })
         .collect();
-    if all.is_empty() {
+    if panels.is_empty() {
         return Ok(None);
     }
-    let panel = Panel {
-        title: format!("{}: {on}", e.title),
-        x: x.into(),
-        y: y.into(),
-        curves: all,
-        floor: None,
-    };
-    let svg = curves(Format::Svg, &[panel])?;
+    let svg = curves(Format::Svg, &panels)?;
     Ok(Some(String::from_utf8_lossy(&svg).into_owned()))
 }
 
