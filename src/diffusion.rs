@@ -129,6 +129,11 @@ impl Diffusion {
         &*self.process
     }
 
+    /// The process, for what outlives the diffusion.
+    pub(crate) fn shared_process(&self) -> Arc<dyn AnyProcess> {
+        self.process.clone()
+    }
+
     /// The schedule.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule

@@ -67,9 +67,25 @@ impl<const K: usize> Mat<K> {
     pub const ZERO: Self = Mat([[0.0; K]; K]);
 
     /// The identity.
+    pub const IDENTITY: Self = {
+        let mut m = Self::ZERO;
+        let mut i = 0;
+        while i < K {
+            m.0[i][i] = 1.0;
+            i += 1;
+        }
+        m
+    };
+
+    /// The identity.
     #[inline]
     pub fn identity() -> Self {
-        Self::diagonal([1.0; K])
+        Self::IDENTITY
+    }
+
+    /// Of a linear map: what it makes of the unit vectors are the columns.
+    pub fn of_map(f: impl Fn([f64; K]) -> [f64; K]) -> Self {
+        Mat(Self::IDENTITY.0.map(f)).transpose()
     }
 
     /// A diagonal matrix.
@@ -347,19 +363,35 @@ impl<T: Scalar + Copy> Square<T> {
         Self::build(self.k, |i, j| self[(j, i)])
     }
 
+    /// Matrix product; sums go from the first term on.
+    pub fn matmul(&self, o: &Self) -> Self {
+        Self::build(self.k, |i, j| {
+            (1..self.k).fold(self[(i, 0)] * o[(0, j)], |s, l| {
+                s + self[(i, l)] * o[(l, j)]
+            })
+        })
+    }
+
+    /// Sum.
+    pub fn plus(&self, o: &Self) -> Self {
+        Self::build(self.k, |i, j| self[(i, j)] + o[(i, j)])
+    }
+
+    /// Product with a vector; sums go from the first term on.
+    pub fn apply(&self, v: &[T]) -> Vec<T> {
+        let row = |i: usize| (1..self.k).fold(self[(i, 0)] * v[0], |s, l| s + self[(i, l)] * v[l]);
+        (0..self.k).map(row).collect()
+    }
+
     /// Column `j`.
     pub fn column(&self, j: usize) -> Vec<T> {
         (0..self.k).map(|i| self[(i, j)]).collect()
     }
 }
 
-impl Square {
-    /// Matrix product; sums begin at 0 and go from the first term on.
-    pub fn matmul(&self, o: &Self) -> Self {
-        Self::build(self.k, |i, j| {
-            (0..self.k).map(|l| self[(i, l)] * o[(l, j)]).sum()
-        })
-    }
+/// Row and column of every entry of a k x k matrix, row by row.
+pub fn places(k: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    (0..k).flat_map(move |i| (0..k).map(move |j| (i, j)))
 }
 
 impl<T> Index<(usize, usize)> for Square<T> {

@@ -6,6 +6,7 @@
 //! `vectors::accuracy`.
 
 use cld_sgm::internal::dd::Dd;
+use cld_sgm::internal::small::Mat;
 use cld_sgm::internal::vectors::accuracy::{Bound, Line, MEASURED, Table, families, largest_terms};
 use cld_sgm::internal::worst::{Worst, is_worse, worse};
 use cld_sgm::kernel::{Kernel, KernelValues, Objective, kernel_values, perturb_batch};
@@ -369,17 +370,10 @@ fn compare<P: LinearSde<2> + Copy + Send + Sync + 'static>(
     let law = p.law(span, gamma);
     let m = law.moments();
     let f = m.factors.unwrap();
-    let flat = |m: cld_sgm::internal::small::Mat<2, Dd>| m.0.concat();
     let v = Dd::from(gamma) * p.mass_dd();
-    let initial = [Dd::ZERO, Dd::ZERO, Dd::ZERO, v];
-    let stationary = p.stationary().map(|s| s.0.concat());
-    let (mean, cov) = largest_terms::<2>(
-        &flat(p.drift_dd()),
-        &flat(p.noise_dd()),
-        &initial,
-        stationary.as_deref(),
-        span.tau,
-    );
+    let initial = Mat([[Dd::ZERO, Dd::ZERO], [Dd::ZERO, v]]);
+    let matrices = [p.drift_dd(), p.noise_dd(), initial];
+    let (mean, cov) = largest_terms(&matrices, p.stationary().as_ref(), span.tau);
     let mut worst = (0.0, String::new());
     let mut check = |what: &str, got: f64, truth: Dd, term: f64| {
         assert!(got.is_finite(), "{what} t={t:e} {say}");
@@ -404,15 +398,15 @@ fn compare<P: LinearSde<2> + Copy + Send + Sync + 'static>(
             ["mean xx", "mean xv", "mean vx", "mean vv"][i],
             kernel.mean()[(r, c)],
             law.mean[(r, c)],
-            mean[i],
+            mean[(r, c)],
         );
         check(
             ["cov xx", "cov xv", "cov vx", "cov vv"][i],
             kernel.cov()[(r, c)],
             law.cov[(r, c)],
-            if off { cov[i] } else { 0.0 },
+            if off { cov[(r, c)] } else { 0.0 },
         );
-        let term = |divisor: f64| if off { cov[i] / divisor } else { 0.0 };
+        let term = |divisor: f64| if off { cov[(r, c)] / divisor } else { 0.0 };
         let (l, u) = (Dd::from(f.lower[(r, c)]), Dd::from(f.upper[(r, c)]));
         check(
             "lower",

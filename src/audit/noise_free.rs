@@ -6,10 +6,10 @@ use super::check::{Check, Pair, Part, Points};
 use super::claim::{Claim, Method};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
-use crate::kernel::kernel_values;
+use crate::kernel::{KernelValues, kernel_values};
 use crate::process::{AnyLaw, AnyProcess};
 use crate::schedule::{Schedule, Span};
-use crate::small::Square;
+use crate::small::{Square, places};
 use crate::truth::predict::CHANNELS;
 use crate::worst::worse;
 use ode_solvers::dop853::Dop853;
@@ -110,25 +110,22 @@ fn part(
 
 /// Names and formulas of the entries of mean and covariance.
 fn moment_names(k: usize) -> Vec<(String, &'static str)> {
-    let means = (0..k * k).map(|n| (format!("mean.{}", label(n / k, n % k)), "kernel.mean"));
-    means
-        .chain(
-            (0..k)
-                .flat_map(|i| (i..k).map(move |j| (format!("cov.{}", label(i, j)), "kernel.cov"))),
-        )
-        .collect()
+    let means = places(k).map(|at| (named("mean", at), "kernel.mean"));
+    let covs = triangle(k, true).map(|at| (named("cov", at), "kernel.cov"));
+    means.chain(covs).collect()
 }
 
-fn label(i: usize, j: usize) -> String {
-    format!("{}{}", CHANNELS[i], CHANNELS[j])
+/// The name of an entry of a matrix.
+fn named(matrix: &str, (i, j): (usize, usize)) -> String {
+    format!("{matrix}.{}{}", CHANNELS[i], CHANNELS[j])
 }
 
 /// The law at one time by doubling, and the sizes of the terms of each entry: the entry itself and
 /// how fast it changes with the clock, which is what is left where it crosses zero.
 struct Truth {
     law: AnyLaw,
-    mean: Vec<f64>,
-    cov: Vec<f64>,
+    mean: Square,
+    cov: Square,
 }
 
 impl Truth {
@@ -138,9 +135,7 @@ impl Truth {
         let (f, g, tau) = (process.drift(), process.noise_at(on.tau.hi), on.tau.hi);
         let m = |i: usize, j: usize| law.mean[(i, j)].hi;
         let change = |i: usize, j: usize| (0..k).map(|l| (f[(i, l)] * m(l, j)).abs()).sum::<f64>();
-        let mean = (0..k * k)
-            .map(|n| law.mean[(n / k, n % k)].hi.abs() + tau * change(n / k, n % k))
-            .collect();
+        let mean = Square::build(k, |i, j| m(i, j).abs() + tau * change(i, j));
         // the initial variance's part, Phi Sigma0 Phi^T, by the size of its terms
         let variance = gamma * process.mass();
         let initial = |a: usize, b: usize| {
@@ -148,26 +143,49 @@ impl Truth {
                 .map(|l| (m(a, l) * m(b, l)).abs() * variance)
                 .sum::<f64>()
         };
-        let cov = (0..k * k).map(|n| {
-            let (i, j) = (n / k, n % k);
-            let noise: f64 = (0..k * k)
-                .map(|e| (m(i, e / k) * g[(e / k, e % k)] * m(j, e % k)).abs())
+        let cov = Square::build(k, |i, j| {
+            let noise: f64 = places(k)
+                .map(|(a, b)| (m(i, a) * g[(a, b)] * m(j, b)).abs())
                 .sum();
             let start: f64 = (0..k)
                 .map(|l| (f[(i, l)] * initial(l, j)).abs() + (f[(j, l)] * initial(l, i)).abs())
                 .sum();
-            law.cov[(n / k, n % k)].hi.abs() + if i == j { 0.0 } else { tau * (noise + start) }
+            law.cov[(i, j)].hi.abs() + if i == j { 0.0 } else { tau * (noise + start) }
         });
-        let cov = cov.collect();
         Truth { law, mean, cov }
+    }
+
+    /// Adds the entries of mean and covariance at a time: those of the closed form against others,
+    /// relative to the sizes of these.
+    fn compare(
+        &self,
+        at: f64,
+        found: &KernelValues,
+        (mean, cov): (&Square<Dd>, &Square<Dd>),
+        entries: &mut [Entry],
+    ) -> Result<()> {
+        let k = mean.k();
+        let pair = |found: &Square, truth: &Square<Dd>, scale: &Square, place| Pair {
+            at,
+            found: found[place],
+            truth: truth[place],
+            scale: scale[place],
+        };
+        for place in places(k) {
+            let mean = pair(&found.mean, mean, &self.mean, place);
+            push(entries, &named("mean", place), mean)?;
+        }
+        for place in triangle(k, true) {
+            let cov = pair(&found.cov, cov, &self.cov, place);
+            push(entries, &named("cov", place), cov)?;
+        }
+        Ok(())
     }
 }
 
 /// Entries of a triangular or symmetric matrix: those on and above the diagonal, or below it.
 fn triangle(k: usize, upper: bool) -> impl Iterator<Item = (usize, usize)> {
-    (0..k * k)
-        .map(move |n| (n / k, n % k))
-        .filter(move |(i, j)| if upper { j >= i } else { j <= i })
+    places(k).filter(move |(i, j)| if upper { j >= i } else { j <= i })
 }
 
 /// The three matrices that follow from the covariance: name, formula, which triangle is compared.
@@ -186,7 +204,7 @@ pub fn doubling(case: &Case) -> Result<Part> {
     let k = case.config.process()?.channels();
     let mut names = moment_names(k);
     for (name, formula, upper) in FACTORS {
-        names.extend(triangle(k, upper).map(|(i, j)| (format!("{name}.{}", label(i, j)), formula)));
+        names.extend(triangle(k, upper).map(|at| (named(name, at), formula)));
     }
     names.extend(
         [
@@ -214,101 +232,54 @@ fn by_doubling(case: &Case, entries: &mut [Entry]) -> Result<()> {
     let process = case.config.process()?;
     let k = process.channels();
     let gamma = case.config.objective.gamma();
-    let mut add = |name: &str, pair: Pair| push(entries, name, pair);
     for at in times() {
-        let values = kernel_values(
-            &*process,
-            &case.config.schedule,
-            case.config.objective,
-            0.0,
-            at,
-        )?;
+        let values = closed_form(case, &*process, at)?;
         let on = case.config.schedule.span(0.0, at)?;
         let truth = Truth::new(&*process, on, gamma);
         let law = &truth.law;
-        for i in 0..k {
-            for j in 0..k {
-                let n = i * k + j;
-                let mean = Pair {
-                    at,
-                    found: values.mean[(n / k, n % k)],
-                    truth: law.mean[(n / k, n % k)],
-                    scale: truth.mean[n],
-                };
-                add(&format!("mean.{}", label(i, j)), mean)?;
-                if j >= i {
-                    let cov = Pair {
-                        at,
-                        found: values.cov[(n / k, n % k)],
-                        truth: law.cov[(n / k, n % k)],
-                        scale: truth.cov[n],
-                    };
-                    add(&format!("cov.{}", label(i, j)), cov)?;
-                }
-            }
-        }
+        truth.compare(at, &values, (&law.mean, &law.cov), entries)?;
         let singular = || Error::Degenerate {
             what: format!("the factor of {} by doubling", case.name).into(),
             why: format!("at t = {at}"),
         };
         let factors = law.moments.factors.as_ref().ok_or_else(singular)?;
-        let rounded = |x: f64| Dd::from(x);
+        let mut add = |name: &str, found: f64, truth: f64, scale: f64| {
+            let pair = Pair {
+                at,
+                found,
+                truth: Dd::from(truth),
+                scale,
+            };
+            push(entries, name, pair)
+        };
         let found = [&values.chol_lower, &values.chol_upper, &values.inv];
         let truths = [&factors.lower, &factors.upper, &factors.inverse];
         for (((name, _, upper), found), truth) in FACTORS.into_iter().zip(found).zip(truths) {
             for (i, j) in triangle(k, upper) {
-                let n = i * k + j;
+                let own = truth[(i, j)].abs();
                 // off-diagonal entries inherit the covariance's crossing of zero; relative to their
                 // row's diagonal there
                 let scale = if i == j {
-                    truth[(n / k, n % k)].abs()
+                    own
                 } else {
-                    worse(
-                        truth[(n / k, n % k)].abs(),
-                        1e-3 * (truth[(i, i)] * truth[(j, j)]).abs().sqrt(),
-                    )
+                    worse(own, 1e-3 * (truth[(i, i)] * truth[(j, j)]).abs().sqrt())
                 };
-                add(
-                    &format!("{name}.{}", label(i, j)),
-                    Pair {
-                        at,
-                        found: found[(n / k, n % k)],
-                        truth: rounded(truth[(n / k, n % k)]),
-                        scale,
-                    },
-                )?;
+                add(&named(name, (i, j)), found[(i, j)], truth[(i, j)], scale)?;
             }
         }
-        let ell = 1.0 / factors.lower[(k - 1, k - 1)];
-        add(
-            "ell",
-            Pair {
-                at,
-                found: values.ell,
-                truth: rounded(ell),
-                scale: ell,
-            },
-        )?;
-        add(
-            "det",
-            Pair {
-                at,
-                found: values.det,
-                truth: rounded(law.moments.det),
-                scale: law.moments.det,
-            },
-        )?;
-        add(
-            "logdet",
-            Pair {
-                at,
-                found: values.logdet,
-                truth: rounded(factors.log_det),
-                scale: worse(factors.log_det.abs(), 1.0),
-            },
-        )?;
+        let (ell, det) = (1.0 / factors.lower[(k - 1, k - 1)], law.moments.det);
+        add("ell", values.ell, ell, ell)?;
+        add("det", values.det, det, det)?;
+        let size = worse(factors.log_det.abs(), 1.0);
+        add("logdet", values.logdet, factors.log_det, size)?;
     }
     Ok(())
+}
+
+/// The kernel of a case by its closed form.
+fn closed_form(case: &Case, process: &dyn AnyProcess, at: f64) -> Result<KernelValues> {
+    let (schedule, objective) = (&case.config.schedule, case.config.objective);
+    kernel_values(process, schedule, objective, 0.0, at)
 }
 
 /// The moment equations in time `t = h s`, s in [0, 1]: mean matrix, covariance, and the integral
@@ -350,9 +321,19 @@ impl System<f64, DVector<f64>> for MomentEquations<'_> {
     }
 }
 
+/// What the moment equations give at a time, with the sizes of the terms.
+struct Integrated {
+    at: f64,
+    mean: Square<Dd>,
+    cov: Square<Dd>,
+    /// The integral of b.
+    clock: f64,
+    truth: Truth,
+}
+
 /// Mean matrix, covariance and integral of b at the given times (increasing), by integrating from
-/// 0; with the sizes of their terms.
-fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> {
+/// 0.
+fn integrate(case: &Case, times: &[f64]) -> Result<Vec<Integrated>> {
     let process = case.config.process()?;
     let k = process.channels();
     let mut y = vec![0.0; 2 * k * k + 2];
@@ -369,11 +350,11 @@ fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> 
         let mut truth = Truth::new(&*process, on, case.config.objective.gamma());
         // the derivative of a covariance that vanishes is a difference of variances: rounding
         // allows no more
-        for n in 0..k * k {
+        for (i, j) in places(k) {
             let sd = |i: usize| truth.law.cov[(i, i)].hi.sqrt();
-            truth.cov[n] = worse(truth.cov[n], 1e-2 * sd(n / k) * sd(n % k));
+            truth.cov[(i, j)] = worse(truth.cov[(i, j)], 1e-2 * sd(i) * sd(j));
         }
-        let mut size: Vec<f64> = truth.mean.iter().chain(&truth.cov).copied().collect();
+        let mut size = [truth.mean.as_slice(), truth.cov.as_slice()].concat();
         size.extend([on.tau.hi, 1.0]);
         size.iter_mut()
             .for_each(|s| *s = worse(*s, f64::MIN_POSITIVE));
@@ -420,7 +401,14 @@ fn integrate(case: &Case, times: &[f64]) -> Result<Vec<(f64, Vec<f64>, Truth)>> 
             .ok_or_else(|| failed("no result".into()))?;
         y = end.iter().zip(&size).map(|(y, s)| y * s).collect();
         start = t;
-        all.push((t, y.clone(), truth));
+        let matrix = |first: usize| Square::build(k, |i, j| Dd::from(y[first + i * k + j]));
+        all.push(Integrated {
+            at: t,
+            mean: matrix(0),
+            cov: matrix(k * k),
+            clock: y[2 * k * k],
+            truth,
+        });
     }
     Ok(all)
 }
@@ -454,48 +442,19 @@ pub fn moments(case: &Case) -> Result<Part> {
 
 fn by_moments(case: &Case, entries: &mut [Entry]) -> Result<()> {
     let process = case.config.process()?;
-    let k = process.channels();
-    let mut add = |name: &str, pair: Pair| push(entries, name, pair);
-    for (at, y, truth) in integrate(case, &moment_times())? {
-        let values = kernel_values(
-            &*process,
-            &case.config.schedule,
-            case.config.objective,
-            0.0,
-            at,
-        )?;
-        let (mean, cov) = (&y[..k * k], &y[k * k..2 * k * k]);
-        for i in 0..k {
-            for j in 0..k {
-                let n = i * k + j;
-                let pair = Pair {
-                    at,
-                    found: values.mean[(n / k, n % k)],
-                    truth: Dd::from(mean[n]),
-                    scale: truth.mean[n],
-                };
-                add(&format!("mean.{}", label(i, j)), pair)?;
-                if j >= i {
-                    let pair = Pair {
-                        at,
-                        found: values.cov[(n / k, n % k)],
-                        truth: Dd::from(cov[n]),
-                        scale: truth.cov[n],
-                    };
-                    add(&format!("cov.{}", label(i, j)), pair)?;
-                }
-            }
-        }
+    for found in integrate(case, &moment_times())? {
+        let at = found.at;
+        let values = closed_form(case, &*process, at)?;
+        let laws = (&found.mean, &found.cov);
+        found.truth.compare(at, &values, laws, entries)?;
         let b = case.config.schedule.integral(0.0, at)?;
-        add(
-            "integral",
-            Pair {
-                at,
-                found: b,
-                truth: Dd::from(y[2 * k * k]),
-                scale: b,
-            },
-        )?;
+        let integral = Pair {
+            at,
+            found: b,
+            truth: Dd::from(found.clock),
+            scale: b,
+        };
+        push(entries, "integral", integral)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::files::json::parse_json_within;
 use crate::files::{Archive, Array, Limits, Precision, read_text};
 use crate::truth::config::{Config, Layout, number};
 use crate::truth::predict::{self, NOT_YET, QUANTITIES};
-use crate::truth::quantity::LawOf;
+use crate::truth::quantity::{LawOf, Quantity};
 use crate::truth::reader::{SETTINGS, setting_key, whole_array};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,6 +217,68 @@ fn all_there(
     map.into_iter().map(there).collect()
 }
 
+/// The process of an entry of this quantity.
+fn configuration(e: &Json, known: &Quantity) -> Result<Config> {
+    let process = e.get("process").ok_or_else(|| {
+        wrong(
+            "process",
+            "missing; allowed: an object with `kind` and parameters",
+        )
+    })?;
+    let config = Config::from_answers(process).map_err(|e| wrong("process", e.to_string()))?;
+    if matches!(known.law, LawOf::Objective | LawOf::ObjectiveAndGamma)
+        && process.get("objective").is_none()
+        && config.gamma.is_some()
+    {
+        // with gamma one means HSM or not: there is nothing to guess by
+        let gamma = config.entry.gamma.unwrap_or("gamma");
+        return Err(wrong(
+            "process",
+            format!("objective is missing beside {gamma}; allowed: dsm, hsm or transition"),
+        ));
+    }
+    Ok(config)
+}
+
+/// The settings that an entry gives, as the arrays that quantities read.
+fn settings_of(e: &Json, settings: &[&str]) -> Result<BTreeMap<String, Array>> {
+    let mut all = BTreeMap::new();
+    for setting in SETTINGS.iter().filter(|s| settings.contains(&s.name)) {
+        let (field, words) = (setting.name, setting.words);
+        let Some(v) = e.get(field) else { continue };
+        let (value, allowed) = if words.is_empty() {
+            (v.as_f64(), "a number".to_string())
+        } else {
+            let truth = || v.as_bool().map(|b| b.to_string());
+            let word = v.as_str().map(String::from).or_else(truth);
+            let place = word.and_then(|w| words.iter().position(|x| *x == w));
+            (place.map(|i| i as f64), words.join(", "))
+        };
+        let value = value.ok_or_else(|| wrong(field, format!("is {v}; allowed: {allowed}")))?;
+        all.insert(setting_key(field), Array::new(vec![1], vec![value])?);
+    }
+    Ok(all)
+}
+
+/// The outputs of an entry that has not been given up.
+fn answer_of(e: &Json, sources: &Sources<'_>) -> Result<Answer> {
+    let separate = sources.outputs;
+    let file = if separate.is_some() {
+        sources.answers.display().to_string()
+    } else {
+        sources.file.to_string()
+    };
+    let map = arrays(e, "outputs", separate.or(sources.inputs))?;
+    if map.is_empty() {
+        return Err(wrong("outputs", "empty; allowed: at least one output"));
+    }
+    if separate.is_some() && map.values().all(|(_, a)| a.is_none()) {
+        Ok(Answer::Missing)
+    } else {
+        Ok(Answer::Given(all_there("outputs", map, &file)?))
+    }
+}
+
 /// One entry of a manifest.
 fn read_entry(
     e: &Json,
@@ -253,24 +315,7 @@ fn read_entry(
             ),
         ));
     }
-    let process = e.get("process").ok_or_else(|| {
-        wrong(
-            "process",
-            "missing; allowed: an object with `kind` and parameters",
-        )
-    })?;
-    let config = Config::from_answers(process).map_err(|e| wrong("process", e.to_string()))?;
-    if matches!(known.law, LawOf::Objective | LawOf::ObjectiveAndGamma)
-        && process.get("objective").is_none()
-        && config.gamma.is_some()
-    {
-        // with gamma one means HSM or not: there is nothing to guess by
-        let gamma = config.entry.gamma.unwrap_or("gamma");
-        return Err(wrong(
-            "process",
-            format!("objective is missing beside {gamma}; allowed: dsm, hsm or transition"),
-        ));
-    }
+    let config = configuration(e, known)?;
     let raised = e
         .get("raised")
         .map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
@@ -278,27 +323,7 @@ fn read_entry(
         (Some(_), None) => BTreeMap::new(),
         _ => all_there("inputs", arrays(e, "inputs", sources.inputs)?, sources.file)?,
     };
-    for setting in SETTINGS.iter().filter(|s| settings.contains(&s.name)) {
-        let (field, words) = (setting.name, setting.words);
-        let Some(v) = e.get(field) else { continue };
-        let word = v
-            .as_str()
-            .map(String::from)
-            .or_else(|| v.as_bool().map(|b| b.to_string()));
-        let value = if words.is_empty() {
-            v.as_f64()
-        } else {
-            word.and_then(|w| words.iter().position(|x| *x == w))
-                .map(|i| i as f64)
-        };
-        let allowed = if words.is_empty() {
-            "a number".to_string()
-        } else {
-            words.join(", ")
-        };
-        let value = value.ok_or_else(|| wrong(field, format!("is {v}; allowed: {allowed}")))?;
-        in_map.insert(setting_key(field), Array::new(vec![1], vec![value])?);
-    }
+    in_map.extend(settings_of(e, settings)?);
     let surplus = |name: &String| {
         !name.starts_with("option.")
             && ![known.inputs, known.optional]
@@ -317,24 +342,9 @@ fn read_entry(
             "entry {id}: inputs.{name}: {quantity} does not read it (it reads {reads})"
         ));
     }
-    let answer = match (raised, sources.outputs) {
-        (Some(words), _) => Answer::Raised(words),
-        (None, separate) => {
-            let file = if separate.is_some() {
-                sources.answers.display().to_string()
-            } else {
-                sources.file.to_string()
-            };
-            let map = arrays(e, "outputs", separate.or(sources.inputs))?;
-            if map.is_empty() {
-                return Err(wrong("outputs", "empty; allowed: at least one output"));
-            }
-            if separate.is_some() && map.values().all(|(_, a)| a.is_none()) {
-                Answer::Missing
-            } else {
-                Answer::Given(all_there("outputs", map, &file)?)
-            }
-        }
+    let answer = match raised {
+        Some(words) => Answer::Raised(words),
+        None => answer_of(e, sources)?,
     };
     if !matches!(answer, Answer::Raised(_))
         && let Some(name) = known.inputs.iter().find(|n| !in_map.contains_key(**n))
@@ -538,122 +548,171 @@ pub fn read_answers_and_files(
 ) -> Result<(Answers, Vec<PathBuf>)> {
     let manifest = find_manifest(path)?;
     let mut files = vec![manifest.clone()];
-    let mut open = |file: PathBuf| {
-        files.push(file);
-        Archive::open(&files[files.len() - 1], limits)
-    };
     let file = manifest.display().to_string();
-    let bad = |place: &str, problem: String| Error::Format {
-        file: file.clone(),
+    let json = parse_json_within(&read_text(&manifest, limits)?, &file, limits)?;
+    let ours = is_ours(&json, &file)?;
+    let archives = archives(&json, &manifest, answers, ours, &mut |file| {
+        files.push(file.to_path_buf());
+        Archive::open(file, limits)
+    })?;
+    let sources = Sources {
+        inputs: archives.inputs.as_ref(),
+        outputs: archives.outputs.as_ref(),
+        file: &file,
+        answers: &archives.answers,
+    };
+    let mut all = read_entries(&json, &sources, ours)?;
+    all.file = manifest.clone();
+    all.implementation = implementation(&json);
+    Ok((all, files))
+}
+
+/// What is wrong with a manifest.
+fn bad(file: &str, place: &str, problem: String) -> Error {
+    Error::Format {
+        file: file.into(),
         place: place.to_string(),
         problem,
-    };
-    let json = parse_json_within(&read_text(&manifest, limits)?, &file, limits)?;
-    let schema = json.get("schema").and_then(Json::as_str).unwrap_or("");
-    let folder = manifest.parent().unwrap_or(Path::new("."));
-    let ours = match schema {
+    }
+}
+
+/// Whether a manifest is that of our own vectors, with answers beside it, by its schema.
+///
+/// # Errors
+/// Another schema; a field that it has not.
+fn is_ours(json: &Json, file: &str) -> Result<bool> {
+    const SCHEMAS: &str = "allowed: cld-answers/1 or cld-vectors/1";
+    let ours = match json.get("schema").and_then(Json::as_str).unwrap_or("") {
         "cld-answers/1" => false,
         "cld-vectors/1" => true,
-        "" => {
-            return Err(bad(
-                "schema",
-                "missing; allowed: cld-answers/1 or cld-vectors/1".into(),
-            ));
-        }
-        other => {
-            return Err(bad(
-                "schema",
-                format!("`{other}`; allowed: cld-answers/1 or cld-vectors/1"),
-            ));
-        }
+        "" => return Err(bad(file, "schema", format!("missing; {SCHEMAS}"))),
+        other => return Err(bad(file, "schema", format!("`{other}`; {SCHEMAS}"))),
     };
     let top: &[&str] = if ours {
         MANIFEST_KEYS
     } else {
         &["schema", "implementation", "arrays", "entries", "note"]
     };
-    if let Some(key) = json
-        .as_object()
-        .and_then(|o| o.keys().find(|k| !top.contains(&k.as_str())))
-    {
-        return Err(bad(
-            key,
-            format!("unknown field; allowed: {}", top.join(", ")),
-        ));
-    }
-    let name_of = |v: Option<&Json>, what: &str| match v {
-        Some(Json::String(s))
-            if Path::new(s)
-                .components()
-                .all(|c| matches!(c, std::path::Component::Normal(_))) =>
-        {
-            Ok(folder.join(s))
+    let keys = json.as_object().into_iter().flat_map(|o| o.keys());
+    match keys.into_iter().find(|k| !top.contains(&k.as_str())) {
+        Some(key) => {
+            let allowed = format!("unknown field; allowed: {}", top.join(", "));
+            Err(bad(file, key, allowed))
         }
+        None => Ok(ours),
+    }
+}
+
+/// The files of arrays of a manifest.
+struct Archives {
+    inputs: Option<Archive>,
+    /// Where the answers have a file of their own.
+    outputs: Option<Archive>,
+    /// The file that has the answers.
+    answers: PathBuf,
+}
+
+/// Opens the files of arrays that a manifest names.
+fn archives(
+    json: &Json,
+    manifest: &Path,
+    answers: Option<&Path>,
+    ours: bool,
+    open: &mut dyn FnMut(&Path) -> Result<Archive>,
+) -> Result<Archives> {
+    let file = manifest.display().to_string();
+    let folder = manifest.parent().unwrap_or(Path::new("."));
+    let plain = |s: &str| {
+        let mut parts = Path::new(s).components();
+        parts.all(|c| matches!(c, std::path::Component::Normal(_)))
+    };
+    let name_of = |v: Option<&Json>, what: &str| match v {
+        Some(Json::String(s)) if plain(s) => Ok(folder.join(s)),
         Some(other) => Err(bad(
+            &file,
             what,
             format!("is {other}; allowed: the name of an .npz file beside the manifest"),
         )),
         None => Err(bad(
+            &file,
             what,
             "missing; allowed: the name of an .npz file".into(),
         )),
     };
-    let (inputs, outputs, outputs_file);
-    if ours {
-        let arrays = json.get("arrays");
-        inputs = Some(open(name_of(
-            arrays.and_then(|a| a.get("inputs")),
-            "arrays.inputs",
-        )?)?);
-        outputs_file = match answers {
-            Some(path) => path.to_path_buf(),
-            None => name_of(arrays.and_then(|a| a.get("answers")), "arrays.answers")?,
-        };
-        if !outputs_file.exists() {
-            return Err(Error::Io {
-                path: outputs_file.display().to_string(),
-                problem: "no such file; put your answers there, or name their file with --answers"
-                    .into(),
-            });
-        }
-        outputs = Some(open(outputs_file.clone())?);
-    } else {
-        inputs = match json.get("arrays") {
+    let arrays = json.get("arrays");
+    if !ours {
+        let inputs = match arrays {
             None => None,
-            v => Some(open(name_of(v, "arrays")?)?),
+            v => Some(open(&name_of(v, "arrays")?)?),
         };
-        outputs_file = manifest.clone();
-        outputs = None;
         if answers.is_some() {
             return Err(bad(
+                &file,
                 "schema",
                 "cld-answers/1 holds its answers itself; --answers is for vectors (cld-vectors/1)"
                     .into(),
             ));
         }
+        return Ok(Archives {
+            inputs,
+            outputs: None,
+            answers: manifest.to_path_buf(),
+        });
     }
-    let implementation = match json.get("implementation") {
+    let inputs = open(&name_of(
+        arrays.and_then(|a| a.get("inputs")),
+        "arrays.inputs",
+    )?)?;
+    let answers = match answers {
+        Some(path) => path.to_path_buf(),
+        None => name_of(arrays.and_then(|a| a.get("answers")), "arrays.answers")?,
+    };
+    if !answers.exists() {
+        return Err(Error::Io {
+            path: answers.display().to_string(),
+            problem: "no such file; put your answers there, or name their file with --answers"
+                .into(),
+        });
+    }
+    let outputs = open(&answers)?;
+    Ok(Archives {
+        inputs: Some(inputs),
+        outputs: Some(outputs),
+        answers,
+    })
+}
+
+/// What is judged, in words: a text, or an object with name and commit.
+fn implementation(json: &Json) -> String {
+    match json.get("implementation") {
         Some(Json::String(s)) => s.clone(),
         Some(Json::Object(o)) => {
             let text = |k: &str| o.get(k).and_then(Json::as_str);
-            [
+            let parts = [
                 text("name").map(String::from),
                 text("commit").map(|c| format!("commit {c}")),
-            ]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(", ")
+            ];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
         }
         _ => String::new(),
-    };
+    }
+}
+
+/// Every entry of a manifest; `ours` have their outputs in a file whose other arrays are ignored.
+fn read_entries(json: &Json, sources: &Sources<'_>, ours: bool) -> Result<Answers> {
     let Some(Json::Array(list)) = json.get("entries") else {
-        return Err(bad("entries", "missing; allowed: a list of entries".into()));
+        let missing = "missing; allowed: a list of entries".into();
+        return Err(bad(sources.file, "entries", missing));
     };
-    let mut ids = BTreeSet::new();
-    let (mut entries, mut unusable, mut ignored, mut used) =
-        (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
-    let mut not_yet = BTreeMap::new();
+    let mut all = Answers {
+        file: PathBuf::new(),
+        implementation: String::new(),
+        entries: vec![],
+        unusable: vec![],
+        ignored: vec![],
+        not_yet: BTreeMap::new(),
+    };
+    let (mut ids, mut used) = (BTreeSet::new(), BTreeSet::new());
     for (i, e) in list.iter().enumerate() {
         let word = |key: &str| e.get(key).and_then(Json::as_str).map(str::to_string);
         let (id, quantity) = (
@@ -662,57 +721,36 @@ pub fn read_answers_and_files(
         );
         if !ids.insert(id.clone()) {
             return Err(bad(
+                sources.file,
                 &format!("entry {id}: id"),
                 "two entries of this id; ids must be unique".into(),
             ));
         }
         if ours && let Some(outputs) = e.get("outputs").and_then(Json::as_object) {
-            used.extend(
-                outputs
-                    .values()
-                    .filter_map(Json::as_str)
-                    .map(str::to_string),
-            );
+            let names = outputs.values().filter_map(Json::as_str);
+            used.extend(names.map(str::to_string));
         }
         if predict::quantity(&quantity).is_none() && NOT_YET.iter().any(|p| quantity.starts_with(p))
         {
-            *not_yet.entry(quantity).or_insert(0) += 1;
+            *all.not_yet.entry(quantity).or_insert(0) += 1;
             continue;
         }
-        let sources = Sources {
-            inputs: inputs.as_ref(),
-            outputs: outputs.as_ref(),
-            file: &file,
-            answers: &outputs_file,
-        };
-        match read_entry(e, &id, &quantity, &sources, &mut ignored) {
-            Ok(entry) => entries.push(entry),
-            Err(error) => unusable.push(Unusable {
+        match read_entry(e, &id, &quantity, sources, &mut all.ignored) {
+            Ok(entry) => all.entries.push(entry),
+            Err(error) => all.unusable.push(Unusable {
                 entry: id,
                 quantity,
                 why: error.to_string(),
             }),
         }
     }
-    let extra = outputs
-        .iter()
-        .flat_map(Archive::names)
-        .filter(|k| !used.contains(*k));
-    ignored.extend(extra.map(|k| {
+    let names = sources.outputs.into_iter().flat_map(Archive::names);
+    let extra = names.filter(|k| !used.contains(*k));
+    all.ignored.extend(extra.map(|k| {
         format!(
             "{}: {k}: no entry of the manifest has an output of this name",
-            outputs_file.display()
+            sources.answers.display()
         )
     }));
-    Ok((
-        Answers {
-            file: manifest,
-            implementation,
-            entries,
-            unusable,
-            ignored,
-            not_yet,
-        },
-        files,
-    ))
+    Ok(all)
 }

@@ -755,6 +755,150 @@ fn all_within(units: &[f64], bound: f64) -> bool {
     !units.is_empty() && units.iter().all(|u| *u <= bound)
 }
 
+/// An output that is judged.
+struct Judging<'a, 'b> {
+    entry: &'a Entry,
+    bench: &'b Bench,
+    name: &'a str,
+    got: &'a Array,
+    /// Rows of the entry.
+    n: usize,
+    columns: usize,
+}
+
+/// How an output agrees with a model.
+struct Agreement {
+    /// Within the rule of its own precision.
+    own: bool,
+    /// An f64 array within that of f32.
+    single: bool,
+    /// How much each value moves with the inputs.
+    condition: Vec<f64>,
+}
+
+impl<'a> Judging<'a, '_> {
+    /// The answers of some rows.
+    fn values(&self, rows: &[usize]) -> Vec<f64> {
+        let row = |r: &usize| &self.got.data[r * self.columns..(r + 1) * self.columns];
+        rows.iter().flat_map(row).copied().collect()
+    }
+
+    /// The entry with these rows alone.
+    fn part(&self, rows: &[usize]) -> Cow<'a, Entry> {
+        if rows.len() == self.n {
+            Cow::Borrowed(self.entry)
+        } else {
+            Cow::Owned(restricted(self.entry, rows))
+        }
+    }
+
+    /// Rows judged, with their verdict.
+    fn unit(
+        &self,
+        rows: Vec<usize>,
+        cells: Vec<Cell>,
+        class: Class,
+        condition: Vec<f64>,
+    ) -> Unit<'a> {
+        let data = self.values(&rows);
+        let p = self.got.precision;
+        let errors = cells
+            .iter()
+            .zip(&data)
+            .map(|(c, g)| relative(distance(*g, c.truth, p), size(c)))
+            .collect();
+        let units = in_units(&cells, &data, p, &condition);
+        let got = if rows.len() == self.n {
+            Cow::Borrowed(self.got)
+        } else {
+            Cow::Owned(Array {
+                shape: vec![rows.len(), self.columns],
+                data,
+                precision: p,
+            })
+        };
+        Unit {
+            entry: self.part(&rows),
+            output: self.name,
+            got,
+            rows,
+            cells,
+            columns: self.columns,
+            class,
+            errors,
+            units,
+            condition,
+        }
+    }
+
+    /// Whether rows agree with the model that has `epsilon`; `slack` times the cancellation is
+    /// allowed beside the rule.
+    fn agreement(&self, epsilon: f64, rows: &[usize], cells: &[Cell], slack: f64) -> Agreement {
+        let data = self.values(rows);
+        let p = self.got.precision;
+        // a bound that needs no derivatives comes first: the sizes of the terms are part of the
+        // condition
+        let quick: Vec<f64> = cells.iter().map(|c| terms(self.entry, c)).collect();
+        if slack == 0.0 && all_within(&in_units(cells, &data, p, &quick), UNITS) {
+            return Agreement {
+                own: true,
+                single: false,
+                condition: quick,
+            };
+        }
+        let part = self.part(rows);
+        let full = condition(&part, self.bench, epsilon, (self.name, p), cells);
+        let fits = |p: Precision| {
+            !cells.is_empty()
+                && cells.iter().zip(&data).zip(&full).all(|((c, g), s)| {
+                    in_unit(c, *g, p, *s) <= UNITS
+                        || distance(*g, c.truth, p)
+                            <= UNITS * p.unit() * (c.truth.hi.abs() + s) + slack * c.cancellation
+                })
+        };
+        Agreement {
+            own: fits(p),
+            single: p == Precision::F64 && fits(Precision::F32),
+            condition: full,
+        }
+    }
+
+    /// The verdict without any added constant.
+    fn plainly(&self, rows: Vec<usize>, cells: Vec<Cell>) -> Option<Unit<'a>> {
+        if rows.is_empty() {
+            return None;
+        }
+        let found = self.agreement(0.0, &rows, &cells, 0.0);
+        let class = match (found.own, found.single) {
+            (true, _) => Class::of(self.got.precision),
+            (_, true) => Class::F32,
+            _ => Class::Off,
+        };
+        Some(self.unit(rows, cells, class, found.condition))
+    }
+
+    /// Whether the declared constant changes any of these rows from what was judged without it: an
+    /// output that it does not reach is not excused by it.
+    fn reached(&self, judged: Option<&Unit<'_>>, rows: &[usize], cells: &[Cell]) -> bool {
+        judged.is_none_or(|u| {
+            let plain = u.rows.iter().copied().zip(u.cells.chunks(self.columns));
+            let plain: BTreeMap<usize, &[Cell]> = plain.collect();
+            let differs = |(a, b): (&Cell, &Cell)| {
+                (a.truth - b.truth).to_f64().abs() > F64_TOLERANCE * size(a)
+            };
+            rows.iter()
+                .zip(cells.chunks(self.columns))
+                .any(|(r, with)| plain.get(r).is_none_or(|c| c.iter().zip(with).any(differs)))
+        })
+    }
+}
+
+/// Rows and cells of what can be judged.
+fn split(judged: &[(usize, Vec<Cell>)]) -> (Vec<usize>, Vec<Cell>) {
+    let cells = judged.iter().flat_map(|(_, c)| c.iter().copied());
+    (judged.iter().map(|(r, _)| *r).collect(), cells.collect())
+}
+
 /// Judges one output of an entry of `n` rows, and says which rows it cannot judge. Rows at times
 /// before `t_min` are left out.
 pub(super) fn judge_output<'a>(
@@ -785,7 +929,7 @@ pub(super) fn judge_output<'a>(
         }
         (columns, judged, refused)
     };
-    let (columns, plain, refused) = asked(by_row(e, &*bench.model(0.0)?, name, n));
+    let (columns, plain, mut refused) = asked(by_row(e, &*bench.model(0.0)?, name, n));
     // the declared constant has a model of its own, also where the covariance without it is
     // singular
     let with: Option<ByRow> = if declared > 0.0 {
@@ -811,120 +955,24 @@ pub(super) fn judge_output<'a>(
         );
         return Ok(None);
     }
-    let values = |rows: &[usize]| -> Vec<f64> {
-        rows.iter()
-            .flat_map(|r| got.data[r * columns..(r + 1) * columns].iter().copied())
-            .collect()
+    let output = Judging {
+        entry: e,
+        bench,
+        name,
+        got,
+        n,
+        columns,
     };
-    let unit = |rows: Vec<usize>, cells: Vec<Cell>, class: Class, condition: Vec<f64>| {
-        let data = values(&rows);
-        let p = got.precision;
-        let errors = cells
-            .iter()
-            .zip(&data)
-            .map(|(c, g)| relative(distance(*g, c.truth, p), size(c)))
-            .collect();
-        let units = in_units(&cells, &data, p, &condition);
-        let whole = rows.len() == n;
-        let entry = if whole {
-            Cow::Borrowed(e)
-        } else {
-            Cow::Owned(restricted(e, &rows))
-        };
-        let shape = vec![rows.len(), columns];
-        let got = if whole {
-            Cow::Borrowed(got)
-        } else {
-            Cow::Owned(Array {
-                shape,
-                data,
-                precision: p,
-            })
-        };
-        Unit {
-            entry,
-            output: name,
-            got,
-            rows,
-            cells,
-            columns,
-            class,
-            errors,
-            units,
-            condition,
-        }
-    };
-    let split = |found: &ByRow| -> (Vec<usize>, Vec<Cell>) {
-        (
-            found.1.iter().map(|(r, _)| *r).collect(),
-            found
-                .1
-                .iter()
-                .flat_map(|(_, c)| c.iter().copied())
-                .collect(),
-        )
-    };
-    let right =
-        |epsilon: f64, rows: &[usize], cells: &[Cell], slack: f64| -> (bool, bool, Vec<f64>) {
-            let data = values(rows);
-            let p = got.precision;
-            // a bound that needs no derivatives comes first: the sizes of the terms are part of the
-            // condition
-            let quick: Vec<f64> = cells.iter().map(|c| terms(e, c)).collect();
-            if slack == 0.0 && all_within(&in_units(cells, &data, p, &quick), UNITS) {
-                return (true, false, quick);
-            }
-            let part = if rows.len() == n {
-                Cow::Borrowed(e)
-            } else {
-                Cow::Owned(restricted(e, rows))
-            };
-            let full = condition(&part, bench, epsilon, (name, p), cells);
-            let fits = |p: Precision| {
-                !cells.is_empty()
-                    && cells.iter().zip(&data).zip(&full).all(|((c, g), s)| {
-                        in_unit(c, *g, p, *s) <= UNITS
-                            || distance(*g, c.truth, p)
-                                <= UNITS * p.unit() * (c.truth.hi.abs() + s)
-                                    + slack * c.cancellation
-                    })
-            };
-            (fits(p), p == Precision::F64 && fits(Precision::F32), full)
-        };
-    let mut refusals = refused;
-    let (rows, cells) = split(&(columns, plain, vec![]));
-    let mut judged = (!rows.is_empty()).then(|| {
-        let (own, single, condition) = right(0.0, &rows, &cells, 0.0);
-        let class = match (own, single) {
-            (true, _) => Class::of(got.precision),
-            (_, true) => Class::F32,
-            _ => Class::Off,
-        };
-        unit(rows, cells, class, condition)
-    });
+    let (rows, cells) = split(&plain);
+    let mut judged = output.plainly(rows, cells);
     let natural = judged
         .as_ref()
         .is_some_and(|u| u.class == Class::of(got.precision));
     if let Some(with) = with.filter(|w| !natural && !w.1.is_empty()) {
-        let (rows, cells) = split(&with);
-        let (own, _, with_condition) = right(declared, &rows, &cells, CANCELLATION);
-        // an output that the constant does not reach is not excused by it
-        let reaches = judged.as_ref().is_none_or(|u| {
-            let right: BTreeMap<usize, &[Cell]> = u
-                .rows
-                .iter()
-                .copied()
-                .zip(u.cells.chunks(columns))
-                .collect();
-            let differs = |(a, b): (&Cell, &Cell)| {
-                (a.truth - b.truth).to_f64().abs() > F64_TOLERANCE * size(a)
-            };
-            rows.iter()
-                .zip(cells.chunks(columns))
-                .any(|(r, with)| right.get(r).is_none_or(|c| c.iter().zip(with).any(differs)))
-        });
-        if own && reaches {
-            refusals = with.2;
+        let (rows, cells) = split(&with.1);
+        let found = output.agreement(declared, &rows, &cells, CANCELLATION);
+        if found.own && output.reached(judged.as_ref(), &rows, &cells) {
+            refused = with.2;
             judged = match judged {
                 // errors are shown against the truth without any epsilon, where there is one for
                 // every row
@@ -932,12 +980,12 @@ pub(super) fn judge_output<'a>(
                     class: Class::Eps,
                     ..u
                 }),
-                _ => Some(unit(rows, cells, Class::Eps, with_condition)),
+                _ => Some(output.unit(rows, cells, Class::Eps, found.condition)),
             };
         }
     }
     let mut reasons: Vec<(String, Vec<usize>)> = Vec::new();
-    for (row, why) in refusals {
+    for (row, why) in refused {
         match reasons.iter_mut().find(|(w, _)| *w == why) {
             Some((_, rows)) => rows.push(row),
             None => reasons.push((why, vec![row])),

@@ -12,6 +12,7 @@ use super::answers::Entry;
 use super::compare::{UNITS, Unit, distance, some_rows};
 use crate::dd::Dd;
 use crate::error::shown;
+use crate::small::{Square, places};
 use crate::truth::predict::{Given, Inputs, Model, digits, made_from, pair, predict};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -236,6 +237,7 @@ impl Theirs {
                 .iter()
                 .map(|x| x.map(Dd::from))
                 .collect::<Option<Vec<Dd>>>()
+                .and_then(|m| Square::from_slice(&m))
         };
         let mean = whole(Part::Mean);
         let cov = match part {
@@ -248,15 +250,9 @@ impl Theirs {
             Part::Cov => whole(Part::Cov)?,
             Part::Factor => {
                 // entries that were not asked for are those that vanish
-                let r: Vec<Dd> = self
-                    .matrices
-                    .get(&(part, key))?
-                    .iter()
-                    .map(|x| Dd::from(x.unwrap_or(0.0)))
-                    .collect();
-                (0..k * k)
-                    .map(|n| (0..k).fold(Dd::ZERO, |s, l| s + r[n / k * k + l] * r[n % k * k + l]))
-                    .collect()
+                let entries = self.matrices.get(&(part, key))?;
+                let r = Square::build(k, |i, j| Dd::from(entries[i * k + j].unwrap_or(0.0)));
+                r.matmul(&r.transpose())
             }
         };
         Some(Given {
@@ -326,20 +322,18 @@ fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Optio
         let mut sum: Vec<f64> = cells.iter().map(|c| c.truth.hi.abs() + c.scale).collect();
         let mut open = false;
         let change = Dd::from(1.0 - CHANGE);
-        let entries = |m: &Option<Vec<Dd>>| m.as_ref().map_or(0, Vec::len);
-        for n in 0..entries(&given.cov) + entries(&given.mean) {
+        // every entry of the covariance on and above the diagonal, then every entry of the mean
+        let covs = given.cov.iter().flat_map(|c| places(c.k()));
+        let means = given.mean.iter().flat_map(|m| places(m.k()));
+        let covs = covs.filter(|(i, j)| i <= j).map(|at| (true, at));
+        for (of_cov, (i, j)) in covs.chain(means.map(|at| (false, at))) {
             let mut other = given.clone();
-            let covs = entries(&given.cov);
             match (&mut other.cov, &mut other.mean) {
-                (Some(c), _) if n < covs => {
-                    let (i, j) = (n / k, n % k);
-                    if j < i {
-                        continue;
-                    }
-                    c[n] = c[n] * change;
-                    c[j * k + i] = c[n];
+                (Some(c), _) if of_cov => {
+                    c[(i, j)] = c[(i, j)] * change;
+                    c[(j, i)] = c[(i, j)];
                 }
-                (_, Some(m)) => m[n - covs] = m[n - covs] * change,
+                (_, Some(m)) => m[(i, j)] = m[(i, j)] * change,
                 _ => continue,
             }
             let Some(changed) = at(other) else {

@@ -150,6 +150,102 @@ pub fn judge(
     judge_from(answers, accept, 0.0, progress)
 }
 
+/// What is not judged of an entry, or of one of its outputs, all rows being the same.
+fn as_a_whole(entry: &str, output: &str, why: String) -> Unjudged {
+    Unjudged {
+        entry: entry.into(),
+        output: output.into(),
+        rows: vec![],
+        t: None,
+        why,
+    }
+}
+
+/// Every entry's judged outputs, and what of it cannot be judged: configurations side by side, as
+/// what is computed for one is of use to no other.
+fn judged_entries<'a>(
+    entries: &'a [Entry],
+    t_min: f64,
+    progress: &mut (dyn FnMut(usize, usize) + Send),
+) -> Vec<Judged<'a>> {
+    let (done, shown) = (AtomicUsize::new(0), Mutex::new(progress));
+    let one = |i: usize, bench: &Bench| -> Judged<'a> {
+        if let Ok(mut show) = shown.try_lock() {
+            show(done.load(Ordering::Relaxed), entries.len());
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+        let e = &entries[i];
+        let (mut units, mut refused) = (Vec::new(), Vec::new());
+        let Answer::Given(outputs) = &e.answer else {
+            return (units, refused);
+        };
+        let given: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+        let n = rows(&e.quantity, &given);
+        let judged = same_rows(e, n).and_then(|()| {
+            for (name, got) in outputs {
+                let output = judge_output(e, (bench, t_min), (name, got), n, &mut refused)?;
+                units.extend(output);
+            }
+            Ok(())
+        });
+        if let Err(error) = judged {
+            refused.push(as_a_whole(&e.id, &e.quantity, error.to_string()));
+        }
+        (units, refused)
+    };
+    let groups = by_config(entries.iter().map(|e| &e.config));
+    let of_group = |group: &Vec<usize>| {
+        let bench = Bench::new(&entries[group[0]].config);
+        let each = group.iter().map(|i| (*i, one(*i, &bench)));
+        each.collect::<Vec<_>>()
+    };
+    let mut found: Vec<(usize, Judged<'_>)> = groups.par_iter().flat_map_iter(of_group).collect();
+    found.sort_by_key(|(i, _)| *i);
+    found.into_iter().map(|(_, judged)| judged).collect()
+}
+
+/// The report's lines: outputs of one quantity, process and verdict together, in the order of the
+/// quantities.
+fn lines_of(units: &[Unit<'_>], accept: &[Class]) -> Vec<Line> {
+    let accepted = |u: &Unit<'_>| {
+        u.class == Class::of(u.got.precision)
+            || (u.class != Class::Off && accept.contains(&u.class))
+    };
+    let mut groups: BTreeMap<(usize, &str, &str, Class, bool), Vec<&Unit<'_>>> = BTreeMap::new();
+    for u in units {
+        let order = crate::truth::predict::QUANTITIES
+            .iter()
+            .position(|q| q.name == u.entry.quantity)
+            .unwrap_or(usize::MAX);
+        let process = u.entry.config.entry.name;
+        let group = (order, u.output, process, u.class, accepted(u));
+        groups.entry(group).or_default().push(u);
+    }
+    groups
+        .into_iter()
+        .map(|((_, output, process, class, ok), list)| line(output, process, class, ok, &list))
+        .collect()
+}
+
+/// The ids of the unanswered entries of suites that are begun, and how many there are of each suite
+/// that is not.
+fn by_suite(entries: &[Entry], unanswered: Vec<&Entry>) -> (Vec<String>, BTreeMap<String, usize>) {
+    let suite = |e: &Entry| {
+        let family = e.quantity.split('.').next().unwrap_or("");
+        format!("{} {family}", e.config.entry.name)
+    };
+    let answered = entries.iter().filter(|e| e.answer != Answer::Missing);
+    let begun: std::collections::BTreeSet<String> = answered.map(suite).collect();
+    let (open, missing): (Vec<&Entry>, Vec<&Entry>) = unanswered
+        .into_iter()
+        .partition(|e| begun.contains(&suite(e)));
+    let mut not_begun = BTreeMap::new();
+    for e in missing {
+        *not_begun.entry(suite(e)).or_insert(0) += 1;
+    }
+    (open.into_iter().map(|e| e.id.clone()).collect(), not_begun)
+}
+
 /// [`judge`] for the rows whose time is `t_min` at least, and those that have no time.
 ///
 /// # Errors
@@ -172,17 +268,10 @@ pub fn judge_from(
     let total = entries.len();
     let (mut raised, mut unanswered) =
         (BTreeMap::<(String, String), Vec<String>>::new(), Vec::new());
-    let whole = |entry: &str, output: &str, why: String| Unjudged {
-        entry: entry.into(),
-        output: output.into(),
-        rows: vec![],
-        t: None,
-        why,
-    };
     let mut unjudged: Vec<Unjudged> = answers
         .unusable
         .iter()
-        .map(|u| whole(&u.entry, &u.quantity, u.why.clone()))
+        .map(|u| as_a_whole(&u.entry, &u.quantity, u.why.clone()))
         .collect();
     for e in &entries {
         match &e.answer {
@@ -194,51 +283,8 @@ pub fn judge_from(
             Answer::Missing => unanswered.push(e),
         }
     }
-    // configurations side by side: what is computed for one is of use to no other
-    let (done, shown) = (AtomicUsize::new(0), Mutex::new(&mut *progress));
-    let one = |i: usize, bench: &Bench| -> (Vec<Unit<'_>>, Vec<Unjudged>) {
-        if let Ok(mut show) = shown.try_lock() {
-            show(done.load(Ordering::Relaxed), total);
-        }
-        done.fetch_add(1, Ordering::Relaxed);
-        let e = &entries[i];
-        let (mut units, mut refused) = (Vec::new(), Vec::new());
-        let Answer::Given(outputs) = &e.answer else {
-            return (units, refused);
-        };
-        let given: Inputs<'_> = e.inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-        let n = rows(&e.quantity, &given);
-        let judged = same_rows(e, n).and_then(|()| {
-            for (name, got) in outputs {
-                units.extend(judge_output(
-                    e,
-                    (bench, t_min),
-                    (name, got),
-                    n,
-                    &mut refused,
-                )?);
-            }
-            Ok(())
-        });
-        if let Err(error) = judged {
-            refused.push(whole(&e.id, &e.quantity, error.to_string()));
-        }
-        (units, refused)
-    };
-    let groups = by_config(entries.iter().map(|e| &e.config));
-    let mut found: Vec<(usize, Judged<'_>)> = groups
-        .par_iter()
-        .flat_map_iter(|group| {
-            let bench = Bench::new(&entries[group[0]].config);
-            group
-                .iter()
-                .map(|i| (*i, one(*i, &bench)))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    found.sort_by_key(|(i, _)| *i);
     let (mut units, mut judged) = (Vec::new(), 0);
-    for (_, (of_one, refused)) in found {
+    for (of_one, refused) in judged_entries(&entries, t_min, progress) {
         judged += usize::from(!of_one.is_empty());
         units.extend(of_one);
         unjudged.extend(refused);
@@ -255,10 +301,6 @@ pub fn judge_from(
             problem: format!("cannot be judged: {}{more}", first.why),
         });
     }
-    let accepted = |u: &Unit<'_>| {
-        u.class == Class::of(u.got.precision)
-            || (u.class != Class::Off && accept.contains(&u.class))
-    };
     // Within an array's own precision there is nothing to explain, even where it is accepted for
     // another reason.
     let suspects: Vec<bool> = units
@@ -275,46 +317,8 @@ pub fn judge_from(
         .map(|u| format!("{} {}", units[*u].entry.id, units[*u].output))
         .collect();
     let open = open.into_iter().map(|(open, _)| open).collect();
-    let mut groups: BTreeMap<(usize, &str, &str, Class, bool), Vec<&Unit<'_>>> = BTreeMap::new();
-    for u in &units {
-        let order = crate::truth::predict::QUANTITIES
-            .iter()
-            .position(|q| q.name == u.entry.quantity)
-            .unwrap_or(usize::MAX);
-        groups
-            .entry((
-                order,
-                u.output,
-                u.entry.config.entry.name,
-                u.class,
-                accepted(u),
-            ))
-            .or_default()
-            .push(u);
-    }
-    let lines: Vec<Line> = groups
-        .into_iter()
-        .map(|((_, output, process, class, ok), list)| line(output, process, class, ok, &list))
-        .collect();
-    let suite = |e: &Entry| {
-        format!(
-            "{} {}",
-            e.config.entry.name,
-            e.quantity.split('.').next().unwrap_or("")
-        )
-    };
-    let begun: std::collections::BTreeSet<String> = entries
-        .iter()
-        .filter(|e| e.answer != Answer::Missing)
-        .map(suite)
-        .collect();
-    let (unanswered, missing): (Vec<&Entry>, Vec<&Entry>) = unanswered
-        .into_iter()
-        .partition(|e| begun.contains(&suite(e)));
-    let mut not_begun = BTreeMap::new();
-    missing
-        .into_iter()
-        .for_each(|e| *not_begun.entry(suite(e)).or_insert(0) += 1);
+    let lines = lines_of(&units, accept);
+    let (unanswered, not_begun) = by_suite(&entries, unanswered);
     let raised: Vec<Raised> = raised
         .into_iter()
         .map(|((quantity, message), entries)| Raised {
@@ -341,7 +345,7 @@ pub fn judge_from(
         raised,
         unjudged,
         ignored: answers.ignored.clone(),
-        unanswered: unanswered.into_iter().map(|e| e.id.clone()).collect(),
+        unanswered,
         not_begun,
         t_min: (t_min > 0.0).then_some(t_min),
         not_yet: answers.not_yet.clone(),

@@ -180,6 +180,108 @@ fn list(h: &mut String, title: &str, lines: &[String]) {
     let _ = write!(h, "</ul>");
 }
 
+/// What the likely causes are, and what no known mistake explains.
+fn causes(h: &mut String, r: &Report) {
+    if !r.diagnoses.is_empty() || !r.open.is_empty() {
+        let _ = write!(h, "<h2>Causes</h2>");
+    }
+    for d in &r.diagnoses {
+        let _ = write!(
+            h,
+            "<details open><summary><b>{}</b> <code>{}</code></summary><p>What to do: {}.</p><p>Explains {}, in {}: {}</p>",
+            safe(&d.text),
+            d.id,
+            prose(d.remedy),
+            plural(d.explains, "output"),
+            plural(d.entries.len(), "entry"),
+            counted(&d.outputs)
+        );
+        consequences(h, &d.follows);
+        if let Some(s) = &d.shown {
+            example(h, s);
+        }
+        let _ = write!(h, "</details>");
+    }
+    for o in &r.open {
+        let _ = write!(
+            h,
+            "<details open><summary><b>No known mistake gives these numbers:</b> {}</summary><p>In {}</p>",
+            counted(&o.outputs),
+            o.entries
+                .iter()
+                .take(20)
+                .map(|e| format!("<code>{}</code>", safe(e)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+        consequences(h, &o.follows);
+        if let Some(s) = &o.shown {
+            example(h, s);
+        }
+        let _ = write!(h, "</details>");
+    }
+}
+
+/// Errors over t, a plot for each quantity.
+fn plots(h: &mut String, lines: &[Line]) {
+    let mut by: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
+    lines
+        .iter()
+        .for_each(|l| by.entry(&l.quantity).or_default().push(l));
+    let plots: Vec<String> = by
+        .iter()
+        .filter_map(|(q, lines)| {
+            errors(lines).map(|svg| {
+                format!(
+                    "<figure>{svg}<figcaption><code>{}</code></figcaption></figure>",
+                    safe(q)
+                )
+            })
+        })
+        .collect();
+    if !plots.is_empty() {
+        let _ = write!(
+            h,
+            "<h2>Error over t</h2><p>In units of each array's type; what is in the band is right (up to {UNITS}). An error that is no number is at the upper edge.</p><div class=plots>{}</div>",
+            plots.concat()
+        );
+    }
+}
+
+/// A row for every output.
+fn table(h: &mut String, lines: &[Line]) {
+    let _ = write!(
+        h,
+        "<h2>Every output</h2><div class=scroll><table><tr><th>quantity<th>process<th class=n>entries<th class=n>values<th class=n>worst, units<th>at<th>right for<th>verdict"
+    );
+    for l in lines {
+        let (mood, words) = class(l);
+        let at = l.worst.t.map_or(format!("row {}", l.worst.row), |t| {
+            format!("t = {}", time(t))
+        });
+        let right = l.right_from.map_or(
+            if l.off_at == "all t" {
+                "nowhere".into()
+            } else {
+                String::new()
+            },
+            |t| format!("t >= {}", time(t)),
+        );
+        let _ = write!(
+            h,
+            "<tr><td><code>{}.{}</code><td>{}<td class=n>{}<td class=n>{}<td class=n>{} {}<td>{at}<td>{}<td class={mood}>{words}",
+            safe(&l.quantity),
+            safe(&l.output),
+            safe(&l.process),
+            l.entries,
+            l.values,
+            short(l.worst.units),
+            l.worst.precision,
+            safe(&right)
+        );
+    }
+}
+
 /// The page.
 pub fn page(r: &Report) -> String {
     let mut h = String::new();
@@ -196,44 +298,7 @@ pub fn page(r: &Report) -> String {
         let _ = write!(h, " Rows with t &lt; {} were not judged.", time(t));
     }
     let _ = write!(h, " Judged by cld-sgm {}.</p>", env!("CARGO_PKG_VERSION"));
-    if !r.diagnoses.is_empty() || !r.open.is_empty() {
-        let _ = write!(h, "<h2>Causes</h2>");
-    }
-    for d in &r.diagnoses {
-        let _ = write!(
-            h,
-            "<details open><summary><b>{}</b> <code>{}</code></summary><p>What to do: {}.</p><p>Explains {}, in {}: {}</p>",
-            safe(&d.text),
-            d.id,
-            prose(d.remedy),
-            plural(d.explains, "output"),
-            plural(d.entries.len(), "entry"),
-            counted(&d.outputs)
-        );
-        consequences(&mut h, &d.follows);
-        if let Some(s) = &d.shown {
-            example(&mut h, s);
-        }
-        let _ = write!(h, "</details>");
-    }
-    for o in &r.open {
-        let _ = write!(
-            h,
-            "<details open><summary><b>No known mistake gives these numbers:</b> {}</summary><p>In {}</p>",
-            counted(&o.outputs),
-            o.entries
-                .iter()
-                .take(20)
-                .map(|e| format!("<code>{}</code>", safe(e)))
-                .collect::<Vec<_>>()
-                .join(", ")
-        );
-        consequences(&mut h, &o.follows);
-        if let Some(s) = &o.shown {
-            example(&mut h, s);
-        }
-        let _ = write!(h, "</details>");
-    }
+    causes(&mut h, r);
     list(
         &mut h,
         "Raised an error instead of an answer",
@@ -269,58 +334,8 @@ pub fn page(r: &Report) -> String {
         "Not used",
         &r.ignored.iter().map(|l| safe(l)).collect::<Vec<_>>(),
     );
-    let mut by: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
-    r.lines
-        .iter()
-        .for_each(|l| by.entry(&l.quantity).or_default().push(l));
-    let plots: Vec<String> = by
-        .iter()
-        .filter_map(|(q, lines)| {
-            errors(lines).map(|svg| {
-                format!(
-                    "<figure>{svg}<figcaption><code>{}</code></figcaption></figure>",
-                    safe(q)
-                )
-            })
-        })
-        .collect();
-    if !plots.is_empty() {
-        let _ = write!(
-            h,
-            "<h2>Error over t</h2><p>In units of each array's type; what is in the band is right (up to {UNITS}). An error that is no number is at the upper edge.</p><div class=plots>{}</div>",
-            plots.concat()
-        );
-    }
-    let _ = write!(
-        h,
-        "<h2>Every output</h2><div class=scroll><table><tr><th>quantity<th>process<th class=n>entries<th class=n>values<th class=n>worst, units<th>at<th>right for<th>verdict"
-    );
-    for l in &r.lines {
-        let (mood, words) = class(l);
-        let at = l.worst.t.map_or(format!("row {}", l.worst.row), |t| {
-            format!("t = {}", time(t))
-        });
-        let right = l.right_from.map_or(
-            if l.off_at == "all t" {
-                "nowhere".into()
-            } else {
-                String::new()
-            },
-            |t| format!("t >= {}", time(t)),
-        );
-        let _ = write!(
-            h,
-            "<tr><td><code>{}.{}</code><td>{}<td class=n>{}<td class=n>{}<td class=n>{} {}<td>{at}<td>{}<td class={mood}>{words}",
-            safe(&l.quantity),
-            safe(&l.output),
-            safe(&l.process),
-            l.entries,
-            l.values,
-            short(l.worst.units),
-            l.worst.precision,
-            safe(&right)
-        );
-    }
+    plots(&mut h, &r.lines);
+    table(&mut h, &r.lines);
     let unanswered = r.unanswered.len() + r.not_begun.values().sum::<usize>();
     let _ = writeln!(
         h,

@@ -284,6 +284,64 @@ fn tuple(text: &str) -> std::result::Result<Vec<usize>, String> {
     inner.split(',').map(size).collect()
 }
 
+/// The numbers that an `.npy` file holds.
+struct Kind<'a> {
+    /// Letter and size, as in `f8`.
+    code: &'a str,
+    /// Bytes of a number.
+    size: usize,
+    precision: Precision,
+    /// The first byte is the highest.
+    big: bool,
+}
+
+impl<'a> Kind<'a> {
+    /// By the file's description, such as `<f8`; none for what are no real numbers.
+    fn of(descr: &'a str) -> Option<Kind<'a>> {
+        let (order, code) = match descr.as_bytes().first() {
+            Some(b'<' | b'>' | b'|' | b'=') => descr.split_at(1),
+            _ => ("", descr),
+        };
+        let (size, precision) = match code {
+            "f8" => (8, Precision::F64),
+            "f4" => (4, Precision::F32),
+            "f2" => (2, Precision::F16),
+            "V2" if order != ">" => (2, Precision::BF16),
+            "i8" | "u8" => (8, Precision::F64),
+            "i4" | "u4" => (4, Precision::F64),
+            "i2" | "u2" => (2, Precision::F64),
+            "i1" | "u1" | "b1" => (1, Precision::F64),
+            _ => return None,
+        };
+        Some(Kind {
+            code,
+            size,
+            precision,
+            big: order == ">",
+        })
+    }
+
+    /// The number that these bytes are.
+    fn number(&self, b: &[u8]) -> f64 {
+        let mut le = [0u8; 8];
+        for (i, &x) in b.iter().enumerate() {
+            le[if self.big { self.size - 1 - i } else { i }] = x;
+        }
+        let bits = u64::from_le_bytes(le);
+        match self.code {
+            "f8" => f64::from_bits(bits),
+            "f4" => f64::from(f32::from_bits(bits as u32)),
+            "f2" => half(bits as u16),
+            "V2" => f64::from(f32::from_bits((bits as u32) << 16)),
+            "i8" => bits as i64 as f64,
+            "i4" => f64::from(bits as u32 as i32),
+            "i2" => f64::from(bits as u16 as i16),
+            "i1" => f64::from(bits as u8 as i8),
+            _ => bits as f64,
+        }
+    }
+}
+
 /// Reads an array from the bytes of an `.npy` file. `packed`: no more bytes than these can come,
 /// whatever is declared. `held`: bytes of memory that are in use already; grows by those of this
 /// one.
@@ -308,27 +366,12 @@ pub(super) fn read_npy(
         length,
     ) = header(&mut reader).map_err(bad)?;
     *held = held.saturating_add(length);
-    let (order, code) = match descr.as_bytes().first() {
-        Some(b'<' | b'>' | b'|' | b'=') => descr.split_at(1),
-        _ => ("", &descr[..]),
-    };
-    let (size, precision) = match code {
-        "f8" => (8, Precision::F64),
-        "f4" => (4, Precision::F32),
-        "f2" => (2, Precision::F16),
-        "V2" if order != ">" => (2, Precision::BF16),
-        "i8" | "u8" => (8, Precision::F64),
-        "i4" | "u4" => (4, Precision::F64),
-        "i2" | "u2" => (2, Precision::F64),
-        "i1" | "u1" | "b1" => (1, Precision::F64),
-        _ => {
-            let allowed = "real numbers (float64, float32, float16, bfloat16, integers)";
-            return Err(bad(format!(
-                "holds {}; allowed: {allowed}",
-                crate::error::shown(&descr)
-            )));
-        }
-    };
+    let kind = Kind::of(&descr).ok_or_else(|| {
+        let allowed = "real numbers (float64, float32, float16, bfloat16, integers)";
+        let what = crate::error::shown(&descr);
+        bad(format!("holds {what}; allowed: {allowed}"))
+    })?;
+    let size = kind.size;
     let declares = format!(
         "declares the shape {}",
         crate::error::cut(&format!("{shape:?}"))
@@ -347,25 +390,6 @@ pub(super) fn read_npy(
     let room = count.min((packed / size as u64).try_into().unwrap_or(usize::MAX));
     data.try_reserve_exact(room)
         .map_err(|_| bad(format!("{declares}, and there is no memory for it")))?;
-    let big = order == ">";
-    let word = |b: &[u8]| -> f64 {
-        let mut le = [0u8; 8];
-        for (i, &x) in b.iter().enumerate() {
-            le[if big { size - 1 - i } else { i }] = x;
-        }
-        let bits = u64::from_le_bytes(le);
-        match code {
-            "f8" => f64::from_bits(bits),
-            "f4" => f64::from(f32::from_bits(bits as u32)),
-            "f2" => half(bits as u16),
-            "V2" => f64::from(f32::from_bits((bits as u32) << 16)),
-            "i8" => bits as i64 as f64,
-            "i4" => f64::from(bits as u32 as i32),
-            "i2" => f64::from(bits as u16 as i16),
-            "i1" => f64::from(bits as u8 as i8),
-            _ => bits as f64,
-        }
-    };
     // a piece at a time: only the numbers themselves are held
     let mut piece = Vec::with_capacity(1 << 16);
     let mut left = bytes;
@@ -383,7 +407,7 @@ pub(super) fn read_npy(
             )));
         }
         left -= piece.len() as u64;
-        data.extend(piece.chunks_exact(size).map(word));
+        data.extend(piece.chunks_exact(size).map(|b| kind.number(b)));
     }
     // to the end, where the archive's checksum is compared
     match reader.read(&mut [0]) {
@@ -398,7 +422,7 @@ pub(super) fn read_npy(
     Ok(Array {
         shape,
         data,
-        precision,
+        precision: kind.precision,
     })
 }
 

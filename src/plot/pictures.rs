@@ -62,6 +62,20 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
     /// Drawn pale, without points: what another curve is the mean of.
     pub pale: bool,
+    /// How far the values may be off: (x, low, high), shaded.
+    pub band: Vec<(f64, f64, f64)>,
+}
+
+/// What a value cannot be told from: a grey line across, with its name, and a shade up to what is
+/// still within its scatter.
+#[derive(Clone, Debug)]
+pub struct Floor {
+    /// The line.
+    pub at: f64,
+    /// The end of the shade; `at` where there is none.
+    pub to: f64,
+    /// Its name.
+    pub name: String,
 }
 
 /// Curves over one pair of logarithmic axes.
@@ -75,8 +89,8 @@ pub struct Panel {
     pub y: String,
     /// The curves; a name has the same colour in all panels that have the curves in the same order.
     pub curves: Vec<Curve>,
-    /// A grey line across, with its name: what cannot be told from 0.
-    pub floor: Option<(f64, String)>,
+    /// What cannot be told from 0.
+    pub floor: Option<Floor>,
 }
 
 /// Points to draw, and what they are.
@@ -312,19 +326,14 @@ impl Figure for Curves<'_> {
     fn draw<B: DrawingBackend>(&self, area: &Area<B>, k: u32) -> Drawn<B> {
         area.fill(&WHITE)?;
         let (plots, names) = area.split_horizontally(area.dim_in_pixel().0 - NAMES * k);
-        let floors = self
-            .0
-            .iter()
-            .flat_map(|p| &p.floor)
-            .map(|f| f.0)
-            .filter(|f| *f > 0.0);
-        let drawn = self.0.iter().flat_map(|p| &p.curves);
-        let y = range(
-            drawn
-                .flat_map(|c| positive(&c.points))
-                .map(|q| q.1)
-                .chain(floors),
-        );
+        let floors = self.0.iter().flat_map(|p| &p.floor);
+        let floors = floors.flat_map(|f| [f.at, f.to]).filter(|f| *f > 0.0);
+        let curves = || self.0.iter().flat_map(|p| &p.curves);
+        let points = curves().flat_map(|c| positive(&c.points)).map(|q| q.1);
+        let bands = curves().flat_map(|c| &c.band);
+        let bands = bands.flat_map(|(_, low, high)| [*low, *high]);
+        let bands = bands.filter(|y| *y > 0.0 && y.is_finite());
+        let y = range(points.chain(bands).chain(floors));
         let mut ends = vec![];
         for (panel, area) in self.0.iter().zip(plots.split_evenly((1, self.0.len()))) {
             ends = draw_panel(panel, y.clone(), &area, k)?;
@@ -388,6 +397,13 @@ fn mark<C>(at: C, i: usize, k: u32) -> Circle<C, i32> {
 /// A curve's end in pixels of the figure, its colour and name.
 type End = ((i32, i32), ShapeStyle, String);
 
+/// A panel's axes, on which points are drawn as logarithms.
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<LogAxis, LogAxis>>;
+
+fn logs((x, y): (f64, f64)) -> (f64, f64) {
+    (x.log10(), y.log10())
+}
+
 /// Draws it; the right ends of its curves.
 fn draw_panel<B: DrawingBackend>(
     p: &Panel,
@@ -421,41 +437,72 @@ fn draw_panel<B: DrawingBackend>(
         .axis_desc_style(font_of(13, size).color(&INK))
         .label_style(font_of(12, size).color(&INK))
         .draw()?;
-    let at = |q: (f64, f64)| (q.0.log10(), q.1.log10());
     let mut ends = vec![];
-    if let Some((f, name)) = &p.floor
-        && *f > 0.0
-    {
+    if let Some(f) = p.floor.as_ref().filter(|f| f.at > 0.0) {
+        shade(
+            &mut chart,
+            &[(x.start, f.at, f.to), (x.end, f.at, f.to)],
+            &y,
+            GREY,
+        )?;
         chart.draw_series(LineSeries::new(
-            [at((x.start, *f)), at((x.end, *f))],
+            [logs((x.start, f.at)), logs((x.end, f.at))],
             GREY.stroke_width(2 * k),
         ))?;
-        ends.push((
-            chart.backend_coord(&at((x.end, *f))),
-            GREY.stroke_width(k),
-            name.clone(),
-        ));
+        let end = chart.backend_coord(&logs((x.end, f.at)));
+        ends.push((end, GREY.stroke_width(k), f.name.clone()));
     }
     for (i, c) in p.curves.iter().enumerate() {
-        let style = if c.pale {
-            ShapeStyle {
-                color: look(i, k).color.mix(0.35),
-                ..look(i, k)
-            }
-            .stroke_width(k)
-        } else {
-            look(i, k)
-        };
-        let points: Vec<(f64, f64)> = positive(&c.points).map(at).collect();
-        chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
-        if !c.pale && points.len() <= 30 {
-            chart.draw_series(points.iter().map(|q| mark(*q, i, k)))?;
-        }
-        if let Some(last) = points.last() {
-            ends.push((chart.backend_coord(last), style, c.name.clone()));
-        }
+        shade(&mut chart, &c.band, &y, COLOURS[i % COLOURS.len()])?;
+        ends.extend(draw_curve(&mut chart, c, i, k)?);
     }
     Ok(ends)
+}
+
+/// Shades a band, as far as it is within the axis.
+fn shade<B: DrawingBackend>(
+    chart: &mut Chart<'_, B>,
+    band: &[(f64, f64, f64)],
+    y: &Range<f64>,
+    colour: RGBColor,
+) -> Drawn<B> {
+    let inside = |y_: f64| y_.clamp(y.start, y.end);
+    let finite = || {
+        let all = band.iter().copied();
+        all.filter(|(x, low, high)| *x > 0.0 && low.is_finite() && high.is_finite())
+    };
+    let there = finite().map(|(x, _, high)| logs((x, inside(high))));
+    let back = finite().map(|(x, low, _)| logs((x, inside(low)))).rev();
+    let outline: Vec<(f64, f64)> = there.chain(back).collect();
+    if outline.len() >= 4 {
+        chart.draw_series([Polygon::new(outline, colour.mix(0.2))])?;
+    }
+    Ok(())
+}
+
+/// Draws curve `i`; its right end.
+fn draw_curve<B: DrawingBackend>(
+    chart: &mut Chart<'_, B>,
+    c: &Curve,
+    i: usize,
+    k: u32,
+) -> std::result::Result<Option<End>, DrawingAreaErrorKind<B::ErrorType>> {
+    let style = if c.pale {
+        ShapeStyle {
+            color: look(i, k).color.mix(0.35),
+            ..look(i, k)
+        }
+        .stroke_width(k)
+    } else {
+        look(i, k)
+    };
+    let points: Vec<(f64, f64)> = positive(&c.points).map(logs).collect();
+    chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
+    if !c.pale && points.len() <= 30 {
+        chart.draw_series(points.iter().map(|q| mark(*q, i, k)))?;
+    }
+    let end = points.last().map(|last| chart.backend_coord(last));
+    Ok(end.map(|end| (end, style, c.name.clone())))
 }
 
 struct Clouds<'a> {
@@ -528,11 +575,8 @@ impl Figure for Clouds<'_> {
             .map(|c| self.count(c, x, (self.dim > 1).then(|| axis(1))))
             .collect();
         // one scale of colours for all: that of the densest cell
-        let top = counts
-            .iter()
-            .flatten()
-            .fold(0.0f64, |a, b| a.max(*b))
-            .max(f64::MIN_POSITIVE);
+        let all = counts.iter().flatten();
+        let top = all.fold(0.0f64, |a, b| a.max(*b)).max(f64::MIN_POSITIVE);
         let y = if self.dim > 1 {
             axis(1)
         } else {
@@ -540,95 +584,88 @@ impl Figure for Clouds<'_> {
         };
         let (columns, rows) = layout(self.clouds.len());
         let (head, panels) = area.split_vertically(TITLE * k);
-        let size = k as i32;
-        let centre = |a: &Area<B>| a.dim_in_pixel().0 as i32 / 2;
-        head.draw(&Text::new(
-            self.title.to_string(),
-            (centre(&head), 20 * size),
-            font_of(15, size).color(&INK).pos(MIDDLE),
-        ))?;
+        let title = font_of(15, k as i32).color(&INK).pos(MIDDLE);
+        let place = (head.dim_in_pixel().0 as i32 / 2, 20 * k as i32);
+        head.draw(&Text::new(self.title.to_string(), place, title))?;
         let places = panels.split_evenly((rows as usize, columns as usize));
         for (n, ((cloud, count), area)) in self.clouds.iter().zip(&counts).zip(places).enumerate() {
             let (head, plot) = area.split_vertically(LINES * k);
-            for (i, line) in cloud.title.lines().take(2).enumerate() {
-                let (size, place) = (
-                    if i == 0 {
-                        font_of(13, size)
-                    } else {
-                        font_of(12, size)
-                    },
-                    (centre(&head), (12 + 18 * i as i32) * size),
-                );
-                head.draw(&Text::new(
-                    line.to_string(),
-                    place,
-                    size.color(&INK).pos(MIDDLE),
-                ))?;
-            }
+            titled(&head, cloud.title, k)?;
             // labels at the figure's edge alone: the axes are the same for all
             let first = (n as u32).is_multiple_of(columns);
             let last = n + columns as usize >= self.clouds.len();
-            let mut chart = ChartBuilder::on(&plot)
-                .margin(8 * k)
-                .x_label_area_size(24 * k)
-                .y_label_area_size(40 * k)
-                .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
-            let label = |shown: bool| {
-                move |v: &f64| {
-                    if shown {
-                        format!("{}", (v * 1e6).round() / 1e6)
-                    } else {
-                        String::new()
-                    }
-                }
-            };
-            chart
-                .configure_mesh()
-                .disable_mesh()
-                .axis_style(INK.stroke_width(k))
-                .x_labels(6)
-                .y_labels(6)
-                .x_label_formatter(&label(last))
-                .y_label_formatter(&label(first))
-                .label_style(font_of(12, size).color(&INK))
-                .draw()?;
-            let (w, h) = (
-                (x.1 - x.0) / self.bins as f64,
-                (y.1 - y.0) / self.bins as f64,
-            );
-            if self.dim == 1 {
-                let graph = count
-                    .iter()
-                    .enumerate()
-                    .map(|(i, c)| (x.0 + (i as f64 + 0.5) * w, c / w));
-                chart.draw_series(LineSeries::new(graph, COLOURS[0].stroke_width(2 * k)))?;
-                continue;
-            }
-            let cells = count
-                .iter()
-                .enumerate()
-                .filter(|(_, c)| **c > 0.0)
-                .map(|(n, c)| {
-                    let (i, j) = ((n / self.bins) as f64, (n % self.bins) as f64);
-                    // the square root shows thin tails
-                    let s = (c / top).sqrt();
-                    let part = |light: f64, dark: f64| (light + s * (dark - light)) as u8;
-                    let colour = RGBColor(part(205.0, 8.0), part(224.0, 29.0), part(244.0, 88.0));
-                    Rectangle::new(
-                        [
-                            (x.0 + i * w, y.0 + j * h),
-                            (x.0 + (i + 1.0) * w, y.0 + (j + 1.0) * h),
-                        ],
-                        colour.filled(),
-                    )
-                });
-            chart.draw_series(cells)?;
+            self.panel(&plot, (x, y), (last, first), (count, top), k)?;
         }
         Ok(())
     }
 }
 
+/// A panel's title, of one line or two.
+fn titled<B: DrawingBackend>(head: &Area<B>, title: &str, k: u32) -> Drawn<B> {
+    let centre = head.dim_in_pixel().0 as i32 / 2;
+    for (i, line) in title.lines().take(2).enumerate() {
+        let style = font_of(13 - i as i32, k as i32).color(&INK).pos(MIDDLE);
+        let place = (centre, (12 + 18 * i as i32) * k as i32);
+        head.draw(&Text::new(line.to_string(), place, style))?;
+    }
+    Ok(())
+}
+
 impl Clouds<'_> {
+    /// One cloud over axes from and to the given ends, which are labelled or not.
+    fn panel<B: DrawingBackend>(
+        &self,
+        area: &Area<B>,
+        (x, y): ((f64, f64), (f64, f64)),
+        (below, left): (bool, bool),
+        (count, top): (&[f64], f64),
+        k: u32,
+    ) -> Drawn<B> {
+        let mut chart = ChartBuilder::on(area)
+            .margin(8 * k)
+            .x_label_area_size(24 * k)
+            .y_label_area_size(40 * k)
+            .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
+        let label = |shown: bool| {
+            move |v: &f64| {
+                if shown {
+                    format!("{}", (v * 1e6).round() / 1e6)
+                } else {
+                    String::new()
+                }
+            }
+        };
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .axis_style(INK.stroke_width(k))
+            .x_labels(6)
+            .y_labels(6)
+            .x_label_formatter(&label(below))
+            .y_label_formatter(&label(left))
+            .label_style(font_of(12, k as i32).color(&INK))
+            .draw()?;
+        let bins = self.bins as f64;
+        let (w, h) = ((x.1 - x.0) / bins, (y.1 - y.0) / bins);
+        if self.dim == 1 {
+            let cells = count.iter().enumerate();
+            let graph = cells.map(|(i, c)| (x.0 + (i as f64 + 0.5) * w, c / w));
+            chart.draw_series(LineSeries::new(graph, COLOURS[0].stroke_width(2 * k)))?;
+            return Ok(());
+        }
+        let cells = count.iter().enumerate().filter(|(_, c)| **c > 0.0);
+        chart.draw_series(cells.map(|(n, c)| {
+            let (i, j) = ((n / self.bins) as f64, (n % self.bins) as f64);
+            // the square root shows thin tails
+            let s = (c / top).sqrt();
+            let part = |light: f64, dark: f64| (light + s * (dark - light)) as u8;
+            let colour = RGBColor(part(205.0, 8.0), part(224.0, 29.0), part(244.0, 88.0));
+            let corner = |i: f64, j: f64| (x.0 + i * w, y.0 + j * h);
+            Rectangle::new([corner(i, j), corner(i + 1.0, j + 1.0)], colour.filled())
+        }))?;
+        Ok(())
+    }
+
     /// The share of the cloud's points in each cell.
     fn count(&self, cloud: &Cloud<'_>, x: (f64, f64), y: Option<(f64, f64)>) -> Vec<f64> {
         let cell = |v: f64, (low, high): (f64, f64)| {
@@ -677,7 +714,11 @@ mod tests {
                 points: vec![(10.0, 0.5), (100.0, 0.05)],
                 ..Curve::default()
             }],
-            floor: Some((0.04, "floor".into())),
+            floor: Some(Floor {
+                at: 0.04,
+                to: 0.06,
+                name: "floor".into(),
+            }),
         };
         let cloud = Cloud {
             title: "title",
@@ -714,6 +755,52 @@ mod tests {
                 && Format::of("plot", Path::new("A.PNG")) == Ok(Format::Png)
         );
         assert!(clouds(Format::Svg, "title", &[], 2).is_err() && curves(Format::Svg, &[]).is_err());
+    }
+
+    /// Catches a band that is not drawn, is drawn where there is none, or leaves the axes: the shade
+    /// of a curve and that of a floor are one polygon each, within the figure.
+    #[test]
+    fn bands_are_shaded() {
+        let polygons = |band: Vec<(f64, f64, f64)>, to: f64| {
+            let points = vec![(10.0, 0.5), (100.0, 0.05)];
+            let panel = Panel {
+                title: String::new(),
+                x: String::new(),
+                y: String::new(),
+                curves: vec![Curve {
+                    points,
+                    band,
+                    ..Curve::default()
+                }],
+                floor: Some(Floor {
+                    at: 0.04,
+                    to,
+                    name: String::new(),
+                }),
+            };
+            let text = String::from_utf8(curves(Format::Svg, &[panel]).unwrap()).unwrap();
+            let lines = text.lines().filter(|l| l.starts_with("<polygon"));
+            let inside = |l: &str| {
+                let list = l
+                    .split("points=\"")
+                    .nth(1)
+                    .unwrap()
+                    .split('"')
+                    .next()
+                    .unwrap();
+                let mut numbers = list.split([' ', ',']).filter(|n| !n.is_empty());
+                numbers.all(|n| (0..=670).contains(&n.parse::<i32>().unwrap()))
+            };
+            let all: Vec<&str> = lines.collect();
+            assert!(all.iter().all(|l| inside(l)), "{all:?}");
+            all.len()
+        };
+        let band = vec![(10.0, 0.4, 0.6), (100.0, -0.01, 0.1)];
+        assert_eq!(
+            [polygons(vec![], 0.04), polygons(band.clone(), 0.06)],
+            [1, 2]
+        );
+        assert_eq!(polygons(vec![(10.0, f64::NAN, 1.0)], 0.06), 1);
     }
 
     /// Catches ticks outside the axis, too few to read a number by, or so many that they overlap;

@@ -2,77 +2,12 @@
 
 use super::doubling::Law;
 use super::linear::{Fast, LinearSde};
-use super::moments::{Factors, Moments, write_column};
+use super::moments::{AnyFactors, Moments, write_column};
 use super::reversed::Reversed;
 use crate::dd::Dd;
 use crate::error::Result;
 use crate::schedule::{Schedule, Span};
 use crate::small::{Square, by_channels};
-
-/// [`Factors`] with the number of channels known at run time.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)] // as the methods of `Kernel`
-#[non_exhaustive]
-pub struct AnyFactors {
-    pub lower: Square,
-    pub upper: Square,
-    pub inverse: Square,
-    pub inverse_transpose_lower: Square,
-    pub inverse_transpose_upper: Square,
-    pub log_det: f64,
-}
-
-impl<const K: usize> From<Factors<K>> for AnyFactors {
-    fn from(f: Factors<K>) -> Self {
-        AnyFactors {
-            lower: f.lower.into(),
-            upper: f.upper.into(),
-            inverse: f.inverse.into(),
-            inverse_transpose_lower: f.inverse_transpose_lower.into(),
-            inverse_transpose_upper: f.inverse_transpose_upper.into(),
-            log_det: f.log_det,
-        }
-    }
-}
-
-impl AnyFactors {
-    /// The upper factor, or the lower one.
-    pub fn triangle(&self, upper: bool) -> &Square {
-        if upper { &self.upper } else { &self.lower }
-    }
-
-    /// The inverse transpose of the upper factor, or of the lower one.
-    pub fn inverse_transpose(&self, upper: bool) -> &Square {
-        if upper {
-            &self.inverse_transpose_upper
-        } else {
-            &self.inverse_transpose_lower
-        }
-    }
-
-    /// Each matrix by itself; the log-determinant stays.
-    pub fn map(&self, f: impl Fn(&Square) -> Square) -> AnyFactors {
-        AnyFactors {
-            lower: f(&self.lower),
-            upper: f(&self.upper),
-            inverse: f(&self.inverse),
-            inverse_transpose_lower: f(&self.inverse_transpose_lower),
-            inverse_transpose_upper: f(&self.inverse_transpose_upper),
-            log_det: self.log_det,
-        }
-    }
-
-    fn fixed<const K: usize>(&self) -> Factors<K> {
-        Factors {
-            lower: self.lower.fixed(),
-            upper: self.upper.fixed(),
-            inverse: self.inverse.fixed(),
-            inverse_transpose_lower: self.inverse_transpose_lower.fixed(),
-            inverse_transpose_upper: self.inverse_transpose_upper.fixed(),
-            log_det: self.log_det,
-        }
-    }
-}
 
 /// [`Moments`] with the number of channels known at run time.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +24,10 @@ pub struct AnyMoments {
 impl AnyMoments {
     /// With K known again, which must be the number of channels.
     pub fn fixed<const K: usize>(&self) -> Moments<K> {
-        let factors = self.factors.as_ref().map(|f| Box::new(f.fixed()));
+        let factors = self
+            .factors
+            .as_ref()
+            .map(|f| Box::new(f.map(Square::fixed)));
         Moments {
             mean: self.mean.fixed(),
             cov: self.cov.fixed(),
@@ -100,7 +38,7 @@ impl AnyMoments {
 
     /// Of moments and the log-determinant of their covariance.
     fn of<const K: usize>(m: Moments<K>, log_det: f64) -> Self {
-        let factors = m.factors.map(|f| Box::new(AnyFactors::from(*f)));
+        let factors = m.factors.map(|f| Box::new(f.map(|m| (*m).into())));
         AnyMoments {
             mean: m.mean.into(),
             cov: m.cov.into(),

@@ -52,7 +52,7 @@ mod sub_vp;
 mod ve;
 mod vp;
 
-pub use any::{AnyFactors, AnyLaw, AnyMoments, AnyProcess, erase};
+pub use any::{AnyLaw, AnyMoments, AnyProcess, erase};
 pub use cld::Cld;
 pub use cld_damped::CldDamped;
 pub use cld_position::CldPosition;
@@ -66,7 +66,7 @@ pub use langevin::Langevin;
 pub(crate) use linear::Fast;
 pub use linear::LinearSde;
 pub(crate) use moments::near_one;
-pub use moments::{Factors, Moments};
+pub use moments::{AnyFactors, Factors, Moments};
 pub use psld::Psld;
 pub use registry::{CUSTOM, REGISTRY, default_entry, entry};
 pub use reversed::Reversed;

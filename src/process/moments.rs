@@ -1,6 +1,6 @@
 //! What is known of a Gaussian transition: mean, covariance, determinant, factors.
 
-use crate::small::{Mat, Scalar};
+use crate::small::{Mat, Scalar, Square};
 
 /// A transition `u_t | u_s ~ N(mean u_s, cov)`, or a perturbation kernel where `cov` includes the
 /// initial variance.
@@ -81,21 +81,41 @@ pub(crate) fn near_one(det: f64) -> bool {
     (det - 1.0).abs() < 1.0 / 64.0
 }
 
-/// What is read off a covariance, rounded to f64.
+/// What is read off a covariance, rounded to f64: as matrices whose size is known at run time, or
+/// as others ([`Factors`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs)] // as the methods of `Kernel`
-pub struct Factors<const K: usize> {
-    pub lower: Mat<K>,
-    pub upper: Mat<K>,
-    pub inverse: Mat<K>,
-    pub inverse_transpose_lower: Mat<K>,
-    pub inverse_transpose_upper: Mat<K>,
+#[non_exhaustive]
+pub struct AnyFactors<M = Square> {
+    pub lower: M,
+    pub upper: M,
+    pub inverse: M,
+    pub inverse_transpose_lower: M,
+    pub inverse_transpose_upper: M,
     pub log_det: f64,
 }
 
-impl<const K: usize> Factors<K> {
-    fn map(&self, f: impl Fn(&Mat<K>) -> Mat<K>) -> Self {
-        Factors {
+/// The same with the number of channels known to the compiler.
+pub type Factors<const K: usize> = AnyFactors<Mat<K>>;
+
+impl<M> AnyFactors<M> {
+    /// The upper factor, or the lower one.
+    pub fn triangle(&self, upper: bool) -> &M {
+        if upper { &self.upper } else { &self.lower }
+    }
+
+    /// The inverse transpose of the upper factor, or of the lower one.
+    pub fn inverse_transpose(&self, upper: bool) -> &M {
+        if upper {
+            &self.inverse_transpose_upper
+        } else {
+            &self.inverse_transpose_lower
+        }
+    }
+
+    /// Each matrix by itself; the log-determinant stays.
+    pub fn map<N>(&self, f: impl Fn(&M) -> N) -> AnyFactors<N> {
+        AnyFactors {
             lower: f(&self.lower),
             upper: f(&self.upper),
             inverse: f(&self.inverse),

@@ -68,6 +68,59 @@ fn prior(diffusion: &Diffusion, seed: u64, dim: usize, from: usize, to: usize) -
     u
 }
 
+/// The state of every channel, row-major (n, dim).
+type Channels = Vec<Vec<f64>>;
+
+/// Runs `block` for rows `from .. to` of each block of `n` rows, on all threads, and puts the
+/// blocks' channels one after the other, with what else each block gives.
+///
+/// # Errors
+/// No samples or coordinates; those of a block.
+fn by_blocks<T: Send>(
+    (n, dim): (usize, usize),
+    channels: usize,
+    block: impl Fn(usize, usize) -> Result<(Channels, T)> + Sync,
+) -> Result<(Channels, Vec<T>)> {
+    if n == 0 || dim == 0 {
+        return Err(Error::parameter(
+            "n, dim",
+            format!("{n}, {dim}"),
+            "at least 1 each",
+        ));
+    }
+    let parts = (0..n.div_ceil(BLOCK))
+        .into_par_iter()
+        .map(|b| block(b * BLOCK, n.min((b + 1) * BLOCK)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut all = vec![Vec::with_capacity(n * dim); channels];
+    let mut others = vec![];
+    for (part, other) in parts {
+        all.iter_mut().zip(part).for_each(|(a, p)| a.extend(p));
+        others.push(other);
+    }
+    Ok((all, others))
+}
+
+/// One step: step `i` of `stepper`, with this noise.
+fn step(
+    (stepper, i): (&dyn Stepper, usize),
+    u: &mut [Vec<f64>],
+    noise: &[Vec<f64>],
+    score: &dyn Score,
+    memory: &mut Memory,
+) -> Result<()> {
+    let slices: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
+    let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
+    stepper.step(i, &mut channels, &slices, score, memory)
+}
+
+/// The noise-free Euler step from `t` to 0.
+fn denoise(diffusion: &Diffusion, t: f64, u: &mut [Vec<f64>], score: &dyn Score) -> Result<()> {
+    let last = Denoise::new(diffusion, t)?;
+    let mut memory = Memory::new(&last, u[0].len());
+    step((&last, 0), u, &[], score, &mut memory)
+}
+
 /// A run of an adaptive sampler, from the prior to time `eps`. Each block of [`BLOCK`] rows has its
 /// own steps and its own normals, so that the result does not depend on the threads; it does depend
 /// on the size of the blocks, which is fixed.
@@ -102,52 +155,27 @@ impl AdaptiveRun<'_> {
         &self,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<(Vec<Vec<f64>>, Vec<Counts>)> {
-        if self.n == 0 || self.dim == 0 {
-            return Err(Error::parameter(
-                "n, dim",
-                format!("{}, {}", self.n, self.dim),
-                "at least 1 each",
-            ));
-        }
         let (blocks, done) = (self.n.div_ceil(BLOCK), AtomicUsize::new(0));
         let key = Stream::named(self.seed, "adaptive").key();
-        let parts = (0..blocks)
-            .into_par_iter()
-            .map(|b| {
-                let (from, to) = (b * BLOCK, self.n.min((b + 1) * BLOCK));
-                let mut u = prior(self.diffusion, self.seed, self.dim, from, to);
-                let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
-                let mut noise = Counter::new(key, (from * self.dim) as u64);
-                let counts = (self.sampler.run)(
-                    self.diffusion,
-                    self.score,
-                    &mut channels,
-                    (1.0, self.eps),
-                    &self.tolerance,
-                    &mut noise,
-                )?;
-                if self.denoise {
-                    let last = Denoise::new(self.diffusion, self.eps)?;
-                    let n = channels[0].len();
-                    last.step(
-                        0,
-                        &mut channels,
-                        &[],
-                        self.score,
-                        &mut Memory::new(&last, n),
-                    )?;
-                }
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1, blocks);
-                Ok((u, counts))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let mut all = vec![Vec::with_capacity(self.n * self.dim); self.diffusion.channels()];
-        let mut counts = vec![];
-        for (part, c) in parts {
-            all.iter_mut().zip(part).for_each(|(a, p)| a.extend(p));
-            counts.push(c);
-        }
-        Ok((all, counts))
+        let channels = self.diffusion.channels();
+        by_blocks((self.n, self.dim), channels, |from, to| {
+            let mut u = prior(self.diffusion, self.seed, self.dim, from, to);
+            let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
+            let mut noise = Counter::new(key, (from * self.dim) as u64);
+            let counts = (self.sampler.run)(
+                self.diffusion,
+                self.score,
+                &mut channels,
+                (1.0, self.eps),
+                &self.tolerance,
+                &mut noise,
+            )?;
+            if self.denoise {
+                denoise(self.diffusion, self.eps, &mut u, self.score)?;
+            }
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, blocks);
+            Ok((u, counts))
+        })
     }
 }
 
@@ -157,11 +185,6 @@ impl Run<'_> {
         self.stepper.draws().div_ceil(2) as u64
     }
 
-    /// Rows `from .. to` at the prior.
-    fn start(&self, from: usize, to: usize) -> Vec<Vec<f64>> {
-        prior(self.diffusion, self.seed, self.dim, from, to)
-    }
-
     /// One block, step by step; `see` gets the state after each step (0: the start).
     fn block(
         &self,
@@ -169,7 +192,7 @@ impl Run<'_> {
         to: usize,
         see: &mut dyn FnMut(usize, &[Vec<f64>]),
     ) -> Result<Vec<Vec<f64>>> {
-        let mut u = self.start(from, to);
+        let mut u = prior(self.diffusion, self.seed, self.dim, from, to);
         see(0, &u);
         let n = u[0].len();
         let key = Stream::named(self.seed, "steps").key();
@@ -183,33 +206,22 @@ impl Run<'_> {
                 i as u64 * self.pairs(),
                 &mut noise,
             );
-            self.one(self.stepper, i, i, &mut u, &noise, &mut memory)?;
+            step((self.stepper, i), &mut u, &noise, self.score, &mut memory)?;
+            self.finite(i, &u)?;
             see(i + 1, &u);
         }
         if self.denoise {
-            let last = Denoise::new(self.diffusion, self.grid.times()[steps])?;
-            let mut memory = Memory::new(&last, n);
-            self.one(&last, 0, steps, &mut u, &[], &mut memory)?;
+            denoise(self.diffusion, self.grid.times()[steps], &mut u, self.score)?;
+            self.finite(steps, &u)?;
             see(steps + 1, &u);
         }
         Ok(u)
     }
 
-    /// Step `i` of `stepper`, number `number` of the run; refuses a state that is not finite.
-    fn one(
-        &self,
-        stepper: &dyn Stepper,
-        i: usize,
-        number: usize,
-        u: &mut [Vec<f64>],
-        noise: &[Vec<f64>],
-        memory: &mut Memory,
-    ) -> Result<()> {
-        let slices: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
-        let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
-        stepper.step(i, &mut channels, &slices, self.score, memory)?;
+    /// Refuses a state that is not finite, after step `number` of the run.
+    fn finite(&self, number: usize, u: &[Vec<f64>]) -> Result<()> {
         // 0 x is 0 unless x is infinite or NaN, and then it is NaN: one sum finds all
-        let zero: f64 = channels
+        let zero: f64 = u
             .iter()
             .map(|c| c.iter().map(|x| 0.0 * x).sum::<f64>())
             .sum();
@@ -229,30 +241,16 @@ impl Run<'_> {
     /// # Errors
     /// The score's own; a value that is not finite, with step and time.
     pub fn sample(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Vec<Vec<f64>>> {
-        if self.n == 0 || self.dim == 0 {
-            return Err(Error::parameter(
-                "n, dim",
-                format!("{}, {}", self.n, self.dim),
-                "at least 1 each",
-            ));
-        }
-        let blocks = self.n.div_ceil(BLOCK);
-        let (total, done) = (blocks * self.grid.steps(), AtomicUsize::new(0));
-        let parts = (0..blocks)
-            .into_par_iter()
-            .map(|b| {
-                let mut tell = |i: usize, _: &[Vec<f64>]| {
-                    if i > 0 && i <= self.grid.steps() {
-                        progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-                    }
-                };
-                self.block(b * BLOCK, self.n.min((b + 1) * BLOCK), &mut tell)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let mut all = vec![Vec::with_capacity(self.n * self.dim); self.diffusion.channels()];
-        for part in parts {
-            all.iter_mut().zip(part).for_each(|(a, p)| a.extend(p));
-        }
+        let steps = self.grid.steps();
+        let (total, done) = (self.n.div_ceil(BLOCK) * steps, AtomicUsize::new(0));
+        let (all, _) = by_blocks((self.n, self.dim), self.diffusion.channels(), |from, to| {
+            let mut tell = |i: usize, _: &[Vec<f64>]| {
+                if i > 0 && i <= steps {
+                    progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+                }
+            };
+            Ok((self.block(from, to, &mut tell)?, ()))
+        })?;
         Ok(all)
     }
 

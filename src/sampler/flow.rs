@@ -377,6 +377,53 @@ pub fn dormand_prince(
     dormand_prince_within(f, y, (from, to), tolerance, Most::ALONE)
 }
 
+/// The root of the mean of so many squares.
+fn rms(sum: f64, n: usize) -> f64 {
+    (sum / n as f64).sqrt()
+}
+
+/// A first step over which y, whose slope is `k`, changes by a twentieth.
+fn first_step(y: &[f64], k: &[f64], span: f64, tolerance: f64) -> f64 {
+    let scale = |y: f64| tolerance * (1.0 + y.abs());
+    let size = rms(y.iter().map(|y| (y / scale(*y)).powi(2)).sum(), y.len());
+    let slopes = y.iter().zip(k);
+    let speed = rms(slopes.map(|(y, k)| (k / scale(*y)).powi(2)).sum(), y.len());
+    // a state of zeros is taken for one of size 1
+    let guess = 0.05 * size.max(1e-2 / tolerance) / speed;
+    if guess < span.abs() {
+        guess.copysign(span)
+    } else {
+        span
+    }
+}
+
+/// The error of a step from `y` to `end` in units of the tolerance.
+fn error_of(k: &[Vec<f64>; 7], y: &[f64], end: &[f64], h: f64, tolerance: f64) -> f64 {
+    let one = |i: usize| {
+        let e: f64 = ERROR.iter().zip(k).map(|(e, k)| e * k[i]).sum();
+        (h * e / (tolerance * (1.0 + y[i].abs().max(end[i].abs())))).powi(2)
+    };
+    rms((0..y.len()).map(one).sum(), y.len())
+}
+
+/// The largest eigenvalue, times a step's length: the last two stages are at one time, and their
+/// slopes differ as their states do, times it.
+fn stiffness(k: &[Vec<f64>; 7]) -> f64 {
+    let (mut slopes, mut states) = (0.0, 0.0);
+    for i in 0..k[0].len() {
+        slopes += (k[6][i] - k[5][i]).powi(2);
+        states += (0..6)
+            .map(|j| (ROWS[6][j] - ROWS[5].get(j).unwrap_or(&0.0)) * k[j][i])
+            .sum::<f64>()
+            .powi(2);
+    }
+    if states > 0.0 {
+        (slopes / states).sqrt()
+    } else {
+        0.0
+    }
+}
+
 /// The same within a number of steps. An integration that will not end is given up as soon as that
 /// shows: where the way of 50 steps no longer grows, and what is left would take too many of them.
 ///
@@ -404,24 +451,9 @@ pub fn dormand_prince_within(
     }
     let mut k: [Vec<f64>; 7] = std::array::from_fn(|_| vec![0.0; n]);
     let mut stage = vec![0.0; n];
-    let rms = |sum: f64| (sum / n as f64).sqrt();
     f(from, y, &mut k[0])?;
     counts.evaluations += 1;
-    // a first step over which y changes by a twentieth
-    let scale = |y: f64| tolerance * (1.0 + y.abs());
-    let size = rms(y.iter().map(|y| (y / scale(*y)).powi(2)).sum());
-    let speed = rms(y
-        .iter()
-        .zip(&k[0])
-        .map(|(y, k)| (k / scale(*y)).powi(2))
-        .sum());
-    // a state of zeros is taken for one of size 1
-    let guess = 0.05 * size.max(1e-2 / tolerance) / speed;
-    let mut h = if guess < span.abs() {
-        guess.copysign(span)
-    } else {
-        span
-    };
+    let mut h = first_step(y, &k[0], span, tolerance);
     let mut t = from;
     let mut watch = Watch {
         most,
@@ -453,30 +485,10 @@ pub fn dormand_prince_within(
         }
         counts.evaluations += 6;
         // the last stage's state is the step of order 5
-        let sum: f64 = (0..n)
-            .map(|i| {
-                let e: f64 = ERROR.iter().zip(&k).map(|(e, k)| e * k[i]).sum();
-                (h * e / (tolerance * (1.0 + y[i].abs().max(stage[i].abs())))).powi(2)
-            })
-            .sum();
-        let error = rms(sum);
+        let error = error_of(&k, y, &stage, h, tolerance);
         if error <= 1.0 {
             counts.accepted += 1;
-            // the last two stages are at one time: their slopes differ as their states do, times
-            // the largest eigenvalue
-            let (mut slopes, mut states) = (0.0, 0.0);
-            for i in 0..n {
-                slopes += (k[6][i] - k[5][i]).powi(2);
-                states += (0..6)
-                    .map(|j| (ROWS[6][j] - ROWS[5].get(j).unwrap_or(&0.0)) * k[j][i])
-                    .sum::<f64>()
-                    .powi(2);
-            }
-            let lambda = if states > 0.0 {
-                (slopes / states).sqrt()
-            } else {
-                0.0
-            };
+            let lambda = stiffness(&k);
             y.copy_from_slice(&stage);
             if last {
                 return Ok(counts);

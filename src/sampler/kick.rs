@@ -10,7 +10,7 @@
 //! of the splitting does.
 
 use super::combine::{View, add_to, combine};
-use super::evaluate;
+use super::{Memory, evaluate};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::score::gaussian::precision;
@@ -31,12 +31,12 @@ pub(super) enum Predictor {
 }
 
 impl Predictor {
-    pub(super) fn kept(self, noised: usize) -> usize {
+    fn kept(self, noised: usize) -> usize {
         if self == Predictor::Lagged { noised } else { 0 }
     }
 
     /// Scores, r where it is not kept, the predicted state.
-    pub(super) fn scratch(self, noised: usize, channels: usize) -> usize {
+    fn scratch(self, noised: usize, channels: usize) -> usize {
         match self {
             Predictor::Start => 2 * noised + channels,
             Predictor::Lagged => noised + channels,
@@ -132,21 +132,29 @@ impl Kicks {
         })
     }
 
-    /// Kicks `u`. `kept` and `scratch` are as [`Predictor`] says; `first` in the first step of a
-    /// run.
+    /// Slices of [`Memory`] that live from step to step.
+    pub fn kept(&self) -> usize {
+        self.predictor.kept(self.noised.len())
+    }
+
+    /// Slices of [`Memory`]'s scratch.
+    pub fn scratch(&self) -> usize {
+        self.predictor.scratch(self.noised.len(), self.channels)
+    }
+
+    /// Kicks `u`; `first` in the first step of a run. The memory is this kick's alone.
     pub fn apply(
         &self,
         kick: &Kick,
         first: bool,
         u: &mut [&mut [f64]],
         score: &dyn Score,
-        kept: &mut [Vec<f64>],
-        scratch: &mut [Vec<f64>],
+        memory: &mut Memory,
     ) -> Result<()> {
         let (k, m) = (self.channels, self.noised.len());
-        let (scores, rest) = scratch.split_at_mut(m);
+        let (scores, rest) = memory.scratch.split_at_mut(m);
         let (r, state) = if self.predictor == Predictor::Lagged {
-            (kept, rest)
+            (&mut memory.kept[..], rest)
         } else {
             rest.split_at_mut(m)
         };

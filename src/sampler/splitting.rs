@@ -178,13 +178,11 @@ impl Stepper for Splitting {
     }
 
     fn kept(&self) -> usize {
-        self.kicks.predictor.kept(self.kicks.noised.len())
+        self.kicks.kept()
     }
 
     fn scratch(&self) -> usize {
-        self.kicks
-            .predictor
-            .scratch(self.kicks.noised.len(), self.kicks.channels)
+        self.kicks.scratch()
     }
 
     fn step(
@@ -211,14 +209,7 @@ impl Stepper for Splitting {
             shear(u, at.shear[0]);
         }
         damp(0, u);
-        self.kicks.apply(
-            &at.kick,
-            i == 0,
-            u,
-            score,
-            &mut memory.kept,
-            &mut memory.scratch,
-        )?;
+        self.kicks.apply(&at.kick, i == 0, u, score, memory)?;
         match self.pattern {
             Pattern::Oba => shear(u, at.shear[0]),
             _ => {

@@ -14,6 +14,13 @@ pub(super) struct Exact {
     pub lower: Square,
 }
 
+impl Exact {
+    /// `u <- Phi u + L xi`, with one draw per channel.
+    pub fn apply(&self, u: &mut [&mut [f64]], noise: &[&[f64]]) {
+        update(u, &self.mean, noise, self.lower.as_slice());
+    }
+}
+
 /// A lower triangular root of the covariance of `m`, which may be singular.
 pub(super) fn exact(m: &AnyMoments) -> Exact {
     let k = m.mean.k();
@@ -122,12 +129,7 @@ impl Stepper for Sscs {
         memory: &mut Memory,
     ) -> Result<()> {
         let at = &self.steps[i];
-        update(
-            u,
-            &at.first.mean,
-            &noise[..self.channels],
-            at.first.lower.as_slice(),
-        );
+        at.first.apply(u, &noise[..self.channels]);
         evaluate(score, at.t, &View::of(u), &mut memory.scratch)?;
         update(
             u,
@@ -135,12 +137,7 @@ impl Stepper for Sscs {
             &View::of_vecs(&memory.scratch),
             &at.kick_scores,
         );
-        update(
-            u,
-            &at.second.mean,
-            &noise[self.channels..],
-            at.second.lower.as_slice(),
-        );
+        at.second.apply(u, &noise[self.channels..]);
         Ok(())
     }
 }

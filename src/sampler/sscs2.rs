@@ -1,7 +1,6 @@
 //! SSCS with its kick at the middle of the step: of order 1 if that is all, of order 2 with a
 //! predicted velocity.
 
-use super::combine::update;
 use super::kick::{Kick, Kicks, Predictor};
 use super::sscs::{Exact, exact, stationary_precision};
 use super::{Grid, Memory, Stepper};
@@ -93,13 +92,11 @@ impl Stepper for Centred {
     }
 
     fn kept(&self) -> usize {
-        self.kicks.predictor.kept(self.kicks.noised.len())
+        self.kicks.kept()
     }
 
     fn scratch(&self) -> usize {
-        self.kicks
-            .predictor
-            .scratch(self.kicks.noised.len(), self.kicks.channels)
+        self.kicks.scratch()
     }
 
     fn step(
@@ -112,16 +109,9 @@ impl Stepper for Centred {
     ) -> Result<()> {
         let (first, kick, second) = &self.steps[i];
         let (early, late) = noise.split_at(self.kicks.channels);
-        update(u, &first.mean, early, first.lower.as_slice());
-        self.kicks.apply(
-            kick,
-            i == 0,
-            u,
-            score,
-            &mut memory.kept,
-            &mut memory.scratch,
-        )?;
-        update(u, &second.mean, late, second.lower.as_slice());
+        first.apply(u, early);
+        self.kicks.apply(kick, i == 0, u, score, memory)?;
+        second.apply(u, late);
         Ok(())
     }
 }

@@ -88,11 +88,11 @@ impl Stepper for Ubu {
     }
 
     fn kept(&self) -> usize {
-        self.kicks.predictor.kept(self.kicks.noised.len())
+        self.kicks.kept()
     }
 
     fn scratch(&self) -> usize {
-        self.kicks.predictor.scratch(self.kicks.noised.len(), 2)
+        self.kicks.scratch()
     }
 
     fn step(
@@ -104,26 +104,9 @@ impl Stepper for Ubu {
         memory: &mut Memory,
     ) -> Result<()> {
         let at = &self.steps[i];
-        super::combine::update(
-            u,
-            &at.halves[0].mean,
-            &noise[..2],
-            at.halves[0].lower.as_slice(),
-        );
-        self.kicks.apply(
-            &at.kick,
-            i == 0,
-            u,
-            score,
-            &mut memory.kept,
-            &mut memory.scratch,
-        )?;
-        super::combine::update(
-            u,
-            &at.halves[1].mean,
-            &noise[2..],
-            at.halves[1].lower.as_slice(),
-        );
+        at.halves[0].apply(u, &noise[..2]);
+        self.kicks.apply(&at.kick, i == 0, u, score, memory)?;
+        at.halves[1].apply(u, &noise[2..]);
         Ok(())
     }
 }

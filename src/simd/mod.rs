@@ -161,6 +161,17 @@ pub trait Task {
         self.run::<f64, f32>()
     }
 
+    /// With lanes of 128 bits, which every such machine has.
+    #[doc(hidden)]
+    #[cfg(target_arch = "aarch64")]
+    #[inline(always)]
+    fn neon(self) -> Self::Out
+    where
+        Self: Sized,
+    {
+        self.run::<neon::F64x2, neon::F32x4>()
+    }
+
     /// With lanes of 256 bits.
     ///
     /// # Safety
@@ -203,7 +214,7 @@ pub fn wide<T: Task>(task: T) -> T::Out {
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => unsafe { task.avx2() },
         #[cfg(target_arch = "aarch64")]
-        Set::Neon => task.run::<neon::F64x2, neon::F32x4>(),
+        Set::Neon => task.neon(),
         _ => task.scalar(),
     }
 }
@@ -219,7 +230,7 @@ pub fn wide_on<T: Task>(set: Set, task: T) -> T::Out {
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 if set.available() => unsafe { task.avx2() },
         #[cfg(target_arch = "aarch64")]
-        Set::Neon => task.run::<neon::F64x2, neon::F32x4>(),
+        Set::Neon => task.neon(),
         _ => task.scalar(),
     }
 }
@@ -232,7 +243,7 @@ fn up_to_avx2_on<T: Task>(set: Set, task: T) -> T::Out {
         #[cfg(target_arch = "x86_64")]
         Set::Avx512 | Set::Avx2 if set.available() => unsafe { task.avx2() },
         #[cfg(target_arch = "aarch64")]
-        Set::Neon => task.run::<neon::F64x2, neon::F32x4>(),
+        Set::Neon => task.neon(),
         _ => task.scalar(),
     }
 }

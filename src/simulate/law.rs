@@ -27,28 +27,18 @@ pub fn affine_step<const K: usize>(
     t: f64,
 ) -> AffineStep<K> {
     let zero = [0.0; K];
-    let unit = |i: usize| std::array::from_fn(|j| if i == j { 1.0 } else { 0.0 });
-    let column = |u: [f64; K], noise: [[f64; K]; 2]| scheme.step(sde, s, t, u, noise);
-    let origin = column(zero, [zero; 2]);
+    let step = |u: [f64; K], noise: [[f64; K]; 2]| scheme.step(sde, s, t, u, noise);
     debug_assert!(
-        origin.iter().all(|x| *x == 0.0),
+        step(zero, [zero; 2]) == zero,
         "a linear step keeps the origin"
     );
-    let mut step = AffineStep {
-        state: Mat::ZERO,
-        noise: [Mat::ZERO; 2],
-    };
-    for j in 0..K {
-        let a = column(unit(j), [zero; 2]);
-        let c = column(zero, [unit(j), zero]);
-        let d = column(zero, [zero, unit(j)]);
-        for i in 0..K {
-            step.state[(i, j)] = a[i];
-            step.noise[0][(i, j)] = c[i];
-            step.noise[1][(i, j)] = d[i];
-        }
+    AffineStep {
+        state: Mat::of_map(|e| step(e, [zero; 2])),
+        noise: [
+            Mat::of_map(|e| step(zero, [e, zero])),
+            Mat::of_map(|e| step(zero, [zero, e])),
+        ],
     }
-    step
 }
 
 /// The law of `u_n` after steps over a grid: `u_n = mean u_0 + noise`, noise with covariance `cov`.
@@ -63,7 +53,7 @@ pub struct SchemeLaw<const K: usize> {
 impl<const K: usize> SchemeLaw<K> {
     /// No step yet.
     pub const START: Self = SchemeLaw {
-        mean: identity(),
+        mean: Mat::IDENTITY,
         cov: Mat::ZERO,
     };
 
@@ -84,16 +74,6 @@ impl<const K: usize> SchemeLaw<K> {
     pub fn started_from(&self, initial: [f64; K]) -> Mat<K> {
         self.mean.sandwich(&Mat::diagonal(initial)).plus(&self.cov)
     }
-}
-
-const fn identity<const K: usize>() -> Mat<K> {
-    let mut m = Mat([[0.0; K]; K]);
-    let mut i = 0;
-    while i < K {
-        m.0[i][i] = 1.0;
-        i += 1;
-    }
-    m
 }
 
 /// The law at every time of `grid` (increasing, from its first time on).

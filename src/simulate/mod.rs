@@ -17,5 +17,5 @@ pub mod streams;
 
 pub use law::{AffineStep, SchemeLaw, affine_step, scheme_law};
 pub use moments::Moments;
-pub use paths::{Plan, simulate_any};
+pub use paths::{PathFloat, Plan, simulate_any};
 pub use schemes::{Forward, Order, Scheme, Sde};

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::simd::normal::normal_pair;
 use crate::simd::{self, Steps};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// Paths of a block: what one thread works on at a time. Its state (K times 16 kB) stays in the
 /// first-level cache.
@@ -74,83 +75,41 @@ impl<const K: usize> Plan<K> {
         K + self.segments.iter().map(Steps::draws).sum::<usize>()
     }
 
-    /// Runs paths `first ..` of number `u[0].len()` and hands the states over at each record.
-    pub fn run(
+    /// Runs paths `first ..` of number `u[0].len()` and hands the states over at each record. In
+    /// single precision the noise is its own and the steps' matrices are rounded, so the law is that
+    /// of the rounded matrices, 1e-7 relative from the exact one; twice as many paths fit a vector.
+    pub fn run<T: PathFloat>(
         &self,
         first: u64,
-        u: &mut [Vec<f64>; K],
-        mut at: impl FnMut(usize, &[Vec<f64>; K]),
+        u: &mut [Vec<T>; K],
+        mut at: impl FnMut(usize, &[Vec<T>; K]),
     ) {
-        let key = self.stream.key();
-        simd::initial_paths(
-            self.mean,
-            self.deviation,
-            key,
-            first,
-            u.each_mut().map(Vec::as_mut_slice),
-        );
+        let key = T::key(&self.stream);
+        let law = (self.mean, self.deviation);
+        T::initial(law, key, first, u.each_mut().map(Vec::as_mut_slice));
         for (r, steps) in self.segments.iter().enumerate() {
-            simd::affine_paths(steps, key, first, u.each_mut().map(Vec::as_mut_slice));
+            T::steps(steps, key, first, u.each_mut().map(Vec::as_mut_slice));
             at(r, u);
         }
     }
 
-    /// [`run`](Self::run) in single precision, with noise of its own: twice as many paths per
-    /// vector. The steps' matrices are rounded to f32, so the law is that of the rounded matrices,
-    /// 1e-7 relative from the exact one.
-    pub fn run_f32(
-        &self,
-        first: u64,
-        u: &mut [Vec<f32>; K],
-        mut at: impl FnMut(usize, &[Vec<f32>; K]),
-    ) {
-        let key = self.stream.key_f32();
-        simd::initial_paths_f32(
-            self.mean,
-            self.deviation,
-            key,
-            first,
-            u.each_mut().map(Vec::as_mut_slice),
-        );
-        for (r, steps) in self.segments.iter().enumerate() {
-            simd::affine_paths_f32(steps, key, first, u.each_mut().map(Vec::as_mut_slice));
-            at(r, u);
-        }
-    }
-
-    /// Moments at each record of paths `from .. to`, by blocks in order. One thread.
+    /// Moments at each record of paths `from .. to` in double precision, by blocks in order. One
+    /// thread.
     pub fn moments(&self, from: u64, to: u64) -> Vec<Moments<K>> {
-        self.by_blocks(from, to, |first, n, sums| {
-            let mut u: [Vec<f64>; K] = std::array::from_fn(|_| vec![0.0; n]);
-            self.run(first, &mut u, |r, u| {
-                sums[r] = sums[r].merge(&Moments::of(u.each_ref().map(Vec::as_slice)))
-            });
-        })
+        self.moments_in::<f64>(from, to)
     }
 
-    /// [`moments`](Self::moments) of paths in single precision; the sums are in f64.
-    pub fn moments_f32(&self, from: u64, to: u64) -> Vec<Moments<K>> {
-        self.by_blocks(from, to, |first, n, sums| {
-            let mut u: [Vec<f32>; K] = std::array::from_fn(|_| vec![0.0; n]);
-            self.run_f32(first, &mut u, |r, u| {
-                let wide = u
-                    .each_ref()
-                    .map(|c| c.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>());
-                sums[r] = sums[r].merge(&Moments::of(wide.each_ref().map(Vec::as_slice)));
-            });
-        })
-    }
-
-    /// `block` adds its `n` paths from `first` on to the sums, block after block.
-    fn by_blocks(
-        &self,
-        from: u64,
-        to: u64,
-        block: impl Fn(u64, usize, &mut [Moments<K>]),
-    ) -> Vec<Moments<K>> {
+    /// The same in the precision of T; the sums are in f64.
+    fn moments_in<T: PathFloat>(&self, from: u64, to: u64) -> Vec<Moments<K>> {
         let mut sums = vec![Moments::EMPTY; self.segments.len()];
         for first in (from..to).step_by(BLOCK as usize) {
-            block(first, BLOCK.min(to - first) as usize, &mut sums);
+            let n = BLOCK.min(to - first) as usize;
+            let mut u: [Vec<T>; K] = std::array::from_fn(|_| vec![T::default(); n]);
+            self.run(first, &mut u, |r, u| {
+                let wide = u.each_ref().map(|c| T::wide(c));
+                let columns = wide.each_ref().map(AsRef::as_ref);
+                sums[r] = sums[r].merge(&Moments::of(columns));
+            });
         }
         sums
     }
@@ -159,36 +118,103 @@ impl<const K: usize> Plan<K> {
     /// into portions of fixed size, whose sums are merged in order; memory does not grow with
     /// `paths`.
     pub fn simulate(&self, paths: u64) -> Vec<Moments<K>> {
-        self.simulate_by(paths, |from, to| self.moments(from, to))
+        self.simulate_in::<f64>(paths)
     }
 
     /// [`simulate`](Self::simulate) in single precision.
     pub fn simulate_f32(&self, paths: u64) -> Vec<Moments<K>> {
-        self.simulate_by(paths, |from, to| self.moments_f32(from, to))
+        self.simulate_in::<f32>(paths)
     }
 
-    fn simulate_by(
-        &self,
-        paths: u64,
-        moments: impl Fn(u64, u64) -> Vec<Moments<K>> + Sync,
-    ) -> Vec<Moments<K>> {
+    fn simulate_in<T: PathFloat>(&self, paths: u64) -> Vec<Moments<K>> {
         const PORTION: u64 = 16 * BLOCK;
-        const WAVE: u64 = 64;
-        let portions = paths.div_ceil(PORTION);
-        let mut total = vec![Moments::EMPTY; self.segments.len()];
-        for wave in (0..portions).step_by(WAVE as usize) {
-            let parts: Vec<Vec<Moments<K>>> = (wave..portions.min(wave + WAVE))
-                .into_par_iter()
-                .map(|p| moments(p * PORTION, paths.min((p + 1) * PORTION)))
-                .collect();
-            for part in parts {
-                total
-                    .iter_mut()
-                    .zip(&part)
-                    .for_each(|(t, p)| *t = t.merge(p));
-            }
+        merged(
+            self.segments.len(),
+            (paths.div_ceil(PORTION), 64),
+            &|p: u64| self.moments_in::<T>(p * PORTION, paths.min((p + 1) * PORTION)),
+        )
+    }
+}
+
+/// The moments at each of `records`, over parts of a simulation: `wave` of them at a time on all
+/// threads, merged in their order.
+fn merged<const K: usize>(
+    records: usize,
+    (parts, wave): (u64, u64),
+    part: &(impl Fn(u64) -> Vec<Moments<K>> + Sync),
+) -> Vec<Moments<K>> {
+    let mut total = vec![Moments::EMPTY; records];
+    for first in (0..parts).step_by(wave as usize) {
+        let done: Vec<Vec<Moments<K>>> = (first..parts.min(first + wave))
+            .into_par_iter()
+            .map(part)
+            .collect();
+        for part in done {
+            let both = total.iter_mut().zip(&part);
+            both.for_each(|(t, p)| *t = t.merge(p));
         }
-        total
+    }
+    total
+}
+
+/// A float that paths are run in.
+pub trait PathFloat: Copy + Default + Sized {
+    /// Key of its normals.
+    type Key: Copy;
+    /// The stream's key.
+    fn key(stream: &Stream) -> Self::Key;
+    /// Paths `first ..` at the start, which has this mean and deviation.
+    fn initial<const K: usize>(
+        law: ([f64; K], [f64; K]),
+        key: Self::Key,
+        first: u64,
+        u: [&mut [Self]; K],
+    );
+    /// Their steps to the next record.
+    fn steps<const K: usize>(steps: &Steps<K>, key: Self::Key, first: u64, u: [&mut [Self]; K]);
+    /// In double precision.
+    fn wide(column: &[Self]) -> Cow<'_, [f64]>;
+}
+
+impl PathFloat for f64 {
+    type Key = [u64; 2];
+    fn key(stream: &Stream) -> [u64; 2] {
+        stream.key()
+    }
+    fn initial<const K: usize>(
+        (mean, deviation): ([f64; K], [f64; K]),
+        key: [u64; 2],
+        first: u64,
+        u: [&mut [f64]; K],
+    ) {
+        simd::initial_paths(mean, deviation, key, first, u);
+    }
+    fn steps<const K: usize>(steps: &Steps<K>, key: [u64; 2], first: u64, u: [&mut [f64]; K]) {
+        simd::affine_paths(steps, key, first, u);
+    }
+    fn wide(column: &[f64]) -> Cow<'_, [f64]> {
+        column.into()
+    }
+}
+
+impl PathFloat for f32 {
+    type Key = [u32; 4];
+    fn key(stream: &Stream) -> [u32; 4] {
+        stream.key_f32()
+    }
+    fn initial<const K: usize>(
+        (mean, deviation): ([f64; K], [f64; K]),
+        key: [u32; 4],
+        first: u64,
+        u: [&mut [f32]; K],
+    ) {
+        simd::initial_paths_f32(mean, deviation, key, first, u);
+    }
+    fn steps<const K: usize>(steps: &Steps<K>, key: [u32; 4], first: u64, u: [&mut [f32]; K]) {
+        simd::affine_paths_f32(steps, key, first, u);
+    }
+    fn wide(column: &[f32]) -> Cow<'_, [f64]> {
+        column.iter().map(|x| f64::from(*x)).collect()
     }
 }
 
@@ -251,21 +277,7 @@ pub fn simulate_any<const K: usize>(
             .map(|c| Moments::of(std::array::from_fn(|i| c[i].as_slice())))
             .collect()
     };
-    let mut total = vec![Moments::EMPTY; records.len()];
-    let blocks = paths.div_ceil(BLOCK);
-    for wave in (0..blocks).step_by(256) {
-        let parts: Vec<Vec<Moments<K>>> = (wave..blocks.min(wave + 256))
-            .into_par_iter()
-            .map(block)
-            .collect();
-        parts.iter().for_each(|part| {
-            total
-                .iter_mut()
-                .zip(part)
-                .for_each(|(t, p)| *t = t.merge(p))
-        });
-    }
-    Ok(total)
+    Ok(merged(records.len(), (paths.div_ceil(BLOCK), 256), &block))
 }
 
 /// What [`Plan::new`] refuses.

@@ -188,11 +188,98 @@ pub(super) fn stage(
     })
 }
 
+/// What is wrong with a checkpoint.
+fn bad(file: &str, place: &str, problem: String) -> Error {
+    Error::Format {
+        file: file.into(),
+        place: place.into(),
+        problem,
+    }
+}
+
 /// The part of a header that is read first.
 #[derive(Deserialize)]
 struct Header {
     #[serde(rename = "__metadata__", default)]
     metadata: BTreeMap<String, String>,
+    /// The file, for messages.
+    #[serde(skip)]
+    file: String,
+}
+
+impl Header {
+    /// The header at the start of `length` bytes, and the bytes that it takes, its length included.
+    fn read(from: &mut impl Read, length: u64, name: &str) -> Result<(Header, Vec<u8>)> {
+        let short = |e| cut_short(name, e);
+        let mut start = [0; 8];
+        if length < 8 {
+            let problem = format!("{length} bytes; a safetensors file has at least 8");
+            return Err(bad(name, "", problem));
+        }
+        from.read_exact(&mut start).map_err(short)?;
+        let n = u64::from_le_bytes(start);
+        if n > LONGEST_HEADER || n > length - 8 {
+            let problem = format!(
+                "declares {n} bytes; allowed: at most {} (no safetensors file?)",
+                LONGEST_HEADER.min(length - 8)
+            );
+            return Err(bad(name, "header", problem));
+        }
+        let mut bytes = start.to_vec();
+        bytes.resize(8 + n as usize, 0);
+        from.read_exact(&mut bytes[8..]).map_err(short)?;
+        let mut header: Header = serde_json::from_slice(&bytes[8..]).map_err(|e| {
+            let problem = format!("not the JSON of a safetensors file: {e}");
+            bad(name, "header", problem)
+        })?;
+        header.file = name.into();
+        Ok((header, bytes))
+    }
+
+    fn text(&self, key: &str) -> Result<&String> {
+        self.metadata.get(key).ok_or_else(|| {
+            let problem = format!("`{key}` is missing; `cld train` writes it");
+            bad(&self.file, "metadata", problem)
+        })
+    }
+
+    /// What a text says, or else what is allowed.
+    fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Option<T>, allowed: &str) -> Result<T> {
+        let t = self.text(key)?;
+        parse(t).ok_or_else(|| {
+            let problem = format!("`{key}` is `{t}`; allowed: {allowed}");
+            bad(&self.file, "metadata", problem)
+        })
+    }
+
+    fn count(&self, key: &str) -> Result<u64> {
+        let parse = |t: &str| t.parse::<u64>().ok().filter(|n| *n < 1 << 53);
+        self.parsed(key, parse, "a count below 2^53")
+    }
+
+    fn sum(&self, key: &str) -> Result<f64> {
+        let parse = |t: &str| t.parse::<f64>().ok().filter(|x| x.is_finite());
+        self.parsed(key, parse, "a finite number")
+    }
+
+    /// The step, and the sums since the last line of metrics.
+    fn so_far(&self) -> Result<(u64, SoFar)> {
+        let (step, since) = (self.count("step")?, self.count("since")?);
+        if since > step {
+            let problem = format!("`since` is {since}; allowed: at most the step, {step}");
+            return Err(bad(&self.file, "metadata", problem));
+        }
+        let so_far = SoFar {
+            loss: self.sum("loss_sum")?,
+            norm: self.sum("norm_sum")?,
+            since,
+        };
+        Ok((step, so_far))
+    }
+}
+
+fn cut_short(file: &str, e: std::io::Error) -> Error {
+    bad(file, "", format!("cut short or unreadable: {e}"))
 }
 
 /// Reads a checkpoint.
@@ -224,107 +311,53 @@ pub fn read(path: &Path) -> Result<Checkpoint> {
 /// # Errors
 /// As [`read`].
 pub fn read_from(file: &mut impl Read, length: u64, name: &str) -> Result<Checkpoint> {
-    let bad = |place: &str, problem: String| Error::Format {
-        file: name.into(),
-        place: place.into(),
-        problem,
-    };
-    let short = |e: std::io::Error| bad("", format!("cut short or unreadable: {e}"));
-    let mut start = [0; 8];
-    if length < 8 {
-        return Err(bad(
-            "",
-            format!("{length} bytes; a safetensors file has at least 8"),
-        ));
-    }
-    file.read_exact(&mut start).map_err(short)?;
-    let n = u64::from_le_bytes(start);
-    if n > LONGEST_HEADER || n > length - 8 {
-        return Err(bad(
-            "header",
-            format!(
-                "declares {n} bytes; allowed: at most {} (no safetensors file?)",
-                LONGEST_HEADER.min(length - 8)
-            ),
-        ));
-    }
-    let mut bytes = start.to_vec();
-    bytes.resize(8 + n as usize, 0);
-    file.read_exact(&mut bytes[8..]).map_err(short)?;
-    let header: Header = serde_json::from_slice(&bytes[8..])
-        .map_err(|e| bad("header", format!("not the JSON of a safetensors file: {e}")))?;
-    let text = |key: &str| {
-        header.metadata.get(key).ok_or_else(|| {
-            bad(
-                "metadata",
-                format!("`{key}` is missing; `cld train` writes it"),
-            )
-        })
-    };
-    let version = text("cld_sgm_checkpoint")?;
+    let (header, mut bytes) = Header::read(file, length, name)?;
+    let version = header.text("cld_sgm_checkpoint")?;
     if version != VERSION {
-        return Err(bad(
-            "metadata",
-            format!("version `{version}` of the format; this program knows {VERSION}"),
-        ));
+        let problem = format!("version `{version}` of the format; this program knows {VERSION}");
+        return Err(bad(name, "metadata", problem));
     }
-    let count = |key: &str| {
-        let t = text(key)?;
-        t.parse::<u64>()
-            .ok()
-            .filter(|n| *n < 1 << 53)
-            .ok_or_else(|| {
-                bad(
-                    "metadata",
-                    format!("`{key}` is `{t}`; allowed: a count below 2^53"),
-                )
-            })
-    };
-    let sum = |key: &str| {
-        let t = text(key)?;
-        t.parse::<f64>()
-            .ok()
-            .filter(|x| x.is_finite())
-            .ok_or_else(|| {
-                bad(
-                    "metadata",
-                    format!("`{key}` is `{t}`; allowed: a finite number"),
-                )
-            })
-    };
-    let (step, since) = (count("step")?, count("since")?);
-    if since > step {
-        return Err(bad(
-            "metadata",
-            format!("`since` is {since}; allowed: at most the step, {step}"),
-        ));
-    }
-    let so_far = SoFar {
-        loss: sum("loss_sum")?,
-        norm: sum("norm_sum")?,
-        since,
-    };
-    let config = Config::from_toml(text("config")?, name)
-        .map_err(|e| bad("configuration", e.to_string()))?;
-    let graph = config
-        .graph()
-        .map_err(|e| bad("configuration", e.to_string()))?;
+    let (step, so_far) = header.so_far()?;
+    let refused = |e: Error| bad(name, "configuration", e.to_string());
+    let config = Config::from_toml(header.text("config")?, name).map_err(refused)?;
+    let graph = config.graph().map_err(refused)?;
 
     // only now is there something to hold the file's length against
-    let layout = graph.layout();
-    let data = 4 * PREFIXES.len() as u64 * layout.count() as u64;
-    if length - 8 - n != data {
-        return Err(bad(
-            "",
-            format!(
-                "{} bytes of data; its configuration's network has {data} (cut short, or of another network)",
-                length - 8 - n
-            ),
-        ));
+    let data = 4 * PREFIXES.len() as u64 * graph.layout().count() as u64;
+    let there = length - bytes.len() as u64;
+    if there != data {
+        let problem = format!(
+            "{there} bytes of data; its configuration's network has {data} (cut short, or of another network)"
+        );
+        return Err(bad(name, "", problem));
     }
     bytes.reserve_exact(data as usize);
-    file.take(data).read_to_end(&mut bytes).map_err(short)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad("header", e.to_string()))?;
+    let read = file.take(data).read_to_end(&mut bytes);
+    read.map_err(|e| cut_short(name, e))?;
+    let tensors =
+        SafeTensors::deserialize(&bytes).map_err(|e| bad(name, "header", e.to_string()))?;
+    let state = state(&tensors, &graph, step, name)?;
+    let all = tensors.tensors();
+    let found = checksum(
+        all.iter().map(|(n, t)| (n.as_str(), t.data())),
+        &header.metadata,
+    );
+    let said = header.text("crc32")?;
+    if *said != found {
+        let problem = format!("damaged: the checksum is {found}, and should be {said}");
+        return Err(bad(name, "", problem));
+    }
+    Ok(Checkpoint {
+        config,
+        graph: Arc::new(graph),
+        state,
+        so_far,
+    })
+}
+
+/// The state at `step` that the tensors of `file` hold: all that the network has, and no other.
+fn state(tensors: &SafeTensors<'_>, graph: &Graph<f32>, step: u64, file: &str) -> Result<State> {
+    let layout = graph.layout();
     let zeros = || vec![0.0; layout.len()];
     let mut state = State {
         step,
@@ -333,77 +366,58 @@ pub fn read_from(file: &mut impl Read, length: u64, name: &str) -> Result<Checkp
         v: zeros(),
         ema: zeros(),
     };
-    for (prefix, to) in
-        PREFIXES
-            .iter()
-            .zip([&mut state.ema, &mut state.p, &mut state.m, &mut state.v])
-    {
+    let parts = [&mut state.ema, &mut state.p, &mut state.m, &mut state.v];
+    for (prefix, to) in PREFIXES.iter().zip(parts) {
         for (i, e) in layout.entries().iter().enumerate() {
             let name = format!("{prefix}{}", e.name);
-            let t = tensors
-                .tensor(&name)
-                .map_err(|_| bad(&name, "is missing".into()))?;
-            if t.dtype() != Dtype::F32 || t.shape() != e.shape {
-                return Err(bad(
-                    &name,
-                    format!(
-                        "{:?} of shape {:?}; allowed: F32 of {:?}",
-                        t.dtype(),
-                        t.shape(),
-                        e.shape
-                    ),
-                ));
-            }
-            let numbers: Vec<f32> = t
-                .data()
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f32::from_le_bytes(*b))
-                .collect();
-            if let Some(x) = numbers
-                .iter()
-                .find(|x| !x.is_finite() || (*prefix == "adam.v/" && **x < 0.0))
-            {
-                return Err(bad(
-                    &name,
-                    format!(
-                        "holds {x}; allowed: finite numbers{}",
-                        if x.is_finite() { ">= 0" } else { "" }
-                    ),
-                ));
-            }
-            layout.write(to, i, &numbers)?;
+            let least = if *prefix == "adam.v/" {
+                0.0
+            } else {
+                f32::NEG_INFINITY
+            };
+            layout.write(to, i, &numbers(tensors, &name, &e.shape, least, file)?)?;
         }
     }
     let known = PREFIXES.len() * layout.entries().len();
     if tensors.len() != known {
-        return Err(bad(
-            "",
-            format!(
-                "{} tensors; its configuration's network has {known}",
-                tensors.len()
-            ),
-        ));
+        let problem = format!(
+            "{} tensors; its configuration's network has {known}",
+            tensors.len()
+        );
+        return Err(bad(file, "", problem));
     }
-    let all = tensors.tensors();
-    let found = checksum(
-        all.iter().map(|(n, t)| (n.as_str(), t.data())),
-        &header.metadata,
-    );
-    let said = text("crc32")?;
-    if *said != found {
-        return Err(bad(
-            "",
-            format!("damaged: the checksum is {found}, and should be {said}"),
-        ));
+    Ok(state)
+}
+
+/// The numbers of a tensor, finite and not below `least`.
+fn numbers(
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    shape: &[usize],
+    least: f32,
+    file: &str,
+) -> Result<Vec<f32>> {
+    let t = tensors
+        .tensor(name)
+        .map_err(|_| bad(file, name, "is missing".into()))?;
+    if t.dtype() != Dtype::F32 || t.shape() != shape {
+        let problem = format!(
+            "{:?} of shape {:?}; allowed: F32 of {shape:?}",
+            t.dtype(),
+            t.shape(),
+        );
+        return Err(bad(file, name, problem));
     }
-    Ok(Checkpoint {
-        config,
-        graph: Arc::new(graph),
-        state,
-        so_far,
-    })
+    let words = t.data().as_chunks().0.iter();
+    let numbers: Vec<f32> = words.map(|b| f32::from_le_bytes(*b)).collect();
+    match numbers.iter().find(|x| !x.is_finite() || **x < least) {
+        Some(x) => {
+            let more = if x.is_finite() { " >= 0" } else { "" };
+            let problem = format!("holds {x}; allowed: finite numbers{more}");
+            Err(bad(file, name, problem))
+        }
+        None => Ok(numbers),
+    }
 }
 
 #[cfg(test)]

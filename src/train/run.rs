@@ -506,19 +506,20 @@ impl TrainingRun {
 /// Points of a moving mean.
 const AROUND: usize = 9;
 
-/// At each point the mean of those around it, as many on either side.
-fn moving_mean(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let n = points.len();
-    (0..n)
-        .map(|i| {
-            let r = (AROUND / 2).min(i).min(n - 1 - i);
-            let near = &points[i - r..=i + r];
-            (
-                points[i].0,
-                near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64,
-            )
-        })
-        .collect()
+/// At each point the mean of those around it, as many on either side, and its standard error: (x,
+/// mean, error).
+fn moving_mean(points: &[(f64, f64)]) -> Vec<(f64, f64, f64)> {
+    let around = |i: usize| {
+        let r = (AROUND / 2).min(i).min(points.len() - 1 - i);
+        let near = &points[i - r..=i + r];
+        let n = near.len() as f64;
+        let mean = near.iter().map(|p| p.1).sum::<f64>() / n;
+        let squares: f64 = near.iter().map(|p| (p.1 - mean).powi(2)).sum();
+        // of a single point nothing is known
+        let error = (squares / (n * (n - 1.0)).max(1.0)).sqrt();
+        (points[i].0, mean, error)
+    };
+    (0..points.len()).map(around).collect()
 }
 
 /// The curve of the loss; none without lines. Of many lines, those whose steps are alike are
@@ -543,17 +544,22 @@ fn curve(lines: &[LogLine]) -> Result<Option<Vec<u8>>> {
     let curves_of = vec![
         Curve {
             name: format!("mean of {AROUND}"),
-            points: mean,
+            points: mean.iter().map(|(x, y, _)| (*x, *y)).collect(),
+            band: mean
+                .iter()
+                .map(|(x, y, e)| (*x, y - 2.0 * e, y + 2.0 * e))
+                .collect(),
             ..Curve::default()
         },
         Curve {
             name: "loss".into(),
             points,
             pale: true,
+            ..Curve::default()
         },
     ];
     let panel = Panel {
-        title: "training".into(),
+        title: "training; shaded: two standard errors".into(),
         x: "step".into(),
         y: "loss per coordinate".into(),
         curves: curves_of,

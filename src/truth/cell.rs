@@ -51,7 +51,7 @@ pub(super) fn plus(a: Cell, b: Cell) -> Cell {
     }
 }
 
-/// A matrix of `rows` by `v.len() / d` cells times the channels of `v`.
+/// A matrix of cells, row by row and with as many columns as `v` has channels, times these.
 pub(super) fn apply(matrix: &[Cell], v: &[Cell], d: usize) -> Vec<Cell> {
     let b = v.len() / d;
     let zero = number(Dd::ZERO, v[0].t);
@@ -70,7 +70,7 @@ pub(super) fn add(a: Vec<Cell>, b: &[Cell]) -> Vec<Cell> {
 
 /// A matrix of cells times the vectors of row `r`, one per coordinate.
 pub(super) fn product(
-    matrix: &dyn Fn(usize) -> Cell,
+    matrix: &dyn Fn(usize, usize) -> Cell,
     v: &[f64],
     r: usize,
     k: usize,
@@ -83,10 +83,10 @@ pub(super) fn product(
                 truth: Dd::ZERO,
                 scale: 0.0,
                 cancellation: 0.0,
-                t: matrix(0).t,
+                t: matrix(0, 0).t,
             };
             out.push((0..k).fold(zero, |s, j| {
-                let (m, x) = (matrix(i * k + j), v[r * k * d + j * d + c]);
+                let (m, x) = (matrix(i, j), v[r * k * d + j * d + c]);
                 Cell {
                     truth: s.truth + m.truth * Dd::from(x),
                     scale: s.scale + m.scale * x.abs(),

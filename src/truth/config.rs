@@ -254,6 +254,119 @@ pub fn example(name: &str, params: Example) -> serde_json::Map<String, Json> {
         .collect()
 }
 
+/// A word of a process object.
+fn word<'a>(
+    object: &'a serde_json::Map<String, Json>,
+    key: &'static str,
+    default: &'static str,
+) -> Result<&'a str> {
+    match object.get(key) {
+        None => Ok(default),
+        Some(Json::String(s)) => Ok(s.as_str()),
+        Some(other) => Err(Error::parameter(key, other, "a word")),
+    }
+}
+
+/// The refusal of a word.
+fn no_word(key: &'static str, word: &str, allowed: &str) -> Error {
+    Error::parameter(key, format!("`{word}`"), allowed.to_string())
+}
+
+/// The parameters of a process object, with the names that public code has for the same things.
+fn parameters(
+    v: &Json,
+    object: &serde_json::Map<String, Json>,
+) -> Result<serde_json::Map<String, Json>> {
+    let own = object
+        .iter()
+        .filter(|(k, _)| !OTHER_KEYS.contains(&k.as_str()));
+    let mut params: serde_json::Map<String, Json> =
+        own.map(|(k, v)| (k.clone(), v.clone())).collect();
+    if object.contains_key("m_inv") {
+        if params.contains_key("mass") {
+            return Err(Error::parameter(
+                "m_inv",
+                &object["m_inv"],
+                "absent beside `mass`, which is 1 / m_inv",
+            ));
+        }
+        params.insert("mass".into(), (1.0 / field(v, "m_inv")?).into());
+    }
+    Ok(params)
+}
+
+/// What is added to every variance, under either of its names.
+fn epsilon_added(v: &Json, object: &serde_json::Map<String, Json>) -> Result<f64> {
+    let names = ["epsilon_added", "numerical_eps"];
+    let given: Vec<&str> = names
+        .into_iter()
+        .filter(|n| object.contains_key(*n))
+        .collect();
+    if given.len() > 1 {
+        return Err(Error::parameter(
+            "numerical_eps",
+            &object["numerical_eps"],
+            "absent beside `epsilon_added`, which is the same",
+        ));
+    }
+    let Some(name) = given.first() else {
+        return Ok(0.0);
+    };
+    let e = field(v, name)?;
+    if (0.0..=1.0).contains(&e) {
+        return Ok(e);
+    }
+    Err(Error::parameter(
+        *name,
+        e,
+        "0 to 1 (what your code adds to every variance)",
+    ))
+}
+
+/// Stationary variances: of all channels, or one for each.
+fn variances(given: &Json) -> Result<Vec<f64>> {
+    let one = || vec![given.clone()];
+    let list = given.as_array().cloned().unwrap_or_else(one);
+    let all: Option<Vec<f64>> = list.iter().map(Json::as_f64).collect();
+    all.filter(|all| !all.is_empty() && all.iter().all(|x| (1e-100..=1e100).contains(x)))
+        .ok_or_else(|| {
+            Error::parameter(
+                "stationary_variance",
+                given,
+                "a number above 0, or a list of one for each channel",
+            )
+        })
+}
+
+/// The order of the numbers in arrays of states with so many channels.
+fn layout(object: &serde_json::Map<String, Json>, channels: usize) -> Result<Layout> {
+    let mut layout = Layout::default();
+    layout.channels_last = match word(object, "layout", "channels-first")? {
+        "channels-first" => false,
+        "channels-last" => true,
+        other => {
+            let allowed = "channels-first (n, K, d) or channels-last (n, d, K)";
+            return Err(no_word("layout", other, allowed));
+        }
+    };
+    if let Some(order) = object.get("channels") {
+        let own: Vec<Json> = CHANNELS[..channels].iter().map(|c| (*c).into()).collect();
+        let back: Vec<Json> = own.iter().rev().cloned().collect();
+        layout.reversed = match order.as_array() {
+            Some(o) if *o == own => false,
+            Some(o) if *o == back => true,
+            _ => {
+                return Err(Error::parameter(
+                    "channels",
+                    order,
+                    format!("{} or {}", Json::from(own), Json::from(back)),
+                ));
+            }
+        };
+    }
+    Ok(layout)
+}
+
 impl Config {
     /// From its parts: name, parameters (an object of numbers and words), schedule, objective.
     ///
@@ -330,27 +443,7 @@ impl Config {
                 "an object with `kind` and parameters",
             ));
         };
-        let text = |key: &'static str, default: &'static str| match object.get(key) {
-            None => Ok(default),
-            Some(Json::String(s)) => Ok(s.as_str()),
-            Some(other) => Err(Error::parameter(key, other, "a word")),
-        };
-        let mut params: serde_json::Map<String, Json> = object
-            .iter()
-            .filter(|(k, _)| !OTHER_KEYS.contains(&k.as_str()))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        // names that public code has for the same things
-        if object.contains_key("m_inv") {
-            if params.contains_key("mass") {
-                return Err(Error::parameter(
-                    "m_inv",
-                    &object["m_inv"],
-                    "absent beside `mass`, which is 1 / m_inv",
-                ));
-            }
-            params.insert("mass".into(), (1.0 / field(v, "m_inv")?).into());
-        }
+        let params = parameters(v, object)?;
         let Some(schedule) = object.get("schedule") else {
             return Err(Error::parameter(
                 "schedule",
@@ -359,143 +452,48 @@ impl Config {
             ));
         };
         let mut config = Config::new(
-            text("kind", "")?,
+            word(object, "kind", "")?,
             &params,
             schedule,
-            text("objective", "dsm")?,
+            word(object, "objective", "dsm")?,
         )?;
         if object.contains_key("horizon") {
             config.schedule = config.schedule.on(field(v, "horizon")?)?;
         }
-        if object.contains_key("numerical_eps") && object.contains_key("epsilon_added") {
-            return Err(Error::parameter(
-                "numerical_eps",
-                &object["numerical_eps"],
-                "absent beside `epsilon_added`, which is the same",
-            ));
-        }
-        for name in ["epsilon_added", "numerical_eps"]
-            .into_iter()
-            .filter(|n| object.contains_key(*n))
-        {
-            let e = field(v, name)?;
-            if !(0.0..=1.0).contains(&e) {
-                return Err(Error::parameter(
-                    name,
-                    e,
-                    "0 to 1 (what your code adds to every variance)",
-                ));
-            }
-            config.epsilon_added = e;
-        }
-        config.upper = match text("decomposition", "lower")? {
+        config.epsilon_added = epsilon_added(v, object)?;
+        config.upper = match word(object, "decomposition", "lower")? {
             "lower" => false,
             "upper" => true,
-            other => {
-                return Err(Error::parameter(
-                    "decomposition",
-                    format!("`{other}`"),
-                    "lower or upper",
-                ));
-            }
+            other => return Err(no_word("decomposition", other, "lower or upper")),
         };
         let channels = config.process()?.channels();
-        config.velocity = match text("v", "momentum")? {
+        config.velocity = match word(object, "v", "momentum")? {
             "momentum" => false,
             "velocity" if channels > 1 => true,
             "velocity" => {
-                return Err(Error::parameter(
-                    "v",
-                    "`velocity`",
-                    format!("momentum ({} has no velocity)", config.entry.name),
-                ));
+                let allowed = format!("momentum ({} has no velocity)", config.entry.name);
+                return Err(no_word("v", "velocity", &allowed));
             }
             other => {
-                return Err(Error::parameter(
-                    "v",
-                    format!("`{other}`"),
-                    "momentum or velocity (momentum / mass)",
-                ));
+                let allowed = "momentum or velocity (momentum / mass)";
+                return Err(no_word("v", other, allowed));
             }
         };
         if let Some(given) = object.get("stationary_variance") {
-            let allowed = || {
-                Error::parameter(
-                    "stationary_variance",
-                    given,
-                    "a number above 0, or a list of one for each channel",
-                )
-            };
-            let list = given
-                .as_array()
-                .cloned()
-                .unwrap_or_else(|| vec![given.clone()]);
-            config.stationary = list
-                .iter()
-                .map(Json::as_f64)
-                .collect::<Option<_>>()
-                .ok_or_else(allowed)?;
-            if config.stationary.is_empty()
-                || !config
-                    .stationary
-                    .iter()
-                    .all(|x| (1e-100..=1e100).contains(x))
-            {
-                return Err(allowed());
-            }
+            config.stationary = variances(given)?;
             config.process()?;
         }
-        config.from_sigma_min = match text("variance_from", "zero")? {
+        let smld = config.entry.chain == Some(Chain::Smld);
+        config.from_sigma_min = match word(object, "variance_from", "zero")? {
             "zero" => false,
-            "sigma_min"
-                if config.entry.chain == Some(Chain::Smld) && config.sigma_min().is_some() =>
-            {
-                true
-            }
+            "sigma_min" if smld && config.sigma_min().is_some() => true,
             "sigma_min" => {
-                return Err(Error::parameter(
-                    "variance_from",
-                    "`sigma_min`",
-                    "zero, but for ve with a geometric-sigma schedule",
-                ));
+                let allowed = "zero, but for ve with a geometric-sigma schedule";
+                return Err(no_word("variance_from", "sigma_min", allowed));
             }
-            other => {
-                return Err(Error::parameter(
-                    "variance_from",
-                    format!("`{other}`"),
-                    "zero or sigma_min",
-                ));
-            }
+            other => return Err(no_word("variance_from", other, "zero or sigma_min")),
         };
-        config.layout.channels_last = match text("layout", "channels-first")? {
-            "channels-first" => false,
-            "channels-last" => true,
-            other => {
-                return Err(Error::parameter(
-                    "layout",
-                    format!("`{other}`"),
-                    "channels-first (n, K, d) or channels-last (n, d, K)",
-                ));
-            }
-        };
-        if let Some(order) = object.get("channels") {
-            let own: Vec<Json> = CHANNELS[..channels]
-                .iter()
-                .map(|c| Json::from(*c))
-                .collect();
-            let back: Vec<Json> = own.iter().rev().cloned().collect();
-            config.layout.reversed = match order.as_array() {
-                Some(o) if *o == own => false,
-                Some(o) if *o == back => true,
-                _ => {
-                    return Err(Error::parameter(
-                        "channels",
-                        order,
-                        format!("{} or {}", Json::from(own), Json::from(back)),
-                    ));
-                }
-            };
-        }
+        config.layout = layout(object, channels)?;
         Ok(config)
     }
 

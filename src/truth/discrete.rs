@@ -19,7 +19,7 @@
 //! Formula: sampler.ddpm, sampler.ddim, sampler.ancestral, sampler.reverse_diffusion.
 
 use super::cell::{Cell, exact, number, plus, times};
-use super::model::Model;
+use super::model::{Model, Row};
 use super::quantity::{Draw, Draws, Found, LawOf, Outputs, Processes, Quantity, Times, Truth};
 use super::reader::{Reader, plain, row_of, setting};
 use super::reverse::{Sampler, steps};
@@ -198,7 +198,12 @@ fn rows(
             cancellation,
             t,
         };
-        let v_t = cell(at_t.law.cov[(0, 0)], at_t.cov_scale[0], at_t.rounding[0]);
+        let of_mean = |row: &Row| cell(row.law.mean[(0, 0)], row.mean_scale[(0, 0)], 0.0);
+        let v_t = cell(
+            at_t.law.cov[(0, 0)],
+            at_t.cov_scale[(0, 0)],
+            at_t.rounding[(0, 0)],
+        );
         let x = row_of(u, r, d, t);
         let score = match (&sampler, eps) {
             (Some(sampler), _) => sampler.score(r, t, &x)?,
@@ -213,15 +218,19 @@ fn rows(
             s,
             h,
             v_t,
-            v_s: cell(at_s.law.cov[(0, 0)], at_s.cov_scale[0], at_s.rounding[0]),
+            v_s: cell(
+                at_s.law.cov[(0, 0)],
+                at_s.cov_scale[(0, 0)],
+                at_s.rounding[(0, 0)],
+            ),
             q: cell(
                 over_step.law.cov[(0, 0)],
-                over_step.cov_scale[0],
-                over_step.rounding[0],
+                over_step.cov_scale[(0, 0)],
+                over_step.rounding[(0, 0)],
             ),
-            a: cell(over_step.law.mean[(0, 0)], over_step.mean_scale[0], 0.0),
-            m_t: cell(at_t.law.mean[(0, 0)], at_t.mean_scale[0], 0.0),
-            m_s: cell(at_s.law.mean[(0, 0)], at_s.mean_scale[0], 0.0),
+            a: of_mean(&over_step),
+            m_t: of_mean(&at_t),
+            m_s: of_mean(&at_s),
             x,
             score,
             noise: row_of(noise, r, d, t),

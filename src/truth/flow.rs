@@ -19,6 +19,7 @@ use super::quantity::{Draws, Found, LawOf, Outputs, Processes, Quantity, Times, 
 use super::reader::{Reader, setting};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::small::{Mat, Square, places};
 use std::sync::LazyLock;
 
 /// Processes for which the flow's map is known.
@@ -124,8 +125,8 @@ fn panels(a: Dd, b: Dd, width: &dyn Fn(f64) -> f64) -> Result<Vec<Dd>> {
 /// A law on the process's clock: its Cholesky factor and mean matrix.
 pub(super) struct At {
     tau: Dd,
-    pub l: Vec<Dd>,
-    pub mean: Vec<Dd>,
+    pub l: Square<Dd>,
+    pub mean: Square<Dd>,
 }
 
 /// The law at `t`, which errors call `name`, from data of deviation `std`.
@@ -145,16 +146,19 @@ pub(super) fn at(model: &Model, (name, t): (&'static str, f64), std: f64) -> Res
     let law = model.law_at(tau, std)?;
     Ok(At {
         tau,
-        l: cholesky(law.cov.as_slice(), model.channels()),
-        mean: law.mean.to_vec(),
+        l: cholesky(&law.cov),
+        mean: law.mean,
     })
 }
 
 /// How long a panel may be at a time of the clock: half of the time scale of the fastest mode of F
 /// that has not decayed to nothing (e^-40, which enters squared). Once none is left, the integrand
 /// is constant.
-fn widths(f: &[f64]) -> impl Fn(f64) -> f64 {
-    let (half, det) = (0.5 * (f[0] + f[3]).abs(), f[0] * f[3] - f[1] * f[2]);
+fn widths(f: &Square) -> impl Fn(f64) -> f64 + use<> {
+    let (half, det) = (
+        0.5 * (f[(0, 0)] + f[(1, 1)]).abs(),
+        f[(0, 0)] * f[(1, 1)] - f[(0, 1)] * f[(1, 0)],
+    );
     let square = half * half - det;
     // rates of change and of decay
     let modes = if square >= 0.0 {
@@ -184,13 +188,13 @@ fn angle(model: &Model, std: f64, a: Dd, b: Dd) -> Result<Dd> {
         return Ok(-angle(model, std, b, a)?);
     }
     let (f, g) = (model.process().drift(), model.process().noise_at(0.0));
-    let width = widths(f.as_slice());
+    let width = widths(&f);
     let mut sum = Dd::ZERO;
     for ends in panels(a, b, &width)?.windows(2) {
         let length = ends[1] - ends[0];
         for (x, w) in RULE.iter() {
-            let l = cholesky(model.law_at(ends[0] + length * *x, std)?.cov.as_slice(), 2);
-            let (lxx, lvx, lvv) = (l[0], l[2], l[3]);
+            let l = cholesky(&model.law_at(ends[0] + length * *x, std)?.cov);
+            let (lxx, lvx, lvv) = (l[(0, 0)], l[(1, 0)], l[(1, 1)]);
             let noise = (Dd::from(g[(0, 1)]) - Dd::from(g[(0, 0)]) * lvx / lxx) / (lxx * lvv);
             sum = sum + length * *w * (Dd::from(f[(0, 1)]) * lvv / lxx + noise.scale(0.5));
         }
@@ -221,51 +225,33 @@ fn sin_cos(x: Dd) -> (Dd, Dd) {
     }
 }
 
-/// `a b` of k by k matrices.
-fn product(a: &[Dd], b: &[Dd], k: usize) -> Vec<Dd> {
-    (0..k * k)
-        .map(|n| (0..k).fold(Dd::ZERO, |s, l| s + a[n / k * k + l] * b[l * k + n % k]))
-        .collect()
-}
-
-/// The same of their absolute values.
-fn sizes(a: &[Dd], b: &[Dd], k: usize) -> Vec<f64> {
-    (0..k * k)
-        .map(|n| {
-            (0..k)
-                .map(|l| (a[n / k * k + l] * b[l * k + n % k]).hi.abs())
-                .sum()
-        })
-        .collect()
-}
-
 /// The inverse of a matrix of one or two rows.
-fn inverse(m: &[Dd], k: usize) -> Vec<Dd> {
-    if k == 1 {
-        return vec![m[0].recip()];
+fn inverse(m: &Square<Dd>) -> Square<Dd> {
+    if m.k() == 1 {
+        return m.map(Dd::recip);
     }
-    let det = m[0] * m[3] - m[1] * m[2];
-    [m[3], -m[1], -m[2], m[0]].map(|x| x / det).to_vec()
+    let det = m[(0, 0)] * m[(1, 1)] - m[(0, 1)] * m[(1, 0)];
+    Square::build(2, |i, j| {
+        if i == j {
+            m[(1 - i, 1 - j)] / det
+        } else {
+            -m[(i, j)] / det
+        }
+    })
 }
 
 /// `L O`: the root that the factor at `from` becomes at `to`.
-fn root(model: &Model, std: f64, from: &At, to: &At) -> Result<Vec<Dd>> {
-    let k = model.channels();
-    if k == 1 {
-        return Ok(to.l.clone());
+fn root(model: &Model, std: f64, from: &At, to: &At) -> Result<Square<Dd>> {
+    if model.channels() == 1 {
+        return Ok(to.l);
     }
     let (sin, cos) = sin_cos(angle(model, std, from.tau, to.tau)?);
-    Ok(product(&to.l, &[cos, sin, -sin, cos], k))
+    Ok(to.l.matmul(&Mat([[cos, sin], [-sin, cos]]).into()))
 }
 
 /// What the flow's linear part makes of `u - m` from one time to another.
-pub(super) fn map(model: &Model, std: f64, from: &At, to: &At) -> Result<Vec<Dd>> {
-    let k = model.channels();
-    Ok(product(
-        &root(model, std, from, to)?,
-        &inverse(&from.l, k),
-        k,
-    ))
+pub(super) fn map(model: &Model, std: f64, from: &At, to: &At) -> Result<Square<Dd>> {
+    Ok(root(model, std, from, to)?.matmul(&inverse(&from.l)))
 }
 
 fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
@@ -285,12 +271,12 @@ fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let mut cells = Vec::new();
     for (t, s) in t.into_iter().zip(s) {
         let row = model.transition(s, t)?;
-        let psi = inverse(row.law.mean.as_slice(), k);
-        let psi_scale = |n: usize| {
-            psi[n].hi.abs()
+        let psi = inverse(&row.law.mean);
+        let psi_scale = |i: usize, j: usize| {
+            psi[(i, j)].hi.abs()
                 * (1.0
-                    + row.mean_scale[n].abs()
-                        / row.law.mean[(n / k, n % k)].hi.abs().max(f64::MIN_POSITIVE))
+                    + row.mean_scale[(i, j)].abs()
+                        / row.law.mean[(i, j)].hi.abs().max(f64::MIN_POSITIVE))
         };
         let cell = |truth: Dd, scale: f64| Cell {
             truth,
@@ -299,7 +285,7 @@ fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             t,
         };
         if output == "psi" {
-            cells.extend((0..k * k).map(|n| cell(psi[n], psi[n].hi.abs())));
+            cells.extend(places(k).map(|at| cell(psi[at], psi[at].hi.abs())));
             continue;
         }
         let (now, next) = (at(model, ("t", t), 0.0)?, at(model, ("s", s), 0.0)?);
@@ -307,37 +293,30 @@ fn gddim(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         match output {
             "r" => {
                 // an entry is a sum over L's row, whatever the angle leaves of it
-                cells.extend(
-                    (0..k * k)
-                        .map(|n| cell(r[n], (0..k).map(|l| now.l[n / k * k + l].hi.abs()).sum())),
-                );
+                let size = |i: usize| now.l.row(i).iter().map(|l| l.hi.abs()).sum();
+                cells.extend(places(k).map(|(i, j)| cell(r[(i, j)], size(i))));
             }
             "eps_coef" => {
-                let (end, moved) = (root(model, 0.0, &start, &next)?, product(&psi, &r, k));
-                let size = sizes(&psi, &r, k);
-                cells
-                    .extend((0..k * k).map(|n| cell(end[n] - moved[n], end[n].hi.abs() + size[n])));
+                let (end, moved) = (root(model, 0.0, &start, &next)?, psi.matmul(&r));
+                let size = |i: usize, j: usize| {
+                    let term = |l: usize| (psi[(i, l)] * r[(l, j)]).hi.abs();
+                    end[(i, j)].hi.abs() + (0..k).map(term).sum::<f64>()
+                };
+                let truth = |at| end[at] - moved[at];
+                cells.extend(places(k).map(|(i, j)| cell(truth((i, j)), size(i, j))));
             }
             _ => {
                 let flow = map(model, 0.0, &now, &next)?;
-                let difference: Vec<Dd> = psi.iter().zip(&flow).map(|(a, b)| *a - *b).collect();
-                let cov = &row_cov(model, t)?;
-                let size = |n: usize| {
-                    (0..k)
-                        .map(|l| {
-                            (psi_scale(n / k * k + l) + flow[n / k * k + l].hi.abs())
-                                * cov[l * k + n % k].hi.abs()
-                        })
-                        .sum()
+                let difference = Square::build(k, |i, j| psi[(i, j)] - flow[(i, j)]);
+                let cov = model.row(0.0, t)?.law.cov;
+                let size = |i: usize, j: usize| {
+                    let part = |l: usize| psi_scale(i, l) + flow[(i, l)].hi.abs();
+                    (0..k).map(|l| part(l) * cov[(l, j)].hi.abs()).sum()
                 };
-                let truth = product(&difference, cov, k);
-                cells.extend((0..k * k).map(|n| cell(truth[n], size(n))));
+                let truth = difference.matmul(&cov);
+                cells.extend(places(k).map(|(i, j)| cell(truth[(i, j)], size(i, j))));
             }
         }
     }
     Ok(Some((cells, k * k)))
-}
-
-fn row_cov(model: &Model, t: f64) -> Result<Vec<Dd>> {
-    Ok(model.row(0.0, t)?.law.cov.to_vec())
 }

@@ -1,12 +1,13 @@
 //! The perturbation kernel: mean, covariance and what follows from them at one time, or over an
 //! interval `[s, t]`.
 
-use super::cell::{Cell, product};
+use super::cell::{Cell, add, product};
 use super::model::Model;
 use super::quantity::{ANY, At, Draws, Found, LawOf, Outputs, Quantity, Times, Truth};
 use super::reader::{CHANNELS, digits, pair};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::small::places;
 
 const BASE: Quantity = Quantity {
     name: "",
@@ -264,9 +265,9 @@ impl At<'_> {
     }
 
     /// A whole matrix.
-    fn whole(&self, f: &dyn Fn(usize) -> Cell) -> Found {
-        let size = self.k * self.k;
-        Ok(Some(((0..size).map(f).collect(), size)))
+    fn whole(&self, f: &dyn Fn(usize, usize) -> Cell) -> Found {
+        let cells = places(self.k).map(|(i, j)| f(i, j)).collect();
+        Ok(Some((cells, self.k * self.k)))
     }
 
     /// A matrix under the name `whole`, or the entry at `index`.
@@ -275,12 +276,12 @@ impl At<'_> {
         output: &str,
         whole: &str,
         index: Option<usize>,
-        f: &dyn Fn(usize) -> Cell,
+        f: &dyn Fn(usize, usize) -> Cell,
     ) -> Found {
         if output == whole {
             self.whole(f)
         } else {
-            Ok(index.map(|i| (vec![f(i)], 1)))
+            Ok(index.map(|n| (vec![f(n / self.k, n % self.k)], 1)))
         }
     }
 
@@ -293,18 +294,13 @@ impl At<'_> {
         }
     }
 
-    fn phi(&self, i: usize) -> Cell {
-        self.cell(
-            self.row.law.mean[(i / self.k, i % self.k)],
-            self.row.mean_scale[i],
-            0.0,
-        )
+    fn phi(&self, i: usize, j: usize) -> Cell {
+        let cell = self.row.phi((i, j), self.t);
+        self.cell(cell.truth, cell.scale, 0.0)
     }
 
     fn lower(&self) -> Result<Vec<Cell>> {
-        (0..self.k * self.k)
-            .map(|i| self.row.lower(self.model, i, self.t))
-            .collect()
+        self.row.factor(self.model, self.t)
     }
 
     fn det_moves(&self) -> f64 {
@@ -312,22 +308,23 @@ impl At<'_> {
     }
 
     fn diag_moves(&self, i: usize) -> f64 {
-        self.row.rounding[i * (self.k + 1)] / self.row.law.cov[(i, i)].hi
+        self.row.rounding[(i, i)] / self.row.law.cov[(i, i)].hi
     }
 }
 
 fn mean(at: &At<'_>, output: &str) -> Found {
     if let ("mean", Some([centre, _])) = (output, at.read.data()?) {
         return Ok(Some((
-            product(&|i| at.phi(i), &start(centre, at.k), 0, at.k, 1),
+            product(&|i, j| at.phi(i, j), &start(centre, at.k), 0, at.k, 1),
             at.k,
         )));
     }
     if output == "mean" {
         let (u0, d) = at.read.block("u0", at.k)?;
-        return Ok(Some((product(&|i| at.phi(i), u0, at.r, at.k, d), at.k * d)));
+        let mean = product(&|i, j| at.phi(i, j), u0, at.r, at.k, d);
+        return Ok(Some((mean, at.k * d)));
     }
-    at.matrix(output, "matrix", pair(output, at.k), &|i| at.phi(i))
+    at.matrix(output, "matrix", pair(output, at.k), &|i, j| at.phi(i, j))
 }
 
 /// x_0 in the first of k channels.
@@ -338,57 +335,50 @@ fn start(x: f64, k: usize) -> Vec<f64> {
 fn cov(at: &At<'_>, output: &str) -> Found {
     let (row, k) = (at.row, at.k);
     let cov = &row.law.cov;
-    at.matrix(output, "cov", pair(output, k), &|i| {
-        if at.model.reading.deviation_for_variance && i / k == i % k {
-            let root = cov[(i / k, i % k)].sqrt();
-            return at.cell(
-                root,
-                0.5 * row.cov_scale[i] / root.hi,
-                row.rounding[i] / root.hi,
-            );
+    at.matrix(output, "cov", pair(output, k), &|i, j| {
+        let (scale, rounding) = (row.cov_scale[(i, j)], row.rounding[(i, j)]);
+        if at.model.reading.deviation_for_variance && i == j {
+            let root = cov[(i, j)].sqrt();
+            return at.cell(root, 0.5 * scale / root.hi, rounding / root.hi);
         }
-        at.cell(cov[(i / k, i % k)], row.cov_scale[i], row.rounding[i])
+        at.cell(cov[(i, j)], scale, rounding)
     })
 }
 
 fn factor(at: &At<'_>, output: &str) -> Found {
     let cells = at.lower()?;
-    at.matrix(output, "factor", digits(output, at.k), &|i| cells[i])
+    at.matrix(output, "factor", digits(output, at.k), &|i, j| {
+        cells[i * at.k + j]
+    })
 }
 
 fn inverse_transpose_factor(at: &At<'_>, output: &str) -> Found {
     let (row, k) = (at.row, at.k);
     let (f, upper) = (row.factors()?, at.model.reading.upper);
     let (l, it) = (f.triangle(upper), f.inverse_transpose(upper));
-    at.matrix(output, "factor", digits(output, k), &|i| {
-        let (a, b) = (i / k, i % k);
-        let scale = if a != b && it[(i / k, i % k)] != 0.0 {
-            row.cov_scale[b * k + a] / (l[(a, a)].powi(2) * l[(b, b)])
+    at.matrix(output, "factor", digits(output, k), &|a, b| {
+        let entry = it[(a, b)];
+        let scale = if a != b && entry != 0.0 {
+            row.cov_scale[(b, a)] / (l[(a, a)].powi(2) * l[(b, b)])
         } else {
-            it[(i / k, i % k)]
+            entry
         };
-        at.cell(
-            Dd::from(it[(i / k, i % k)]),
-            scale,
-            it[(i / k, i % k)].abs() * (at.det_moves() + at.diag_moves(0)),
-        )
+        let moves = entry.abs() * (at.det_moves() + at.diag_moves(0));
+        at.cell(Dd::from(entry), scale, moves)
     })
 }
 
 fn inverse(at: &At<'_>, output: &str) -> Found {
     let (row, k) = (at.row, at.k);
     let f = row.factors()?;
-    at.matrix(output, "inverse", pair(output, k), &|i| {
-        let scale = if k == 2 && i / k != i % k {
-            row.cov_scale[i] / row.law.moments.det
+    at.matrix(output, "inverse", pair(output, k), &|i, j| {
+        let entry = f.inverse[(i, j)];
+        let scale = if k == 2 && i != j {
+            row.cov_scale[(i, j)] / row.law.moments.det
         } else {
-            f.inverse[(i / k, i % k)]
+            entry
         };
-        at.cell(
-            Dd::from(f.inverse[(i / k, i % k)]),
-            scale,
-            f.inverse[(i / k, i % k)].abs() * at.det_moves(),
-        )
+        at.cell(Dd::from(entry), scale, entry.abs() * at.det_moves())
     })
 }
 
@@ -460,7 +450,7 @@ fn snr(at: &At<'_>, output: &str) -> Found {
         let v = mean * mean / cov;
         Ok(at.cell(
             v,
-            v.hi + 2.0 * at.row.mean_scale[0] * mean.hi.abs() / cov.hi,
+            v.hi + 2.0 * at.row.mean_scale[(0, 0)] * mean.hi.abs() / cov.hi,
             v.hi * at.diag_moves(0),
         ))
     })
@@ -473,8 +463,8 @@ fn snr_joint(at: &At<'_>, output: &str) -> Found {
             return Ok(limit);
         }
         let f = at.row.factors()?;
-        let pairs = (0..k * k)
-            .map(|i| mean[(i / k, 0)] * mean[(i % k, 0)] * Dd::from(f.inverse[(i / k, i % k)]));
+        let pairs =
+            places(k).map(|(i, j)| mean[(i, 0)] * mean[(j, 0)] * Dd::from(f.inverse[(i, j)]));
         let (v, scale) = pairs.fold((Dd::ZERO, 0.0), |(a, m), x| (a + x, m + x.hi.abs()));
         Ok(at.cell(v, scale, scale * at.det_moves()))
     })
@@ -487,7 +477,6 @@ fn std(at: &At<'_>, output: &str) -> Found {
         .position(|c| *c == output)
         .or((k == 1 && output == "std").then_some(0));
     Ok(channel.map(|i| {
-        let n = i * k + i;
         let root = row.law.cov[(i, i)].sqrt();
         let part = |x: f64| {
             if root.hi == 0.0 {
@@ -496,10 +485,8 @@ fn std(at: &At<'_>, output: &str) -> Found {
                 0.5 * x / root.hi
             }
         };
-        (
-            vec![at.cell(root, part(row.cov_scale[n]), part(row.rounding[n]))],
-            1,
-        )
+        let (scale, rounding) = (row.cov_scale[(i, i)], row.rounding[(i, i)]);
+        (vec![at.cell(root, part(scale), part(rounding))], 1)
     }))
 }
 
@@ -511,7 +498,7 @@ fn sigma(at: &At<'_>, output: &str) -> Found {
     };
     at.single(output, "sigma", &|| {
         let v = at.row.law.cov[(0, 0)].sqrt() / mean;
-        let size = v.hi.abs() * (1.0 + at.row.mean_scale[0] / mean.hi.abs());
+        let size = v.hi.abs() * (1.0 + at.row.mean_scale[(0, 0)] / mean.hi.abs());
         Ok(at.cell(v, size, 0.5 * v.hi.abs() * at.diag_moves(0)))
     })
 }
@@ -522,7 +509,7 @@ fn logsnr(at: &At<'_>, output: &str) -> Found {
         let v = (mean * mean / cov).ln();
         Ok(at.cell(
             v,
-            v.hi.abs() + 1.0 + 2.0 * at.row.mean_scale[0] / mean.hi.abs(),
+            v.hi.abs() + 1.0 + 2.0 * at.row.mean_scale[(0, 0)] / mean.hi.abs(),
             at.diag_moves(0),
         ))
     })
@@ -555,15 +542,10 @@ fn perturb(at: &At<'_>, output: &str) -> Found {
         });
         all.collect::<Vec<f64>>()
     });
-    let drawn = product(&|i| l[i], shared.as_deref().unwrap_or(noise), r, k, d);
-    let cells = product(&|i| at.phi(i), u0, r, k, d).into_iter().zip(drawn);
-    let sum = |(a, b): (Cell, Cell)| Cell {
-        truth: a.truth + b.truth,
-        scale: a.scale + b.scale,
-        cancellation: a.cancellation + b.cancellation,
-        t: at.t,
-    };
-    Ok(Some((cells.map(sum).collect(), k * d)))
+    let noise = shared.as_deref().unwrap_or(noise);
+    let drawn = product(&|i, j| l[i * k + j], noise, r, k, d);
+    let mean = product(&|i, j| at.phi(i, j), u0, r, k, d);
+    Ok(Some((add(mean, &drawn), k * d)))
 }
 
 fn score_from_eps(at: &At<'_>, output: &str) -> Found {
@@ -573,12 +555,9 @@ fn score_from_eps(at: &At<'_>, output: &str) -> Found {
     let f = at.row.factors()?;
     let (eps, d) = at.read.block("eps", at.k)?;
     let it = f.inverse_transpose(at.model.reading.upper);
-    let minus = |i: usize| {
-        at.cell(
-            Dd::from(-it[(i / at.k, i % at.k)]),
-            it[(i / at.k, i % at.k)],
-            it[(i / at.k, i % at.k)].abs() * at.det_moves(),
-        )
+    let minus = |i: usize, j: usize| {
+        let x = it[(i, j)];
+        at.cell(Dd::from(-x), x, x.abs() * at.det_moves())
     };
     Ok(Some((product(&minus, eps, at.r, at.k, d), at.k * d)))
 }
@@ -590,8 +569,8 @@ fn eps_from_score(at: &At<'_>, output: &str) -> Found {
     let f = at.row.factors()?;
     let (score, d) = at.read.block("score", at.k)?;
     let l = f.triangle(at.model.reading.upper);
-    let minus = |i: usize| {
-        let x = l[(i % at.k, i / at.k)];
+    let minus = |i: usize, j: usize| {
+        let x = l[(j, i)];
         at.cell(Dd::from(-x), x, x.abs() * at.det_moves())
     };
     Ok(Some((product(&minus, score, at.r, at.k, d), at.k * d)))
@@ -631,7 +610,7 @@ fn whitened(at: &At<'_>) -> Result<(Vec<(Dd, f64)>, usize)> {
     let (u, d) = at.read.block("u", k)?;
     let (u0, _) = at.read.block("u0", k)?;
     let it = &at.row.factors()?.inverse_transpose_lower;
-    let centre = product(&|i| at.phi(i), u0, r, k, d);
+    let centre = product(&|i, j| at.phi(i, j), u0, r, k, d);
     let residual: Vec<(Dd, f64)> = (0..k * d)
         .map(|c| {
             (
@@ -699,22 +678,10 @@ pub(crate) fn perturbed(model: &Model, t: &[f64], u0: &[f64], noise: &[f64]) -> 
     let mut out = Vec::with_capacity(u0.len());
     for (r, &t) in t.iter().enumerate() {
         let row = model.row(0.0, t)?;
-        let l = (0..k * k)
-            .map(|i| row.lower(model, i, t))
-            .collect::<Result<Vec<_>>>()?;
-        let phi = |i: usize| Cell {
-            truth: row.law.mean[(i / k, i % k)],
-            scale: 0.0,
-            cancellation: 0.0,
-            t,
-        };
-        let cells = product(&phi, u0, r, k, width / k).into_iter().zip(product(
-            &|i| l[i],
-            noise,
-            r,
-            k,
-            width / k,
-        ));
+        let l = row.factor(model, t)?;
+        let mean = product(&|i, j| row.phi((i, j), t), u0, r, k, width / k);
+        let drawn = product(&|i, j| l[i * k + j], noise, r, k, width / k);
+        let cells = mean.iter().zip(&drawn);
         out.extend(cells.map(|(a, b)| (a.truth + b.truth).to_f64()));
     }
     Ok(out)

@@ -9,6 +9,7 @@ use super::quantity::{ANY, Draw, Draws, Found, LawOf, Outputs, Processes, Quanti
 use super::reader::{Reader, finite, plain, setting};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::small::{Square, places};
 
 /// A mixture of two.
 pub(super) const MIXTURE: &[(&str, Draw)] = &[
@@ -211,7 +212,7 @@ impl Mixture<'_> {
         let mut list = Vec::new();
         // a component of weight 0 is not there: log 0 = -infinity adds nothing
         for i in (0..self.weights.len()).filter(|i| self.weights[*i] > 0.0) {
-            let (_, inv, det) = row.marginal(k, self.stds[i])?;
+            let (_, inv, det) = row.marginal(self.stds[i])?;
             let ln_tau = Dd::from(if model.reading.density_tau {
                 std::f64::consts::TAU.ln()
             } else {
@@ -233,15 +234,15 @@ impl Mixture<'_> {
                             - row.law.mean[(a, 0)] * Dd::from(self.means[i * d + c])
                     })
                     .collect();
-                for n in 0..k * k {
-                    let term = (e[n / k] * inv[n] * e[n % k]).scale(0.5);
+                for (a, b) in places(k) {
+                    let term = (e[a] * inv[(a, b)] * e[b]).scale(0.5);
                     log = log - term;
                     size += term.hi.abs();
-                    let pull = inv[n] * e[n % k];
-                    let (sum, terms) = &mut gradient[n / k * d + c];
-                    let given = u[n % k * d + c].abs()
-                        + (row.law.mean[(n % k, 0)].hi * self.means[i * d + c]).abs();
-                    (*sum, *terms) = (*sum - pull, *terms + inv[n].hi.abs() * given);
+                    let pull = inv[(a, b)] * e[b];
+                    let (sum, terms) = &mut gradient[a * d + c];
+                    let given = u[b * d + c].abs()
+                        + (row.law.mean[(b, 0)].hi * self.means[i * d + c]).abs();
+                    (*sum, *terms) = (*sum - pull, *terms + inv[(a, b)].hi.abs() * given);
                 }
             }
             list.push(Component {
@@ -330,29 +331,29 @@ fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         model.check_time(t)?;
         let span = model.span(0.0, t)?;
         let g = model.process().noise_at((span.start + span.tau).to_f64());
-        let mut jacobian: Vec<Dd> = f.as_slice().iter().map(|f| Dd::from(*f)).collect();
+        let mut jacobian = f.map(Dd::from);
         // near the stationary law drift and score take each other away: what an entry is made of,
         // not what is left of it
-        let mut size: Vec<f64> = f.as_slice().iter().map(|f| f.abs()).collect();
+        let mut size = f.map(f64::abs);
         let inv = if matrix.is_none() {
-            model.row(0.0, t)?.marginal(k, std)?.1
+            model.row(0.0, t)?.marginal(std)?.1
         } else {
-            vec![]
+            Square::zero(k)
         };
         for &i in &noised {
             for j in 0..k {
-                let slope = matrix.map_or_else(|| -inv[i * k + j], |a| Dd::from(a.data[j]));
+                let slope = matrix.map_or_else(|| -inv[(i, j)], |a| Dd::from(a.data[j]));
                 let part = Dd::from(0.5 * g[(i, i)]) * slope;
-                jacobian[i * k + j] = jacobian[i * k + j] - part;
-                size[i * k + j] += part.hi.abs();
+                jacobian[(i, j)] = jacobian[(i, j)] - part;
+                size[(i, j)] += part.hi.abs();
             }
         }
         let (mut sum, mut scale) = (Dd::ZERO, 0.0);
-        for n in 0..k * k {
+        for (a, b) in places(k) {
             for c in 0..d {
-                let probes = Dd::prod(e[r * k * d + n / k * d + c], e[r * k * d + n % k * d + c]);
-                sum = sum + jacobian[n] * probes;
-                scale += size[n] * probes.hi.abs();
+                let probes = Dd::prod(e[r * k * d + a * d + c], e[r * k * d + b * d + c]);
+                sum = sum + jacobian[(a, b)] * probes;
+                scale += size[(a, b)] * probes.hi.abs();
             }
         }
         let b = model.rate(t);
@@ -379,8 +380,7 @@ fn flow(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         .data()?
         .ok_or_else(|| Error::parameter("data", "missing", "[mean, std]"))?;
     let last = flow::at(model, ("t", model.schedule().horizon()), std)?;
-    let prior: Vec<Dd> = prior_cov(model).into_iter().map(Dd::from).collect();
-    let (precision, det) = linear::inverse(&prior, k)?;
+    let (precision, det) = linear::inverse(&prior_cov(model).map(Dd::from))?;
     let dim = Dd::from(d as f64);
     let ln_tau = Dd::from(if model.reading.density_tau {
         std::f64::consts::TAU.ln()
@@ -391,33 +391,30 @@ fn flow(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let cells = read.times("t")?.into_iter().enumerate().map(|(r, t)| {
         let own = flow::at(model, ("t", t), std)?;
         let map = flow::map(model, std, &own, &last)?;
-        let grown = (0..k).fold(Dd::ZERO, |s, i| {
-            s + (last.l[i * (k + 1)] / own.l[i * (k + 1)]).ln()
-        }) * dim;
+        let grown = (0..k).fold(Dd::ZERO, |s, i| s + (last.l[(i, i)] / own.l[(i, i)]).ln()) * dim;
         let (mut sum, mut scale) = (
             constant + grown,
             constant.hi.abs() + grown.hi.abs() + d as f64,
         );
         for c in 0..d {
             let given = |i: usize| u[r * k * d + i * d + c];
-            let centre = |law: &flow::At, i: usize| law.mean[i * k] * Dd::from(mean);
+            let centre = |law: &flow::At, i: usize| law.mean[(i, 0)] * Dd::from(mean);
             let moved = |i: usize| {
                 (0..k).fold(centre(&last, i), |s, j| {
-                    s + map[i * k + j] * (Dd::from(given(j)) - centre(&own, j))
+                    s + map[(i, j)] * (Dd::from(given(j)) - centre(&own, j))
                 })
             };
             let size = |i: usize| {
-                let terms = |j: usize| {
-                    map[i * k + j].hi.abs() * (given(j).abs() + centre(&own, j).hi.abs())
-                };
+                let terms =
+                    |j: usize| map[(i, j)].hi.abs() * (given(j).abs() + centre(&own, j).hi.abs());
                 centre(&last, i).hi.abs() + (0..k).map(terms).sum::<f64>()
             };
-            for n in 0..k * k {
-                let (a, b) = (moved(n / k), moved(n % k));
-                sum = sum - (a * precision[n] * b).scale(0.5);
+            for (i, j) in places(k) {
+                let (a, b) = (moved(i), moved(j));
+                sum = sum - (a * precision[(i, j)] * b).scale(0.5);
                 scale += 0.5
-                    * precision[n].hi.abs()
-                    * (a.hi.abs() * size(n % k) + b.hi.abs() * size(n / k));
+                    * precision[(i, j)].hi.abs()
+                    * (a.hi.abs() * size(j) + b.hi.abs() * size(i));
             }
         }
         Ok(Cell {

@@ -5,17 +5,13 @@ use crate::error::{Error, Result};
 use crate::process::{AnyFactors, AnyMoments};
 use crate::small::Square;
 
-/// Inverse of a symmetric positive definite matrix, row-major, by elimination, and its determinant.
-pub(super) fn inverse(cov: &[Dd], k: usize) -> Result<(Vec<Dd>, Dd)> {
-    let (mut a, mut b) = (
-        cov.to_vec(),
-        (0..k * k)
-            .map(|n| Dd::from(f64::from(u8::from(n % (k + 1) == 0))))
-            .collect::<Vec<_>>(),
-    );
+/// Inverse of a symmetric positive definite matrix by elimination, and its determinant.
+pub(super) fn inverse(cov: &Square<Dd>) -> Result<(Square<Dd>, Dd)> {
+    let k = cov.k();
+    let (mut a, mut b) = (*cov, Square::<Dd>::identity(k));
     let mut det = Dd::from(1.0);
     for p in 0..k {
-        let pivot = a[p * k + p];
+        let pivot = a[(p, p)];
         if !(pivot.hi > 0.0) {
             return Err(Error::Degenerate {
                 what: "the score".into(),
@@ -24,30 +20,31 @@ pub(super) fn inverse(cov: &[Dd], k: usize) -> Result<(Vec<Dd>, Dd)> {
         }
         det = det * pivot;
         for j in 0..k {
-            a[p * k + j] = a[p * k + j] / pivot;
-            b[p * k + j] = b[p * k + j] / pivot;
+            a[(p, j)] = a[(p, j)] / pivot;
+            b[(p, j)] = b[(p, j)] / pivot;
         }
         for i in (0..k).filter(|i| *i != p) {
-            let c = a[i * k + p];
+            let c = a[(i, p)];
             for j in 0..k {
-                a[i * k + j] = a[i * k + j] - c * a[p * k + j];
-                b[i * k + j] = b[i * k + j] - c * b[p * k + j];
+                a[(i, j)] = a[(i, j)] - c * a[(p, j)];
+                b[(i, j)] = b[(i, j)] - c * b[(p, j)];
             }
         }
     }
     Ok((b, det))
 }
 
-/// Lower Cholesky factor of a symmetric positive definite matrix, row-major.
-pub(super) fn cholesky(cov: &[Dd], k: usize) -> Vec<Dd> {
-    let mut l = vec![Dd::ZERO; k * k];
+/// Lower Cholesky factor of a symmetric positive definite matrix.
+pub(super) fn cholesky(cov: &Square<Dd>) -> Square<Dd> {
+    let k = cov.k();
+    let mut l = Square::zero(k);
     for j in 0..k {
         for i in j..k {
-            let rest = (0..j).fold(cov[i * k + j], |s, n| s - l[i * k + n] * l[j * k + n]);
-            l[i * k + j] = if i == j {
+            let rest = (0..j).fold(cov[(i, j)], |s, n| s - l[(i, n)] * l[(j, n)]);
+            l[(i, j)] = if i == j {
                 rest.sqrt()
             } else {
-                rest / l[j * k + j]
+                rest / l[(j, j)]
             };
         }
     }
@@ -57,9 +54,8 @@ pub(super) fn cholesky(cov: &[Dd], k: usize) -> Vec<Dd> {
 /// Determinant and factors of a covariance; the mean is left 0.
 pub(super) fn moments(cov: &Square<Dd>) -> AnyMoments {
     let k = cov.k();
-    let round = |v: &[Dd]| Square::build(k, |i, j| v[i * k + j].to_f64());
     let (mean, rounded) = (Square::zero(k), cov.map(Dd::to_f64));
-    let Ok((inv, det)) = inverse(cov.as_slice(), k) else {
+    let Ok((inv, det)) = inverse(cov) else {
         return AnyMoments {
             mean,
             cov: rounded,
@@ -68,22 +64,16 @@ pub(super) fn moments(cov: &Square<Dd>) -> AnyMoments {
             log_det: f64::NEG_INFINITY,
         };
     };
-    let back = |v: &[Dd]| -> Vec<Dd> { (0..k * k).map(|n| v[k * k - 1 - n]).collect() };
-    let l = cholesky(cov.as_slice(), k);
-    let u = back(&cholesky(&back(cov.as_slice()), k));
+    let back = |m: &Square<Dd>| Square::build(k, |i, j| m[(k - 1 - i, k - 1 - j)]);
+    let l = cholesky(cov);
+    let u = back(&cholesky(&back(cov)));
     // L^-T = S^-1 L
-    let transposed = |l: &[Dd]| {
-        Square::build(k, |i, j| {
-            (0..k)
-                .fold(Dd::ZERO, |s, m| s + inv[i * k + m] * l[m * k + j])
-                .to_f64()
-        })
-    };
+    let transposed = |l: &Square<Dd>| inv.matmul(l).map(Dd::to_f64);
     let log_det = det.ln().to_f64();
     let factors = AnyFactors {
-        lower: round(&l),
-        upper: round(&u),
-        inverse: round(&inv),
+        lower: l.map(Dd::to_f64),
+        upper: u.map(Dd::to_f64),
+        inverse: inv.map(Dd::to_f64),
         inverse_transpose_lower: transposed(&l),
         inverse_transpose_upper: transposed(&u),
         log_det,

@@ -1,7 +1,7 @@
 //! Losses: denoising score matching per sample, and its weights.
 
 use super::cell::{Cell, add, apply, exact, number, plus, times};
-use super::model::Model;
+use super::model::{Model, Row};
 use super::quantity::{Draw, Draws, Found, LawOf, Outputs, Processes, Quantity, Times, Truth};
 use super::reader::{Reader, plain, row_of, setting};
 use super::score::{ell, gaussian_part};
@@ -136,79 +136,26 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             "likelihood, reweightedv1, reweightedv2",
         )
     })?;
+    let given = Sample {
+        x0,
+        noise,
+        v_noise,
+        net: match (net_output, weights) {
+            (Some(net), _) => Net::Output(net),
+            (None, w) => Net::Weights(w.map_or(&[][..], |w| &w.data)),
+        },
+        d,
+    };
     let mut cells = Vec::new();
     for (r, &t) in t.iter().enumerate() {
         model.check_time(t)?;
         let row = model.row(0.0, t)?;
-        let f = row.factors()?;
         let l = ell(model, &row, t)?;
-        let part = gaussian_part(model, t)?;
-        let z = row_of(noise, r, k * d, t);
-        let shared = model.reading.one_noise.filter(|i| *i < k);
-        let z: Vec<Cell> = (0..k * d)
-            .map(|n| z[shared.map_or(n, |i| i * d + n % d)])
-            .collect();
-        let deviation = (Dd::from(model.declared_gamma.unwrap_or(0.0))
-            * Dd::from(model.process().mass()))
-        .sqrt();
-        let v0 = |c: usize| {
-            if hsm {
-                Dd::ZERO
-            } else {
-                deviation * Dd::from(v_noise[r * d + c])
-            }
-        };
-        let u0: Vec<Cell> = (0..k * d)
-            .map(|n| {
-                number(
-                    if n < d {
-                        Dd::from(x0[r * d + n])
-                    } else {
-                        v0(n - d)
-                    },
-                    t,
-                )
-            })
-            .collect();
-        let mean: Vec<Cell> = row
-            .law
-            .mean
-            .as_slice()
-            .iter()
-            .map(|m| number(*m, t))
-            .collect();
-        let lower: Vec<Cell> = f.lower.as_slice().iter().map(|m| exact(*m, t)).collect();
-        let u = add(apply(&mean, &u0, d), &apply(&lower, &z, d));
-        let net: Vec<Cell> = match (net_output, weights) {
-            (Some(net), _) => row_of(net, r, d, t),
-            (None, w) => {
-                let w = w.map_or(&[][..], |w| &w.data);
-                let inner = |c: usize| {
-                    (0..k * d).fold(Dd::ZERO, |s, n| s + u[n].truth * Dd::from(w[n * d + c]))
-                };
-                (0..d).map(|c| number(tanh(inner(c)), t)).collect()
-            }
-        };
+        let (u, z) = given.state(model, &row, (r, t))?;
+        let sum = given.squares(model, (r, t), l, (&u, &z))?;
         let span = model.span(0.0, t)?;
         let g = model.process().noise_at((span.start + span.tau).to_f64())[(k - 1, k - 1)];
         let rate = model.rate(t) * Dd::from(0.5 * g * model.reading.weight);
-        let mut sum = number(Dd::ZERO, t);
-        for c in 0..d {
-            // D/ell = z - net - v/(S_vv ell)
-            let pull = part.truth * u[d + c].truth / l.truth;
-            let e = z[d + c].truth - net[c].truth - pull;
-            let size = z[d + c].scale + net[c].scale + pull.hi.abs();
-            let moves = pull.hi.abs() * (part.cancellation / part.scale + l.cancellation / l.scale);
-            sum = plus(
-                sum,
-                Cell {
-                    truth: e * e,
-                    scale: e.hi.abs() * size,
-                    cancellation: 2.0 * e.hi.abs() * moves,
-                    t,
-                },
-            );
-        }
         let weight = match model.reading.weighting.unwrap_or(weighting as usize) {
             0 => times(number(rate, t), times(l, l)),
             1 => number(rate, t),
@@ -217,6 +164,96 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         cells.push(times(times(weight, exact(model.reading.loss, t)), sum));
     }
     Ok(Some((cells, 1)))
+}
+
+/// What a network puts out: as given, or `tanh(u W)`.
+enum Net<'a> {
+    Output(&'a [f64]),
+    Weights(&'a [f64]),
+}
+
+/// What a loss per sample is made of: every row's data and draws, and the network.
+struct Sample<'a> {
+    x0: &'a [f64],
+    noise: &'a [f64],
+    /// Of the initial velocity; none under HSM.
+    v_noise: &'a [f64],
+    net: Net<'a>,
+    d: usize,
+}
+
+impl Sample<'_> {
+    /// The state `Phi u_0 + L z` of row `r` at time t, and z.
+    fn state(
+        &self,
+        model: &Model,
+        row: &Row,
+        (r, t): (usize, f64),
+    ) -> Result<(Vec<Cell>, Vec<Cell>)> {
+        let (k, d) = (model.channels(), self.d);
+        let z = row_of(self.noise, r, k * d, t);
+        let shared = model.reading.one_noise.filter(|i| *i < k);
+        let z: Vec<Cell> = (0..k * d)
+            .map(|n| z[shared.map_or(n, |i| i * d + n % d)])
+            .collect();
+        let gamma = Dd::from(model.declared_gamma.unwrap_or(0.0));
+        let deviation = (gamma * Dd::from(model.process().mass())).sqrt();
+        let u0 = |n: usize| {
+            if n < d {
+                Dd::from(self.x0[r * d + n])
+            } else if model.hsm {
+                Dd::ZERO
+            } else {
+                deviation * Dd::from(self.v_noise[r * d + n - d])
+            }
+        };
+        let u0: Vec<Cell> = (0..k * d).map(|n| number(u0(n), t)).collect();
+        let mean = row.law.mean.as_slice().iter();
+        let mean: Vec<Cell> = mean.map(|m| number(*m, t)).collect();
+        let lower = row.factors()?.lower;
+        let lower: Vec<Cell> = lower.as_slice().iter().map(|m| exact(*m, t)).collect();
+        Ok((add(apply(&mean, &u0, d), &apply(&lower, &z, d)), z))
+    }
+
+    /// The network's output at the state u.
+    fn output(&self, k: usize, (r, t): (usize, f64), u: &[Cell]) -> Vec<Cell> {
+        let d = self.d;
+        match self.net {
+            Net::Output(net) => row_of(net, r, d, t),
+            Net::Weights(w) => {
+                let inner = |c: usize| {
+                    (0..k * d).fold(Dd::ZERO, |s, n| s + u[n].truth * Dd::from(w[n * d + c]))
+                };
+                (0..d).map(|c| number(tanh(inner(c)), t)).collect()
+            }
+        }
+    }
+
+    /// The sum over coordinates of `(z - net - v/(S_vv ell))^2`, which is `(D/ell)^2`.
+    fn squares(
+        &self,
+        model: &Model,
+        (r, t): (usize, f64),
+        l: Cell,
+        (u, z): (&[Cell], &[Cell]),
+    ) -> Result<Cell> {
+        let d = self.d;
+        let net = self.output(model.channels(), (r, t), u);
+        let part = gaussian_part(model, t)?;
+        Ok((0..d).fold(number(Dd::ZERO, t), |sum, c| {
+            let pull = part.truth * u[d + c].truth / l.truth;
+            let e = z[d + c].truth - net[c].truth - pull;
+            let size = z[d + c].scale + net[c].scale + pull.hi.abs();
+            let moves = pull.hi.abs() * (part.cancellation / part.scale + l.cancellation / l.scale);
+            let square = Cell {
+                truth: e * e,
+                scale: e.hi.abs() * size,
+                cancellation: 2.0 * e.hi.abs() * moves,
+                t,
+            };
+            plus(sum, square)
+        }))
+    }
 }
 
 fn tanh(x: Dd) -> Dd {

@@ -15,6 +15,7 @@
 //! | `schedule`, `process`, `prior`, `kernel` | the families of one time |
 //! | `score`, `loss`, `likelihood` | the families of scores |
 //! | [`reverse`], `sampler`, `discrete` | the reverse SDE, samplers of it, and the discrete chains' steps |
+//! | `printed` | the law of a whole run by the formulas as printed |
 //! | `flow` | the probability flow of a Gaussian law, and gDDIM's coefficients |
 //! | `simulate`, `grid` | forward steps, time grids |
 //! | [`predict`] | every quantity, and the truth for any of them |
@@ -30,6 +31,7 @@ mod linear;
 mod loss;
 mod model;
 pub mod predict;
+pub(crate) mod printed;
 mod prior;
 mod process;
 pub mod quantity;

@@ -9,16 +9,17 @@ use super::config::Config;
 use super::linear;
 use super::reading::{Factor, Half, Held, Reading, Steps};
 use crate::dd::Dd;
+use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::process::{AnyFactors, AnyLaw, AnyProcess, custom};
 use crate::schedule::{Schedule, Span};
-use crate::small::Square;
+use crate::small::{Square, places};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A process with what a hypothesis changes about it.
 pub struct Model {
-    process: Box<dyn AnyProcess>,
+    process: Arc<dyn AnyProcess>,
     schedule: Schedule,
     /// Initial variance in units of the mass.
     pub gamma: f64,
@@ -56,19 +57,19 @@ pub(crate) struct Laws {
     reversed: OnceLock<Arc<Laws>>,
 }
 
-/// Someone's own mean matrix and covariance at a time, row-major; entries left out are the model's.
+/// Someone's own mean matrix and covariance at a time; what is left out is the model's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Given {
-    pub mean: Option<Vec<Dd>>,
-    pub cov: Option<Vec<Dd>>,
+    pub mean: Option<Square<Dd>>,
+    pub cov: Option<Square<Dd>>,
 }
 
 pub(super) struct Row {
     pub law: AnyLaw,
-    pub mean_scale: Vec<f64>,
-    pub cov_scale: Vec<f64>,
+    pub mean_scale: Square,
+    pub cov_scale: Square,
     /// 2^-53 times the stationary size of each covariance entry.
-    pub rounding: Vec<f64>,
+    pub rounding: Square,
     /// No time has passed: the law is the initial one, and what has a limit there is judged by it.
     pub at_start: bool,
 }
@@ -121,30 +122,44 @@ impl Row {
     pub fn det_moves(&self, k: usize) -> f64 {
         let (cov, det) = (&self.law.cov, self.law.moments.det);
         if k == 2 {
-            (self.rounding[0] * cov[(1, 1)].hi
-                + self.rounding[3] * cov[(0, 0)].hi
-                + 2.0 * self.rounding[1] * cov[(0, 1)].hi.abs())
+            (self.rounding[(0, 0)] * cov[(1, 1)].hi
+                + self.rounding[(1, 1)] * cov[(0, 0)].hi
+                + 2.0 * self.rounding[(0, 1)] * cov[(0, 1)].hi.abs())
                 / det
         } else {
-            self.rounding[0] / cov[(0, 0)].hi
+            self.rounding[(0, 0)] / cov[(0, 0)].hi
         }
     }
 
     /// Covariance of `u_t` for data of deviation `std`, its inverse and determinant.
-    pub fn marginal(&self, k: usize, std: f64) -> Result<(Vec<Dd>, Vec<Dd>, Dd)> {
+    pub fn marginal(&self, std: f64) -> Result<(Square<Dd>, Square<Dd>, Dd)> {
         let var = Dd::prod(std, std);
-        let cov: Vec<Dd> = (0..k * k)
-            .map(|n| {
-                self.law.cov[(n / k, n % k)]
-                    + var * self.law.mean[(n / k, 0)] * self.law.mean[(n % k, 0)]
-            })
-            .collect();
-        let (inv, det) = linear::inverse(&cov, k)?;
+        let (mean, cov) = (&self.law.mean, &self.law.cov);
+        let cov = Square::build(cov.k(), |i, j| {
+            cov[(i, j)] + var * mean[(i, 0)] * mean[(j, 0)]
+        });
+        let (inv, det) = linear::inverse(&cov)?;
         Ok((cov, inv, det))
     }
 
-    /// Entry `i` of the factor that `model` uses.
-    pub fn lower(&self, model: &Model, i: usize, t: f64) -> Result<Cell> {
+    /// Entry `(i, j)` of the mean matrix.
+    pub fn phi(&self, (i, j): (usize, usize), t: f64) -> Cell {
+        Cell {
+            truth: self.law.mean[(i, j)],
+            scale: self.mean_scale[(i, j)],
+            cancellation: 0.0,
+            t,
+        }
+    }
+
+    /// The factor that `model` uses, row by row.
+    pub fn factor(&self, model: &Model, t: f64) -> Result<Vec<Cell>> {
+        let entry = |at| self.lower(model, at, t);
+        places(model.channels()).map(entry).collect()
+    }
+
+    /// Entry `(a, b)` of the factor that `model` uses.
+    fn lower(&self, model: &Model, (a, b): (usize, usize), t: f64) -> Result<Cell> {
         let (k, cov) = (model.channels(), &self.law.cov);
         if self.certain() {
             return Ok(Cell {
@@ -155,7 +170,6 @@ impl Row {
             });
         }
         let f = self.factors()?;
-        let (a, b) = (i / k, i % k);
         let cell = |truth: Dd, scale: f64, cancellation: f64| Cell {
             truth,
             scale: scale.abs().max(truth.hi.abs()),
@@ -163,30 +177,32 @@ impl Row {
             t,
         };
         if model.reading.variance_for_factor {
-            return Ok(cell(
-                cov[(i / k, i % k)],
-                self.cov_scale[i],
-                self.rounding[i],
-            ));
+            let (scale, rounding) = (self.cov_scale[(a, b)], self.rounding[(a, b)]);
+            return Ok(cell(cov[(a, b)], scale, rounding));
         }
         let l = f.triangle(model.reading.upper);
         let lead = l[(b, b)];
-        let off = a != b && l[(i / k, i % k)] != 0.0;
+        let off = a != b && l[(a, b)] != 0.0;
         let scale = if off {
-            self.cov_scale[i] / lead
+            self.cov_scale[(a, b)] / lead
         } else {
-            l[(i / k, i % k)]
+            l[(a, b)]
         };
         let first = b == if model.reading.upper { k - 1 } else { 0 };
         let moves = if first {
-            self.rounding[b * k + b] / cov[(b, b)].hi
+            self.rounding[(b, b)] / cov[(b, b)].hi
         } else {
             self.det_moves(k)
         };
+        let rounding = if off {
+            self.rounding[(a, b)] / lead
+        } else {
+            0.0
+        };
         Ok(cell(
-            Dd::from(l[(i / k, i % k)]),
+            Dd::from(l[(a, b)]),
             scale,
-            l[(i / k, i % k)].abs() * moves + if off { self.rounding[i] / lead } else { 0.0 },
+            l[(a, b)].abs() * moves + rounding,
         ))
     }
 }
@@ -198,8 +214,6 @@ impl Model {
     /// As the process's constructor.
     pub fn new(c: &Config) -> Result<Model> {
         Ok(Model {
-            process: c.process()?,
-            schedule: c.schedule,
             gamma: c.objective.gamma(),
             reading: Reading {
                 // with the channels in the other order, their lower factor is our upper one
@@ -213,12 +227,34 @@ impl Model {
             reversed_channels: c.layout.reversed,
             declared_gamma: c.gamma,
             hsm: c.objective.name() == "hsm",
+            ..Model::right(c.process()?.into(), c.schedule)
+        })
+    }
+
+    /// The model of a diffusion.
+    pub(super) fn of(d: &Diffusion) -> Model {
+        Model {
+            gamma: d.gamma(),
+            ..Model::right(d.shared_process(), *d.schedule())
+        }
+    }
+
+    /// By the right conventions, without initial variance.
+    fn right(process: Arc<dyn AnyProcess>, schedule: Schedule) -> Model {
+        Model {
+            process,
+            schedule,
+            gamma: 0.0,
+            reading: Reading::RIGHT,
+            reversed_channels: false,
+            declared_gamma: None,
+            hsm: false,
             without_prior: false,
             rows: Mutex::default(),
             reversed: OnceLock::new(),
             laws: Arc::default(),
             given: HashMap::new(),
-        })
+        }
     }
 
     /// This model with other numbers for mean and covariance at some `(s, t)`, given by the bits of
@@ -263,22 +299,22 @@ impl Model {
     pub fn coefficients_changed(c: &Config, factor: f64) -> Vec<Model> {
         let Ok(p) = c.process() else { return vec![] };
         let (k, f, g) = (p.channels(), p.drift(), p.noise_at(0.0));
-        let changed = |m: &Square, n: usize| {
-            let (mut m, i, j) = (*m, n / k, n % k);
+        let changed = |m: &Square, (i, j): (usize, usize)| {
+            let mut m = *m;
             m[(i, j)] *= factor;
             if i != j && m[(j, i)] != 0.0 {
                 m[(j, i)] = m[(i, j)];
             }
             m
         };
-        let drifts = (0..k * k).filter(|i| f[(i / k, i % k)] != 0.0).map(|i| {
+        let drifts = places(k).filter(|at| f[*at] != 0.0).map(|at| {
             let mut f = f;
-            f[(i / k, i % k)] *= factor;
+            f[at] *= factor;
             (f, g)
         });
-        let noises = (0..k * k)
-            .filter(|i| g[(i / k, i % k)] != 0.0)
-            .map(|i| (f, changed(&g, i)));
+        let noises = places(k)
+            .filter(|at| g[*at] != 0.0)
+            .map(|at| (f, changed(&g, at)));
         drifts
             .chain(noises)
             .filter_map(|(f, g)| {
@@ -292,7 +328,7 @@ impl Model {
     /// Another process in its place.
     pub fn replace(&mut self, process: Box<dyn AnyProcess>) {
         self.without_prior = process.stationary().is_none() && self.process.stationary().is_some();
-        self.process = process;
+        self.process = process.into();
         self.laws = Arc::default();
     }
 
@@ -472,20 +508,16 @@ impl Model {
         Dd::from(rate) * Dd::from(self.reading.rate_factor)
     }
 
-    /// Inverse of the stationary covariance, row-major.
-    pub(super) fn stationary_precision(&self) -> Result<Vec<Dd>> {
-        let k = self.channels();
+    /// Inverse of the stationary covariance.
+    pub(super) fn stationary_precision(&self) -> Result<Square<Dd>> {
         let s = self.process.stationary().ok_or_else(|| {
             Error::parameter("process", self.process.name(), "one with a stationary law")
         })?;
-        let one = |n: usize| {
-            if self.reading.prior_one && n.is_multiple_of(k + 1) {
-                1.0
-            } else {
-                s[(n / k, n % k)]
-            }
-        };
-        Ok(linear::inverse(&(0..k * k).map(|n| Dd::from(one(n))).collect::<Vec<_>>(), k)?.0)
+        let read = Square::build(s.k(), |i, j| {
+            let one = self.reading.prior_one && i == j;
+            Dd::from(if one { 1.0 } else { s[(i, j)] })
+        });
+        Ok(linear::inverse(&read)?.0)
     }
 
     /// The model of SSCS's analytic part: drift `S F^T S^-1`, the same noise, no initial variance.
@@ -497,24 +529,15 @@ impl Model {
         let s = self.process.stationary().ok_or_else(|| {
             Error::parameter("process", self.process.name(), "one with a stationary law")
         })?;
-        let inverse = linear::inverse(&s.map(Dd::from).to_vec(), k)?.0;
+        let inverse = linear::inverse(&s.map(Dd::from))?.0;
         let (f, g) = (self.process.drift(), self.process.noise_at(0.0));
         let entry = |i: usize, j: usize| {
-            let terms = (0..k * k)
-                .map(|n| Dd::prod(s[(i, n / k)], f[(n % k, n / k)]) * inverse[n % k * k + j]);
+            let terms = places(k).map(|(a, b)| Dd::prod(s[(i, a)], f[(b, a)]) * inverse[(b, j)]);
             terms.fold(Dd::ZERO, |a, x| a + x).to_f64()
         };
         let process = custom(&Square::build(k, entry), &g, 1.0)?;
         let model = Model {
-            process,
-            schedule: self.schedule,
-            gamma: 0.0,
-            rows: Mutex::default(),
-            reversed: OnceLock::new(),
             laws: self.laws.reversed.get_or_init(Arc::default).clone(),
-            given: HashMap::new(),
-            without_prior: false,
-            reversed_channels: false,
             // the clock of a step is that of its ends
             // and no initial state stands behind it
             reading: Reading {
@@ -527,6 +550,7 @@ impl Model {
             },
             declared_gamma: self.declared_gamma,
             hsm: self.hsm,
+            ..Model::right(process.into(), self.schedule)
         };
         Ok(self.reversed.get_or_init(|| Box::new(model)))
     }
@@ -553,19 +577,18 @@ impl Model {
             law.moments = other.moments;
         }
         let mut changed = data.hi != 0.0;
-        for n in 0..if changed { k * k } else { 0 } {
-            law.cov[(n / k, n % k)] =
-                law.cov[(n / k, n % k)] + data * law.mean[(n / k, 0)] * law.mean[(n % k, 0)];
+        let mean = law.mean;
+        if changed {
+            let more = |i: usize, j: usize| data * mean[(i, 0)] * mean[(j, 0)];
+            law.cov = law.cov.plus(&Square::build(k, more));
         }
         if reading.initial_epsilon != 0.0 {
             changed = true;
-            for n in 0..k * k {
-                let sum = (0..k).fold(Dd::ZERO, |s, l| {
-                    s + law.mean[(n / k, l)] * law.mean[(n % k, l)]
-                });
-                law.cov[(n / k, n % k)] =
-                    law.cov[(n / k, n % k)] + sum * Dd::from(reading.initial_epsilon);
-            }
+            let (epsilon, sum) = (
+                Dd::from(reading.initial_epsilon),
+                mean.matmul(&mean.transpose()),
+            );
+            law.cov = law.cov.plus(&sum.map(|x| x * epsilon));
         }
         if reading.sigma_over_mean && k == 1 {
             changed = true;
@@ -574,13 +597,22 @@ impl Model {
         if changed {
             law.moments = linear::moments(&law.cov);
         }
-        if let Some(f) = law
-            .moments
-            .factors
-            .as_mut()
-            .filter(|_| reading.factor != Factor::Cholesky && k > 1)
-        {
-            if reading.factor == Factor::Other {
+        self.change_factors(law)
+    }
+
+    /// The factors under conventions that change these alone.
+    fn change_factors(&self, law: &mut AnyLaw) -> Result<()> {
+        let (k, kind, cov) = (self.channels(), self.reading.factor, &law.cov);
+        let det = law.moments.det;
+        let Some(f) = law.moments.factors.as_mut() else {
+            return Ok(());
+        };
+        if k == 1 {
+            return Ok(());
+        }
+        let root = match kind {
+            Factor::Cholesky => return Ok(()),
+            Factor::Other => {
                 std::mem::swap(&mut f.lower, &mut f.upper);
                 std::mem::swap(
                     &mut f.inverse_transpose_lower,
@@ -588,45 +620,36 @@ impl Model {
                 );
                 return Ok(());
             }
-            let r: Vec<f64> = match reading.factor {
-                Factor::Symmetric if k == 2 => {
-                    // S^(1/2) = (S + sqrt(det) I) / sqrt(trace + 2 sqrt(det))
-                    let root = Dd::from(law.moments.det).sqrt();
-                    let size = (law.cov[(0, 0)] + law.cov[(1, 1)] + root.scale(2.0)).sqrt();
-                    (0..4)
-                        .map(|n| {
-                            ((law.cov[(n / k, n % k)] + if n % 3 == 0 { root } else { Dd::ZERO })
-                                / size)
-                                .to_f64()
-                        })
-                        .collect()
-                }
-                Factor::Symmetric => {
-                    return Err(Error::parameter("factor", "symmetric", "two channels"));
-                }
-                _ => (0..k * k)
-                    .map(
-                        |n| match (n % (k + 1) == 0, reading.factor == Factor::Diagonal) {
-                            (false, _) => 0.0,
-                            (true, true) => law.cov[(n / k, n % k)].sqrt().to_f64(),
-                            (true, false) => law.cov[(n / k, n % k)].to_f64(),
-                        },
-                    )
-                    .collect(),
-            };
-            let inverse: Vec<f64> = if k == 2 {
-                let det = r[0] * r[3] - r[1] * r[2];
-                vec![r[3] / det, -r[2] / det, -r[1] / det, r[0] / det]
-            } else {
-                r.iter()
-                    .map(|x| if *x == 0.0 { 0.0 } else { 1.0 / x })
-                    .collect()
-            };
-            let square = |v: &[f64]| Square::build(k, |i, j| v[i * k + j]);
-            (f.lower, f.upper) = (square(&r), square(&r));
-            (f.inverse_transpose_lower, f.inverse_transpose_upper) =
-                (square(&inverse), square(&inverse));
-        }
+            Factor::Symmetric if k == 2 => {
+                // S^(1/2) = (S + sqrt(det) I) / sqrt(trace + 2 sqrt(det))
+                let root = Dd::from(det).sqrt();
+                let size = (cov[(0, 0)] + cov[(1, 1)] + root.scale(2.0)).sqrt();
+                let entry = |i, j| cov[(i, j)] + if i == j { root } else { Dd::ZERO };
+                Square::build(k, |i, j| (entry(i, j) / size).to_f64())
+            }
+            Factor::Symmetric => {
+                return Err(Error::parameter("factor", "symmetric", "two channels"));
+            }
+            Factor::Diagonal | Factor::DiagonalVariances => {
+                Square::build(k, |i, j| match (i == j, kind) {
+                    (false, _) => 0.0,
+                    (true, Factor::Diagonal) => cov[(i, j)].sqrt().to_f64(),
+                    (true, _) => cov[(i, j)].to_f64(),
+                })
+            }
+        };
+        let inverse = if k == 2 {
+            let det = root[(0, 0)] * root[(1, 1)] - root[(0, 1)] * root[(1, 0)];
+            // the transpose of the inverse
+            Square::build(2, |i, j| {
+                let sign = if i == j { 1.0 } else { -1.0 };
+                sign * root[(1 - i, 1 - j)] / det
+            })
+        } else {
+            root.map(|x| if x == 0.0 { 0.0 } else { 1.0 / x })
+        };
+        (f.lower, f.upper) = (root, root);
+        (f.inverse_transpose_lower, f.inverse_transpose_upper) = (inverse, inverse);
         Ok(())
     }
 
@@ -698,11 +721,9 @@ impl Model {
             .get(&(s.to_bits(), t.to_bits()))
             .filter(|_| (s > 0.0 || from_data) && std == 0.0)
         {
-            if let Some(mean) = &given.mean {
-                law.mean = Square::build(k, |i, j| mean[i * k + j]);
-            }
-            if let Some(cov) = &given.cov {
-                law.cov = Square::build(k, |i, j| cov[i * k + j]);
+            law.mean = given.mean.unwrap_or(law.mean);
+            if let Some(cov) = given.cov {
+                law.cov = cov;
                 law.moments = linear::moments(&law.cov);
             }
         }
@@ -727,11 +748,9 @@ impl Model {
         let product = |v: &Square<Dd>, i: usize, j: usize| {
             (0..k).map(|l| f[(i, l)] * at(v, l, j)).sum::<f64>()
         };
-        let grid = |h: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
-            (0..k * k).map(|n| h(n / k, n % k)).collect()
-        };
-        let mean_scale =
-            grid(&|i, j| at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs());
+        let mean_scale = Square::build(k, |i, j| {
+            at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs()
+        });
         // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0
         // Phi^T.
         let mut start = self.process.initial(gamma);
@@ -741,9 +760,9 @@ impl Model {
                 s + law.mean[(i, l)] * law.mean[(j, l)] * Dd::from(start[l])
             })
         });
-        let cov_scale = grid(&|i, j| {
-            let noise: f64 = (0..k * k)
-                .map(|n| at(&law.mean, i, n / k) * g[(n / k, n % k)] * at(&law.mean, j, n % k))
+        let cov_scale = Square::build(k, |i, j| {
+            let noise: f64 = places(k)
+                .map(|(a, b)| at(&law.mean, i, a) * g[(a, b)] * at(&law.mean, j, b))
                 .sum();
             let change = if k == 1 {
                 2.0 * product(&law.cov, i, j) + g[(0, 0)] // holds also where G depends on the clock (sub-VP)
@@ -760,7 +779,7 @@ impl Model {
                     .sqrt()
             })
             .collect();
-        let rounding = grid(&|i, j| 2f64.powi(-53) * sd[i] * sd[j]);
+        let rounding = Square::build(k, |i, j| 2f64.powi(-53) * sd[i] * sd[j]);
         let row = Arc::new(Row {
             law,
             mean_scale,

@@ -1,12 +1,13 @@
 //! The prior: density and draws.
 
-use super::cell::{Cell, product};
+use super::cell::{Cell, number, product};
 use super::linear;
 use super::model::Model;
 use super::quantity::{Draws, Found, LawOf, Outputs, Processes, Quantity, Times, Truth};
 use super::reader::{CHANNELS, Reader};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::small::{Square, places};
 
 const BASE: Quantity = Quantity {
     name: "",
@@ -73,7 +74,7 @@ fn sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
 }
 
 /// The prior's covariance, row-major.
-pub(super) fn prior_cov(model: &Model) -> Vec<f64> {
+pub(super) fn prior_cov(model: &Model) -> Square {
     let k = model.channels();
     let horizon = model
         .span(0.0, model.schedule().horizon())
@@ -84,20 +85,14 @@ pub(super) fn prior_cov(model: &Model) -> Vec<f64> {
         (1..k).for_each(|i| cov[(i, i)] = 1.0);
     }
     (0..k).for_each(|i| cov[(i, i)] += model.reading.start_variance);
-    cov.to_vec()
+    cov
 }
 
 /// `L z`, with `L L^T` the prior's covariance.
 fn prior_sample(model: &Model, z: &[f64], n: usize, d: usize) -> Result<Vec<Cell>> {
     let k = model.channels();
-    let cov: Vec<Dd> = prior_cov(model).into_iter().map(Dd::from).collect();
-    let l = linear::cholesky(&cov, k);
-    let lower = |i: usize| Cell {
-        truth: l[i],
-        scale: l[i].hi.abs(),
-        cancellation: 0.0,
-        t: f64::NAN,
-    };
+    let l = linear::cholesky(&prior_cov(model).map(Dd::from));
+    let lower = |i: usize, j: usize| number(l[(i, j)], f64::NAN);
     Ok((0..n).flat_map(|r| product(&lower, z, r, k, d)).collect())
 }
 
@@ -115,7 +110,7 @@ fn log_density_of(
         f64::from(u8::from(model.reading.density_det)),
         f64::from(u8::from(model.reading.density_tau)),
     );
-    let diagonal = (0..k * k).all(|i| i / k == i % k || cov[i] == 0.0);
+    let diagonal = places(k).all(|(i, j)| i == j || cov[(i, j)] == 0.0);
     let channel = match output {
         "log_density" => None,
         name => Some(
@@ -134,7 +129,7 @@ fn log_density_of(
         };
         if diagonal {
             for i in (0..k).filter(|i| channel.is_none_or(|c| c == *i)) {
-                let var = Dd::from(cov[i * k + i]);
+                let var = Dd::from(cov[(i, i)]);
                 add(
                     (var.ln().scale(-0.5 * with_det) - Dd::from(half_log_tau * with_tau))
                         * Dd::from(d as f64),
@@ -142,16 +137,16 @@ fn log_density_of(
                 (0..d).for_each(|c| add((Dd::prod(at(i, c), at(i, c)) / var).scale(-0.5)));
             }
         } else if channel.is_none() && k == 2 {
-            let det = Dd::prod(cov[0], cov[3]) - Dd::prod(cov[1], cov[1]);
+            let (xx, xv, vv) = (cov[(0, 0)], cov[(0, 1)], cov[(1, 1)]);
+            let det = Dd::prod(xx, vv) - Dd::prod(xv, xv);
             add(
                 (det.ln().scale(-0.5 * with_det) - Dd::from(2.0 * half_log_tau * with_tau))
                     * Dd::from(d as f64),
             );
             for c in 0..d {
                 let (x, v) = (at(0, c), at(1, c));
-                let square = Dd::from(cov[3]) * Dd::prod(x, x)
-                    - Dd::from(2.0 * cov[1]) * Dd::prod(x, v)
-                    + Dd::from(cov[0]) * Dd::prod(v, v);
+                let square = Dd::from(vv) * Dd::prod(x, x) - Dd::from(2.0 * xv) * Dd::prod(x, v)
+                    + Dd::from(xx) * Dd::prod(v, v);
                 add((square / det).scale(-0.5));
             }
         } else {

@@ -6,11 +6,13 @@
 //! the kernel's covariance.
 
 use super::cell::{Cell, add, apply, exact, number, plus, times};
-use super::model::Model;
+use super::model::{Model, Row};
 use super::reader::{Reader, setting};
 use super::reading::{HalfRate, SqrtDt};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::small::{Square, places};
+use std::sync::Arc;
 
 pub use super::reader::whole_array;
 
@@ -31,6 +33,17 @@ enum Source<'a> {
     Gaussian(f64, f64),
 }
 
+/// A step of a sampler: of which row, from t back to s, its length, and the time at which the score
+/// is taken.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    pub row: usize,
+    pub t: f64,
+    pub s: f64,
+    pub h: Dd,
+    pub when: f64,
+}
+
 /// What a sampler is given.
 pub(super) struct Sampler<'a> {
     pub model: &'a Model,
@@ -43,6 +56,13 @@ pub(super) struct Sampler<'a> {
 impl<'a> Sampler<'a> {
     pub fn new(model: &'a Model, read: &'a Reader<'_>, d: usize) -> Result<Self> {
         let (k, noised) = (model.channels(), model.noised());
+        let sampler = |source| Sampler {
+            model,
+            noised: model.noised(),
+            k,
+            d,
+            source,
+        };
         let source = if let Some(a) = read.inputs.get("score_v_matrix") {
             if a.data.len() != k || noised.len() != 1 {
                 return Err(Error::shape(
@@ -78,13 +98,40 @@ impl<'a> Sampler<'a> {
             }
             Source::Values(&a.data, width)
         };
-        Ok(Sampler {
+        Ok(sampler(source))
+    }
+
+    /// With the exact score of data `N(mean, std^2)`, of one coordinate.
+    pub fn gaussian(model: &'a Model, (mean, std): (f64, f64)) -> Self {
+        Sampler {
             model,
-            noised,
-            k,
-            d,
-            source,
-        })
+            noised: model.noised(),
+            k: model.channels(),
+            d: 1,
+            source: Source::Gaussian(mean, std),
+        }
+    }
+
+    /// The step of row `row` from t to s, whose length `h` a file may give.
+    pub fn step(&self, row: usize, (t, s): (f64, f64), h: Dd) -> Step {
+        let when = if self.model.reading.score_at_end {
+            s
+        } else {
+            t
+        };
+        Step { row, t, s, h, when }
+    }
+
+    /// The noise-free Euler step of row `row` from t to 0.
+    pub fn denoise(&self, row: usize, t: f64) -> Step {
+        let h = Dd::from(t);
+        Step {
+            row,
+            t,
+            s: 0.0,
+            h,
+            when: t,
+        }
     }
 
     /// The score of the noised channels in state `u` of row `r` at time `t`.
@@ -108,16 +155,9 @@ impl<'a> Sampler<'a> {
             )),
             Source::Gaussian(mean, std) => {
                 let row = self.model.row(0.0, t)?;
-                let (_, inv, _) = row.marginal(k, *std)?;
-                let minus: Vec<Cell> = self
-                    .noised
-                    .iter()
-                    .flat_map(|i| {
-                        (0..k)
-                            .map(|j| number(-inv[i * k + j], t))
-                            .collect::<Vec<_>>()
-                    })
-                    .collect();
+                let (_, inv, _) = row.marginal(*std)?;
+                let rows = self.noised.iter().flat_map(|i| inv.row(*i));
+                let minus: Vec<Cell> = rows.map(|x| number(-*x, t)).collect();
                 let centred: Vec<Cell> = u
                     .iter()
                     .enumerate()
@@ -131,42 +171,29 @@ impl<'a> Sampler<'a> {
     }
 
     /// `(-F, G G^T)` at `t`, and the rate there.
-    pub fn sde(&self, t: f64) -> Result<(Vec<f64>, Vec<f64>, Dd)> {
-        let (m, k) = (self.model, self.k);
+    pub fn sde(&self, t: f64) -> Result<(Square, Square, Dd)> {
+        let m = self.model;
         let span = m.span(0.0, t)?;
         let g = m.process().noise_at((span.start + span.tau).to_f64());
-        let flip = |n: usize| {
-            if m.reading.flip_mean && (n / k + n % k) % 2 == 1 {
-                1.0
-            } else {
-                -1.0
-            }
+        let backward = m.process().drift().map(|f| -m.reading.drift_sign * f);
+        let f = if m.reading.flip_mean {
+            backward.with_odd_signs_flipped()
+        } else {
+            backward
         };
-        let f = m
-            .process()
-            .drift()
-            .as_slice()
-            .iter()
-            .enumerate()
-            .map(|(n, f)| flip(n) * m.reading.drift_sign * f)
-            .collect();
-        Ok((f, g.to_vec(), m.rate(t)))
+        Ok((f, g, m.rate(t)))
     }
 
     /// `c (-F u + w G G^T s)`: the reverse drift, with c in place of b.
     pub fn drift(&self, t: f64, c: Dd, weight: f64, u: &[Cell], s: &[Cell]) -> Result<Vec<Cell>> {
         let (f, g, _) = self.sde(t)?;
-        let (k, d) = (self.k, self.d);
-        let mut out = apply(
-            &f.iter()
-                .map(|x| number(Dd::from(*x) * c, t))
-                .collect::<Vec<_>>(),
-            u,
-            d,
-        );
+        let d = self.d;
+        let entries = f.as_slice().iter();
+        let scaled: Vec<Cell> = entries.map(|x| number(Dd::from(*x) * c, t)).collect();
+        let mut out = apply(&scaled, u, d);
         for (l, &i) in self.noised.iter().enumerate() {
             let gain = number(
-                Dd::from(weight * self.model.reading.score_sign * g[i * k + i]) * c,
+                Dd::from(weight * self.model.reading.score_sign * g[(i, i)]) * c,
                 t,
             );
             (0..d).for_each(|x| out[i * d + x] = plus(out[i * d + x], times(gain, s[l * d + x])));
@@ -174,34 +201,21 @@ impl<'a> Sampler<'a> {
         Ok(out)
     }
 
-    /// `u + tau (-F u + G G^T s) + sqrt(tau) G z`: an Euler-Maruyama step of length `h` from `t`,
-    /// score taken at `when`.
-    pub fn euler(
-        &self,
-        r: usize,
-        t: f64,
-        h: Dd,
-        when: f64,
-        u: &[Cell],
-        z: Option<&[Cell]>,
-    ) -> Result<Vec<Cell>> {
-        let (k, d) = (self.k, self.d);
+    /// The share of the score's part that is taken.
+    fn kick_weight(&self) -> f64 {
+        if self.model.reading.half_kick {
+            0.5
+        } else {
+            1.0
+        }
+    }
+
+    /// `u + tau (-F u + G G^T s) + sqrt(tau) G z`: a step of Euler-Maruyama.
+    pub fn euler(&self, step: Step, u: &[Cell], z: Option<&[Cell]>) -> Result<Vec<Cell>> {
+        let (d, Step { t, h, .. }) = (self.d, step);
         let (_, g, rate) = self.sde(t)?;
-        let s = self.score(r, when, u)?;
-        let mut out = add(
-            self.drift(
-                t,
-                h * rate,
-                if self.model.reading.half_kick {
-                    0.5
-                } else {
-                    1.0
-                },
-                u,
-                &s,
-            )?,
-            u,
-        );
+        let s = self.score(step.row, step.when, u)?;
+        let mut out = add(self.drift(t, h * rate, self.kick_weight(), u, &s)?, u);
         if let Some(z) = z {
             let z = &self.shared(z);
             for &i in &self.noised {
@@ -215,7 +229,7 @@ impl<'a> Sampler<'a> {
                 } else {
                     Dd::ONE
                 };
-                let size = number((rate * Dd::from(g[i * k + i])).sqrt() * root, t);
+                let size = number((rate * Dd::from(g[(i, i)])).sqrt() * root, t);
                 (0..d)
                     .for_each(|x| out[i * d + x] = plus(out[i * d + x], times(size, z[i * d + x])));
             }
@@ -235,84 +249,67 @@ impl<'a> Sampler<'a> {
         (0..z.len()).map(|n| z[from(n)]).collect()
     }
 
-    /// The exact transition of `S F^T S^-1`, `G G^T` over `[s, t]`, run backward: `Phi u + L z`.
-    pub fn half(&self, t: f64, s: f64, start: f64, u: &[Cell], z: &[Cell]) -> Result<Vec<Cell>> {
+    /// The two intervals over which SSCS's exact halves go.
+    pub fn halves(&self, step: Step, first_half_twice: bool) -> [(f64, f64); 2] {
+        let middle = 0.5 * (step.t + step.s);
+        let first = (step.t, middle);
+        if first_half_twice != self.model.reading.other_half {
+            [first, first]
+        } else {
+            [first, (middle, step.s)]
+        }
+    }
+
+    /// The law of the exact transition of `S F^T S^-1`, `G G^T` over `[s, t]`, run backward within a
+    /// step from `start` on.
+    pub fn half_law(&self, (t, s): (f64, f64), start: f64) -> Result<Arc<Row>> {
         let reversed = self.model.reversed()?;
-        let row = match self.model.reading.half_rate {
-            HalfRate::Right => reversed.row(s, t)?,
-            HalfRate::AtStep => reversed.row_over(s, t, Dd::diff(t, s) * self.model.rate(start))?,
-            HalfRate::AtHalf => reversed.row_over(s, t, Dd::diff(t, s) * self.model.rate(t))?,
-        };
-        let z = &self.shared(z);
-        let k = self.k;
-        let mean: Vec<Cell> = (0..k * k)
-            .map(|n| Cell {
-                truth: row.law.mean[(n / k, n % k)],
-                scale: row.mean_scale[n],
-                cancellation: 0.0,
-                t,
-            })
-            .collect();
-        let lower = (0..k * k)
-            .map(|n| row.lower(reversed, n, t))
-            .collect::<Result<Vec<_>>>()?;
+        match self.model.reading.half_rate {
+            HalfRate::Right => reversed.row(s, t),
+            HalfRate::AtStep => reversed.row_over(s, t, Dd::diff(t, s) * self.model.rate(start)),
+            HalfRate::AtHalf => reversed.row_over(s, t, Dd::diff(t, s) * self.model.rate(t)),
+        }
+    }
+
+    /// That transition of `u`: `Phi u + L z`.
+    fn half(&self, on: (f64, f64), start: f64, u: &[Cell], z: &[Cell]) -> Result<Vec<Cell>> {
+        let (row, t, z) = (self.half_law(on, start)?, on.0, &self.shared(z));
+        let mean: Vec<Cell> = places(self.k).map(|at| row.phi(at, t)).collect();
+        let lower = row.factor(self.model.reversed()?, t)?;
         Ok(add(apply(&mean, u, self.d), &apply(&lower, z, self.d)))
     }
 
-    /// Half step, `v + tau G G^T (s + S^-1 u)`, half step.
+    /// `u + tau G G^T (s + S^-1 u)`: what SSCS does between the halves.
+    pub fn kick(&self, step: Step, mut u: Vec<Cell>) -> Result<Vec<Cell>> {
+        let (d, Step { t, h, .. }) = (self.d, step);
+        let (_, g, rate) = self.sde(t)?;
+        let score = self.score(step.row, step.when, &u)?;
+        let p = self.model.stationary_precision()?;
+        let before = u.clone();
+        let sign = number(Dd::from(self.model.reading.score_sign), t);
+        for (l, &i) in self.noised.iter().enumerate() {
+            let gain = number(h * rate * Dd::from(g[(i, i)] * self.kick_weight()), t);
+            for x in 0..d {
+                let pull = (0..self.k).fold(times(sign, score[l * d + x]), |a, j| {
+                    plus(a, times(number(p[(i, j)], t), before[j * d + x]))
+                });
+                u[i * d + x] = plus(u[i * d + x], times(gain, pull));
+            }
+        }
+        Ok(u)
+    }
+
+    /// Half step, kick, half step.
     pub fn sscs(
         &self,
-        r: usize,
-        (t, s): (f64, f64),
-        h: Dd,
+        step: Step,
         first_half_twice: bool,
         u: &[Cell],
         z: [&[Cell]; 2],
     ) -> Result<Vec<Cell>> {
-        let (k, d) = (self.k, self.d);
-        let middle = 0.5 * (t + s);
-        let mut u = self.half(t, middle, t, u, z[0])?;
-        let (_, g, rate) = self.sde(t)?;
-        let score = self.score(
-            r,
-            if self.model.reading.score_at_end {
-                s
-            } else {
-                t
-            },
-            &u,
-        )?;
-        let p = self.model.stationary_precision()?;
-        let before = u.clone();
-        for (l, &i) in self.noised.iter().enumerate() {
-            let gain = number(
-                h * rate
-                    * Dd::from(
-                        g[i * k + i]
-                            * if self.model.reading.half_kick {
-                                0.5
-                            } else {
-                                1.0
-                            },
-                    ),
-                t,
-            );
-            for x in 0..d {
-                let pull = (0..k).fold(
-                    times(
-                        number(Dd::from(self.model.reading.score_sign), t),
-                        score[l * d + x],
-                    ),
-                    |a, j| plus(a, times(number(p[i * k + j], t), before[j * d + x])),
-                );
-                u[i * d + x] = plus(u[i * d + x], times(gain, pull));
-            }
-        }
-        if first_half_twice != self.model.reading.other_half {
-            self.half(t, middle, t, &u, z[1])
-        } else {
-            self.half(middle, s, t, &u, z[1])
-        }
+        let [first, second] = self.halves(step, first_half_twice);
+        let u = self.half(first, step.t, u, z[0])?;
+        self.half(second, step.t, &self.kick(step, u)?, z[1])
     }
 }
 

@@ -5,7 +5,7 @@ use super::model::Model;
 use super::process::diffusion;
 use super::quantity::{ANY, Draw, Draws, Found, LawOf, Outputs, Processes, Quantity, Times, Truth};
 use super::reader::{CHANNELS, Reader, finite, plain, row_of, setting};
-use super::reverse::{Sampler, steps};
+use super::reverse::{Sampler, Step, steps};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
 use std::borrow::Cow;
@@ -203,7 +203,7 @@ fn reverse_drift(model: &Model, read: &Reader<'_>, output: &str) -> Found {
                 cells.extend(sampler.drift(t, rate, weight, &u, &sampler.score(r, t, &u)?)?);
             }
             "diffusion" => cells.extend((0..k * d).map(|n| {
-                let g = if flow { 0.0 } else { g[n / d * (k + 1)] };
+                let g = if flow { 0.0 } else { g[(n / d, n / d)] };
                 diffusion(
                     model,
                     model
@@ -241,14 +241,15 @@ fn noise<'a>(model: &Model, read: &'a Reader<'_>) -> Result<(Cow<'a, [f64]>, usi
 fn step(
     model: &Model,
     read: &Reader<'_>,
-    each: impl Fn(&Sampler<'_>, usize, (f64, f64, Dd), &[Cell]) -> Result<Vec<Cell>>,
+    each: impl Fn(&Sampler<'_>, Step, &[Cell]) -> Result<Vec<Cell>>,
 ) -> Found {
     let k = model.channels();
     let (u, d) = read.block("u", k)?;
     let sampler = Sampler::new(model, read, d)?;
     let mut cells = Vec::new();
-    for (r, on) in steps(model, read)?.into_iter().enumerate() {
-        cells.extend(each(&sampler, r, on, &row_of(u, r, k * d, on.0))?);
+    for (r, (t, s, h)) in steps(model, read)?.into_iter().enumerate() {
+        let step = sampler.step(r, (t, s), h);
+        cells.extend(each(&sampler, step, &row_of(u, r, k * d, t))?);
     }
     Ok(Some((cells, k * d)))
 }
@@ -258,10 +259,9 @@ fn step_em(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         return Ok(None);
     }
     let (noise, width) = noise(model, read)?;
-    step(model, read, |sampler, r, (t, s, h), u| {
-        let z = row_of(&noise, r, width, t);
-        let when = if model.reading.score_at_end { s } else { t };
-        sampler.euler(r, t, h, when, u, (output == "u_next").then_some(&z))
+    step(model, read, |sampler, step, u| {
+        let z = row_of(&noise, step.row, width, step.t);
+        sampler.euler(step, u, (output == "u_next").then_some(&z))
     })
 }
 
@@ -270,10 +270,9 @@ fn step_denoise(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         return Ok(None);
     }
     let (noise, width) = noise(model, read)?;
-    step(model, read, |sampler, r, (t, s, h), u| {
-        let z = row_of(&noise, r, width, t);
-        let when = if model.reading.score_at_end { s } else { t };
-        sampler.euler(r, t, h, when, u, model.reading.denoise_noise.then_some(&z))
+    step(model, read, |sampler, step, u| {
+        let z = row_of(&noise, step.row, width, step.t);
+        sampler.euler(step, u, model.reading.denoise_noise.then_some(&z))
     })
 }
 
@@ -286,15 +285,9 @@ fn step_sscs_of(model: &Model, read: &Reader<'_>, output: &str, first_half_twice
         plain(read, "noise_1", width)?,
         plain(read, "noise_2", width)?,
     );
-    step(model, read, |sampler, r, (t, s, h), u| {
-        sampler.sscs(
-            r,
-            (t, s),
-            h,
-            first_half_twice,
-            u,
-            [&row_of(a, r, width, t), &row_of(b, r, width, t)],
-        )
+    step(model, read, |sampler, step, u| {
+        let noise = |z: &[f64]| row_of(z, step.row, width, step.t);
+        sampler.sscs(step, first_half_twice, u, [&noise(a), &noise(b)])
     })
 }
 
@@ -307,21 +300,14 @@ fn step_sscs_twice(model: &Model, read: &Reader<'_>, output: &str) -> Found {
 }
 
 fn run_em(model: &Model, read: &Reader<'_>, output: &str) -> Found {
-    run(model, read, output, 1, |sampler, r, (t, s), u, z| {
-        sampler.euler(
-            r,
-            t,
-            Dd::diff(t, s),
-            if model.reading.score_at_end { s } else { t },
-            u,
-            Some(&z[0]),
-        )
+    run(model, read, output, 1, |sampler, step, u, z| {
+        sampler.euler(step, u, Some(&z[0]))
     })
 }
 
 fn run_sscs(model: &Model, read: &Reader<'_>, output: &str) -> Found {
-    run(model, read, output, 2, |sampler, r, (t, s), u, z| {
-        sampler.sscs(r, (t, s), Dd::diff(t, s), false, u, [&z[0], &z[1]])
+    run(model, read, output, 2, |sampler, step, u, z| {
+        sampler.sscs(step, false, u, [&z[0], &z[1]])
     })
 }
 
@@ -331,7 +317,7 @@ fn run(
     read: &Reader<'_>,
     output: &str,
     draws: usize,
-    step: impl Fn(&Sampler<'_>, usize, (f64, f64), &[Cell], &[Vec<Cell>]) -> Result<Vec<Cell>>,
+    step: impl Fn(&Sampler<'_>, Step, &[Cell], &[Vec<Cell>]) -> Result<Vec<Cell>>,
 ) -> Found {
     let k = model.channels();
     let (u, d) = read.block("u", k)?;
@@ -363,11 +349,12 @@ fn run(
             let z: Vec<_> = (0..draws)
                 .map(|j| row_of(&noise.data, (draws * i + j) * read.n + r, k * d, times[i]))
                 .collect();
-            state = step(&sampler, r, (times[i], times[i + 1]), &state, &z)?;
+            let (t, s) = (times[i], times[i + 1]);
+            let now = sampler.step(r, (t, s), Dd::diff(t, s));
+            state = step(&sampler, now, &state, &z)?;
         }
         if denoise {
-            let eps = times[n];
-            state = sampler.euler(r, eps, Dd::from(eps), eps, &state, None)?;
+            state = sampler.euler(sampler.denoise(r, times[n]), &state, None)?;
         }
         let state = state.into_iter().map(|c| Cell { t: f64::NAN, ..c });
         match channel {

@@ -174,7 +174,7 @@ pub(super) fn gaussian_part(model: &Model, t: f64) -> Result<Cell> {
     Ok(Cell {
         truth: inv,
         scale: inv.hi,
-        cancellation: row.rounding[k * k - 1] * inv.hi * inv.hi,
+        cancellation: row.rounding[(k - 1, k - 1)] * inv.hi * inv.hi,
         t,
     })
 }
@@ -348,12 +348,13 @@ fn x0_from_eps(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             };
             let moves = row.det_moves(k) * terms[if k == 1 { 1 } else { 2 }].hi.abs()
                 + if k == 2 {
-                    row.rounding[1] * x.abs() + row.rounding[0] * v.abs()
+                    row.rounding[(0, 1)] * x.abs() + row.rounding[(0, 0)] * v.abs()
                 } else {
                     0.0
                 };
             let over_moves = if k == 2 {
-                (row.rounding[1] * m[(0, 0)].hi.abs() + row.rounding[0] * m[(1, 0)].hi.abs())
+                (row.rounding[(0, 1)] * m[(0, 0)].hi.abs()
+                    + row.rounding[(0, 0)] * m[(1, 0)].hi.abs())
                     / over.hi.abs()
             } else {
                 0.0

@@ -6,6 +6,7 @@ use super::quantity::{Draw, Draws, Found, LawOf, Outputs, Processes, Quantity, T
 use super::reader::{Reader, plain, row_of};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
+use crate::small::places;
 
 const BASE: Quantity = Quantity {
     name: "",
@@ -75,28 +76,20 @@ fn euler(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let k = model.channels();
     let (u, d) = read.block("u", k)?;
     let noise = plain(read, "noise", k * d)?;
-    let flip = |n: usize| {
-        if model.reading.flip_mean && (n / k + n % k) % 2 == 1 {
-            -1.0
-        } else {
-            1.0
-        }
+    let f = model.process().drift();
+    let f = if model.reading.flip_mean {
+        f.with_odd_signs_flipped()
+    } else {
+        f
     };
-    let f: Vec<f64> = model
-        .process()
-        .drift()
-        .as_slice()
-        .iter()
-        .enumerate()
-        .map(|(n, f)| flip(n) * f)
-        .collect();
     let mut cells = Vec::with_capacity(u.len());
     for (r, (s, t)) in intervals(model, read)?.into_iter().enumerate() {
         let u = row_of(u, r, k * d, t);
         let step = model.rate(s) * Dd::diff(t, s);
         let clock = model.span(0.0, s)?;
         let g = model.process().noise_at((clock.start + clock.tau).to_f64());
-        let drift: Vec<Cell> = f.iter().map(|f| number(Dd::from(*f) * step, t)).collect();
+        let entries = f.as_slice().iter();
+        let drift: Vec<Cell> = entries.map(|f| number(Dd::from(*f) * step, t)).collect();
         let mut next = add(apply(&drift, &u, d), &u);
         if output == "u_next" {
             for n in 0..k * d {
@@ -122,17 +115,8 @@ fn exact_step(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let mut cells = Vec::with_capacity(u.len());
     for (r, (s, t)) in intervals(model, read)?.into_iter().enumerate() {
         let row = model.transition(s, t)?;
-        let phi: Vec<Cell> = (0..k * k)
-            .map(|n| Cell {
-                truth: row.law.mean[(n / k, n % k)],
-                scale: row.mean_scale[n],
-                cancellation: 0.0,
-                t,
-            })
-            .collect();
-        let l = (0..k * k)
-            .map(|n| row.lower(model, n, t))
-            .collect::<Result<Vec<_>>>()?;
+        let phi: Vec<Cell> = places(k).map(|at| row.phi(at, t)).collect();
+        let l = row.factor(model, t)?;
         cells.extend(add(
             apply(&phi, &row_of(u, r, k * d, t), d),
             &apply(&l, &row_of(noise, r, k * d, t), d),

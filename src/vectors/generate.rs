@@ -551,6 +551,160 @@ pub fn questions(
     Ok(list)
 }
 
+/// A configuration under a suite: its number, process object, flags and model.
+struct Setup<'a> {
+    number: usize,
+    object: &'a Json,
+    flags: &'a [&'static str],
+    config: &'a Config,
+    model: &'a Model,
+    suite: &'static str,
+}
+
+impl Setup<'_> {
+    /// What a quantity that does not depend on the objective or gamma is written once for.
+    fn once(&self, q: &Quantity) -> Option<String> {
+        let (c, suite) = (self.config, self.suite);
+        if !matches!(q.law, LawOf::None | LawOf::Nothing) && suite != "transition" {
+            return None;
+        }
+        Some(match q.law {
+            LawOf::Nothing => q.name.to_string(),
+            _ => format!(
+                "{suite} {} {} {:?} {:?}",
+                q.name, c.entry.name, c.params, c.schedule
+            ),
+        })
+    }
+
+    /// The flags of an entry.
+    fn flags(&self, q: &Quantity) -> Vec<&'static str> {
+        let transition = self.suite == "transition";
+        let mut flags = self.flags.to_vec();
+        flags.push(if transition {
+            "CloseTimes"
+        } else {
+            "SmallTime"
+        });
+        if !q.name.starts_with("kernel.") && !transition {
+            let without = matches!(q.law, LawOf::None | LawOf::Nothing);
+            let of_gamma = |f: &str| matches!(f, "GammaZero" | "GammaAboveTwo");
+            flags.retain(|f| *f != "SmallTime" && !(without && of_gamma(f)));
+        }
+        flags
+    }
+}
+
+/// What is written: the arrays of both files, and the entries.
+#[derive(Default)]
+struct Vectors {
+    inputs: BTreeMap<String, Array>,
+    expected: BTreeMap<String, Array>,
+    entries: Vec<Json>,
+    values: usize,
+}
+
+impl Vectors {
+    /// Adds the entry of a quantity.
+    fn add(&mut self, q: &Quantity, setup: &Setup<'_>, seed: u64) -> Result<()> {
+        let (quantity, suite, model) = (q.name, setup.suite, setup.model);
+        let interval = if suite == "transition" {
+            ".interval"
+        } else {
+            ""
+        };
+        let id = format!("{quantity}{interval}/{:02}", setup.number);
+        let arrays = asked(q, suite, setup.config, model, seed, (setup.number, &id))?;
+        let given: Inputs<'_> = arrays.iter().map(|(k, v)| (k.clone(), v)).collect();
+        let mut outs = serde_json::Map::new();
+        for output in q.outputs.names(model.channels()) {
+            let (cells, columns) = predict(quantity, model, &given, &output)?;
+            let (n, k) = (cells.len() / columns, model.channels());
+            let shape = match (output.as_str(), columns) {
+                (_, 1) => vec![n],
+                ("matrix" | "factor", _) => vec![n, k, k],
+                _ => vec![n, columns],
+            };
+            self.values += cells.len();
+            let name = format!("{id}.{output}");
+            let truth = cells.iter().map(|c| c.truth.to_f64()).collect();
+            self.expected
+                .insert(name.clone(), Array::new(shape, truth)?);
+            outs.insert(output, name.into());
+        }
+        let setting = |name: &str| SETTINGS.iter().find(|s| setting_key(s.name) == name);
+        let (mut ins, mut settings) = (serde_json::Map::new(), vec![]);
+        for (name, a) in arrays {
+            match setting(&name) {
+                Some(s) => settings.push((s, a.data[0])),
+                None => {
+                    let key = format!("{id}.{name}");
+                    ins.insert(name, key.clone().into());
+                    self.inputs.insert(key, a);
+                }
+            }
+        }
+        let mut entry = json!({
+            "id": id, "quantity": quantity, "process": setup.object, "inputs": ins, "outputs": outs,
+            "flags": setup.flags(q), "catches": q.catches,
+        });
+        for (s, value) in settings {
+            entry[s.name] = match s.words {
+                [] if value.fract() == 0.0 => json!(value as i64),
+                [] => json!(value),
+                ["false", "true"] => json!(value == 1.0),
+                words => json!(words[value as usize]),
+            };
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+}
+
+/// Every entry that a request selects.
+fn vectors(request: &Request, progress: &mut dyn FnMut(usize, usize)) -> Result<Vectors> {
+    let mut all = Vectors::default();
+    let mut written_once = std::collections::BTreeSet::new();
+    let list = configurations();
+    let total = list.len();
+    for (number, (object, flags)) in list.into_iter().enumerate() {
+        progress(number, total);
+        let config = Config::from_answers(&object)?;
+        let process = request.process.as_deref();
+        if process.is_some_and(|p| p != config.entry.name) {
+            continue;
+        }
+        let model = Model::new(&config)?;
+        let hsm = config.objective.name() == "hsm";
+        for suite in quantity::SUITES {
+            // intervals start without initial variance
+            if !request.suites.is_empty() && !request.suites.iter().any(|s| s == suite)
+                || *suite == "transition" && hsm
+            {
+                continue;
+            }
+            let setup = Setup {
+                number,
+                object: &object,
+                flags,
+                config: &config,
+                model: &model,
+                suite,
+            };
+            let fits = |q: &&Quantity| {
+                q.suites.contains(suite) && request.selects(q.name) && wanted(q, &config, &model)
+            };
+            for q in QUANTITIES.iter().filter(fits) {
+                if setup.once(q).is_none_or(|key| written_once.insert(key)) {
+                    all.add(q, &setup, request.seed)?;
+                }
+            }
+        }
+    }
+    progress(total, total);
+    Ok(all)
+}
+
 /// Writes `manifest.json`, `inputs.npz` and `expected.npz` into `folder`, which is made if it is
 /// not there.
 ///
@@ -578,119 +732,12 @@ pub fn generate(
             "holds another {taken}; allowed: a new folder, or one that `cld vectors` wrote"
         )));
     }
-    let (mut inputs, mut expected, mut entries) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    let mut values = 0;
-    let mut written_once = std::collections::BTreeSet::new();
-    let list = configurations();
-    let total = list.len();
-    for (i, (object, flags)) in list.into_iter().enumerate() {
-        progress(i, total);
-        let config = Config::from_answers(&object)?;
-        if request
-            .process
-            .as_deref()
-            .is_some_and(|p| p != config.entry.name)
-        {
-            continue;
-        }
-        let model = Model::new(&config)?;
-        let hsm = config.objective.name() == "hsm";
-        for suite in quantity::SUITES {
-            if !request.suites.is_empty() && !request.suites.iter().any(|s| s == suite) {
-                continue;
-            }
-            for q in QUANTITIES
-                .iter()
-                .filter(|q| q.suites.contains(suite) && request.selects(q.name))
-            {
-                let quantity = q.name;
-                // what does not depend on the objective or gamma is written once; intervals start
-                // without initial variance
-                if *suite == "transition" && hsm {
-                    continue;
-                }
-                if !wanted(q, &config, &model) {
-                    continue;
-                }
-                if matches!(q.law, LawOf::None | LawOf::Nothing) || *suite == "transition" {
-                    let key = match q.law {
-                        LawOf::Nothing => quantity.to_string(),
-                        _ => format!(
-                            "{suite} {quantity} {} {:?} {:?}",
-                            config.entry.name, config.params, config.schedule
-                        ),
-                    };
-                    if !written_once.insert(key) {
-                        continue;
-                    }
-                }
-                let id = format!(
-                    "{quantity}{}/{i:02}",
-                    if *suite == "transition" {
-                        ".interval"
-                    } else {
-                        ""
-                    }
-                );
-                let arrays = asked(q, suite, &config, &model, request.seed, (i, &id))?;
-                let given: Inputs<'_> = arrays.iter().map(|(k, v)| (k.clone(), v)).collect();
-                let mut flags = flags.to_vec();
-                flags.push(if *suite == "transition" {
-                    "CloseTimes"
-                } else {
-                    "SmallTime"
-                });
-                if !quantity.starts_with("kernel.") && *suite != "transition" {
-                    flags.retain(|f| {
-                        *f != "SmallTime"
-                            && (!matches!(q.law, LawOf::None | LawOf::Nothing)
-                                || !matches!(*f, "GammaZero" | "GammaAboveTwo"))
-                    });
-                }
-                let mut outs = serde_json::Map::new();
-                for output in q.outputs.names(model.channels()) {
-                    let (cells, columns) = predict(quantity, &model, &given, &output)?;
-                    let n = cells.len() / columns;
-                    let k = model.channels();
-                    let shape = match (output.as_str(), columns) {
-                        (_, 1) => vec![n],
-                        ("matrix" | "factor", _) => vec![n, k, k],
-                        _ => vec![n, columns],
-                    };
-                    values += cells.len();
-                    let name = format!("{id}.{output}");
-                    expected.insert(
-                        name.clone(),
-                        Array::new(shape, cells.iter().map(|c| c.truth.to_f64()).collect())?,
-                    );
-                    outs.insert(output, name.into());
-                }
-                let setting = |name: &str| SETTINGS.iter().find(|s| setting_key(s.name) == name);
-                let arrays_only = || arrays.iter().filter(|(k, _)| setting(k).is_none());
-                let ins: serde_json::Map<String, Json> = arrays_only()
-                    .map(|(k, _)| (k.clone(), format!("{id}.{k}").into()))
-                    .collect();
-                let mut entry = json!({
-                    "id": id, "quantity": quantity, "process": object, "inputs": ins, "outputs": outs,
-                    "flags": flags, "catches": q.catches,
-                });
-                for (name, a) in &arrays {
-                    if let Some(s) = setting(name) {
-                        let value = a.data[0];
-                        entry[s.name] = match s.words {
-                            [] if value.fract() == 0.0 => json!(value as i64),
-                            [] => json!(value),
-                            ["false", "true"] => json!(value == 1.0),
-                            words => json!(words[value as usize]),
-                        };
-                    }
-                }
-                entries.push(entry);
-                inputs.extend(arrays_only().map(|(k, v)| (format!("{id}.{k}"), v.clone())));
-            }
-        }
-    }
-    progress(total, total);
+    let Vectors {
+        inputs,
+        expected,
+        entries,
+        values,
+    } = vectors(request, progress)?;
     let notes: serde_json::Map<String, Json> = NOTES
         .iter()
         .map(|(f, bug, effect)| ((*f).to_string(), json!({"bug": bug, "effect": effect})))

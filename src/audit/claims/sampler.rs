@@ -8,18 +8,17 @@ use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Check, Near, Part, Points, Sampled, moments};
 use crate::audit::claim::{Claim, Method};
 use crate::audit::slopes::{self, Measured};
-use crate::dd::Dd;
 use crate::diffusion::Diffusion;
 use crate::error::Result;
-use crate::process::custom;
 use crate::sampler::driver::Run;
-use crate::sampler::law::run_law;
-use crate::sampler::{Denoise, Grid, Memory, Order, REGISTRY, Stepper};
-use crate::schedule::Schedule;
+use crate::sampler::law::{StepLaw, run_law, step_law};
+use crate::sampler::{Denoise, Grid, Order, REGISTRY, Stepper};
 use crate::score::{Gaussian, Score};
-use crate::small::Square;
+use crate::small::{Square, places};
 use crate::truth::predict::CHANNELS;
+use crate::truth::printed::{self, Printed};
 use crate::worst::{Worst, largest, worse};
+use ndarray::Array2;
 
 /// The interval over which laws are followed: from where the data is all but forgotten down to
 /// where it shows.
@@ -41,13 +40,8 @@ const SAMPLES: (usize, usize) = (16_384, 2);
 /// Steps of the driver's run.
 const RUN_STEPS: usize = 16;
 
-/// A mean and a covariance, row-major.
-pub type Moments = (Vec<f64>, Vec<f64>);
-
-/// The data's law at a time.
-fn law_at(data: &Gaussian, t: f64) -> Result<Moments> {
-    data.law(t).map(|(mean, cov)| (mean, cov.to_vec()))
-}
+/// A mean and a covariance.
+pub type Moments = (Vec<f64>, Square);
 
 /// The law at the end of runs.
 fn run_moments(
@@ -56,8 +50,7 @@ fn run_moments(
     mean: &[f64],
     cov: &Square,
 ) -> Result<Moments> {
-    let (mean, cov) = run_law(runs, mean.len(), score)?.moments(mean, cov);
-    Ok((mean, cov.to_vec()))
+    Ok(run_law(runs, mean.len(), score)?.moments(mean, cov))
 }
 
 /// Plans a sampler for a grid.
@@ -90,91 +83,55 @@ fn equal(steps: usize) -> Result<Grid> {
     )
 }
 
-/// One step as matrices: `z' = state z + constant + noise xi`, where z is the state followed by
-/// what the sampler keeps from step to step. Row-major.
-struct Affine {
-    size: usize,
-    draws: usize,
-    state: Vec<f64>,
-    constant: Vec<f64>,
-    noise: Vec<f64>,
-}
-
-/// Step `i` by calling it on zero and unit vectors.
-fn affine(stepper: &dyn Stepper, i: usize, channels: usize, score: &dyn Score) -> Result<Affine> {
-    let (size, draws) = (channels + stepper.kept(), stepper.draws());
-    let rows = 1 + size + draws;
-    let mut u = vec![vec![0.0; rows]; channels];
-    let mut memory = Memory::new(stepper, rows);
-    for (c, slice) in u.iter_mut().chain(&mut memory.kept).enumerate() {
-        slice[1 + c] = 1.0;
-    }
-    memory.scratch.iter_mut().for_each(|s| s.fill(f64::NAN));
-    let mut noise = vec![vec![0.0; rows]; draws];
-    noise
-        .iter_mut()
-        .enumerate()
-        .for_each(|(d, s)| s[1 + size + d] = 1.0);
-    let slices: Vec<&[f64]> = noise.iter().map(Vec::as_slice).collect();
-    let mut state: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
-    stepper.step(i, &mut state, &slices, score, &mut memory)?;
-    let all: Vec<&Vec<f64>> = u.iter().chain(&memory.kept).collect();
-    let entry = |i: usize, row: usize| all[i][row] - all[i][0];
-    Ok(Affine {
-        size,
-        draws,
-        state: (0..size * size)
-            .map(|n| entry(n / size, 1 + n % size))
-            .collect(),
-        constant: all.iter().map(|s| s[0]).collect(),
-        noise: (0..size * draws)
-            .map(|n| entry(n / draws, 1 + size + n % draws))
-            .collect(),
+/// `a b`; sums go from the first term on.
+fn product(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
+    Array2::from_shape_fn((a.nrows(), b.ncols()), |(i, j)| {
+        (0..a.ncols()).map(|l| a[(i, l)] * b[(l, j)]).sum()
     })
 }
 
-/// `a b` for row-major matrices with `m` columns and rows between them.
-fn product(a: &[f64], b: &[f64], m: usize) -> Vec<f64> {
-    let (rows, columns) = (a.len() / m.max(1), b.len() / m.max(1));
-    (0..rows * columns)
-        .map(|n| {
-            (0..m)
-                .map(|l| a[n / columns * m + l] * b[l * columns + n % columns])
-                .sum()
-        })
-        .collect()
+/// `a b a^T`.
+fn sandwich(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
+    product(&product(a, b), &a.t().to_owned())
 }
 
-fn transposed(a: &[f64], columns: usize) -> Vec<f64> {
-    let rows = a.len() / columns.max(1);
-    (0..a.len())
-        .map(|n| a[n % rows * columns + n / rows])
-        .collect()
+/// The law of a state and of what is carried with it.
+struct Joint {
+    mean: Vec<f64>,
+    cov: Array2<f64>,
 }
 
-impl Affine {
-    fn apply(&self, (mean, cov): &Moments) -> Moments {
-        let m = product(&self.state, mean, self.size)
-            .iter()
-            .zip(&self.constant)
-            .map(|(a, c)| a + c)
-            .collect();
-        let back = product(
-            &product(&self.state, cov, self.size),
-            &transposed(&self.state, self.size),
-            self.size,
-        );
-        let noise = product(
-            &self.noise,
-            &transposed(&self.noise, self.draws),
-            self.draws,
-        );
-        let c = back
-            .iter()
-            .enumerate()
-            .map(|(n, b)| b + noise.get(n).unwrap_or(&0.0))
-            .collect();
-        (m, c)
+impl Joint {
+    /// With the law of the state, all else being 0.
+    fn new(state: &Moments, size: usize) -> Joint {
+        let k = state.0.len();
+        let mut mean = state.0.clone();
+        mean.resize(size, 0.0);
+        let cov =
+            Array2::from_shape_fn(
+                (size, size),
+                |at @ (i, j)| {
+                    if i < k && j < k { state.1[at] } else { 0.0 }
+                },
+            );
+        Joint { mean, cov }
+    }
+
+    fn after(&self, step: &StepLaw) -> Joint {
+        let rows = step.state.rows().into_iter().zip(&step.constant);
+        let moved =
+            rows.map(|(a, c)| a.iter().zip(&self.mean).map(|(a, m)| a * m).sum::<f64>() + c);
+        let noise = product(&step.noise, &step.noise.t().to_owned());
+        Joint {
+            mean: moved.collect(),
+            cov: sandwich(&step.state, &self.cov) + noise,
+        }
+    }
+
+    /// The state's own law.
+    fn state(&self, k: usize) -> Moments {
+        let cov = Square::build(k, |i, j| self.cov[(i, j)]);
+        (self.mean[..k].to_vec(), cov)
     }
 }
 
@@ -186,49 +143,42 @@ fn laws(
     start: &Moments,
 ) -> Result<Vec<Moments>> {
     let k = start.0.len();
-    let size = k + stepper.kept();
-    let extended = |n: usize| {
-        if n / size < k && n % size < k {
-            start.1[n / size * k + n % size]
-        } else {
-            0.0
-        }
-    };
-    let mut law: Moments = (
-        (0..size)
-            .map(|i| start.0.get(i).copied().unwrap_or(0.0))
-            .collect(),
-        (0..size * size).map(extended).collect(),
-    );
+    let mut law = Joint::new(start, k + stepper.kept());
     let mut all = vec![start.clone()];
     for i in 0..steps {
-        law = affine(stepper, i, k, score)?.apply(&law);
-        all.push((
-            law.0[..k].to_vec(),
-            (0..k * k).map(|n| law.1[n / k * size + n % k]).collect(),
-        ));
+        law = law.after(&step_law(stepper, i, k, score)?);
+        all.push(law.state(k));
     }
     Ok(all)
 }
 
-/// Entries of means and covariances: name, row and column of the moments' vectors.
-fn entries(k: usize) -> Vec<(String, bool, usize)> {
-    let means = (0..k).map(|i| (format!("mean.{}", CHANNELS[i]), false, i));
-    let covs = (0..k).flat_map(|i| {
-        (i..k).map(move |j| {
-            (
-                format!("cov.{}{}", CHANNELS[i], CHANNELS[j]),
-                true,
-                i * k + j,
-            )
-        })
-    });
-    means.chain(covs).collect()
+/// A place in a mean or a covariance.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Mean(usize),
+    Cov(usize, usize),
 }
 
-/// Entry of a law, and the size of its kind.
-fn pick(law: &Moments, cov: bool, n: usize) -> f64 {
-    if cov { law.1[n] } else { law.0[n] }
+impl Place {
+    fn is_cov(self) -> bool {
+        matches!(self, Place::Cov(..))
+    }
+
+    fn of(self, law: &Moments) -> f64 {
+        match self {
+            Place::Mean(i) => law.0[i],
+            Place::Cov(i, j) => law.1[(i, j)],
+        }
+    }
+}
+
+/// Entries of means and covariances, and their names.
+fn entries(k: usize) -> Vec<(String, Place)> {
+    let means = (0..k).map(|i| (format!("mean.{}", CHANNELS[i]), Place::Mean(i)));
+    let upper = places(k).filter(|(i, j)| i <= j);
+    let name = |i: usize, j: usize| format!("cov.{}{}", CHANNELS[i], CHANNELS[j]);
+    let covs = upper.map(|(i, j)| (name(i, j), Place::Cov(i, j)));
+    means.chain(covs).collect()
 }
 
 /// What is claimed of one case: what stands in all its claims.
@@ -263,7 +213,7 @@ impl Agreement {
     /// One claim for each entry.
     fn claims(&self, a: &About) -> Vec<Claim> {
         let reason = format!("{:e} of the largest entry: {}", self.tolerance, self.reason);
-        let claim = |(entry, ..): (String, bool, usize)| {
+        let claim = |(entry, _): (String, Place)| {
             let says = format!("{entry} of {}, {}", a.about, self.says);
             Claim::new(
                 &format!("{}/{}.{entry}", a.case, self.what),
@@ -279,16 +229,16 @@ impl Agreement {
     /// The claims, with laws found and expected at several times.
     fn checks(&self, s: &Subject<'_>, points: &[(f64, Moments, Moments)]) -> Result<Vec<Check>> {
         let k = s.diffusion.channels();
-        let whole = |l: &Moments| l.0.len() == k && l.1.len() == k * k;
+        let whole = |l: &Moments| l.0.len() == k && l.1.k() == k;
         assert!(
             points.iter().all(|(_, f, e)| whole(f) && whole(e)),
             "laws of {k} channels"
         );
         let of = |cov: bool, x: &Moments| {
             if cov {
-                largest(&x.1)
+                largest(x.1.as_slice())
             } else {
-                worse(largest(&x.0), largest(&x.1).sqrt())
+                worse(largest(&x.0), largest(x.1.as_slice()).sqrt())
             }
         };
         let scale = |cov: bool| {
@@ -298,12 +248,12 @@ impl Agreement {
                 .collect::<Worst>()
                 .value()
         };
-        let near = |(_, cov, n): (String, bool, usize)| {
-            let unit = scale(cov);
+        let near = |(_, place): (String, Place)| {
+            let unit = scale(place.is_cov());
             let point = |(at, found, expected): &(f64, Moments, Moments)| Near {
                 at: *at,
-                found: pick(found, cov, n),
-                expected: pick(expected, cov, n),
+                found: place.of(found),
+                expected: place.of(expected),
                 tolerance: self.tolerance * unit,
                 unit,
             };
@@ -349,9 +299,9 @@ fn order_claims(a: &About, order: Order, strong: bool) -> Vec<Claim> {
 /// # Errors
 /// Those of the sampler.
 pub fn orders(s: &Subject<'_>) -> Result<Vec<Check>> {
-    let start = law_at(s.data, FROM)?;
+    let start = s.data.law(FROM)?;
     let marks = [1, 2].map(|m| (m, FROM + (TO - FROM) * f64::from(m) / 2.0));
-    let truths = [law_at(s.data, marks[0].1)?, law_at(s.data, marks[1].1)?];
+    let truths = [s.data.law(marks[0].1)?, s.data.law(marks[1].1)?];
     let mut runs = vec![];
     for n in STEPS {
         let laws = laws(&*(s.build)(s.diffusion, &equal(n)?)?, n, s.score, &start)?;
@@ -363,14 +313,19 @@ pub fn orders(s: &Subject<'_>) -> Result<Vec<Check>> {
         // term; NaN is the largest
         let mut best = (f64::NEG_INFINITY, vec![], 0.0, String::new());
         for (m, truth) in truths.iter().enumerate() {
-            let unit = worse(largest(if cov { &truth.1 } else { &truth.0 }), 1e-300);
-            for (entry, _, n) in entries(s.diffusion.channels())
+            let size = if cov {
+                largest(truth.1.as_slice())
+            } else {
+                largest(&truth.0)
+            };
+            let unit = worse(size, 1e-300);
+            for (entry, place) in entries(s.diffusion.channels())
                 .into_iter()
-                .filter(|e| e.1 == cov)
+                .filter(|e| e.1.is_cov() == cov)
             {
                 let errors: Vec<f64> = runs
                     .iter()
-                    .map(|r| pick(&r[m], cov, n) - pick(truth, cov, n))
+                    .map(|r| place.of(&r[m]) - place.of(truth))
                     .collect();
                 let large = errors[2].abs() / unit;
                 if best.0 < large || large.is_nan() {
@@ -405,7 +360,10 @@ pub fn orders(s: &Subject<'_>) -> Result<Vec<Check>> {
             .iter()
             .map(|n| distance(s, *n, &start))
             .collect::<Result<Vec<_>>>()?;
-        let (name, size) = (format!("{}/strong", s.case), largest(&start.1).sqrt());
+        let (name, size) = (
+            format!("{}/strong", s.case),
+            largest(start.1.as_slice()).sqrt(),
+        );
         all.push(Points::Order(Measured {
             name,
             steps,
@@ -437,49 +395,50 @@ fn distance(s: &Subject<'_>, n: usize, start: &Moments) -> Result<f64> {
         (s.build)(s.diffusion, &equal(n)?)?,
         (s.build)(s.diffusion, &equal(2 * n)?)?,
     );
-    let mut joint: Moments = (vec![0.0; 2 * k], vec![0.0; 4 * k * k]);
-    joint.0[..k].copy_from_slice(&start.0);
-    (0..k * k).for_each(|e| joint.1[e / k * 2 * k + e % k] = start.1[e]);
+    let mut joint = Joint::new(start, 2 * k);
     for i in 0..n {
-        let c = affine(&*coarse, i, k, s.score)?;
+        let c = step_law(&*coarse, i, k, s.score)?;
         let (a, b) = (
-            affine(&*fine, 2 * i, k, s.score)?,
-            affine(&*fine, 2 * i + 1, k, s.score)?,
+            step_law(&*fine, 2 * i, k, s.score)?,
+            step_law(&*fine, 2 * i + 1, k, s.score)?,
         );
-        let d = c.draws;
-        let two = product(&b.state, &a.state, k);
-        let first = product(&b.state, &a.noise, k);
-        let moved = product(&b.state, &a.constant, k);
-        let mut joined = Affine {
-            size: 2 * k,
-            draws: 2 * d,
-            state: vec![0.0; 4 * k * k],
-            constant: vec![0.0; 2 * k],
-            noise: vec![0.0; 4 * k * d],
-        };
-        for (r, (from, constant)) in moved.iter().zip(&b.constant).enumerate() {
-            for l in 0..k {
-                joined.state[r * 2 * k + l] = two[r * k + l];
-                joined.state[(k + r) * 2 * k + l] = c.state[r * k + l] - two[r * k + l];
-                joined.state[(k + r) * 2 * k + k + l] = c.state[r * k + l];
-            }
-            let end = from + constant;
-            (joined.constant[r], joined.constant[k + r]) = (end, c.constant[r] - end);
-            for l in 0..d {
-                // the draw of the long step is the sum of the short ones' over the root of 2
-                let long = c.noise[r * d + l] * std::f64::consts::FRAC_1_SQRT_2;
-                for (half, short) in [(0, first[r * d + l]), (d, b.noise[r * d + l])] {
-                    joined.noise[r * 2 * d + half + l] = short;
-                    joined.noise[(k + r) * 2 * d + half + l] = long - short;
-                }
-            }
-        }
-        joint = joined.apply(&joint);
+        joint = joint.after(&with_difference(&c, &a, &b));
     }
     Ok((k..2 * k)
-        .map(|i| joint.1[i * 2 * k + i] + joint.0[i] * joint.0[i])
+        .map(|i| joint.cov[(i, i)] + joint.mean[i] * joint.mean[i])
         .sum::<f64>()
         .sqrt())
+}
+
+/// The finer run over its steps `a` and `b`, and with it the difference of the coarser one, whose
+/// step is `c`, from it.
+fn with_difference(c: &StepLaw, a: &StepLaw, b: &StepLaw) -> StepLaw {
+    let (k, d) = (c.constant.len(), c.noise.ncols());
+    let (two, first) = (product(&b.state, &a.state), product(&b.state, &a.noise));
+    let mut joined = StepLaw {
+        state: Array2::zeros((2 * k, 2 * k)),
+        constant: vec![0.0; 2 * k],
+        noise: Array2::zeros((2 * k, 2 * d)),
+    };
+    for r in 0..k {
+        for l in 0..k {
+            joined.state[(r, l)] = two[(r, l)];
+            joined.state[(k + r, l)] = c.state[(r, l)] - two[(r, l)];
+            joined.state[(k + r, k + l)] = c.state[(r, l)];
+        }
+        let moved: f64 = (0..k).map(|l| b.state[(r, l)] * a.constant[l]).sum();
+        let end = moved + b.constant[r];
+        (joined.constant[r], joined.constant[k + r]) = (end, c.constant[r] - end);
+        for l in 0..d {
+            // the draw of the long step is the sum of the short ones' over the root of 2
+            let long = c.noise[(r, l)] * std::f64::consts::FRAC_1_SQRT_2;
+            for (column, short) in [(l, first[(r, l)]), (d + l, b.noise[(r, l)])] {
+                joined.noise[(r, column)] = short;
+                joined.noise[(k + r, column)] = long - short;
+            }
+        }
+    }
+    joined
 }
 
 const RUN: Agreement = Agreement {
@@ -498,7 +457,7 @@ const RUN: Agreement = Agreement {
 pub fn whole_run(s: &Subject<'_>) -> Result<Vec<Check>> {
     let (start, n) = (s.data.law(FROM)?, 32);
     let stepper = (s.build)(s.diffusion, &equal(n)?)?;
-    let steps = laws(&*stepper, n, s.score, &law_at(s.data, FROM)?)?;
+    let steps = laws(&*stepper, n, s.score, &s.data.law(FROM)?)?;
     let mut points = vec![];
     for m in [1, n / 2, n] {
         let whole = run_moments(&[(&*stepper, m)], s.score, &start.0, &start.1)?;
@@ -513,7 +472,7 @@ pub fn whole_run(s: &Subject<'_>) -> Result<Vec<Check>> {
 
 fn driven_claims(a: &About) -> Vec<Claim> {
     let n = SAMPLES.0 * SAMPLES.1;
-    let claim = |(entry, ..): (String, bool, usize)| {
+    let claim = |(entry, _): (String, Place)| {
         let says = format!(
             "{entry} of {}: {n} samples of {RUN_STEPS} steps and a denoising one against the run's exact law",
             a.about
@@ -563,7 +522,7 @@ pub fn driven(s: &Subject<'_>, seed: u64) -> Result<Vec<Check>> {
     )?;
     // by their names: variances and covariances come in another order
     let mut found: std::collections::BTreeMap<String, Sampled> =
-        moments(0.0, &samples, &mean, &cov, &CHANNELS)
+        moments(0.0, &samples, &mean, cov.as_slice(), &CHANNELS)
             .into_iter()
             .collect();
     let points: Vec<Points> = entries(k)
@@ -592,7 +551,7 @@ pub fn adaptive(s: &Subject<'_>) -> Result<Vec<Check>> {
     let ((mean, cov), n) = (s.data.law(FROM)?, 2);
     let stepper = (s.build)(s.diffusion, &equal(n)?)?;
     let found = run_moments(&[(&*stepper, n)], s.score, &mean, &cov)?;
-    let points = [(TO, found, law_at(s.data, TO)?)];
+    let points = [(TO, found, s.data.law(TO)?)];
     END.checks(s, &points)
 }
 
@@ -629,7 +588,7 @@ fn part(case: &Rated, entry: &'static crate::sampler::SamplerEntry) -> Result<Op
         claims.extend(
             agreement(&diffusion, entry.name)
                 .iter()
-                .flat_map(|a| a.claims(&about)),
+                .flat_map(|(_, a)| a.claims(&about)),
         );
     }
     let run = Box::new(move |seed: u64| {
@@ -736,7 +695,7 @@ pub fn reversal(
         build: &build,
         order: em.order,
     };
-    let start = law_at(data, FROM)?;
+    let start = data.law(FROM)?;
     // rows: levels; columns: marks
     let mut table: Vec<Vec<Moments>> = vec![];
     for level in 0..LEVELS {
@@ -747,18 +706,17 @@ pub fn reversal(
     }
     for order in 1..LEVELS {
         let f = f64::from(1u32 << order) - 1.0;
-        let better = |c: &[f64], d: &[f64]| {
-            c.iter()
-                .zip(d)
-                .map(|(c, d)| d + (d - c) / f)
-                .collect::<Vec<_>>()
-        };
+        let extrapolated = |c: f64, d: f64| d + (d - c) / f;
         table = table
             .windows(2)
             .map(|w| {
                 w[0].iter()
                     .zip(&w[1])
-                    .map(|(c, d)| (better(&c.0, &d.0), better(&c.1, &d.1)))
+                    .map(|(c, d)| {
+                        let cov = |i, j| extrapolated(c.1[(i, j)], d.1[(i, j)]);
+                        let mean = c.0.iter().zip(&d.0).map(|(c, d)| extrapolated(*c, *d));
+                        (mean.collect(), Square::build(d.1.k(), cov))
+                    })
                     .collect()
             })
             .collect();
@@ -766,149 +724,29 @@ pub fn reversal(
     let mut points = vec![];
     for (m, found) in table.remove(0).into_iter().enumerate() {
         let t = FROM + (TO - FROM) * (m + 1) as f64 / MARKS as f64;
-        points.push((t, found, law_at(data, t)?));
+        points.push((t, found, data.law(t)?));
     }
     MARGINAL.checks(&s, &points)
 }
 
-/// Row-major matrices of double words, as small as a process.
-mod exact {
-    use super::Dd;
-
-    pub fn of(v: &[f64]) -> Vec<Dd> {
-        v.iter().map(|x| Dd::from(*x)).collect()
-    }
-
-    pub fn product(a: &[Dd], b: &[Dd], m: usize) -> Vec<Dd> {
-        let (rows, columns) = (a.len() / m, b.len() / m);
-        (0..rows * columns)
-            .map(|n| {
-                (0..m).fold(Dd::ZERO, |s, l| {
-                    s + a[n / columns * m + l] * b[l * columns + n % columns]
-                })
-            })
-            .collect()
-    }
-
-    pub fn sandwich(a: &[Dd], c: &[Dd], k: usize) -> Vec<Dd> {
-        let transposed: Vec<Dd> = (0..k * k).map(|n| a[n % k * k + n / k]).collect();
-        product(&product(a, c, k), &transposed, k)
-    }
-
-    pub fn plus(a: &[Dd], b: &[Dd]) -> Vec<Dd> {
-        a.iter().zip(b).map(|(a, b)| *a + *b).collect()
-    }
-
-    /// By elimination without pivots: covariances need none.
-    pub fn inverse(c: &[Dd], k: usize) -> Vec<Dd> {
-        let (mut a, mut b) = (
-            c.to_vec(),
-            (0..k * k)
-                .map(|n| if n % (k + 1) == 0 { Dd::ONE } else { Dd::ZERO })
-                .collect::<Vec<_>>(),
-        );
-        for p in 0..k {
-            let pivot = a[p * k + p];
-            for j in 0..k {
-                (a[p * k + j], b[p * k + j]) = (a[p * k + j] / pivot, b[p * k + j] / pivot);
-            }
-            for i in (0..k).filter(|i| *i != p) {
-                let f = a[i * k + p];
-                for j in 0..k {
-                    (a[i * k + j], b[i * k + j]) = (
-                        a[i * k + j] - f * a[p * k + j],
-                        b[i * k + j] - f * b[p * k + j],
-                    );
-                }
-            }
-        }
-        b
-    }
-}
-
-/// A law in double words.
-struct Precise {
-    mean: Vec<Dd>,
-    cov: Vec<Dd>,
-}
-
-impl Precise {
-    /// After `u' = A u + c + noise of covariance Q`.
-    fn after(&self, a: &[Dd], c: &[Dd], q: &[Dd]) -> Precise {
-        let k = self.mean.len();
-        Precise {
-            mean: exact::plus(&exact::product(a, &self.mean, k), c),
-            cov: exact::plus(&exact::sandwich(a, &self.cov, k), q),
-        }
-    }
-}
-
-/// Mean and inverse covariance of the data's law at `t`, from drift and noise alone.
-fn precise_score(d: &Diffusion, t: f64) -> Result<(Vec<Dd>, Vec<Dd>)> {
-    let k = d.channels();
-    let law = d.process().law(d.schedule().span(0.0, t)?, d.gamma(), 0.0);
-    let v = Dd::prod(DATA.1, DATA.1);
-    let phi: Vec<Dd> = (0..k).map(|i| law.mean[(i, 0)]).collect();
-    let cov: Vec<Dd> = (0..k * k)
-        .map(|n| law.cov[(n / k, n % k)] + v * phi[n / k] * phi[n % k])
-        .collect();
-    Ok((
-        phi.iter().map(|p| *p * Dd::from(DATA.0)).collect(),
-        exact::inverse(&cov, k),
-    ))
-}
-
-/// `h b(t)` for the step from t to s.
-fn clock(schedule: &Schedule, t: f64, s: f64) -> Dd {
-    Dd::diff(t, s) * Dd::from(schedule.rate(t))
-}
-
-/// `u + tau (D u - G G^T P (u - m))`, the score's part with `extra` added to minus its matrix:
-/// `(A, c)`.
-fn kick(
-    d: &Diffusion,
-    t: f64,
-    tau: Dd,
-    drift: &[f64],
-    extra: &[f64],
-) -> Result<(Vec<Dd>, Vec<Dd>)> {
-    let k = d.channels();
-    let ((mean, precision), g) = (precise_score(d, t)?, d.noise(t));
-    let gp = exact::product(&exact::of(g.as_slice()), &precision, k);
-    let ge = exact::product(&exact::of(g.as_slice()), &exact::of(extra), k);
-    let one = |n: usize| {
-        if n.is_multiple_of(k + 1) {
-            Dd::ONE
-        } else {
-            Dd::ZERO
-        }
-    };
-    let a = (0..k * k)
-        .map(|n| one(n) + tau * (Dd::from(drift[n]) + ge[n] - gp[n]))
-        .collect();
-    let c = exact::product(&gp, &mean, k)
-        .into_iter()
-        .map(|x| tau * x)
-        .collect();
-    Ok((a, c))
-}
-
 /// What is claimed by printed formulas; `None` for samplers that have none here.
-fn agreement(d: &Diffusion, name: &str) -> Option<Agreement> {
-    let formula = match name {
-        "em" => "sampler.em",
-        "sscs" => "sampler.sscs",
-        "sscs-first-half-twice" => "sampler.sscs_first_half_twice",
+fn agreement(d: &Diffusion, name: &str) -> Option<(Printed, Agreement)> {
+    let (formula, printed) = match name {
+        "em" => ("sampler.em", Printed::Em),
+        "sscs" => ("sampler.sscs", Printed::Sscs),
+        "sscs-first-half-twice" => ("sampler.sscs_first_half_twice", Printed::SscsFirstHalfTwice),
         _ => return None,
     };
     // SSCS splits off the stationary law's part
-    (name == "em" || d.process().stationary().is_some()).then_some(Agreement {
+    let fits = printed == Printed::Em || d.process().stationary().is_some();
+    let agreement = Agreement {
         what: "printed",
         formula,
         says: "from the prior to the end, without and with the denoising step, is that of the printed formulas in 106-bit arithmetic",
         reason: "steps whose matrices are right to 1e-15",
         tolerance: 1e-11,
-    })
+    };
+    fits.then_some((printed, agreement))
 }
 
 /// The law of Euler-Maruyama and of SSCS by the formulas as they are printed, in double words, with
@@ -919,75 +757,20 @@ fn agreement(d: &Diffusion, name: &str) -> Option<Agreement> {
 pub fn printed(s: &Subject<'_>, name: &str) -> Result<Vec<Check>> {
     let d = s.diffusion;
     let (k, n) = (d.channels(), 24);
-    let Some(agreement) = agreement(d, name) else {
+    let Some((printed, agreement)) = agreement(d, name) else {
         return Ok(vec![]);
     };
     let grid = Grid::spaced(crate::sampler::grid::Spacing::Quadratic, d, n, TO)?;
-    let prior = d.prior();
-    let mut law = Precise {
-        mean: vec![Dd::ZERO; k],
-        cov: exact::of(prior.as_slice()),
-    };
-    let none = vec![0.0; k * k];
-    let backward: Vec<f64> = d.drift().as_slice().iter().map(|f| -f).collect();
-    let stationary = d.process().stationary().map(|m| {
-        exact::inverse(&exact::of(m.as_slice()), k)
-            .iter()
-            .map(|x| x.to_f64())
-            .collect::<Vec<_>>()
-    });
-    for (t, end) in grid.intervals() {
-        let tau = clock(d.schedule(), t, end);
-        if name == "em" {
-            let (a, c) = kick(d, t, tau, &backward, &none)?;
-            let q: Vec<Dd> = d
-                .noise(t)
-                .as_slice()
-                .iter()
-                .map(|g| tau * Dd::from(*g))
-                .collect();
-            law = law.after(&a, &c, &q);
-            continue;
-        }
-        let Some(precision) = &stationary else {
-            return Ok(vec![]);
-        };
-        let (g, middle) = (d.noise(t), 0.5 * (t + end));
-        let gs = exact::product(&exact::of(g.as_slice()), &exact::of(precision), k);
-        let drift = Square::build(k, |i, j| {
-            (Dd::from(backward[i * k + j]) - gs[i * k + j]).to_f64()
-        });
-        // its transitions come from Taylor series and doubling
-        let analytic = custom(&drift, &g, 1.0)?;
-        let half = |from: f64, to: f64| -> Result<(Vec<Dd>, Vec<Dd>)> {
-            let l = analytic.law(d.schedule().span(from, to)?, 0.0, 0.0);
-            Ok((l.mean.to_vec(), l.cov.to_vec()))
-        };
-        let zero = vec![Dd::ZERO; k];
-        let (phi, q) = half(middle, t)?;
-        law = law.after(&phi, &zero, &q);
-        let (a, c) = kick(d, t, tau, &none, precision)?;
-        law = law.after(&a, &c, &vec![Dd::ZERO; k * k]);
-        if name == "sscs" {
-            let (phi, q) = half(end, middle)?;
-            law = law.after(&phi, &zero, &q);
-        } else {
-            law = law.after(&phi, &zero, &q);
-        }
-    }
-    let rounded = |l: &Precise| {
-        (
-            l.mean.iter().map(|x| x.to_f64()).collect(),
-            l.cov.iter().map(|x| x.to_f64()).collect(),
-        )
-    };
-    let before: Moments = rounded(&law);
-    let (a, c) = kick(d, TO, Dd::prod(TO, d.rate(TO)), &backward, &none)?;
-    let after: Moments = rounded(&law.after(&a, &c, &vec![Dd::ZERO; k * k]));
+    let expected = printed::laws(d, DATA, printed, grid.times())?;
     let (stepper, last) = ((s.build)(d, &grid)?, Denoise::new(d, TO)?);
-    let run = |runs: &[(&dyn Stepper, usize)]| run_moments(runs, s.score, &vec![0.0; k], &prior);
-    let found: [Result<Moments>; 2] = [run(&[(&*stepper, n)]), run(&[(&*stepper, n), (&last, 1)])];
-    let [one, two] = found;
-    let points = [(TO, one?, before), (0.0, two?, after)];
+    let run =
+        |runs: &[(&dyn Stepper, usize)]| run_moments(runs, s.score, &vec![0.0; k], &d.prior());
+    let found = [run(&[(&*stepper, n)])?, run(&[(&*stepper, n), (&last, 1)])?];
+    let times = [TO, 0.0].into_iter();
+    let points: Vec<_> = times
+        .zip(found)
+        .zip(expected)
+        .map(|((t, f), e)| (t, f, e))
+        .collect();
     agreement.checks(s, &points)
 }

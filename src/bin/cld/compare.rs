@@ -5,7 +5,7 @@ use super::setting::Setting;
 use super::show::{BOLD, Bar, note_prior, print, short, styled, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::internal::files::{Paths, write_whole};
-use cld_sgm::internal::plot::pictures::{Curve, Format, Panel, curves};
+use cld_sgm::internal::plot::pictures::{Curve, Floor, Format, Panel, curves};
 use cld_sgm::sampler::compare::{Comparison, ComparisonRow, Found};
 use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::{REGISTRY, entry};
@@ -342,7 +342,11 @@ fn panels(found: &Found, args: &Args, about: &str) -> Vec<Panel> {
                     ..Curve::default()
                 })
                 .collect(),
-            floor: (found.floor > 0.0).then(|| (found.floor, "data to data".to_string())),
+            floor: (found.floor > 0.0).then(|| Floor {
+                at: found.floor,
+                to: found.ceiling,
+                name: "data to data".into(),
+            }),
         })
         .collect()
 }

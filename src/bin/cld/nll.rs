@@ -4,7 +4,7 @@ use super::show::{Bar, facts, note_prior, print, short, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::files::sources;
-use cld_sgm::internal::evaluate::bits::{Job, Part, Task};
+use cld_sgm::internal::evaluate::bits::{Bits, Job, Part, Task};
 use cld_sgm::internal::evaluate::trained::{Trained, file_of};
 use cld_sgm::internal::files::Paths;
 use cld_sgm::metrics::Estimate;
@@ -70,6 +70,79 @@ fn probes(text: Option<&str>, dim: usize) -> Result<Probes> {
     }
 }
 
+fn row(a: String, b: String) -> Vec<String> {
+    vec![a, b]
+}
+
+/// What was computed of what, and the figures in this unit.
+fn figures(
+    args: &Args,
+    trained: &Trained,
+    (bits, unit): (&Bits, &str),
+    probes: Probes,
+) -> Result<Vec<Vec<String>>> {
+    let figure = |e: &Estimate| format!("{:.4} +- {:.4}", e.value, e.error);
+    let dim = trained.model.dim();
+    let mut rows = vec![
+        row("process".into(), trained.process()?),
+        row("checkpoint".into(), trained.about.clone()),
+        row(
+            "data".into(),
+            format!(
+                "{} of {}, {} samples of {dim} dimensions",
+                args.data, trained.config.data.name, bits.n
+            ),
+        ),
+    ];
+    if let Some(weighted) = &bits.weighted {
+        rows.push(row(
+            unit.into(),
+            format!(
+                "{} (upper bound: Jensen over {} velocities each)",
+                figure(&bits.plain),
+                args.draws
+            ),
+        ));
+        let what = match probes {
+            Probes::Exact => "upper bound in expectation",
+            Probes::Signs(_) => "estimate: probes make it too low by half their variance",
+        };
+        rows.push(row(
+            format!("{unit}, weighted"),
+            format!("{} ({what})", figure(weighted)),
+        ));
+    } else {
+        let what = if trained.levels > 0 {
+            "the flow's, an upper bound of the levels'"
+        } else {
+            "the flow's"
+        };
+        rows.push(row(
+            unit.into(),
+            format!("{} ({what})", figure(&bits.plain)),
+        ));
+    }
+    if let Some(own) = &bits.own {
+        rows.push(row(format!("{unit}, of the data's own law"), figure(own)));
+    }
+    let probing = match probes {
+        Probes::Exact => "exact divergence".to_string(),
+        Probes::Signs(p) => format!("{p} probe(s)"),
+    };
+    rows.push(row(
+        "flow".into(),
+        format!(
+            "from {:e} to 1, tolerance {:e}, {probing}",
+            args.eps, args.tolerance
+        ),
+    ));
+    rows.push(row(
+        "evaluations per sample and draw".into(),
+        short(bits.nfe),
+    ));
+    Ok(rows)
+}
+
 pub fn run(args: &Args) -> Result<Outcome> {
     let trained = Trained::read(&args.checkpoint, args.raw)?;
     let dim = trained.model.dim();
@@ -115,66 +188,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
     drop(bar);
     let seconds = start.elapsed().as_secs_f64();
 
-    let figure = |e: &Estimate| format!("{:.4} +- {:.4}", e.value, e.error);
     let unit = if trained.levels > 0 {
         "bits per dimension"
     } else {
         "nats per point"
     };
-    let row = |a: String, b: String| vec![a, b];
-    let mut rows = vec![
-        row("process".into(), trained.process()?),
-        row("checkpoint".into(), trained.about.clone()),
-        row(
-            "data".into(),
-            format!(
-                "{} of {}, {} samples of {dim} dimensions",
-                args.data, trained.config.data.name, bits.n
-            ),
-        ),
-    ];
-    if let Some(weighted) = &bits.weighted {
-        rows.push(row(
-            unit.into(),
-            format!(
-                "{} (upper bound: Jensen over {draws} velocities each)",
-                figure(&bits.plain)
-            ),
-        ));
-        let what = match probes {
-            Probes::Exact => "upper bound in expectation",
-            Probes::Signs(_) => "estimate: probes make it too low by half their variance",
-        };
-        rows.push(row(
-            format!("{unit}, weighted"),
-            format!("{} ({what})", figure(weighted)),
-        ));
-    } else {
-        let what = if trained.levels > 0 {
-            "the flow's, an upper bound of the levels'"
-        } else {
-            "the flow's"
-        };
-        rows.push(row(
-            unit.into(),
-            format!("{} ({what})", figure(&bits.plain)),
-        ));
-    }
-    if let Some(own) = &bits.own {
-        rows.push(row(format!("{unit}, of the data's own law"), figure(own)));
-    }
-    let probing = match probes {
-        Probes::Exact => "exact divergence".to_string(),
-        Probes::Signs(p) => format!("{p} probe(s)"),
-    };
-    rows.push(row(
-        "flow".into(),
-        format!("from {eps:e} to 1, tolerance {tolerance:e}, {probing}"),
-    ));
-    rows.push(row(
-        "evaluations per sample and draw".into(),
-        short(bits.nfe),
-    ));
+    let mut rows = figures(args, &trained, (&bits, unit), probes)?;
     rows.push(row("seconds".into(), short(seconds)));
     if let Some(file) = &args.json {
         let value = |e: &Estimate| json!({"value": e.value, "error": e.error});

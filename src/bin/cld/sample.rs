@@ -366,6 +366,36 @@ fn with_bar(job: &Job<'_>) -> Result<Drawn> {
     })
 }
 
+/// The runs that the flags ask for, each with its spacing: one of a sampler that chooses its steps,
+/// whatever the spacings.
+fn jobs<'a>(
+    args: &'a Args,
+    budget: Option<Budget>,
+    task: impl Fn(&'a str) -> Task<'a>,
+) -> Result<Vec<(String, Job<'a>)>> {
+    let mut jobs = vec![];
+    for sampler in &args.samplers {
+        for spacing in &args.spacings {
+            let job = task(spacing).by(sampler, budget, args.tolerance)?;
+            if job.steps().is_none() {
+                jobs.push((String::new(), job));
+                break;
+            }
+            jobs.push((spacing.clone(), job));
+        }
+    }
+    Ok(jobs)
+}
+
+/// Points under their titles, panel by panel.
+fn panels(format: Format, title: &str, panels: &[(String, &[f64])], dim: usize) -> Result<Vec<u8>> {
+    let clouds: Vec<Cloud<'_>> = panels
+        .iter()
+        .map(|(title, points)| Cloud { title, points })
+        .collect();
+    pictures::clouds(format, title, &clouds, dim)
+}
+
 pub fn run(args: &Args) -> Result<Outcome> {
     let Origin {
         score,
@@ -387,35 +417,16 @@ pub fn run(args: &Args) -> Result<Outcome> {
         eps, denoise, seed, ..
     } = *args;
     let planning = Bar::new("planning");
-    let mut jobs = vec![];
-    for sampler in &args.samplers {
-        for spacing in &args.spacings {
-            let task = Task {
-                diffusion: &diffusion,
-                score: &*score,
-                spacing,
-                eps,
-                denoise,
-                n,
-                dim,
-                seed,
-            };
-            let job = task.by(sampler, budget, args.tolerance)?;
-            // a sampler that chooses its steps has one run, whatever the spacings
-            let on_grid = job.steps().is_some();
-            jobs.push((
-                if on_grid {
-                    spacing.clone()
-                } else {
-                    String::new()
-                },
-                job,
-            ));
-            if !on_grid {
-                break;
-            }
-        }
-    }
+    let jobs = jobs(args, budget, |spacing| Task {
+        diffusion: &diffusion,
+        score: &*score,
+        spacing,
+        eps,
+        denoise,
+        n,
+        dim,
+        seed,
+    })?;
     check(args, levels, jobs.len())?;
     let before = if args.strip.is_some() {
         strip(&jobs[0].1)?
@@ -452,69 +463,34 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let title = format!("{process}, N = {n}");
     let mut pictures: Vec<(&str, &PathBuf, Vec<u8>)> = vec![];
     if let Some(file) = &args.plot {
-        let fresh = data
-            .as_ref()
-            .map_err(Clone::clone)?
-            .fresh(n.min(COMPARED), seed)?;
-        let titles: Vec<String> = all.iter().map(Ran::title).collect();
-        let drawn = all.iter().zip(&titles).map(|(r, title)| Cloud {
-            title,
-            points: &r.drawn.samples[0][..shown],
-        });
-        let clouds: Vec<Cloud<'_>> = std::iter::once(Cloud {
-            title: "data",
-            points: &fresh,
-        })
-        .chain(drawn)
-        .collect();
-        pictures.push((
-            "plot",
-            file,
-            pictures::clouds(Format::of("plot", file)?, &title, &clouds, dim)?,
-        ));
+        let data = data.as_ref().map_err(Clone::clone)?;
+        let fresh = data.fresh(n.min(COMPARED), seed)?;
+        let drawn = all
+            .iter()
+            .map(|r| (r.title(), &r.drawn.samples[0][..shown]));
+        let data = ("data".to_string(), &fresh[..]);
+        let all: Vec<_> = std::iter::once(data).chain(drawn).collect();
+        let format = Format::of("plot", file)?;
+        pictures.push(("plot", file, panels(format, &title, &all, dim)?));
     }
     if let Some(file) = &args.strip {
+        let at = |job: &Job<'_>| format!("t = {}", short(job.end()));
         let mut states = vec![];
         for job in &before {
-            states.push((
-                format!("t = {}", short(job.end())),
-                with_bar(job)?.samples.swap_remove(0),
-            ));
+            states.push((at(job), with_bar(job)?.samples.swap_remove(0)));
         }
-        let (last, end) = (
-            &all[0].drawn.samples[0],
-            format!("t = {}", short(jobs[0].1.end())),
-        );
-        let mut clouds: Vec<Cloud<'_>> = states
-            .iter()
-            .map(|(title, x)| Cloud {
-                title,
-                points: &x[..shown],
-            })
-            .collect();
-        clouds.push(Cloud {
-            title: &end,
-            points: &last[..shown],
-        });
-        pictures.push((
-            "strip",
-            file,
-            pictures::clouds(
-                Format::of("strip", file)?,
-                &format!("{}, {title}", args.samplers[0]),
-                &clouds,
-                dim,
-            )?,
-        ));
+        let states = states.iter().map(|(title, x)| (title.clone(), &x[..shown]));
+        let last = (at(&jobs[0].1), &all[0].drawn.samples[0][..shown]);
+        let all: Vec<_> = states.chain([last]).collect();
+        let title = format!("{}, {title}", args.samplers[0]);
+        let format = Format::of("strip", file)?;
+        pictures.push(("strip", file, panels(format, &title, &all, dim)?));
     }
     if let Some(file) = &args.grid {
         let shown = n.min(COLUMNS * COLUMNS) * dim;
         let x = &all[0].drawn.samples[0];
-        pictures.push((
-            "grid",
-            file,
-            picture::grid_of_values(&x[..shown], shape, levels, COLUMNS, scale(shape))?,
-        ));
+        let picture = picture::grid_of_values(&x[..shown], shape, levels, COLUMNS, scale(shape))?;
+        pictures.push(("grid", file, picture));
     }
     let mut text = match &all[..] {
         [ran] => {

@@ -48,36 +48,46 @@ impl Setting {
         }
     }
 
-    /// The process `name` with these flags; hsm if gamma is given and no objective is.
-    pub fn config(&self, name: &str, objective: Option<&str>) -> Result<Config> {
-        let known = entry(name)?;
-        let mut params = Map::new();
-        let mut give = |key: &str, value: Value| params.insert(key.to_string(), value);
-        if let Some(m) = self.mass {
-            give("mass", number("mass", m)?);
-        }
-        if let Some(g) = self.friction {
-            give("Gamma", number("Gamma", g)?);
-        }
-        if let Some(g) = self.gamma {
-            give(known.gamma.unwrap_or("gamma"), number("gamma", g)?);
+    /// Sets the parameters that are given, of a process whose gamma has the name `gamma`.
+    fn parameters(&self, gamma: &str, object: &mut Map<String, Value>) -> Result<()> {
+        for (key, name, x) in [
+            ("mass", "mass", self.mass),
+            ("Gamma", "Gamma", self.friction),
+            (gamma, "gamma", self.gamma),
+        ] {
+            if let Some(x) = x {
+                object.insert(key.into(), number(name, x)?);
+            }
         }
         for p in &self.params {
             let (key, value) = p
                 .split_once('=')
                 .ok_or_else(|| bad("param", p, "NAME=VALUE"))?;
-            match value.parse::<f64>() {
-                Ok(x) => give(key, number(key, x)?),
-                Err(_) => give(key, value.into()),
-            };
+            let value = value
+                .parse::<f64>()
+                .map_or_else(|_| Ok(value.into()), |x| number(key, x))?;
+            object.insert(key.into(), value);
         }
+        Ok(())
+    }
+
+    /// The schedule that is given.
+    fn schedule(&self) -> Result<Option<Value>> {
+        match (&self.schedule, self.beta) {
+            (Some(text), _) => Ok(Some(parse_json(text, "--schedule")?)),
+            (None, Some(b)) => Ok(Some(json!({"kind": "constant", "b": number("beta", b)?}))),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The process `name` with these flags; hsm if gamma is given and no objective is.
+    pub fn config(&self, name: &str, objective: Option<&str>) -> Result<Config> {
+        let mut params = Map::new();
+        self.parameters(entry(name)?.gamma.unwrap_or("gamma"), &mut params)?;
         let objective = objective.unwrap_or(if self.gamma.is_some() { "hsm" } else { "dsm" });
-        let schedule = match &self.schedule {
-            Some(text) => parse_json(text, "--schedule")?,
-            None => match self.beta {
-                Some(b) => json!({"kind": "constant", "b": number("beta", b)?}),
-                None => default_schedule(name)?,
-            },
+        let schedule = match self.schedule()? {
+            Some(schedule) => schedule,
+            None => default_schedule(name)?,
         };
         Config::new(name, &params, &schedule, objective)
     }
@@ -93,45 +103,19 @@ impl Setting {
     /// Sets what the flags say in a process object ([`Config::from_answers`]); another process
     /// begins from its defaults.
     pub fn apply(&self, process: &mut Map<String, Value>) -> Result<()> {
+        let kind = |process: &Map<String, Value>| {
+            let kind = process.get("kind").and_then(Value::as_str);
+            kind.unwrap_or_default().to_string()
+        };
         if let Some(name) = &self.process
-            && process.get("kind").and_then(Value::as_str) != Some(entry(name)?.name)
+            && kind(process) != entry(name)?.name
         {
             *process = defaults(name)?;
         }
-        let known = entry(
-            process
-                .get("kind")
-                .and_then(Value::as_str)
-                .unwrap_or_default(),
-        )?;
-        let gamma = known.gamma.unwrap_or("gamma");
-        for (key, name, x) in [
-            ("mass", "mass", self.mass),
-            ("Gamma", "Gamma", self.friction),
-            (gamma, "gamma", self.gamma),
-        ] {
-            if let Some(x) = x {
-                process.insert(key.into(), number(name, x)?);
-            }
-        }
-        for p in &self.params {
-            let (key, value) = p
-                .split_once('=')
-                .ok_or_else(|| bad("param", p, "NAME=VALUE"))?;
-            process.insert(
-                key.into(),
-                value
-                    .parse::<f64>()
-                    .map_or_else(|_| Ok(value.into()), |x| number(key, x))?,
-            );
-        }
-        if let Some(text) = &self.schedule {
-            process.insert("schedule".into(), parse_json(text, "--schedule")?);
-        } else if let Some(b) = self.beta {
-            process.insert(
-                "schedule".into(),
-                json!({"kind": "constant", "b": number("beta", b)?}),
-            );
+        let gamma = entry(&kind(process))?.gamma.unwrap_or("gamma");
+        self.parameters(gamma, process)?;
+        if let Some(schedule) = self.schedule()? {
+            process.insert("schedule".into(), schedule);
         }
         Ok(())
     }

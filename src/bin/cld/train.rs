@@ -264,54 +264,48 @@ fn next(folder: &str, images: bool) -> String {
     )
 }
 
-pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+/// The run that the flags begin, or take up.
+fn begin(args: &Args, limits: &Limits) -> Result<TrainingRun> {
     let threads = match args.threads {
         Some(n) => n,
         None => std::thread::available_parallelism().map_or(1, |n| n.get().min(1024)),
     };
-    let folder = args.out.as_deref().unwrap_or("cld-train".as_ref());
-    if args.resume.is_none() {
+    let Some(from) = &args.resume else {
+        let folder = args.out.as_deref().unwrap_or("cld-train".as_ref());
         let files = [CHECKPOINT, METRICS, CONFIG, CURVE].map(|f| folder.join(f));
         Paths::default()
             .inputs("CONFIG.toml", &args.config)
             .outputs("out", files)
             .apart()?;
-    }
-    let mut run = match &args.resume {
-        Some(from) => {
-            if let Some(name) = args.fixed() {
-                return Err(Error::parameter(
-                    name,
-                    "given",
-                    "absent with --resume: a run goes on as it began",
-                ));
-            }
-            TrainingRun::resume(
-                from,
-                |c| args.change(c),
-                threads,
-                args.out.as_deref(),
-                args.force,
-                limits,
-            )?
-        }
-        None => TrainingRun::start(args.config(limits)?, folder, threads, args.force)?,
+        return TrainingRun::start(args.config(limits)?, folder, threads, args.force);
     };
-    if let Ok(diffusion) = run.config().diffusion() {
-        note_prior(&diffusion);
+    if let Some(name) = args.fixed() {
+        return Err(Error::parameter(
+            name,
+            "given",
+            "absent with --resume: a run goes on as it began",
+        ));
     }
+    TrainingRun::resume(
+        from,
+        |c| args.change(c),
+        threads,
+        args.out.as_deref(),
+        args.force,
+        limits,
+    )
+}
+
+/// A flag that Ctrl-C sets. Who asks a second time means it, and ends the program at once; one
+/// request may come twice, to the process and to its group.
+fn stopped_by_ctrl_c() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
-    // who asks a second time means it; one request may come twice, to the process and to its group
     let mut first: Option<Instant> = None;
     let handler = ctrlc::set_handler(move || {
         asked.store(true, Ordering::Relaxed);
-        if first
-            .get_or_insert_with(Instant::now)
-            .elapsed()
-            .as_secs_f64()
-            > 1.0
-        {
+        let since = first.get_or_insert_with(Instant::now).elapsed();
+        if since.as_secs_f64() > 1.0 {
             std::process::exit(130);
         }
     });
@@ -319,8 +313,12 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         path: "signals".into(),
         problem: format!("cannot be caught: {e}"),
     })?;
+    Ok(stop)
+}
 
-    let (total, batch, begun) = (run.config().steps, run.config().batch, run.state().step);
+/// Trains, and tells how far it is: by a bar, or by lines where nobody watches.
+fn go(run: &mut TrainingRun, stop: &AtomicBool) -> Result<End> {
+    let (total, begun) = (run.config().steps, run.state().step);
     let bar = progress().then(|| {
         let bar = ProgressBar::new(total).with_position(begun);
         let style =
@@ -331,7 +329,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     });
     let (start, mut speed, mut last) = (Instant::now(), None, Instant::now());
     let mut loss = None;
-    let end = run.go(&stop, &mut |report, line| {
+    let end = run.go(stop, &mut |report, line| {
         let now = Instant::now();
         let fresh = 1.0 / (now - last).as_secs_f64().max(1e-9);
         last = now;
@@ -349,10 +347,8 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
                 bar.set_position(report.step);
             }
             (None, Some(l)) if !quiet() => {
-                let left = time(
-                    (total - l.step) as f64 * start.elapsed().as_secs_f64()
-                        / (l.step - begun) as f64,
-                );
+                let each = start.elapsed().as_secs_f64() / (l.step - begun) as f64;
+                let left = time((total - l.step) as f64 * each);
                 // nobody may be reading
                 let _ = writeln!(
                     std::io::stderr(),
@@ -367,11 +363,12 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let end = end?;
+    end
+}
 
-    let (seconds, done) = (start.elapsed().as_secs_f64(), run.state().step - begun);
+/// What was trained, for how many `steps` in `seconds`.
+fn summary(run: &TrainingRun, steps: u64, seconds: f64) -> Vec<Vec<String>> {
     let c = run.config();
-    let line = run.lines().last();
     let [kind, objective, parametrisation, process] = [
         c.model.kind.as_deref(),
         c.loss.objective.as_deref(),
@@ -379,66 +376,54 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         c.process.get("kind").and_then(|k| k.as_str()),
     ]
     .map(|s| s.unwrap_or_default().to_string());
+    let about = format!(
+        "{process}, {objective}, {parametrisation}, weighting {}",
+        c.loss.weighting
+    );
+    let (step, total, batch) = (run.state().step, c.steps, c.batch);
+    let speed = steps as f64 * batch as f64 / seconds.max(1e-9);
+    let row = |name: &str, what: String| vec![name.into(), what];
     let mut rows = vec![
-        vec!["data".into(), c.data.name.clone()],
-        vec![
-            "process".into(),
-            format!(
-                "{process}, {objective}, {parametrisation}, weighting {}",
-                c.loss.weighting
-            ),
-        ],
-        vec![
-            "network".into(),
+        row("data", c.data.name.clone()),
+        row("process", about),
+        row(
+            "network",
             format!("{kind}, {} parameters", run.parameters()),
-        ],
-        vec![
-            "steps".into(),
-            format!("{} of {total}, {batch} samples each", run.state().step),
-        ],
-        vec![
-            "seconds".into(),
-            format!(
-                "{} ({:.0} samples/s)",
-                short(seconds),
-                done as f64 * batch as f64 / seconds.max(1e-9)
-            ),
-        ],
+        ),
+        row("steps", format!("{step} of {total}, {batch} samples each")),
+        row(
+            "seconds",
+            format!("{} ({speed:.0} samples/s)", short(seconds)),
+        ),
     ];
-    if let Some(l) = line {
-        rows.push(vec![
-            "loss".into(),
-            format!(
-                "{} per coordinate, mean of the last {} steps",
-                short(l.loss),
-                c.log_every
-            ),
-        ]);
+    if let Some(l) = run.lines().last() {
+        let (loss, steps) = (short(l.loss), c.log_every);
+        let loss = format!("{loss} per coordinate, mean of the last {steps} steps");
+        rows.push(row("loss", loss));
     }
-    rows.push(vec![
-        "checkpoint".into(),
-        run.folder().join(CHECKPOINT).display().to_string(),
-    ]);
+    let checkpoint = run.folder().join(CHECKPOINT);
+    rows.push(row("checkpoint", checkpoint.display().to_string()));
+    rows
+}
+
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    let mut run = begin(args, limits)?;
+    if let Ok(diffusion) = run.config().diffusion() {
+        note_prior(&diffusion);
+    }
+    let stop = stopped_by_ctrl_c()?;
+    let (start, begun) = (Instant::now(), run.state().step);
+    let end = go(&mut run, &stop)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut rows = summary(&run, run.state().step - begun, seconds);
+    let folder = run.folder().display().to_string();
     if end == End::Stopped {
-        rows.push(vec![
-            "stopped".into(),
-            format!(
-                "`cld train --resume {}` goes on from here",
-                run.folder().display()
-            ),
-        ]);
+        let how = format!("`cld train --resume {folder}` goes on from here");
+        rows.push(vec!["stopped".into(), how]);
+        print(&facts(&rows))?;
+        return Ok(Outcome::Stopped);
     }
-    let mut text = facts(&rows);
-    if end != End::Stopped {
-        text += &next(
-            &run.folder().display().to_string(),
-            c.data.levels.unwrap_or(0) > 0,
-        );
-    }
-    print(&text)?;
-    Ok(if end == End::Stopped {
-        Outcome::Stopped
-    } else {
-        Outcome::Fine
-    })
+    let images = run.config().data.levels.unwrap_or(0) > 0;
+    print(&(facts(&rows) + &next(&folder, images)))?;
+    Ok(Outcome::Fine)
 }
