@@ -142,6 +142,93 @@ impl Work<'_> {
         }
         Ok(())
     }
+
+    /// The process's clock over `[s, t]`.
+    fn clock(&self, (s, t): (f64, f64)) -> Result<f64> {
+        self.diffusion.schedule().integral(s, t)
+    }
+
+    /// The Brownian increments of a step from t down to s: of what is known of the path, and else
+    /// new ones. A piece that is known to its end before s is a step of its own.
+    fn increment(
+        &self,
+        (s, t): (f64, f64),
+        known: &mut Vec<Known>,
+        noise: &mut dyn Noise,
+    ) -> Result<Known> {
+        let increment = match known.pop() {
+            Some(piece) if s <= piece.end => return Ok(piece),
+            Some(mut piece) => {
+                let (part, whole) = (self.clock((s, t))?, self.clock((piece.end, t))?);
+                let first = bridge(&mut piece.increment, part, whole, noise);
+                known.push(piece);
+                first
+            }
+            None => {
+                let root = self.clock((s, t))?.sqrt();
+                let mut new = vec![vec![0.0; self.last[0].len()]; self.scores.len()];
+                for w in &mut new {
+                    noise.fill(w);
+                    w.iter_mut().for_each(|w| *w *= root);
+                }
+                new
+            }
+        };
+        Ok(Known { end: s, increment })
+    }
+
+    /// Euler-Maruyama's step of `u` from t to s, with the drift at t.
+    fn predict(
+        &mut self,
+        (s, t): (f64, f64),
+        u: &[&mut [f64]],
+        increment: &[Vec<f64>],
+    ) -> Result<()> {
+        let (tau, here) = (self.clock((s, t))?, self.diffusion.noise(t));
+        for (i, u) in u.iter().enumerate() {
+            let terms = [(1.0, &**u), (tau, &self.drift[0][i])];
+            combine(&mut self.predicted[i], &terms);
+        }
+        for (w, &i) in increment.iter().zip(self.diffusion.noised()) {
+            add_to(&mut self.predicted[i], here[(i, i)].sqrt(), w);
+        }
+        Ok(())
+    }
+
+    /// The improved step, with the drifts at both ends.
+    fn correct(
+        &mut self,
+        (s, t): (f64, f64),
+        u: &[&mut [f64]],
+        increment: &[Vec<f64>],
+    ) -> Result<()> {
+        let half = 0.5 * self.clock((s, t))?;
+        let (here, there) = (self.diffusion.noise(t), self.diffusion.noise(s));
+        for (i, u) in u.iter().enumerate() {
+            let [first, second] = &self.drift;
+            let terms = [(1.0, &**u), (half, &first[i]), (half, &second[i])];
+            combine(&mut self.result[i], &terms);
+        }
+        for (w, &i) in increment.iter().zip(self.diffusion.noised()) {
+            let gain = 0.5 * (here[(i, i)].sqrt() + there[(i, i)].sqrt());
+            add_to(&mut self.result[i], gain, w);
+        }
+        Ok(())
+    }
+
+    /// E.
+    fn error(&self, tolerance: &Tolerance) -> f64 {
+        let (mut sum, mut n) = (0.0, 0);
+        for ((predicted, last), result) in self.predicted.iter().zip(&self.last).zip(&self.result) {
+            n += result.len();
+            for ((p, l), r) in predicted.iter().zip(last).zip(result) {
+                let size = tolerance.relative * p.abs().max(l.abs());
+                let e = (p - r) / tolerance.absolute.max(size);
+                sum += e * e;
+            }
+        }
+        (sum / n as f64).sqrt()
+    }
 }
 
 /// The increment over the clock's length `part` of a known increment over `whole`, split off by a
@@ -210,7 +297,7 @@ pub fn run(
             format!("{} channels of one length", diffusion.channels()),
         ));
     }
-    let (k, n, noised) = (u.len(), u[0].len(), diffusion.noised());
+    let (k, n) = (u.len(), u[0].len());
     let slices = |count: usize| vec![vec![0.0; n]; count];
     let mut work = Work {
         diffusion,
@@ -218,9 +305,8 @@ pub fn run(
         predicted: slices(k),
         last: u.iter().map(|c| c.to_vec()).collect(),
         result: slices(k),
-        scores: slices(noised.len()),
+        scores: slices(diffusion.noised().len()),
     };
-    let clock = |s: f64, t: f64| diffusion.schedule().integral(s, t);
     let (mut t, mut h, mut counts, mut fresh) =
         (from, FIRST.min(from - to), Counts::default(), true);
     let mut known: Vec<Known> = vec![];
@@ -237,82 +323,21 @@ pub fn run(
             counts.evaluations += 1;
         }
         // a remainder too short to be a step of its own joins this one
-        let mut s = if t - h <= to + 1e-3 * h { to } else { t - h };
-        let increment = match known.pop() {
-            Some(piece) if s <= piece.end => {
-                s = piece.end;
-                piece.increment
-            }
-            Some(mut piece) => {
-                let first = bridge(
-                    &mut piece.increment,
-                    clock(s, t)?,
-                    clock(piece.end, t)?,
-                    noise,
-                );
-                known.push(piece);
-                first
-            }
-            None => {
-                let root = clock(s, t)?.sqrt();
-                let mut new = slices(noised.len());
-                for w in &mut new {
-                    noise.fill(w);
-                    w.iter_mut().for_each(|w| *w *= root);
-                }
-                new
-            }
-        };
+        let s = if t - h <= to + 1e-3 * h { to } else { t - h };
+        let Known { end: s, increment } = work.increment((s, t), &mut known, noise)?;
         if s >= t {
             return Err(Error::Degenerate {
                 what: "the adaptive run".into(),
                 why: format!("no step at t = {t:e} is short enough"),
             });
         }
-        let (tau, here, there) = (clock(s, t)?, diffusion.noise(t), diffusion.noise(s));
-        for i in 0..k {
-            combine(
-                &mut work.predicted[i],
-                &[(1.0, &*u[i]), (tau, &work.drift[0][i])],
-            );
-        }
-        for (w, &i) in increment.iter().zip(noised) {
-            add_to(&mut work.predicted[i], here[(i, i)].sqrt(), w);
-        }
+        work.predict((s, t), u, &increment)?;
         let predicted = std::mem::take(&mut work.predicted);
         work.evaluate(1, s, &View::of_vecs(&predicted), score)?;
         work.predicted = predicted;
         counts.evaluations += 1;
-        for i in 0..k {
-            let half = 0.5 * tau;
-            combine(
-                &mut work.result[i],
-                &[
-                    (1.0, &*u[i]),
-                    (half, &work.drift[0][i]),
-                    (half, &work.drift[1][i]),
-                ],
-            );
-        }
-        for (w, &i) in increment.iter().zip(noised) {
-            let gain = 0.5 * (here[(i, i)].sqrt() + there[(i, i)].sqrt());
-            add_to(&mut work.result[i], gain, w);
-        }
-        let mut sum = 0.0;
-        for i in 0..k {
-            for ((p, l), r) in work.predicted[i]
-                .iter()
-                .zip(&work.last[i])
-                .zip(&work.result[i])
-            {
-                let e = (p - r)
-                    / tolerance
-                        .absolute
-                        .max(tolerance.relative * p.abs().max(l.abs()));
-                sum += e * e;
-            }
-        }
-        let error = (sum / (k * n) as f64).sqrt();
+        work.correct((s, t), u, &increment)?;
+        let error = work.error(tolerance);
         if !error.is_finite() {
             return Err(Error::NonFinite {
                 step: counts.accepted,
@@ -324,8 +349,8 @@ pub fn run(
         if fresh {
             counts.accepted += 1;
             t = s;
-            for i in 0..k {
-                u[i].copy_from_slice(&work.result[i]);
+            for (u, result) in u.iter_mut().zip(&work.result) {
+                u.copy_from_slice(result);
             }
             std::mem::swap(&mut work.last, &mut work.predicted);
         } else {
