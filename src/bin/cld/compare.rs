@@ -154,65 +154,89 @@ fn figure(x: f64) -> String {
     }
 }
 
-fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) -> String {
-    let (budgets, n) = (&comparison.budgets, comparison.n);
-    let mut text = format!("{} by {about}\n", args.data);
+/// A figure of a row, in words.
+type Show<'a> = &'a dyn Fn(&ComparisonRow) -> String;
+
+/// A figure of every sampler on a grid, by budget, and below of those with steps of their own.
+fn by_budget(found: &Found, budgets: &[usize], of: Show) -> String {
     let mut order: Vec<(&str, &str)> = found
         .rows
         .iter()
         .map(|r| (r.grid.as_str(), r.sampler))
         .collect();
     order.dedup();
-    type Show<'a> = &'a dyn Fn(&ComparisonRow) -> String;
-    let cell = |row: Option<&ComparisonRow>, of: Show| row.map_or_else(|| "-".into(), of);
     let mut head = vec!["sampler".to_string(), "grid".into()];
     head.extend(budgets.iter().map(ToString::to_string));
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    let at = |grid: &str, sampler: &str, b: usize| {
+        let is = |r: &&ComparisonRow| {
+            r.grid == grid && r.sampler == sampler && r.budget == Some(b)
+        };
+        found.rows.iter().find(is).map_or_else(|| "-".into(), of)
+    };
+    let rows: Vec<Vec<String>> = order
+        .iter()
+        .filter(|(grid, _)| *grid != "adaptive")
+        .map(|(grid, sampler)| {
+            let figures = budgets.iter().map(|b| at(grid, sampler, *b));
+            let names = [sampler.to_string(), grid.to_string()];
+            names.into_iter().chain(figures).collect()
+        })
+        .collect();
+    let mut text = table(&head, &rows);
+    for r in found.rows.iter().filter(|r| r.budget.is_none()) {
+        text += &format!(
+            "{}, steps of its own: {} with {} evaluations\n",
+            r.sampler,
+            of(r),
+            figure(r.nfe)
+        );
+    }
+    text
+}
+
+/// The best of each budget, and what cannot be told from it.
+fn best(found: &Found, budgets: &[usize]) -> String {
+    let row = |b: &usize| {
+        let (best, ties) = found.best(*b)?;
+        let names: Vec<String> = ties
+            .iter()
+            .map(|r| format!("{} {}", r.sampler, r.grid))
+            .collect();
+        let names = if names.len() > 4 {
+            format!("{} and {} others", names[..3].join(", "), names.len() - 3)
+        } else {
+            names.join(", ")
+        };
+        let winner = format!("{} {}", best.sampler, best.grid);
+        Some(vec![b.to_string(), winner, figure(best.w2), names])
+    };
+    let rows: Vec<Vec<String>> = budgets.iter().filter_map(row).collect();
+    let ties = if found.floor > 0.0 {
+        "cannot be told from it"
+    } else {
+        "equal"
+    };
+    table(&["nfe", "best", "W2", ties], &rows)
+}
+
+fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) -> String {
+    let (budgets, n) = (&comparison.budgets, comparison.n);
+    let mut text = format!("{} by {about}\n", args.data);
     let energy = |r: &ComparisonRow| {
         r.energy
             .map_or_else(|| "diverged".into(), |e| short(e.value))
     };
-    let parts: [(&str, Show); 2] = [
-        (
-            if found.floor > 0.0 {
-                "sliced W2"
-            } else {
-                "W2, exact"
-            },
-            &|r| figure(r.w2),
-        ),
-        ("energy distance", &energy),
-    ];
-    for (name, of) in &parts[..if found.floor > 0.0 { 2 } else { 1 }] {
-        text += &format!(
-            "\n{} by evaluations of the score per sample\n",
-            styled(BOLD, name)
-        );
-        let rows: Vec<Vec<String>> = order
-            .iter()
-            .filter(|(grid, _)| *grid != "adaptive")
-            .map(|(grid, sampler)| {
-                let at = |b: &usize| {
-                    found
-                        .rows
-                        .iter()
-                        .find(|r| r.grid == *grid && r.sampler == *sampler && r.budget == Some(*b))
-                };
-                [sampler.to_string(), grid.to_string()]
-                    .into_iter()
-                    .chain(budgets.iter().map(|b| cell(at(b), of)))
-                    .collect()
-            })
-            .collect();
-        text += &table(&head, &rows);
-        for r in found.rows.iter().filter(|r| r.budget.is_none()) {
-            text += &format!(
-                "{}, steps of its own: {} with {} evaluations\n",
-                r.sampler,
-                of(r),
-                figure(r.nfe)
-            );
-        }
+    let w2 = |r: &ComparisonRow| figure(r.w2);
+    let parts: &[(&str, Show)] = if found.floor > 0.0 {
+        &[("sliced W2", &w2), ("energy distance", &energy)]
+    } else {
+        &[("W2, exact", &w2)]
+    };
+    for (name, of) in parts {
+        let name = styled(BOLD, name);
+        text += &format!("\n{name} by evaluations of the score per sample\n");
+        text += &by_budget(found, budgets, of);
     }
     if found.floor > 0.0 {
         text += &format!(
@@ -222,40 +246,7 @@ fn readable(found: &Found, comparison: &Comparison, args: &Args, about: &str) ->
         );
     }
     text += "\nleast W2\n";
-    let rows: Vec<Vec<String>> = budgets
-        .iter()
-        .filter_map(|b| found.best(*b).map(|(best, ties)| (b, best, ties)))
-        .map(|(b, best, ties)| {
-            let names: Vec<String> = ties
-                .iter()
-                .map(|r| format!("{} {}", r.sampler, r.grid))
-                .collect();
-            let names = if names.len() > 4 {
-                format!("{} and {} others", names[..3].join(", "), names.len() - 3)
-            } else {
-                names.join(", ")
-            };
-            vec![
-                b.to_string(),
-                format!("{} {}", best.sampler, best.grid),
-                figure(best.w2),
-                names,
-            ]
-        })
-        .collect();
-    text += &table(
-        &[
-            "nfe",
-            "best",
-            "W2",
-            if found.floor > 0.0 {
-                "cannot be told from it"
-            } else {
-                "equal"
-            },
-        ],
-        &rows,
-    );
+    text += &best(found, budgets);
     for (name, why) in &found.left_out {
         text += &format!("left out: {name} ({why})\n");
     }
