@@ -340,14 +340,17 @@ fn variances(given: &Json) -> Result<Vec<f64>> {
 
 /// The order of the numbers in arrays of states with so many channels.
 fn layout(object: &serde_json::Map<String, Json>, channels: usize) -> Result<Layout> {
-    let mut layout = Layout::default();
-    layout.channels_last = match word(object, "layout", "channels-first")? {
+    let channels_last = match word(object, "layout", "channels-first")? {
         "channels-first" => false,
         "channels-last" => true,
         other => {
             let allowed = "channels-first (n, K, d) or channels-last (n, d, K)";
             return Err(no_word("layout", other, allowed));
         }
+    };
+    let mut layout = Layout {
+        channels_last,
+        ..Layout::default()
     };
     if let Some(order) = object.get("channels") {
         let own: Vec<Json> = CHANNELS[..channels].iter().map(|c| (*c).into()).collect();

@@ -169,9 +169,7 @@ fn by_budget(found: &Found, budgets: &[usize], of: Show) -> String {
     head.extend(budgets.iter().map(ToString::to_string));
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     let at = |grid: &str, sampler: &str, b: usize| {
-        let is = |r: &&ComparisonRow| {
-            r.grid == grid && r.sampler == sampler && r.budget == Some(b)
-        };
+        let is = |r: &&ComparisonRow| r.grid == grid && r.sampler == sampler && r.budget == Some(b);
         found.rows.iter().find(is).map_or_else(|| "-".into(), of)
     };
     let rows: Vec<Vec<String>> = order
