@@ -575,7 +575,7 @@ mod tests {
             (
                 "/law",
                 "sampler.em.cld/run.mean.x/law",
-                "sampler.em.cld/law.x/order",
+                "sampler.em.cld/run.x/order",
             ),
         ] {
             assert!(has_word(yes, part) && !has_word(no, part), "{part}");
