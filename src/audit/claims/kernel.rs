@@ -1,9 +1,9 @@
 //! Claims about processes, schedules, transitions and what is read off a kernel: densities, scores,
 //! noise, ratios. All without noise.
 
-use super::{Row, Tally, table};
 use crate::audit::cases::{Rated, rated};
 use crate::audit::check::Part;
+use crate::audit::table::{Row, Tally, table};
 use crate::dd::Dd;
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};

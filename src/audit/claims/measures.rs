@@ -2,8 +2,8 @@
 //! definition or a closed form.
 
 use super::likelihood::mixture;
-use super::{Row, Tally, table};
 use crate::audit::check::{Law, Part, Sampled, moments};
+use crate::audit::table::{Row, Tally, table};
 use crate::data::images::levels;
 use crate::data::mixture::{Component, Mixture};
 use crate::data::{Dither, ImageSet};
