@@ -1,6 +1,6 @@
 //! The audit's page, formula by formula: a card for each, in the order of the paper.
 
-use super::claim::{Evidence, Figure, Method};
+use super::claim::{Evidence, Figure, Method, process};
 use super::formulas::{self, Formula, PARTS};
 use super::made;
 use super::options::Options;
@@ -10,11 +10,6 @@ use crate::process::default_entry;
 use crate::worst::{Worst, is_worse, worse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-
-/// The process that a claim is about, by its id.
-pub(super) fn process(id: &str) -> &str {
-    id.split(['.', '/']).next().unwrap_or("")
-}
 
 /// Style of the cards, beside that of every page.
 pub(super) const STYLE: &str = "

@@ -118,6 +118,11 @@ impl Claim {
     }
 }
 
+/// The process that a claim is about, by its id.
+pub(super) fn process(id: &str) -> &str {
+    id.split(['.', '/']).next().unwrap_or("")
+}
+
 /// A number in JSON: as a string where it is not finite, which JSON's own numbers cannot be.
 fn number<S: Serializer>(x: &f64, s: S) -> std::result::Result<S::Ok, S::Error> {
     if x.is_finite() {

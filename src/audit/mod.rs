@@ -11,7 +11,8 @@
 //! | [`orders`] | convergence orders of the schemes, from their exact laws |
 //! | [`simulation`] | claims by simulating the SDE |
 //! | [`check`] | claims as data, and what they are judged by: differences or standard errors |
-//! | [`claims`] | families of claims: samplers, scores, losses, likelihoods |
+//! | `table` | claims that are the rows of a table |
+//! | [`claims`] | families of claims: samplers, scores, losses, likelihoods, kernels, data |
 //! | [`run`] | runs claims, whole or in shards |
 //! | [`made`] | the line by which a run can be made again |
 //! | [`plants`] | an error planted in every claim: what is caught, what is missed |
@@ -37,6 +38,7 @@ pub mod shards;
 pub mod simulation;
 pub mod slopes;
 pub mod stats;
+mod table;
 
 pub use claim::{Claim, Evidence, Method, Plant};
 pub use made::Made;

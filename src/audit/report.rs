@@ -1,7 +1,7 @@
 //! The audit for people: one line per family, and a page of HTML that needs nothing but a browser.
 
-use super::cards::{self, process};
-use super::claim::{Evidence, Method};
+use super::cards;
+use super::claim::{Evidence, Method, process};
 use super::plants::Plants;
 use super::run::Audit;
 use crate::plot::page::{Plot, Points, STYLE, Series, draw, escape, short};

@@ -1,9 +1,8 @@
 //! Runs the audit: what there is to do is data; then tasks on all threads; then verdicts.
 
-use super::cards::process;
 use super::cases::cases;
 use super::check::{Check, Part, complete};
-use super::claim::{Claim, Evidence, Plant};
+use super::claim::{Claim, Evidence, Plant, process};
 use super::made::Made;
 use super::options::{Options, PORTIONS, Portions, portion};
 use super::plants::{Planted, Plants, check_size};
@@ -575,7 +574,7 @@ mod tests {
             (
                 "/law",
                 "sampler.em.cld/run.mean.x/law",
-                "sampler.em.cld/law.x/order",
+                "sampler.em.cld/run.x/order",
             ),
         ] {
             assert!(has_word(yes, part) && !has_word(no, part), "{part}");

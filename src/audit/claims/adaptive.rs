@@ -2,9 +2,9 @@
 //! t = 1 the reverse SDE with the exact score has the law of the forward one, conditioned on that
 //! state.
 
-use super::{Row, Tally, table};
 use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Part, moments};
+use crate::audit::table::{Row, Tally, table};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::likelihood::{Likelihood, Terminal};

@@ -11,9 +11,9 @@
 //! so that `|s|^2 = 1/(b r)` and `s . w = 1/(b r)` leave the same at every r, and an affine
 //! `log p_1` is its value at the mean.
 
-use super::{Row, Tally, table};
 use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Law, Part, Sampled};
+use crate::audit::table::{Row, Tally, table};
 use crate::dd::Dd;
 use crate::diffusion::Diffusion;
 use crate::error::Result;

@@ -1,13 +1,14 @@
 //! Claims about processes, schedules, transitions and what is read off a kernel: densities, scores,
 //! noise, ratios. All without noise.
 
-use super::{Row, Tally, table};
 use crate::audit::cases::{Rated, rated};
 use crate::audit::check::Part;
+use crate::audit::table::{Row, Tally, table};
 use crate::dd::Dd;
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Objective};
+use crate::loss::{Form, Loss, Weighting};
 use crate::process::AnyLaw;
 use crate::schedule::{Schedule, Span};
 use crate::small::{Mat, Square, by_channels};
@@ -41,7 +42,7 @@ const ENTRIES: &str = "some entries right to 1e-13 each";
 
 /// What is read off a kernel, against the law by doubling in 106-bit arithmetic.
 #[rustfmt::skip]
-static KERNEL: [Row; 14] = [
+static KERNEL: [Row; 16] = [
     row("log_density", "kernel.log_density", "log-density of a state given its data is that by the law in 106-bit arithmetic", 1e-9, DIFFERENCE),
     row("score", "kernel.score", "score of a state given its data is that by the precision in 106-bit arithmetic", 1e-9, DIFFERENCE),
     row("score_from_eps", "kernel.score_from_eps", "score of a known noise is that by the precision in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
@@ -55,15 +56,18 @@ static KERNEL: [Row; 14] = [
     row("snr_joint", "kernel.snr_joint", "signal-to-noise ratio of all channels is that in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
     row("std", "kernel.std", "standard deviations of all channels are those in 106-bit arithmetic", 1e-12, ENTRIES),
     row("sigma", "kernel.sigma", "noise level of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
+    row("loss.target", "loss.target", "target of a loss in the form of the score is the kernel's score of the noise by the factor in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
+    row("loss.value", "loss.value", "loss of an output 0 with likelihood weighting is half the rate and the noise matrix times the squares of that score", 1e-10, "kernels of condition up to 1e5"),
     row("log_snr", "kernel.logsnr", "log-signal-to-noise ratio of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
 ];
 
 /// What a process says of itself, and its transitions.
 #[rustfmt::skip]
-static PROCESS: [Row; 6] = [
+static PROCESS: [Row; 7] = [
     row("drift", "process.drift", "drift matrix is the derivative of the transition's mean at its start", 1e-9, "one-sided differences extrapolated to order 6; rounding of the step"),
     row("noise", "process.noise", "noise matrix is the derivative of the transition's covariance at its start", 1e-9, "one-sided differences extrapolated to order 6; rounding of the step"),
     row("stationary", "process.stationary", "drift takes from the stationary covariance what noise gives to it", 1e-14, "products of two numbers"),
+    row("initial", "kernel.initial", "variances at t = 0 are 0 of x, and gamma M of the others", 1e-15, "one product"),
     row("prior", "process.prior", "prior is the law that was gathered, by doubling in 106-bit arithmetic: at the end (VE), after 400 units of the clock (the others)", 1e-12, "entries right to 1e-13"),
     row("transition.mean", "transition.mean", "mean of a transition after that from 0 is the mean from 0, in 106-bit arithmetic", 1e-12, "entries right to 1e-13"),
     row("transition.cov", "transition.cov", "covariance of a transition and what it makes of that from 0 are the covariance from 0, in 106-bit arithmetic", 1e-12, "entries right to 1e-13"),
@@ -166,6 +170,7 @@ fn kernel<const K: usize>(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
             tally.all("score", t, &k.score(state, u0), &rounded(&truth.score(&w)))?;
             let score = rounded(&truth.score(&words(&eps)));
             tally.all("score_from_eps", t, &k.score_from_eps(eps), &score)?;
+            target(d, t, &eps, &score, tally)?;
             tally.all("eps_from_score", t, &k.eps_from_score(score), &eps)?;
             tally.all("eps_from_x0", t, &k.eps_from_x0(state, u0), &rounded(&w))?;
             let data =
@@ -234,6 +239,29 @@ fn kernel<const K: usize>(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// The loss of one value of noise whose kernel's score is known.
+fn target(d: &Diffusion, t: f64, eps: &[f64], score: &[f64], tally: &mut Tally<'_>) -> Result<()> {
+    let objective = match d.channels() {
+        1 => Objective::DSM,
+        _ => Objective::hsm(d.gamma())?,
+    };
+    let loss = Loss::new(d, objective, Form::Score, Weighting::Likelihood)?.at(t)?;
+    let noise: Vec<&[f64]> = eps.iter().map(std::slice::from_ref).collect();
+    let m = d.noised().len();
+    let (mut found, nothing, mut gradient) = (vec![0.0; m], vec![0.0; m], vec![0.0; m]);
+    let mut slices: Vec<&mut [f64]> = found.iter_mut().map(std::slice::from_mut).collect();
+    loss.target(&noise, &mut slices)?;
+    let expected: Vec<f64> = d.noised().iter().map(|&c| score[c]).collect();
+    tally.all("loss.target", t, &found, &expected)?;
+    let outputs: Vec<&[f64]> = nothing.iter().map(std::slice::from_ref).collect();
+    let mut slices: Vec<&mut [f64]> = gradient.iter_mut().map(std::slice::from_mut).collect();
+    let value = loss.value(&noise, &outputs, &mut slices)?;
+    let g = d.noise(t);
+    let weighted = |&c: &usize| 0.5 * d.rate(t) * g[(c, c)] * score[c] * score[c];
+    let expected: f64 = d.noised().iter().map(weighted).sum();
+    tally.near("loss.value", t, value, expected, expected)
 }
 
 /// The same in f32: data and noise are of that type, so that nothing but the result is rounded.
@@ -338,6 +366,11 @@ fn process(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
             }
         }
     }
+    if d.gamma() > 0.0 {
+        let mut expected = vec![d.gamma() * p.mass(); k];
+        expected[0] = 0.0;
+        tally.all("initial", 0.0, &d.initial(), &expected)?;
+    }
     let gathered = if p.stationary().is_some() {
         Span::from_zero(400.0)?
     } else {
@@ -419,6 +452,7 @@ pub fn parts() -> Result<Vec<Part>> {
         let rows = PROCESS
             .iter()
             .filter(|r| r.name != "stationary" || stationary)
+            .filter(|r| r.name != "initial" || diffusion.gamma() > 0.0)
             .collect();
         let run = move |_: u64, tally: &mut Tally<'_>| process(&diffusion, tally);
         all.push(table(format!("process.{name}"), &about, rows, run));

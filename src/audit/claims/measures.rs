@@ -2,21 +2,26 @@
 //! definition or a closed form.
 
 use super::likelihood::mixture;
-use super::{Row, Tally, table};
 use crate::audit::check::{Law, Part, Sampled, moments};
+use crate::audit::table::{Row, Tally, table};
 use crate::data::images::levels;
 use crate::data::mixture::{Component, Mixture};
 use crate::data::{Dither, ImageSet};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
 use crate::likelihood::dequantise;
+use crate::loss::Times;
+use crate::loss::time::stratify;
 use crate::metrics::{FEATURES, Modes, Pairwise, bures, features, image_frechet, sliced, w1, w2};
+use crate::nn::adam::Adam;
 use crate::process::Vp;
 use crate::sampler::Grid;
 use crate::sampler::grid::Spacing;
 use crate::schedule::Schedule;
 use crate::score::complexity::Normal;
 use crate::score::{Gaussian, MixtureScore, Score};
+use crate::simd::Set;
+use crate::simd::loops::pointwise::adam as step_of;
 use crate::truth::predict::CHANNELS;
 use crate::worst::worse;
 
@@ -78,6 +83,13 @@ static METRICS: [Row; 9] = [
     row("blocks", "metric.blocks", "in blocks of 4 both are the means over blocks of the whole", 1e-12, SUMS),
     row("modes", "metric.modes", "chi-squared of samples at the centres, 5, 3 and 4 of 12 for weights of 1/2, 1/4 and 1/4, is 1/2", 1e-13, SUMS),
     row("image_frechet", "metric.image_frechet", "distance of images is that of Gaussians with the mean and covariance of their features", 1e-6, "roots of covariances of rank 19 of 64: half of the digits"),
+];
+
+#[rustfmt::skip]
+static TRAINING: [Row; 3] = [
+    row("times.uniform", "loss.time.uniform", "a uniform time is eps + (1 - eps) u, of density 1/(1 - eps)", 1e-14, "a sum and a product"),
+    row("times.stratified", "loss.time.stratified", "the i-th of n stratified numbers is (i + u)/n", 1e-14, "a sum and a quotient"),
+    row("adam", "nn.adam", "weights, moments and average after 40 steps of Adam with warm-up, clipping, decay and average, in f64, are those of its definition", 1e-12, "sums of 40 terms"),
 ];
 
 /// Sums of f, x f and x x f over a grid, f a density in the plane.
@@ -383,7 +395,69 @@ fn metrics(_: u64, tally: &mut Tally<'_>) -> Result<()> {
     tally.near("image_frechet", 0.0, found, expected, worse(expected, 1e-3))
 }
 
-/// Data, measures of a score, and metrics.
+fn training(_: u64, tally: &mut Tally<'_>) -> Result<()> {
+    let (eps, n) = (1e-3, 9);
+    let times = Times::uniform(eps)?;
+    let mut uniforms: Vec<f64> = (0..n).map(|i| i as f64 / (n - 1) as f64).collect();
+    let expected: Vec<f64> = (0..n)
+        .map(|i| (i as f64 + uniforms[i]) / n as f64)
+        .collect();
+    for u in &uniforms {
+        let (t, density) = times.draw(*u);
+        tally.near("times.uniform", *u, t, eps + (1.0 - eps) * u, 1.0)?;
+        tally.near("times.uniform", *u, density, 1.0 / (1.0 - eps), 1.0)?;
+    }
+    stratify(&mut uniforms);
+    tally.all("times.stratified", n as f64, &uniforms, &expected)?;
+
+    let adam = Adam {
+        rate: 0.02,
+        warm_up: 10,
+        clip: 1.5,
+        decay: 0.3,
+        average: 0.7,
+        ..Adam::default()
+    };
+    let start = wave(0.7, 5);
+    let (mut p, mut m, mut v) = (start.clone(), vec![0.0; 5], vec![0.0; 5]);
+    let mut mean = start;
+    let all = [&p, &m, &v, &mean].map(Clone::clone);
+    let [mut q, mut first, mut second, mut kept] = all;
+    for step in 1..=40u64 {
+        let g = wave(1.1 + 0.1 * step as f64, 5);
+        let norm = g.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let numbers = adam.step::<f64>(step, norm);
+        step_of(
+            Set::current(),
+            numbers,
+            &g,
+            &mut q,
+            &mut first,
+            &mut second,
+            &mut kept,
+        );
+        let s = step as f64;
+        let rate = 0.02 * (s / 10.0).min(1.0);
+        let share = 0.7f64.min((1.0 + s) / (10.0 + s));
+        for i in 0..5 {
+            let g = g[i] * (1.5 / norm).min(1.0);
+            m[i] = 0.9 * m[i] + 0.1 * g;
+            v[i] = 0.999 * v[i] + 0.001 * g * g;
+            let (m, v) = (
+                m[i] / (1.0 - 0.9f64.powi(step as i32)),
+                v[i] / (1.0 - 0.999f64.powi(step as i32)),
+            );
+            p[i] -= rate * 0.3 * p[i] + rate * m / (v.sqrt() + 1e-8);
+            mean[i] = share * mean[i] + (1.0 - share) * p[i];
+        }
+    }
+    for (found, expected) in [(&q, &p), (&first, &m), (&second, &v), (&kept, &mean)] {
+        tally.all("adam", 40.0, found, expected)?;
+    }
+    Ok(())
+}
+
+/// Data, measures of a score, metrics, and training.
 ///
 /// # Errors
 /// None: the cases are fixed.
@@ -392,5 +466,6 @@ pub fn parts() -> Result<Vec<Part>> {
         table("data".into(), "", DATA.iter().collect(), data),
         table("complexity".into(), "", MEASURES.iter().collect(), measures),
         table("metrics".into(), "", METRICS.iter().collect(), metrics),
+        table("training".into(), "", TRAINING.iter().collect(), training),
     ])
 }

@@ -4,8 +4,8 @@
 //!
 //! `recorded.json` has two rows of six of those runs, which a test holds against the recording.
 
-use super::{Row, Tally, table};
 use crate::audit::check::Part;
+use crate::audit::table::{Row, Tally, table};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;

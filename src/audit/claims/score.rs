@@ -47,6 +47,16 @@ fn density_claims(case: &Rated) -> Vec<Claim> {
             reason,
         ));
     }
+    let says = format!(
+        "Hessian of the log-density of a mixture in two dimensions, {about}, times a field is the score's derivative along it"
+    );
+    all.push(Claim::new(
+        &format!("{name}/hessian"),
+        "score.mixture_hessian",
+        Method::Identity,
+        says,
+        reason,
+    ));
     for &c in d.noised() {
         let says = format!(
             "divergence of the score of a mixture in {}, {about}, is the sum of its derivatives",
@@ -77,6 +87,7 @@ fn densities(case: &Rated) -> Result<Vec<Check>> {
     );
     let (mut logs, mut slopes, mut traces) =
         (vec![], vec![vec![]; k], vec![vec![]; d.noised().len()]);
+    let mut hessian = vec![];
     for t in TIMES {
         let u = start(d, dim);
         let (rows, inverse) = (u[0].len() / dim, d.kernel(t)?.inv);
@@ -129,6 +140,46 @@ fn densities(case: &Rated) -> Result<Vec<Check>> {
                 });
             }
         }
+        // a field of a twentieth of a deviation in every channel
+        let field: Vec<Vec<f64>> = (0..k)
+            .map(|c| {
+                let wave = |i: usize| step(c) * ((i as f64 + 0.4) * (1.9 + c as f64)).cos();
+                (0..u[0].len()).map(wave).collect()
+            })
+            .collect();
+        let mut product = u.clone();
+        score.hessian_vector(
+            t,
+            &views(&u),
+            &views(&field),
+            &mut product
+                .iter_mut()
+                .map(Vec::as_mut_slice)
+                .collect::<Vec<_>>(),
+        )?;
+        for c in 0..k {
+            for (e, found) in product[c].iter().enumerate() {
+                let expected = derivative(1.0, &|by| {
+                    let along = |(u, w): (&Vec<f64>, &Vec<f64>)| -> Vec<f64> {
+                        u.iter().zip(w).map(|(u, w)| u + by * w).collect()
+                    };
+                    let moved: Vec<Vec<f64>> = u.iter().zip(&field).map(along).collect();
+                    let mut out = u.clone();
+                    let mut slices: Vec<&mut [f64]> =
+                        out.iter_mut().map(Vec::as_mut_slice).collect();
+                    score.joint_score(t, &views(&moved), &mut slices)?;
+                    Ok(out[c][e])
+                })?;
+                let unit = worse(expected.abs(), 0.05 * inverse[(c, c)].sqrt());
+                hessian.push(Near {
+                    at: t,
+                    found: *found,
+                    expected,
+                    tolerance: 1e-8 * unit,
+                    unit,
+                });
+            }
+        }
         for (l, &c) in d.noised().iter().enumerate() {
             for (row, found) in trace[l].iter().enumerate() {
                 let mut expected = 0.0;
@@ -154,6 +205,7 @@ fn densities(case: &Rated) -> Result<Vec<Check>> {
     }
     let points = std::iter::once(logs)
         .chain(slopes)
+        .chain([hessian])
         .chain(traces)
         .map(Points::Near)
         .collect();
