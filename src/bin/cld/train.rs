@@ -8,6 +8,7 @@ use cld_sgm::Error;
 use cld_sgm::internal::files::{Limits, Paths, read_text};
 use cld_sgm::train::config::ModelSpec;
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
+use cld_sgm::train::team::Team;
 use cld_sgm::train::{Config, TrainingRun};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
@@ -264,11 +265,43 @@ fn next(folder: &str, images: bool) -> String {
     )
 }
 
+/// Alone, or as one of the processes that `mpirun` started.
+#[cfg(feature = "mpi")]
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
-    let threads = match args.threads {
+    use cld_sgm::train::mpi::{World, start};
+    use cld_sgm::train::team::follow;
+    if super::team().is_none() {
+        return lead(args, limits, None);
+    }
+    let (_universe, world) = start()?;
+    let rank = world.rank();
+    let done = if rank == 0 {
+        lead(args, limits, Some(Box::new(world)))
+    } else {
+        follow(Box::new(world), threads(args)).map(|()| Outcome::Fine)
+    };
+    if let Err(e) = done {
+        // the others may be waiting: they are ended with this one
+        super::end(Err(e));
+        World::abort();
+    }
+    done
+}
+
+#[cfg(not(feature = "mpi"))]
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    lead(args, limits, None)
+}
+
+fn threads(args: &Args) -> usize {
+    match args.threads {
         Some(n) => n,
         None => std::thread::available_parallelism().map_or(1, |n| n.get().min(1024)),
-    };
+    }
+}
+
+fn lead(args: &Args, limits: &Limits, team: Option<Box<dyn Team>>) -> Result<Outcome> {
+    let threads = threads(args);
     let folder = args.out.as_deref().unwrap_or("cld-train".as_ref());
     if args.resume.is_none() {
         let files = [CHECKPOINT, METRICS, CONFIG, CURVE].map(|f| folder.join(f));
@@ -297,6 +330,9 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         }
         None => TrainingRun::start(args.config(limits)?, folder, threads, args.force)?,
     };
+    if let Some(team) = team {
+        run = run.lead(team)?;
+    }
     if let Ok(diffusion) = run.config().diffusion() {
         note_prior(&diffusion);
     }
