@@ -9,6 +9,8 @@
 //! | [`model`] | a trained network as a score with a divergence |
 //! | [`config`] | all that a run is made of, as a TOML file |
 //! | [`checkpoint`] | a run in a file |
+//! | [`team`] | several processes as one, bit for bit |
+//! | `mpi` | these by MPI (feature `mpi`) |
 //! | [`run`](mod@run) | a run in a folder: begun, stopped, taken up |
 //!
 //! # Example
@@ -29,6 +31,8 @@
 pub mod checkpoint;
 pub mod config;
 pub mod model;
+#[cfg(feature = "mpi")]
+pub mod mpi;
 #[doc(hidden)]
 pub mod profile;
 #[doc(hidden)]
@@ -36,6 +40,7 @@ pub mod record;
 pub mod run;
 pub mod source;
 pub mod step;
+pub mod team;
 
 pub use checkpoint::Checkpoint;
 pub use config::Config;

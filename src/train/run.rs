@@ -14,6 +14,7 @@
 use super::checkpoint::{self, SoFar};
 use super::config::Config;
 use super::step::{GradientNoise, State, StepReport, Trainer};
+use super::team::{self, Team};
 use crate::error::{Error, Result};
 use crate::files::write::{Staged, stage, sweep, writable, write_whole};
 use crate::files::{Limits, Lock, read_text};
@@ -349,8 +350,10 @@ impl TrainingRun {
         while self.state().step < self.config.steps {
             if stop.load(Ordering::Relaxed) && self.metrics.is_some() {
                 self.save()?;
+                self.say(false)?;
                 return Ok(End::Stopped);
             }
+            self.say(true)?;
             let report = self.trainer.step().map_err(|e| self.explain(e))?;
             let step = report.step;
             self.so_far.loss += report.loss;
@@ -393,7 +396,25 @@ impl TrainingRun {
             }
             each(&report, line.as_ref());
         }
+        self.say(false)?;
         Ok(End::Done)
+    }
+
+    /// Trains as rank 0 of several processes, the others of which [`follow`](super::team::follow).
+    ///
+    /// # Errors
+    /// More processes than parts of a batch; a process that is gone.
+    pub fn lead(mut self, team: Box<dyn Team>) -> Result<TrainingRun> {
+        team::send(&*team, &self.config, self.trainer.state())?;
+        self.trainer = self.trainer.with(team)?;
+        Ok(self)
+    }
+
+    /// Says to the others whether a step comes.
+    fn say(&self, step: bool) -> Result<()> {
+        self.trainer
+            .team()
+            .map_or(Ok(()), |team| team::say(team, step))
     }
 
     /// Gives the run its place in the folder, after its first step: all files are written under

@@ -6,6 +6,7 @@
 //! and data of sample number n are functions of the seed and n.
 
 use super::source::{Source, bits};
+use super::team::{Team, owner, stretches};
 use crate::error::{Error, Result};
 use crate::kernel::kernel_values;
 use crate::loss::{Form, Loss, Times};
@@ -209,6 +210,80 @@ pub struct Trainer {
     turned: Vec<f32>,
     workers: Vec<Worker>,
     parts: Vec<Part>,
+    team: Option<Box<dyn Team>>,
+}
+
+/// Gives every process the losses of all parts. If one has none, none goes on: each says its own
+/// reason, or that there is one elsewhere.
+fn losses(team: &dyn Team, parts: &mut [Part], step: u64) -> Result<()> {
+    let own: Vec<f64> = parts
+        .iter()
+        .enumerate()
+        .map(|(i, p)| match &p.loss {
+            Ok(loss) if owner(i, team.size()) == team.rank() => *loss,
+            _ => f64::NAN,
+        })
+        .collect();
+    let all = team.gather(&own)?;
+    for (i, part) in parts.iter_mut().enumerate() {
+        let rank = owner(i, team.size());
+        if rank != team.rank() {
+            part.loss = Ok(all[rank][i]);
+        }
+    }
+    let failed = parts.iter().find_map(|p| p.loss.as_ref().err().cloned());
+    match failed {
+        Some(e) => Err(e),
+        None if (0..parts.len()).all(|i| all[owner(i, team.size())][i].is_finite()) => Ok(()),
+        None => Err(Error::NonFinite {
+            step: step as usize + 1,
+            t: f64::NAN,
+        }),
+    }
+}
+
+/// Gives every process its stretch of all parts' gradients; which stretch that is.
+fn gradients(team: &dyn Team, parts: &mut [Part]) -> Result<Range<usize>> {
+    let len = parts.first().map_or(0, |p| p.gradient.len());
+    let all = stretches(len, STRETCH, team.size());
+    let (me, mine) = (team.rank(), all[team.rank()].clone());
+    let (own, others): (Vec<_>, Vec<_>) = parts
+        .iter_mut()
+        .enumerate()
+        .partition(|(i, _)| owner(*i, team.size()) == me);
+    let send: Vec<(usize, &[f32])> = own
+        .iter()
+        .flat_map(|(_, p)| {
+            all.iter()
+                .enumerate()
+                .map(|(r, s)| (r, &p.gradient[s.clone()]))
+        })
+        .filter(|(r, s)| *r != me && !s.is_empty())
+        .collect();
+    let mut receive: Vec<(usize, &mut [f32])> = others
+        .into_iter()
+        .map(|(i, p)| (owner(i, team.size()), &mut p.gradient[mine.clone()]))
+        .filter(|(_, s)| !s.is_empty())
+        .collect();
+    team.exchange(&send, &mut receive)?;
+    Ok(mine)
+}
+
+/// Gives every process the sums of the others' stretches.
+fn sums(team: &dyn Team, sum: &mut [f32]) -> Result<()> {
+    let all = stretches(sum.len(), STRETCH, team.size());
+    let me = team.rank();
+    let own = sum[all[me].clone()].to_vec();
+    let mut receive: Vec<(usize, &mut [f32])> = cut(sum, all.into_iter())
+        .into_iter()
+        .enumerate()
+        .filter(|(r, s)| *r != me && !s.is_empty())
+        .collect();
+    let send: Vec<(usize, &[f32])> = (0..team.size())
+        .filter(|r| *r != me && !own.is_empty())
+        .map(|r| (r, &own[..]))
+        .collect();
+    team.exchange(&send, &mut receive)
 }
 
 /// Runs `work` on every job: each thread takes the next one when it is free. The order of the jobs
@@ -332,7 +407,30 @@ impl Trainer {
             state,
             workers,
             parts,
+            team: None,
         })
+    }
+
+    /// The same as one of several processes, all of which have the same plan and state.
+    ///
+    /// # Errors
+    /// More processes than parts.
+    pub fn with(mut self, team: Box<dyn Team>) -> Result<Trainer> {
+        let (ranks, parts) = (team.size(), self.parts.len());
+        if ranks > parts {
+            return Err(Error::parameter(
+                "processes",
+                ranks,
+                format!("at most {parts}, the parts of a batch"),
+            ));
+        }
+        self.team = Some(team);
+        Ok(self)
+    }
+
+    /// The processes that it is one of.
+    pub fn team(&self) -> Option<&dyn Team> {
+        self.team.as_deref()
     }
 
     /// Where it stands.
@@ -400,27 +498,42 @@ impl Trainer {
             turned: &self.turned,
             first,
         };
-        share(&mut self.workers, parts.iter_mut(), |w, part| {
+        let team = self.team.as_deref();
+        let (rank, ranks) = team.map_or((0, 1), |t| (t.rank(), t.size()));
+        let own = |i: usize| owner(i, ranks) == rank;
+        let work = parts.iter_mut().enumerate().filter(|(i, _)| own(*i));
+        share(&mut self.workers, work, |w, (_, part)| {
             part.loss = w.part(pass, part.rows.clone(), &mut part.gradient)
         });
+        if let Some(team) = team {
+            losses(team, parts, self.state.step)?;
+        }
         let mut loss = 0.0;
         for part in &*parts {
             loss += part.loss.clone()?;
         }
+        // of all parameters, or of those that this process sums
+        let mine = match team {
+            Some(team) => gradients(team, parts)?,
+            None => 0..self.state.p.len(),
+        };
         // the gradients' sum, in the first part's place, and its norm, stretch by stretch
         let Some((sum, rest)) = parts.split_first_mut() else {
             unreachable!("a batch has at least one part")
         };
-        let mut squares = vec![0.0; sum.gradient.len().div_ceil(STRETCH)];
-        let stretches = sum
-            .gradient
-            .chunks_mut(STRETCH)
-            .zip(&mut squares)
-            .enumerate();
-        share(&mut self.workers, stretches, |_, (i, (g, square))| {
+        let summed = sum.gradient[mine.clone()].chunks_mut(STRETCH).enumerate();
+        share(&mut self.workers, summed, |_, (i, g)| {
             for part in &*rest {
-                add_scaled(set, &part.gradient[i * STRETCH..][..g.len()], 1.0, g);
+                let from = mine.start + i * STRETCH;
+                add_scaled(set, &part.gradient[from..][..g.len()], 1.0, g);
             }
+        });
+        if let Some(team) = team {
+            sums(team, &mut sum.gradient)?;
+        }
+        let mut squares = vec![0.0; sum.gradient.len().div_ceil(STRETCH)];
+        let all = sum.gradient.chunks(STRETCH).zip(&mut squares);
+        share(&mut self.workers, all, |_, (g, square)| {
             *square = sum_of_squares(set, g);
         });
         Ok((loss, squares.iter().sum()))

@@ -1426,3 +1426,51 @@ fn compare_writes_table_and_plots() {
         text(&out.stderr)
     );
 }
+
+/// Catches several processes that `mpirun` started and that write over each other's files: refused
+/// in one sentence by the first, silently by the others; one process is no team. (A build with MPI
+/// would train together.)
+#[test]
+#[cfg(not(feature = "mpi"))]
+fn several_processes_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let with = |env: &[(&str, &str)], args: &[&str]| {
+        let mut c = Command::new(env!("CARGO_BIN_EXE_cld"));
+        c.args(args);
+        c.envs(env.iter().copied()).output().unwrap()
+    };
+    let train = [
+        "train",
+        "--data",
+        "swissroll",
+        "--steps",
+        "1",
+        "--out",
+        path(&out),
+    ];
+    for [size, rank] in [
+        ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"],
+        ["PMI_SIZE", "PMI_RANK"],
+        ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID"],
+    ] {
+        let first = with(&[(size, "4"), (rank, "0")], &train);
+        let said = text(&first.stderr);
+        assert_eq!(first.status.code(), Some(2));
+        assert!(said.contains("`4`") || said.contains("is 4"), "{said}");
+        assert!(
+            said.contains("no MPI") && said.lines().count() == 1,
+            "{said}"
+        );
+        let other = with(&[(size, "4"), (rank, "3")], &train);
+        assert_eq!((other.status.code(), other.stderr.len()), (Some(2), 0));
+        assert!(!out.exists());
+        let audit = with(&[(size, "2")], &["audit", "--list"]);
+        assert!(text(&audit.stderr).contains("--shard"));
+        let one = with(
+            &[(size, "1"), (rank, "0")],
+            &["audit", "--only", "vp.", "--list"],
+        );
+        assert_eq!(one.status.code(), Some(0), "{}", text(&one.stderr));
+    }
+}

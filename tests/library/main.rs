@@ -53,6 +53,8 @@ mod reproduce;
 #[cfg(feature = "cli")]
 mod simulate;
 #[cfg(feature = "cli")]
+mod team;
+#[cfg(feature = "cli")]
 mod train_model;
 #[cfg(feature = "cli")]
 mod vectors;

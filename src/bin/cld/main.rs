@@ -112,6 +112,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     if cli.verbose {
         show::note(&format!("cld {}", long_version().replace('\n', "; ")));
     }
+    if let Some((ranks, rank)) = team()
+        && let Some(allowed) = alone(&cli.command)
+    {
+        let e = Error::parameter("processes", ranks, allowed);
+        // one sentence, not one for each
+        return if rank == 0 { end(Err(e)) } else { 2 };
+    }
     let start = std::time::Instant::now();
     let limits = Limits {
         memory: cli.max_memory,
@@ -136,6 +143,37 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         show::note(&format!("{:.3} s", start.elapsed().as_secs_f64()));
     }
     end(outcome)
+}
+
+/// How many processes `mpirun` or `srun` started, and which one this is, if there are several.
+fn team() -> Option<(usize, usize)> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    // Open MPI; MPICH and Intel MPI; MVAPICH; Slurm
+    [
+        ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"],
+        ["PMI_SIZE", "PMI_RANK"],
+        ["MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"],
+        ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID"],
+    ]
+    .iter()
+    .find_map(|[size, rank]| Some((number(size)?, number(rank).unwrap_or(0))))
+    .filter(|(size, _)| *size > 1)
+}
+
+/// What a command is that cannot be run by several processes at once: each would do the whole, over
+/// the others' files.
+fn alone(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Completions(_) | Command::Man(_) => None,
+        Command::Train(_) if cfg!(feature = "mpi") => None,
+        Command::Train(_) => Some(
+            "1: this build has no MPI (cargo build --release --features mpi), and each would train the whole, over the others' files",
+        ),
+        Command::Audit(_) | Command::Reproduce(_) => {
+            Some("1: each would do the whole; --shard I/N shares it out")
+        }
+        _ => Some("1: each would do the whole, over the others' files"),
+    }
 }
 
 /// Version, commit and compiler, as far as they are known.

@@ -8,6 +8,7 @@ use cld_sgm::Error;
 use cld_sgm::internal::files::{Limits, Paths, read_text};
 use cld_sgm::train::config::ModelSpec;
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
+use cld_sgm::train::team::Team;
 use cld_sgm::train::{Config, TrainingRun};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
@@ -264,12 +265,44 @@ fn next(folder: &str, images: bool) -> String {
     )
 }
 
-/// The run that the flags begin, or take up.
-fn begin(args: &Args, limits: &Limits) -> Result<TrainingRun> {
-    let threads = match args.threads {
+/// Alone, or as one of the processes that `mpirun` started.
+#[cfg(feature = "mpi")]
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    use cld_sgm::train::mpi::{World, start};
+    use cld_sgm::train::team::follow;
+    if super::team().is_none() {
+        return lead(args, limits, None);
+    }
+    let (_universe, world) = start()?;
+    let rank = world.rank();
+    let done = if rank == 0 {
+        lead(args, limits, Some(Box::new(world)))
+    } else {
+        follow(Box::new(world), threads(args)).map(|()| Outcome::Fine)
+    };
+    if let Err(e) = done {
+        // the others may be waiting: they are ended with this one
+        super::end(Err(e));
+        World::abort();
+    }
+    done
+}
+
+#[cfg(not(feature = "mpi"))]
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    lead(args, limits, None)
+}
+
+fn threads(args: &Args) -> usize {
+    match args.threads {
         Some(n) => n,
         None => std::thread::available_parallelism().map_or(1, |n| n.get().min(1024)),
-    };
+    }
+}
+
+/// The run that the flags begin, or take up.
+fn begin(args: &Args, limits: &Limits) -> Result<TrainingRun> {
+    let threads = threads(args);
     let Some(from) = &args.resume else {
         let folder = args.out.as_deref().unwrap_or("cld-train".as_ref());
         let files = [CHECKPOINT, METRICS, CONFIG, CURVE].map(|f| folder.join(f));
@@ -406,8 +439,11 @@ fn summary(run: &TrainingRun, steps: u64, seconds: f64) -> Vec<Vec<String>> {
     rows
 }
 
-pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+fn lead(args: &Args, limits: &Limits, team: Option<Box<dyn Team>>) -> Result<Outcome> {
     let mut run = begin(args, limits)?;
+    if let Some(team) = team {
+        run = run.lead(team)?;
+    }
     if let Ok(diffusion) = run.config().diffusion() {
         note_prior(&diffusion);
     }
