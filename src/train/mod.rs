@@ -10,6 +10,7 @@
 //! | [`config`] | all that a run is made of, as a TOML file |
 //! | [`checkpoint`] | a run in a file |
 //! | [`team`] | several processes as one, bit for bit |
+//! | [`follow`](mod@follow) | those that work for the first |
 //! | `mpi` | these by MPI (feature `mpi`) |
 //! | [`run`](mod@run) | a run in a folder: begun, stopped, taken up |
 //!
@@ -30,6 +31,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod follow;
 pub mod model;
 #[cfg(feature = "mpi")]
 pub mod mpi;
@@ -44,6 +46,7 @@ pub mod team;
 
 pub use checkpoint::Checkpoint;
 pub use config::Config;
+pub use follow::follow;
 pub use model::Model;
 pub use run::TrainingRun;
 pub use source::Source;

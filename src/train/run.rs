@@ -13,8 +13,9 @@
 
 use super::checkpoint::{self, SoFar};
 use super::config::Config;
+use super::follow;
 use super::step::{GradientNoise, State, StepReport, Trainer};
-use super::team::{self, Team};
+use super::team::Team;
 use crate::error::{Error, Result};
 use crate::files::write::{Staged, stage, sweep, writable, write_whole};
 use crate::files::{Limits, Lock, read_text};
@@ -400,12 +401,12 @@ impl TrainingRun {
         Ok(End::Done)
     }
 
-    /// Trains as rank 0 of several processes, the others of which [`follow`](super::team::follow).
+    /// Trains as rank 0 of several processes, the others of which [`follow`](fn@follow::follow).
     ///
     /// # Errors
     /// More processes than parts of a batch; a process that is gone.
     pub fn lead(mut self, team: Box<dyn Team>) -> Result<TrainingRun> {
-        team::send(&*team, &self.config, self.trainer.state())?;
+        follow::send(&*team, &self.config, self.trainer.state())?;
         self.trainer = self.trainer.with(team)?;
         Ok(self)
     }
@@ -414,7 +415,7 @@ impl TrainingRun {
     fn say(&self, step: bool) -> Result<()> {
         self.trainer
             .team()
-            .map_or(Ok(()), |team| team::say(team, step))
+            .map_or(Ok(()), |team| follow::say(team, step))
     }
 
     /// Gives the run its place in the folder, after its first step: all files are written under

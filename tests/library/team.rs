@@ -1,7 +1,8 @@
 //! Several processes as one: here threads, each with a trainer of its own, and mail between them.
 //! (With MPI: `.ci/mpi`.)
 
-use cld_sgm::train::team::{Team, follow};
+use cld_sgm::train::follow;
+use cld_sgm::train::team::Team;
 use cld_sgm::train::{Config, State, Trainer, TrainingRun};
 use cld_sgm::{Error, Result};
 use std::collections::{BTreeMap, VecDeque};

@@ -268,8 +268,8 @@ fn next(folder: &str, images: bool) -> String {
 /// Alone, or as one of the processes that `mpirun` started.
 #[cfg(feature = "mpi")]
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    use cld_sgm::train::follow;
     use cld_sgm::train::mpi::{World, start};
-    use cld_sgm::train::team::follow;
     if super::team().is_none() {
         return lead(args, limits, None);
     }
