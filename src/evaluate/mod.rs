@@ -7,10 +7,12 @@
 //! | [`draw`] | samples by any sampler |
 //! | [`judge`] | distances by samplers and steps; of samples in a file |
 //! | [`bits`] | likelihoods |
+//! | [`hardness`] | slopes of what a network puts out, and how far its score is from a normal's |
 
 pub mod bits;
 pub mod data;
 pub mod draw;
+pub mod hardness;
 pub mod judge;
 pub mod trained;
 

@@ -7,7 +7,7 @@
 //! | `bits` | `bits`, the flow's or its bound; `bits.weighted`, with a velocity; `bits.excess` over the data's own law, of toys; `bits.nfe`. Bits per dimension of images, nats per point of toys |
 //! | `distance` | `distance.SAMPLER.SPACING.NFE`; `distance.best.NFE`, the least of all samplers and spacings; `distance.floor`, data to data. Frechet distance of images, sliced W2 of toys |
 //! | `gradient` | `gradient.variance.SHARE`: trace of the covariance of a batch's gradient, when so much of the training is done; `gradient.noise.SHARE`: that over the squared norm of its mean |
-//! | `hardness` | `hardness.jacobian.T`, `hardness.normal.T`: [`crate::evaluate::hardness`] |
+//! | `hardness` | by [`mod@crate::evaluate::hardness`], at time T: `hardness.output.T`, mean norm of the Jacobian of the network's output; `hardness.noise.T`, of the whole score as noise; `hardness.difference.T`, mean squared distance to the prior's score |
 
 use crate::error::{Error, Result};
 use crate::sampler;
@@ -99,7 +99,7 @@ pub struct Hardness {
     pub times: Vec<f64>,
     /// Rows.
     pub n: usize,
-    /// Of the Jacobian; 0: exact.
+    /// Of the Jacobian; beyond 8 outputs.
     pub probes: usize,
 }
 
@@ -179,8 +179,8 @@ impl Kind {
                 within("gradient.at", &g.at, 1e-3, 1.0)
             }
             Kind::Hardness(h) => {
-                within("hardness.n", &[h.n], 1, 1_000_000)?;
-                within("hardness.probes", &[h.probes], 0, 65_536)?;
+                within("hardness.n", &[h.n], 2, 1_000_000)?;
+                within("hardness.probes", &[h.probes], 2, 65_536)?;
                 within("hardness.times", &h.times, 1e-9, 1.0)
             }
         }
@@ -189,6 +189,9 @@ impl Kind {
 
 /// Column of samplers that choose their own number of evaluations.
 pub const OWN: &str = "own";
+
+/// Rows of how hard the score is.
+pub const HARDNESS: [&str; 3] = ["output", "noise", "difference"];
 
 /// Row of the gradient's variance: one figure for each time at which it is measured.
 pub const VARIANCE: &str = "variance";
@@ -227,11 +230,11 @@ impl Spec {
 }
 
 impl Measure {
-    /// Whether it is taken of this arm on this set of data. Of an exact score, distances and how
-    /// hard it is are.
+    /// Whether it is taken of this arm on this set of data. Of an exact score, distances
+    /// alone are.
     pub fn of(&self, arm: &str, exact: bool, on: &str) -> bool {
         let named = |list: &[String], name: &str| list.is_empty() || list.iter().any(|l| l == name);
-        let fits = !exact || matches!(self.kind, Kind::Distance(_) | Kind::Hardness(_));
+        let fits = !exact || matches!(self.kind, Kind::Distance(_));
         fits && named(&self.arms, arm) && named(&self.on, on)
     }
 
@@ -287,7 +290,7 @@ impl Measure {
                 .iter()
                 .flat_map(|r| g.at.iter().map(|t| name(r, &t.to_string())))
                 .collect(),
-            Kind::Hardness(h) => ["jacobian", "normal"]
+            Kind::Hardness(h) => HARDNESS
                 .iter()
                 .flat_map(|r| h.times.iter().map(|t| name(r, &t.to_string())))
                 .collect(),

@@ -267,7 +267,7 @@ fn title(m: &Measure) -> &'static str {
             "Variance of a batch's gradient (trace of its covariance), and over the squared norm of its mean (noise), by the share of the training that is done"
         }
         Kind::Hardness(_) => {
-            "How hard the score is, by t: norm of its Jacobian, and distance to the score of a normal law"
+            "How hard the score is, by t: mean norm of the Jacobian of the network's output (output) and of the whole score as noise (noise), mean squared distance to the prior's score (difference)"
         }
     }
 }
@@ -415,7 +415,7 @@ fn plot<'a>(
     let (x, y) = match m.kind {
         Kind::Distance(_) => ("evaluations of the score", "distance to the data"),
         Kind::Gradient(_) => ("share of the training", "variance, noise"),
-        Kind::Hardness(_) => ("t", "mean norm"),
+        Kind::Hardness(_) => ("t", "mean norm, distance"),
         Kind::Bits(_) => return Ok(None),
     };
     let best = |r: &Row| r.1 == "best";

@@ -1,7 +1,7 @@
 //! One job: trains, or takes up where an earlier run stopped; measures; keeps what it found after
 //! every measure.
 
-use super::measure::{self, Bits, Distance, Gradient, Hardness, Kind, Measure, VARIANCE};
+use super::measure::{self, Bits, Distance, Gradient, HARDNESS, Hardness, Kind, Measure, VARIANCE};
 use super::plan::Job;
 use super::record::{Figure, Measured, RECORD, Record, Store};
 use crate::data::Mixture;
@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::bits;
 use crate::evaluate::data::Data;
 use crate::evaluate::draw::{Budget, Task};
+use crate::evaluate::hardness::hardness;
 use crate::evaluate::trained::Trained;
 use crate::files::Limits;
 use crate::metrics::Estimate;
@@ -136,7 +137,7 @@ impl Shop<'_> {
                     Some(figures) => figures,
                     None => return Ok(false),
                 },
-                Kind::Hardness(h) => hardness(&subject, h, job.seed)?,
+                Kind::Hardness(h) => hardness_of(&subject, h, job.seed)?,
                 Kind::Gradient(_) => continue, // along the training
             };
             record.measures.push(Measured {
@@ -470,7 +471,22 @@ fn distances(
     Ok(Some(figures))
 }
 
-fn hardness(subject: &Subject, h: &Hardness, seed: u64) -> Result<Vec<Figure>> {
-    let _ = (subject, h, seed);
-    Ok(vec![])
+fn hardness_of(subject: &Subject, h: &Hardness, seed: u64) -> Result<Vec<Figure>> {
+    let Subject::Trained(trained) = subject else {
+        return Err(Error::parameter("hardness", "an exact score", "a network"));
+    };
+    let n = match trained.data(None)? {
+        Data::Images { held_out, .. } => h.n.min(held_out.len()),
+        Data::Toy(_) => h.n,
+    };
+    let found = hardness(trained, n, &h.times, h.probes, seed)?;
+    Ok(h.times
+        .iter()
+        .zip(found)
+        .flat_map(|(t, f)| {
+            let rows = [f.output, f.noise, f.difference];
+            let figure = |(row, e): (&&str, Estimate)| estimated(row, &t.to_string(), &e);
+            HARDNESS.iter().zip(rows).map(figure).collect::<Vec<_>>()
+        })
+        .collect())
 }

@@ -244,6 +244,56 @@ impl Model {
         let [c, h, w] = self.net.graph.inputs();
         [c / self.diffusion.channels(), h, w]
     }
+
+    /// `J^T w`, J the Jacobian of the scores with respect to all channels, by a backward pass: `w`
+    /// has one slice per noised channel, `out` one per channel. With `s = -L^-T eps` (mixed:
+    /// `-v / S_vv - ell net`) the network's outputs are given `-L^-1 w`. Formula: model.pull.
+    ///
+    /// # Errors
+    /// Slices of other shapes.
+    pub fn pull(&self, t: f64, u: &[&[f64]], w: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
+        let (net, noised) = (&self.net, self.diffusion.noised());
+        let dim = net.check(u, w.len())?;
+        let (k, m, length) = (u.len(), w.len(), u[0].len());
+        if out.len() != k || w.iter().any(|w| w.len() != length) {
+            let allowed = format!("{k} slices, {m} of w, of {length} numbers");
+            return Err(Error::shape("out", &[out.len(), length], allowed));
+        }
+        let kernel = self.kernel(t)?;
+        let root = &kernel.inverse_transpose_lower;
+        net.batches(out, dim, |rows, first, n, out| {
+            let here = |c: &[f64]| c[first * dim..(first + n) * dim].to_vec();
+            let u: Vec<Vec<f64>> = u.iter().map(|c| here(c)).collect();
+            let w: Vec<Vec<f64>> = w.iter().map(|c| here(c)).collect();
+            let given: Vec<Vec<f64>> = (0..m)
+                .map(|b| {
+                    let value = |r: usize| {
+                        let terms = (0..=b).map(|a| root[(noised[a], noised[b])] * w[a][r]);
+                        -terms.sum::<f64>()
+                    };
+                    (0..n * dim).map(value).collect()
+                })
+                .collect();
+            let (mut x, mut y) = (vec![0.0; n * k * dim], vec![0.0; n * m * dim]);
+            let (mut dx, mut dy) = (x.clone(), y.clone());
+            pack(&u, dim, &mut x);
+            pack(&given, dim, &mut dy);
+            // the gradients of the parameters are not wanted, but made
+            let mut unused = vec![0.0; net.p.len()];
+            net.with(rows, |s| {
+                s.forward(&net.p, &x, &vec![t; n], &mut y);
+                s.backward(&net.p, &net.turned, &dy, &mut unused, Some(&mut dx));
+                Ok(())
+            })?;
+            unpack(&dx, dim, out);
+            if self.parametrisation == Parametrisation::Mixed {
+                let variance = kernel.cov[(k - 1, k - 1)];
+                let pairs = out[k - 1].iter_mut().zip(&w[0]);
+                pairs.for_each(|(o, w)| *o -= w / variance);
+            }
+            Ok(())
+        })
+    }
 }
 
 impl Score for Model {

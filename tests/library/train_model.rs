@@ -3,6 +3,7 @@
 
 use cld_sgm::Diffusion;
 use cld_sgm::data::{Component, Mixture};
+use cld_sgm::internal::evaluate::hardness::Output;
 use cld_sgm::internal::simd::Real;
 use cld_sgm::internal::simd::normal::{normals, threefry};
 use cld_sgm::internal::worst::{largest, worse};
@@ -468,6 +469,114 @@ fn probes_average_to_the_trace() {
         z.abs() < 4.5 && (ratio - 1.0).abs() < 4.5 * (5.0 / n).sqrt(),
         "{z} {ratio}"
     );
+}
+
+/// Catches a covector that comes back to the wrong channel, with another sign or scale, without the
+/// factor's off-diagonal (PSLD) or the mixed score's own slope: `J^T w` against central differences
+/// of `w . s` in f64, two rows of three coordinates. Tolerance: roundings of f32 as above.
+#[test]
+fn covectors_come_back() {
+    for s in setups() {
+        let ((k, m), t, dim, h) = (s.channels(), 0.3, 3, 1e-5);
+        let graph = || s.perceptron::<f64>(dim);
+        let p = parameters(graph().layout(), 4);
+        let model = s.model(s.perceptron(dim), &p);
+        let (u, w) = (states(k, 2 * dim, 17), states(m, 2 * dim, 23));
+        let mut found = vec![vec![0.0; 2 * dim]; k];
+        model
+            .pull(
+                t,
+                &u.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+                &w.iter().map(Vec::as_slice).collect::<Vec<_>>(),
+                &mut found.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(),
+            )
+            .unwrap();
+        let along = |u: &[Vec<f64>]| -> f64 {
+            let o = outputs(graph(), &p, u, &[t; 2]);
+            (0..2 * dim)
+                .map(|r| {
+                    let out: Vec<f64> = o.iter().map(|c| c[r]).collect();
+                    let scores = s.scores(t, u[k - 1][r], &out);
+                    scores.iter().zip(&w).map(|(s, w)| s * w[r]).sum::<f64>()
+                })
+                .sum()
+        };
+        let size = largest(&found.concat());
+        for c in 0..k {
+            for r in 0..2 * dim {
+                let moved = |h: f64| {
+                    let mut u = u.clone();
+                    u[c][r] += h;
+                    along(&u)
+                };
+                let want = (moved(h) - moved(-h)) / (2.0 * h);
+                assert!(
+                    (found[c][r] - want).abs() < 1e-5 * (1.0 + size),
+                    "{} channel {c}, {r}: {} is not {want}",
+                    s.name,
+                    found[c][r]
+                );
+            }
+        }
+    }
+}
+
+/// Catches an output's slopes mixed up with the score's, and the slope that mixed scores spare the
+/// network taken off twice or not at all: a linear network's Jacobian is its matrix W, at any time
+/// and point, and that of the noise it tells is W, for mixed scores with `l_vv / S_vv` added on v's
+/// diagonal. Three coordinates, every output's slopes. Tolerance: roundings of f32.
+#[test]
+fn the_hardness_of_a_linear_network_is_its_matrix() {
+    for s in setups() {
+        let ((k, m), dim) = (s.channels(), 3);
+        let graph = || {
+            Mlp {
+                inputs: k * dim,
+                outputs: m * dim,
+                width: 16,
+                depth: 0,
+                residual: false,
+            }
+            .build::<f32>()
+            .unwrap()
+        };
+        let p = parameters(graph().layout(), 4);
+        let matrix: Vec<f64> = graph()
+            .layout()
+            .read(&p, 0)
+            .into_iter()
+            .map(f64::from)
+            .collect();
+        let model = s.model(graph(), &p);
+        let output = Output {
+            diffusion: &s.diffusion,
+            objective: s.objective,
+            parametrisation: s.parametrisation,
+            dim,
+        };
+        let times = [0.02, 0.7];
+        let found = output
+            .hardness(&model, &numbers(4 * dim, 3), &times, 2, 1)
+            .unwrap();
+        for (h, t) in found.iter().zip(times) {
+            let mut whole = matrix.clone();
+            if s.parametrisation == Parametrisation::Mixed {
+                let shift = s.root(t)[2] / s.kernel(t).cov[(1, 1)];
+                (0..dim).for_each(|i| whole[i * k * dim + dim + i] += shift);
+            }
+            for (found, matrix) in [(h.output, &matrix), (h.noise, &whole)] {
+                let want = matrix.iter().map(|w| w * w).sum::<f64>().sqrt();
+                println!("{} {t}: {found:?} {want}", s.name);
+                assert!(
+                    h.t == t
+                        && (found.value / want - 1.0).abs() < 1e-5
+                        && found.error < 1e-5 * want,
+                    "{} {t}: {found:?}, not {want}",
+                    s.name
+                );
+            }
+        }
+    }
 }
 
 /// Smooth numbers, each sample's its own.
