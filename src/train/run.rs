@@ -406,8 +406,11 @@ impl TrainingRun {
     /// # Errors
     /// More processes than parts of a batch; a process that is gone.
     pub fn lead(mut self, team: Box<dyn Team>) -> Result<TrainingRun> {
-        follow::send(&*team, &self.config, self.trainer.state())?;
+        // what is refused is refused before the others have anything to do
         self.trainer = self.trainer.with(team)?;
+        if let Some(team) = self.trainer.team() {
+            follow::send(team, &self.config, self.trainer.state())?;
+        }
         Ok(self)
     }
 

@@ -250,6 +250,7 @@ fn the_light_library_uses_no_heavy_crates() {
             "train",
             "evaluate",
             "audit",
+            "reproduce",
             "lib.rs",
             "data/files.rs",
             "process/certificate", // tests alone
