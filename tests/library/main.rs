@@ -17,6 +17,7 @@ mod paper;
 mod properties;
 mod refusals;
 mod sampler;
+mod sampler_errors;
 mod score;
 mod simd;
 mod survivors;
