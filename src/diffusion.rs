@@ -130,6 +130,7 @@ impl Diffusion {
     }
 
     /// The process, for what outlives the diffusion.
+    #[cfg(feature = "cli")]
     pub(crate) fn shared_process(&self) -> Arc<dyn AnyProcess> {
         self.process.clone()
     }

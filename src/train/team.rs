@@ -11,7 +11,7 @@
 //! bytes a step.
 //!
 //! Rank 0 leads: it has the folder, the checkpoints and the terminal, and says before each step
-//! whether there is one. The others follow ([`super::follow`]).
+//! whether there is one. The others follow ([`super::follow()`]).
 
 use crate::error::Result;
 use std::ops::Range;

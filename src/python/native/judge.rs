@@ -2,8 +2,8 @@
 
 use crate::process::Process;
 use crate::{look_for_signals, refused, without_lock};
-use cld_sgm::check::answers::{Answer, Answers, Entry};
 use cld_sgm::check::Class;
+use cld_sgm::check::answers::{Answer, Answers, Entry};
 use cld_sgm::check::page::page;
 use cld_sgm::check::words::{Look, sum, text};
 use cld_sgm::internal::files::{Array, Precision};
@@ -273,8 +273,8 @@ pub fn judge(
         not_yet: BTreeMap::new(),
     };
     without_lock(py, || {
-        let report =
-            cld_sgm::check::judge(&answers, &accept, &mut |_, _| look_for_signals()).map_err(refused)?;
+        let report = cld_sgm::check::judge(&answers, &accept, &mut |_, _| look_for_signals())
+            .map_err(refused)?;
         Ok(Report(cld_sgm::check::Report {
             file: title,
             ..report

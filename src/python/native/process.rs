@@ -2,9 +2,9 @@
 
 use crate::{refused, without_lock};
 use cld_sgm::Error;
+use cld_sgm::internal::truth::config::Config;
 use cld_sgm::kernel::{AnyKernelBatch, kernel_values};
 use cld_sgm::process::AnyProcess;
-use cld_sgm::internal::truth::config::Config;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 
