@@ -173,6 +173,24 @@ impl<'a> Job<'a> {
     /// # Errors
     /// A network whose output is not finite.
     pub fn run(&self, progress: &mut dyn FnMut(usize, usize)) -> Result<Bits> {
+        let goes_on = &mut |done, total| {
+            progress(done, total);
+            true
+        };
+        match self.run_while(goes_on)? {
+            Some(bits) => Ok(bits),
+            None => unreachable!("it was never told to stop"),
+        }
+    }
+
+    /// The same; none if `progress` says `false`, between two blocks.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub fn run_while(
+        &self,
+        progress: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Option<Bits>> {
         let Task {
             draws,
             seed,
@@ -206,9 +224,11 @@ impl<'a> Job<'a> {
                 plain.extend(joint.values.iter().map(|e| e.value));
             }
             calls += tally.calls.into_inner() as usize * block.len();
-            progress(i + 1, blocks.len());
+            if !progress(i + 1, blocks.len()) {
+                return Ok(None);
+            }
         }
-        Ok(Bits {
+        Ok(Some(Bits {
             n: plain.len(),
             plain: self.figure(&plain)?,
             weighted: if self.velocity {
@@ -222,7 +242,7 @@ impl<'a> Job<'a> {
                 .map(|own| self.figure(own))
                 .transpose()?,
             nfe: calls as f64 / self.rows.len() as f64,
-        })
+        }))
     }
 
     /// Of log-densities, in the unit.

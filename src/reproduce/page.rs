@@ -479,7 +479,7 @@ pub fn markdown(f: &Findings, folder: &str) -> Result<(String, Vec<(String, Stri
     Ok((text.trim_end().to_string() + "\n", plots))
 }
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}table{border-collapse:collapse;display:block;overflow-x:auto;margin:1rem 0}th,td{border-bottom:1px solid #ccc;padding:.25rem .6rem;text-align:left;vertical-align:top}svg{max-width:100%;height:auto;background:#fff}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}th,td{border-color:#444}}";
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}table{border-collapse:collapse;display:block;overflow-x:auto;margin:1rem 0}th,td{border-bottom:1px solid #ccc;padding:.25rem .6rem;text-align:left;vertical-align:top}.n{white-space:nowrap}svg{max-width:100%;height:auto;background:#fff}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}th,td{border-color:#444}}";
 
 /// The same as one file of HTML.
 ///
@@ -510,7 +510,11 @@ pub fn html(f: &Findings) -> Result<String> {
                 let line = |cells: &[String], tag: &str| {
                     let cells: String = cells
                         .iter()
-                        .map(|c| format!("<{tag}>{}</{tag}>", words(c)))
+                        .map(|c| {
+                            // a number and its error stay together
+                            let number = if c.contains('±') { " class=\"n\"" } else { "" };
+                            format!("<{tag}{number}>{}</{tag}>", words(c))
+                        })
                         .collect();
                     format!("<tr>{cells}</tr>\n")
                 };

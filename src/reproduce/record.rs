@@ -3,7 +3,7 @@
 //! | in the folder | what |
 //! |---|---|
 //! | `plan.json` | the run: experiments, seeds, budget, size |
-//! | `records/EXPERIMENT-DATA-ARM-SEED.json` | what the job found, measure by measure |
+//! | `records/EXPERIMENT.DATA.ARM.SEED.json` | what the job found, measure by measure |
 //! | `runs/` | folders of `cld train` |
 //!
 //! A record counts only for the configuration and the measures that it says it is of.
@@ -179,7 +179,8 @@ impl Store {
     }
 
     fn file(&self, experiment: &str, on: &str, arm: &str, seed: u64) -> PathBuf {
-        let name = format!("{experiment}-{on}-{arm}-{seed}.json");
+        // names have no dots: no two jobs share a file
+        let name = format!("{experiment}.{on}.{arm}.{seed}.json");
         self.folder.join("records").join(name)
     }
 

@@ -132,7 +132,10 @@ impl Shop<'_> {
             let tell = |share: f64| tell(Doing::Measuring(&m.name, share));
             tell(0.0);
             let figures = match &m.kind {
-                Kind::Bits(b) => bits_of(&subject, b, job.seed, &tell)?,
+                Kind::Bits(b) => match bits_of(&subject, b, job.seed, stop, &tell)? {
+                    Some(figures) => figures,
+                    None => return Ok(false),
+                },
                 Kind::Distance(d) => match distances(&subject, d, job.seed, stop, &tell)? {
                     Some(figures) => figures,
                     None => return Ok(false),
@@ -369,7 +372,13 @@ fn probes(n: usize) -> Probes {
     }
 }
 
-fn bits_of(subject: &Subject, b: &Bits, seed: u64, tell: &dyn Fn(f64)) -> Result<Vec<Figure>> {
+fn bits_of(
+    subject: &Subject,
+    b: &Bits,
+    seed: u64,
+    stop: &AtomicBool,
+    tell: &dyn Fn(f64),
+) -> Result<Option<Vec<Figure>>> {
     let Subject::Trained(trained) = subject else {
         return Err(Error::parameter("bits", "an exact score", "a network"));
     };
@@ -387,7 +396,13 @@ fn bits_of(subject: &Subject, b: &Bits, seed: u64, tell: &dyn Fn(f64)) -> Result
         seed,
     };
     let job = bits::Job::new(trained, task)?;
-    let found = job.run(&mut |done, total| tell(done as f64 / total.max(1) as f64))?;
+    let found = job.run_while(&mut |done, total| {
+        tell(done as f64 / total.max(1) as f64);
+        done == total || !stop.load(Ordering::Relaxed)
+    })?;
+    let Some(found) = found else {
+        return Ok(None);
+    };
     let mut figures = vec![estimated("", "", &found.plain), plain("nfe", "", found.nfe)];
     if let Some(w) = &found.weighted {
         figures.push(estimated("weighted", "", w));
@@ -395,7 +410,7 @@ fn bits_of(subject: &Subject, b: &Bits, seed: u64, tell: &dyn Fn(f64)) -> Result
     if let Some(own) = &found.own {
         figures.push(plain("excess", "", found.plain.value - own.value));
     }
-    Ok(figures)
+    Ok(Some(figures))
 }
 
 fn distances(

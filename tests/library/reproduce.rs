@@ -344,8 +344,8 @@ fn a_record_counts_only_for_what_it_is_of() {
     assert_eq!((measures(&plan), measures(&other)), (1, 0));
     let records = folder.path().join("records");
     std::fs::rename(
-        records.join("tiny-mixture-exact-0.json"),
-        records.join("tiny-mixture-vp-0.json"),
+        records.join("tiny.mixture.exact.0.json"),
+        records.join("tiny.mixture.vp.0.json"),
     )
     .unwrap();
     let job = plan.jobs.iter().find(|j| j.arm.name == "vp").unwrap();
