@@ -198,6 +198,15 @@ fn introduction(f: &Findings) -> String {
             short(100.0 * f.plan.scale)
         );
     }
+    let missing: Vec<String> = Experiment::all()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|e| f.plan.experiments.iter().all(|p| p.id != e.id))
+        .map(|e| e.id)
+        .collect();
+    if !missing.is_empty() {
+        text += &format!(" Not in this run: {}.", missing.join(", "));
+    }
     text += &format!(
         "\n\nFor each seed the two sides of a claim have the same data in the same order with the same noise. The difference is the mean over seeds ± its standard error; by Student's t and Bonferroni all verdicts together are right with probability {} %. ± in the tables is the standard error over seeds.",
         100.0 * (1.0 - ERROR_RATE)

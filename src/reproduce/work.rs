@@ -149,7 +149,7 @@ impl Shop<'_> {
                 figures,
                 seconds: start.elapsed().as_secs_f64(),
             });
-            self.store.keep(&record)?;
+            self.keep(&mut record)?;
         }
         Ok(true)
     }
@@ -190,11 +190,16 @@ impl Shop<'_> {
                         .any(|w| w.name == m.name && w.kind == m.kind)
                 };
                 old.measures.retain(wanted);
-                (old.version, old.cpu) = (fresh.version, fresh.cpu);
                 old
             }
             _ => fresh,
         })
+    }
+
+    /// Writes a record that this program has added to.
+    fn keep(&self, record: &mut Record) -> Result<()> {
+        (record.version, record.cpu) = (self.version.into(), self.cpu.into());
+        self.store.keep(record)
     }
 
     /// What is not measured yet.
@@ -281,7 +286,7 @@ impl Shop<'_> {
         }
         record.steps = run.state().step;
         record.training = run.lines().last().map_or(0.0, |l| l.seconds);
-        self.store.keep(record)?;
+        self.keep(record)?;
         drop(run);
         Trained::read(&folder, false).map(Some)
     }
@@ -347,7 +352,7 @@ impl Shop<'_> {
             };
             measured.figures.push(plain("noise", column, ratio));
             measured.seconds += start.elapsed().as_secs_f64();
-            self.store.keep(record)?;
+            self.keep(record)?;
         }
         Ok(())
     }
