@@ -21,6 +21,32 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// A claim without noise.
+    pub const fn still(
+        name: &'static str,
+        formula: &'static str,
+        says: &'static str,
+        tolerance: f64,
+        reason: &'static str,
+    ) -> Row {
+        Row {
+            name,
+            formula,
+            tests: 0,
+            says,
+            tolerance,
+            reason,
+        }
+    }
+
+    /// A claim by one test of samples, whose law is its tolerance.
+    pub const fn drawn(name: &'static str, formula: &'static str, says: &'static str) -> Row {
+        Row {
+            tests: 1,
+            ..Row::still(name, formula, says, 0.0, "")
+        }
+    }
+
     /// Without noise: the method, and the tolerance in words.
     fn claim(&self, case: &str, about: &str) -> Claim {
         let method = if self.tests > 0 {
@@ -179,22 +205,8 @@ mod tests {
     use super::*;
 
     static ROWS: [Row; 2] = [
-        Row {
-            name: "a",
-            formula: "kernel.mean",
-            tests: 0,
-            says: "a",
-            tolerance: 0.5,
-            reason: "none",
-        },
-        Row {
-            name: "b",
-            formula: "kernel.cov",
-            tests: 0,
-            says: "b",
-            tolerance: 0.5,
-            reason: "none",
-        },
+        Row::still("a", "kernel.mean", "a", 0.5, "none"),
+        Row::still("b", "kernel.cov", "b", 0.5, "none"),
     ];
 
     /// Catches a table that takes evidence for a row it has not, of two kinds for one row, for no

@@ -2,11 +2,14 @@
 
 use super::broken;
 use super::limits::Limits;
-use crate::error::Result;
+use super::write::write_whole;
+use crate::error::{Error, Result};
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json};
 use std::cell::Cell;
 use std::fmt;
+use std::path::Path;
 
 /// Text to JSON, refusing an object that has a key twice (the last would win in silence). No more
 /// values than the default [`Limits`] have memory for.
@@ -47,6 +50,18 @@ pub fn parse_json_within(text: &str, file: &str, limits: &Limits) -> Result<Json
         let problem = problem.split(" at line ").next().unwrap_or("");
         broken(file, &place, format!("{problem}{remedy}"))
     })
+}
+
+/// Writes JSON to `file`, whole or not at all.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_json(file: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Io {
+        path: file.display().to_string(),
+        problem: e.to_string(),
+    })?;
+    write_whole(file, (text + "\n").as_bytes())
 }
 
 /// Reads JSON whose objects have no key twice, and counts what it holds.

@@ -6,7 +6,8 @@
 //! | [`limits`] | how much may be held in memory; texts |
 //! | [`archive`] | arrays of an `.npz` file, each read when it is asked for |
 //! | [`arrays`] | arrays and their precision; `.npy` in and out |
-//! | [`json`] | JSON without names given twice |
+//! | [`json`] | JSON without names given twice, in and out |
+//! | [`toml_text`] | TOML, refusals with their line |
 //! | [`decimal`] | decimal strings to double words: high-precision tables |
 //! | [`write`](mod@write) | files written whole or not at all |
 //! | [`paths`] | a command's inputs and outputs: none takes another's place |
@@ -21,14 +22,16 @@ pub mod limits;
 pub mod lock;
 pub mod machine;
 pub mod paths;
+pub mod toml_text;
 pub mod write;
 
 pub use archive::{Archive, read_npz};
 pub use arrays::{Array, Precision, write_npz};
-pub use json::parse_json;
+pub use json::{parse_json, write_json};
 pub use limits::{Limits, read_text};
 pub use lock::Lock;
 pub use paths::Paths;
+pub use toml_text::parse_toml;
 pub use write::write_whole;
 
 use crate::error::Error;

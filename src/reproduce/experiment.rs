@@ -42,6 +42,7 @@
 use super::measure::{Measure, Spec};
 use super::verdict::Relation;
 use crate::error::{Error, Result};
+use crate::files::parse_toml;
 use crate::process::default_entry;
 use crate::train::Config;
 use crate::truth::config::defaults;
@@ -266,15 +267,7 @@ impl Experiment {
     /// # Errors
     /// What is no TOML; unknown fields and names; a claim about a figure that no measure gives.
     pub fn parse(text: &str, file: &str) -> Result<Experiment> {
-        let f: File = toml::from_str(text).map_err(|e| Error::Format {
-            file: file.into(),
-            place: e
-                .span()
-                .and_then(|s| text.as_bytes().get(..s.start))
-                .map(|t| format!("line {}", 1 + t.iter().filter(|b| **b == b'\n').count()))
-                .unwrap_or_default(),
-            problem: e.message().trim_end().into(),
-        })?;
+        let f: File = parse_toml(text, file)?;
         Experiment::of(f).map_err(|e| Error::Format {
             file: file.into(),
             place: String::new(),

@@ -1,12 +1,13 @@
 //! What all records of a run say: figures over seeds, and the verdict on each claim.
 
 use super::experiment::{Claim, Side};
-use super::measure::{Kind, Measure, figure};
+use super::measure::figure;
 use super::plan::Plan;
-use super::record::{Measured, Record};
+use super::record::Record;
 use super::verdict::{Judged, Verdict, judge};
 use super::work::Shop;
 use crate::error::Result;
+use crate::metrics::Estimate;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A figure of an arm over seeds.
@@ -18,29 +19,19 @@ pub struct Values {
     pub problem: Option<String>,
 }
 
-/// Mean and standard error over seeds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mean {
-    /// Seeds.
-    pub n: usize,
-    /// The mean.
-    pub value: f64,
-    /// Its standard error; NaN of one seed.
-    pub error: f64,
-}
-
 impl Values {
-    /// Mean over seeds; none if a seed has no number, or there is no seed.
-    pub fn mean(&self) -> Option<Mean> {
+    /// Mean over seeds and its standard error (NaN of one seed); none if a seed has no number, or
+    /// there is no seed.
+    pub fn mean(&self) -> Option<Estimate> {
         let all: Option<Vec<f64>> = self.by_seed.values().copied().collect();
         let all = all.filter(|a| !a.is_empty())?;
-        let n = all.len();
-        let value = all.iter().sum::<f64>() / n as f64;
-        let squares: f64 = all.iter().map(|x| (x - value).powi(2)).sum();
-        Some(Mean {
-            n,
-            value,
-            error: (squares / (n as f64 - 1.0) / n as f64).sqrt(),
+        Some(Estimate {
+            error: if all.len() > 1 {
+                Estimate::of(&all).error
+            } else {
+                f64::NAN
+            },
+            ..Estimate::of(&all)
         })
     }
 }
@@ -54,7 +45,7 @@ pub struct Found {
     /// The claim.
     pub claim: Claim,
     /// Means of the two sides.
-    pub sides: [Option<Mean>; 2],
+    pub sides: [Option<Estimate>; 2],
     /// The verdict on the differences.
     pub judged: Judged,
 }
@@ -80,7 +71,8 @@ pub struct Findings {
     pub versions: BTreeSet<String>,
 }
 
-fn push_new(list: &mut Vec<String>, word: &str) {
+/// Puts a word at the end, unless it is there.
+pub(super) fn push_new(list: &mut Vec<String>, word: &str) {
     if !list.iter().any(|l| l == word) {
         list.push(word.into());
     }
@@ -124,11 +116,7 @@ impl Findings {
             }
             f.cpus.insert(record.cpu.clone());
             f.versions.insert(record.version.clone());
-            f.done += usize::from(job.measures.iter().all(|m| {
-                record
-                    .measured(&m.name, &m.kind)
-                    .is_some_and(|r| whole(m, r))
-            }));
+            f.done += usize::from(job.measures.iter().all(|m| record.has(m)));
             f.add(&record);
         }
         let claims = f.plan.claims();
@@ -208,13 +196,5 @@ impl Findings {
             sides: [a.and_then(|v| v.mean()), b.and_then(|v| v.mean())],
             judged,
         }
-    }
-}
-
-/// Whether a measure has all of its figures.
-fn whole(m: &Measure, found: &Measured) -> bool {
-    match &m.kind {
-        Kind::Gradient(g) => found.times() >= g.at.len(),
-        _ => true,
     }
 }

@@ -128,6 +128,7 @@ pub struct Measure {
     on: Vec<String>,
 }
 
+/// Values in a range, at least one, each once.
 fn within<T: Copy + PartialOrd + std::fmt::Display>(
     field: &'static str,
     values: &[T],
@@ -137,8 +138,20 @@ fn within<T: Copy + PartialOrd + std::fmt::Display>(
     if values.is_empty() {
         return Err(Error::parameter(field, "none", "at least one"));
     }
-    match values.iter().find(|x| !(**x >= low && **x <= high)) {
-        Some(x) => Err(Error::parameter(field, x, format!("{low} to {high}"))),
+    if let Some(x) = values.iter().find(|x| !(**x >= low && **x <= high)) {
+        return Err(Error::parameter(field, x, format!("{low} to {high}")));
+    }
+    once(field, values)
+}
+
+/// A figure that is given twice would be one figure.
+fn once<T: PartialEq + std::fmt::Display>(field: &'static str, values: &[T]) -> Result<()> {
+    let twice = values
+        .iter()
+        .enumerate()
+        .find(|(i, x)| values[..*i].contains(x));
+    match twice {
+        Some((_, x)) => Err(Error::parameter(field, format!("{x} twice"), "each once")),
         None => Ok(()),
     }
 }
@@ -168,6 +181,8 @@ impl Kind {
                 for s in &d.spacings {
                     sampler::grid::Spacing::parse(s)?;
                 }
+                once("distance.samplers", &d.samplers)?;
+                once("distance.spacings", &d.spacings)?;
                 within("distance.samplers", &[d.samplers.len()], 1, 100)?;
                 within("distance.spacings", &[d.spacings.len()], 1, 10)?;
                 within("distance.n", &[d.n], 2, 1_000_000)?;

@@ -2,11 +2,12 @@
 //! beside it, or one file of HTML.
 
 use super::experiment::{Claim, Experiment, Side};
-use super::findings::{Findings, Found, Mean, Values};
+use super::findings::{Findings, Found, Values, push_new};
 use super::measure::{Kind, Measure, figure};
 use super::verdict::{ERROR_RATE, Relation, Verdict};
-use crate::check::words::short;
+use crate::check::words::{duration, short};
 use crate::error::Result;
+use crate::metrics::Estimate;
 use crate::plot::page::escape;
 use crate::plot::pictures::{Curve, Format, Panel, curves};
 
@@ -48,7 +49,7 @@ fn statement(c: &Claim) -> String {
     }
 }
 
-fn mean(m: Option<Mean>) -> String {
+fn mean(m: Option<Estimate>) -> String {
     match m {
         None => "-".into(),
         Some(m) if m.error.is_finite() => format!("{} ± {}", short(m.value), short(m.error)),
@@ -187,8 +188,8 @@ fn introduction(f: &Findings) -> String {
         count(|v| *v == Verdict::Missing),
         f.done,
         f.plan.jobs.len(),
-        hours(f.seconds.0),
-        hours(f.seconds.1),
+        duration(f.seconds.0),
+        duration(f.seconds.1),
         list(&f.cpus),
         list(&f.versions),
     );
@@ -212,15 +213,6 @@ fn introduction(f: &Findings) -> String {
         100.0 * (1.0 - ERROR_RATE)
     );
     text
-}
-
-/// Seconds in the words of a person.
-fn hours(seconds: f64) -> String {
-    match seconds {
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
 }
 
 fn experiment(f: &Findings, e: &Experiment, out: &mut Vec<Block>) -> Result<()> {
@@ -289,7 +281,7 @@ fn measure(
     m: &Measure,
     out: &mut Vec<Block>,
 ) -> Result<()> {
-    let mut rows: Vec<(String, String, String)> = vec![]; // arm, row, label
+    let mut rows: Vec<Row> = vec![];
     let mut columns: Vec<String> = vec![];
     for arm in &e.arms {
         let place = [e.id.clone(), on.to_string(), arm.name.clone()];
@@ -297,45 +289,29 @@ fn measure(
             continue;
         };
         for row in r {
-            rows.push((
-                arm.name.clone(),
-                row.clone(),
-                [&arm.name, row.as_str()]
-                    .iter()
-                    .filter(|w| !w.is_empty())
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            ));
+            rows.push(Row {
+                arm: arm.name.clone(),
+                row: row.clone(),
+            });
         }
-        for column in c {
-            if !columns.contains(column) {
-                columns.push(column.clone());
-            }
-        }
+        c.iter().for_each(|column| push_new(&mut columns, column));
     }
     if rows.is_empty() {
         return Ok(());
     }
     out.push(Block::Text(format!("{} (`{}`).", title(m), m.name)));
-    let get = |(arm, row, _): &(String, String, String), column: &str| {
-        f.get(&e.id, on, arm, &figure(&m.name, row, column))
-    };
+    let get = |r: &Row, column: &str| f.get(&e.id, on, &r.arm, &figure(&m.name, &r.row, column));
     if columns.iter().all(String::is_empty) {
         // one column: rows of an arm become columns
-        let mut kinds: Vec<&str> = vec![];
-        for (_, row, _) in &rows {
-            if !kinds.contains(&row.as_str()) {
-                kinds.push(row);
-            }
-        }
+        let mut kinds: Vec<String> = vec![];
+        rows.iter().for_each(|r| push_new(&mut kinds, &r.row));
         let head = std::iter::once("arm".to_string())
             .chain(kinds.iter().map(|k| figure(&m.name, k, "")))
             .collect();
         let body = e
             .arms
             .iter()
-            .filter(|a| rows.iter().any(|r| r.0 == a.name))
+            .filter(|a| rows.iter().any(|r| r.arm == a.name))
             .map(|a| {
                 let cells = kinds
                     .iter()
@@ -357,14 +333,14 @@ fn measure(
     let body = across
         .iter()
         .map(|r| {
-            std::iter::once(r.2.clone())
+            std::iter::once(r.label())
                 .chain(columns.iter().map(|c| cell(get(r, c))))
                 .collect()
         })
         .collect();
     out.push(Block::Table(head, body));
     for r in &flat {
-        out.push(Block::Text(format!("{}: {}.", r.2, cell(get(r, "")))));
+        out.push(Block::Text(format!("{}: {}.", r.label(), cell(get(r, "")))));
     }
     if let Some(svg) = plot(on, m, &across, &columns, &get)? {
         let name = format!("{}-{on}-{}.svg", e.id, m.name);
@@ -376,7 +352,17 @@ fn measure(
 /// Most curves that can be told apart.
 const CURVES: usize = 12;
 
-type Row = (String, String, String);
+/// A row of a measure's table.
+struct Row {
+    arm: String,
+    row: String,
+}
+
+impl Row {
+    fn label(&self) -> String {
+        format!("{} {}", self.arm, self.row).trim_end().into()
+    }
+}
 
 /// A panel for each of the words that `split` gives rows, and a curve for each row of it.
 fn panels<'a>(
@@ -427,17 +413,17 @@ fn plot<'a>(
         Kind::Hardness(_) => ("t", "mean norm, distance"),
         Kind::Bits(_) => return Ok(None),
     };
-    let best = |r: &Row| r.1 == "best";
+    let best = |r: &Row| r.row == "best";
     let arms = rows.iter().filter(|r| best(r)).count();
-    let split = |r: &Row| match (&m.kind, r.1.rsplit_once('.')) {
+    let split = |r: &Row| match (&m.kind, r.row.rsplit_once('.')) {
         (Kind::Distance(_), _) if best(r) && arms > 2 => {
-            Some(("best sampler of each".into(), r.0.clone()))
+            Some(("best sampler of each".into(), r.arm.clone()))
         }
         (Kind::Distance(_), Some((sampler, spacing))) if arms <= 2 => {
-            Some((format!("{}, {spacing} times", r.0), sampler.to_string()))
+            Some((format!("{}, {spacing} times", r.arm), sampler.to_string()))
         }
         (Kind::Distance(_), _) => None,
-        _ => Some((r.1.clone(), r.0.clone())),
+        _ => Some((r.row.clone(), r.arm.clone())),
     };
     let panels: Vec<Panel> = panels(rows, columns, get, &split)
         .into_iter()

@@ -9,7 +9,7 @@ use crate::data::files::sources;
 use crate::error::{Error, Result};
 use crate::files::{Limits, read_text};
 use crate::train::Config;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Share of a budget that is planned for: the rest is for what takes longer than thought.
@@ -95,6 +95,23 @@ impl Job {
         let Job { experiment, on, .. } = self;
         format!("{experiment} {on} {} seed {}", self.arm.name, self.seed)
     }
+
+    /// Minutes on two cores.
+    pub fn minutes(&self) -> f64 {
+        self.training + self.measuring
+    }
+
+    /// The same with shorter training and fewer samples.
+    fn shortened(&self, scale: f64) -> Job {
+        let mut job = self.clone();
+        shorten(&mut job.config, scale);
+        job.measures = self.measures.iter().map(|m| m.shortened(scale)).collect();
+        let pairs = job.measures.iter().zip(&self.measures);
+        let shares: f64 = pairs.map(|(short, full)| short.share_of(full)).sum();
+        job.training *= scale;
+        job.measuring *= shares / self.measures.len().max(1) as f64;
+        job
+    }
 }
 
 /// Shorter training of the same shape.
@@ -160,31 +177,38 @@ impl Plan {
             .into_iter()
             .filter(|e| asked.is_empty() || asked.contains(&e.id))
             .collect();
-        let of = |scale| {
-            Ok(Plan {
-                jobs: jobs(&experiments, options.seeds, scale)?,
-                experiments: experiments.clone(),
-                scale,
-            })
+        let mut plan = Plan {
+            jobs: jobs(&experiments, options.seeds)?,
+            experiments,
+            scale: 1.0,
         };
-        let mut plan = of(1.0)?;
         if let Some(budget) = options.budget {
-            // the largest size that fits; the smallest there is where none does
-            let (mut low, mut high) = (SMALLEST, 1.0);
-            if plan.minutes() > PLANNED * budget {
-                for _ in 0..8 {
-                    let middle = f64::sqrt(low * high);
-                    plan = of(middle)?;
-                    if plan.minutes() > PLANNED * budget {
-                        high = middle;
-                    } else {
-                        low = middle;
-                    }
-                }
-                plan = of(low)?;
-            }
+            plan.shorten(PLANNED * budget);
         }
         Ok(plan)
+    }
+
+    /// Shortens training and samples to the largest size that fits into so many minutes, or to the
+    /// smallest there is where none does.
+    fn shorten(&mut self, minutes: f64) {
+        if self.minutes() <= minutes {
+            return;
+        }
+        let at = |scale: f64| Plan {
+            jobs: self.jobs.iter().map(|j| j.shortened(scale)).collect(),
+            experiments: self.experiments.clone(),
+            scale,
+        };
+        let (mut low, mut high) = (SMALLEST, 1.0);
+        for _ in 0..8 {
+            let middle = f64::sqrt(low * high);
+            if at(middle).minutes() > minutes {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        *self = at(low);
     }
 
     /// Minutes on two cores.
@@ -227,14 +251,8 @@ impl Plan {
     }
 }
 
-impl Job {
-    /// On two cores.
-    pub fn minutes(&self) -> f64 {
-        self.training + self.measuring
-    }
-}
-
-fn jobs(experiments: &[Experiment], seeds: Option<usize>, scale: f64) -> Result<Vec<Job>> {
+/// Every job at its full size.
+fn jobs(experiments: &[Experiment], seeds: Option<usize>) -> Result<Vec<Job>> {
     let of = |e: &Experiment, on: &On| seeds.or(on.seeds).unwrap_or(e.seeds);
     let most = experiments
         .iter()
@@ -243,37 +261,34 @@ fn jobs(experiments: &[Experiment], seeds: Option<usize>, scale: f64) -> Result<
         .unwrap_or(0);
     let mut jobs: Vec<Job> = vec![];
     let mut trained = BTreeSet::new();
+    // whether data are missing, looked up once
+    let mut missing: BTreeMap<String, bool> = BTreeMap::new();
     for seed in 0..most {
         for e in experiments {
             for (arm, on) in e.pairs() {
                 if seed >= of(e, on) {
                     continue;
                 }
-                let mut config = e.config(arm, on, seed as u64)?;
+                let config = e.config(arm, on, seed as u64)?;
                 let files = &config.data.name;
-                let missing = files.contains(':') && sources(files).is_empty();
-                if scale < 1.0 {
-                    shorten(&mut config, scale);
-                }
-                let full = e
-                    .measures
-                    .iter()
-                    .filter(|m| m.of(&arm.name, arm.exact, &on.name));
-                let measures: Vec<Measure> = full.clone().map(|m| m.shortened(scale)).collect();
-                let shares: f64 = full.zip(&measures).map(|(f, m)| m.share_of(f)).sum();
+                let gone = *missing
+                    .entry(files.clone())
+                    .or_insert_with(|| files.contains(':') && sources(files).is_empty());
+                let measures = e.measures.iter();
+                let measures = measures.filter(|m| m.of(&arm.name, arm.exact, &on.name));
                 let mut job = Job {
                     experiment: e.id.clone(),
                     on: on.name.clone(),
                     arm: arm.clone(),
                     seed: seed as u64,
                     config,
+                    measures: measures.cloned().collect(),
                     training: 0.0,
-                    measuring: on.measuring * shares / measures.len().max(1) as f64,
-                    measures,
-                    needs: missing.then(|| on.needs.clone().unwrap_or_default()),
+                    measuring: on.measuring,
+                    needs: gone.then(|| on.needs.clone().unwrap_or_default()),
                 };
                 if !arm.exact && trained.insert(job.training_name()?) {
-                    job.training = on.minutes * scale;
+                    job.training = on.minutes;
                 }
                 jobs.push(job);
             }

@@ -8,10 +8,9 @@
 //!
 //! A record counts only for the configuration and the measures that it says it is of.
 
-use super::measure::{Kind, VARIANCE};
+use super::measure::{Kind, Measure, VARIANCE};
 use crate::error::{Error, Result};
-use crate::files::write::write_whole;
-use crate::files::{Limits, read_text};
+use crate::files::{Limits, read_text, write_json};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -105,16 +104,9 @@ fn read<T: for<'a> Deserialize<'a>>(path: &Path, limits: &Limits) -> Result<T> {
     serde_json::from_str(&read_text(path, limits)?).map_err(|e| Error::Format {
         file: path.display().to_string(),
         place: format!("line {}", e.line()),
-        problem: e.to_string(),
+        // the place is said already
+        problem: e.to_string().split(" at line ").next().unwrap_or("").into(),
     })
-}
-
-fn write(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Io {
-        path: path.display().to_string(),
-        problem: e.to_string(),
-    })?;
-    write_whole(path, (text + "\n").as_bytes())
 }
 
 fn schema(found: &str, wanted: &str, path: &Path) -> Result<()> {
@@ -175,7 +167,14 @@ impl Store {
                 problem: format!("cannot be created: {e}"),
             })?;
         }
-        write(&self.plan_file(), plan)
+        write_json(&self.plan_file(), plan)
+    }
+
+    /// Every file that it has but those of training: what a page must not be written over.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let records = std::fs::read_dir(self.folder.join("records"));
+        let records = records.into_iter().flatten().flatten().map(|f| f.path());
+        std::iter::once(self.plan_file()).chain(records).collect()
     }
 
     fn file(&self, experiment: &str, on: &str, arm: &str, seed: u64) -> PathBuf {
@@ -216,22 +215,27 @@ impl Store {
     /// # Errors
     /// A folder that cannot be written to.
     pub fn keep(&self, r: &Record) -> Result<()> {
-        write(&self.file(&r.experiment, &r.on, &r.arm, r.seed), r)
+        write_json(&self.file(&r.experiment, &r.on, &r.arm, r.seed), r)
     }
 }
 
 impl Record {
-    /// The measure of this name, if it was taken just so.
-    pub fn measured(&self, name: &str, kind: &Kind) -> Option<&Measured> {
-        self.measures
-            .iter()
-            .find(|m| m.name == name && m.kind == *kind)
+    /// Whether this measure was taken, just so, and all of it.
+    pub fn has(&self, m: &Measure) -> bool {
+        let same = |r: &&Measured| r.name == m.name && r.kind == m.kind;
+        self.measures.iter().find(same).is_some_and(Measured::whole)
     }
 }
 
 impl Measured {
-    /// Of a gradient's noise: at how many times it was measured.
-    pub fn times(&self) -> usize {
-        self.figures.iter().filter(|f| f.row == VARIANCE).count()
+    /// Whether all of its figures are there: the gradient's come one after the other.
+    fn whole(&self) -> bool {
+        match &self.kind {
+            Kind::Gradient(g) => {
+                let times = self.figures.iter().filter(|f| f.row == VARIANCE);
+                times.count() >= g.at.len()
+            }
+            _ => true,
+        }
     }
 }

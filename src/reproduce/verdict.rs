@@ -168,6 +168,11 @@ mod tests {
         assert!((j.bounds.1 - (-1.0 + 2.8258)).abs() < 1e-3, "{j:?}");
         // one more would do: (10.9 + 0.98) 0.1732/2 = 1.03, not quite; five: 7.5 + 0.94 gives 0.65
         assert_eq!(j.verdict, Verdict::Open { seeds: Some(5) });
+        // what the guide says of 72 claims, by an integration of the density
+        for (n, quantile_of) in [(3, 37.93), (5, 9.47), (10, 5.05)] {
+            let found = quantile(n, 0.5 * ERROR_RATE / 72.0);
+            assert!((found - quantile_of).abs() < 0.006, "{n}: {found}");
+        }
         assert_eq!(verdict(&d, Relation::Within(1.5)), Verdict::Holds);
         assert_eq!(verdict(&d, Relation::Within(0.5)), Verdict::Fails);
         assert!(matches!(

@@ -113,7 +113,7 @@ impl Shop<'_> {
     /// Training that fails, samples that cannot be drawn, a folder that cannot be written to.
     pub fn work(&self, job: &Job, stop: &AtomicBool, tell: Tell<'_>) -> Result<bool> {
         let mut record = self.record(job)?;
-        if self.left(job, &record).is_empty() {
+        if left(job, &record).is_empty() {
             return Ok(true);
         }
         let subject = if job.arm.exact {
@@ -124,7 +124,7 @@ impl Shop<'_> {
                 None => return Ok(false),
             }
         };
-        for m in self.left(job, &record) {
+        for m in left(job, &record) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
@@ -159,7 +159,7 @@ impl Shop<'_> {
     /// # Errors
     /// A record that cannot be read.
     pub fn done(&self, job: &Job) -> Result<bool> {
-        Ok(self.left(job, &self.record(job)?).is_empty())
+        Ok(left(job, &self.record(job)?).is_empty())
     }
 
     /// The job's record so far, without what is of another configuration or other measures.
@@ -202,15 +202,6 @@ impl Shop<'_> {
         self.store.keep(record)
     }
 
-    /// What is not measured yet.
-    fn left<'j>(&self, job: &'j Job, record: &Record) -> Vec<&'j Measure> {
-        let whole = |m: &&Measure| match (&m.kind, record.measured(&m.name, &m.kind)) {
-            (Kind::Gradient(g), Some(found)) => found.times() < g.at.len(),
-            (_, found) => found.is_none(),
-        };
-        job.measures.iter().filter(whole).collect()
-    }
-
     fn exact(&self, job: &Job) -> Result<Subject> {
         let diffusion = job.config.diffusion()?;
         let d = &job.config.data;
@@ -241,13 +232,11 @@ impl Shop<'_> {
             Kind::Gradient(g) => Some((m, g)),
             _ => None,
         });
-        let missing = gradient.map_or(0, |(m, g)| {
-            let found = record.measured(&m.name, &m.kind);
-            g.at.len() - found.map_or(0, |f| f.times().min(g.at.len()))
-        });
         let mut run = match self.taken_up(job, &folder)? {
             // a gradient that was not measured on the way is measured on the way
-            Taken::Done if missing == 0 => return Trained::read(&folder, false).map(Some),
+            Taken::Done if gradient.is_none_or(|(m, _)| record.has(m)) => {
+                return Trained::read(&folder, false).map(Some);
+            }
             Taken::Done => {
                 record
                     .measures
@@ -358,6 +347,11 @@ impl Shop<'_> {
     }
 }
 
+/// What is not measured yet.
+fn left<'j>(job: &'j Job, record: &Record) -> Vec<&'j Measure> {
+    job.measures.iter().filter(|m| !record.has(m)).collect()
+}
+
 /// The step at which so much of the training is done.
 fn step_of(share: f64, steps: u64) -> u64 {
     ((share * steps as f64).round() as u64).clamp(1, steps)
@@ -377,6 +371,14 @@ fn probes(n: usize) -> Probes {
     }
 }
 
+/// So many held-out rows, or as many as there are.
+fn at_most(trained: &Trained, n: usize) -> Result<usize> {
+    Ok(match trained.data(None)? {
+        Data::Images { held_out, .. } => n.min(held_out.len()),
+        Data::Toy(_) => n,
+    })
+}
+
 fn bits_of(
     subject: &Subject,
     b: &Bits,
@@ -387,13 +389,9 @@ fn bits_of(
     let Subject::Trained(trained) = subject else {
         return Err(Error::parameter("bits", "an exact score", "a network"));
     };
-    let n = match trained.data(None)? {
-        Data::Images { held_out, .. } => b.n.min(held_out.len()),
-        Data::Toy(_) => b.n,
-    };
     let task = bits::Task {
         part: bits::Part::HeldOut,
-        n: Some(n),
+        n: Some(at_most(trained, b.n)?),
         tolerance: b.tolerance,
         eps: 1e-5,
         draws: b.draws,
@@ -469,10 +467,11 @@ fn distances(
                 figures.push(plain(row, column, distance.value));
             }
             // the steps are too long for the sampler: that is a finding, not a failure
-            Err(e) => figures.push(Figure {
+            Err(e @ (Error::NonFinite { .. } | Error::Unfinished { .. })) => figures.push(Figure {
                 problem: Some(e.to_string()),
                 ..plain(row, column, f64::NAN)
             }),
+            Err(e) => return Err(e),
         }
         done += nfe.max(100);
         tell(done as f64 / total.max(1) as f64);
@@ -495,10 +494,7 @@ fn hardness_of(subject: &Subject, h: &Hardness, seed: u64) -> Result<Vec<Figure>
     let Subject::Trained(trained) = subject else {
         return Err(Error::parameter("hardness", "an exact score", "a network"));
     };
-    let n = match trained.data(None)? {
-        Data::Images { held_out, .. } => h.n.min(held_out.len()),
-        Data::Toy(_) => h.n,
-    };
+    let n = at_most(trained, h.n)?;
     let found = hardness(trained, n, &h.times, h.probes, seed)?;
     Ok(h.times
         .iter()

@@ -42,6 +42,7 @@ use super::step::StepPlan;
 use crate::data::{self, ImageSet};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
+use crate::files::parse_toml;
 use crate::loss::{Form, Loss, Times, Weighting};
 use crate::nn::adam::Adam;
 use crate::nn::{Graph, Mlp, UNet};
@@ -276,27 +277,14 @@ impl Config {
     /// # Errors
     /// What is no TOML; a field that is unknown or of another type: the message has the line.
     pub fn from_toml(text: &str, file: &str) -> Result<Config> {
-        let problem = |place: String, problem: String| Error::Format {
-            file: file.into(),
-            place,
-            problem,
-        };
         if text.len() > LONGEST {
-            return Err(problem(
-                String::new(),
-                format!("{} bytes; allowed: at most {LONGEST}", text.len()),
-            ));
+            return Err(Error::Format {
+                file: file.into(),
+                place: String::new(),
+                problem: format!("{} bytes; allowed: at most {LONGEST}", text.len()),
+            });
         }
-        toml::from_str(text).map_err(|e| {
-            let line = e
-                .span()
-                .and_then(|s| text.as_bytes().get(..s.start))
-                .map(|t| t.iter().filter(|b| **b == b'\n').count() + 1);
-            problem(
-                line.map(|l| format!("line {l}")).unwrap_or_default(),
-                e.message().trim_end().into(),
-            )
-        })
+        parse_toml(text, file)
     }
 
     /// As a file's text; [`from_toml`](Self::from_toml) gives the same configuration back.

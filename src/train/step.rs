@@ -521,21 +521,24 @@ impl Trainer {
         let Some((sum, rest)) = parts.split_first_mut() else {
             unreachable!("a batch has at least one part")
         };
-        let summed = sum.gradient[mine.clone()].chunks_mut(STRETCH).enumerate();
-        share(&mut self.workers, summed, |_, (i, g)| {
+        let mut squares = vec![0.0; sum.gradient.len().div_ceil(STRETCH)];
+        let own = sum.gradient[mine.clone()].chunks_mut(STRETCH);
+        let own = own.zip(&mut squares[mine.start / STRETCH..]).enumerate();
+        share(&mut self.workers, own, |_, (i, (g, square))| {
             for part in &*rest {
                 let from = mine.start + i * STRETCH;
                 add_scaled(set, &part.gradient[from..][..g.len()], 1.0, g);
             }
+            *square = sum_of_squares(set, g);
         });
         if let Some(team) = team {
             sums(team, &mut sum.gradient)?;
+            let all = sum.gradient.chunks(STRETCH).zip(&mut squares).enumerate();
+            let others = all.filter(|(i, _)| !mine.contains(&(i * STRETCH)));
+            share(&mut self.workers, others, |_, (_, (g, square))| {
+                *square = sum_of_squares(set, g);
+            });
         }
-        let mut squares = vec![0.0; sum.gradient.len().div_ceil(STRETCH)];
-        let all = sum.gradient.chunks(STRETCH).zip(&mut squares);
-        share(&mut self.workers, all, |_, (g, square)| {
-            *square = sum_of_squares(set, g);
-        });
         Ok((loss, squares.iter().sum()))
     }
 

@@ -6,7 +6,7 @@ use crate::process::{AnyFactors, AnyMoments};
 use crate::small::Square;
 
 /// Inverse of a symmetric positive definite matrix by elimination, and its determinant.
-pub(super) fn inverse(cov: &Square<Dd>) -> Result<(Square<Dd>, Dd)> {
+pub(crate) fn inverse(cov: &Square<Dd>) -> Result<(Square<Dd>, Dd)> {
     let k = cov.k();
     let (mut a, mut b) = (*cov, Square::<Dd>::identity(k));
     let mut det = Dd::from(1.0);

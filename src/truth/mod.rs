@@ -27,7 +27,7 @@ mod flow;
 mod grid;
 pub(crate) mod kernel;
 mod likelihood;
-mod linear;
+pub(crate) mod linear;
 mod loss;
 mod model;
 pub mod predict;

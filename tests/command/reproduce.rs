@@ -163,7 +163,39 @@ fn refusals() {
         &["tiny.toml"],
     );
     refused(&["reproduce", "missing.toml", "--list"], &["missing.toml"]);
+    let (page, plots) = (p.at("page.md"), p.at("page"));
+    std::fs::write(&plots, "mine").unwrap();
+    refused(
+        &["reproduce", tiny, "--out", out, "--markdown", path(&page)],
+        &["is no folder"],
+    );
+    refused(
+        &["reproduce", tiny, "--out", out, "--markdown", path(&plots)],
+        &["markdown", ".md"],
+    );
     assert!(!Path::new(out).exists());
+    // a page in the place of a record or of the plan
+    p.reproduce(&["tiny.toml", "--seeds", "1", "--out", "done"]);
+    let record = p.at("done/records/tiny.mixture.vp.0.json");
+    let before = std::fs::read(&record).unwrap();
+    let done = p.at("done");
+    for file in [&record, &p.at("done/plan.json")] {
+        for args in [
+            &["reproduce", "merge", path(&done), "--html", path(file)][..],
+            &[
+                "reproduce",
+                tiny,
+                "--resume",
+                "--out",
+                path(&done),
+                "--html",
+                path(file),
+            ],
+        ] {
+            refused(args, &["html"]);
+        }
+    }
+    assert_eq!(std::fs::read(&record).unwrap(), before);
     assert_eq!(std::fs::read_to_string(tiny).unwrap(), TINY);
     std::fs::create_dir(out).unwrap();
     std::fs::write(Path::new(out).join("plan.json"), "{}").unwrap();

@@ -157,6 +157,10 @@ fn what_is_wrong_in_a_file_is_refused() {
             "vq",
         ),
         ("id = \"same\"", "id = \"less-5\"", "each once"),
+        ("at = [0.5, 1.0]", "at = [0.5, 0.5]", "0.5 twice"),
+        ("at = [0.5, 1.0]", "at = [nan]", "to 1"),
+        ("nfe = [5, 20]", "nfe = [5, 20, 5]", "5 twice"),
+        ("\"em\", \"sscs\"", "\"em\", \"em\"", "em twice"),
     ] {
         assert!(TINY.contains(old), "{old}");
         let text = refused(&TINY.replacen(old, new, 1));

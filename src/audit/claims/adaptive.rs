@@ -2,6 +2,7 @@
 //! t = 1 the reverse SDE with the exact score has the law of the forward one, conditioned on that
 //! state.
 
+use super::limits::inverse;
 use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Part, moments};
 use crate::audit::table::{Row, Tally, table};
@@ -20,42 +21,28 @@ const END: f64 = 0.1;
 /// Values of a claim by sampling.
 const VALUES: usize = 16_384;
 
-const fn row(name: &'static str, formula: &'static str, says: &'static str) -> Row {
-    Row {
-        name,
-        formula,
-        tests: 0,
-        says,
-        tolerance: 1e-5,
-        reason: "steps of 5e-4, of order 2",
-    }
-}
-
 const fn drawn(name: &'static str) -> Row {
-    Row {
+    Row::drawn(
         name,
-        formula: "sampler.gotta_go_fast",
-        tests: 1,
-        says: "16384 values of adaptive steps to 1e-3, all from one state, against the forward law conditioned on it",
-        tolerance: 0.0,
-        reason: "",
-    }
+        "sampler.gotta_go_fast",
+        "16384 values of adaptive steps to 1e-3, all from one state, against the forward law conditioned on it",
+    )
 }
 
-static STILL: Row = row(
+static STILL: Row = Row::still(
     "still",
     "sampler.gotta_go_fast",
     "adaptive steps to 1e-7 whose noise is 0 lead to the conditional mean of the forward law",
+    1e-5,
+    "steps of 5e-4, of order 2",
 );
-static FLOW: Row = Row {
-    tolerance: 1e-8,
-    reason: "1e-11 a step, and what the flow makes of it",
-    ..row(
-        "flow",
-        "sampler.dormand_prince",
-        "the flow of Gaussian data, adaptive, is the map of deviations",
-    )
-};
+static FLOW: Row = Row::still(
+    "flow",
+    "sampler.dormand_prince",
+    "the flow of Gaussian data, adaptive, is the map of deviations",
+    1e-8,
+    "1e-11 a step, and what the flow makes of it",
+);
 static DRAWN: [Row; 5] = [
     drawn("mean.x"),
     drawn("cov.xx"),
@@ -79,20 +66,7 @@ fn conditional(data: &Gaussian, u: &[f64]) -> Result<(Vec<f64>, Square)> {
     let k = d.channels();
     let ((m, c), (n, e)) = (data.law(END)?, data.law(1.0)?);
     let phi = d.transition(END, 1.0)?.mean;
-    let inverse = match k {
-        1 => Square::diagonal(&[1.0 / e[(0, 0)]]),
-        _ => {
-            let det = e[(0, 0)] * e[(1, 1)] - e[(0, 1)] * e[(1, 0)];
-            let entry = |i: usize, j: usize| {
-                if i == j {
-                    e[(1 - i, 1 - i)]
-                } else {
-                    -e[(i, j)]
-                }
-            };
-            Square::build(2, |i, j| entry(i, j) / det)
-        }
-    };
+    let (inverse, _) = inverse(&e);
     let gain = c.matmul(&phi.transpose()).matmul(&inverse);
     let mean = (0..k)
         .map(|i| m[i] + (0..k).map(|j| gain[(i, j)] * (u[j] - n[j])).sum::<f64>())

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::likelihood::{Likelihood, Terminal};
 use crate::process::AnyLaw;
 use crate::score::Score;
-use crate::small::Square;
+use crate::truth::linear::inverse;
 use crate::worst::worse;
 
 /// Where bounds count from.
@@ -35,28 +35,15 @@ const DRAWS: usize = 4;
 /// Velocities of a row.
 const VELOCITIES: usize = 512;
 
+/// Why the parts of an estimate are right to this.
+const SUMS: &str = "sums of some hundred terms that cancel in pairs";
+
 #[rustfmt::skip]
 static ROWS_OF_TABLE: [Row; 4] = [
-    Row {
-        name: "evidence.mean", formula: "likelihood.evidence", tests: 0,
-        says: "evidence without a score, of an affine log-density at t = 1, is that log-density of the mean and the drift's trace",
-        tolerance: 1e-10, reason: "sums of some hundred terms that cancel in pairs",
-    },
-    Row {
-        name: "evidence.square", formula: "likelihood.evidence", tests: 0,
-        says: "evidence loses half the square of a score that no state changes",
-        tolerance: 1e-10, reason: "sums of some hundred terms that cancel in pairs",
-    },
-    Row {
-        name: "evidence.cross", formula: "likelihood.evidence", tests: 0,
-        says: "evidence loses the product of the score and the noise, known where the score is along the noise (half the difference of both signs)",
-        tolerance: 1e-6, reason: "noise from state less mean, which cancels by up to 1e9 near the start",
-    },
-    Row {
-        name: "evidence.velocities", formula: "likelihood.evidence_bound", tests: 1,
-        says: "variance of the velocities that are drawn, read off the bound without a score, is gamma M",
-        tolerance: 0.0, reason: "",
-    },
+    Row::still("evidence.mean", "likelihood.evidence", "evidence without a score, of an affine log-density at t = 1, is that log-density of the mean and the drift's trace", 1e-10, SUMS),
+    Row::still("evidence.square", "likelihood.evidence", "evidence loses half the square of a score that no state changes", 1e-10, SUMS),
+    Row::still("evidence.cross", "likelihood.evidence", "evidence loses the product of the score and the noise, known where the score is along the noise (half the difference of both signs)", 1e-6, "noise from state less mean, which cancels by up to 1e9 near the start"),
+    Row::drawn("evidence.velocities", "likelihood.evidence_bound", "variance of the velocities that are drawn, read off the bound without a score, is gamma M"),
 ];
 
 /// How far r is along its stratification, from t.
@@ -97,7 +84,7 @@ struct Along<'a> {
 impl Score for Along<'_> {
     fn score(&self, t: f64, u: &[&[f64]], out: &mut [&mut [f64]]) -> Result<()> {
         let law = from_eps(self.diffusion, t)?;
-        let precision = inverse(&law.cov);
+        let (precision, _) = inverse(&law.cov)?;
         let weight = self.diffusion.rate(t) * along(t);
         let k = u.len();
         for (&c, out) in self.diffusion.noised().iter().zip(out) {
@@ -128,32 +115,10 @@ fn from_eps(d: &Diffusion, t: f64) -> Result<AnyLaw> {
     Ok(d.process().law(d.schedule().span(EPS, t)?, 0.0, 0.0))
 }
 
-/// The inverse of a positive matrix, by Gauss and Jordan in double words.
-fn inverse(a: &Square<Dd>) -> Square<Dd> {
-    let k = a.k();
-    let (mut a, mut x) = (*a, Square::<Dd>::identity(k));
-    for i in 0..k {
-        let pivot = a[(i, i)].recip();
-        let (row, own): (Vec<Dd>, Vec<Dd>) = (0..k)
-            .map(|j| (a[(i, j)] * pivot, x[(i, j)] * pivot))
-            .unzip();
-        let column = a.column(i);
-        a = Square::build(k, |r, j| {
-            if r == i {
-                row[j]
-            } else {
-                a[(r, j)] - column[r] * row[j]
-            }
-        });
-        x = Square::build(k, |r, j| {
-            if r == i {
-                own[j]
-            } else {
-                x[(r, j)] - column[r] * own[j]
-            }
-        });
-    }
-    x
+/// The drift's part of a row's log-density: `d tr F B(eps, 1)`.
+fn stretched(d: &Diffusion) -> Result<f64> {
+    let trace: f64 = (0..d.channels()).map(|i| d.drift()[(i, i)]).sum();
+    Ok(DIM as f64 * trace * d.schedule().integral(EPS, 1.0)?)
 }
 
 /// Slope of the affine log-density at t = 1 in each channel.
@@ -196,8 +161,7 @@ fn bounds(d: &Diffusion, seed: u64, tally: &mut Tally<'_>) -> Result<()> {
     };
     let size = 1e-3;
     let (up, down) = (values(&pulled(size))?, values(&pulled(-size))?);
-    let trace: f64 = (0..k).map(|i| d.drift()[(i, i)]).sum();
-    let drift = DIM as f64 * trace * d.schedule().integral(EPS, 1.0)?;
+    let drift = stretched(d)?;
     let mean = from_eps(d, 1.0)?.mean.map(Dd::to_f64);
     let gain = |c: usize| d.noise(1.0)[(c, c)];
     let square: f64 = d
@@ -236,8 +200,7 @@ fn velocities(d: &Diffusion, seed: u64, tally: &mut Tally<'_>) -> Result<()> {
         size: 0.0,
     };
     let found = l.evidence_bound(&none, &[0.3; DIM], 1, VELOCITIES, seed)?;
-    let trace: f64 = (0..k).map(|i| d.drift()[(i, i)]).sum();
-    let drift = DIM as f64 * trace * d.schedule().integral(EPS, 1.0)?;
+    let drift = stretched(d)?;
     // -log q(v) = 1/2 (sum v^2/variance + n log 2 pi variance)
     let n = (DIM * (k - 1)) as f64;
     let square = 2.0 * (found[0].value - drift) / n - (std::f64::consts::TAU * variance).ln();

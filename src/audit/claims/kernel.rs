@@ -17,24 +17,6 @@ use crate::worst::{largest, worse};
 /// Times of the claims.
 const TIMES: [f64; 3] = [0.02, 0.3, 1.0];
 
-/// A row without noise.
-const fn row(
-    name: &'static str,
-    formula: &'static str,
-    says: &'static str,
-    tolerance: f64,
-    reason: &'static str,
-) -> Row {
-    Row {
-        name,
-        formula,
-        tests: 0,
-        says,
-        tolerance,
-        reason,
-    }
-}
-
 /// Why numbers that start from a difference of state and mean lose digits.
 const DIFFERENCE: &str = "state less mean cancels by up to 1e5 at the first time";
 /// Why what is read off a kernel is right to this.
@@ -43,38 +25,38 @@ const ENTRIES: &str = "some entries right to 1e-13 each";
 /// What is read off a kernel, against the law by doubling in 106-bit arithmetic.
 #[rustfmt::skip]
 static KERNEL: [Row; 16] = [
-    row("log_density", "kernel.log_density", "log-density of a state given its data is that by the law in 106-bit arithmetic", 1e-9, DIFFERENCE),
-    row("score", "kernel.score", "score of a state given its data is that by the precision in 106-bit arithmetic", 1e-9, DIFFERENCE),
-    row("score_from_eps", "kernel.score_from_eps", "score of a known noise is that by the precision in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
-    row("eps_from_score", "kernel.eps_from_score", "noise of the score of a known noise is that noise", 1e-10, "kernels of condition up to 1e5"),
-    row("eps_from_x0", "kernel.eps_from_x0", "noise between data and state is that by the factor in 106-bit arithmetic", 1e-9, DIFFERENCE),
-    row("x0_from_eps", "kernel.x0_from_eps", "data of a state and its noise are those by the law in 106-bit arithmetic", 1e-11, ENTRIES),
-    row("perturb", "kernel.perturb", "noised data are the mean and the factor's noise in 106-bit arithmetic", 1e-12, ENTRIES),
-    row("perturb.single", "kernel.perturb", "noised data in f32 are the mean and the factor's noise, rounded once", 6e-8, "half a unit of f32, 5.96e-8"),
-    row("inverse_transpose", "kernel.inverse_transpose", "inverse transpose of the factor is that in 106-bit arithmetic", 1e-11, ENTRIES),
-    row("snr", "kernel.snr", "signal-to-noise ratio of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
-    row("snr_joint", "kernel.snr_joint", "signal-to-noise ratio of all channels is that in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
-    row("std", "kernel.std", "standard deviations of all channels are those in 106-bit arithmetic", 1e-12, ENTRIES),
-    row("sigma", "kernel.sigma", "noise level of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
-    row("loss.target", "loss.target", "target of a loss in the form of the score is the kernel's score of the noise by the factor in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
-    row("loss.value", "loss.value", "loss of an output 0 with likelihood weighting is half the rate and the noise matrix times the squares of that score", 1e-10, "kernels of condition up to 1e5"),
-    row("log_snr", "kernel.logsnr", "log-signal-to-noise ratio of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
+    Row::still("log_density", "kernel.log_density", "log-density of a state given its data is that by the law in 106-bit arithmetic", 1e-9, DIFFERENCE),
+    Row::still("score", "kernel.score", "score of a state given its data is that by the precision in 106-bit arithmetic", 1e-9, DIFFERENCE),
+    Row::still("score_from_eps", "kernel.score_from_eps", "score of a known noise is that by the precision in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
+    Row::still("eps_from_score", "kernel.eps_from_score", "noise of the score of a known noise is that noise", 1e-10, "kernels of condition up to 1e5"),
+    Row::still("eps_from_x0", "kernel.eps_from_x0", "noise between data and state is that by the factor in 106-bit arithmetic", 1e-9, DIFFERENCE),
+    Row::still("x0_from_eps", "kernel.x0_from_eps", "data of a state and its noise are those by the law in 106-bit arithmetic", 1e-11, ENTRIES),
+    Row::still("perturb", "kernel.perturb", "noised data are the mean and the factor's noise in 106-bit arithmetic", 1e-12, ENTRIES),
+    Row::still("perturb.single", "kernel.perturb", "noised data in f32 are the mean and the factor's noise, rounded once", 6e-8, "half a unit of f32, 5.96e-8"),
+    Row::still("inverse_transpose", "kernel.inverse_transpose", "inverse transpose of the factor is that in 106-bit arithmetic", 1e-11, ENTRIES),
+    Row::still("snr", "kernel.snr", "signal-to-noise ratio of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
+    Row::still("snr_joint", "kernel.snr_joint", "signal-to-noise ratio of all channels is that in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
+    Row::still("std", "kernel.std", "standard deviations of all channels are those in 106-bit arithmetic", 1e-12, ENTRIES),
+    Row::still("sigma", "kernel.sigma", "noise level of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
+    Row::still("loss.target", "loss.target", "target of a loss in the form of the score is the kernel's score of the noise by the factor in 106-bit arithmetic", 1e-10, "kernels of condition up to 1e5"),
+    Row::still("loss.value", "loss.value", "loss of an output 0 with likelihood weighting is half the rate and the noise matrix times the squares of that score", 1e-10, "kernels of condition up to 1e5"),
+    Row::still("log_snr", "kernel.logsnr", "log-signal-to-noise ratio of x is that in 106-bit arithmetic", 1e-12, ENTRIES),
 ];
 
 /// What a process says of itself, and its transitions.
 #[rustfmt::skip]
 static PROCESS: [Row; 7] = [
-    row("drift", "process.drift", "drift matrix is the derivative of the transition's mean at its start", 1e-9, "one-sided differences extrapolated to order 6; rounding of the step"),
-    row("noise", "process.noise", "noise matrix is the derivative of the transition's covariance at its start", 1e-9, "one-sided differences extrapolated to order 6; rounding of the step"),
-    row("stationary", "process.stationary", "drift takes from the stationary covariance what noise gives to it", 1e-14, "products of two numbers"),
-    row("initial", "kernel.initial", "variances at t = 0 are 0 of x, and gamma M of the others", 1e-15, "one product"),
-    row("prior", "process.prior", "prior is the law that was gathered, by doubling in 106-bit arithmetic: at the end (VE), after 400 units of the clock (the others)", 1e-12, "entries right to 1e-13"),
-    row("transition.mean", "transition.mean", "mean of a transition after that from 0 is the mean from 0, in 106-bit arithmetic", 1e-12, "entries right to 1e-13"),
-    row("transition.cov", "transition.cov", "covariance of a transition and what it makes of that from 0 are the covariance from 0, in 106-bit arithmetic", 1e-12, "entries right to 1e-13"),
+    Row::still("drift", "process.drift", "drift matrix is the derivative of the transition's mean at its start", 1e-9, "one-sided differences extrapolated to order 6; rounding of the step"),
+    Row::still("noise", "process.noise", "noise matrix is the derivative of the transition's covariance at its start", 1e-9, "one-sided differences extrapolated to order 6; rounding of the step"),
+    Row::still("stationary", "process.stationary", "drift takes from the stationary covariance what noise gives to it", 1e-14, "products of two numbers"),
+    Row::still("initial", "kernel.initial", "variances at t = 0 are 0 of x, and gamma M of the others", 1e-15, "one product"),
+    Row::still("prior", "process.prior", "prior is the law that was gathered, by doubling in 106-bit arithmetic: at the end (VE), after 400 units of the clock (the others)", 1e-12, "entries right to 1e-13"),
+    Row::still("transition.mean", "transition.mean", "mean of a transition after that from 0 is the mean from 0, in 106-bit arithmetic", 1e-12, "entries right to 1e-13"),
+    Row::still("transition.cov", "transition.cov", "covariance of a transition and what it makes of that from 0 are the covariance from 0, in 106-bit arithmetic", 1e-12, "entries right to 1e-13"),
 ];
 
 /// Rates.
-static RATE: Row = row(
+static RATE: Row = Row::still(
     "rate",
     "schedule.rate",
     "rate is the derivative of its integral",

@@ -153,7 +153,7 @@ fn divergence_claim(name: &str) -> Claim {
 }
 
 /// The inverse of a symmetric positive matrix of one or two channels, and its determinant.
-fn inverse(c: &Square) -> (Square, f64) {
+pub(super) fn inverse(c: &Square) -> (Square, f64) {
     if c.k() == 1 {
         return (Square::build(1, |_, _| 1.0 / c[(0, 0)]), c[(0, 0)]);
     }

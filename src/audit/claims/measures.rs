@@ -25,28 +25,8 @@ use crate::simd::loops::pointwise::adam as step_of;
 use crate::truth::predict::CHANNELS;
 use crate::worst::worse;
 
-const fn row(
-    name: &'static str,
-    formula: &'static str,
-    says: &'static str,
-    tolerance: f64,
-    reason: &'static str,
-) -> Row {
-    Row {
-        name,
-        formula,
-        tests: 0,
-        says,
-        tolerance,
-        reason,
-    }
-}
-
 const fn drawn(name: &'static str, says: &'static str) -> Row {
-    Row {
-        tests: 1,
-        ..row(name, "data.mixture_sample", says, 0.0, "")
-    }
+    Row::drawn(name, "data.mixture_sample", says)
 }
 
 const GRID: &str = "sums over a grid of 0.05 deviations to 9: as good as exact";
@@ -55,41 +35,41 @@ const GAUSSIAN: &str = "32768 samples of one component with correlations";
 
 #[rustfmt::skip]
 static DATA: [Row; 13] = [
-    row("mass", "data.mixture_log_density", "the density of a mixture of three components in the plane has integral 1", 1e-10, GRID),
-    row("moments", "data.mixture_moments", "mean and covariance of a mixture are the integrals over its density", 1e-9, GRID),
+    Row::still("mass", "data.mixture_log_density", "the density of a mixture of three components in the plane has integral 1", 1e-10, GRID),
+    Row::still("moments", "data.mixture_moments", "mean and covariance of a mixture are the integrals over its density", 1e-9, GRID),
     drawn("mean.x", GAUSSIAN), drawn("cov.xx", GAUSSIAN), drawn("mean.v", GAUSSIAN), drawn("cov.xv", GAUSSIAN), drawn("cov.vv", GAUSSIAN),
     drawn("shares", "share of 32768 samples from one of two far components of equal weight is a half"),
-    row("scale", "data.scale", "a pixel k without noise is 2 (k + 1/2)/levels - 1", 1e-15, "two roundings"),
-    row("scale.noise", "data.scale", "a pixel k with noise, in levels, is between k and k + 1", 0.5, "half a level, about its middle"),
-    row("level", "data.level", "level of a pixel's number is the pixel, with noise and without", 0.5, "levels are whole numbers"),
-    row("dequantise", "likelihood.dequantise", "a number k with noise, in levels, is between k and k + 1", 0.5, "half a level, about its middle"),
-    row("spacing", "grid.spacing", "linear and quadratic times, those by a power, and those of equal steps of log SNR are as their formulas have them", 1e-9, "powers, and a root that is found to 1e-12"),
+    Row::still("scale", "data.scale", "a pixel k without noise is 2 (k + 1/2)/levels - 1", 1e-15, "two roundings"),
+    Row::still("scale.noise", "data.scale", "a pixel k with noise, in levels, is between k and k + 1", 0.5, "half a level, about its middle"),
+    Row::still("level", "data.level", "level of a pixel's number is the pixel, with noise and without", 0.5, "levels are whole numbers"),
+    Row::still("dequantise", "likelihood.dequantise", "a number k with noise, in levels, is between k and k + 1", 0.5, "half a level, about its middle"),
+    Row::still("spacing", "grid.spacing", "linear and quadratic times, those by a power, and those of equal steps of log SNR are as their formulas have them", 1e-9, "powers, and a root that is found to 1e-12"),
 ];
 
 #[rustfmt::skip]
 static MEASURES: [Row; 2] = [
-    row("gaussian", "complexity.gaussian", "distance to the prior's score and size of the Jacobian, for normal data, are those by quadrature that is exact, and by differences", 1e-8, "condition up to 1e5; differences of an affine function"),
-    row("mixture", "complexity.mixture", "size of the Jacobian for a mixture of one component is that for normal data", 1e-9, "condition up to 1e5"),
+    Row::still("gaussian", "complexity.gaussian", "distance to the prior's score and size of the Jacobian, for normal data, are those by quadrature that is exact, and by differences", 1e-8, "condition up to 1e5; differences of an affine function"),
+    Row::still("mixture", "complexity.mixture", "size of the Jacobian for a mixture of one component is that for normal data", 1e-9, "condition up to 1e5"),
 ];
 
 #[rustfmt::skip]
 static METRICS: [Row; 9] = [
-    row("w1", "metric.w1", "W1 of samples of 12 and of 18 numbers is the mean distance of the quantiles of 36", 1e-13, SUMS),
-    row("w2", "metric.w2", "W2 of samples of 12 and of 18 numbers is the root mean square distance of the quantiles of 36", 1e-13, SUMS),
-    row("sliced", "metric.sliced", "sliced distances in one dimension are W1 and W2", 1e-13, SUMS),
-    row("bures", "metric.bures", "distance of Gaussians in the plane is that by traces and determinants, W^2 = |m|^2 + tr A + tr B - 2 sqrt(tr AB + 2 sqrt(det A det B))", 1e-7, "the closed form loses half of the digits"),
-    row("energy", "metric.energy", "energy distance of 9 and 7 points is that of its definition, pair by pair", 1e-12, SUMS),
-    row("mmd", "metric.mmd", "MMD^2 of 9 and 7 points is that of its definition, pair by pair", 1e-12, SUMS),
-    row("blocks", "metric.blocks", "in blocks of 4 both are the means over blocks of the whole", 1e-12, SUMS),
-    row("modes", "metric.modes", "chi-squared of samples at the centres, 5, 3 and 4 of 12 for weights of 1/2, 1/4 and 1/4, is 1/2", 1e-13, SUMS),
-    row("image_frechet", "metric.image_frechet", "distance of images is that of Gaussians with the mean and covariance of their features", 1e-6, "roots of covariances of rank 19 of 64: half of the digits"),
+    Row::still("w1", "metric.w1", "W1 of samples of 12 and of 18 numbers is the mean distance of the quantiles of 36", 1e-13, SUMS),
+    Row::still("w2", "metric.w2", "W2 of samples of 12 and of 18 numbers is the root mean square distance of the quantiles of 36", 1e-13, SUMS),
+    Row::still("sliced", "metric.sliced", "sliced distances in one dimension are W1 and W2", 1e-13, SUMS),
+    Row::still("bures", "metric.bures", "distance of Gaussians in the plane is that by traces and determinants, W^2 = |m|^2 + tr A + tr B - 2 sqrt(tr AB + 2 sqrt(det A det B))", 1e-7, "the closed form loses half of the digits"),
+    Row::still("energy", "metric.energy", "energy distance of 9 and 7 points is that of its definition, pair by pair", 1e-12, SUMS),
+    Row::still("mmd", "metric.mmd", "MMD^2 of 9 and 7 points is that of its definition, pair by pair", 1e-12, SUMS),
+    Row::still("blocks", "metric.blocks", "in blocks of 4 both are the means over blocks of the whole", 1e-12, SUMS),
+    Row::still("modes", "metric.modes", "chi-squared of samples at the centres, 5, 3 and 4 of 12 for weights of 1/2, 1/4 and 1/4, is 1/2", 1e-13, SUMS),
+    Row::still("image_frechet", "metric.image_frechet", "distance of images is that of Gaussians with the mean and covariance of their features", 1e-6, "roots of covariances of rank 19 of 64: half of the digits"),
 ];
 
 #[rustfmt::skip]
 static TRAINING: [Row; 3] = [
-    row("times.uniform", "loss.time.uniform", "a uniform time is eps + (1 - eps) u, of density 1/(1 - eps)", 1e-14, "a sum and a product"),
-    row("times.stratified", "loss.time.stratified", "the i-th of n stratified numbers is (i + u)/n", 1e-14, "a sum and a quotient"),
-    row("adam", "nn.adam", "weights, moments and average after 40 steps of Adam with warm-up, clipping, decay and average, in f64, are those of its definition", 1e-12, "sums of 40 terms"),
+    Row::still("times.uniform", "loss.time.uniform", "a uniform time is eps + (1 - eps) u, of density 1/(1 - eps)", 1e-14, "a sum and a product"),
+    Row::still("times.stratified", "loss.time.stratified", "the i-th of n stratified numbers is (i + u)/n", 1e-14, "a sum and a quotient"),
+    Row::still("adam", "nn.adam", "weights, moments and average after 40 steps of Adam with warm-up, clipping, decay and average, in f64, are those of its definition", 1e-12, "sums of 40 terms"),
 ];
 
 /// Sums of f, x f and x x f over a grid, f a density in the plane.

@@ -1,6 +1,6 @@
 //! `cld audit`: independent evidence for every formula.
 
-use super::show::{BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
+use super::show::{self, BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
 use super::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
@@ -177,9 +177,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let bar = Mutex::new(Bar::at_once("auditing"));
     let progress = |done: u64, total: u64| advance(&bar, done, total);
     if let Some(text) = &args.shard {
-        let bad = || Error::parameter("shard", format!("`{text}`"), "I/N, such as 1/4");
-        let (i, n) = text.split_once('/').ok_or_else(bad)?;
-        let (i, n) = (i.parse().map_err(|_| bad())?, n.parse().map_err(|_| bad())?);
+        let (i, n) = show::shard(text)?;
         let file = args
             .output
             .json

@@ -1,6 +1,9 @@
 //! `cld reproduce`: the paper's experiments, with seeds, error bars and a verdict each.
 
-use super::show::{facts, note, print, progress, sentence, short, table, threads};
+use super::show::{
+    duration, facts, note, print, progress, sentence, shard, short, stopped_by_ctrl_c, table,
+    threads, threads_of,
+};
 use super::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
@@ -14,7 +17,6 @@ use cld_sgm::internal::reproduce::verdict::Verdict;
 use cld_sgm::internal::reproduce::work::{Doing, Shop};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -80,14 +82,6 @@ enum Command {
     },
 }
 
-/// Minutes in the words of a person.
-fn minutes(m: f64) -> String {
-    match m {
-        m if m < 100.0 => format!("{m:.0} min"),
-        m => format!("{:.1} h", m / 60.0),
-    }
-}
-
 /// What would be done.
 fn list(plan: &Plan) -> Result<Outcome> {
     let mut text = String::new();
@@ -100,7 +94,7 @@ fn list(plan: &Plan) -> Result<Outcome> {
             e.id,
             e.title,
             jobs.len(),
-            minutes(time)
+            duration(60.0 * time)
         ));
         let rows: Vec<Vec<String>> = e
             .claims
@@ -114,32 +108,25 @@ fn list(plan: &Plan) -> Result<Outcome> {
         "{} jobs, {} claims, {} on two cores\n",
         plan.jobs.len(),
         plan.claims(),
-        minutes(plan.minutes())
+        duration(60.0 * plan.minutes())
     );
     print(&text)?;
     Ok(Outcome::Fine)
 }
 
-fn shard(text: &str) -> Result<(usize, usize)> {
-    let bad = || Error::parameter("shard", format!("`{text}`"), "I/N, such as 1/4");
-    let (i, n) = text.split_once('/').ok_or_else(bad)?;
-    Ok((i.parse().map_err(|_| bad())?, n.parse().map_err(|_| bad())?))
-}
-
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let machine = Machine::here();
     let version = super::version();
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get().min(1024));
     let shop = |store| Shop {
         store,
-        threads: args.threads.unwrap_or(cores),
+        threads: threads_of(args.threads),
         limits,
         version: &version,
         cpu: &machine.cpu,
     };
     if let Some(Command::Merge { folders, pages }) = &args.command {
-        pages.check(&[])?;
         let stores: Vec<Store> = folders.iter().map(|f| Store::new(f)).collect();
+        pages.check(&[], &stores.iter().collect::<Vec<_>>())?;
         let plan = merged(&stores, limits)?;
         let shops: Vec<Shop<'_>> = stores.iter().map(shop).collect();
         let found = Findings::of(plan, &shops)?;
@@ -169,8 +156,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
                 .into(),
         });
     }
-    let files = args.experiments.iter().filter(|e| e.ends_with(".toml"));
-    args.pages.check(&files.collect::<Vec<_>>())?;
+    args.pages.check(&args.experiments, &[&store])?;
     store.begin(&PlanRecord {
         schema: PLAN.into(),
         experiments: args.experiments.clone(),
@@ -214,22 +200,8 @@ fn merged(stores: &[Store], limits: &Limits) -> Result<Plan> {
 
 /// All jobs; whether it was asked to stop.
 fn work(plan: &Plan, shop: &Shop<'_>, budget: Option<f64>) -> Result<bool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (asked, again) = (stop.clone(), Arc::new(AtomicBool::new(false)));
-    let pressed = again.clone();
-    let mut first: Option<Instant> = None;
-    ctrlc::set_handler(move || {
-        asked.store(true, Ordering::Relaxed);
-        pressed.store(true, Ordering::Relaxed);
-        // one request may come twice, to the process and to its group
-        if first.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1) {
-            std::process::exit(130);
-        }
-    })
-    .map_err(|e| Error::Io {
-        path: "signals".into(),
-        problem: format!("cannot be caught: {e}"),
-    })?;
+    // asked to, or the budget is used up
+    let (asked, stop) = (stopped_by_ctrl_c()?, AtomicBool::new(false));
     let start = Instant::now();
     let over = || budget.is_some_and(|b| start.elapsed().as_secs_f64() > 60.0 * b);
     let mut left = vec![];
@@ -264,7 +236,7 @@ fn work(plan: &Plan, shop: &Shop<'_>, budget: Option<f64>) -> Result<bool> {
             note(&format!("{} of {}: {}", i + 1, left.len(), job.about()));
         }
         let tell = |doing: Doing<'_>| {
-            if over() {
+            if over() || asked.load(Ordering::Relaxed) {
                 stop.store(true, Ordering::Relaxed);
             }
             let Some(bar) = &bar else { return };
@@ -282,7 +254,7 @@ fn work(plan: &Plan, shop: &Shop<'_>, budget: Option<f64>) -> Result<bool> {
         };
         let whole = shop.work(job, &stop, &tell)?;
         before += job.minutes();
-        if again.load(Ordering::Relaxed) {
+        if asked.load(Ordering::Relaxed) {
             return Ok(true);
         }
         if !whole {
@@ -308,12 +280,34 @@ fn note_once<'a>(seen: &mut Vec<&'a Job>, job: &'a Job, needs: &str) {
 }
 
 impl Pages {
-    fn check(&self, read: &[&String]) -> Result<()> {
+    /// Refuses pages in the place of what is read, and plots that have no place, before the work.
+    fn check(&self, experiments: &[String], stores: &[&Store]) -> Result<()> {
+        let files = experiments.iter().filter(|e| e.ends_with(".toml"));
         Paths::default()
-            .inputs("EXPERIMENT", read)
+            .inputs("EXPERIMENT", files)
+            .inputs("FOLDER", stores.iter().flat_map(|s| s.files()))
             .outputs("html", &self.html)
             .outputs("markdown", &self.markdown)
-            .check()
+            .check()?;
+        let Some(file) = &self.markdown else {
+            return Ok(());
+        };
+        if file.extension().is_none_or(|e| e != "md") {
+            let given = format!("`{}`", file.display());
+            return Err(Error::parameter(
+                "markdown",
+                given,
+                "a file name that ends in .md",
+            ));
+        }
+        let plots = file.with_extension("");
+        if plots.exists() && !plots.is_dir() {
+            return Err(Error::Io {
+                path: plots.display().to_string(),
+                problem: "is no folder; the plots of --markdown go there".into(),
+            });
+        }
+        Ok(())
     }
 
     /// Writes the pages; HTML to `folder` if it is asked for nowhere else.
@@ -364,11 +358,11 @@ fn show(found: &Findings, shard: bool) -> Result<Outcome> {
         short(100.0 * found.plan.scale)
     );
     if shard {
-        text = format!(
-            "{} of {} jobs of this shard done; `cld reproduce merge FOLDERS...` judges the claims\n",
+        text = sentence(&format!(
+            "{} of {} jobs of this shard done; `cld reproduce merge FOLDERS...` judges the claims",
             found.done,
             found.plan.jobs.len()
-        );
+        ));
     }
     print(&text)?;
     let off = found

@@ -2,17 +2,17 @@
 //! second. Threads, asked for before the work starts.
 
 use super::Result;
-pub use cld_sgm::check::words::{BAD, BOLD, GOOD, WIDE, short, styled, table};
+pub use cld_sgm::check::words::{BAD, BOLD, GOOD, WIDE, duration, short, styled, table};
 use cld_sgm::error::escaped;
-use cld_sgm::internal::files::write_whole;
+pub use cld_sgm::internal::files::write_json;
 use cld_sgm::{Diffusion, Error};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Writes to standard output, colours only if that is a terminal.
 ///
@@ -96,18 +96,6 @@ fn terminal_width() -> Option<usize> {
             .then(|| usize::from(console::Term::stdout().size().1))
     };
     asked.or_else(terminal)
-}
-
-/// Writes JSON to `file`, whole or not at all.
-///
-/// # Errors
-/// A file that cannot be written.
-pub fn write_json(file: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Io {
-        path: file.display().to_string(),
-        problem: e.to_string(),
-    })?;
-    write_whole(file, (text + "\n").as_bytes())
 }
 
 /// Whether notes and progress bars are left out.
@@ -264,4 +252,36 @@ pub fn threads(n: Option<usize>) -> Result<()> {
             .build_global();
     }
     Ok(())
+}
+
+/// Threads of training: all cores if not said.
+pub fn threads_of(n: Option<usize>) -> usize {
+    n.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get().min(1024)))
+}
+
+/// A flag that Ctrl-C sets. Who asks a second time means it, and ends the program at once; one
+/// request may come twice, to the process and to its group.
+pub fn stopped_by_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    let mut first: Option<Instant> = None;
+    let handler = ctrlc::set_handler(move || {
+        asked.store(true, Ordering::Relaxed);
+        let since = first.get_or_insert_with(Instant::now).elapsed();
+        if since.as_secs_f64() > 1.0 {
+            std::process::exit(130);
+        }
+    });
+    handler.map_err(|e| Error::Io {
+        path: "signals".into(),
+        problem: format!("cannot be caught: {e}"),
+    })?;
+    Ok(stop)
+}
+
+/// Part and number of parts, as `--shard` has them.
+pub fn shard<T: FromStr>(text: &str) -> Result<(T, T)> {
+    let bad = || Error::parameter("shard", format!("`{text}`"), "I/N, such as 1/4");
+    let (i, n) = text.split_once('/').ok_or_else(bad)?;
+    Ok((i.parse().map_err(|_| bad())?, n.parse().map_err(|_| bad())?))
 }

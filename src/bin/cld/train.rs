@@ -2,7 +2,9 @@
 //! time.
 
 use super::setting::Setting;
-use super::show::{facts, note_prior, print, progress, quiet, short};
+use super::show::{
+    duration, facts, note_prior, print, progress, quiet, short, stopped_by_ctrl_c, threads_of,
+};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::internal::files::{Limits, Paths, read_text};
@@ -13,8 +15,7 @@ use cld_sgm::train::{Config, TrainingRun};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// Train a network by score matching.
@@ -244,15 +245,6 @@ impl Args {
     }
 }
 
-/// Time in the words of a person.
-fn time(seconds: f64) -> String {
-    match seconds {
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
-}
-
 /// What one would type next.
 fn next(folder: &str, images: bool) -> String {
     let picture = if images {
@@ -278,7 +270,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let done = if rank == 0 {
         lead(args, limits, Some(Box::new(world)))
     } else {
-        follow(Box::new(world), threads(args)).map(|()| Outcome::Fine)
+        follow(Box::new(world), threads_of(args.threads)).map(|()| Outcome::Fine)
     };
     if let Err(e) = done {
         // the others may be waiting: they are ended with this one
@@ -293,16 +285,9 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     lead(args, limits, None)
 }
 
-fn threads(args: &Args) -> usize {
-    match args.threads {
-        Some(n) => n,
-        None => std::thread::available_parallelism().map_or(1, |n| n.get().min(1024)),
-    }
-}
-
 /// The run that the flags begin, or take up.
 fn begin(args: &Args, limits: &Limits) -> Result<TrainingRun> {
-    let threads = threads(args);
+    let threads = threads_of(args.threads);
     let Some(from) = &args.resume else {
         let folder = args.out.as_deref().unwrap_or("cld-train".as_ref());
         let files = [CHECKPOINT, METRICS, CONFIG, CURVE].map(|f| folder.join(f));
@@ -327,26 +312,6 @@ fn begin(args: &Args, limits: &Limits) -> Result<TrainingRun> {
         args.force,
         limits,
     )
-}
-
-/// A flag that Ctrl-C sets. Who asks a second time means it, and ends the program at once; one
-/// request may come twice, to the process and to its group.
-fn stopped_by_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = stop.clone();
-    let mut first: Option<Instant> = None;
-    let handler = ctrlc::set_handler(move || {
-        asked.store(true, Ordering::Relaxed);
-        let since = first.get_or_insert_with(Instant::now).elapsed();
-        if since.as_secs_f64() > 1.0 {
-            std::process::exit(130);
-        }
-    });
-    handler.map_err(|e| Error::Io {
-        path: "signals".into(),
-        problem: format!("cannot be caught: {e}"),
-    })?;
-    Ok(stop)
 }
 
 /// Trains, and tells how far it is: by a bar, or by lines where nobody watches.
@@ -381,7 +346,7 @@ fn go(run: &mut TrainingRun, stop: &AtomicBool) -> Result<End> {
             }
             (None, Some(l)) if !quiet() => {
                 let each = start.elapsed().as_secs_f64() / (l.step - begun) as f64;
-                let left = time((total - l.step) as f64 * each);
+                let left = duration((total - l.step) as f64 * each);
                 // nobody may be reading
                 let _ = writeln!(
                     std::io::stderr(),
