@@ -71,19 +71,22 @@ impl<T: Real> Layer<T> for Conv {
         self.y
     }
 
-    /// For stride 2 the spread gradient; the biases 0 of the input's gradient.
+    /// The biases 0 of the input's gradient; for stride 2 the spread gradient.
     fn own(&self, b: &Buffers<T>) -> Vec<usize> {
-        // and, once it is prepared, the transformed weights of the forward and the backward pass
-        vec![
-            b.images(self.x).channels,
-            if self.stride == 2 {
-                self.wide(b).len()
-            } else {
-                0
-            },
-            0,
-            0,
-        ]
+        let wide = match self.stride {
+            2 => self.wide(b).len(),
+            _ => 0,
+        };
+        vec![b.images(self.x).channels, wide]
+    }
+
+    fn scratch(&self, b: &Buffers<T>) -> usize {
+        [self.conv(b), self.back(b)]
+            .into_iter()
+            .filter_map(Winograd::new)
+            .map(|w| w.scratch())
+            .max()
+            .unwrap_or(0)
     }
 
     fn turns(&self) -> Option<(Range<usize>, usize, usize, usize)> {
@@ -99,28 +102,9 @@ impl<T: Real> Layer<T> for Conv {
         self.conv(b).flop() / b.n as f64
     }
 
-    fn prepare(&self, p: &[T], turned: Option<&[T]>, b: &mut Buffers<T>, own: &mut [Vec<T>]) {
-        let [forward, back] = [self.conv(b), self.back(b)].map(Winograd::new);
-        for ((loops, weights), u) in [(forward, Some(p)), (back, turned)]
-            .into_iter()
-            .zip(&mut own[2..])
-        {
-            if let (Some(w), Some(weights)) = (loops, weights) {
-                u.resize(w.weights(), T::default());
-                w.transform(b.set, &weights[self.weight.clone()], u);
-                b.scratch
-                    .resize(b.scratch.len().max(w.scratch()), T::default());
-            }
-        }
-        if let (Some(w), Some(_)) = (forward, turned) {
-            b.scratch
-                .resize(b.scratch.len().max(w.weight_scratch()), T::default());
-        }
-    }
-
-    fn forward(&self, p: &[T], b: &mut Buffers<T>, own: &mut [Vec<T>]) {
+    fn forward(&self, p: &[T], b: &mut Buffers<T>, _: &mut [Vec<T>]) {
         let conv = self.conv(b);
-        let fast = Winograd::new(conv).filter(|_| b.prepared[0]);
+        let fast = Winograd::new(conv).filter(|_| !b.direct);
         let mut scratch = std::mem::take(&mut b.scratch);
         b.with_value(self.y, |b, y| {
             let per_image = self.per_image.map(|id| (b.value(id), b.images(id)));
@@ -133,7 +117,7 @@ impl<T: Real> Layer<T> for Conv {
                 Some(f) => f.forward_on(
                     b.set,
                     b.value(self.x),
-                    &own[2],
+                    w,
                     bias,
                     per_image,
                     finish,
@@ -193,7 +177,7 @@ impl<T: Real> Layer<T> for Conv {
             let add = g.add;
             let mut scratch = std::mem::take(&mut b.scratch);
             let (x, dw) = (b.value(self.x), g.raw(self.weight.clone()));
-            match Winograd::new(conv).filter(|_| b.prepared[1]) {
+            match Winograd::new(conv).filter(|_| !b.direct) {
                 Some(f) => f.weight_gradient_on(set, x, dy, dw, add, &mut scratch),
                 None => conv.weight_gradient_on(set, x, dy, dw, add),
             }
@@ -201,8 +185,8 @@ impl<T: Real> Layer<T> for Conv {
             if self.first && !b.want_input {
                 return;
             }
-            let [zeros, wide, _, u] = own else {
-                unreachable!("four buffers, as `own` says")
+            let [zeros, wide] = own else {
+                unreachable!("two buffers, as `own` says")
             };
             let back = self.back(b);
             let dy: &[T] = if self.stride == 2 {
@@ -211,24 +195,17 @@ impl<T: Real> Layer<T> for Conv {
             } else {
                 dy
             };
-            let fast = Winograd::new(back).filter(|_| b.prepared[1]);
+            let fast = Winograd::new(back).filter(|_| !b.direct);
             let mut scratch = std::mem::take(&mut b.scratch);
             let finish = if first.next() == Some(&true) {
                 Finish::Write
             } else {
                 Finish::Add
             };
+            let w = &turned[self.weight.clone()];
             b.with_gradient(self.x, |_, dx| match fast {
-                Some(f) => f.forward_on(set, dy, u, zeros, None, finish, dx, &mut scratch),
-                None => back.forward_on(
-                    set,
-                    dy,
-                    &turned[self.weight.clone()],
-                    zeros,
-                    None,
-                    finish,
-                    dx,
-                ),
+                Some(f) => f.forward_on(set, dy, w, zeros, None, finish, dx, &mut scratch),
+                None => back.forward_on(set, dy, w, zeros, None, finish, dx),
             });
             b.scratch = scratch;
         });

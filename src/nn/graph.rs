@@ -51,8 +51,10 @@ pub(super) trait Layer<T: Real>: Send + Sync {
     fn own(&self, _: &Buffers<T>) -> Vec<usize> {
         vec![]
     }
-    /// Gets ready for weights that will be used for a while: [`Session::prepare`].
-    fn prepare(&self, _: &[T], _: Option<&[T]>, _: &mut Buffers<T>, _: &mut [Vec<T>]) {}
+    /// Numbers of the memory that its passes work in, shared by all layers.
+    fn scratch(&self, _: &Buffers<T>) -> usize {
+        0
+    }
     /// The weights that its backward pass wants turned: place, input and output channels, size.
     fn turns(&self) -> Option<(Range<usize>, usize, usize, usize)> {
         None
@@ -110,8 +112,8 @@ pub(super) struct Buffers<T> {
     pub dropout: Option<([u64; 2], u64)>,
     /// Whether the gradient of the input is wanted.
     pub want_input: bool,
-    /// Whether layers are prepared for the weights, and for these turned.
-    pub prepared: [bool; 2],
+    /// Whether convolutions are done by the direct loops alone.
+    pub direct: bool,
     /// Memory that a loop works in: any layer's, for the time of a call.
     pub scratch: Vec<T>,
     tensors: Arc<[Tensor]>,
@@ -144,7 +146,7 @@ impl<T: Real> Buffers<T> {
             times: vec![1.0; n],
             dropout: None,
             want_input: false,
-            prepared: [false; 2],
+            direct: false,
             scratch: vec![],
             tensors,
             values,
@@ -264,7 +266,9 @@ impl<T: Real> Session<T> {
         if rows == 0 {
             return Err(Error::parameter("rows", rows, "at least 1"));
         }
-        let buffers = Buffers::new(graph.tensors.clone(), rows);
+        let mut buffers = Buffers::new(graph.tensors.clone(), rows);
+        let scratch = graph.layers.iter().map(|l| l.scratch(&buffers)).max();
+        buffers.scratch = vec![T::default(); scratch.unwrap_or(0)];
         let own = graph
             .layers
             .iter()
@@ -300,22 +304,17 @@ impl<T: Real> Session<T> {
             .iter()
             .chain(&b.gradients)
             .chain(self.own.iter().flatten())
+            .chain([&b.scratch])
             .map(Vec::len)
             .sum();
         numbers * size_of::<T>()
     }
 
-    /// Gets ready for these weights, and for these turned: 3x3 convolutions of wide images are done
-    /// by Winograd's way from now on ([`winograd`](crate::simd::loops::winograd)): faster, with other
-    /// roundings. Must be called again after every change of the weights; `p` none: back to the
-    /// direct loops, as at the start.
-    pub fn prepare(&mut self, p: Option<&[T]>, turned: Option<&[T]>) {
-        self.buffers.prepared = [p.is_some(), p.is_some() && turned.is_some()];
-        if let Some(p) = p {
-            for (layer, own) in self.graph.layers.iter().zip(&mut self.own) {
-                layer.prepare(p, turned, &mut self.buffers, own);
-            }
-        }
+    /// Whether 3x3 convolutions are done by the direct loops alone. At the start they are not: those
+    /// of larger images go Winograd's way, which is faster and has other roundings
+    /// ([`winograd`](crate::simd::loops::winograd)).
+    pub fn direct(&mut self, only: bool) {
+        self.buffers.direct = only;
     }
 
     /// Dropout in the following forward passes: its key, and the number of the first row. None, as

@@ -63,11 +63,7 @@ impl Net {
         };
         let mut session = match waiting {
             Some(s) => s,
-            None => {
-                let mut new = Session::new(self.graph.clone(), rows)?;
-                new.prepare(Some(&self.p), Some(&self.turned));
-                new
-            }
+            None => Session::new(self.graph.clone(), rows)?,
         };
         let result = f(&mut session);
         let mut all = idle();

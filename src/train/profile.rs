@@ -178,7 +178,6 @@ pub fn layers(graph: &Arc<Graph<f32>>, rounds: usize) -> Result<Vec<LayerTime>> 
     let p = graph.layout().start::<f32>(1);
     let mut turned = vec![0.0; p.len()];
     graph.turn(&p, &mut turned);
-    session.prepare(Some(&p), Some(&turned));
     let numbers = |n: usize| {
         (0..rows * n)
             .map(|i| ((i * 7919 % 1009) as f32) / 504.5 - 1.0)
@@ -287,7 +286,6 @@ pub fn steps(
     let mut sessions = (0..threads.min(shares))
         .map(|_| Session::new(graph.clone(), rows))
         .collect::<Result<Vec<_>>>()?;
-    sessions.iter_mut().for_each(|s| s.prepare(Some(&p), None));
     let evaluate = timing(&mut || {
         let jobs = x
             .chunks(rows * from)

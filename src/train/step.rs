@@ -43,7 +43,7 @@ pub(super) fn rows_of_a_pass(shape: [usize; 3]) -> usize {
 /// Rows that a network sees at once in evaluation: few enough for the second-level cache, many
 /// enough to fill the loops' registers.
 pub fn rows_at_once(shape: [usize; 3]) -> usize {
-    rows(shape, 784, 1)
+    rows(shape, 3136, 1)
 }
 
 /// As many rows, a power of two from `least` to 64, as have so many pixels.
@@ -173,8 +173,6 @@ impl GradientNoise {
 /// A thread's own memory.
 struct Worker {
     session: Session<f32>,
-    /// The step whose weights the session is prepared for.
-    prepared: Option<u64>,
     x: Vec<f32>,
     y: Vec<f32>,
     dy: Vec<f32>,
@@ -185,12 +183,11 @@ struct Worker {
     gradient: Vec<Vec<f64>>,
 }
 
-/// What all parts of a step share: the plan, the step that the weights are of, these and these
-/// turned, the number of the batch's first sample.
+/// What all parts of a step share: the plan, the weights and these turned, the number of the
+/// batch's first sample.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
     plan: &'a StepPlan,
-    step: u64,
     p: &'a [f32],
     turned: &'a [f32],
     first: u64,
@@ -387,7 +384,6 @@ impl Trainer {
             let channels = |n: usize| vec![vec![0.0; rows * dim]; n];
             Ok(Worker {
                 session: Session::new(plan.graph.clone(), rows)?,
-                prepared: None,
                 x: vec![0.0; rows * k * dim],
                 y: vec![0.0; rows * m * dim],
                 dy: vec![0.0; rows * m * dim],
@@ -493,7 +489,6 @@ impl Trainer {
         );
         let pass = Pass {
             plan,
-            step: self.state.step,
             p,
             turned: &self.turned,
             first,
@@ -601,10 +596,6 @@ impl Worker {
     /// These rows of the batch: their gradient, written to `g`, and their share of the mean loss.
     fn part(&mut self, pass: Pass, rows: Range<usize>, g: &mut [f32]) -> Result<f64> {
         let mut loss = 0.0;
-        if self.prepared != Some(pass.step) {
-            self.session.prepare(Some(pass.p), Some(pass.turned));
-            self.prepared = Some(pass.step);
-        }
         let most = self.session.rows();
         for from in rows.clone().step_by(most) {
             loss += self.rows(pass, from..rows.end.min(from + most), g, from > rows.start)?;
@@ -619,7 +610,6 @@ impl Worker {
             p,
             turned,
             first,
-            ..
         }: Pass,
         rows: Range<usize>,
         g: &mut [f32],

@@ -5,6 +5,7 @@
 //! | `float` | f32 and f64 alike: `e^x`, blocks of 16, how a file's loops are compiled |
 //! | [`conv`] | convolutions and their gradients |
 //! | [`winograd`] | the 3 x 3 ones by Winograd's way |
+//! | `strip` | its matrix products |
 //! | [`norm`] | group norms with SiLU |
 //! | [`matrix`] | products and softmax, for attention |
 //! | [`pointwise`] | SiLU, sums, scales, Adam, up- and downsampling |
@@ -14,6 +15,7 @@ mod float;
 pub mod matrix;
 pub mod norm;
 pub mod pointwise;
+mod strip;
 #[cfg(test)]
 mod tensors;
 pub mod winograd;
