@@ -37,6 +37,16 @@ impl Tensor {
     fn offset(&self, n: usize) -> usize {
         self.first / BLOCK * self.images(n).plane()
     }
+
+    /// Numbers of the buffer it is in.
+    fn buffer_len(&self, n: usize) -> usize {
+        let all = Tensor {
+            channels: self.among,
+            first: 0,
+            ..*self
+        };
+        all.images(n).len()
+    }
 }
 
 /// A layer: reads tensors, writes one.
@@ -117,29 +127,73 @@ pub(super) struct Buffers<T> {
     /// Memory that a loop works in: any layer's, for the time of a call.
     pub scratch: Vec<T>,
     tensors: Arc<[Tensor]>,
+    value_places: Places,
+    gradient_places: Places,
     values: Vec<Vec<T>>,
     gradients: Vec<Vec<T>>,
 }
 
-impl<T: Real> Buffers<T> {
-    fn new(tensors: Arc<[Tensor]>, n: usize) -> Self {
-        let mut values: Vec<Vec<T>> = vec![];
-        for t in tensors.iter() {
-            let len = Tensor {
-                channels: t.among,
-                first: 0,
-                ..*t
+/// Where buffers are kept: those that are not needed at the same time share memory, which so stays
+/// in the cache. Only those of as many pixels do: the zeros of their borders are in one place.
+struct Places {
+    /// For each buffer, the memory it has.
+    of: Vec<usize>,
+    /// Numbers of each memory.
+    lens: Vec<usize>,
+}
+
+impl Places {
+    /// For the first and the last time at which each buffer is needed.
+    fn shared(tensors: &[Tensor], n: usize, lives: &[(usize, usize)]) -> Places {
+        let mut order: Vec<usize> = (0..lives.len()).collect();
+        order.sort_by_key(|b| lives[*b]);
+        let mut all = Places {
+            of: vec![0; lives.len()],
+            lens: vec![],
+        };
+        // pixels and last time of each memory
+        let mut taken: Vec<(Option<(usize, usize)>, usize)> = vec![];
+        for b in order {
+            let Some(t) = tensors.iter().find(|t| t.buffer == b) else {
+                continue;
+            };
+            let (len, (from, to)) = (t.buffer_len(n), lives[b]);
+            // of those that are free the one that grows least, then the smallest
+            let free = (0..taken.len())
+                .filter(|m| taken[*m].0 == t.pixels && taken[*m].1 < from)
+                .min_by_key(|m| (len.saturating_sub(all.lens[*m]), all.lens[*m]));
+            let place = free.unwrap_or(taken.len());
+            if place == taken.len() {
+                taken.push((t.pixels, to));
+                all.lens.push(0);
             }
-            .images(n)
-            .len();
-            if values.len() <= t.buffer {
-                values.resize(t.buffer + 1, vec![]);
-            }
-            if values[t.buffer].is_empty() {
-                values[t.buffer] = vec![T::default(); len];
-            }
+            taken[place].1 = to;
+            all.lens[place] = all.lens[place].max(len);
+            all.of[b] = place;
         }
-        let gradients = vec![vec![]; values.len()];
+        all
+    }
+
+    /// Every buffer by itself.
+    fn apart(tensors: &[Tensor], n: usize, buffers: usize) -> Places {
+        Places::shared(tensors, n, &vec![(0, 0); buffers])
+    }
+
+    fn memory<T: Real>(&self) -> Vec<Vec<T>> {
+        self.lens.iter().map(|n| vec![T::default(); *n]).collect()
+    }
+}
+
+impl<T: Real> Buffers<T> {
+    /// For `n` rows; `backward`: all values are kept for a backward pass.
+    fn new(graph: &Graph<T>, n: usize, backward: bool) -> Self {
+        let tensors = graph.tensors.clone();
+        let [forward, back] = graph.lives();
+        let value_places = match backward {
+            true => Places::apart(&tensors, n, forward.len()),
+            false => Places::shared(&tensors, n, &forward),
+        };
+        let gradient_places = Places::shared(&tensors, n, &back);
         Buffers {
             n,
             set: Set::current(),
@@ -148,9 +202,11 @@ impl<T: Real> Buffers<T> {
             want_input: false,
             direct: false,
             scratch: vec![],
+            values: value_places.memory(),
+            gradients: vec![],
             tensors,
-            values,
-            gradients,
+            value_places,
+            gradient_places,
         }
     }
 
@@ -167,29 +223,31 @@ impl<T: Real> Buffers<T> {
     /// The numbers of a tensor, from its first one on.
     pub fn value(&self, id: Id) -> &[T] {
         let t = &self.tensors[id.0];
-        &self.values[t.buffer][t.offset(self.n)..]
+        &self.values[self.value_places.of[t.buffer]][t.offset(self.n)..]
     }
 
     /// Those of its gradient.
     pub fn gradient(&self, id: Id) -> &[T] {
         let t = &self.tensors[id.0];
-        &self.gradients[t.buffer][t.offset(self.n)..]
+        &self.gradients[self.gradient_places.of[t.buffer]][t.offset(self.n)..]
     }
 
     /// Lends a tensor's numbers for writing while the other tensors' can be read.
     pub fn with_value(&mut self, id: Id, f: impl FnOnce(&Self, &mut [T])) {
         let t = self.tensors[id.0];
-        let mut own = std::mem::take(&mut self.values[t.buffer]);
+        let place = self.value_places.of[t.buffer];
+        let mut own = std::mem::take(&mut self.values[place]);
         f(self, &mut own[t.offset(self.n)..]);
-        self.values[t.buffer] = own;
+        self.values[place] = own;
     }
 
     /// The same for its gradient.
     pub fn with_gradient(&mut self, id: Id, f: impl FnOnce(&mut Self, &mut [T])) {
         let t = self.tensors[id.0];
-        let mut own = std::mem::take(&mut self.gradients[t.buffer]);
+        let place = self.gradient_places.of[t.buffer];
+        let mut own = std::mem::take(&mut self.gradients[place]);
         f(self, &mut own[t.offset(self.n)..]);
-        self.gradients[t.buffer] = own;
+        self.gradients[place] = own;
     }
 }
 
@@ -241,10 +299,33 @@ impl<T: Real> Graph<T> {
         }
     }
 
+    /// For each buffer, the first and the last layer that needs it: its values in the forward pass,
+    /// its gradient in the backward pass, counted from the end. What goes in and comes out is
+    /// needed before all layers or after them.
+    fn lives(&self) -> [Vec<(usize, usize)>; 2] {
+        let count = self.tensors.iter().map(|t| t.buffer + 1).max().unwrap_or(0);
+        let mut forward = vec![(usize::MAX, 0); count];
+        let mut back = forward.clone();
+        let last = self.layers.len() + 1;
+        let mut needed = |id: Id, at: usize| {
+            let b = self.tensors[id.0].buffer;
+            for (lives, at) in [(&mut forward, at), (&mut back, last - at)] {
+                lives[b] = (lives[b].0.min(at), lives[b].1.max(at));
+            }
+        };
+        needed(self.input, 0);
+        needed(self.output, last);
+        for (i, layer) in self.layers.iter().enumerate() {
+            needed(layer.output(), i + 1);
+            layer.inputs().into_iter().for_each(|id| needed(id, i + 1));
+        }
+        [forward, back]
+    }
+
     /// Names of the layers, in order, and their floating-point operations per row in the forward
     /// pass.
     pub fn layers(&self) -> Vec<(String, f64)> {
-        let b = Buffers::new(self.tensors.clone(), 1);
+        let b = Buffers::new(self, 1, false);
         self.layers.iter().map(|l| (l.name(), l.flop(&b))).collect()
     }
 }
@@ -255,6 +336,8 @@ pub struct Session<T> {
     graph: Arc<Graph<T>>,
     buffers: Buffers<T>,
     own: Vec<Vec<Vec<T>>>,
+    /// Whether values are kept for a backward pass.
+    backward: bool,
 }
 
 impl<T: Real> Session<T> {
@@ -263,10 +346,23 @@ impl<T: Real> Session<T> {
     /// # Errors
     /// No rows.
     pub fn new(graph: Arc<Graph<T>>, rows: usize) -> Result<Session<T>> {
+        Session::with(graph, rows, true)
+    }
+
+    /// The same for forward passes alone: values that no later layer reads are not kept, which
+    /// takes less memory and time. [`backward`](Self::backward) panics.
+    ///
+    /// # Errors
+    /// No rows.
+    pub fn forward_only(graph: Arc<Graph<T>>, rows: usize) -> Result<Session<T>> {
+        Session::with(graph, rows, false)
+    }
+
+    fn with(graph: Arc<Graph<T>>, rows: usize, backward: bool) -> Result<Session<T>> {
         if rows == 0 {
             return Err(Error::parameter("rows", rows, "at least 1"));
         }
-        let mut buffers = Buffers::new(graph.tensors.clone(), rows);
+        let mut buffers = Buffers::new(&graph, rows, backward);
         let scratch = graph.layers.iter().map(|l| l.scratch(&buffers)).max();
         buffers.scratch = vec![T::default(); scratch.unwrap_or(0)];
         let own = graph
@@ -283,12 +379,18 @@ impl<T: Real> Session<T> {
             graph,
             buffers,
             own,
+            backward,
         })
     }
 
     /// The network.
     pub fn graph(&self) -> &Arc<Graph<T>> {
         &self.graph
+    }
+
+    /// Whether there can be backward passes.
+    pub fn has_backward(&self) -> bool {
+        self.backward
     }
 
     /// Most rows.
@@ -406,8 +508,9 @@ impl<T: Real> Session<T> {
                 .is_none_or(|d| d.len() / from == dy.len() / to && d.len().is_multiple_of(from)),
             "rows of the network"
         );
-        for (g, v) in b.gradients.iter_mut().zip(&b.values) {
-            g.resize(v.len(), T::default());
+        assert!(self.backward, "a session for forward passes alone");
+        if b.gradients.is_empty() {
+            b.gradients = b.gradient_places.memory();
         }
         b.want_input = dx.is_some();
         let (images, flat) = (b.images(graph.output), b.flat(graph.output));

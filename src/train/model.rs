@@ -48,9 +48,14 @@ impl Net {
         &self.graph
     }
 
-    /// Lends a session for `rows` rows: one that another has given back, or a new one. A session
-    /// computes all its rows, wanted or not.
-    fn with<R>(&self, rows: usize, f: impl FnOnce(&mut Session<f32>) -> Result<R>) -> Result<R> {
+    /// Lends a session for `rows` rows, with or without a backward pass: one that another has given
+    /// back, or a new one. A session computes all its rows, wanted or not.
+    fn with<R>(
+        &self,
+        rows: usize,
+        backward: bool,
+        f: impl FnOnce(&mut Session<f32>) -> Result<R>,
+    ) -> Result<R> {
         let idle = || {
             self.idle
                 .lock()
@@ -58,12 +63,14 @@ impl Net {
         };
         let waiting = {
             let mut all = idle();
-            let place = all.iter().position(|s| s.rows() == rows);
+            let fits = |s: &Session<f32>| (s.rows(), s.has_backward()) == (rows, backward);
+            let place = all.iter().position(fits);
             place.map(|i| all.swap_remove(i))
         };
         let mut session = match waiting {
             Some(s) => s,
-            None => Session::new(self.graph.clone(), rows)?,
+            None if backward => Session::new(self.graph.clone(), rows)?,
+            None => Session::forward_only(self.graph.clone(), rows)?,
         };
         let result = f(&mut session);
         let mut all = idle();
@@ -148,7 +155,7 @@ impl Network for Net {
                 .collect();
             let (mut x, mut y) = (vec![0.0; n * k * dim], vec![0.0; n * m * dim]);
             pack(&u, dim, &mut x);
-            self.with(rows, |s| {
+            self.with(rows, false, |s| {
                 s.forward(&self.p, &x, &vec![t; n], &mut y);
                 Ok(())
             })?;
@@ -276,7 +283,7 @@ impl Model {
             pack(&given, dim, &mut dy);
             // the gradients of the parameters are not wanted, but made
             let mut unused = vec![0.0; net.p.len()];
-            net.with(rows, |s| {
+            net.with(rows, true, |s| {
                 s.forward(&net.p, &x, &vec![t; n], &mut y);
                 s.backward(&net.p, &net.turned, &dy, &mut unused, Some(&mut dx));
                 Ok(())
@@ -403,7 +410,7 @@ impl Divergence for Probed<'_> {
             // the gradients of the parameters are not wanted, but made
             let mut unused = vec![0.0; net.p.len()];
             out.iter_mut().for_each(|o| o.fill(offset));
-            net.with(rows, |s| {
+            net.with(rows, true, |s| {
                 s.forward(&net.p, &x, &vec![t; n], &mut y);
                 for number in 0..count {
                     for (i, e) in probe.iter_mut().enumerate() {

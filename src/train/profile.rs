@@ -284,7 +284,7 @@ pub fn steps(
         vec![0.0f32; batch * to],
     );
     let mut sessions = (0..threads.min(shares))
-        .map(|_| Session::new(graph.clone(), rows))
+        .map(|_| Session::forward_only(graph.clone(), rows))
         .collect::<Result<Vec<_>>>()?;
     let evaluate = timing(&mut || {
         let jobs = x
