@@ -1,9 +1,10 @@
-"""One table: a training step and an evaluation of the same U-Net in this crate, PyTorch, candle and burn, one after the other.
+"""One table: a training step and an evaluation of the same U-Net in this crate, PyTorch, ONNX Runtime and OpenVINO (evaluation), candle and
+burn, one after the other.
 
 usage: pip install -r benches/peers/requirements.txt
        python3 benches/peers/nn.py [--sizes 28,8] [--threads 1,2] [--batch 64] [--steps 10] [--rounds 1] [--limit 600] [--only burn,candle] [--no-build]
 
-The net is the one of unet_torch.py; `nets/` holds it in candle and burn. Each figure is the median over the steps of a fresh process,
+The net is the one of unet_torch.py; unet_onnx.py exports it, `nets/` holds it in candle and burn. Each figure is the median over the steps of a fresh process,
 the least over the rounds; the peak is that of the process. A peer that is not there is skipped with a line saying why.
 """
 import argparse
@@ -27,6 +28,8 @@ PEERS = {
     "PyTorch channels-last": ["torch", "--channels-last"],
     "PyTorch compiled": ["torch", "--compile"],
     "PyTorch compiled, channels-last": ["torch", "--compile", "--channels-last"],
+    "ONNX Runtime": ["onnx", "--runtime", "onnxruntime"],
+    "OpenVINO": ["onnx", "--runtime", "openvino"],
     "candle": ["candle"],
     "burn, flex": ["burn", "--backend", "flex"],
 }
@@ -86,6 +89,8 @@ def programs(kinds, build):
     out = {}
     torch = importlib.util.find_spec("torch") is not None
     out["torch"] = [sys.executable, str(HERE / "unet_torch.py")] if torch else "torch is not installed: pip install -r benches/peers/requirements.txt"
+    missing = [m for m in ("torch", "onnx", "onnxscript") if importlib.util.find_spec(m) is None]
+    out["onnx"] = [sys.executable, str(HERE / "unet_onnx.py")] if not missing else f"{missing[0]} is not installed: pip install -r benches/peers/requirements.txt"
     if "ours" in kinds:
         out["ours"] = bench()
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", NETS / "target")).resolve()

@@ -4,10 +4,12 @@ use super::{Kernel, Objective};
 use crate::error::{Error, Result};
 use crate::process::LinearSde;
 use crate::schedule::Schedule;
-use crate::simd;
+use crate::simd::{self, normal::normals};
 use ndarray::{Array2, ArrayView2};
 use rand::{Rng, RngExt};
-use rand_distr::StandardNormal;
+
+/// Normals that are drawn at a time: they stay in the first-level cache.
+const AT_ONCE: usize = 512;
 
 mod sealed {
     pub trait Sealed {}
@@ -106,9 +108,10 @@ impl<const K: usize> Kernel<K> {
         }
     }
 
-    /// The same with standard normal noise drawn from `rng` into `noise` (kept: it is the target of
-    /// training). Draws come value by value, channel by channel, by `rand_distr`'s ziggurat.
-    /// Formula: kernel.perturb.
+    /// The same with standard normal noise drawn into `noise` (kept: it is the target of training).
+    /// Two words are drawn from `rng`, the key; the noise is a function of the key, the value's
+    /// number and the channel (Threefry 2x64 and Box-Muller, many at a time, the same bits on every
+    /// machine). Formula: kernel.perturb.
     ///
     /// # Errors
     /// Slices of different lengths.
@@ -119,13 +122,20 @@ impl<const K: usize> Kernel<K> {
         noise: [&mut [T]; K],
         out: [&mut [T]; K],
     ) -> Result<()> {
-        let noise = noise.map(|channel| {
-            channel
-                .iter_mut()
-                .for_each(|e| *e = T::narrow(rng.sample(StandardNormal)));
-            &*channel
-        });
-        self.perturb(x0, noise, out)
+        let key = [rng.random(), rng.random()];
+        let (mut a, mut b) = ([0.0; AT_ONCE], [0.0; AT_ONCE]);
+        let mut noise = noise;
+        for (pair, channels) in noise.chunks_mut(2).enumerate() {
+            let most = channels.iter().map(|c| c.len()).max().unwrap_or(0);
+            for first in (0..most).step_by(AT_ONCE) {
+                normals(key, first as u64, pair as u64, [&mut a, &mut b]);
+                for (channel, drawn) in channels.iter_mut().zip([&a, &b]) {
+                    let part = channel.iter_mut().skip(first);
+                    part.zip(drawn).for_each(|(e, x)| *e = T::narrow(*x));
+                }
+            }
+        }
+        self.perturb(x0, noise.map(|channel| &*channel), out)
     }
 }
 

@@ -4,6 +4,7 @@
 //! seed = 0              # of weights, data, noise, times: the run is a function of this file
 //! steps = 8000
 //! batch = 64
+//! parts = 8             # of a batch: the most threads and processes that have work
 //! save_every = 500      # steps between checkpoints
 //! log_every = 20        # steps that a line of metrics.jsonl is the mean of
 //!
@@ -38,7 +39,7 @@
 //! field.
 
 use super::source::{Pictures, Source, Toy};
-use super::step::StepPlan;
+use super::step::{PARTS, StepPlan};
 use crate::data::{self, ImageSet};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
@@ -69,6 +70,9 @@ pub struct Config {
     pub steps: u64,
     /// Rows of a batch.
     pub batch: usize,
+    /// Parts of a batch, each with a gradient of its own, summed in order: at most as many threads
+    /// and processes have work. Another number is another order of roundings.
+    pub parts: usize,
     /// Steps between checkpoints.
     pub save_every: u64,
     /// Steps that a line of the metrics is the mean of.
@@ -189,6 +193,7 @@ impl Default for Config {
             seed: 0,
             steps: 8000,
             batch: 64,
+            parts: PARTS,
             save_every: 500,
             log_every: 20,
             data: DataSpec::default(),
@@ -659,12 +664,13 @@ impl Config {
             ("save_every", self.save_every),
             ("log_every", self.log_every),
             ("batch", self.batch as u64),
+            ("parts", self.parts as u64),
         ];
         for (name, n) in counts {
-            let most = if name == "batch" {
-                1 << 20
-            } else {
-                1_000_000_000
+            let most = match name {
+                "batch" => 1 << 20,
+                "parts" => 1024,
+                _ => 1_000_000_000,
             };
             if !(1..=most).contains(&n) {
                 return Err(Error::parameter(name, n, format!("1 to {most}")));
@@ -681,6 +687,7 @@ impl Config {
             stratified: self.loss.stratified,
             adam: self.adam()?,
             batch: self.batch,
+            parts: self.parts,
             seed: self.seed,
             loss,
             source,
@@ -764,6 +771,8 @@ mod tests {
             ("steps = 0", "`steps`"),
             ("steps = -1", "line 1"),
             ("batch = 0", "`batch`"),
+            ("parts = 0", "`parts`"),
+            ("parts = 2000", "`parts`"),
             ("batch = 2000000", "`batch`"),
             ("save_every = 0", "`save_every`"),
             ("log_every = 0", "`log_every`"),

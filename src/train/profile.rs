@@ -1,7 +1,7 @@
 //! Where a network's time goes, beside the machine's limits, both measured in one run.
 
 use super::source::Source;
-use super::step::{State, StepPlan, Trainer, rows_at_once, rows_of_a_pass};
+use super::step::{PARTS, State, StepPlan, Trainer, rows_at_once, rows_of_a_pass};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::kernel::Objective;
@@ -250,6 +250,7 @@ pub fn steps(
         stratified: true,
         adam: Adam::default(),
         batch,
+        parts: PARTS,
         seed: 1,
         source: Arc::new(Ramp([c, h, w])),
     };

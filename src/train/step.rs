@@ -1,7 +1,7 @@
 //! One step of training: `(1 / (batch dim)) sum of the losses`, its gradient, clipping, Adam, and
 //! the average of weights. Formula: train.batch.
 //!
-//! A batch is cut into [`PARTS`] parts, each with a gradient of its own, summed in order: the
+//! A batch is cut into parts ([`PARTS`] if nothing else is said), each with a gradient of its own, summed in order: the
 //! threads take parts as they come, and the bits are the same for any number of them. Noise, times
 //! and data of sample number n are functions of the seed and n.
 
@@ -21,7 +21,7 @@ use crate::simd::normal::normals;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-/// Parts of a batch: at most as many threads have work.
+/// Parts of a batch where the configuration does not say: at most as many threads have work.
 pub const PARTS: usize = 8;
 
 /// Numbers of a stretch of parameters that one thread sums and moves at a time.
@@ -98,6 +98,8 @@ pub struct StepPlan {
     pub adam: Adam,
     /// Rows of a batch.
     pub batch: usize,
+    /// Parts of a batch, each with a gradient of its own.
+    pub parts: usize,
     /// Seed of all that is random.
     pub seed: u64,
     /// The data.
@@ -326,7 +328,7 @@ impl Trainer {
     /// # Errors
     /// Shapes of network, diffusion and data that do not fit; a state of another network; a loss
     /// that is not in eps form, a parametrisation that is not `eps` or `mixed`; no threads; a batch
-    /// of no rows.
+    /// of no rows or no parts.
     pub fn new(plan: StepPlan, state: State, threads: usize) -> Result<Trainer> {
         let d = plan.loss.diffusion();
         let [c, h, w] = plan.source.shape();
@@ -370,7 +372,10 @@ impl Trainer {
                 return Err(Error::shape(name, &[v.len()], format!("[{len}]")));
             }
         }
-        let size = plan.batch.div_ceil(PARTS);
+        if !(1..=1024).contains(&plan.parts) {
+            return Err(Error::parameter("parts", plan.parts, "1 to 1024"));
+        }
+        let size = plan.batch.div_ceil(plan.parts);
         let parts = (0..plan.batch)
             .step_by(size)
             .map(|r| Part {

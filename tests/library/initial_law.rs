@@ -359,6 +359,7 @@ fn the_trainer_begins_from_it() {
             stratified: true,
             adam,
             batch,
+            parts: 8,
             seed,
             source: Arc::new(Curve),
         };

@@ -613,6 +613,7 @@ fn plan(s: &Setup, graph: Graph<f32>, eps: f64, batch: usize, source: Arc<dyn So
         stratified: true,
         adam: still(),
         batch,
+        parts: 8,
         seed: 11,
         source,
     }
