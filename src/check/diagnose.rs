@@ -748,29 +748,31 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<bool> {
     if seen.is_empty() && (only_late(u) || early_off.is_empty() && late_off.len() > 1 && !small) {
         return Some(false);
     }
-    let last_of = |times: &[f64]| times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if seen.is_empty() {
-        // two ends, with right rows between
-        let (early, late) = (
-            last_of(&early_off),
-            late_off.iter().copied().fold(f64::INFINITY, f64::min),
-        );
-        let two = early.is_finite()
-            && last_of(&late_off) > last_of(&right)
-            && right.iter().any(|t| (early..late).contains(t));
-        return two.then_some(true);
+        return two_ends(&early_off, &late_off, &right).then_some(true);
     }
+    worse_the_later(u, &seen).then_some(!early_off.is_empty())
+}
+
+/// Whether times that are off lie at two ends, with right ones between.
+fn two_ends(early: &[f64], late: &[f64], right: &[f64]) -> bool {
+    let first = |times: &[f64]| times.iter().copied().fold(f64::INFINITY, f64::min);
+    let last = |times: &[f64]| times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let between = last(early)..first(late);
+    last(early).is_finite() && last(late) > last(right) && right.iter().any(|t| between.contains(t))
+}
+
+/// Whether errors, by their times, are seen at late times only, and are worse the later.
+fn worse_the_later(u: &Unit<'_>, seen: &[(f64, f64)]) -> bool {
     let first = seen.iter().map(|(t, _)| *t).fold(f64::INFINITY, f64::min);
     let before = u.cells.chunks(u.columns).filter(|c| c[0].t < first).count();
-    // late times only, and worse the later
     let last = seen
         .iter()
         .copied()
         .fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
     let at_first = seen.iter().find(|s| s.0 == first).map_or(0.0, |s| s.1);
     let end = u.cells.iter().map(|c| c.t).fold(0.0, f64::max);
-    (first >= 0.05 && 2 * before >= rows && last.0 == end && last.1 >= at_first)
-        .then_some(!early_off.is_empty())
+    first >= 0.05 && 2 * before >= row_count(u) && last.0 == end && last.1 >= at_first
 }
 
 /// The size of the inverse of a matrix of one or two channels; of more, that of its largest

@@ -292,6 +292,16 @@ pub fn largest_terms<const K: usize>(
     (mean, cov)
 }
 
+/// A kernel, or `None` where its determinant or inverse is no normal f64; anything else is a row
+/// that cannot be one, and this is what is allowed.
+fn defined(values: &Result<KernelValues>) -> std::result::Result<Option<&KernelValues>, String> {
+    match values {
+        Ok(v) => Ok(Some(v)),
+        Err(Error::Degenerate { .. }) => Ok(None),
+        Err(e) => Err(format!("a time of the process ({e})")),
+    }
+}
+
 /// The kernels of one case of a table.
 struct Kernels {
     config: Config,
@@ -506,21 +516,8 @@ impl Table {
         let (config, k) = (&of.config, of.process.channels());
         let values = kernel_values(&*of.process, &config.schedule, config.objective, s, t);
         let integral = config.schedule.integral(s, t)?;
-        let kernel = match &values {
-            Ok(v) => Some(v),
-            // its determinant or inverse is no normal f64; anything else is a row that cannot be one
-            Err(Error::Degenerate { .. }) => {
-                self.refused += 1;
-                None
-            }
-            Err(e) => {
-                return Err(Error::parameter(
-                    format!("{place}: t"),
-                    t,
-                    format!("a time of the process ({e})"),
-                ));
-            }
-        };
+        let kernel = defined(&values).map_err(|e| Error::parameter(format!("{place}: t"), t, e))?;
+        self.refused += usize::from(kernel.is_none());
         let sizes = of.sizes(read(word(row, "B", place)?, place)?);
         let from = if s > 0.0 {
             format!("s={s:.3e} ")
@@ -556,17 +553,17 @@ impl Table {
                 ));
             }
             for (i, (&got, &text)) in got.iter().zip(&stated).enumerate() {
-                let truth = read(text, place)?;
+                let (truth, at) = (read(text, place)?, (i / k, i % k));
                 let found = Found {
                     family: of.family,
                     quantity,
                     got,
                     text,
                     truth,
-                    term: term(quantity, (i / k, i % k), &sizes, truth, kernel),
+                    term: term(quantity, at, &sizes, truth, kernel),
                 };
                 let entry = if stated.len() > 1 {
-                    format!("[{}][{}] ", i / k, i % k)
+                    format!("[{}][{}] ", at.0, at.1)
                 } else {
                     String::new()
                 };
