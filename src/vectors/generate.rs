@@ -701,6 +701,22 @@ fn vectors(request: &Request, progress: &mut dyn FnMut(usize, usize)) -> Result<
     Ok(all)
 }
 
+fn manifest_of(request: &Request, entries: Vec<Json>) -> Json {
+    let notes: serde_json::Map<String, Json> = NOTES
+        .iter()
+        .map(|(f, bug, effect)| ((*f).to_string(), json!({"bug": bug, "effect": effect})))
+        .collect();
+    json!({
+        "schema": "cld-vectors/1",
+        "version": env!("CARGO_PKG_VERSION"),
+        "seed": request.seed,
+        "about": "Write answers.npz with the arrays that `outputs` names, then: cld check FOLDER. Arrays (n, K d) hold the d coordinates of x first, then those of v, and so on; (n, K, K) are matrices. expected.npz has the right values.",
+        "arrays": {"inputs": "inputs.npz", "expected": "expected.npz", "answers": "answers.npz"},
+        "notes": notes,
+        "entries": entries,
+    })
+}
+
 /// Writes `manifest.json`, `inputs.npz` and `expected.npz` into `folder`, which is made if it is
 /// not there.
 ///
@@ -734,20 +750,7 @@ pub fn generate(
         entries,
         values,
     } = vectors(request, progress)?;
-    let notes: serde_json::Map<String, Json> = NOTES
-        .iter()
-        .map(|(f, bug, effect)| ((*f).to_string(), json!({"bug": bug, "effect": effect})))
-        .collect();
-    let manifest = json!({
-        "schema": "cld-vectors/1",
-        "version": env!("CARGO_PKG_VERSION"),
-        "seed": request.seed,
-        "about": "Write answers.npz with the arrays that `outputs` names, then: cld check FOLDER. Arrays (n, K d) hold the d coordinates of x first, then those of v, and so on; (n, K, K) are matrices. expected.npz has the right values.",
-        "arrays": {"inputs": "inputs.npz", "expected": "expected.npz", "answers": "answers.npz"},
-        "notes": notes,
-        "entries": entries,
-    });
-    let count = manifest["entries"].as_array().map_or(0, Vec::len);
+    let count = entries.len();
     if count == 0 {
         return Err(Error::parameter(
             "process and suite",
@@ -755,6 +758,7 @@ pub fn generate(
             "a combination that exists",
         ));
     }
+    let manifest = manifest_of(request, entries);
     let mut text = serde_json::to_string_pretty(&manifest).map_err(|e| io(e.to_string()))?;
     text.push('\n');
     std::fs::create_dir_all(folder).map_err(|e| io(format!("cannot be made: {e}")))?;

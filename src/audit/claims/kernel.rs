@@ -11,7 +11,7 @@ use crate::kernel::{Kernel, Objective};
 use crate::loss::{Form, Loss, Weighting};
 use crate::process::AnyLaw;
 use crate::schedule::{Schedule, Span};
-use crate::small::{Mat, Square, by_channels};
+use crate::small::{Mat, Square, by_channels, places};
 use crate::worst::{largest, worse};
 
 /// Times of the claims.
@@ -331,25 +331,29 @@ fn entries(a: &Square<Dd>) -> Vec<f64> {
     a.map(Dd::to_f64).to_vec()
 }
 
-fn process(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
-    let (p, k) = (d.process(), d.channels());
-    let (clock, start) = (Schedule::constant(1.0)?, 0.5);
-    let (f, g) = (d.drift(), p.noise_at(start));
+/// Slopes of a transition's mean and covariance at its start, at a place of the process's clock, by
+/// one-sided differences in the limit.
+fn slopes(d: &Diffusion, start: f64) -> Result<Vec<f64>> {
+    let (k, clock) = (d.channels(), Schedule::constant(1.0)?);
     // powers of two, so that start and end are exact
-    let h = 2f64.powi(-(largest(f.as_slice()).max(1.0).log2().ceil() as i32) - 3);
+    let h = 2f64.powi(-(largest(d.drift().as_slice()).max(1.0).log2().ceil() as i32) - 3);
     let mut slopes = vec![vec![]; 2 * k * k];
     for level in 0..6 {
         let h = h / f64::from(1 << level);
-        let m = p.moments(clock.span(start, start + h)?, 0.0);
-        for i in 0..k {
-            for j in 0..k {
-                let moved = m.mean[(i, j)] - f64::from(i == j);
-                slopes[i * k + j].push(moved / h);
-                slopes[k * k + i * k + j].push(m.cov[(i, j)] / h);
-            }
+        let m = d.process().moments(clock.span(start, start + h)?, 0.0);
+        for (i, j) in places(k) {
+            let moved = m.mean[(i, j)] - f64::from(i == j);
+            slopes[i * k + j].push(moved / h);
+            slopes[k * k + i * k + j].push(m.cov[(i, j)] / h);
         }
     }
-    let slopes: Vec<f64> = slopes.iter().map(|v| limit(v)).collect();
+    Ok(slopes.iter().map(|v| limit(v)).collect())
+}
+
+fn process(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
+    let (p, k, start) = (d.process(), d.channels(), 0.5);
+    let (f, g) = (d.drift(), p.noise_at(start));
+    let slopes = slopes(d, start)?;
     let unit = worse(largest(f.as_slice()), largest(g.as_slice()));
     for (name, found, expected) in [
         ("drift", f, &slopes[..k * k]),
