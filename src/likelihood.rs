@@ -45,7 +45,7 @@ use crate::diffusion::Diffusion;
 use crate::error::{Error, Result, check};
 use crate::kernel::{KernelValues, Objective, kernel_values};
 use crate::metrics::Estimate;
-use crate::sampler::flow::{Counts, dormand_prince, slope};
+use crate::sampler::flow::{Counts, check_tolerance, dormand_prince, slope};
 use crate::score::gaussian::precision;
 use crate::score::{Gaussian, MixtureScore, Score};
 use crate::simd::normal::{normals, threefry};
@@ -238,12 +238,7 @@ impl<'a> Likelihood<'a> {
         if !(eps > 0.0 && eps < 1.0) {
             return Err(Error::time("eps", eps, "0 < eps < 1"));
         }
-        check(
-            "tolerance",
-            tolerance,
-            (1e-14..=1.0).contains(&tolerance),
-            "1e-14 to 1",
-        )?;
+        check_tolerance(tolerance)?;
         Ok(Likelihood {
             diffusion,
             dim,

@@ -379,14 +379,16 @@ fn drop_surplus(
     extra.into_iter().map(one).collect()
 }
 
+/// Rows of an entry, by the array that has one for each.
+fn rows_of(e: &Entry) -> usize {
+    let leading = e.inputs.get(predict::leading(&e.quantity));
+    leading.and_then(|a| a.shape.first().copied()).unwrap_or(0)
+}
+
 /// Arrays of an entry that hold K channels, with the numbers to a row: the same before they are
 /// turned and after.
 fn blocks(e: &Entry, k: usize) -> Vec<(String, usize)> {
-    let n = e
-        .inputs
-        .get(predict::leading(&e.quantity))
-        .and_then(|a| a.shape.first().copied())
-        .unwrap_or(0);
+    let n = rows_of(e);
     let is_run = e.quantity.starts_with("sampler.run.");
     // numbers to a row: of the noise of a run, to a row of a draw
     let width = |name: &str, a: &Array| {
@@ -443,11 +445,7 @@ fn other_end(output: &str, k: usize) -> Option<String> {
 fn arrange(e: &mut Entry) -> Result<()> {
     let layout = e.config.layout;
     let k = e.config.process()?.channels();
-    let n = e
-        .inputs
-        .get(predict::leading(&e.quantity))
-        .and_then(|a| a.shape.first().copied())
-        .unwrap_or(0);
+    let n = rows_of(e);
     let is_run = e.quantity.starts_with("sampler.run.");
     let turned = |a: &mut Array, w: usize, leads: usize| {
         let old = a.data.clone();

@@ -355,6 +355,13 @@ impl Watch {
 /// `f(t, y, out)` writes the slope `dy/dt` at t.
 pub type RightHandSide<'a> = dyn FnMut(f64, &[f64], &mut [f64]) -> Result<()> + 'a;
 
+/// # Errors
+/// Unless `1e-14 <= tolerance <= 1`.
+pub(crate) fn check_tolerance(tolerance: f64) -> Result<f64> {
+    let fits = (1e-14..=1.0).contains(&tolerance);
+    check("tolerance", tolerance, fits, "1e-14 to 1")
+}
+
 /// Integrates `dy/dt = f(t, y)` from `from` to `to`, either way, by the pair of order 5(4) of
 /// Dormand and Prince with local extrapolation.
 ///
@@ -457,12 +464,7 @@ pub fn dormand_prince_within(
     tolerance: f64,
     most: Most,
 ) -> Result<Counts> {
-    check(
-        "tolerance",
-        tolerance,
-        (1e-14..=1.0).contains(&tolerance),
-        "1e-14 to 1",
-    )?;
+    check_tolerance(tolerance)?;
     check("from", from, true, "a finite number")?;
     check("to", to, true, "a finite number")?;
     let (n, span) = (y.len(), to - from);
@@ -546,12 +548,7 @@ struct Dp5 {
 /// # Errors
 /// Unless `1e-14 <= tolerance <= 1`.
 pub fn dp5(diffusion: &Diffusion, grid: &Grid, tolerance: f64) -> Result<Box<dyn Stepper>> {
-    check(
-        "tolerance",
-        tolerance,
-        (1e-14..=1.0).contains(&tolerance),
-        "1e-14 to 1",
-    )?;
+    check_tolerance(tolerance)?;
     Ok(Box::new(Dp5 {
         diffusion: diffusion.clone(),
         tolerance,

@@ -653,6 +653,16 @@ impl Model {
         Ok(())
     }
 
+    /// The drift matrix, as the mean's signs are read.
+    pub(super) fn drift(&self) -> Square {
+        let f = self.process.drift();
+        if self.reading.flip_mean {
+            f.with_odd_signs_flipped()
+        } else {
+            f
+        }
+    }
+
     pub(super) fn row(&self, s: f64, t: f64) -> Result<Arc<Row>> {
         self.row_of(s, t, self.gamma)
     }
