@@ -27,6 +27,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
         "a loop per axis of images around one match at compile time",
     ),
     (
+        "simd/loops/strip.rs all",
+        "a loop per element, block, group and tile around one multiply-add",
+    ),
+    (
         "simd/loops/winograd.rs each_tile",
         "a loop per axis of strips and tiles",
     ),
