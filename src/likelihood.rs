@@ -43,9 +43,9 @@
 
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result, check};
-use crate::kernel::{Objective, kernel_values};
+use crate::kernel::{KernelValues, Objective, kernel_values};
 use crate::metrics::Estimate;
-use crate::sampler::flow::{Counts, dormand_prince, slope};
+use crate::sampler::flow::{Counts, check_tolerance, dormand_prince, slope};
 use crate::score::gaussian::precision;
 use crate::score::{Gaussian, MixtureScore, Score};
 use crate::simd::normal::{normals, threefry};
@@ -238,12 +238,7 @@ impl<'a> Likelihood<'a> {
         if !(eps > 0.0 && eps < 1.0) {
             return Err(Error::time("eps", eps, "0 < eps < 1"));
         }
-        check(
-            "tolerance",
-            tolerance,
-            (1e-14..=1.0).contains(&tolerance),
-            "1e-14 to 1",
-        )?;
+        check_tolerance(tolerance)?;
         Ok(Likelihood {
             diffusion,
             dim,
@@ -360,28 +355,13 @@ impl<'a> Likelihood<'a> {
             Trace::Hutchinson { score, .. } => {
                 let inverse = self.diffusion.kernel(t)?.inv;
                 let step = |c: usize| f64::EPSILON.cbrt() / inverse[(c, c)].sqrt();
-                let mut sides = [
-                    vec![vec![0.0; n]; noised.len()],
-                    vec![vec![0.0; n]; noised.len()],
-                ];
                 for (probe, out) in probes.iter().zip(out.chunks_mut(rows)) {
-                    for (side, sign) in sides.iter_mut().zip([1.0, -1.0]) {
-                        let mut moved: Vec<Vec<f64>> = u.iter().map(|c| c.to_vec()).collect();
-                        for (&c, e) in noised.iter().zip(probe) {
-                            // each channel is moved by its own step: the cross terms then have mean
-                            // 0 in any unit
-                            let h = sign * step(c);
-                            moved[c].iter_mut().zip(e).for_each(|(x, e)| *x += h * e);
-                        }
-                        let moved: Vec<&[f64]> = moved.iter().map(Vec::as_slice).collect();
-                        let mut views: Vec<&mut [f64]> =
-                            side.iter_mut().map(Vec::as_mut_slice).collect();
-                        score.score(t, &moved, &mut views)?;
-                    }
+                    let plus = score_moved(*score, noised, t, u, probe, &step)?;
+                    let minus = score_moved(*score, noised, t, u, probe, &|c| -step(c))?;
                     for (l, &c) in noised.iter().enumerate() {
                         let scale = noise[(c, c)] / (2.0 * step(c));
                         for (i, e) in probe[l].iter().enumerate() {
-                            out[i / self.dim] += scale * e * (sides[0][l][i] - sides[1][l][i]);
+                            out[i / self.dim] += scale * e * (plus[l][i] - minus[l][i]);
                         }
                     }
                 }
@@ -567,7 +547,8 @@ impl<'a> Likelihood<'a> {
         let k = self.diffusion.channels();
         self.length("u", u, k)?;
         let still: Vec<Vec<f64>> = u.iter().map(|c| c.to_vec()).collect();
-        self.evidence_from(score, &|_| still.clone(), false, times, draws, seed)
+        let sampling = Sampling { times, draws, seed };
+        self.evidence_from(score, &|_| still.clone(), false, sampling)
     }
 
     /// Lower bound on `log p_eps(x)` of rows x: [`evidence`](Self::evidence) with a velocity drawn
@@ -597,7 +578,7 @@ impl<'a> Likelihood<'a> {
             u.insert(0, x.to_vec());
             u
         };
-        self.evidence_from(score, &start, true, times, draws, seed)
+        self.evidence_from(score, &start, true, Sampling { times, draws, seed })
     }
 
     /// [`evidence`](Self::evidence), each repetition from its own start, less `log q(v)` where
@@ -607,10 +588,9 @@ impl<'a> Likelihood<'a> {
         score: &dyn Score,
         start: &dyn Fn(u64) -> Vec<Vec<f64>>,
         drawn: bool,
-        times: usize,
-        draws: usize,
-        seed: u64,
+        sampling: Sampling,
     ) -> Result<Vec<Estimate>> {
+        let Sampling { times, draws, .. } = sampling;
         if times == 0 || draws < 2 {
             return Err(Error::parameter(
                 "times, draws",
@@ -618,81 +598,22 @@ impl<'a> Likelihood<'a> {
                 "at least 1 and 2",
             ));
         }
-        let (k, n) = (self.diffusion.channels(), start(0)[0].len());
-        let (rows, noised) = (n / self.dim, self.diffusion.noised());
-        let schedule = self.diffusion.schedule();
+        let k = self.diffusion.channels();
         let trace: f64 =
             (0..k).map(|i| self.diffusion.drift()[(i, i)]).sum::<f64>() * self.dim as f64;
-        let drift = trace * schedule.integral(self.eps, 1.0)?;
+        let drift = trace * self.diffusion.schedule().integral(self.eps, 1.0)?;
+        let rows = start(0)[0].len() / self.dim;
         let mut values = vec![vec![0.0; draws]; rows];
-        let mut scores = vec![vec![0.0; n]; noised.len()];
-        let mut logs = vec![0.0; rows];
         for d in 0..draws {
-            let own = seed.wrapping_add((d as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
             let u = start(d as u64);
+            let mut bound = vec![0.0; rows];
             if drawn {
                 let velocities: Vec<&[f64]> = u[1..].iter().map(Vec::as_slice).collect();
-                self.velocity_log_density(&velocities, &mut logs)?;
+                self.velocity_log_density(&velocities, &mut bound)?;
             }
-            values
-                .iter_mut()
-                .zip(&logs)
-                .for_each(|(v, q)| v[d] += drift - if drawn { *q } else { 0.0 });
-            for i in 0..=times {
-                let last = i == times;
-                let r = if last {
-                    1.0
-                } else {
-                    (i as f64 + uniform(own, b"evidtime", i as u64, 0)) / times as f64
-                };
-                // a time too near eps has no kernel in f64
-                let t = (self.eps + (1.0 - self.eps) * r * r).clamp(self.eps * (1.0 + 1e-9), 1.0);
-                let kernel = kernel_values(
-                    self.diffusion.process(),
-                    schedule,
-                    Objective::DSM,
-                    self.eps,
-                    t,
-                )?;
-                let xi = draw(own.wrapping_add(1 + i as u64), b"evidence", k, n);
-                let noise = self.diffusion.noise(t);
-                // dt = 2 r (1 - eps) dr, and half for each sign
-                let part = r * self.diffusion.rate(t) * (1.0 - self.eps) / times as f64;
-                for sign in [1.0, -1.0] {
-                    let at: Vec<Vec<f64>> = (0..k)
-                        .map(|c| {
-                            let value = |e: usize| {
-                                let mean: f64 = (0..k).map(|j| kernel.mean[(c, j)] * u[j][e]).sum();
-                                mean + sign
-                                    * (0..=c)
-                                        .map(|j| kernel.chol_lower[(c, j)] * xi[j][e])
-                                        .sum::<f64>()
-                            };
-                            (0..n).map(value).collect()
-                        })
-                        .collect();
-                    let at: Vec<&[f64]> = at.iter().map(Vec::as_slice).collect();
-                    if last {
-                        self.terminal(&at, &mut logs)?;
-                        values
-                            .iter_mut()
-                            .zip(&logs)
-                            .for_each(|(v, l)| v[d] += 0.5 * l);
-                        continue;
-                    }
-                    let mut views: Vec<&mut [f64]> =
-                        scores.iter_mut().map(Vec::as_mut_slice).collect();
-                    score.score(t, &at, &mut views)?;
-                    for (&c, s) in noised.iter().zip(&scores) {
-                        let weights = kernel.inverse_transpose_lower.row(c);
-                        for (e, s) in s.iter().enumerate() {
-                            let w =
-                                sign * weights.iter().zip(&xi).map(|(l, x)| l * x[e]).sum::<f64>();
-                            values[e / self.dim][d] -= part * noise[(c, c)] * s * (0.5 * s + w);
-                        }
-                    }
-                }
-            }
+            bound.iter_mut().for_each(|q| *q = drift - *q);
+            self.add_times(score, &u, sampling.of_draw(d), &mut bound)?;
+            values.iter_mut().zip(bound).for_each(|(v, b)| v[d] = b);
         }
         let found: Vec<Estimate> = values.iter().map(|v| Estimate::of(v)).collect();
         match found.iter().all(|e| e.value.is_finite()) {
@@ -703,6 +624,135 @@ impl<'a> Likelihood<'a> {
             }),
         }
     }
+
+    /// One draw's `log p_1(u_1)` and its integral over t, added to the bound of each row.
+    fn add_times(
+        &self,
+        score: &dyn Score,
+        u: &[Vec<f64>],
+        sampling: Sampling,
+        bound: &mut [f64],
+    ) -> Result<()> {
+        let mut scores = vec![vec![0.0; u[0].len()]; self.diffusion.noised().len()];
+        let mut logs = vec![0.0; bound.len()];
+        for i in 0..=sampling.times {
+            let at = BoundTime::new(self, sampling, i, u[0].len())?;
+            for sign in [1.0, -1.0] {
+                let state = at.state(u, sign);
+                let state: Vec<&[f64]> = state.iter().map(Vec::as_slice).collect();
+                if i == sampling.times {
+                    self.terminal(&state, &mut logs)?;
+                    bound.iter_mut().zip(&logs).for_each(|(b, l)| *b += 0.5 * l);
+                    continue;
+                }
+                let mut views: Vec<&mut [f64]> = scores.iter_mut().map(Vec::as_mut_slice).collect();
+                score.score(at.t, &state, &mut views)?;
+                at.subtract(self, sign, &scores, bound);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a bound is sampled.
+#[derive(Clone, Copy)]
+struct Sampling {
+    /// Stratified times of each draw.
+    times: usize,
+    draws: usize,
+    seed: u64,
+}
+
+impl Sampling {
+    /// With the seed of one draw.
+    fn of_draw(self, d: usize) -> Self {
+        let own = (d as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self {
+            seed: self.seed.wrapping_add(own),
+            ..self
+        }
+    }
+}
+
+/// One time of a bound: the kernel from eps, and the noise of all rows.
+struct BoundTime {
+    t: f64,
+    kernel: KernelValues,
+    xi: Vec<Vec<f64>>,
+    /// The noise matrix, without the rate.
+    noise: Square,
+    /// What the integrand counts: dt = 2 r (1 - eps) dr, and half for each sign.
+    part: f64,
+}
+
+impl BoundTime {
+    /// The `i`-th of a draw's times, each in its part of r in [0, 1]; the last is 1.
+    fn new(l: &Likelihood<'_>, sampling: Sampling, i: usize, n: usize) -> Result<Self> {
+        let Sampling { times, seed, .. } = sampling;
+        let (d, eps) = (l.diffusion, l.eps);
+        let r = if i == times {
+            1.0
+        } else {
+            (i as f64 + uniform(seed, b"evidtime", i as u64, 0)) / times as f64
+        };
+        // a time too near eps has no kernel in f64
+        let t = (eps + (1.0 - eps) * r * r).clamp(eps * (1.0 + 1e-9), 1.0);
+        let seed = seed.wrapping_add(1 + i as u64);
+        Ok(Self {
+            t,
+            kernel: kernel_values(d.process(), d.schedule(), Objective::DSM, eps, t)?,
+            xi: draw(seed, b"evidence", d.channels(), n),
+            noise: d.noise(t),
+            part: r * d.rate(t) * (1.0 - eps) / times as f64,
+        })
+    }
+
+    /// The state that the kernel makes of `u` and the noise, or its mirror image.
+    fn state(&self, u: &[Vec<f64>], sign: f64) -> Vec<Vec<f64>> {
+        let (k, kernel) = (u.len(), &self.kernel);
+        let value = |c: usize, e: usize| {
+            let mean: f64 = (0..k).map(|j| kernel.mean[(c, j)] * u[j][e]).sum();
+            let spread = (0..=c).map(|j| kernel.chol_lower[(c, j)] * self.xi[j][e]);
+            mean + sign * spread.sum::<f64>()
+        };
+        (0..k)
+            .map(|c| (0..u[c].len()).map(|e| value(c, e)).collect())
+            .collect()
+    }
+
+    /// Takes `1/2 s^T G G^T s + s^T G G^T w` from each row's bound.
+    fn subtract(&self, l: &Likelihood<'_>, sign: f64, scores: &[Vec<f64>], bound: &mut [f64]) {
+        for (&c, s) in l.diffusion.noised().iter().zip(scores) {
+            let weights = self.kernel.inverse_transpose_lower.row(c);
+            for (e, s) in s.iter().enumerate() {
+                let w = weights.iter().zip(&self.xi).map(|(l, x)| l * x[e]);
+                let w = sign * w.sum::<f64>();
+                bound[e / l.dim] -= self.part * self.noise[(c, c)] * s * (0.5 * s + w);
+            }
+        }
+    }
+}
+
+/// The score where each noised channel is moved along a probe by its own step: the cross terms then
+/// have mean 0 in any unit.
+fn score_moved(
+    score: &dyn Score,
+    noised: &[usize],
+    t: f64,
+    u: &[&[f64]],
+    probe: &[Vec<f64>],
+    step: &dyn Fn(usize) -> f64,
+) -> Result<Vec<Vec<f64>>> {
+    let mut moved: Vec<Vec<f64>> = u.iter().map(|c| c.to_vec()).collect();
+    for (&c, e) in noised.iter().zip(probe) {
+        let h = step(c);
+        moved[c].iter_mut().zip(e).for_each(|(x, e)| *x += h * e);
+    }
+    let moved: Vec<&[f64]> = moved.iter().map(Vec::as_slice).collect();
+    let mut out = vec![vec![0.0; u[0].len()]; noised.len()];
+    let mut views: Vec<&mut [f64]> = out.iter_mut().map(Vec::as_mut_slice).collect();
+    score.score(t, &moved, &mut views)?;
+    Ok(out)
 }
 
 /// Bits per dimension of integers 0 to levels - 1, from the log-density (nats) of their dequantised

@@ -138,80 +138,118 @@ fn worst_case(e: &Evidence) -> String {
     )
 }
 
+/// The worst share of the tolerance at each time, by the time's bits. The times of one process are
+/// not another's: to a quarter of a decade.
+fn worst_by_time(list: &[&Evidence]) -> BTreeMap<u64, f64> {
+    let timed = |e: &&&Evidence| e.claim.method != Method::Order;
+    let mut worst: BTreeMap<u64, f64> = BTreeMap::new();
+    for (t, s) in list.iter().filter(timed).flat_map(|e| shares(e)) {
+        if t > 0.0 && t <= 1.0 {
+            let t = 10f64.powf((4.0 * t.log10()).round() / 4.0);
+            let w = worst.entry(t.to_bits()).or_insert(0.0);
+            *w = worse(*w, s);
+        }
+    }
+    worst
+}
+
+/// Where a small plot of error over time has its numbers, in its own units.
+struct Frame {
+    /// Decade of the first time.
+    from: f64,
+}
+
+impl Frame {
+    const WIDTH: f64 = 340.0;
+    const HEIGHT: f64 = 170.0;
+    const LEFT: f64 = 38.0;
+    const RIGHT: f64 = Self::WIDTH - 8.0;
+    const TOP: f64 = 8.0;
+    const BOTTOM: f64 = 26.0;
+    /// Decades of the error over the tolerance.
+    const DECADES: (f64, f64) = (-4.0, 1.0);
+
+    fn x(&self, t: f64) -> f64 {
+        Self::LEFT + (Self::RIGHT - Self::LEFT) * (t.log10() - self.from) / -self.from
+    }
+
+    fn y(&self, s: f64) -> f64 {
+        let (low, high) = Self::DECADES;
+        let s = s.max(1e-4).log10().clamp(low, high);
+        Self::TOP + (Self::HEIGHT - Self::TOP - Self::BOTTOM) * (high - s) / (high - low)
+    }
+
+    /// Axes, labels and the line of the tolerance.
+    fn axes(&self) -> String {
+        let mut svg = format!(
+            "<path class=axis d=\"M{left} 8V{b}H{r}\"/><path class=limit d=\"M{left} {l:.1}H{r}\"/>",
+            left = Self::LEFT,
+            b = Self::HEIGHT - Self::BOTTOM,
+            r = Self::RIGHT,
+            l = self.y(1.0)
+        );
+        for (s, label) in [
+            (10.0, "10"),
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (1e-2, "0.01"),
+            (1e-4, "1e-4"),
+        ] {
+            let _ = write!(
+                svg,
+                "<text x={} y={:.1} text-anchor=end>{label}</text>",
+                Self::LEFT - 4.0,
+                self.y(s) + 3.0
+            );
+        }
+        for e in [self.from, (0.5 * self.from).round(), 0.0] {
+            let label = if e == 0.0 {
+                "t = 1".into()
+            } else {
+                format!("1e{e}")
+            };
+            let _ = write!(
+                svg,
+                "<text x={:.1} y={} text-anchor=middle>{label}</text>",
+                self.x(10f64.powf(e))
+                    .clamp(Self::LEFT + 6.0, Self::WIDTH - 16.0),
+                Self::HEIGHT - 12.0,
+            );
+        }
+        svg
+    }
+}
+
 /// Error over time in units of the tolerance, by method: lines of the worst of each time.
 fn plot(by: &BTreeMap<&str, Vec<&Evidence>>) -> Option<String> {
-    const W: f64 = 340.0;
-    const H: f64 = 170.0;
-    const LEFT: f64 = 38.0;
-    const BOTTOM: f64 = 26.0;
-    let timed = |e: &&&Evidence| e.claim.method != Method::Order;
     let mut lines: Vec<(usize, &str, BTreeMap<u64, f64>)> = vec![];
     for (i, (name, list)) in by.iter().enumerate() {
-        let mut worst: BTreeMap<u64, f64> = BTreeMap::new();
-        for (t, s) in list.iter().filter(timed).flat_map(|e| shares(e)) {
-            if t > 0.0 && t <= 1.0 {
-                // the times of one process are not another's: to a quarter of a decade
-                let t = 10f64.powf((4.0 * t.log10()).round() / 4.0);
-                let w = worst.entry(t.to_bits()).or_insert(0.0);
-                *w = worse(*w, s);
-            }
-        }
+        let worst = worst_by_time(list);
         if worst.len() > 2 {
             lines.push((i, name, worst));
         }
     }
-    let times = || {
-        lines
-            .iter()
-            .flat_map(|l| l.2.keys().map(|t| f64::from_bits(*t)))
+    let times = lines.iter().flat_map(|l| l.2.keys());
+    let first = times.map(|t| f64::from_bits(*t)).fold(1.0, f64::min);
+    let frame = Frame {
+        from: first.log10().floor(),
     };
-    let from = times().fold(1.0, f64::min).log10().floor();
-    if lines.is_empty() || from >= 0.0 {
+    if lines.is_empty() || frame.from >= 0.0 {
         return None;
     }
-    let (low, high) = (-4.0, 1.0);
-    let x = |t: f64| LEFT + (W - LEFT - 8.0) * (t.log10() - from) / -from;
-    let y = |s: f64| {
-        let s = s.max(1e-4).log10().clamp(low, high);
-        8.0 + (H - 8.0 - BOTTOM) * (high - s) / (high - low)
-    };
     let mut svg = format!(
-        "<div class=plot><svg viewBox=\"0 0 {W} {H}\" role=img aria-label=\"error over tolerance against time\"><path class=axis d=\"M{LEFT} 8V{b}H{r}\"/><path class=limit d=\"M{LEFT} {l:.1}H{r}\"/>",
-        b = H - BOTTOM,
-        r = W - 8.0,
-        l = y(1.0)
+        "<div class=plot><svg viewBox=\"0 0 {} {}\" role=img aria-label=\"error over tolerance against time\">{}",
+        Frame::WIDTH,
+        Frame::HEIGHT,
+        frame.axes()
     );
-    for (s, label) in [
-        (10.0, "10"),
-        (1.0, "1"),
-        (0.1, "0.1"),
-        (1e-2, "0.01"),
-        (1e-4, "1e-4"),
-    ] {
-        let _ = write!(
-            svg,
-            "<text x={} y={:.1} text-anchor=end>{label}</text>",
-            LEFT - 4.0,
-            y(s) + 3.0
-        );
-    }
-    for e in [from, (0.5 * from).round(), 0.0] {
-        let _ = write!(
-            svg,
-            "<text x={:.1} y={} text-anchor=middle>{}</text>",
-            x(10f64.powf(e)).clamp(LEFT + 6.0, W - 16.0),
-            H - 12.0,
-            if e == 0.0 {
-                "t = 1".into()
-            } else {
-                format!("1e{e}")
-            }
-        );
-    }
     let mut key = String::from("<p class=key>error over tolerance (dashed: 1): ");
     for (i, name, worst) in &lines {
         let colour = COLOURS[i % COLOURS.len()];
-        let at = |t: &u64, s: &f64| format!("{:.1} {:.1}", x(f64::from_bits(*t)), y(*s));
+        let at = |t: &u64, s: &f64| {
+            let (x, y) = (frame.x(f64::from_bits(*t)), frame.y(*s));
+            format!("{x:.1} {y:.1}")
+        };
         let d: Vec<String> = worst.iter().map(|(t, s)| at(t, s)).collect();
         let _ = write!(
             svg,
@@ -373,7 +411,8 @@ pub fn command(o: &Options, formula: &str) -> String {
     made::command(&Options { only, ..o.clone() }, "")
 }
 
-fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
+/// A card's title, equations, note and place in the sources.
+fn face(f: &Formula, list: &[&Evidence]) -> String {
     let off = list.iter().filter(|e| !e.holds()).count();
     let mut h = format!(
         "<article id=\"{0}\" data-p=\"{5}\" data-q=\"{1}\"{2}><h3>{3}<code>{0}</code>{4}</h3><div class=eq>",
@@ -419,12 +458,14 @@ fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
         file = f.file(),
         line = f.line()
     );
+    h
+}
+
+fn card(a: &Audit, f: &Formula, list: &[&Evidence]) -> String {
+    let mut h = face(f, list);
     if list.is_empty() {
-        let tests: Vec<String> = f
-            .tests
-            .iter()
-            .map(|t| format!("<code>{t}</code>"))
-            .collect();
+        let tests = f.tests.iter();
+        let tests: Vec<String> = tests.map(|t| format!("<code>{t}</code>")).collect();
         let _ = write!(
             h,
             "<p class=soft>No claim of this audit is about it; tests hold it: {}.</p>",

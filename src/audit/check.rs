@@ -27,6 +27,19 @@ pub struct Near {
     pub unit: f64,
 }
 
+impl Near {
+    /// A number that may be off by `share` of `unit`.
+    pub fn relative(at: f64, found: f64, expected: f64, share: f64, unit: f64) -> Self {
+        Self {
+            at,
+            found,
+            expected,
+            tolerance: share * unit,
+            unit,
+        }
+    }
+}
+
 /// A number that only has to keep between two bounds: an inequality.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {

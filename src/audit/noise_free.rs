@@ -321,6 +321,35 @@ impl System<f64, DVector<f64>> for MomentEquations<'_> {
     }
 }
 
+impl MomentEquations<'_> {
+    /// The unknowns at the end, from those at the start; or why there are none.
+    fn end(self, start: DVector<f64>) -> std::result::Result<DVector<f64>, String> {
+        let (safety, beta, least, most, longest, first) = (0.9, 0.0, 0.2, 8.0, 1.0, 0.25);
+        let out = OutputType::Sparse;
+        let mut stepper = Dop853::from_param(
+            self,
+            0.0,
+            1.0,
+            1.0,
+            start,
+            1e-13,
+            1e-13,
+            safety,
+            beta,
+            least,
+            most,
+            longest,
+            first,
+            100_000,
+            u32::MAX,
+            out,
+        );
+        stepper.integrate().map_err(|e| format!("{e:?}"))?;
+        let end = stepper.y_out().last().cloned();
+        end.ok_or_else(|| "no result".into())
+    }
+}
+
 /// What the moment equations give at a time, with the sizes of the terms.
 struct Integrated {
     at: f64,
@@ -360,45 +389,19 @@ fn integrate(case: &Case, times: &[f64]) -> Result<Vec<Integrated>> {
             .for_each(|s| *s = worse(*s, f64::MIN_POSITIVE));
         y[2 * k * k + 1] = 0.0;
         let scaled = DVector::from_iterator(y.len(), y.iter().zip(&size).map(|(y, s)| y / s));
-        let (schedule, drift) = (&case.config.schedule, process.drift());
         let system = MomentEquations {
             process: &*process,
-            schedule,
+            schedule: &case.config.schedule,
             k,
             start,
             length: t - start,
-            drift,
+            drift: process.drift(),
             size: size.clone(),
         };
-        let (safety, beta, least, most, longest, first) = (0.9, 0.0, 0.2, 8.0, 1.0, 0.25);
-        let out = OutputType::Sparse;
-        let mut stepper = Dop853::from_param(
-            system,
-            0.0,
-            1.0,
-            1.0,
-            scaled,
-            1e-13,
-            1e-13,
-            safety,
-            beta,
-            least,
-            most,
-            longest,
-            first,
-            100_000,
-            u32::MAX,
-            out,
-        );
-        let failed = |what: String| Error::Degenerate {
+        let end = system.end(scaled).map_err(|what| Error::Degenerate {
             what: "the moment equations".into(),
             why: format!("{}: {what}", case.name),
-        };
-        stepper.integrate().map_err(|e| failed(format!("{e:?}")))?;
-        let end = stepper
-            .y_out()
-            .last()
-            .ok_or_else(|| failed("no result".into()))?;
+        })?;
         y = end.iter().zip(&size).map(|(y, s)| y * s).collect();
         start = t;
         let matrix = |first: usize| Square::build(k, |i, j| Dd::from(y[first + i * k + j]));

@@ -12,8 +12,8 @@ use super::check::{Check, Part, Points};
 use super::claim::Claim;
 use super::slopes::{FROM, Measured, claim};
 use crate::error::Result;
-use crate::simulate::{Forward, Scheme, SchemeLaw, Sde, affine_step, scheme_law};
-use crate::small::{Mat, by_channels};
+use crate::simulate::{AffineStep, Forward, Scheme, SchemeLaw, Sde, affine_step, scheme_law};
+use crate::small::{Mat, by_channels, places};
 use crate::truth::predict::CHANNELS;
 use crate::worst::{largest, worse};
 
@@ -37,6 +37,26 @@ fn end(case: &Case) -> Result<f64> {
     Ok(t)
 }
 
+/// What one draw of a fine step adds to the coarse step's state: the draws of both halves combined
+/// as the scheme has it.
+fn coarse_noise<const K: usize>(
+    scheme: Scheme,
+    coarse: &AffineStep<K>,
+    half: usize,
+    draw: usize,
+    j: usize,
+) -> [f64; K] {
+    let mut noise = [[[0.0; K]; 2]; 2];
+    noise[half][draw][j] = 1.0;
+    let combined = scheme.combine(noise[0], noise[1]);
+    let of = |d: usize, i: usize| {
+        (0..K)
+            .map(|l| coarse.noise[d][(i, l)] * combined[d][l])
+            .sum::<f64>()
+    };
+    std::array::from_fn(|i| (0..2).map(|d| of(d, i)).sum())
+}
+
 /// Root mean square distance of paths with n and 2n steps on the same Brownian path, by exact
 /// recursion of the joint law.
 fn strong_distance<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, to: f64, n: usize) -> f64 {
@@ -54,32 +74,23 @@ fn strong_distance<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, to: f64, n
         cc = coarse.state.sandwich(&cc);
         cf = coarse.state.matmul(&cf).matmul(&a.transpose());
         ff = a.sandwich(&ff);
+        let noise_of = |half: usize, draw: usize, j: usize| {
+            let c = coarse_noise(scheme, &coarse, half, draw, j);
+            let f: [f64; K] = std::array::from_fn(|i| match half {
+                0 => (0..K)
+                    .map(|l| two.state[(i, l)] * one.noise[draw][(l, j)])
+                    .sum(),
+                _ => two.noise[draw][(i, j)],
+            });
+            (c, f)
+        };
         // each fine draw: (first or second step, which of the two draws, channel)
-        for half in 0..2 {
-            for draw in 0..2 {
-                for j in 0..K {
-                    let mut noise = [[[0.0; K]; 2]; 2];
-                    noise[half][draw][j] = 1.0;
-                    let combined = scheme.combine(noise[0], noise[1]);
-                    let c: [f64; K] = std::array::from_fn(|i| {
-                        (0..2)
-                            .map(|d| {
-                                (0..K)
-                                    .map(|l| coarse.noise[d][(i, l)] * combined[d][l])
-                                    .sum::<f64>()
-                            })
-                            .sum()
-                    });
-                    let f: [f64; K] = std::array::from_fn(|i| match half {
-                        0 => (0..K)
-                            .map(|l| two.state[(i, l)] * one.noise[draw][(l, j)])
-                            .sum(),
-                        _ => two.noise[draw][(i, j)],
-                    });
-                    cc = cc.plus(&Mat::build(|i, l| c[i] * c[l]));
-                    cf = cf.plus(&Mat::build(|i, l| c[i] * f[l]));
-                    ff = ff.plus(&Mat::build(|i, l| f[i] * f[l]));
-                }
+        for half_and_draw in 0..4 {
+            for j in 0..K {
+                let (c, f) = noise_of(half_and_draw / 2, half_and_draw % 2, j);
+                cc = cc.plus(&Mat::build(|i, l| c[i] * c[l]));
+                cf = cf.plus(&Mat::build(|i, l| c[i] * f[l]));
+                ff = ff.plus(&Mat::build(|i, l| f[i] * f[l]));
             }
         }
     }
@@ -96,6 +107,49 @@ fn strong_distance<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, to: f64, n
 
 /// Schemes whose orders are measured.
 const SCHEMES: [Scheme; 3] = [Scheme::EulerMaruyama, Scheme::Splitting, Scheme::Sra1];
+
+/// A part of a law: its mean or its covariance.
+type PartOf<const K: usize> = dyn Fn(&SchemeLaw<K>) -> Mat<K>;
+
+/// The entry of a part whose error is largest, with its errors and its size.
+struct Worst {
+    entry: (usize, usize),
+    errors: Vec<f64>,
+    size: f64,
+}
+
+/// The largest error of a part among all entries and both ends: a single error may cross zero, and
+/// then shows the order of the next term. Each end has its exact law and those of [`STEPS`].
+fn largest_error<const K: usize>(
+    ends: &[(SchemeLaw<K>, Vec<SchemeLaw<K>>)],
+    part: &PartOf<K>,
+) -> Worst {
+    let mut best = Worst {
+        entry: (0, 0),
+        errors: vec![],
+        size: 0.0,
+    };
+    let mut most = f64::NEG_INFINITY;
+    for (exact, laws) in ends {
+        let truth = part(exact);
+        let size = largest(truth.0.iter().flatten());
+        for entry in places(K) {
+            let error = |l| part(l)[entry] - truth[entry];
+            let errors: Vec<f64> = laws.iter().map(error).collect();
+            let large = errors[2].abs() / size;
+            // NaN is the largest, and stays
+            if large.is_nan() || large > most {
+                most = large;
+                best = Worst {
+                    entry,
+                    errors,
+                    size,
+                };
+            }
+        }
+    }
+    best
+}
 
 fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
     let process = case.config.process()?;
@@ -117,81 +171,42 @@ fn measure<const K: usize>(case: &Case) -> Result<Vec<Measured>> {
             continue;
         }
         let laws = |to: f64| -> Vec<SchemeLaw<K>> {
-            STEPS
-                .iter()
-                .map(|&n| {
-                    *scheme_law(scheme, &sde, &grid(to, n))
-                        .last()
-                        .unwrap_or(&SchemeLaw::START)
-                })
-                .collect()
+            let last = |n: &usize| {
+                let laws = scheme_law(scheme, &sde, &grid(to, *n));
+                *laws.last().unwrap_or(&SchemeLaw::START)
+            };
+            STEPS.iter().map(last).collect()
         };
-        // two ends of the interval, and the largest error among the entries: a single error may
-        // cross zero, and then shows the order of the next term
         let ends = [last, FROM + 0.6 * (last - FROM)];
-        let candidates = ends.map(|to| law(to).map(|exact| (exact, laws(to))));
-        let candidates = candidates.into_iter().collect::<Result<Vec<_>>>()?;
-        let largest_error = |part: &dyn Fn(&SchemeLaw<K>) -> Mat<K>| {
-            let mut best = ((0, 0), vec![], 0.0, f64::NEG_INFINITY);
-            for (exact, laws) in &candidates {
-                let truth = part(exact);
-                let size = largest(truth.0.iter().flatten());
-                for i in 0..K {
-                    for j in 0..K {
-                        let errors: Vec<f64> = laws
-                            .iter()
-                            .map(|l| part(l)[(i, j)] - truth[(i, j)])
-                            .collect();
-                        let large = errors[2].abs() / size;
-                        // NaN is the largest, and stays
-                        if large.is_nan() || large > best.3 {
-                            best = ((i, j), errors, size, large);
-                        }
-                    }
-                }
-            }
-            best
+        let ends = ends.map(|to| law(to).map(|exact| (exact, laws(to))));
+        let ends = ends.into_iter().collect::<Result<Vec<_>>>()?;
+        let measured = |part: &str, errors, size, theory, entry| Measured {
+            name: format!("{}/{part}.{}", case.name, scheme.name()),
+            steps: STEPS.to_vec(),
+            errors,
+            size,
+            // VE's mean has no error
+            rounding: 1e-13,
+            theory,
+            entry,
         };
-        let name = |part: &str| format!("{}/{part}.{}", case.name, scheme.name());
-        for (part, f) in [
-            (
-                "mean",
-                &(|l: &SchemeLaw<K>| l.mean) as &dyn Fn(&SchemeLaw<K>) -> Mat<K>,
-            ),
-            ("cov", &|l: &SchemeLaw<K>| l.cov),
-        ] {
-            let ((i, j), errors, size, _) = largest_error(f);
-            let entry = format!("{}{}", CHANNELS[i], CHANNELS[j]);
-            let theory = scheme.order().weak;
-            // rounding: VE's mean has no error
-            all.push(Measured {
-                name: name(part),
-                steps: STEPS.to_vec(),
+        let parts: [(&str, &PartOf<K>); 2] = [("mean", &|l| l.mean), ("cov", &|l| l.cov)];
+        for (part, f) in parts {
+            let Worst {
+                entry: (i, j),
                 errors,
                 size,
-                rounding: 1e-13,
-                theory,
-                entry,
-            });
+            } = largest_error(&ends, f);
+            let entry = format!("{}{}", CHANNELS[i], CHANNELS[j]);
+            all.push(measured(part, errors, size, scheme.order().weak, entry));
         }
         let errors: Vec<f64> = STEPS
             .iter()
             .map(|&n| strong_distance(scheme, &sde, last, n / 4))
             .collect();
-        let size = (0..K)
-            .map(|i| candidates[0].0.cov[(i, i)])
-            .sum::<f64>()
-            .sqrt();
+        let size = (0..K).map(|i| ends[0].0.cov[(i, i)]).sum::<f64>().sqrt();
         let theory = scheme.strong_order_linear();
-        all.push(Measured {
-            name: name("strong"),
-            steps: STEPS.to_vec(),
-            errors,
-            size,
-            rounding: 1e-13,
-            theory,
-            entry: String::new(),
-        });
+        all.push(measured("strong", errors, size, theory, String::new()));
     }
     Ok(all)
 }

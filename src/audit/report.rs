@@ -395,25 +395,28 @@ fn planted(p: &Plants) -> String {
             };
         }
     }
-    let _ = write!(h, "</table></div>");
-    if p.missed().next().is_some() {
+    h + "</table></div>" + &missed(p)
+}
+
+/// Planted errors that no one saw, folded away; nothing where all were seen.
+fn missed(p: &Plants) -> String {
+    if p.missed().next().is_none() {
+        return String::new();
+    }
+    let mut h = String::from(
+        "<details><summary>What was missed</summary><div class=scroll><table><tr><th>claim<th class=n>planted<th class=n>power<th class=n>caught at<th>why",
+    );
+    for m in p.missed() {
+        let figure = |x: Option<f64>| x.map_or("none".into(), short);
+        let (planted, power, at) = (figure(m.size), figure(m.power), figure(m.caught_at));
         let _ = write!(
             h,
-            "<details><summary>What was missed</summary><div class=scroll><table><tr><th>claim<th class=n>planted<th class=n>power<th class=n>caught at<th>why"
+            "<tr><td><code>{}</code><td class=n>{planted}<td class=n>{power}<td class=n>{at}<td>{}",
+            escape(&m.id),
+            m.reason()
         );
-        for m in p.missed() {
-            let figure = |x: Option<f64>| x.map_or("none".into(), short);
-            let (planted, power, at) = (figure(m.size), figure(m.power), figure(m.caught_at));
-            let _ = write!(
-                h,
-                "<tr><td><code>{}</code><td class=n>{planted}<td class=n>{power}<td class=n>{at}<td>{}",
-                escape(&m.id),
-                m.reason()
-            );
-        }
-        let _ = write!(h, "</table></div></details>");
     }
-    h
+    h + "</table></div></details>"
 }
 
 /// A plot of thousands of points in half the bytes: without attributes that say what is so anyway,
@@ -432,20 +435,18 @@ fn light(svg: &str) -> String {
     out
 }
 
-/// The page.
-pub fn html(a: &Audit) -> String {
-    let mut h = String::new();
-    let off: Vec<&Evidence> = a.evidence.iter().filter(|e| !e.holds()).collect();
+/// Title, verdict, and the error that was planted, if one was.
+fn head(a: &Audit) -> String {
+    let off = a.evidence.iter().filter(|e| !e.holds()).count();
     let (class, verdict) = if a.holds {
         ("good", "All claims hold.".to_string())
     } else {
         (
             "bad",
-            format!("{} of {} claims do not hold.", off.len(), a.evidence.len()),
+            format!("{off} of {} claims do not hold.", a.evidence.len()),
         )
     };
-    let _ = write!(
-        h,
+    let mut h = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
          <title>cld audit: {}</title><style>{STYLE}{}</style><main><h1>Audit of cld-sgm {}</h1><p class=\"verdict {class}\">{verdict}</p>",
         if a.holds { "holds" } else { "off" },
@@ -460,11 +461,23 @@ pub fn html(a: &Audit) -> String {
             escape(&p.id)
         );
     }
-    let simulated_claims = a
-        .evidence
-        .iter()
-        .filter(|e| e.claim.method.is_sampled())
-        .count();
+    h
+}
+
+/// The command that made the page.
+fn made(a: &Audit) -> String {
+    a.made.as_ref().map_or(String::new(), |made| {
+        format!(
+            "<p>Made by <code>{}</code>. Evidence is the same, bit for bit, for the same seed; date and duration are not.</p>",
+            escape(&made.to_string())
+        )
+    })
+}
+
+/// The audit in eight numbers.
+fn numbers(a: &Audit) -> String {
+    let sampled = a.evidence.iter().filter(|e| e.claim.method.is_sampled());
+    let still = a.evidence.len() - sampled.count();
     let power = |m: Method| {
         a.evidence
             .iter()
@@ -472,21 +485,10 @@ pub fn html(a: &Audit) -> String {
             .map(Evidence::power)
             .fold(0.0, worse)
     };
-    let _ = write!(h, "{}", filters(a));
-    if let Some(made) = &a.made {
-        let _ = write!(
-            h,
-            "<p>Made by <code>{}</code>. Evidence is the same, bit for bit, for the same seed; date and duration are not.</p>",
-            escape(&made.to_string())
-        );
-    }
-    let _ = write!(h, "<div class=\"cards rest\">");
+    let mut h = String::from("<div class=\"cards rest\">");
     for (value, what) in [
         (a.evidence.len().to_string(), "claims"),
-        (
-            (a.evidence.len() - simulated_claims).to_string(),
-            "of them without noise",
-        ),
+        (still.to_string(), "of them without noise"),
         (
             format!("{:.2} million", a.options.paths as f64 / 1e6),
             "paths per simulation",
@@ -515,10 +517,13 @@ pub fn html(a: &Audit) -> String {
             escape(&value)
         );
     }
-    let _ = write!(h, "</div>");
-    let _ = write!(
-        h,
-        "<details class=rest><summary>How to read this</summary><p>A formula is believed when independent evidence supports it. Each claim below compares one number of the crate with one that was found another way:</p><ul>"
+    h + "</div>"
+}
+
+/// What a claim is, the methods that are in use, and what the figures mean.
+fn how_to_read(a: &Audit) -> String {
+    let mut h = String::from(
+        "<details class=rest><summary>How to read this</summary><p>A formula is believed when independent evidence supports it. Each claim below compares one number of the crate with one that was found another way:</p><ul>",
     );
     for m in Method::ALL {
         if a.evidence.iter().any(|e| e.claim.method == m) {
@@ -534,11 +539,12 @@ pub fn html(a: &Audit) -> String {
          the error that it would see. Formulas without a claim are held by tests, which are named. Ids are those of <code>docs/reference/formulas.md</code>.</p></details>",
         a.tests
     );
-    let _ = write!(h, "{}", cards::cards(a));
-    let _ = write!(
-        h,
-        "<section id=over><h2>Over everything</h2><div class=plots>"
-    );
+    h
+}
+
+/// The plots over all claims.
+fn plots(a: &Audit) -> String {
+    let mut h = String::from("<div class=plots>");
     for (svg, caption) in [
         (
             errors_over_time(a),
@@ -568,10 +574,13 @@ pub fn html(a: &Audit) -> String {
             );
         }
     }
-    let _ = write!(
-        h,
-        "</div>{}<h2 id=families>Families</h2><div class=scroll><table><tr><th>process<th>method<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict",
-        a.planted.as_ref().map_or(String::new(), planted)
+    h + "</div>"
+}
+
+/// A line for every process and method.
+fn table_of_families(a: &Audit) -> String {
+    let mut h = String::from(
+        "<h2 id=families>Families</h2><div class=scroll><table><tr><th>process<th>method<th class=n>claims<th class=n>worst deviation<th class=n>power<th>verdict",
     );
     for f in families(a) {
         let (class, verdict) = if f.off.is_empty() {
@@ -589,12 +598,26 @@ pub fn html(a: &Audit) -> String {
             short(f.power)
         );
     }
-    let _ = writeln!(
-        h,
-        "</table></div></section><p class=soft>The same seed gives the same page, whatever the number of threads, but for the line that says how it was made.</p></main>\
-         <script>{SCRIPT}</script></html>"
-    );
-    h
+    h + "</table></div>"
+}
+
+/// The page.
+pub fn html(a: &Audit) -> String {
+    [
+        head(a),
+        filters(a),
+        made(a),
+        numbers(a),
+        how_to_read(a),
+        cards::cards(a),
+        "<section id=over><h2>Over everything</h2>".into(),
+        plots(a),
+        a.planted.as_ref().map_or(String::new(), planted),
+        table_of_families(a),
+        "</section><p class=soft>The same seed gives the same page, whatever the number of threads, but for the line that says how it was made.</p></main>".into(),
+        format!("<script>{SCRIPT}</script></html>\n"),
+    ]
+    .concat()
 }
 
 #[cfg(test)]

@@ -84,6 +84,11 @@ fn has_word(id: &str, part: &str) -> bool {
 }
 
 impl Work {
+    /// What is simulated, its noise from `seed`.
+    fn groups(&self, seed: u64) -> Result<Vec<Group>> {
+        self.planned.iter().map(|p| p.group(seed)).collect()
+    }
+
     /// The work that `o` asks for.
     ///
     /// # Errors
@@ -266,11 +271,7 @@ impl Simulated {
     pub fn new(o: &Options, progress: Progress<'_>) -> Result<Simulated> {
         progress(0, 1);
         let work = Work::new(o)?;
-        let groups = work
-            .planned
-            .iter()
-            .map(|p| p.group(o.seed))
-            .collect::<Result<Vec<_>>>()?;
+        let groups = work.groups(o.seed)?;
         let mut tasks: Vec<Task<'_>> = work.parts.iter().map(Task::Part).collect();
         tasks.extend(
             groups
@@ -525,11 +526,7 @@ pub fn merge(shards: &[Shard], progress: Progress<'_>) -> Result<Audit> {
     progress(0, 1);
     let o = Shard::options_of_all(shards)?;
     let work = Work::new(o)?;
-    let groups = work
-        .planned
-        .iter()
-        .map(|p| p.group(o.seed))
-        .collect::<Result<Vec<_>>>()?;
+    let groups = work.groups(o.seed)?;
     let sums = merged(&Whole::of_shards(shards, &groups)?)?;
     let (_, checks) = work_off(work.parts.iter().map(Task::Part).collect(), o, progress)?;
     Simulated {

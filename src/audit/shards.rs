@@ -93,6 +93,50 @@ impl Reader<'_> {
         }
     }
 
+    /// The schema: this one, or that without a digest.
+    fn schema<'v>(&self, json: &'v Json) -> Result<&'v str> {
+        let allowed = format!("allowed: {SHARD_SCHEMA}, a file that `cld audit --shard` wrote");
+        let Some(schema) = json.get("schema") else {
+            return Err(self.bad("schema", format!("is missing; {allowed}")));
+        };
+        match self.word(schema, "schema")? {
+            known @ (SHARD_SCHEMA | WITHOUT_DIGEST) => Ok(known),
+            other => Err(self.bad("schema", format!("is {}; {allowed}", shown(other)))),
+        }
+    }
+
+    /// The sums of a shard, whose portions are those whose number leaves `shard - 1` when divided by
+    /// `of`.
+    fn portions(&self, v: &Json, shard: u64, of: u64) -> Result<Portions> {
+        let mine = |p: &u64| p % of == shard - 1;
+        let mut sums = Portions::new();
+        for (group, portions) in self.object(v, "sums")? {
+            let at = format!("group {}", shown(group));
+            let own = sums.entry(group.clone()).or_default();
+            for (key, records) in self.object(portions, &at)? {
+                let number = key.parse::<u64>().ok();
+                let number = number.filter(|p| p.to_string() == *key && *p < PORTIONS && mine(p));
+                let p = number.ok_or_else(|| {
+                    let all: Vec<String> =
+                        (0..PORTIONS).filter(mine).map(|p| p.to_string()).collect();
+                    self.bad(
+                        &at,
+                        format!(
+                            "has a portion {}; allowed: {}, those of shard {shard} of {of}",
+                            shown(key),
+                            all.join(", ")
+                        ),
+                    )
+                })?;
+                let at = place(group, p);
+                let records = self.list(records, &at)?.iter().enumerate();
+                let read = records.map(|(i, v)| self.record(v, &format!("{at}, record {i}")));
+                own.insert(p, read.collect::<Result<_>>()?);
+            }
+        }
+        Ok(sums)
+    }
+
     fn object<'v>(&self, v: &'v Json, place: &str) -> Result<&'v Map<String, Json>> {
         v.as_object()
             .ok_or_else(|| self.bad(place, format!("is {}; allowed: an object", value(v))))
@@ -234,29 +278,10 @@ impl Shard {
     pub fn parse_within(text: &str, file: &str, limits: &Limits) -> Result<Shard> {
         let json = parse_json_within(text, file, limits)?;
         let r = Reader { file };
-        let schema =
-            match json.get("schema") {
-                Some(s) => r.word(s, "schema")?,
-                None => return Err(r.bad(
-                    "schema",
-                    format!(
-                        "is missing; allowed: {SHARD_SCHEMA}, a file that `cld audit --shard` wrote"
-                    ),
-                )),
-            };
+        let schema = r.schema(&json)?;
         let mut names = vec!["schema", "version", "options", "shard", "of", "sums"];
-        match schema {
-            SHARD_SCHEMA => names.push("digest"),
-            WITHOUT_DIGEST => {}
-            other => {
-                return Err(r.bad(
-                    "schema",
-                    format!(
-                        "is {}; allowed: {SHARD_SCHEMA}, a file that `cld audit --shard` wrote",
-                        shown(other)
-                    ),
-                ));
-            }
+        if schema == SHARD_SCHEMA {
+            names.push("digest");
         }
         let o = r.fields(&json, "", &names)?;
         let (version, own) = (r.word(&o["version"], "version")?, env!("CARGO_PKG_VERSION"));
@@ -277,39 +302,7 @@ impl Shard {
         if !(1..=of).contains(&shard) {
             return Err(r.bad("shard", format!("is {shard}; allowed: 1 to {of}")));
         }
-        let mut sums = Portions::new();
-        for (group, portions) in r.object(&o["sums"], "sums")? {
-            let at = format!("group {}", shown(group));
-            let own = sums.entry(group.clone()).or_default();
-            for (key, records) in r.object(portions, &at)? {
-                let p = key
-                    .parse::<u64>()
-                    .ok()
-                    .filter(|p| p.to_string() == *key && *p < PORTIONS && p % of == shard - 1);
-                let p = p.ok_or_else(|| {
-                    let mine: Vec<String> = (0..PORTIONS)
-                        .filter(|p| p % of == shard - 1)
-                        .map(|p| p.to_string())
-                        .collect();
-                    r.bad(
-                        &at,
-                        format!(
-                            "has a portion {}; allowed: {}, those of shard {shard} of {of}",
-                            shown(key),
-                            mine.join(", ")
-                        ),
-                    )
-                })?;
-                let at = place(group, p);
-                let records = r.list(records, &at)?.iter().enumerate();
-                own.insert(
-                    p,
-                    records
-                        .map(|(i, v)| r.record(v, &format!("{at}, record {i}")))
-                        .collect::<Result<_>>()?,
-                );
-            }
-        }
+        let sums = r.portions(&o["sums"], shard, of)?;
         let digest = o
             .get("digest")
             .map(|d| r.word(d, "digest").map(str::to_string))

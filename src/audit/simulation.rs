@@ -279,17 +279,11 @@ impl Planned {
         let initial: [f64; K] =
             std::array::from_fn(|i| if i > 0 { gamma * process.mass() } else { 0.0 });
         let laws = scheme_law(scheme, &sde, &grid);
-        let mut expected = vec![];
-        for &r in &records {
+        let law = |r: usize| -> Result<Expected> {
             let t = grid[r];
             let (mean, cov, ell) = if scheme == Scheme::Exact {
-                let v = kernel_values(
-                    &*process,
-                    &case.config.schedule,
-                    case.config.objective,
-                    0.0,
-                    t,
-                )?;
+                let (schedule, objective) = (&case.config.schedule, case.config.objective);
+                let v = kernel_values(&*process, schedule, objective, 0.0, t)?;
                 (v.mean.fixed(), v.cov.to_vec(), (K > 1).then_some(v.ell))
             } else {
                 (laws[r].mean, laws[r].started_from(initial).0.concat(), None)
@@ -297,8 +291,12 @@ impl Planned {
             let mean = (0..K)
                 .map(|i| (0..K).map(|j| mean[(i, j)] * m0[j]).sum())
                 .collect();
-            expected.push(Expected { t, mean, cov, ell });
-        }
+            Ok(Expected { t, mean, cov, ell })
+        };
+        let expected = records
+            .iter()
+            .map(|r| law(*r))
+            .collect::<Result<Vec<_>>>()?;
         let plan = Plan::new(
             scheme,
             &sde,
@@ -486,70 +484,23 @@ impl Group {
         tests: usize,
         plant: Option<&Plant>,
     ) -> Result<Evidence> {
-        let (id, k, alpha) = (&claim.id, self.k, level(tests));
+        let alpha = level(tests);
         let (critical, caught) = (z_of(alpha), shift_caught(alpha));
         let mut compared = vec![];
         for (x, s) in self.expected.iter().zip(sums) {
-            let n = s.n as f64;
-            let cov = |i: usize, j: usize| x.cov[i * k + j];
-            let about = s.about(&x.mean);
-            // (found, expected, deviation in standard errors, shift of it per unit of relative
-            // error)
-            let (found, expected, z, shift) = match quantity {
-                Quantity::Mean(i) => {
-                    let se = (cov(i, i) / n).sqrt();
-                    let m = Plant::apply(plant, id, x.mean[i], x.mean[i]);
-                    (s.mean[i], m, (s.mean[i] - m) / se, (x.mean[i] / se).abs())
-                }
-                Quantity::Cov(i, j) if i == j => {
-                    let v = Plant::apply(plant, id, cov(i, i), cov(i, i));
-                    (
-                        about[i * k + i] / n,
-                        v,
-                        z_chi_squared(about[i * k + i] / v, n),
-                        (0.5 * n).sqrt(),
-                    )
-                }
-                Quantity::Cov(i, j) => {
-                    let unit = (cov(i, i) * cov(j, j)).sqrt();
-                    let v = Plant::apply(plant, id, cov(i, j), unit);
-                    // given channel i, the residual of j is Gaussian with this variance; from the
-                    // unplanted law
-                    let rest = worse(
-                        cov(j, j) - cov(i, j) * cov(i, j) / cov(i, i),
-                        f64::MIN_POSITIVE,
-                    );
-                    let sum = about[i * k + j] - v / cov(i, i) * about[i * k + i];
-                    (
-                        about[i * k + j] / n,
-                        v,
-                        sum / (about[i * k + i] * rest).sqrt(),
-                        (n * cov(j, j) / rest).sqrt(),
-                    )
-                }
-                Quantity::Ell => {
-                    let ell = x.ell.unwrap_or(f64::NAN);
-                    let planted = Plant::apply(plant, id, ell, ell);
-                    let (rest, n) = (residual(&about, k), n - (k - 1) as f64);
-                    (
-                        (n / rest).sqrt(),
-                        planted,
-                        z_chi_squared(rest * planted * planted, n),
-                        2.0 * (0.5 * n).sqrt(),
-                    )
-                }
-            };
+            let plant = |value: f64, unit: f64| Plant::apply(plant, &claim.id, value, unit);
+            let found = x.compare(quantity, s, self.k, &plant);
             compared.push(Compared {
                 figure: Figure {
                     at: x.t,
-                    found,
-                    expected,
-                    deviation: z,
+                    found: found.found,
+                    expected: found.expected,
+                    deviation: found.z,
                     bounds: None,
                 },
-                share: share(z, expected, critical),
-                power: Some(caught / shift),
-                p: Some(p_normal(z)),
+                share: share(found.z, found.expected, critical),
+                power: Some(caught / found.shift),
+                p: Some(p_normal(found.z)),
             });
         }
         Evidence::new(
@@ -559,6 +510,80 @@ impl Group {
             },
             compared,
         )
+    }
+}
+
+/// A simulated number beside the law's.
+struct Beside {
+    found: f64,
+    expected: f64,
+    /// The deviation in standard errors.
+    z: f64,
+    /// By how much it shifts for a unit of relative error.
+    shift: f64,
+}
+
+impl Expected {
+    /// A quantity of `k` channels, with what is planted in it (its value, its unit).
+    fn compare(
+        &self,
+        quantity: Quantity,
+        s: &Sums,
+        k: usize,
+        plant: &dyn Fn(f64, f64) -> f64,
+    ) -> Beside {
+        let n = s.n as f64;
+        let cov = |i: usize, j: usize| self.cov[i * k + j];
+        let about = s.about(&self.mean);
+        match quantity {
+            Quantity::Mean(i) => {
+                let se = (cov(i, i) / n).sqrt();
+                let expected = plant(self.mean[i], self.mean[i]);
+                Beside {
+                    found: s.mean[i],
+                    expected,
+                    z: (s.mean[i] - expected) / se,
+                    shift: (self.mean[i] / se).abs(),
+                }
+            }
+            Quantity::Cov(i, j) if i == j => {
+                let expected = plant(cov(i, i), cov(i, i));
+                Beside {
+                    found: about[i * k + i] / n,
+                    expected,
+                    z: z_chi_squared(about[i * k + i] / expected, n),
+                    shift: (0.5 * n).sqrt(),
+                }
+            }
+            Quantity::Cov(i, j) => {
+                let unit = (cov(i, i) * cov(j, j)).sqrt();
+                let expected = plant(cov(i, j), unit);
+                // given channel i, the residual of j is Gaussian with this variance; from the
+                // unplanted law
+                let rest = worse(
+                    cov(j, j) - cov(i, j) * cov(i, j) / cov(i, i),
+                    f64::MIN_POSITIVE,
+                );
+                let sum = about[i * k + j] - expected / cov(i, i) * about[i * k + i];
+                Beside {
+                    found: about[i * k + j] / n,
+                    expected,
+                    z: sum / (about[i * k + i] * rest).sqrt(),
+                    shift: (n * cov(j, j) / rest).sqrt(),
+                }
+            }
+            Quantity::Ell => {
+                let ell = self.ell.unwrap_or(f64::NAN);
+                let expected = plant(ell, ell);
+                let (rest, n) = (residual(&about, k), n - (k - 1) as f64);
+                Beside {
+                    found: (n / rest).sqrt(),
+                    expected,
+                    z: z_chi_squared(rest * expected * expected, n),
+                    shift: 2.0 * (0.5 * n).sqrt(),
+                }
+            }
+        }
     }
 }
 

@@ -44,6 +44,21 @@ pub fn claim(name: &str, formula: &str, what: &str, about: &str, theory: f64) ->
     )
 }
 
+/// The smallest shift of the limit, as a share of the last error, that moves the slope out of the
+/// tolerance: by bisection from 0 to 1.
+fn smallest(breaks: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if breaks(middle) {
+            high = middle
+        } else {
+            low = middle
+        }
+    }
+    high
+}
+
 /// The claim, judged with or without a planted error.
 ///
 /// # Errors
@@ -87,20 +102,10 @@ pub fn evidence(mut claim: Claim, m: &Measured, plant: Option<&Plant>) -> Result
         // an order above the theoretical one is no defect of a scheme, but here the theory says
         // exactly which it is
         deviation = share(order - m.theory, m.theory, TOLERANCE);
-        // the smallest shift of the limit that moves the slope out of the tolerance, from either
-        // side, by bisection
         let breaks = |shift: f64| (slope(shift) - m.theory).abs() > TOLERANCE;
         let limit = |sign: f64| {
-            let (mut low, mut high) = (0.0, 1.0);
-            for _ in 0..60 {
-                let middle = 0.5 * (low + high);
-                if breaks(sign * middle * last.abs()) {
-                    high = middle
-                } else {
-                    low = middle
-                }
-            }
-            high * last.abs() / m.size
+            let share = smallest(|share| breaks(sign * share * last.abs()));
+            share * last.abs() / m.size
         };
         power = worse(limit(1.0), limit(-1.0));
     }

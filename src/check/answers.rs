@@ -279,6 +279,26 @@ fn answer_of(e: &Json, sources: &Sources<'_>) -> Result<Answer> {
     }
 }
 
+/// The quantity of an entry, which has no field but those of all entries and its settings.
+fn quantity_of(e: &Json, quantity: &str) -> Result<&'static Quantity> {
+    let known = predict::quantity(quantity).ok_or_else(|| {
+        let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
+        wrong(
+            "quantity",
+            format!("`{quantity}` is not known; allowed: {}", all.join(", ")),
+        )
+    })?;
+    let allowed = [ENTRY_KEYS, known.settings].concat();
+    let mut fields = e.as_object().into_iter().flat_map(|o| o.keys());
+    match fields.find(|k| !allowed.contains(&k.as_str())) {
+        Some(key) => Err(wrong(
+            key,
+            format!("unknown field; allowed: {}", allowed.join(", ")),
+        )),
+        None => Ok(known),
+    }
+}
+
 /// One entry of a manifest.
 fn read_entry(
     e: &Json,
@@ -295,59 +315,28 @@ fn read_entry(
     };
     is_text("id")?;
     is_text("quantity")?;
-    let known = predict::quantity(quantity).ok_or_else(|| {
-        let all: Vec<_> = QUANTITIES.iter().map(|q| q.name).collect();
-        wrong(
-            "quantity",
-            format!("`{quantity}` is not known; allowed: {}", all.join(", ")),
-        )
-    })?;
+    let known = quantity_of(e, quantity)?;
     let settings = known.settings;
-    if let Some(key) = e.as_object().and_then(|o| {
-        o.keys()
-            .find(|k| !ENTRY_KEYS.contains(&k.as_str()) && !settings.contains(&k.as_str()))
-    }) {
-        return Err(wrong(
-            key,
-            format!(
-                "unknown field; allowed: {}",
-                [ENTRY_KEYS, settings].concat().join(", ")
-            ),
-        ));
-    }
     let config = configuration(e, known)?;
     let raised = e
         .get("raised")
         .map(|r| r.as_str().map_or_else(|| r.to_string(), str::to_string));
-    let mut in_map = match (&raised, e.get("inputs")) {
+    let mut inputs = match (&raised, e.get("inputs")) {
         (Some(_), None) => BTreeMap::new(),
         _ => all_there("inputs", arrays(e, "inputs", sources.inputs)?, sources.file)?,
     };
-    in_map.extend(settings_of(e, settings)?);
-    let surplus = |name: &String| {
-        !name.starts_with("option.")
-            && ![known.inputs, known.optional]
-                .concat()
-                .contains(&name.as_str())
-    };
-    let extra: Vec<String> = in_map
-        .keys()
-        .filter(|name| surplus(name))
-        .cloned()
-        .collect();
-    for name in extra {
-        in_map.remove(&name);
-        let reads = [known.inputs, known.optional].concat().join(", ");
-        ignored.push(format!(
-            "entry {id}: inputs.{name}: {quantity} does not read it (it reads {reads})"
-        ));
-    }
+    inputs.extend(settings_of(e, settings)?);
+    ignored.extend(
+        drop_surplus(&mut inputs, known, quantity)
+            .into_iter()
+            .map(|what| format!("entry {id}: {what}")),
+    );
     let answer = match raised {
         Some(words) => Answer::Raised(words),
         None => answer_of(e, sources)?,
     };
     if !matches!(answer, Answer::Raised(_))
-        && let Some(name) = known.inputs.iter().find(|n| !in_map.contains_key(**n))
+        && let Some(name) = known.inputs.iter().find(|n| !inputs.contains_key(**n))
     {
         return Err(wrong(
             "inputs",
@@ -361,7 +350,7 @@ fn read_entry(
         id: id.to_string(),
         quantity: known.name.to_string(),
         config,
-        inputs: in_map,
+        inputs,
         answer,
     };
     if entry.config.layout != Layout::default() {
@@ -370,14 +359,36 @@ fn read_entry(
     Ok(entry)
 }
 
+/// Takes out the inputs that a quantity does not read, and says so of each; `quantity` is its
+/// name as it was given.
+fn drop_surplus(
+    inputs: &mut BTreeMap<String, Array>,
+    known: &Quantity,
+    quantity: &str,
+) -> Vec<String> {
+    let read = [known.inputs, known.optional].concat();
+    let surplus = |name: &String| !name.starts_with("option.") && !read.contains(&name.as_str());
+    let extra: Vec<String> = inputs.keys().filter(|n| surplus(n)).cloned().collect();
+    let one = |name: String| {
+        inputs.remove(&name);
+        format!(
+            "inputs.{name}: {quantity} does not read it (it reads {})",
+            read.join(", ")
+        )
+    };
+    extra.into_iter().map(one).collect()
+}
+
+/// Rows of an entry, by the array that has one for each.
+fn rows_of(e: &Entry) -> usize {
+    let leading = e.inputs.get(predict::leading(&e.quantity));
+    leading.and_then(|a| a.shape.first().copied()).unwrap_or(0)
+}
+
 /// Arrays of an entry that hold K channels, with the numbers to a row: the same before they are
 /// turned and after.
 fn blocks(e: &Entry, k: usize) -> Vec<(String, usize)> {
-    let n = e
-        .inputs
-        .get(predict::leading(&e.quantity))
-        .and_then(|a| a.shape.first().copied())
-        .unwrap_or(0);
+    let n = rows_of(e);
     let is_run = e.quantity.starts_with("sampler.run.");
     // numbers to a row: of the noise of a run, to a row of a draw
     let width = |name: &str, a: &Array| {
@@ -434,11 +445,7 @@ fn other_end(output: &str, k: usize) -> Option<String> {
 fn arrange(e: &mut Entry) -> Result<()> {
     let layout = e.config.layout;
     let k = e.config.process()?.channels();
-    let n = e
-        .inputs
-        .get(predict::leading(&e.quantity))
-        .and_then(|a| a.shape.first().copied())
-        .unwrap_or(0);
+    let n = rows_of(e);
     let is_run = e.quantity.starts_with("sampler.run.");
     let turned = |a: &mut Array, w: usize, leads: usize| {
         let old = a.data.clone();

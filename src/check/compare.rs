@@ -596,36 +596,37 @@ fn terms(e: &Entry, c: &Cell) -> f64 {
     }
 }
 
-/// `sum_i |x_i dy/dx_i|` for every value of an output: over times and parameters by differences,
-/// over the arrays that the truth is made of by the sizes of its terms (`Cell::scale`).
-fn condition(
-    e: &Entry,
-    bench: &Bench,
-    epsilon: f64,
-    (output, p): (&str, Precision),
-    cells: &[Cell],
-) -> Vec<f64> {
-    let mut sum: Vec<f64> = cells
-        .iter()
-        .map(|c| if of_parameters(e) { 0.0 } else { c.scale })
-        .collect();
-    let mut add = |model: &Model, inputs: &BTreeMap<String, Array>, change: f64| -> bool {
+/// The sum of `|x_i dy/dx_i|` for every value of an output, as it grows.
+struct Sensitivity<'a> {
+    e: &'a Entry,
+    output: &'a str,
+    cells: &'a [Cell],
+    sum: Vec<f64>,
+}
+
+impl Sensitivity<'_> {
+    /// Adds the difference that a relative change makes, over the change. Says whether the truth is
+    /// defined with it.
+    fn add(&mut self, model: &Model, inputs: &BTreeMap<String, Array>, change: f64) -> bool {
         let given: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-        let Ok((changed, _)) = predict(&e.quantity, model, &given, output) else {
+        let Ok((changed, _)) = predict(&self.e.quantity, model, &given, self.output) else {
             return false;
         };
-        if changed.len() != cells.len() {
+        if changed.len() != self.cells.len() {
             return false;
         }
-        for ((s, a), b) in sum.iter_mut().zip(&changed).zip(cells) {
+        for ((s, a), b) in self.sum.iter_mut().zip(&changed).zip(self.cells) {
             let d = (a.truth - b.truth).to_f64().abs() / change;
             if d.is_finite() {
                 *s += d;
             }
         }
         true
-    };
-    if let Ok(model) = bench.model(epsilon) {
+    }
+
+    /// Times and settings.
+    fn add_inputs(&mut self, model: &Model) {
+        let e = self.e;
         for name in e.inputs.keys().filter(|n| conditions(n)) {
             // down first: t = 1 is the last time there is; up where that would put t before s
             let changed = |factor: f64| {
@@ -642,50 +643,69 @@ fn condition(
             } else {
                 CHANGE
             };
-            let _ =
-                add(&model, &changed(1.0 - step), step) || add(&model, &changed(1.0 + step), step);
+            let _ = self.add(model, &changed(1.0 - step), step)
+                || self.add(model, &changed(1.0 + step), step);
         }
-        // a residual enters a density squared: where it is of the size of rounding, the change
-        // itself counts, not its derivative
-        if output == "log_density" {
-            let change = UNITS * p.unit();
-            for name in ["u", "u0"] {
-                let Some(a) = e.inputs.get(name) else {
-                    continue;
-                };
-                let width = a.data.len() / a.shape.first().copied().unwrap_or(1).max(1);
-                for c in 0..if width <= COLUMNS { width } else { 0 } {
-                    let mut inputs = e.inputs.clone();
-                    inputs.entry(name.into()).and_modify(|a| {
-                        a.data
-                            .iter_mut()
-                            .skip(c)
-                            .step_by(width)
-                            .for_each(|x| *x *= 1.0 + change)
-                    });
-                    add(&model, &inputs, change);
-                }
+    }
+
+    /// Column by column of the states, by a relative change that is not small.
+    fn add_states(&mut self, model: &Model, change: f64) {
+        for name in ["u", "u0"] {
+            let Some(a) = self.e.inputs.get(name) else {
+                continue;
+            };
+            let width = a.data.len() / a.shape.first().copied().unwrap_or(1).max(1);
+            for c in 0..if width <= COLUMNS { width } else { 0 } {
+                let mut inputs = self.e.inputs.clone();
+                inputs.entry(name.into()).and_modify(|a| {
+                    let column = a.data.iter_mut().skip(c).step_by(width);
+                    column.for_each(|x| *x *= 1.0 + change);
+                });
+                self.add(model, &inputs, change);
             }
         }
     }
-    for [down, up] in bench.changed(epsilon).iter() {
-        let done = down.as_ref().is_some_and(|m| add(m, &e.inputs, CHANGE));
-        if !done && let Some(model) = up {
-            add(model, &e.inputs, CHANGE);
+}
+
+/// `sum_i |x_i dy/dx_i|` for every value of an output: over times and parameters by differences,
+/// over the arrays that the truth is made of by the sizes of its terms (`Cell::scale`).
+fn condition(
+    e: &Entry,
+    bench: &Bench,
+    epsilon: f64,
+    (output, p): (&str, Precision),
+    cells: &[Cell],
+) -> Vec<f64> {
+    let own = |c: &Cell| if of_parameters(e) { 0.0 } else { c.scale };
+    let mut sum = Sensitivity {
+        e,
+        output,
+        cells,
+        sum: cells.iter().map(own).collect(),
+    };
+    if let Ok(model) = bench.model(epsilon) {
+        sum.add_inputs(&model);
+        // a residual enters a density squared: where it is of the size of rounding, the change
+        // itself counts, not its derivative
+        if output == "log_density" {
+            sum.add_states(&model, UNITS * p.unit());
         }
     }
-    let with_score = |model: &mut Model| {
-        model.reading.epsilon = epsilon;
-        model.reading.score_sign = 1.0 - CHANGE;
-    };
+    for [down, up] in bench.changed(epsilon).iter() {
+        let done = down.as_ref().is_some_and(|m| sum.add(m, &e.inputs, CHANGE));
+        if !done && let Some(model) = up {
+            sum.add(model, &e.inputs, CHANGE);
+        }
+    }
     // an exact score is rounded before it is used, and may then be taken away by what stands beside
     // it
     if e.inputs.contains_key("data")
         && e.quantity.starts_with("sampler.")
         && let Ok(mut model) = Model::new(&e.config)
     {
-        with_score(&mut model);
-        add(&model, &e.inputs, CHANGE);
+        model.reading.epsilon = epsilon;
+        model.reading.score_sign = 1.0 - CHANGE;
+        sum.add(&model, &e.inputs, CHANGE);
     }
     // where the coefficients are not among the parameters, they are what code holds in its own type
     if e.config.entry.own_coefficients
@@ -693,10 +713,10 @@ fn condition(
     {
         for mut model in Model::coefficients_changed(&e.config, 1.0 - CHANGE) {
             model.reading.epsilon = epsilon;
-            add(&model, &e.inputs, CHANGE);
+            sum.add(&model, &e.inputs, CHANGE);
         }
     }
-    sum
+    sum.sum
 }
 
 /// What an output should be, for vectors that carry their tolerances along.
@@ -877,6 +897,35 @@ impl<'a> Judging<'a, '_> {
         Some(self.unit(rows, cells, class, found.condition))
     }
 
+    /// The verdict with the declared constant, where there is none to pass without it; and whether
+    /// it is that.
+    fn with_constant(
+        &self,
+        declared: f64,
+        with: &[(usize, Vec<Cell>)],
+        judged: Option<Unit<'a>>,
+    ) -> (Option<Unit<'a>>, bool) {
+        let natural = Class::of(self.got.precision);
+        if judged.as_ref().is_some_and(|u| u.class == natural) {
+            return (judged, false);
+        }
+        let (rows, cells) = split(with);
+        let found = self.agreement(declared, &rows, &cells, CANCELLATION);
+        if !found.own || !self.reached(judged.as_ref(), &rows, &cells) {
+            return (judged, false);
+        }
+        let unit = match judged {
+            // errors are shown against the truth without any epsilon, where there is one for every
+            // row
+            Some(u) if u.rows.len() == rows.len() => Unit {
+                class: Class::Eps,
+                ..u
+            },
+            _ => self.unit(rows, cells, Class::Eps, found.condition),
+        };
+        (Some(unit), true)
+    }
+
     /// Whether the declared constant changes any of these rows from what was judged without it: an
     /// output that it does not reach is not excused by it.
     fn reached(&self, judged: Option<&Unit<'_>>, rows: &[usize], cells: &[Cell]) -> bool {
@@ -965,25 +1014,21 @@ pub(super) fn judge_output<'a>(
     };
     let (rows, cells) = split(&plain);
     let mut judged = output.plainly(rows, cells);
-    let natural = judged
-        .as_ref()
-        .is_some_and(|u| u.class == Class::of(got.precision));
-    if let Some(with) = with.filter(|w| !natural && !w.1.is_empty()) {
-        let (rows, cells) = split(&with.1);
-        let found = output.agreement(declared, &rows, &cells, CANCELLATION);
-        if found.own && output.reached(judged.as_ref(), &rows, &cells) {
-            refused = with.2;
-            judged = match judged {
-                // errors are shown against the truth without any epsilon, where there is one for
-                // every row
-                Some(u) if u.rows.len() == rows.len() => Some(Unit {
-                    class: Class::Eps,
-                    ..u
-                }),
-                _ => Some(output.unit(rows, cells, Class::Eps, found.condition)),
-            };
+    if let Some((_, with, refused_with)) = with.filter(|w| !w.1.is_empty()) {
+        let excused;
+        (judged, excused) = output.with_constant(declared, &with, judged);
+        if excused {
+            refused = refused_with;
         }
     }
+    by_reason(refused)
+        .into_iter()
+        .for_each(|(why, rows)| refuse(rows, why));
+    Ok(judged)
+}
+
+/// Rows that are refused for the same reason together, in the order of their first.
+fn by_reason(refused: Vec<(usize, String)>) -> Vec<(String, Vec<usize>)> {
     let mut reasons: Vec<(String, Vec<usize>)> = Vec::new();
     for (row, why) in refused {
         match reasons.iter_mut().find(|(w, _)| *w == why) {
@@ -992,9 +1037,6 @@ pub(super) fn judge_output<'a>(
         }
     }
     reasons
-        .into_iter()
-        .for_each(|(why, rows)| refuse(rows, why));
-    Ok(judged)
 }
 
 /// What tells configurations apart.

@@ -12,8 +12,9 @@ use super::answers::Entry;
 use super::compare::{UNITS, Unit, distance, some_rows};
 use crate::dd::Dd;
 use crate::error::shown;
+use crate::files::Precision;
 use crate::small::{Square, places};
-use crate::truth::predict::{Given, Inputs, Model, digits, made_from, pair, predict};
+use crate::truth::predict::{Cell, Given, Inputs, Model, digits, made_from, pair, predict};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -275,9 +276,10 @@ fn off_clocks(u: &Unit<'_>) -> HashSet<Clock> {
         .collect()
 }
 
-/// Whether an output is what their own part gives: `None` where that cannot be told, or where the
-/// part is right at most of the rows that are off, and so no cause.
-fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Option<bool> {
+/// Rows to test: such as are off where the part is off, too, and that have all of it. None where
+/// these are less than half of the rows that are off, a few by chance being no evidence; or not all
+/// of them where there is another cause already (`all`).
+fn telling_rows(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Vec<usize> {
     let off: Vec<usize> = (0..u.rows.len()).filter(|r| u.is_off(*r)).collect();
     let has = |r: usize| {
         clock(&u.entry, r).is_some_and(|key| {
@@ -285,85 +287,92 @@ fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Optio
         })
     };
     let known: Vec<usize> = off.iter().copied().filter(|r| has(*r)).collect();
-    // half of the rows that are off at least, a few by chance are no evidence; all of them where
-    // there is another cause already
-    if known.is_empty()
-        || known.len()
-            < if all {
-                off.len()
-            } else {
-                off.len().div_ceil(2)
-            }
-    {
+    let enough = if all {
+        off.len()
+    } else {
+        off.len().div_ceil(2)
+    };
+    if known.len() < enough {
+        return vec![];
+    }
+    let n = known.len().min(ROWS);
+    (0..n).map(|i| known[i * known.len() / n]).collect()
+}
+
+/// One row of an output as it follows from a given part.
+fn follows_from(u: &Unit<'_>, inputs: &Inputs<'_>, key: Clock, given: Given) -> Option<Vec<Cell>> {
+    let model = Model::new(&u.entry.config)
+        .ok()?
+        .with_given(HashMap::from([(key, given)]));
+    let (cells, columns) = predict(&u.entry.quantity, &model, inputs, u.output).ok()?;
+    (columns == u.columns && cells.iter().all(|c| c.truth.to_f64().is_finite())).then_some(cells)
+}
+
+/// The part with one entry changed by a little, for every entry of the covariance on and above the
+/// diagonal, then every entry of the mean.
+fn changed(given: &Given) -> impl Iterator<Item = Given> {
+    let change = Dd::from(1.0 - CHANGE);
+    let covs = given.cov.iter().flat_map(|c| places(c.k()));
+    let covs = covs.filter(|(i, j)| i <= j).map(move |(i, j)| {
+        let mut other = given.clone();
+        if let Some(c) = &mut other.cov {
+            c[(i, j)] = c[(i, j)] * change;
+            c[(j, i)] = c[(i, j)];
+        }
+        other
+    });
+    let means = given.mean.iter().flat_map(|m| places(m.k()));
+    let means = means.map(move |at| {
+        let mut other = given.clone();
+        if let Some(m) = &mut other.mean {
+            m[at] = m[at] * change;
+        }
+        other
+    });
+    covs.chain(means)
+}
+
+/// Whether a row is what their own part gives; `None` where the part says nothing of it.
+fn row_is_made(u: &Unit<'_>, r: usize, key: Clock, given: &Given, unit: f64) -> Option<bool> {
+    let inputs = some_rows(&u.entry, &[r]);
+    let inputs: Inputs<'_> = inputs.iter().map(|(name, a)| (name.clone(), a)).collect();
+    // their part has no factor, or the change of a unit takes it away: anything may come of it
+    let cells = follows_from(u, &inputs, key, given.clone())?;
+    let mut sum: Vec<f64> = cells.iter().map(|c| c.truth.hi.abs() + c.scale).collect();
+    for other in changed(given) {
+        let changed = follows_from(u, &inputs, key, other)?;
+        for ((s, a), b) in sum.iter_mut().zip(&changed).zip(&cells) {
+            *s += (a.truth - b.truth).to_f64().abs() / CHANGE;
+        }
+    }
+    // as much as a value itself: nothing is left to tell (what vanishes by construction is no such
+    // value)
+    let vague = |(s, c): (&f64, &Cell)| c.truth.hi != 0.0 && UNITS * unit * s >= c.truth.hi.abs();
+    if sum.iter().zip(&cells).any(vague) {
         return None;
     }
-    let rows: Vec<usize> = (0..known.len().min(ROWS))
-        .map(|i| known[i * known.len() / known.len().min(ROWS)])
-        .collect();
+    let got = &u.got.data[r * u.columns..(r + 1) * u.columns];
+    let fits = cells
+        .iter()
+        .zip(got)
+        .zip(&sum)
+        .all(|((c, g), s)| distance(*g, c.truth, u.got.precision) <= UNITS * unit * s);
+    Some(fits)
+}
+
+/// Whether an output is what their own part gives: `None` where that cannot be told, or where the
+/// part is right at most of the rows that are off, and so no cause.
+fn made(u: &Unit<'_>, part: Part, theirs: &Theirs, k: usize, all: bool) -> Option<bool> {
+    let unit = u.got.precision.unit().max(theirs.unit);
     let mut telling = 0;
-    for r in rows {
+    for r in telling_rows(u, part, theirs, k, all) {
         let key = clock(&u.entry, r)?;
         let given = theirs.given(part, key, k)?;
-        let inputs = some_rows(&u.entry, &[r]);
-        let inputs: Inputs<'_> = inputs.iter().map(|(name, a)| (name.clone(), a)).collect();
-        let at = |given: Given| {
-            let model = Model::new(&u.entry.config)
-                .ok()?
-                .with_given(HashMap::from([(key, given)]));
-            let (cells, columns) = predict(&u.entry.quantity, &model, &inputs, u.output).ok()?;
-            (columns == u.columns && cells.iter().all(|c| c.truth.to_f64().is_finite()))
-                .then_some(cells)
-        };
-        let got = &u.got.data[r * u.columns..(r + 1) * u.columns];
-        // their part has no factor, or the change of a unit takes it away: anything may come of it
-        let Some(cells) = at(given.clone()) else {
-            continue;
-        };
-        let mut sum: Vec<f64> = cells.iter().map(|c| c.truth.hi.abs() + c.scale).collect();
-        let mut open = false;
-        let change = Dd::from(1.0 - CHANGE);
-        // every entry of the covariance on and above the diagonal, then every entry of the mean
-        let covs = given.cov.iter().flat_map(|c| places(c.k()));
-        let means = given.mean.iter().flat_map(|m| places(m.k()));
-        let covs = covs.filter(|(i, j)| i <= j).map(|at| (true, at));
-        for (of_cov, (i, j)) in covs.chain(means.map(|at| (false, at))) {
-            let mut other = given.clone();
-            match (&mut other.cov, &mut other.mean) {
-                (Some(c), _) if of_cov => {
-                    c[(i, j)] = c[(i, j)] * change;
-                    c[(j, i)] = c[(i, j)];
-                }
-                (_, Some(m)) => m[(i, j)] = m[(i, j)] * change,
-                _ => continue,
-            }
-            let Some(changed) = at(other) else {
-                open = true;
-                continue;
-            };
-            for ((s, a), b) in sum.iter_mut().zip(&changed).zip(&cells) {
-                *s += (a.truth - b.truth).to_f64().abs() / CHANGE;
-            }
+        match row_is_made(u, r, key, &given, unit) {
+            Some(true) => telling += 1,
+            Some(false) => return Some(false),
+            None => {}
         }
-        let unit = u.got.precision.unit().max(theirs.unit);
-        // as much as a value itself: nothing is left to tell (what vanishes by construction is no
-        // such value)
-        let vague = open
-            || sum
-                .iter()
-                .zip(&cells)
-                .any(|(s, c)| c.truth.hi != 0.0 && UNITS * unit * s >= c.truth.hi.abs());
-        if vague {
-            continue;
-        }
-        let fits = cells
-            .iter()
-            .zip(got)
-            .zip(&sum)
-            .all(|((c, g), s)| distance(*g, c.truth, u.got.precision) <= UNITS * unit * s);
-        if !fits {
-            return Some(false);
-        }
-        telling += 1;
     }
     (telling > 0).then_some(true)
 }
@@ -381,6 +390,92 @@ fn off_times(u: &Unit<'_>) -> Option<(f64, f64)> {
     })
 }
 
+/// An output's configuration, as a key.
+fn config_of(u: &Unit<'_>) -> String {
+    let c = &u.entry.config;
+    format!("{} {}", c.to_answers(), c.epsilon_added)
+}
+
+/// What the answers say of the parts, by configuration and type of numbers.
+type OfTypes = BTreeMap<(String, &'static str), Theirs>;
+
+/// The outputs of one configuration that are off, and what their causes are sought among.
+struct Family<'a> {
+    units: &'a [Unit<'a>],
+    key: &'a str,
+    off: &'a [usize],
+    theirs: &'a OfTypes,
+    explained: &'a [bool],
+    vague: &'a [bool],
+}
+
+impl Family<'_> {
+    fn precision(&self, u: usize) -> Precision {
+        self.units[u].got.precision
+    }
+
+    fn quantity(&self, u: usize) -> &str {
+        &self.units[u].entry.quantity
+    }
+
+    /// Whether `u` is what the answers' own part gives, by the first type of numbers that can tell.
+    fn made(&self, u: usize, part: Part) -> Option<bool> {
+        let name = self.precision(u).name();
+        let own = self.theirs.get(&(self.key.to_string(), name));
+        let others = self
+            .theirs
+            .iter()
+            .filter(|((k, p), _)| k == self.key && *p != name)
+            .map(|(_, theirs)| theirs);
+        let unit = &self.units[u];
+        own.into_iter()
+            .chain(others)
+            .find_map(|theirs| made(unit, part, theirs, channels(unit), self.vague[u]))
+    }
+
+    /// Outputs of a quantity that are off.
+    fn of_quantity(&self, q: &str) -> impl Iterator<Item = usize> {
+        let all = self.off.iter().copied();
+        all.filter(move |w| self.quantity(*w) == q)
+    }
+
+    /// The part whose own numbers give this output.
+    fn tested(&self, u: usize) -> Option<Link> {
+        let from = ancestors(self.quantity(u));
+        let related = |part: &Part| {
+            let is = |w: &usize| Part::of(self.quantity(*w)) == Some(*part);
+            from.contains(&part.quantity()) && self.off.iter().any(is)
+        };
+        let part = Part::ALL
+            .into_iter()
+            .filter(related)
+            .find(|part| self.made(u, *part) == Some(true))?;
+        // that of the same type which is off where this is, and of these that which has a cause of
+        // its own, if one has
+        let mine = off_clocks(&self.units[u]);
+        let same = |w: usize| self.precision(w) == self.precision(u);
+        let shared = |w: usize| off_clocks(&self.units[w]).intersection(&mine).count();
+        let of = self
+            .of_quantity(part.quantity())
+            .max_by_key(|w| (same(*w), shared(*w), self.explained[*w], !self.vague[*w]))?;
+        Some(Link { of, tested: true })
+    }
+
+    /// The nearest of what this output is made from that is off at the same times; a part that was
+    /// tested and is not it is no part to blame.
+    fn perhaps(&self, u: usize) -> Option<Link> {
+        let meet = |w: &usize| match (off_times(&self.units[u]), off_times(&self.units[*w])) {
+            (Some((a, b)), Some((c, d))) => a <= d && c <= b,
+            _ => true,
+        };
+        let from = ancestors(self.quantity(u));
+        let of = from.iter().find_map(|q| self.of_quantity(q).find(meet))?;
+        let refuted =
+            Part::of(self.quantity(of)).is_some_and(|part| self.made(u, part) == Some(false));
+        (!refuted).then_some(Link { of, tested: false })
+    }
+}
+
 /// For outputs that are off, what they come from. `explained` says whether a mistake in the
 /// formulas gives an output's numbers: such an output has its cause. `vague` are those whose cause
 /// is only a kind of arithmetic: a test may give them a better one.
@@ -390,25 +485,19 @@ pub(super) fn links(
     explained: &[bool],
     vague: &[bool],
 ) -> BTreeMap<usize, Link> {
-    let config = |u: usize| {
-        format!(
-            "{} {}",
-            units[u].entry.config.to_answers(),
-            units[u].entry.config.epsilon_added
-        )
-    };
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    off.iter()
-        .for_each(|u| groups.entry(config(*u)).or_default().push(*u));
+    for u in off {
+        groups.entry(config_of(&units[*u])).or_default().push(*u);
+    }
     let mut all = BTreeMap::new();
     if groups.is_empty() {
         return all;
     }
     // numbers of one type do not judge those of another, where there are both
-    let mut theirs: BTreeMap<(String, &'static str), Theirs> = BTreeMap::new();
-    for (i, u) in units.iter().enumerate() {
+    let mut theirs = OfTypes::new();
+    for u in units {
         if let Some(part) = Part::of(&u.entry.quantity)
-            && let key = config(i)
+            && let key = config_of(u)
             && groups.contains_key(&key)
         {
             theirs
@@ -417,69 +506,20 @@ pub(super) fn links(
                 .add(u, part, channels(u));
         }
     }
-    for (key, list) in &groups {
-        let of_type = |u: usize| {
-            let own = theirs.get(&(key.clone(), units[u].got.precision.name()));
-            let others = theirs
-                .iter()
-                .filter(move |((k, p), _)| k == key && *p != units[u].got.precision.name())
-                .map(|(_, theirs)| theirs);
-            own.into_iter().chain(others)
+    for (key, off) in &groups {
+        let family = Family {
+            units,
+            key,
+            off,
+            theirs: &theirs,
+            explained,
+            vague,
         };
-        // the first that can tell
-        let made = |u: usize, part: Part| {
-            of_type(u)
-                .find_map(|theirs| made(&units[u], part, theirs, channels(&units[u]), vague[u]))
-        };
-        for &u in list.iter().filter(|u| !explained[**u]) {
-            let from = ancestors(&units[u].entry.quantity);
-            let parents = |q: &str| {
-                list.iter()
-                    .copied()
-                    .filter(|w| units[*w].entry.quantity == *q)
-                    .collect::<Vec<usize>>()
-            };
-            let related = |part: &Part| {
-                from.contains(&part.quantity())
-                    && list
-                        .iter()
-                        .any(|w| Part::of(&units[*w].entry.quantity) == Some(*part))
-            };
-            let tested = Part::ALL
-                .into_iter()
-                .filter(related)
-                .find(|part| made(u, *part) == Some(true))
-                .and_then(|part| {
-                    // that of the same type which is off where this is, and of these that which has
-                    // a cause of its own, if one has
-                    let mine = off_clocks(&units[u]);
-                    let same = |w: usize| units[w].got.precision == units[u].got.precision;
-                    let shared = |w: usize| off_clocks(&units[w]).intersection(&mine).count();
-                    let of = parents(part.quantity())
-                        .into_iter()
-                        .max_by_key(|w| (same(*w), shared(*w), explained[*w], !vague[*w]))?;
-                    Some(Link { of, tested: true })
-                });
-            if let Some(link) = tested {
+        for &u in off.iter().filter(|u| !explained[**u]) {
+            let link = family.tested(u);
+            let link = link.or_else(|| if vague[u] { None } else { family.perhaps(u) });
+            if let Some(link) = link {
                 all.insert(u, link);
-                continue;
-            }
-            if vague[u] {
-                continue;
-            }
-            let meet = |w: usize| match (off_times(&units[u]), off_times(&units[w])) {
-                (Some((a, b)), Some((c, d))) => a <= d && c <= b,
-                _ => true,
-            };
-            // nearest first; a part that was tested and is not it is no part to blame
-            let blamed = from
-                .iter()
-                .find_map(|q| parents(q).into_iter().find(|w| meet(*w)));
-            let refuted = |w: usize| {
-                Part::of(&units[w].entry.quantity).is_some_and(|part| made(u, part) == Some(false))
-            };
-            if let Some(of) = blamed.filter(|w| !refuted(*w)) {
-                all.insert(u, Link { of, tested: false });
             }
         }
     }

@@ -313,37 +313,77 @@ fn conditions(u: &Unit<'_>, rows: &[usize]) -> Vec<f64> {
         .collect()
 }
 
-/// Whether all values agree within their type's tolerance plus `cancellation` allowances.
-fn agree(cells: &[Cell], got: &[f64], conditions: &[f64], p: Precision, cancellation: f64) -> bool {
-    let fits = |((c, g), s): ((&Cell, &f64), &f64)| {
-        distance(*g, c.truth, p) <= allowed(c, p, *s) + cancellation * c.cancellation
-    };
-    cells.iter().zip(got).zip(conditions).all(fits)
-}
-
 /// f64 rounding, in units of which f32's is this large.
 const SINGLE: f64 = 536_870_912.0; // 2^29
 
-/// How many numbers of a hypothesis tell it from the truth, at this precision and with so many
-/// allowances for cancellation.
-fn telling(
-    cells: &[Cell],
-    right: &[Cell],
-    conditions: &[f64],
+/// What values of some rows are held to.
+struct Allowance<'a> {
+    /// The rows' conditions.
+    conditions: &'a [f64],
     p: Precision,
+    /// So many times what cancellation does, on top.
     cancellation: f64,
-) -> usize {
-    let differs = |((a, b), s): &((&Cell, &Cell), &f64)| {
-        let d = (a.truth - b.truth).to_f64().abs();
-        d.is_nan() && a.truth.hi != b.truth.hi
-            || d > 4.0 * allowed(b, p, **s).max(allowed(a, p, **s)) + cancellation * b.cancellation
-    };
-    cells
+}
+
+impl Allowance<'_> {
+    /// Whether all values agree.
+    fn agree(&self, cells: &[Cell], got: &[f64]) -> bool {
+        let fits = |((c, g), s): ((&Cell, &f64), &f64)| {
+            distance(*g, c.truth, self.p)
+                <= allowed(c, self.p, *s) + self.cancellation * c.cancellation
+        };
+        cells.iter().zip(got).zip(self.conditions).all(fits)
+    }
+
+    /// How many numbers of a hypothesis tell it from the truth.
+    fn telling(&self, cells: &[Cell], right: &[Cell]) -> usize {
+        let differs = |((a, b), s): &((&Cell, &Cell), &f64)| {
+            let d = (a.truth - b.truth).to_f64().abs();
+            let most = 4.0 * allowed(b, self.p, **s).max(allowed(a, self.p, **s));
+            d.is_nan() && a.truth.hi != b.truth.hi || d > most + self.cancellation * b.cancellation
+        };
+        let pairs = cells.iter().zip(right).zip(self.conditions);
+        pairs.filter(differs).count()
+    }
+}
+
+/// How a model's values agree with an output's rows, and these values: with the worst row first,
+/// which most hypotheses fail at. Loosely with so many allowances for cancellation, or where a
+/// constant was added (not `exact`).
+fn agreement(
+    u: &Unit<'_>,
+    model: &Model,
+    all: &[usize],
+    exact: bool,
+    loose: f64,
+) -> Option<(Match, Vec<Cell>)> {
+    let errors = row_errors(u);
+    let first = all
         .iter()
-        .zip(right)
-        .zip(conditions)
-        .filter(differs)
-        .count()
+        .copied()
+        .max_by(|a, b| errors[*a].total_cmp(&errors[*b]))?;
+    let mut last = None;
+    for rows in [vec![first], spread(all, 4), all.to_vec()] {
+        let (cells, got) = values(u, model, &rows)?;
+        let conditions = conditions(u, &rows);
+        let agree = |cancellation: f64| {
+            let allowance = Allowance {
+                conditions: &conditions,
+                p: precision(u),
+                cancellation,
+            };
+            allowance.agree(&cells, &got)
+        };
+        let found = if exact && agree(0.0) {
+            Match::Tight
+        } else if agree(loose) {
+            Match::Loose
+        } else {
+            return None;
+        };
+        last = Some((found, cells));
+    }
+    last
 }
 
 /// Tests a hypothesis: on a few rows first, then on all. With the number of values that tell it
@@ -371,12 +411,6 @@ fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
         };
     }
     let declared = u.entry.config.epsilon_added;
-    let errors = row_errors(u);
-    let first = all
-        .iter()
-        .copied()
-        .max_by(|a, b| errors[*a].total_cmp(&errors[*b]))
-        .unwrap_or(all[0]);
     let mut best = (Match::No, 0);
     // a mistake in float32 stands in arithmetic that cancels in float32
     let loose = CANCELLATION
@@ -394,42 +428,22 @@ fn test(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> (Match, usize) {
         let Some(model) = models.get(h, &u.entry.config, epsilon) else {
             continue;
         };
-        // the worst row first, which most hypotheses fail at
-        for (rows, whole) in [
-            (vec![first], false),
-            (spread(&all, 4), false),
-            (all.clone(), true),
-        ] {
-            let Some((cells, got)) = values(u, &model, &rows) else {
-                break;
-            };
-            let conditions = conditions(u, &rows);
-            let found = if epsilon == 0.0 && agree(&cells, &got, &conditions, p, 0.0) {
-                Match::Tight
-            } else if agree(&cells, &got, &conditions, p, loose) {
-                Match::Loose
-            } else {
-                break;
-            };
-            if whole {
-                // A mistake that leaves this output as it should be explains nothing about it.
-                let right =
-                    models.right(&u.entry.config, if h.is(EPSILON) { 0.0 } else { epsilon });
-                let Some((right, _)) = right.and_then(|m| values(u, &m, &rows)) else {
-                    break;
-                };
-                let count = telling(
-                    &cells,
-                    &right,
-                    &conditions,
-                    p,
-                    if found == Match::Loose { loose } else { 0.0 },
-                );
-                if count > 0 && found > best.0 {
-                    best = (found, count);
-                }
-                break;
-            }
+        let Some((found, cells)) = agreement(u, &model, &all, epsilon == 0.0, loose) else {
+            continue;
+        };
+        // A mistake that leaves this output as it should be explains nothing about it.
+        let right = models.right(&u.entry.config, if h.is(EPSILON) { 0.0 } else { epsilon });
+        let Some((right, _)) = right.and_then(|m| values(u, &m, &all)) else {
+            continue;
+        };
+        let allowance = Allowance {
+            conditions: &conditions(u, &all),
+            p,
+            cancellation: if found == Match::Loose { loose } else { 0.0 },
+        };
+        let count = allowance.telling(&cells, &right);
+        if count > 0 && found > best.0 {
+            best = (found, count);
         }
     }
     if best.0 == Match::No && h.is("integral-by-midpoints") {
@@ -483,7 +497,12 @@ fn affects(u: &Unit<'_>, h: Hypothesis, models: &mut Models) -> bool {
     {
         return false;
     }
-    telling(&with, &right, &conditions, precision(u), 0.0) > 0
+    let allowance = Allowance {
+        conditions: &conditions,
+        p: precision(u),
+        cancellation: 0.0,
+    };
+    allowance.telling(&with, &right) > 0
 }
 
 /// Largest error of each row, relative.
@@ -596,24 +615,8 @@ fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models)
             found(ok && !only_late(u) && early(u, models), Match::Loose)
         }
         Arithmetic::SinglePart => {
-            // rounding of f32, all over, not of single values
-            let errors = row_errors(u);
-            // where cancellation hides nothing
-            let plain = |r: usize| {
-                cells[r * u.columns..(r + 1) * u.columns]
-                    .iter()
-                    .all(|c| CANCELLATION * c.cancellation <= 1e-8 * size(c))
-            };
-            let clear: Vec<usize> = (0..errors.len()).filter(|r| plain(*r)).collect();
-            let seen = clear
-                .iter()
-                .filter(|r| errors[**r] > UNITS * Precision::F64.unit())
-                .count();
-            let worst = errors.iter().copied().fold(0.0, f64::max);
             let ok = p == Precision::F64
-                && 2 * seen >= clear.len()
-                && (seen > 0 || covers(&u.entry.quantity))
-                && worst > 1e-10
+                && all_in_single(u, cells)
                 && within(&|i, c| in_single(i, c) + CANCELLATION * c.cancellation);
             found(ok, Match::Loose)
         }
@@ -622,6 +625,24 @@ fn lost_digits(u: &Unit<'_>, a: Arithmetic, cells: &[Cell], models: &mut Models)
         Arithmetic::BothEnds => found(late(u, models) == Some(true), Match::Loose),
         Arithmetic::AnotherFactor => found(another_factor(u, models).is_some(), Match::Tight),
     }
+}
+
+/// Whether errors are rounding of f32 all over, not of single values: at half of the rows at least
+/// where cancellation hides nothing.
+fn all_in_single(u: &Unit<'_>, cells: &[Cell]) -> bool {
+    let errors = row_errors(u);
+    let plain = |r: usize| {
+        cells[r * u.columns..(r + 1) * u.columns]
+            .iter()
+            .all(|c| CANCELLATION * c.cancellation <= 1e-8 * size(c))
+    };
+    let clear: Vec<usize> = (0..errors.len()).filter(|r| plain(*r)).collect();
+    let seen = clear
+        .iter()
+        .filter(|r| errors[**r] > UNITS * Precision::F64.unit())
+        .count();
+    let worst = errors.iter().copied().fold(0.0, f64::max);
+    2 * seen >= clear.len() && (seen > 0 || covers(&u.entry.quantity)) && worst > 1e-10
 }
 
 /// Another quantity at the same rows.
@@ -727,29 +748,31 @@ fn late(u: &Unit<'_>, models: &mut Models) -> Option<bool> {
     if seen.is_empty() && (only_late(u) || early_off.is_empty() && late_off.len() > 1 && !small) {
         return Some(false);
     }
-    let last_of = |times: &[f64]| times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if seen.is_empty() {
-        // two ends, with right rows between
-        let (early, late) = (
-            last_of(&early_off),
-            late_off.iter().copied().fold(f64::INFINITY, f64::min),
-        );
-        let two = early.is_finite()
-            && last_of(&late_off) > last_of(&right)
-            && right.iter().any(|t| (early..late).contains(t));
-        return two.then_some(true);
+        return two_ends(&early_off, &late_off, &right).then_some(true);
     }
+    worse_the_later(u, &seen).then_some(!early_off.is_empty())
+}
+
+/// Whether times that are off lie at two ends, with right ones between.
+fn two_ends(early: &[f64], late: &[f64], right: &[f64]) -> bool {
+    let first = |times: &[f64]| times.iter().copied().fold(f64::INFINITY, f64::min);
+    let last = |times: &[f64]| times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let between = last(early)..first(late);
+    last(early).is_finite() && last(late) > last(right) && right.iter().any(|t| between.contains(t))
+}
+
+/// Whether errors, by their times, are seen at late times only, and are worse the later.
+fn worse_the_later(u: &Unit<'_>, seen: &[(f64, f64)]) -> bool {
     let first = seen.iter().map(|(t, _)| *t).fold(f64::INFINITY, f64::min);
     let before = u.cells.chunks(u.columns).filter(|c| c[0].t < first).count();
-    // late times only, and worse the later
     let last = seen
         .iter()
         .copied()
         .fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a });
     let at_first = seen.iter().find(|s| s.0 == first).map_or(0.0, |s| s.1);
     let end = u.cells.iter().map(|c| c.t).fold(0.0, f64::max);
-    (first >= 0.05 && 2 * before >= rows && last.0 == end && last.1 >= at_first)
-        .then_some(!early_off.is_empty())
+    first >= 0.05 && 2 * before >= row_count(u) && last.0 == end && last.1 >= at_first
 }
 
 /// The size of the inverse of a matrix of one or two channels; of more, that of its largest
@@ -836,9 +859,101 @@ fn place(a: Arrangement, c: usize, k: usize, d: usize) -> usize {
     }
 }
 
+/// What code gives that reads its inputs in another order: blocks of `k` channels, of `d`
+/// coordinates where that is known (not 0). `None` where no input has an order.
+fn with_inputs_moved(
+    u: &Unit<'_>,
+    a: Arrangement,
+    model: &Model,
+    (k, d): (usize, usize),
+) -> Option<Vec<Cell>> {
+    let n = row_count(u);
+    let mut changed = false;
+    let mut inputs = u.entry.inputs.clone();
+    for name in ["u", "u0", "noise", "noise_1", "noise_2", "eps", "score"] {
+        let Some(array) = inputs.get_mut(name) else {
+            continue;
+        };
+        let w = array.data.len() / n.max(1);
+        if array.shape.len() != 2 || !w.is_multiple_of(k) || (d > 0 && w != k * d) {
+            continue;
+        }
+        changed = true;
+        // the numbers, as code reads them that expects the other order
+        let old = array.data.clone();
+        for r in 0..n {
+            (0..w).for_each(|c| array.data[r * w + c] = old[r * w + place(a, c, k, w / k)]);
+        }
+    }
+    let refs: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
+    let (cells, _) = predict(&u.entry.quantity, model, &refs, u.output).ok()?;
+    changed.then_some(cells)
+}
+
+/// An output as an arrangement reads it.
+struct Arranged<'a> {
+    u: &'a Unit<'a>,
+    a: Arrangement,
+    /// Channels.
+    k: usize,
+    /// Coordinates of a channel, where the output is a block of channels.
+    d: Option<usize>,
+}
+
+impl Arranged<'_> {
+    /// Where the answer has the number of row `r` and column `c`; `None` where it has none.
+    fn place_of(&self, r: usize, c: usize) -> Option<usize> {
+        let (u, n, width) = (self.u, row_count(self.u), self.u.columns);
+        match self.a {
+            Arrangement::Reversed { .. } if is_matrix(u) => Some(r * width + width - 1 - c),
+            Arrangement::Interleaved { .. } if is_matrix(u) => Some(r * width + c),
+            Arrangement::Reversed { .. } | Arrangement::Interleaved { .. } => {
+                let c = self.d.map_or(c, |d| place(self.a, c, self.k, d));
+                Some(r * width + c)
+            }
+            Arrangement::Transposed => {
+                is_matrix(u).then(|| r * width + c % self.k * self.k + c / self.k)
+            }
+            Arrangement::Columnwise => (width > 1 && n > 1).then(|| c * n + r),
+            // row r of the truth is found at r - shift
+            Arrangement::Shifted(by) => r
+                .checked_add_signed(-by as isize)
+                .filter(|r| *r < n)
+                .map(|r| r * width + c),
+        }
+    }
+
+    /// Whether the answer has these numbers where it would have them.
+    fn agrees(&self, cells: &[Cell]) -> Match {
+        let (u, p) = (self.u, precision(self.u));
+        let (mut seen, mut telling, mut result) = (0, 0, Match::Tight);
+        for (i, cell) in cells.iter().enumerate() {
+            let Some(place) = self.place_of(i / u.columns, i % u.columns) else {
+                continue;
+            };
+            let d = distance(u.got.data[place], cell.truth, p);
+            let most = allowed(cell, p, u.condition[i].max(u.condition[place]));
+            if !(d <= most) {
+                if !(d <= most + CANCELLATION * cell.cancellation) {
+                    return Match::No;
+                }
+                result = Match::Loose;
+            }
+            seen += 1;
+            let own = &u.cells[place];
+            telling += usize::from((own.truth - cell.truth).to_f64().abs() > 4.0 * most);
+        }
+        let shifted = matches!(self.a, Arrangement::Shifted(_));
+        if seen == 0 || telling == 0 || (shifted && (row_count(u) < 3 || telling < 2)) {
+            Match::No
+        } else {
+            result
+        }
+    }
+}
+
 /// Whether the answer is right but for the order of its numbers.
 fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
-    let (n, width) = (row_count(u), u.columns);
     let Some(model) = models.right(&u.entry.config, 0.0) else {
         return Match::No;
     };
@@ -847,8 +962,8 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
         a,
         Arrangement::Reversed { inputs: true } | Arrangement::Interleaved { inputs: true }
     );
-    let blocks = is_block(&u.entry.quantity, u.output) && width.is_multiple_of(k);
-    let d = if blocks { width / k } else { 0 };
+    let blocks = is_block(&u.entry.quantity, u.output) && u.columns.is_multiple_of(k);
+    let d = blocks.then_some(u.columns / k);
     let permutes = matches!(
         a,
         Arrangement::Reversed { .. } | Arrangement::Interleaved { .. }
@@ -856,77 +971,12 @@ fn arranged(u: &Unit<'_>, a: Arrangement, models: &mut Models) -> Match {
     if permutes && k < 2 || (permutes && !with_inputs && !blocks && !is_matrix(u)) {
         return Match::No;
     }
-    let mut own = Vec::new();
+    let arranged = Arranged { u, a, k, d };
     if with_inputs {
-        let mut changed = false;
-        let mut inputs = u.entry.inputs.clone();
-        for name in ["u", "u0", "noise", "noise_1", "noise_2", "eps", "score"] {
-            let Some(array) = inputs.get_mut(name) else {
-                continue;
-            };
-            let w = array.data.len() / n.max(1);
-            if array.shape.len() != 2 || !w.is_multiple_of(k) || (d > 0 && w != k * d) {
-                continue;
-            }
-            changed = true;
-            // the numbers, as code reads them that expects the other order
-            let old = array.data.clone();
-            for r in 0..n {
-                (0..w).for_each(|c| array.data[r * w + c] = old[r * w + place(a, c, k, w / k)]);
-            }
-        }
-        let refs: Inputs<'_> = inputs.iter().map(|(k, v)| (k.clone(), v)).collect();
-        let Some((cells, _)) = predict(&u.entry.quantity, &model, &refs, u.output)
-            .ok()
-            .filter(|_| changed)
-        else {
-            return Match::No;
-        };
-        own = cells;
-    }
-    let cells: &[Cell] = if with_inputs { &own } else { &u.cells };
-    let at = |r: usize, c: usize| -> Option<usize> {
-        match a {
-            Arrangement::Reversed { .. } if is_matrix(u) => Some(r * width + width - 1 - c),
-            Arrangement::Interleaved { .. } if is_matrix(u) => Some(r * width + c),
-            Arrangement::Reversed { .. } | Arrangement::Interleaved { .. } if blocks => {
-                Some(r * width + place(a, c, k, d))
-            }
-            Arrangement::Reversed { .. } | Arrangement::Interleaved { .. } => Some(r * width + c),
-            Arrangement::Transposed => is_matrix(u).then(|| r * width + c % k * k + c / k),
-            Arrangement::Columnwise => (width > 1 && n > 1).then(|| c * n + r),
-            // row r of the truth is found at r - shift
-            Arrangement::Shifted(by) => r
-                .checked_add_signed(-by as isize)
-                .filter(|r| *r < n)
-                .map(|r| r * width + c),
-        }
-    };
-    let p = precision(u);
-    let mut seen = 0;
-    let mut telling = 0;
-    let mut result = Match::Tight;
-    for (i, cell) in cells.iter().enumerate() {
-        let Some(place) = at(i / width, i % width) else {
-            continue;
-        };
-        let d = distance(u.got.data[place], cell.truth, p);
-        let most = allowed(cell, p, u.condition[i].max(u.condition[place]));
-        if !(d <= most) {
-            if !(d <= most + CANCELLATION * cell.cancellation) {
-                return Match::No;
-            }
-            result = Match::Loose;
-        }
-        seen += 1;
-        let own = &u.cells[place];
-        telling += usize::from((own.truth - cell.truth).to_f64().abs() > 4.0 * most);
-    }
-    let shifted = matches!(a, Arrangement::Shifted(_));
-    if seen == 0 || telling == 0 || (shifted && (n < 3 || telling < 2)) {
-        Match::No
+        with_inputs_moved(u, a, &model, (k, d.unwrap_or(0)))
+            .map_or(Match::No, |cells| arranged.agrees(&cells))
     } else {
-        result
+        arranged.agrees(&u.cells)
     }
 }
 
@@ -966,15 +1016,8 @@ fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
     let p = precision(u);
     let rows = usable(u, make(range.0));
     // One number fits any one-parameter family: ask for more than that.
-    let mut distinct: Vec<u64> = u
-        .got
-        .data
-        .iter()
-        .filter(|x| x.is_finite() && **x != 0.0)
-        .map(|x| x.to_bits())
-        .collect();
-    distinct.sort_unstable();
-    distinct.dedup();
+    let numbers = u.got.data.iter().filter(|x| x.is_finite() && **x != 0.0);
+    let distinct: BTreeSet<u64> = numbers.map(|x| x.to_bits()).collect();
     if distinct.len() < 3 || rows.len() < 2 {
         return vec![];
     }
@@ -983,24 +1026,8 @@ fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
     } else {
         config.epsilon_added
     };
-    let mut found: Vec<Hypothesis> = Vec::new();
-    // The largest error says most; a row in the middle is a second chance where that one saturates.
-    let errors = row_errors(u);
-    let worst = rows
-        .iter()
-        .copied()
-        .filter(|r| errors[*r].is_finite())
-        .max_by(|a, b| errors[*a].total_cmp(&errors[*b]));
-    let tries: Vec<usize> = [
-        worst,
-        Some(rows[rows.len() / 2]),
-        Some(rows[rows.len() - 1 - rows.len() / 8]),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
     let laws = models.laws.clone();
-    for at_row in tries {
+    for at_row in rows_to_fit(u, &rows) {
         let error = |c: usize| u.errors[at_row * u.columns + c];
         let column = (0..u.columns)
             .max_by(|a, b| error(*a).total_cmp(&error(*b)))
@@ -1017,37 +1044,62 @@ fn fit(u: &Unit<'_>, row: usize, models: &mut Models) -> Vec<Hypothesis> {
             let d = (cells[column].truth - Dd::from(got)).to_f64();
             d.is_finite().then_some(d)
         };
-        // what this value does not move, it cannot be fitted to
-        let (low, high) = (miss(range.0), miss(range.1));
-        if low.is_some() && low == high && low == miss((range.0 * range.1).sqrt()) {
-            continue;
-        }
-        let grid = 24;
-        let at = |i: usize| range.0 * (range.1 / range.0).powf(i as f64 / grid as f64);
-        let mut before: Option<(f64, f64)> = None;
-        for i in 0..=grid {
-            let x = at(i);
-            let Some(y) = miss(x) else {
-                before = None;
-                continue;
-            };
-            if let Some((x0, y0)) = before.filter(|(_, y0)| (*y0 <= 0.0) != (y <= 0.0)) {
-                let x = root_between(&miss, (x0, y0), (x, y));
-                for x in [nice(x, is_epsilon || range.0 < 1e-6, p), x] {
-                    let h = make(x);
-                    if !found.contains(&h) && test(u, h, models).0 != Match::No {
-                        found.push(h);
-                        break;
-                    }
+        let mut found: Vec<Hypothesis> = Vec::new();
+        roots(&miss, range, &mut |x| {
+            for x in [nice(x, is_epsilon || range.0 < 1e-6, p), x] {
+                let h = make(x);
+                if !found.contains(&h) && test(u, h, models).0 != Match::No {
+                    found.push(h);
+                    break;
                 }
             }
-            before = Some((x, y));
-        }
+        });
         if !found.is_empty() {
-            break;
+            return found;
         }
     }
-    found
+    vec![]
+}
+
+/// Rows that a value is fitted to, one after the other: the largest error says most; a row in the
+/// middle is a second chance where that one saturates.
+fn rows_to_fit(u: &Unit<'_>, rows: &[usize]) -> Vec<usize> {
+    let errors = row_errors(u);
+    let worst = rows
+        .iter()
+        .copied()
+        .filter(|r| errors[*r].is_finite())
+        .max_by(|a, b| errors[*a].total_cmp(&errors[*b]));
+    [
+        worst,
+        Some(rows[rows.len() / 2]),
+        Some(rows[rows.len() - 1 - rows.len() / 8]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Where `miss` crosses zero between the points of a grid over the range, each told to `seen`;
+/// nowhere where the value moves nothing.
+fn roots(miss: &dyn Fn(f64) -> Option<f64>, range: (f64, f64), seen: &mut dyn FnMut(f64)) {
+    // what this value does not move, it cannot be fitted to
+    let (low, high) = (miss(range.0), miss(range.1));
+    if low.is_some() && low == high && low == miss((range.0 * range.1).sqrt()) {
+        return;
+    }
+    let grid = 24;
+    let at = |i: usize| range.0 * (range.1 / range.0).powf(i as f64 / grid as f64);
+    let mut before: Option<(f64, f64)> = None;
+    for x in (0..=grid).map(at) {
+        let here = miss(x).map(|y| (x, y));
+        if let (Some(a), Some(b)) = (before, here)
+            && (a.1 <= 0.0) != (b.1 <= 0.0)
+        {
+            seen(root_between(miss, a, b));
+        }
+        before = here;
+    }
 }
 
 /// Where `f` crosses zero between two points on either side of it: false position, where the weight
@@ -1121,6 +1173,164 @@ fn is_round(x: f64) -> bool {
     rounded(x, 3) == x || NICE.contains(&x)
 }
 
+/// The outputs that are off and those that are right, configurations side by side, each with its
+/// models.
+struct Search<'a> {
+    off: Vec<&'a Unit<'a>>,
+    right: Vec<&'a Unit<'a>>,
+    /// By configuration: outputs that are off by their number, then those that are right.
+    groups: Vec<Vec<usize>>,
+    /// The group of each output.
+    bench: Vec<usize>,
+    /// The models of each group.
+    models: Vec<Mutex<Models>>,
+}
+
+/// What a mutex holds, whatever became of another thread.
+fn unlocked<T>(of: Mutex<T>) -> T {
+    of.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An answer without a test: what is right with the constant that the file declares.
+fn settled(u: &Unit<'_>, h: Hypothesis) -> Option<Match> {
+    (u.class == Class::Eps).then(|| {
+        if h == epsilon(u.entry.config.epsilon_added) {
+            Match::Tight
+        } else {
+            Match::No
+        }
+    })
+}
+
+/// How each hypothesis of the pool fits an output.
+fn row_of(u: &Unit<'_>, pool: &[Hypothesis], models: &mut Models) -> Row {
+    pool.iter()
+        .map(|h| settled(u, *h).map_or_else(|| test(u, *h, models), |m| (m, 0)))
+        .collect()
+}
+
+/// Whether an output is explained well enough: a tight explanation needs no fit; neither does a
+/// loose one of a value that is known.
+fn is_known(u: &Unit<'_>, row: &Row, pool: &[Hypothesis]) -> bool {
+    row.iter().zip(pool).any(|((m, _), h)| match m {
+        Match::Tight => true,
+        Match::Loose => {
+            h.value().is_some()
+                // with a declared constant nothing is tight: a mistake on top of it is known, too
+                || (h.changes_the_model() && u.entry.config.epsilon_added > 0.0)
+                || matches!(
+                    h.arithmetic(),
+                    Some(Arithmetic::Cancellation | Arithmetic::SinglePart)
+                )
+        }
+        Match::No => false,
+    })
+}
+
+impl<'a> Search<'a> {
+    fn new(off: Vec<&'a Unit<'a>>, right: Vec<&'a Unit<'a>>) -> Self {
+        let groups = by_config(off.iter().chain(&right).map(|u| &u.entry.config));
+        let mut bench = vec![0; off.len() + right.len()];
+        for (g, list) in groups.iter().enumerate() {
+            list.iter().for_each(|i| bench[*i] = g);
+        }
+        let models = groups.iter().map(|_| Mutex::default()).collect();
+        Self {
+            off,
+            right,
+            groups,
+            bench,
+            models,
+        }
+    }
+
+    /// The models of an output.
+    fn on(&self, i: usize) -> MutexGuard<'_, Models> {
+        locked(&self.models[self.bench[i]])
+    }
+
+    /// Something for each output that is off.
+    fn each<T: Default + Send>(&self, work: impl Fn(usize, &mut Models) -> T + Sync) -> Vec<T> {
+        let found: Vec<Mutex<T>> = self.off.iter().map(|_| Mutex::default()).collect();
+        self.groups.par_iter().for_each(|list| {
+            let own = list.iter().copied().filter(|i| *i < self.off.len());
+            let own: Vec<usize> = own.collect();
+            let Some(first) = own.first() else { return };
+            let mut models = self.on(*first);
+            for i in own {
+                *locked(&found[i]) = work(i, &mut models);
+            }
+        });
+        found.into_iter().map(unlocked).collect()
+    }
+
+    /// How each hypothesis of the pool fits each output; values that are found join the pool.
+    fn table(
+        &self,
+        pool: &mut Vec<Hypothesis>,
+        progress: &mut (dyn FnMut(usize, usize) + Send),
+    ) -> Vec<Row> {
+        let (done, shown) = (AtomicUsize::new(0), Mutex::new(progress));
+        let first = self.each(|i, models| {
+            if let Ok(mut show) = shown.try_lock() {
+                show(done.load(Ordering::Relaxed), self.off.len());
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+            let u = self.off[i];
+            let row = row_of(u, pool, models);
+            let fits: Vec<Hypothesis> =
+                if !is_known(u, &row, pool) && row_errors(u).iter().any(|e| e.is_finite()) {
+                    (0..MISTAKES.len())
+                        .flat_map(|fitted| fit(u, fitted, models))
+                        .collect()
+                } else {
+                    vec![]
+                };
+            (row, fits)
+        });
+        let fixed = pool.len();
+        let mut table: Vec<Row> = Vec::with_capacity(first.len());
+        for (row, fits) in first {
+            table.push(row);
+            for h in fits {
+                if !pool.contains(&h) {
+                    pool.push(h);
+                }
+            }
+        }
+        // what was found at one output has not met the others yet
+        let later = self.each(|i, models| row_of(self.off[i], &pool[fixed..], models));
+        for (row, more) in table.iter_mut().zip(later) {
+            row.extend(more);
+        }
+        table
+    }
+
+    /// How many right outputs each hypothesis contradicts, of the configurations that it explains
+    /// something of.
+    fn contradicted(&self, pool: &[Hypothesis], table: &[Row]) -> Vec<usize> {
+        let count = |h: usize| {
+            let at: BTreeSet<usize> = (0..self.off.len())
+                .filter(|i| table[*i][h].0 != Match::No)
+                .map(|i| self.bench[i])
+                .collect();
+            if at.is_empty() || !pool[h].changes_the_model() {
+                return 0;
+            }
+            let contradicts = |(i, u): &(usize, &&Unit<'_>)| {
+                let place = self.off.len() + i;
+                at.contains(&self.bench[place]) && affects(u, pool[h], &mut self.on(place))
+            };
+            self.right.iter().enumerate().filter(contradicts).count()
+        };
+        (0..pool.len()).into_par_iter().map(count).collect()
+    }
+}
+
 /// The mistakes that explain `units` that are `suspects`, and those that none explains.
 pub(super) fn diagnose(
     units: &[Unit<'_>],
@@ -1128,10 +1338,11 @@ pub(super) fn diagnose(
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> (Vec<Diagnosis>, Vec<usize>) {
     let (places, right): (Vec<usize>, Vec<usize>) = (0..units.len()).partition(|i| suspects[*i]);
-    let off: Vec<&Unit<'_>> = places.iter().map(|i| &units[*i]).collect();
-    let right: Vec<&Unit<'_>> = right.iter().map(|i| &units[*i]).collect();
+    let of = |list: &[usize]| list.iter().map(|i| &units[*i]).collect();
+    let search = Search::new(of(&places), of(&right));
+    let off = &search.off;
     let mut pool: Vec<Hypothesis> = Vec::new();
-    for u in &off {
+    for u in off {
         let declared = epsilon(u.entry.config.epsilon_added);
         if u.entry.config.epsilon_added > 0.0 && !pool.contains(&declared) {
             pool.push(declared);
@@ -1139,116 +1350,15 @@ pub(super) fn diagnose(
     }
     let declared = pool.len();
     pool.extend(fixed());
-    let settled = |u: &Unit<'_>, h: Hypothesis| {
-        // right with the constant that the file declares
-        (u.class == Class::Eps).then(|| {
-            if h == epsilon(u.entry.config.epsilon_added) {
-                Match::Tight
-            } else {
-                Match::No
-            }
-        })
-    };
-    // configurations side by side, each with its models
-    let groups = by_config(off.iter().chain(&right).map(|u| &u.entry.config));
-    let mut bench = vec![0; off.len() + right.len()];
-    groups
-        .iter()
-        .enumerate()
-        .for_each(|(g, list)| list.iter().for_each(|i| bench[*i] = g));
-    let models: Vec<Mutex<Models>> = groups.iter().map(|_| Mutex::default()).collect();
-    let on = |i: usize| {
-        models[bench[i]]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    };
-    let each = |work: &(dyn Fn(usize, &mut Models) + Sync)| {
-        groups.par_iter().for_each(|list| {
-            let own: Vec<usize> = list.iter().copied().filter(|i| *i < off.len()).collect();
-            let Some(first) = own.first() else { return };
-            let mut models = on(*first);
-            own.into_iter().for_each(|i| work(i, &mut models));
-        });
-    };
-    let first: Vec<Mutex<(Row, Vec<Hypothesis>)>> = off.iter().map(|_| Mutex::default()).collect();
-    let (done, shown) = (AtomicUsize::new(0), Mutex::new(progress));
-    each(&|i, models| {
-        if let Ok(mut show) = shown.try_lock() {
-            show(done.load(Ordering::Relaxed), off.len());
-        }
-        done.fetch_add(1, Ordering::Relaxed);
-        let u = off[i];
-        let row: Row = pool
-            .iter()
-            .map(|h| settled(u, *h).map_or_else(|| test(u, *h, models), |m| (m, 0)))
-            .collect();
-        // A tight explanation needs no fit; neither does a loose one of a value that is known.
-        let known = row.iter().zip(&pool).any(|((m, _), h)| {
-            *m == Match::Tight
-                || (*m == Match::Loose && h.value().is_some())
-                // with a declared constant nothing is tight: a mistake on top of it is known, too
-                || (*m == Match::Loose && h.changes_the_model() && u.entry.config.epsilon_added > 0.0)
-                || (*m == Match::Loose && matches!(h.arithmetic(), Some(Arithmetic::Cancellation | Arithmetic::SinglePart)))
-        });
-        let fits = if !known && row_errors(u).iter().any(|e| e.is_finite()) {
-            (0..MISTAKES.len())
-                .flat_map(|fitted| fit(u, fitted, models))
-                .collect()
-        } else {
-            vec![]
-        };
-        *first[i].lock().unwrap_or_else(PoisonError::into_inner) = (row, fits);
-    });
-    let mut table: Vec<Row> = Vec::with_capacity(off.len());
-    for found in first {
-        let (row, fits) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        table.push(row);
-        for h in fits {
-            if !pool.contains(&h) {
-                pool.push(h);
-            }
-        }
-    }
-    // what was found at one output has not met the others yet
-    let fixed = table.first().map_or(0, Vec::len);
-    let later: Vec<Mutex<Row>> = off.iter().map(|_| Mutex::default()).collect();
-    each(&|i, models| {
-        let row = pool
-            .iter()
-            .skip(fixed)
-            .map(|h| settled(off[i], *h).map_or_else(|| test(off[i], *h, models), |m| (m, 0)))
-            .collect();
-        *later[i].lock().unwrap_or_else(PoisonError::into_inner) = row;
-    });
-    table.iter_mut().zip(later).for_each(|(row, more)| {
-        row.extend(more.into_inner().unwrap_or_else(PoisonError::into_inner))
-    });
-    reproduces(&off, &pool, declared, &mut table);
+    let mut table = search.table(&mut pool, progress);
+    reproduces(off, &pool, declared, &mut table);
     table.iter_mut().for_each(|row| rule_out(row, &pool));
     one_part(&pool, &mut table);
-    late_beside(&off, &pool, &mut table, &|i| on(i));
-    contradictions(&off, &right, &pool, &mut table, &|i| on(i));
-    reproduces(&off, &pool, declared, &mut table);
-    let contradicted: Vec<usize> = (0..pool.len())
-        .into_par_iter()
-        .map(|h| {
-            let at: BTreeSet<usize> = (0..off.len())
-                .filter(|i| table[*i][h].0 != Match::No)
-                .map(|i| bench[i])
-                .collect();
-            if at.is_empty() || !pool[h].changes_the_model() {
-                return 0;
-            }
-            let place = |i: usize| off.len() + i;
-            (0..right.len())
-                .filter(|i| {
-                    at.contains(&bench[place(*i)])
-                        && affects(right[*i], pool[h], &mut on(place(*i)))
-                })
-                .count()
-        })
-        .collect();
-    let (mut diagnoses, unexplained) = cover(&off, pool, table, &contradicted);
+    late_beside(&search, &pool, &mut table);
+    contradictions(&search, &pool, &mut table);
+    reproduces(off, &pool, declared, &mut table);
+    let contradicted = search.contradicted(&pool, &table);
+    let (mut diagnoses, unexplained) = cover(off, &pool, &table, &contradicted);
     diagnoses
         .iter_mut()
         .flat_map(|d| &mut d.units)
@@ -1258,9 +1368,6 @@ pub(super) fn diagnose(
         unexplained.into_iter().map(|u| places[u]).collect(),
     )
 }
-
-/// The models of an output that is off, by its number.
-type On<'a, 'm> = dyn Fn(usize) -> MutexGuard<'m, Models> + 'a;
 
 /// Drops values that were found and do not reproduce numbers that they were not fitted to.
 fn reproduces(off: &[&Unit<'_>], pool: &[Hypothesis], declared: usize, table: &mut [Row]) {
@@ -1343,7 +1450,8 @@ fn rule_out(row: &mut [(Match, usize)], pool: &[Hypothesis]) {
 
 /// A late row or two that are a few units off, beside an entry of the same matrix that growing
 /// exponentials have spoilt: the same cause.
-fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Row], models: &On<'_, '_>) {
+fn late_beside(search: &Search<'_>, pool: &[Hypothesis], table: &mut [Row]) {
+    let off = &search.off;
     let Some(late) = pool
         .iter()
         .position(|h| h.arithmetic() == Some(Arithmetic::Late))
@@ -1363,7 +1471,7 @@ fn late_beside(off: &[&Unit<'_>], pool: &[Hypothesis], table: &mut [Row], models
         if small
             && row.iter().all(|(m, _)| *m == Match::No)
             && spoilt.contains(&&*u.entry.id)
-            && !early(u, &mut models(i))
+            && !early(u, &mut search.on(i))
         {
             row[late] = (Match::Loose, 0);
         }
@@ -1387,13 +1495,8 @@ fn one_part(pool: &[Hypothesis], table: &mut [Row]) {
 }
 
 /// Drops what explains one entry of a matrix and contradicts its neighbour in the same entry.
-fn contradictions(
-    off: &[&Unit<'_>],
-    right: &[&Unit<'_>],
-    pool: &[Hypothesis],
-    table: &mut [Row],
-    models: &On<'_, '_>,
-) {
+fn contradictions(search: &Search<'_>, pool: &[Hypothesis], table: &mut [Row]) {
+    let (off, right) = (&search.off, &search.right);
     for (h, hypothesis) in pool.iter().enumerate() {
         if !hypothesis.changes_the_model() {
             continue;
@@ -1411,7 +1514,7 @@ fn contradictions(
             // of one entry, and so of one configuration
             if others
                 .chain(right.iter().copied().filter(|w| same(w)))
-                .any(|w| affects(w, *hypothesis, &mut models(i)))
+                .any(|w| affects(w, *hypothesis, &mut search.on(i)))
             {
                 dropped.push(i);
             }
@@ -1422,15 +1525,23 @@ fn contradictions(
     }
 }
 
+/// A hypothesis, its words where it is a pattern, and the outputs that it explains.
+struct Cause {
+    h: Hypothesis,
+    words: Option<String>,
+    explained: Vec<usize>,
+    /// Whether some of these agree only after allowing for cancellation.
+    cancellation: bool,
+}
+
 /// The hypothesis that explains most of what is left, again and again; tight explanations before
-/// loose ones; patterns for the rest.
-fn cover(
-    units: &[&Unit<'_>],
-    mut pool: Vec<Hypothesis>,
-    table: Vec<Row>,
+/// loose ones. That which explains most comes first.
+fn greedy(
+    pool: &[Hypothesis],
+    table: &[Row],
     contradicted: &[usize],
-) -> (Vec<Diagnosis>, Vec<usize>) {
-    let mut left: Vec<usize> = (0..units.len()).collect();
+    left: &mut Vec<usize>,
+) -> Vec<Cause> {
     let mut explained: Vec<Vec<usize>> = vec![Vec::new(); pool.len()];
     let mut order: Vec<usize> = Vec::new();
     for least in [Match::Tight, Match::Loose] {
@@ -1449,7 +1560,7 @@ fn cover(
             };
             let (taken, rest): (Vec<usize>, Vec<usize>) =
                 left.iter().partition(|u| table[**u][best].0 >= least);
-            left = rest;
+            *left = rest;
             explained[best].extend(taken);
             if !order.contains(&best) {
                 order.push(best);
@@ -1457,7 +1568,18 @@ fn cover(
         }
     }
     order.sort_by_key(|h| std::cmp::Reverse(explained[*h].len()));
-    let mut words: Vec<Option<String>> = vec![None; pool.len()];
+    let cause = |h: usize| Cause {
+        h: pool[h],
+        words: None,
+        cancellation: explained[h].iter().any(|u| table[*u][h].0 == Match::Loose),
+        explained: std::mem::take(&mut explained[h]),
+    };
+    order.into_iter().map(cause).collect()
+}
+
+/// What the errors of the rest look like.
+fn patterns(units: &[&Unit<'_>], left: &mut Vec<usize>) -> Vec<Cause> {
+    let mut all = vec![];
     for (row, m) in MISTAKES.iter().enumerate() {
         let Kind::Pattern(pattern) = m.kind else {
             continue;
@@ -1467,54 +1589,62 @@ fn cover(
             let text = pattern_of(units[*u], pattern);
             text.map(|t| seen.entry(t).or_default().push(*u)).is_none()
         });
-        for (text, list) in seen {
-            order.push(pool.len());
-            pool.push(Hypothesis {
+        all.extend(seen.into_iter().map(|(text, explained)| Cause {
+            h: Hypothesis {
                 row,
                 variant: 0,
                 value: None,
-            });
-            words.push(Some(text));
-            explained.push(list);
-        }
+            },
+            words: Some(text),
+            explained,
+            cancellation: false,
+        }));
     }
+    all
+}
+
+/// The causes of what is off, and what has none.
+fn cover(
+    units: &[&Unit<'_>],
+    pool: &[Hypothesis],
+    table: &[Row],
+    contradicted: &[usize],
+) -> (Vec<Diagnosis>, Vec<usize>) {
+    let mut left: Vec<usize> = (0..units.len()).collect();
+    let mut causes = greedy(pool, table, contradicted, &mut left);
+    causes.extend(patterns(units, &mut left));
     let mut diagnoses: Vec<Diagnosis> = Vec::new();
-    for h in order {
-        let list = &explained[h];
-        let (outputs, entries) = names(list.iter().map(|u| units[*u]));
-        let cancellation = list
-            .iter()
-            .any(|u| table[*u].get(h).is_some_and(|m| m.0 == Match::Loose));
-        let text = words[h]
-            .clone()
-            .unwrap_or_else(|| pool[h].text(&units[list[0]].entry.config));
+    for c in causes {
+        let (outputs, entries) = names(c.explained.iter().map(|u| units[*u]));
+        let config = &units[c.explained[0]].entry.config;
+        let text = c.words.unwrap_or_else(|| c.h.text(config));
         // a friction that is off critical is one finding, whatever the masses
         if let Some(one) = diagnoses
             .iter_mut()
-            .find(|d| d.id == "friction" && pool[h].is("friction"))
+            .find(|d| d.id == "friction" && c.h.is("friction"))
         {
             one.text += &format!("; {text}");
-            one.explains += list.len();
+            one.explains += c.explained.len();
             outputs
                 .into_iter()
                 .for_each(|(k, n)| *one.outputs.entry(k).or_insert(0) += n);
             one.entries.extend(entries);
-            one.units.extend(list);
-            one.cancellation |= cancellation;
+            one.units.extend(c.explained);
+            one.cancellation |= c.cancellation;
             continue;
         }
         diagnoses.push(Diagnosis {
-            id: pool[h].mistake().id,
+            id: c.h.mistake().id,
             text,
-            remedy: pool[h].mistake().remedy,
-            value: pool[h].value(),
-            explains: list.len(),
+            remedy: c.h.mistake().remedy,
+            value: c.h.value(),
+            explains: c.explained.len(),
             outputs,
             entries,
-            cancellation,
+            cancellation: c.cancellation,
             follows: vec![],
             shown: None,
-            units: list.clone(),
+            units: c.explained,
         });
     }
     (diagnoses, left)
@@ -1576,99 +1706,95 @@ pub fn plants(row: usize) -> Vec<(usize, Option<f64>)> {
 
 /// What the errors of an output look like, where no mistake gives its numbers.
 fn pattern_of(u: &Unit<'_>, pattern: Pattern) -> Option<String> {
-    let errors = row_errors(u);
-    let off = off_rows(u);
+    match pattern {
+        Pattern::DamagedRows => damaged_rows(u),
+        Pattern::Rounding => rounding(u),
+        Pattern::Noise => noise(u),
+    }
+}
+
+/// A few rows that are off between others that are right.
+fn damaged_rows(u: &Unit<'_>) -> Option<String> {
+    let (errors, off) = (row_errors(u), off_rows(u));
     let n = off.len();
     let bad: Vec<usize> = (0..n).filter(|r| off[*r]).collect();
-    let time = |r: usize| u.cells[r * u.columns].t;
-    match pattern {
-        Pattern::DamagedRows => {
-            if n < 5 || bad.is_empty() || bad.len() > 4 || 5 * bad.len() > n {
-                return None;
-            }
-            // a few units beyond the rule are no damage
-            if !bad.iter().all(|r| errors[*r] > tolerance(u.got.precision)) {
-                return None;
-            }
-            // between rows that are right, in time where there is one: digits lost at an end are
-            // something else
-            let key = |r: usize| {
-                if time(r).is_finite() {
-                    time(r)
-                } else {
-                    r as f64
-                }
-            };
-            let between = |r: usize| {
-                let good = |later: bool| {
-                    (0..n).any(|o| {
-                        !off[o]
-                            && if later {
-                                key(o) > key(r)
-                            } else {
-                                key(o) < key(r)
-                            }
-                    })
-                };
-                good(false) && good(true)
-            };
-            let timed = bad.iter().all(|r| time(*r).is_finite());
-            if timed && !bad.iter().all(|r| between(*r)) {
-                return None;
-            }
-            let name = |r: &usize| {
-                let cells = &u.got.data[r * u.columns..(r + 1) * u.columns];
-                let mut of = Vec::new();
-                if time(*r).is_finite() {
-                    of.push(format!("t = {}", super::numbers::time(time(*r))));
-                }
-                if cells.iter().any(|x| !x.is_finite()) {
-                    of.push("not a finite number".into());
-                }
-                format!(
-                    "row {}{}",
-                    u.rows[*r],
-                    if of.is_empty() {
-                        String::new()
-                    } else {
-                        format!(" ({})", of.join(", "))
-                    }
-                )
-            };
-            let names: Vec<String> = bad.iter().map(name).collect();
-            let verb = if bad.len() == 1 { "is" } else { "are" };
-            Some(format!(
-                "{} {verb} off, the others are right: damaged values, not a formula",
-                names.join(", ")
-            ))
-        }
-        Pattern::Rounding => {
-            let worst = errors.iter().copied().fold(0.0, f64::max);
-            // one digit, upward
-            let power = 10f64.powi(worst.log10().floor() as i32);
-            let about = power * (worst / power).ceil();
-            (worst <= tolerance(u.got.precision))
-                .then(|| format!("right to about {about:.0e}, but not to the last units of its type: rounding errors that add up, or grow"))
-        }
-        Pattern::Noise => {
-            let mut sizes: Vec<f64> = errors.iter().copied().filter(|e| *e > 0.0).collect();
-            sizes.sort_by(f64::total_cmp);
-            let (worst, median) = (*sizes.last()?, sizes[sizes.len() / 2]);
-            let signs: Vec<bool> = u
-                .cells
-                .iter()
-                .zip(&u.got.data)
-                .zip(&u.errors)
-                .filter(|(_, e)| **e > 16.0 * precision(u).unit())
-                .map(|((c, g), _)| Dd::from(*g) > c.truth)
-                .collect();
-            let up = signs.iter().filter(|s| **s).count();
-            let mixed = signs.len() >= 8 && 5 * up.min(signs.len() - up) >= signs.len();
-            let flat = 2 * bad.len() >= n && worst <= 1e-2 && worst <= 300.0 * median;
-            let worst = 10f64.powi(worst.log10().ceil() as i32);
-            (mixed && flat).then(|| {
-                format!("right to about {worst:.0e}, with errors like noise: an integrator, a table, or lower precision somewhere")
-            })
-        }
+    if n < 5 || bad.is_empty() || bad.len() > 4 || 5 * bad.len() > n {
+        return None;
     }
+    // a few units beyond the rule are no damage
+    if !bad.iter().all(|r| errors[*r] > tolerance(u.got.precision)) {
+        return None;
+    }
+    let time = |r: usize| u.cells[r * u.columns].t;
+    // between rows that are right, in time where there is one: digits lost at an end are something
+    // else
+    let key = |r: usize| {
+        if time(r).is_finite() {
+            time(r)
+        } else {
+            r as f64
+        }
+    };
+    let good = |which: &dyn Fn(f64) -> bool| (0..n).any(|o| !off[o] && which(key(o)));
+    let between = |r: &usize| good(&|t| t < key(*r)) && good(&|t| t > key(*r));
+    let timed = bad.iter().all(|r| time(*r).is_finite());
+    if timed && !bad.iter().all(between) {
+        return None;
+    }
+    let name = |r: &usize| {
+        let cells = &u.got.data[r * u.columns..(r + 1) * u.columns];
+        let mut of = Vec::new();
+        if time(*r).is_finite() {
+            of.push(format!("t = {}", super::numbers::time(time(*r))));
+        }
+        if cells.iter().any(|x| !x.is_finite()) {
+            of.push("not a finite number".into());
+        }
+        let of = if of.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", of.join(", "))
+        };
+        format!("row {}{of}", u.rows[*r])
+    };
+    let names: Vec<String> = bad.iter().map(name).collect();
+    let verb = if bad.len() == 1 { "is" } else { "are" };
+    Some(format!(
+        "{} {verb} off, the others are right: damaged values, not a formula",
+        names.join(", ")
+    ))
+}
+
+/// Within the tolerance for causes, and not to the last units.
+fn rounding(u: &Unit<'_>) -> Option<String> {
+    let worst = row_errors(u).into_iter().fold(0.0, f64::max);
+    // one digit, upward
+    let power = 10f64.powi(worst.log10().floor() as i32);
+    let about = power * (worst / power).ceil();
+    (worst <= tolerance(u.got.precision))
+        .then(|| format!("right to about {about:.0e}, but not to the last units of its type: rounding errors that add up, or grow"))
+}
+
+/// Errors of either sign, at half of the rows at least, none much larger than the others.
+fn noise(u: &Unit<'_>) -> Option<String> {
+    let (errors, off) = (row_errors(u), off_rows(u));
+    let bad = off.iter().filter(|off| **off).count();
+    let mut sizes: Vec<f64> = errors.into_iter().filter(|e| *e > 0.0).collect();
+    sizes.sort_by(f64::total_cmp);
+    let (worst, median) = (*sizes.last()?, sizes[sizes.len() / 2]);
+    let signs: Vec<bool> = u
+        .cells
+        .iter()
+        .zip(&u.got.data)
+        .zip(&u.errors)
+        .filter(|(_, e)| **e > 16.0 * precision(u).unit())
+        .map(|((c, g), _)| Dd::from(*g) > c.truth)
+        .collect();
+    let up = signs.iter().filter(|s| **s).count();
+    let mixed = signs.len() >= 8 && 5 * up.min(signs.len() - up) >= signs.len();
+    let flat = 2 * bad >= off.len() && worst <= 1e-2 && worst <= 300.0 * median;
+    let worst = 10f64.powi(worst.log10().ceil() as i32);
+    (mixed && flat).then(|| {
+        format!("right to about {worst:.0e}, with errors like noise: an integrator, a table, or lower precision somewhere")
+    })
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::truth::predict::{Inputs, rows};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -229,13 +229,14 @@ fn lines_of(units: &[Unit<'_>], accept: &[Class]) -> Vec<Line> {
 
 /// The ids of the unanswered entries of suites that are begun, and how many there are of each suite
 /// that is not.
-fn by_suite(entries: &[Entry], unanswered: Vec<&Entry>) -> (Vec<String>, BTreeMap<String, usize>) {
+fn by_suite(entries: &[Entry]) -> (Vec<String>, BTreeMap<String, usize>) {
     let suite = |e: &Entry| {
         let family = e.quantity.split('.').next().unwrap_or("");
         format!("{} {family}", e.config.entry.name)
     };
-    let answered = entries.iter().filter(|e| e.answer != Answer::Missing);
-    let begun: std::collections::BTreeSet<String> = answered.map(suite).collect();
+    let (unanswered, answered): (Vec<&Entry>, Vec<&Entry>) =
+        entries.iter().partition(|e| e.answer == Answer::Missing);
+    let begun: BTreeSet<String> = answered.into_iter().map(suite).collect();
     let (open, missing): (Vec<&Entry>, Vec<&Entry>) = unanswered
         .into_iter()
         .partition(|e| begun.contains(&suite(e)));
@@ -266,40 +267,20 @@ pub fn judge_from(
         .try_for_each(|e| not_empty(e).map_err(within(e, &file)))?;
     let entries: Vec<Entry> = answers.entries.iter().map(as_rows).collect();
     let total = entries.len();
-    let (mut raised, mut unanswered) =
-        (BTreeMap::<(String, String), Vec<String>>::new(), Vec::new());
+    let raised = raised_of(&entries);
     let mut unjudged: Vec<Unjudged> = answers
         .unusable
         .iter()
         .map(|u| as_a_whole(&u.entry, &u.quantity, u.why.clone()))
         .collect();
-    for e in &entries {
-        match &e.answer {
-            Answer::Given(_) => {}
-            Answer::Raised(words) => raised
-                .entry((e.quantity.clone(), words.clone()))
-                .or_default()
-                .push(e.id.clone()),
-            Answer::Missing => unanswered.push(e),
-        }
-    }
     let (mut units, mut judged) = (Vec::new(), 0);
     for (of_one, refused) in judged_entries(&entries, t_min, progress) {
         judged += usize::from(!of_one.is_empty());
         units.extend(of_one);
         unjudged.extend(refused);
     }
-    if let (0, true, Some(first)) = (judged, raised.is_empty(), unjudged.first()) {
-        let more = if unjudged.len() > 1 {
-            format!(" (and {} more)", unjudged.len() - 1)
-        } else {
-            String::new()
-        };
-        return Err(Error::Format {
-            file,
-            place: format!("entry {}", first.entry),
-            problem: format!("cannot be judged: {}{more}", first.why),
-        });
+    if judged == 0 && raised.is_empty() {
+        not_all_unjudged(&unjudged, &file)?;
     }
     // Within an array's own precision there is nothing to explain, even where it is accepted for
     // another reason.
@@ -318,15 +299,7 @@ pub fn judge_from(
         .collect();
     let open = open.into_iter().map(|(open, _)| open).collect();
     let lines = lines_of(&units, accept);
-    let (unanswered, not_begun) = by_suite(&entries, unanswered);
-    let raised: Vec<Raised> = raised
-        .into_iter()
-        .map(|((quantity, message), entries)| Raised {
-            quantity,
-            message,
-            entries,
-        })
-        .collect();
+    let (unanswered, not_begun) = by_suite(&entries);
     progress(total, total);
     Ok(Report {
         schema: "cld-report/3",
@@ -349,6 +322,42 @@ pub fn judge_from(
         not_begun,
         t_min: (t_min > 0.0).then_some(t_min),
         not_yet: answers.not_yet.clone(),
+    })
+}
+
+/// Entries that raised an error, together where quantity and message are the same.
+fn raised_of(entries: &[Entry]) -> Vec<Raised> {
+    let mut all = BTreeMap::<(&str, &str), Vec<String>>::new();
+    for e in entries {
+        if let Answer::Raised(words) = &e.answer {
+            let group = all.entry((&e.quantity, words)).or_default();
+            group.push(e.id.clone());
+        }
+    }
+    all.into_iter()
+        .map(|((quantity, message), entries)| Raised {
+            quantity: quantity.into(),
+            message: message.into(),
+            entries,
+        })
+        .collect()
+}
+
+/// # Errors
+/// Something that cannot be judged: the first of it.
+fn not_all_unjudged(unjudged: &[Unjudged], file: &str) -> Result<()> {
+    let Some(first) = unjudged.first() else {
+        return Ok(());
+    };
+    let more = if unjudged.len() > 1 {
+        format!(" (and {} more)", unjudged.len() - 1)
+    } else {
+        String::new()
+    };
+    Err(Error::Format {
+        file: file.into(),
+        place: format!("entry {}", first.entry),
+        problem: format!("cannot be judged: {}{more}", first.why),
     })
 }
 
@@ -411,16 +420,6 @@ fn causes(
         d.shown = consequence::worst(units, &d.units, file);
     }
     diagnoses.retain(|d| d.explains > 0);
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for u in left.into_iter().filter(|u| !links.contains_key(u)) {
-        match groups
-            .iter_mut()
-            .find(|g| units[g[0]].entry.quantity == units[u].entry.quantity)
-        {
-            Some(g) => g.push(u),
-            None => groups.push(vec![u]),
-        }
-    }
     let group = |list: Vec<usize>| {
         let (outputs, entries) = names(list.iter().map(|u| &units[*u]));
         (
@@ -433,7 +432,23 @@ fn causes(
             list,
         )
     };
-    groups.into_iter().map(group).collect()
+    let left = left.into_iter().filter(|u| !links.contains_key(u));
+    by_quantity(units, left).into_iter().map(group).collect()
+}
+
+/// Outputs of one quantity together, in the order of their first.
+fn by_quantity(units: &[Unit<'_>], list: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for u in list {
+        match groups
+            .iter_mut()
+            .find(|g| units[g[0]].entry.quantity == units[u].entry.quantity)
+        {
+            Some(g) => g.push(u),
+            None => groups.push(vec![u]),
+        }
+    }
+    groups
 }
 
 fn line(output: &str, process: &str, class: Class, accepted: bool, units: &[&Unit<'_>]) -> Line {

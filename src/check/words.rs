@@ -1,6 +1,6 @@
 //! A report in words: for a terminal of 80 columns, richer for 120, plain for logs.
 
-use super::compare::{Class, UNITS};
+use super::compare::{Class, UNITS, Unjudged};
 use super::consequence::{Follows, Shown};
 use super::judge::{Line, Report};
 use super::numbers::digits;
@@ -175,78 +175,108 @@ fn fold(lines: &[Line], full: bool) -> Vec<Line> {
     out
 }
 
-fn head_of(r: &Report, look: Look) -> String {
-    let dots = if look.plain { ".." } else { "…" };
-    let lines = fold(&r.lines, look.full);
-    let span = span(&lines);
-    let scale = span.map_or("error over t".into(), |(a, b)| {
-        format!(
-            "1e{a}..{}",
-            if b == 0 {
+/// The columns of the table, and how much room they have.
+struct Columns {
+    /// With all columns, see [`WIDE`].
+    wide: bool,
+    /// Characters for the quantity's name: what the other columns leave.
+    name: usize,
+    /// What stands for the middle of a name that is cut.
+    dots: &'static str,
+    /// The decades of t that are drawn.
+    span: Option<(i32, i32)>,
+    plain: bool,
+}
+
+impl Columns {
+    fn new(lines: &[Line], look: Look) -> Self {
+        let wide = look.width >= WIDE;
+        Self {
+            wide,
+            name: if wide {
+                look.width - 92
+            } else {
+                look.width.saturating_sub(50).max(20)
+            },
+            dots: if look.plain { ".." } else { "…" },
+            span: span(lines),
+            plain: look.plain,
+        }
+    }
+
+    /// The heading of the sparklines.
+    fn scale(&self) -> String {
+        self.span.map_or("error over t".into(), |(a, b)| {
+            let end = if b == 0 {
                 "1".into()
             } else {
                 time(10f64.powi(b + 1))
-            }
-        )
-    });
-    let wide = look.width >= WIDE;
-    // what the other columns leave
-    let name = if wide {
-        look.width - 92
-    } else {
-        look.width.saturating_sub(50).max(20)
-    };
-    let rows: Vec<Vec<String>> = lines
-        .iter()
-        .map(|l| {
-            let at = match l.worst.t {
-                Some(t) => format!("t={}", time(t)),
-                None => format!("row {}", l.worst.row),
             };
-            let line = span.map_or(String::new(), |(a, b)| {
-                sparkline(&l.decades, a, b, look.plain)
-            });
-            // the largest finite error says nothing of a line whose values are no numbers
-            let size = if l.not_finite > 0 && !l.accepted {
-                "no number".into()
-            } else {
-                short(l.worst.units)
-            };
-            let units = if size == "no number" {
-                size.clone()
-            } else {
-                format!("{size} {}", l.worst.precision)
-            };
-            let quantity = within(&format!("{}.{}", l.quantity, l.output), name, dots);
-            let process = within(&l.process, 14, dots);
-            if !wide {
-                return vec![quantity, process, size, line, verdict(l)];
-            }
-            let trend = match l.trend {
-                None => "-".into(),
-                Some(p) if p.abs() < 0.1 => "flat".into(),
-                Some(p) => format!("t^{p:.1}"),
-            };
-            let right = match (l.right_from, l.off_at.as_str()) {
-                (Some(t), _) => format!("t >= {}", time(t)),
-                (None, "") => "-".into(),
-                (None, "all t") => "nowhere".into(),
-                (None, _) => "in places".into(),
-            };
-            vec![
-                quantity,
-                process,
-                l.values.to_string(),
-                units,
-                at,
-                line,
-                right,
-                trend,
-                verdict(l),
-            ]
+            format!("1e{a}..{end}")
         })
-        .collect();
-    if wide {
+    }
+
+    /// A line's cells.
+    fn cells(&self, l: &Line) -> Vec<String> {
+        let line = self.span.map_or(String::new(), |(a, b)| {
+            sparkline(&l.decades, a, b, self.plain)
+        });
+        // the largest finite error says nothing of a line whose values are no numbers
+        let size = if l.not_finite > 0 && !l.accepted {
+            "no number".into()
+        } else {
+            short(l.worst.units)
+        };
+        let quantity = within(
+            &format!("{}.{}", l.quantity, l.output),
+            self.name,
+            self.dots,
+        );
+        let process = within(&l.process, 14, self.dots);
+        if !self.wide {
+            return vec![quantity, process, size, line, verdict(l)];
+        }
+        let units = if size == "no number" {
+            size
+        } else {
+            format!("{size} {}", l.worst.precision)
+        };
+        let at = match l.worst.t {
+            Some(t) => format!("t={}", time(t)),
+            None => format!("row {}", l.worst.row),
+        };
+        let trend = match l.trend {
+            None => "-".into(),
+            Some(p) if p.abs() < 0.1 => "flat".into(),
+            Some(p) => format!("t^{p:.1}"),
+        };
+        let right = match (l.right_from, l.off_at.as_str()) {
+            (Some(t), _) => format!("t >= {}", time(t)),
+            (None, "") => "-".into(),
+            (None, "all t") => "nowhere".into(),
+            (None, _) => "in places".into(),
+        };
+        let values = l.values.to_string();
+        vec![
+            quantity,
+            process,
+            values,
+            units,
+            at,
+            line,
+            right,
+            trend,
+            verdict(l),
+        ]
+    }
+}
+
+fn head_of(r: &Report, look: Look) -> String {
+    let lines = fold(&r.lines, look.full);
+    let columns = Columns::new(&lines, look);
+    let rows: Vec<Vec<String>> = lines.iter().map(|l| columns.cells(l)).collect();
+    let scale = columns.scale();
+    if columns.wide {
         table(
             &[
                 "quantity",
@@ -281,320 +311,311 @@ fn counted(outputs: &BTreeMap<String, usize>) -> String {
         .join(", ")
 }
 
-fn consequences(out: &mut String, follows: &[Follows], width: usize) {
-    for tested in [true, false] {
-        let mut from: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
-        for f in follows.iter().filter(|f| f.tested == tested) {
-            *from
-                .entry(f.from)
-                .or_default()
-                .entry(f.output.clone())
-                .or_insert(0) += f.count;
-        }
-        for (from, outputs) in from {
-            let n: usize = outputs.values().sum();
-            let why = if tested {
-                format!("{n} more: just what this code's own {from} gives: ")
-            } else {
-                format!(
-                    "{n} more, perhaps: made from {from}, off at the same times, by more than is explained: "
-                )
-            };
-            paragraph(out, "     ", &(why + &counted(&outputs)), width, None);
-        }
-    }
+/// Lists under a heading end after as many lines.
+const MOST: usize = 12;
+
+/// A report on its way into text.
+struct Writer<'a> {
+    out: String,
+    r: &'a Report,
+    width: usize,
+    plain: bool,
+    /// How many causes stand there.
+    causes: usize,
 }
 
-/// From which time on each of `outputs` is right: what the wide table has in a column of its own.
-fn ranges(out: &mut String, r: &Report, outputs: &BTreeMap<String, usize>, width: usize) {
-    let mut by_time: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for name in outputs.keys() {
-        let off = r
-            .lines
-            .iter()
-            .filter(|l| !l.accepted && *name == format!("{}.{}", l.quantity, l.output));
-        // of several processes the latest, and none where one is nowhere right
-        let latest = off
-            .map(|l| l.right_from)
-            .reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))
-            .flatten();
-        if let Some(t) = latest {
-            by_time.entry(time(t)).or_default().push(name);
-        }
+impl Writer<'_> {
+    fn paragraph(&mut self, first: &str, text: &str) {
+        paragraph(&mut self.out, first, text, self.width, None);
     }
-    for (t, names) in by_time {
-        paragraph(
-            out,
-            "     ",
-            &format!("right for t >= {t}: {}", names.join(", ")),
-            width,
-            None,
-        );
-    }
-}
 
-fn example(out: &mut String, s: &Shown, width: usize, plain: bool) {
-    let column = if s.column > 0 {
-        format!(" column {}", s.column)
-    } else {
-        String::new()
-    };
-    let place = format!(
-        "worst: {} in {} row {}{column}",
-        shown(&s.output),
-        shown(&s.entry),
-        s.row
-    );
-    paragraph(out, "     ", &place, width, None);
-    let difference = s.got - s.truth;
-    let units = if s.units.is_finite() {
-        format!("{} units of {}", short(s.units), s.precision)
-    } else {
-        "no number".into()
-    };
-    let _ = writeln!(out, "       got       {}", digits(s.got));
-    let _ = writeln!(out, "       right     {}", digits(s.truth));
-    let _ = writeln!(
-        out,
-        "       off by    {} ({units})",
-        if difference.is_finite() {
-            format!("{difference:.2e}")
-        } else {
-            "-".into()
-        }
-    );
-    let number = |x: &f64| digits(*x);
-    let inputs: Vec<String> = s
-        .inputs
-        .iter()
-        .map(|(name, x)| match x.as_slice() {
-            [one] => format!("{} = {}", shown(name), number(one)),
-            more => format!(
-                "{} = [{}]",
-                shown(name),
-                more.iter().map(number).collect::<Vec<_>>().join(", ")
-            ),
-        })
-        .collect();
-    if !inputs.is_empty() {
-        paragraph(out, "       at        ", &inputs.join(", "), width, None);
+    /// A paragraph that belongs to the cause above it.
+    fn indented(&mut self, text: &str) {
+        self.paragraph("     ", text);
     }
-    paragraph(out, "       of        ", &escaped(&s.config), width, None);
-    // a command is copied: a line of its own, broken as a shell allows
-    let indent = "       ";
-    let one = format!("to see it: {}", s.see);
-    if indent.len() + one.len() <= width || plain {
-        let _ = writeln!(out, "{indent}{one}");
-    } else {
-        let (a, b) = one
-            .split_once(" --entry")
-            .map_or((one.as_str(), ""), |(a, b)| (a, b));
-        let _ = writeln!(out, "{indent}{a} \\\n{indent}    --entry{b}");
-    }
-}
 
-/// A list of at most `most` lines, and how many more there are.
-fn few(out: &mut String, title: &str, lines: &[String], most: usize, width: usize) {
-    if lines.is_empty() {
-        return;
+    /// The first sentence of the next cause, with its number.
+    fn cause(&mut self, text: &str, style: Style) {
+        self.causes += 1;
+        let number = format!("{:3}. ", self.causes);
+        paragraph(&mut self.out, &number, text, self.width, Some(style));
     }
-    let _ = writeln!(out, "\n{title}");
-    for line in lines.iter().take(most) {
-        paragraph(out, "     ", line, width, None);
-    }
-    if lines.len() > most {
-        let _ = writeln!(
-            out,
-            "     and {} more (--json lists all)",
-            lines.len() - most
-        );
-    }
-}
 
-/// The whole report.
-pub fn text(r: &Report, look: Look) -> String {
-    let width = look.width.max(40);
-    let mut out = String::new();
-    let name = if r.implementation.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", r.implementation)
-    };
-    paragraph(
-        &mut out,
-        "",
-        &format!("{}{name}", escaped(&r.file)),
-        width,
-        Some(BOLD),
-    );
-    out.push('\n');
-    out += &head_of(r, look);
-    out.push('\n');
-    let early = r.t_min.map_or(String::new(), |t| {
-        format!(" Rows with t < {} were not judged.", time(t))
-    });
-    let legend = format!(
-        "units: of the array's type; up to {UNITS} is right (inputs and parameters may be off by as many). By decades of t: . is right, {} is off, \
-         a step for every two powers of ten. eps, f32: right with the declared epsilon_added, or to single precision.{early}",
-        if look.plain { "1 to 8" } else { "a bar" }
-    );
-    paragraph(&mut out, "", &legend, width, None);
-    if !r.diagnoses.is_empty() || !r.open.is_empty() {
-        let _ = writeln!(out, "\n{}", styled(BOLD, "Causes"));
-    }
-    let mut number = 0;
-    for d in &r.diagnoses {
-        number += 1;
-        paragraph(
-            &mut out,
-            &format!("{number:3}. "),
-            &format!("{} [{}]", d.text, d.id),
-            width,
-            Some(WARN),
-        );
-        paragraph(
-            &mut out,
-            "     ",
-            &format!("what to do: {}", d.remedy),
-            width,
-            None,
-        );
-        let loose = if d.cancellation && d.id != "cancellation" {
-            "; some only after allowing for cancellation"
-        } else {
-            ""
-        };
-        let entries = if d.entries.len() == 1 {
-            "1 entry".into()
-        } else {
-            format!("{} entries", d.entries.len())
-        };
-        paragraph(
-            &mut out,
-            "     ",
-            &format!(
-                "explains {} in {entries}: {}{loose}",
-                plural(d.explains, "output"),
-                counted(&d.outputs)
-            ),
-            width,
-            None,
-        );
-        if width < WIDE {
-            ranges(&mut out, r, &d.outputs, width);
+    /// A list of at most [`MOST`] lines, and how many more there are.
+    fn few(&mut self, title: &str, lines: &[String]) {
+        if lines.is_empty() {
+            return;
         }
-        consequences(&mut out, &d.follows, width);
-        if let Some(s) = &d.shown {
-            example(&mut out, s, width, look.plain);
+        let _ = writeln!(self.out, "\n{title}");
+        for line in lines.iter().take(MOST) {
+            self.indented(line);
+        }
+        if lines.len() > MOST {
+            let more = lines.len() - MOST;
+            let _ = writeln!(self.out, "     and {more} more (--json lists all)");
         }
     }
-    for o in &r.open {
-        number += 1;
-        let n: usize = o.outputs.values().sum();
-        let text = format!(
-            "{}: no known mistake gives these numbers",
-            counted(&o.outputs)
-        );
-        paragraph(&mut out, &format!("{number:3}. "), &text, width, Some(BAD));
-        let shown: Vec<&str> = o.entries.iter().take(4).map(String::as_str).collect();
-        let more = if o.entries.len() > 4 {
-            format!(" and {} more", o.entries.len() - 4)
+
+    fn consequences(&mut self, follows: &[Follows]) {
+        for tested in [true, false] {
+            let mut from: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
+            for f in follows.iter().filter(|f| f.tested == tested) {
+                *from
+                    .entry(f.from)
+                    .or_default()
+                    .entry(f.output.clone())
+                    .or_insert(0) += f.count;
+            }
+            for (from, outputs) in from {
+                let n: usize = outputs.values().sum();
+                let why = if tested {
+                    format!("{n} more: just what this code's own {from} gives: ")
+                } else {
+                    format!(
+                        "{n} more, perhaps: made from {from}, off at the same times, by more than is explained: "
+                    )
+                };
+                self.indented(&(why + &counted(&outputs)));
+            }
+        }
+    }
+
+    /// From which time on each of `outputs` is right: what the wide table has in a column of its
+    /// own.
+    fn ranges(&mut self, outputs: &BTreeMap<String, usize>) {
+        if self.width >= WIDE {
+            return;
+        }
+        let mut by_time: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for name in outputs.keys() {
+            let off = self
+                .r
+                .lines
+                .iter()
+                .filter(|l| !l.accepted && *name == format!("{}.{}", l.quantity, l.output));
+            // of several processes the latest, and none where one is nowhere right
+            let latest = off
+                .map(|l| l.right_from)
+                .reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))
+                .flatten();
+            if let Some(t) = latest {
+                by_time.entry(time(t)).or_default().push(name);
+            }
+        }
+        for (t, names) in by_time {
+            self.indented(&format!("right for t >= {t}: {}", names.join(", ")));
+        }
+    }
+
+    /// What follows from a cause, where it is right, and the row that shows it best.
+    fn details(
+        &mut self,
+        outputs: &BTreeMap<String, usize>,
+        follows: &[Follows],
+        shown: Option<&Shown>,
+    ) {
+        self.ranges(outputs);
+        self.consequences(follows);
+        if let Some(s) = shown {
+            self.example(s);
+        }
+    }
+
+    fn example(&mut self, s: &Shown) {
+        let column = if s.column > 0 {
+            format!(" column {}", s.column)
         } else {
             String::new()
         };
-        paragraph(
-            &mut out,
-            "     ",
-            &format!(
+        self.indented(&format!(
+            "worst: {} in {} row {}{column}",
+            shown(&s.output),
+            shown(&s.entry),
+            s.row
+        ));
+        let difference = s.got - s.truth;
+        let units = if s.units.is_finite() {
+            format!("{} units of {}", short(s.units), s.precision)
+        } else {
+            "no number".into()
+        };
+        let off = if difference.is_finite() {
+            format!("{difference:.2e}")
+        } else {
+            "-".into()
+        };
+        let _ = writeln!(self.out, "       got       {}", digits(s.got));
+        let _ = writeln!(self.out, "       right     {}", digits(s.truth));
+        let _ = writeln!(self.out, "       off by    {off} ({units})");
+        let number = |x: &f64| digits(*x);
+        let inputs: Vec<String> = s
+            .inputs
+            .iter()
+            .map(|(name, x)| match x.as_slice() {
+                [one] => format!("{} = {}", shown(name), number(one)),
+                more => format!(
+                    "{} = [{}]",
+                    shown(name),
+                    more.iter().map(number).collect::<Vec<_>>().join(", ")
+                ),
+            })
+            .collect();
+        if !inputs.is_empty() {
+            self.paragraph("       at        ", &inputs.join(", "));
+        }
+        self.paragraph("       of        ", &escaped(&s.config));
+        // a command is copied: a line of its own, broken as a shell allows
+        let indent = "       ";
+        let one = format!("to see it: {}", s.see);
+        if indent.len() + one.len() <= self.width || self.plain {
+            let _ = writeln!(self.out, "{indent}{one}");
+        } else {
+            let (a, b) = one
+                .split_once(" --entry")
+                .map_or((one.as_str(), ""), |(a, b)| (a, b));
+            let _ = writeln!(self.out, "{indent}{a} \\\n{indent}    --entry{b}");
+        }
+    }
+
+    /// The file and who made it.
+    fn title(&mut self) {
+        let r = self.r;
+        let name = if r.implementation.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", r.implementation)
+        };
+        let title = format!("{}{name}", escaped(&r.file));
+        paragraph(&mut self.out, "", &title, self.width, Some(BOLD));
+    }
+
+    /// How to read the table above it.
+    fn legend(&mut self) {
+        let early = self.r.t_min.map_or(String::new(), |t| {
+            format!(" Rows with t < {} were not judged.", time(t))
+        });
+        let legend = format!(
+            "units: of the array's type; up to {UNITS} is right (inputs and parameters may be off by as many). By decades of t: . is right, {} is off, \
+             a step for every two powers of ten. eps, f32: right with the declared epsilon_added, or to single precision.{early}",
+            if self.plain { "1 to 8" } else { "a bar" }
+        );
+        self.paragraph("", &legend);
+    }
+
+    /// The mistakes that were found.
+    fn named(&mut self) {
+        for d in &self.r.diagnoses {
+            self.cause(&format!("{} [{}]", d.text, d.id), WARN);
+            self.indented(&format!("what to do: {}", d.remedy));
+            let loose = if d.cancellation && d.id != "cancellation" {
+                "; some only after allowing for cancellation"
+            } else {
+                ""
+            };
+            let entries = if d.entries.len() == 1 {
+                "1 entry".into()
+            } else {
+                format!("{} entries", d.entries.len())
+            };
+            self.indented(&format!(
+                "explains {} in {entries}: {}{loose}",
+                plural(d.explains, "output"),
+                counted(&d.outputs)
+            ));
+            self.details(&d.outputs, &d.follows, d.shown.as_ref());
+        }
+    }
+
+    /// What is off and has no name.
+    fn unexplained(&mut self) {
+        for o in &self.r.open {
+            let n: usize = o.outputs.values().sum();
+            let outputs = counted(&o.outputs);
+            self.cause(
+                &format!("{outputs}: no known mistake gives these numbers"),
+                BAD,
+            );
+            let shown: Vec<&str> = o.entries.iter().take(4).map(String::as_str).collect();
+            let more = if o.entries.len() > 4 {
+                format!(" and {} more", o.entries.len() - 4)
+            } else {
+                String::new()
+            };
+            self.indented(&format!(
                 "{} unexplained, in {}{more}",
                 plural(n, "output"),
                 shown.join(", ")
-            ),
-            width,
-            None,
-        );
-        if width < WIDE {
-            ranges(&mut out, r, &o.outputs, width);
-        }
-        consequences(&mut out, &o.follows, width);
-        if let Some(s) = &o.shown {
-            example(&mut out, s, width, look.plain);
+            ));
+            self.details(&o.outputs, &o.follows, o.shown.as_ref());
         }
     }
-    let raised: Vec<String> = r
-        .raised
-        .iter()
-        .map(|x| {
-            format!(
-                "{} x{}: {:?} ({})",
-                x.quantity,
-                x.entries.len(),
-                x.message,
-                x.entries.join(", ")
-            )
-        })
-        .collect();
-    few(
-        &mut out,
-        &styled(BOLD, "Raised an error instead of an answer"),
-        &raised,
-        12,
-        width,
-    );
-    let unjudged: Vec<String> = r
-        .unjudged
-        .iter()
-        .map(|u| {
+
+    fn raised(&mut self) {
+        let lines: Vec<String> = self
+            .r
+            .raised
+            .iter()
+            .map(|x| {
+                format!(
+                    "{} x{}: {:?} ({})",
+                    x.quantity,
+                    x.entries.len(),
+                    x.message,
+                    x.entries.join(", ")
+                )
+            })
+            .collect();
+        self.few(
+            &styled(BOLD, "Raised an error instead of an answer"),
+            &lines,
+        );
+    }
+
+    fn unjudged(&mut self) {
+        let one = |u: &Unjudged| {
             let rows = match u.rows.as_slice() {
                 [] => String::new(),
                 [one] => format!(", row {one}"),
                 [first, ..] => format!(", {} rows from {first} on", u.rows.len()),
             };
-            let t = u.t.map_or(String::new(), |t| format!(", t = {}", time(t)));
-            format!(
-                "{} {}{rows}{t}: {}",
-                shown(&u.entry),
-                shown(&u.output),
-                escaped(&u.why)
-            )
-        })
-        .collect();
-    few(
-        &mut out,
-        &styled(BAD, "Cannot be judged"),
-        &unjudged,
-        12,
-        width,
-    );
-    few(
-        &mut out,
-        &styled(WARN, "Not used"),
-        &r.ignored
-            .iter()
-            .map(|l| escaped(l).to_string())
-            .collect::<Vec<_>>(),
-        12,
-        width,
-    );
-    if !r.not_yet.is_empty() {
-        let list = r
+            let t = at_time(u.t);
+            let (entry, output, why) = (shown(&u.entry), shown(&u.output), escaped(&u.why));
+            format!("{entry} {output}{rows}{t}: {why}")
+        };
+        let lines: Vec<String> = self.r.unjudged.iter().map(one).collect();
+        self.few(&styled(BAD, "Cannot be judged"), &lines);
+    }
+
+    fn ignored(&mut self) {
+        let ignored = self.r.ignored.iter();
+        let lines: Vec<String> = ignored.map(|l| escaped(l).to_string()).collect();
+        self.few(&styled(WARN, "Not used"), &lines);
+    }
+
+    fn not_yet(&mut self) {
+        if self.r.not_yet.is_empty() {
+            return;
+        }
+        let list: Vec<String> = self
+            .r
             .not_yet
             .iter()
             .map(|(q, n)| format!("{q} ({n})"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        out.push('\n');
-        paragraph(
-            &mut out,
+            .collect();
+        self.out.push('\n');
+        self.paragraph(
             "",
-            &format!("Not yet covered, not judged: {list}"),
-            width,
-            None,
+            &format!("Not yet covered, not judged: {}", list.join(", ")),
         );
     }
-    if !r.unanswered.is_empty() || !r.not_begun.is_empty() {
-        let begun =
-            r.unanswered.len() + r.judged + r.raised.iter().map(|x| x.entries.len()).sum::<usize>();
+
+    fn unanswered(&mut self) {
+        let r = self.r;
+        if r.unanswered.is_empty() && r.not_begun.is_empty() {
+            return;
+        }
+        let raised = r.raised.iter().map(|x| x.entries.len()).sum::<usize>();
+        let begun = r.unanswered.len() + r.judged + raised;
         let here = if r.unanswered.is_empty() {
             String::new()
         } else {
@@ -603,45 +624,70 @@ pub fn text(r: &Report, look: Look) -> String {
                 r.unanswered.len()
             )
         };
-        let rest: usize = r.not_begun.values().sum();
-        let rest = if rest == 0 {
-            String::new()
-        } else {
-            format!(
+        let rest = match r.not_begun.values().sum::<usize>() {
+            0 => String::new(),
+            rest => format!(
                 "{} of suites and processes that were not begun.",
                 plural(rest, "entry")
-            )
+            ),
         };
-        out.push('\n');
-        paragraph(
-            &mut out,
-            "",
-            &format!("Not answered: {here}{rest}"),
-            width,
-            None,
-        );
+        self.out.push('\n');
+        self.paragraph("", &format!("Not answered: {here}{rest}"));
     }
-    let lost: Vec<String> = r
-        .lines
-        .iter()
-        .filter(|l| l.not_finite > 0 && !l.accepted)
-        .map(|l| {
+
+    fn not_finite(&mut self) {
+        let one = |l: &Line| {
             let first = l.not_finite_at.as_ref().map_or(String::new(), |at| {
-                let t = at.t.map_or(String::new(), |t| format!(", t = {}", time(t)));
+                let t = at_time(at.t);
                 format!(", first in {} row {}{t}", shown(&at.entry), at.row)
             });
             format!(
                 "{} of {} values of {}.{} ({}){first}",
                 l.not_finite, l.values, l.quantity, l.output, l.process
             )
-        })
-        .collect();
-    few(&mut out, &styled(BAD, "Not finite"), &lost, 12, width);
-    let _ = writeln!(out, "\n{}", sum(r));
+        };
+        let lost = self.r.lines.iter();
+        let lost = lost.filter(|l| l.not_finite > 0 && !l.accepted);
+        let lines: Vec<String> = lost.map(one).collect();
+        self.few(&styled(BAD, "Not finite"), &lines);
+    }
+}
+
+/// `, t = 0.5` for a time that is known.
+fn at_time(t: Option<f64>) -> String {
+    t.map_or(String::new(), |t| format!(", t = {}", time(t)))
+}
+
+/// The whole report.
+pub fn text(r: &Report, look: Look) -> String {
+    let mut w = Writer {
+        out: String::new(),
+        r,
+        width: look.width.max(40),
+        plain: look.plain,
+        causes: 0,
+    };
+    w.title();
+    w.out.push('\n');
+    w.out += &head_of(r, look);
+    w.out.push('\n');
+    w.legend();
+    if !r.diagnoses.is_empty() || !r.open.is_empty() {
+        let _ = writeln!(w.out, "\n{}", styled(BOLD, "Causes"));
+    }
+    w.named();
+    w.unexplained();
+    w.raised();
+    w.unjudged();
+    w.ignored();
+    w.not_yet();
+    w.unanswered();
+    w.not_finite();
+    let _ = writeln!(w.out, "\n{}", sum(r));
     if look.plain {
-        anstream::adapter::strip_str(&out).to_string()
+        anstream::adapter::strip_str(&w.out).to_string()
     } else {
-        out
+        w.out
     }
 }
 

@@ -190,27 +190,21 @@ fn slurp(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// An IDX file of unsigned bytes with RANK sizes, perhaps packed by gzip: its sizes and its bytes.
-fn idx<const RANK: usize>(file: &str, bytes: &[u8]) -> Result<([usize; RANK], Vec<u8>)> {
-    let packed = bytes.starts_with(&[0x1f, 0x8b]);
-    let mut source: Box<dyn Read + '_> = if packed {
-        Box::new(MultiGzDecoder::new(bytes))
-    } else {
-        Box::new(bytes)
-    };
-    let unpacking = |e: &std::io::Error| {
-        bad(
-            file,
-            format!(
-                "damaged or cut short ({e}); a whole IDX file is allowed, with or without gzip"
-            ),
-        )
-    };
+/// A file that ends too early, or whose gzip is damaged.
+fn cut_short(file: &str, e: &std::io::Error) -> Error {
+    bad(
+        file,
+        format!("damaged or cut short ({e}); a whole IDX file is allowed, with or without gzip"),
+    )
+}
+
+/// The sizes in the header of an IDX file of unsigned bytes.
+fn idx_sizes<const RANK: usize>(file: &str, source: &mut dyn Read) -> Result<[usize; RANK]> {
     let mut word = || {
         let mut w = [0; 4];
         source
             .read_exact(&mut w)
-            .map_err(|e| unpacking(&e))
+            .map_err(|e| cut_short(file, &e))
             .map(|()| u32::from_be_bytes(w))
     };
     let (magic, want) = (word()?, 0x800 + RANK as u32);
@@ -226,6 +220,18 @@ fn idx<const RANK: usize>(file: &str, bytes: &[u8]) -> Result<([usize; RANK], Ve
     for s in &mut sizes {
         *s = word()? as usize;
     }
+    Ok(sizes)
+}
+
+/// An IDX file of unsigned bytes with RANK sizes, perhaps packed by gzip: its sizes and its bytes.
+fn idx<const RANK: usize>(file: &str, bytes: &[u8]) -> Result<([usize; RANK], Vec<u8>)> {
+    let packed = bytes.starts_with(&[0x1f, 0x8b]);
+    let mut source: Box<dyn Read + '_> = if packed {
+        Box::new(MultiGzDecoder::new(bytes))
+    } else {
+        Box::new(bytes)
+    };
+    let sizes = idx_sizes::<RANK>(file, &mut source)?;
     let header = 4 + 4 * RANK;
     let holds = if packed {
         bytes.len().saturating_mul(DEFLATE)
@@ -246,7 +252,7 @@ fn idx<const RANK: usize>(file: &str, bytes: &[u8]) -> Result<([usize; RANK], Ve
     source
         .take(says as u64 + 1)
         .read_to_end(&mut data)
-        .map_err(|e| unpacking(&e))?;
+        .map_err(|e| cut_short(file, &e))?;
     match data.len().cmp(&says) {
         std::cmp::Ordering::Equal => Ok((sizes, data)),
         std::cmp::Ordering::Less => Err(bad(

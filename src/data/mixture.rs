@@ -41,6 +41,56 @@ pub struct Mixture {
     dim: usize,
 }
 
+impl Component {
+    /// Refuses what is no Gaussian of `dim` dimensions with a share; `n` is its number.
+    fn check(&self, n: usize, dim: usize) -> Result<()> {
+        if self.mean.len() != dim {
+            return Err(Error::shape(
+                format!("mean of component {n}"),
+                &[self.mean.len()],
+                format!("[{dim}]"),
+            ));
+        }
+        if self.lower.len() != dim * dim {
+            return Err(Error::shape(
+                format!("lower of component {n}"),
+                &[self.lower.len()],
+                format!("[{}], {dim} x {dim}", dim * dim),
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.weight) {
+            return Err(Error::parameter(
+                format!("weight of component {n}"),
+                self.weight,
+                "0 <= weight <= 1",
+            ));
+        }
+        if let Some(m) = self.mean.iter().find(|m| !m.is_finite()) {
+            return Err(Error::parameter(
+                format!("mean of component {n}"),
+                m,
+                "finite numbers",
+            ));
+        }
+        for (e, l) in self.lower.iter().enumerate() {
+            let (i, j) = (e / dim, e % dim);
+            let fine = match i.cmp(&j) {
+                std::cmp::Ordering::Less => *l == 0.0,
+                std::cmp::Ordering::Equal => (1e-100..=1e100).contains(l),
+                std::cmp::Ordering::Greater => l.abs() <= 1e100,
+            };
+            if !fine {
+                return Err(Error::parameter(
+                    format!("lower of component {n} at ({i}, {j})"),
+                    l,
+                    "lower triangular, diagonal in [1e-100, 1e100]",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Mixture {
     /// From its components.
     ///
@@ -58,52 +108,7 @@ impl Mixture {
             ));
         }
         for (n, c) in components.iter().enumerate() {
-            if c.mean.len() != dim {
-                return Err(Error::shape(
-                    format!("mean of component {n}"),
-                    &[c.mean.len()],
-                    format!("[{dim}]"),
-                ));
-            }
-            if c.lower.len() != dim * dim {
-                return Err(Error::shape(
-                    format!("lower of component {n}"),
-                    &[c.lower.len()],
-                    format!("[{}], {dim} x {dim}", dim * dim),
-                ));
-            }
-            if !(0.0..=1.0).contains(&c.weight) {
-                return Err(Error::parameter(
-                    format!("weight of component {n}"),
-                    c.weight,
-                    "0 <= weight <= 1",
-                ));
-            }
-            if let Some(m) = c.mean.iter().find(|m| !m.is_finite()) {
-                return Err(Error::parameter(
-                    format!("mean of component {n}"),
-                    m,
-                    "finite numbers",
-                ));
-            }
-            for i in 0..dim {
-                for j in 0..dim {
-                    let l = c.lower[i * dim + j];
-                    let fine = match i.cmp(&j) {
-                        std::cmp::Ordering::Less => l == 0.0,
-                        std::cmp::Ordering::Equal => (1e-100..=1e100).contains(&l),
-                        std::cmp::Ordering::Greater => l.abs() <= 1e100,
-                    };
-                    if !fine {
-                        let allowed = "lower triangular, diagonal in [1e-100, 1e100]";
-                        return Err(Error::parameter(
-                            format!("lower of component {n} at ({i}, {j})"),
-                            l,
-                            allowed,
-                        ));
-                    }
-                }
-            }
+            c.check(n, dim)?;
         }
         let sum: f64 = components.iter().map(|c| c.weight).sum();
         if !((sum - 1.0).abs() <= 1e-12) {

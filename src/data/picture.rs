@@ -23,6 +23,49 @@ pub fn grid(
     columns: usize,
     scale: usize,
 ) -> Result<Vec<u8>> {
+    let n = check(pixels, shape, levels, columns, scale)?;
+    let [c, h, w] = shape;
+    let columns = columns.min(n);
+    let side = |count: usize, size: usize| {
+        size.checked_mul(scale)?
+            .checked_add(GAP)?
+            .checked_mul(count)?
+            .checked_add(GAP)
+    };
+    let size = side(columns, w).zip(side(n.div_ceil(columns), h));
+    let Some((width, height)) = size.filter(|(a, b)| a.checked_mul(*b).is_some_and(|p| p <= MOST))
+    else {
+        return Err(Error::parameter(
+            "grid",
+            format!("{n} images of {shape:?}, {columns} columns, scale {scale}"),
+            "at most 2^26 pixels",
+        ));
+    };
+    let mut out = vec![255; width * height * c];
+    for (i, image) in pixels.chunks_exact(c * h * w).enumerate() {
+        let (top, left) = (
+            GAP + i / columns * (h * scale + GAP),
+            GAP + i % columns * (w * scale + GAP),
+        );
+        for (y, x) in (0..h * scale).flat_map(|y| (0..w * scale).map(move |x| (y, x))) {
+            for channel in 0..c {
+                let k = u32::from(image[(channel * h + y / scale) * w + x / scale]);
+                let grey = (510 * k + levels - 1) / (2 * (levels - 1));
+                out[((top + y) * width + left + x) * c + channel] = grey as u8;
+            }
+        }
+    }
+    png_of(&out, [width, height], c)
+}
+
+/// The number of images; refuses what is no grid of them.
+fn check(
+    pixels: &[u8],
+    shape: [usize; 3],
+    levels: u32,
+    columns: usize,
+    scale: usize,
+) -> Result<usize> {
     let [c, h, w] = shape;
     let dim = c
         .checked_mul(h)
@@ -50,39 +93,11 @@ pub fn grid(
     if !(1..=64).contains(&scale) {
         return Err(Error::parameter("scale", scale, "1 to 64"));
     }
-    let n = pixels.len() / dim;
-    let columns = columns.min(n);
-    let side = |count: usize, size: usize| {
-        size.checked_mul(scale)?
-            .checked_add(GAP)?
-            .checked_mul(count)?
-            .checked_add(GAP)
-    };
-    let size = side(columns, w).zip(side(n.div_ceil(columns), h));
-    let Some((width, height)) = size.filter(|(a, b)| a.checked_mul(*b).is_some_and(|p| p <= MOST))
-    else {
-        return Err(Error::parameter(
-            "grid",
-            format!("{n} images of {shape:?}, {columns} columns, scale {scale}"),
-            "at most 2^26 pixels",
-        ));
-    };
-    let mut out = vec![255; width * height * c];
-    for (i, image) in pixels.chunks_exact(dim).enumerate() {
-        let (top, left) = (
-            GAP + i / columns * (h * scale + GAP),
-            GAP + i % columns * (w * scale + GAP),
-        );
-        for y in 0..h * scale {
-            for x in 0..w * scale {
-                for channel in 0..c {
-                    let k = u32::from(image[(channel * h + y / scale) * w + x / scale]);
-                    let grey = (510 * k + levels - 1) / (2 * (levels - 1));
-                    out[((top + y) * width + left + x) * c + channel] = grey as u8;
-                }
-            }
-        }
-    }
+    Ok(pixels.len() / dim)
+}
+
+/// A PNG of 8 bits, grey for one channel, RGB for three.
+fn png_of(pixels: &[u8], [width, height]: [usize; 2], channels: usize) -> Result<Vec<u8>> {
     let failed = |e: png::EncodingError| Error::Format {
         file: "the grid".into(),
         place: String::new(),
@@ -90,7 +105,7 @@ pub fn grid(
     };
     let mut bytes = vec![];
     let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-    encoder.set_color(if c == 1 {
+    encoder.set_color(if channels == 1 {
         png::ColorType::Grayscale
     } else {
         png::ColorType::Rgb
@@ -98,7 +113,7 @@ pub fn grid(
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header().map_err(failed)?;
     writer
-        .write_image_data(&out)
+        .write_image_data(pixels)
         .and_then(|()| writer.finish())
         .map_err(failed)?;
     Ok(bytes)

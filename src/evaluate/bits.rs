@@ -86,6 +86,45 @@ pub struct Bits {
     pub nfe: f64,
 }
 
+/// The rows of a task, and their log-densities where the data's law is known.
+fn rows_of(trained: &Trained, task: &Task<'_>) -> Result<(Vec<f64>, Option<Vec<f64>>)> {
+    let other = match task.part {
+        Part::Other(name) => Some(name),
+        _ => None,
+    };
+    match trained.data(other)? {
+        Data::Images { train, held_out } => {
+            let set = if task.part == Part::HeldOut {
+                held_out
+            } else {
+                train
+            };
+            let n = task.n.unwrap_or(100.min(set.len()));
+            if !(1..=set.len()).contains(&n) {
+                return Err(Error::parameter(
+                    "n",
+                    n,
+                    format!("1 to {}, the images there are", set.len()),
+                ));
+            }
+            let (first, dither) = ((0..n).collect::<Vec<_>>(), Dither::new(task.seed, false));
+            Ok((set.rows(&first, 0, &dither)?, None))
+        }
+        Data::Toy(mixture) => {
+            let n = task.n.unwrap_or(1000);
+            if !(1..=1_000_000).contains(&n) {
+                return Err(Error::parameter("n", n, "1 to 1000000"));
+            }
+            let x = mixture.sample(task.seed.wrapping_add(3 << 32), n)?;
+            let own = x
+                .chunks(trained.model.dim())
+                .map(|x| mixture.log_density(x))
+                .collect::<Result<Vec<f64>>>()?;
+            Ok((x, Some(own)))
+        }
+    }
+}
+
 impl<'a> Job<'a> {
     /// Refuses what cannot be done, before it takes time.
     ///
@@ -113,46 +152,7 @@ impl<'a> Job<'a> {
         if velocity && !(2..=10_000).contains(&task.draws) {
             return Err(Error::parameter("draws", task.draws, "2 to 10000"));
         }
-        let (rows, own) = match trained.data(match task.part {
-            Part::Other(name) => Some(name),
-            _ => None,
-        })? {
-            Data::Images { train, held_out } => {
-                let set = if task.part == Part::HeldOut {
-                    held_out
-                } else {
-                    train
-                };
-                let n = task.n.unwrap_or(100.min(set.len()));
-                if !(1..=set.len()).contains(&n) {
-                    return Err(Error::parameter(
-                        "n",
-                        n,
-                        format!("1 to {}, the images there are", set.len()),
-                    ));
-                }
-                (
-                    set.rows(
-                        &(0..n).collect::<Vec<_>>(),
-                        0,
-                        &Dither::new(task.seed, false),
-                    )?,
-                    None,
-                )
-            }
-            Data::Toy(mixture) => {
-                let n = task.n.unwrap_or(1000);
-                if !(1..=1_000_000).contains(&n) {
-                    return Err(Error::parameter("n", n, "1 to 1000000"));
-                }
-                let x = mixture.sample(task.seed.wrapping_add(3 << 32), n)?;
-                let own = x
-                    .chunks(dim)
-                    .map(|x| mixture.log_density(x))
-                    .collect::<Result<Vec<f64>>>()?;
-                (x, Some(own))
-            }
-        };
+        let (rows, own) = rows_of(trained, &task)?;
         Ok(Job {
             trained,
             likelihood,

@@ -3,7 +3,7 @@
 use crate::check::words::short;
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
-use crate::sampler::adaptive::Tolerance;
+use crate::sampler::adaptive::{Counts, Tolerance};
 use crate::sampler::driver::{AdaptiveRun, Run};
 use crate::sampler::grid::Spacing;
 use crate::sampler::{ADAPTIVE, AdaptiveEntry, Grid, REGISTRY, SamplerEntry, Stepper, entry};
@@ -246,15 +246,7 @@ impl<'a> Job<'a> {
                     seed,
                 };
                 let (samples, counts) = run.sample(progress)?;
-                let (accepted, rejected) = counts
-                    .iter()
-                    .fold((0, 0), |a, c| (a.0 + c.accepted, a.1 + c.rejected));
-                let mean = |n: usize| short(n as f64 / counts.len() as f64);
-                let times = format!(
-                    "{} steps taken and {} rejected per block, from 1 to {eps:e}",
-                    mean(accepted),
-                    mean(rejected)
-                );
+                let times = format!("{}, from 1 to {eps:e}", per_block(&counts));
                 (samples, sampler.name, sampler.about, times)
             }
         };
@@ -268,4 +260,17 @@ impl<'a> Job<'a> {
             seconds: start.elapsed().as_secs_f64(),
         })
     }
+}
+
+/// The mean of what adaptive runs took, in words.
+fn per_block(counts: &[Counts]) -> String {
+    let (accepted, rejected) = counts
+        .iter()
+        .fold((0, 0), |a, c| (a.0 + c.accepted, a.1 + c.rejected));
+    let mean = |n: usize| short(n as f64 / counts.len() as f64);
+    format!(
+        "{} steps taken and {} rejected per block",
+        mean(accepted),
+        mean(rejected)
+    )
 }

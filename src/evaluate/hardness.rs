@@ -127,6 +127,10 @@ fn sign(seed: u64, row: usize, number: usize, c: usize) -> f64 {
     }
 }
 
+fn views_mut(channels: &mut [Vec<f64>]) -> Vec<&mut [f64]> {
+    channels.iter_mut().map(Vec::as_mut_slice).collect()
+}
+
 impl Output<'_> {
     fn kernel(&self, t: f64) -> Result<KernelValues> {
         let d = self.diffusion;
@@ -156,6 +160,45 @@ impl Output<'_> {
             .collect())
     }
 
+    /// Squared distance of the score at `u` to the prior's, for each row, both as noise.
+    fn difference(
+        &self,
+        score: &dyn Pullback,
+        t: f64,
+        u: &[&[f64]],
+        kernel: &KernelValues,
+    ) -> Result<Vec<f64>> {
+        let (noised, n) = (self.diffusion.noised(), u[0].len());
+        let mut s = vec![vec![0.0; n]; noised.len()];
+        score.score(t, u, &mut views_mut(&mut s))?;
+        let prior = self.diffusion.prior();
+        for (s, &c) in s.iter_mut().zip(noised) {
+            let variance = prior[(c, c)];
+            s.iter_mut().zip(u[c]).for_each(|(s, u)| *s += u / variance);
+        }
+        let mut difference = vec![0.0; n / self.dim];
+        for (a, &i) in noised.iter().enumerate() {
+            for r in 0..n {
+                let of_noise: f64 = (a..noised.len())
+                    .map(|b| kernel.chol_lower[(noised[b], i)] * s[b][r])
+                    .sum();
+                difference[r / self.dim] += of_noise * of_noise;
+            }
+        }
+        Ok(difference)
+    }
+
+    /// `w = -L e`, which makes `e^T d eps` of `w^T ds`: eps = -L^T s.
+    fn score_direction(&self, kernel: &KernelValues, e: &[Vec<f64>], w: &mut [Vec<f64>]) {
+        let noised = self.diffusion.noised();
+        for (b, w) in w.iter_mut().enumerate() {
+            let row = kernel.chol_lower.row(noised[b]);
+            for (r, w) in w.iter_mut().enumerate() {
+                *w = -(0..=b).map(|a| row[noised[a]] * e[a][r]).sum::<f64>();
+            }
+        }
+    }
+
     /// Squared norms, for each row, of the Jacobians of output and noise, and of the difference.
     fn measure(
         &self,
@@ -165,9 +208,9 @@ impl Output<'_> {
         first: usize,
         (probes, seed): (usize, u64),
     ) -> Result<[Vec<f64>; 3]> {
-        let (d, dim, n) = (self.diffusion, self.dim, rows.len());
-        let (k, noised, count) = (d.channels(), d.noised(), n / dim);
-        let (m, last) = (noised.len(), k - 1);
+        let (dim, n) = (self.dim, rows.len());
+        let (k, m) = (self.diffusion.channels(), self.diffusion.noised().len());
+        let (last, count) = (k - 1, n / dim);
         let kernel = self.kernel(t)?;
         // eps = net + shift v
         let shift = match self.parametrisation {
@@ -176,58 +219,29 @@ impl Output<'_> {
         };
         let u = self.diffused(t, rows, first, seed)?;
         let u: Vec<&[f64]> = u.iter().map(Vec::as_slice).collect();
-
-        let mut s = vec![vec![0.0; n]; m];
-        score.score(
-            t,
-            &u,
-            &mut s.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(),
-        )?;
-        let prior = d.prior();
-        for (s, &c) in s.iter_mut().zip(noised) {
-            let variance = prior[(c, c)];
-            s.iter_mut().zip(u[c]).for_each(|(s, u)| *s += u / variance);
-        }
-        let mut difference = vec![0.0; count];
-        for (a, &i) in noised.iter().enumerate() {
-            for r in 0..n {
-                let of_noise: f64 = (a..m)
-                    .map(|b| kernel.chol_lower[(noised[b], i)] * s[b][r])
-                    .sum();
-                difference[r / dim] += of_noise * of_noise;
-            }
-        }
+        let difference = self.difference(score, t, &u, &kernel)?;
 
         let exact = m * dim <= EXACT;
         let passes = if exact { m * dim } else { probes };
+        let direction = |pass: usize, b: usize, r: usize| {
+            let c = b * dim + r % dim;
+            if exact {
+                f64::from(u8::from(c == pass))
+            } else {
+                sign(seed, first + r / dim, pass, c)
+            }
+        };
         let (mut output, mut noise) = (vec![vec![]; count], vec![vec![]; count]);
         let (mut e, mut w) = (vec![vec![0.0; n]; m], vec![vec![0.0; n]; m]);
         let mut slopes = vec![vec![0.0; n]; k];
         for pass in 0..passes {
             for (b, e) in e.iter_mut().enumerate() {
-                for (r, e) in e.iter_mut().enumerate() {
-                    let c = b * dim + r % dim;
-                    *e = if exact {
-                        f64::from(u8::from(c == pass))
-                    } else {
-                        sign(seed, first + r / dim, pass, c)
-                    };
-                }
+                let all = e.iter_mut().enumerate();
+                all.for_each(|(r, e)| *e = direction(pass, b, r));
             }
-            // eps = -L^T s: e^T d eps = (-L e)^T ds
-            for (b, w) in w.iter_mut().enumerate() {
-                let row = kernel.chol_lower.row(noised[b]);
-                for (r, w) in w.iter_mut().enumerate() {
-                    *w = -(0..=b).map(|a| row[noised[a]] * e[a][r]).sum::<f64>();
-                }
-            }
+            self.score_direction(&kernel, &e, &mut w);
             let w: Vec<&[f64]> = w.iter().map(Vec::as_slice).collect();
-            score.pull(
-                t,
-                &u,
-                &w,
-                &mut slopes.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(),
-            )?;
+            score.pull(t, &u, &w, &mut views_mut(&mut slopes))?;
             let mut both = vec![[0.0; 2]; count];
             for (c, slopes) in slopes.iter().enumerate() {
                 for (r, of_eps) in slopes.iter().enumerate() {

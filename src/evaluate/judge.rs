@@ -5,7 +5,7 @@ use super::draw::{Budget, Task};
 use crate::check::words::short;
 use crate::data::samples;
 use crate::error::{Error, Result};
-use crate::files::{Archive, Limits};
+use crate::files::{Archive, Array, Limits};
 use crate::sampler;
 use std::path::Path;
 
@@ -85,6 +85,27 @@ pub enum Stage {
     Comparing,
 }
 
+/// The array `x` of a file.
+fn array_x(file: &Path, limits: &Limits) -> Result<Array> {
+    let archive = Archive::open(file, limits)?;
+    if let Some(x) = archive.get("x")? {
+        return Ok(x);
+    }
+    let there: Vec<_> = archive.names().collect();
+    let there = if there.is_empty() {
+        "none".to_string()
+    } else {
+        there.join(", ")
+    };
+    Err(Error::Format {
+        file: file.display().to_string(),
+        place: String::new(),
+        problem: format!(
+            "array `x` is missing (there: {there}); `cld sample --out` writes it, numpy by savez(FILE, x=...)"
+        ),
+    })
+}
+
 /// The first `n` samples (all if absent) of the array `x` in `file` against the data called `spec`:
 /// lines about it, and the row.
 ///
@@ -107,18 +128,7 @@ pub fn samples(
         place: String::new(),
         problem,
     };
-    let archive = Archive::open(file, limits)?;
-    let Some(x) = archive.get("x")? else {
-        let there: Vec<_> = archive.names().collect();
-        let there = if there.is_empty() {
-            "none".to_string()
-        } else {
-            there.join(", ")
-        };
-        return Err(bad(format!(
-            "array `x` is missing (there: {there}); `cld sample --out` writes it, numpy by savez(FILE, x=...)"
-        )));
-    };
+    let x = array_x(file, limits)?;
     let expected = samples::Expected {
         shape: data.shape(),
         images: data.images(),

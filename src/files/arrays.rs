@@ -384,37 +384,13 @@ pub(super) fn read_npy(
             limits.too_much(needed)
         )));
     }
-    let bytes = (count * size) as u64;
-    let mut data: Vec<f64> = Vec::new();
     // no more than can come out of the bytes that are there
     let room = count.min((packed / size as u64).try_into().unwrap_or(usize::MAX));
+    let mut data: Vec<f64> = Vec::new();
     data.try_reserve_exact(room)
         .map_err(|_| bad(format!("{declares}, and there is no memory for it")))?;
-    // a piece at a time: only the numbers themselves are held
-    let mut piece = Vec::with_capacity(1 << 16);
-    let mut left = bytes;
-    while left > 0 {
-        piece.clear();
-        let read = reader
-            .by_ref()
-            .take(left.min(1 << 16))
-            .read_to_end(&mut piece);
-        read.map_err(|e| bad(format!("its data are damaged: {e}")))?;
-        if piece.is_empty() || !piece.len().is_multiple_of(size) {
-            return Err(bad(format!(
-                "{declares} ({bytes} bytes) but holds {}",
-                bytes - left + piece.len() as u64
-            )));
-        }
-        left -= piece.len() as u64;
-        data.extend(piece.chunks_exact(size).map(|b| kind.number(b)));
-    }
-    // to the end, where the archive's checksum is compared
-    match reader.read(&mut [0]) {
-        Ok(0) => (),
-        Ok(_) => return Err(bad(format!("{declares} ({bytes} bytes) but holds more"))),
-        Err(e) => return Err(bad(format!("its data are damaged: {e}"))),
-    }
+    read_numbers(reader, &kind, (count * size) as u64, &mut data)
+        .map_err(|problem| bad(problem.of(&declares)))?;
     if fortran && shape.len() > 1 {
         data = to_row_major(&shape, &data);
     }
@@ -424,6 +400,54 @@ pub(super) fn read_npy(
         data,
         precision: kind.precision,
     })
+}
+
+/// Why numbers could not be read.
+enum Unread {
+    Damaged(std::io::Error),
+    /// Bytes that were declared, and what is there in their place.
+    Length(u64, String),
+}
+
+impl Unread {
+    fn of(self, declares: &str) -> String {
+        match self {
+            Unread::Damaged(e) => format!("its data are damaged: {e}"),
+            Unread::Length(bytes, there) => format!("{declares} ({bytes} bytes) but holds {there}"),
+        }
+    }
+}
+
+/// Reads the numbers in so many bytes, which must be all there are, a piece at a time: only the
+/// numbers themselves are held.
+fn read_numbers(
+    mut reader: impl Read,
+    kind: &Kind<'_>,
+    bytes: u64,
+    data: &mut Vec<f64>,
+) -> std::result::Result<(), Unread> {
+    let mut piece = Vec::with_capacity(1 << 16);
+    let mut left = bytes;
+    while left > 0 {
+        piece.clear();
+        reader
+            .by_ref()
+            .take(left.min(1 << 16))
+            .read_to_end(&mut piece)
+            .map_err(Unread::Damaged)?;
+        if piece.is_empty() || !piece.len().is_multiple_of(kind.size) {
+            let there = bytes - left + piece.len() as u64;
+            return Err(Unread::Length(bytes, there.to_string()));
+        }
+        left -= piece.len() as u64;
+        data.extend(piece.chunks_exact(kind.size).map(|b| kind.number(b)));
+    }
+    // to the end, where the archive's checksum is compared
+    match reader.read(&mut [0]) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Unread::Length(bytes, "more".into())),
+        Err(e) => Err(Unread::Damaged(e)),
+    }
 }
 
 /// IEEE half precision.

@@ -80,7 +80,6 @@ fn polar(a: &[f64], n: usize) -> Vec<f64> {
     let mut v: Vec<Vec<f64>> = (0..n)
         .map(|j| (0..n).map(|i| if i == j { 1.0 } else { 0.0 }).collect())
         .collect();
-    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(a, b)| a * b).sum::<f64>();
     for _ in 0..60 {
         let mut turned = false;
         for p in 0..n {
@@ -115,8 +114,20 @@ fn polar(a: &[f64], n: usize) -> Vec<f64> {
             done.push(j);
         }
     }
-    // where A is singular any orthonormal completion is as good: unit vectors, made orthogonal
-    // twice
+    complete(&mut u, done);
+    (0..n * n)
+        .map(|e| (0..n).map(|k| u[k][e / n] * v[k][e % n]).sum())
+        .collect()
+}
+
+fn dot(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(a, b)| a * b).sum()
+}
+
+/// Makes orthonormal columns of those that are not `done`: any completion is as good, so unit
+/// vectors, made orthogonal twice.
+fn complete(u: &mut [Vec<f64>], mut done: Vec<usize>) {
+    let n = u.len();
     for j in (0..n).filter(|j| !done.contains(j)).collect::<Vec<_>>() {
         for e in 0..n {
             let mut w: Vec<f64> = (0..n).map(|i| if i == e { 1.0 } else { 0.0 }).collect();
@@ -132,9 +143,6 @@ fn polar(a: &[f64], n: usize) -> Vec<f64> {
         }
         done.push(j);
     }
-    (0..n * n)
-        .map(|e| (0..n).map(|k| u[k][e / n] * v[k][e % n]).sum())
-        .collect()
 }
 
 /// W2 between `N(mean_a, cov_a)` and `N(mean_b, cov_b)`, covariances row-major and perhaps

@@ -60,6 +60,23 @@ pub fn w2(a: &[f64], b: &[f64]) -> Result<f64> {
     Ok(one_dimension(a, b, 2)?.sqrt())
 }
 
+/// Random directions, row after row.
+fn unit_vectors(seed: u64, count: usize, dim: usize) -> Vec<f64> {
+    let mut normal = vec![0.0; count * dim];
+    let mut unused = vec![0.0; count * dim];
+    normals(
+        [seed, u64::from_be_bytes(*b"sliced..")],
+        0,
+        0,
+        [&mut normal, &mut unused],
+    );
+    for direction in normal.chunks_exact_mut(dim) {
+        let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt();
+        direction.iter_mut().for_each(|x| *x /= length);
+    }
+    normal
+}
+
 /// Sliced Wasserstein distance of order `p` (1 or 2):
 /// `(mean over directions of W_p^p of the projections)^(1/p)`. The standard error is that of the
 /// random directions alone, not of the samples; one dimension has a single direction and error 0.
@@ -92,14 +109,6 @@ pub fn sliced(
             format!("at most {}, 2^28 numbers", (1 << 28) / dim),
         ));
     }
-    let mut normal = vec![0.0; count * dim];
-    let mut unused = vec![0.0; count * dim];
-    normals(
-        [seed, u64::from_be_bytes(*b"sliced..")],
-        0,
-        0,
-        [&mut normal, &mut unused],
-    );
     let mut costs = Vec::with_capacity(count);
     let project = |s: &[f64], direction: &[f64], out: &mut Vec<f64>| {
         out.clear();
@@ -110,9 +119,7 @@ pub fn sliced(
         out.sort_unstable_by(f64::total_cmp);
     };
     let (mut left, mut right) = (vec![], vec![]);
-    for direction in normal.chunks_exact_mut(dim) {
-        let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt();
-        direction.iter_mut().for_each(|x| *x /= length);
+    for direction in unit_vectors(seed, count, dim).chunks_exact(dim) {
         project(a, direction, &mut left);
         project(b, direction, &mut right);
         costs.push(sorted(&left, &right, p));

@@ -1,5 +1,6 @@
 //! Plots in a page of HTML: SVG in the page's own ink.
 
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -67,103 +68,122 @@ pub fn draw(p: &Plot<'_>, series: &[Series], band: Option<(f64, f64)>) -> Option
         return None;
     }
     let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let to = |log: bool, v: f64| if log { v.log10() } else { v };
-        let (x0, x1) = (to(p.log.0, p.x.1), to(p.log.0, p.x.2));
-        let (y0, y1) = (to(p.log.1, p.y.1), to(p.log.1, p.y.2));
-        let mut chart = ChartBuilder::on(&root)
-            .margin(12)
-            .x_label_area_size(54)
-            .y_label_area_size(86)
-            .build_cartesian_2d(x0..x1, y0..y1)
-            .ok()?;
-        let label = |log: bool| {
-            move |v: &f64| {
-                if log {
-                    format!("1e{v:.0}")
-                } else {
-                    format!("{}", (v * 1e6).round() / 1e6)
-                }
-            }
-        };
-        let text = |size: u32| ("sans-serif", size).into_font().color(&INK);
-        let ticks = |log: bool, a: f64, b: f64| {
-            if log {
-                ((b - a).round() as usize + 1).min(13)
-            } else {
-                6
-            }
-        };
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID.mix(0.35))
-            .axis_style(INK)
-            .x_labels(ticks(p.log.0, x0, x1))
-            .y_labels(ticks(p.log.1, y0, y1))
-            .x_label_formatter(&label(p.log.0))
-            .y_label_formatter(&label(p.log.1))
-            .x_desc(p.x.0)
-            .y_desc(p.y.0)
-            .axis_desc_style(text(18))
-            .label_style(text(17))
-            .draw()
-            .ok()?;
-        if let Some((low, high)) = band {
-            let (low, high) = (to(p.log.1, low), to(p.log.1, high));
-            chart
-                .draw_series(std::iter::once(Rectangle::new(
-                    [(x0, low), (x1, high)],
-                    GREEN.mix(0.12).filled(),
-                )))
-                .ok()?;
-        }
-        for s in series {
-            let colour = COLOURS[s.colour % COLOURS.len()];
-            let points = s
-                .points
-                .iter()
-                .map(|(x, y)| (to(p.log.0, *x), to(p.log.1, *y)));
-            // what is no number has no place on a plot; the tables have it
-            let points: Points = points
-                .filter(|(x, y)| x.is_finite() && y.is_finite())
-                .collect();
-            let drawn = if s.line {
-                chart
-                    .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))
-                    .ok()?
-            } else {
-                chart
-                    .draw_series(
-                        points
-                            .iter()
-                            .map(|c| Circle::new(*c, 3, colour.mix(0.75).filled())),
-                    )
-                    .ok()?
-            };
-            if !s.name.is_empty() {
-                drawn
-                    .label(s.name.clone())
-                    .legend(move |(x, y)| Circle::new((x + 8, y - 6), 5, colour.filled()));
-            }
-        }
-        if series.iter().any(|s| !s.name.is_empty()) {
-            chart
-                .configure_series_labels()
-                .position(p.legend.clone())
-                .label_font(text(17).pos(Pos::new(HPos::Left, VPos::Center)))
-                .draw()
-                .ok()?;
-        }
-        root.present().ok()?;
-    }
+    on_canvas(&mut svg, p, series, band)?;
     // the page's own ink, and its width
     let size = format!("width=\"{}\" height=\"{}\"", SIZE.0, SIZE.1);
     Some(
         svg.replace("#010203", "currentColor")
             .replacen(&size, "width=\"100%\" role=\"img\"", 1),
     )
+}
+
+type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// A number's place on its axis.
+fn place(log: bool, v: f64) -> f64 {
+    if log { v.log10() } else { v }
+}
+
+fn ink(size: u32) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&INK)
+}
+
+fn on_canvas(
+    svg: &mut String,
+    p: &Plot<'_>,
+    series: &[Series],
+    band: Option<(f64, f64)>,
+) -> Option<()> {
+    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let x = [p.x.1, p.x.2].map(|v| place(p.log.0, v));
+    let y = [p.y.1, p.y.2].map(|v| place(p.log.1, v));
+    let mut chart = ChartBuilder::on(&root)
+        .margin(12)
+        .x_label_area_size(54)
+        .y_label_area_size(86)
+        .build_cartesian_2d(x[0]..x[1], y[0]..y[1])
+        .ok()?;
+    axes(&mut chart, p, x, y)?;
+    if let Some((low, high)) = band {
+        let (low, high) = (place(p.log.1, low), place(p.log.1, high));
+        chart
+            .draw_series(std::iter::once(Rectangle::new(
+                [(x[0], low), (x[1], high)],
+                GREEN.mix(0.12).filled(),
+            )))
+            .ok()?;
+    }
+    for s in series {
+        points_of(&mut chart, p, s)?;
+    }
+    if series.iter().any(|s| !s.name.is_empty()) {
+        chart
+            .configure_series_labels()
+            .position(p.legend.clone())
+            .label_font(ink(17).pos(Pos::new(HPos::Left, VPos::Center)))
+            .draw()
+            .ok()?;
+    }
+    root.present().ok()
+}
+
+/// Axes with ticks, labels and a grid; `x` and `y` are their ends as they are drawn.
+fn axes(chart: &mut Chart<'_>, p: &Plot<'_>, x: [f64; 2], y: [f64; 2]) -> Option<()> {
+    let label = |log: bool| {
+        move |v: &f64| {
+            if log {
+                format!("1e{v:.0}")
+            } else {
+                format!("{}", (v * 1e6).round() / 1e6)
+            }
+        }
+    };
+    let ticks = |log: bool, [a, b]: [f64; 2]| {
+        if log {
+            ((b - a).round() as usize + 1).min(13)
+        } else {
+            6
+        }
+    };
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID.mix(0.35))
+        .axis_style(INK)
+        .x_labels(ticks(p.log.0, x))
+        .y_labels(ticks(p.log.1, y))
+        .x_label_formatter(&label(p.log.0))
+        .y_label_formatter(&label(p.log.1))
+        .x_desc(p.x.0)
+        .y_desc(p.y.0)
+        .axis_desc_style(ink(18))
+        .label_style(ink(17))
+        .draw()
+        .ok()
+}
+
+fn points_of(chart: &mut Chart<'_>, p: &Plot<'_>, s: &Series) -> Option<()> {
+    let colour = COLOURS[s.colour % COLOURS.len()];
+    // what is no number has no place on a plot; the tables have it
+    let points: Points = s
+        .points
+        .iter()
+        .map(|(x, y)| (place(p.log.0, *x), place(p.log.1, *y)))
+        .filter(|(x, y)| x.is_finite() && y.is_finite())
+        .collect();
+    let drawn = if s.line {
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))
+    } else {
+        let dot = |c: &(f64, f64)| Circle::new(*c, 3, colour.mix(0.75).filled());
+        chart.draw_series(points.iter().map(dot))
+    };
+    let drawn = drawn.ok()?;
+    if !s.name.is_empty() {
+        drawn
+            .label(s.name.clone())
+            .legend(move |(x, y)| Circle::new((x + 8, y - 6), 5, colour.filled()));
+    }
+    Some(())
 }
 
 /// The style of a page, by day and by night, from 420 pixels on.

@@ -123,7 +123,20 @@ struct Work<'a> {
     scores: Vec<Vec<f64>>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(diffusion: &'a Diffusion, u: &[&mut [f64]]) -> Self {
+        let (k, n) = (u.len(), u[0].len());
+        let slices = |count: usize| vec![vec![0.0; n]; count];
+        Work {
+            diffusion,
+            drift: [slices(k), slices(k)],
+            predicted: slices(k),
+            last: u.iter().map(|c| c.to_vec()).collect(),
+            result: slices(k),
+            scores: slices(diffusion.noised().len()),
+        }
+    }
+
     /// `A = -F u + G G^T s` into drift number `which`.
     fn evaluate(&mut self, which: usize, t: f64, u: &[&[f64]], score: &dyn Score) -> Result<()> {
         evaluate(score, t, u, &mut self.scores)?;
@@ -297,16 +310,7 @@ pub fn run(
             format!("{} channels of one length", diffusion.channels()),
         ));
     }
-    let (k, n) = (u.len(), u[0].len());
-    let slices = |count: usize| vec![vec![0.0; n]; count];
-    let mut work = Work {
-        diffusion,
-        drift: [slices(k), slices(k)],
-        predicted: slices(k),
-        last: u.iter().map(|c| c.to_vec()).collect(),
-        result: slices(k),
-        scores: slices(diffusion.noised().len()),
-    };
+    let mut work = Work::new(diffusion, u);
     let (mut t, mut h, mut counts, mut fresh) =
         (from, FIRST.min(from - to), Counts::default(), true);
     let mut known: Vec<Known> = vec![];

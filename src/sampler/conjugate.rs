@@ -112,76 +112,112 @@ pub fn conjugate(
             "0 with order 2 (the step for lambda is Euler's)",
         ));
     }
-    let (k, m) = (diffusion.channels(), diffusion.noised().len());
-    let width = k + order * m;
     // a step of the plan is cheap beside one with a batch
     let most = Most::of_parts(grid.steps());
-    let most = Most {
-        stiff: 5 * most.stiff,
-        all: 5 * most.all,
+    let plan = Plan {
+        diffusion,
+        linear,
+        lambda,
+        order,
+        most: Most {
+            stiff: 5 * most.stiff,
+            all: 5 * most.all,
+        },
     };
     let mut steps = vec![];
     let mut before = None;
     for (t, s) in grid.intervals() {
-        // columns: the state's k, then eps at t, then eps before; y is row-major, k rows
+        steps.push(plan.step(t, s, before)?);
+        before = Some(t);
+    }
+    Ok(Box::new(Conjugate {
+        order,
+        noised: diffusion.noised().len(),
+        steps,
+    }))
+}
+
+/// What steps are planned from.
+struct Plan<'a> {
+    diffusion: &'a Diffusion,
+    linear: Linear,
+    lambda: f64,
+    order: usize,
+    /// Evaluations that a step may take.
+    most: Most,
+}
+
+impl Plan<'_> {
+    /// Columns of the matrix that is integrated: the state's k, then those of eps at t, then of eps
+    /// before.
+    fn width(&self) -> usize {
+        self.diffusion.channels() + self.order * self.diffusion.noised().len()
+    }
+
+    /// `dy/dr` of that matrix, row-major, for a step from `t` whose last step was from `before`.
+    fn slope(
+        &self,
+        (t, before): (f64, Option<f64>),
+        r: f64,
+        y: &[f64],
+        out: &mut [f64],
+    ) -> Result<()> {
+        let (diffusion, width) = (self.diffusion, self.width());
+        let (k, m) = (diffusion.channels(), diffusion.noised().len());
+        let (b, g) = (diffusion.rate(r), diffusion.noise(r));
+        let (p, d) = parts(diffusion, self.linear, r)?;
+        for i in 0..k {
+            for c in 0..width {
+                let term = |j: usize| {
+                    let own = if i == j { self.lambda } else { 0.0 };
+                    (diffusion.drift()[(i, j)] + 0.5 * g[(i, i)] * p[(i, j)] + own)
+                        * y[j * width + c]
+                };
+                out[i * width + c] = b * (0..k).map(term).sum::<f64>();
+            }
+        }
+        for (l, &i) in diffusion.noised().iter().enumerate() {
+            let gain = 0.5 * b * g[(i, i)] * d[l];
+            // the line through the last two values, in t
+            let old = before
+                .filter(|_| self.order == 2)
+                .map_or(0.0, |q: f64| (r - t) / (q - t));
+            out[i * width + k + l] += gain * (1.0 - old);
+            if self.order == 2 {
+                out[i * width + k + m + l] += gain * old;
+            }
+        }
+        Ok(())
+    }
+
+    /// The step from `t` to `s`.
+    fn step(&self, t: f64, s: f64, before: Option<f64>) -> Result<Step> {
+        let (diffusion, k, width) = (self.diffusion, self.diffusion.channels(), self.width());
         let mut y: Vec<f64> = (0..k * width)
             .map(|n| if n / width == n % width { 1.0 } else { 0.0 })
             .collect();
-        let mut f = |r: f64, y: &[f64], out: &mut [f64]| -> Result<()> {
-            let (b, g) = (diffusion.rate(r), diffusion.noise(r));
-            let (p, d) = parts(diffusion, linear, r)?;
-            for i in 0..k {
-                for c in 0..width {
-                    let sum: f64 = (0..k)
-                        .map(|j| {
-                            let own = if i == j { lambda } else { 0.0 };
-                            (diffusion.drift()[(i, j)] + 0.5 * g[(i, i)] * p[(i, j)] + own)
-                                * y[j * width + c]
-                        })
-                        .sum();
-                    out[i * width + c] = b * sum;
-                }
-            }
-            for (l, &i) in diffusion.noised().iter().enumerate() {
-                let gain = 0.5 * b * g[(i, i)] * d[l];
-                // the line through the last two values, in t
-                let old = before
-                    .filter(|_| order == 2)
-                    .map_or(0.0, |q: f64| (r - t) / (q - t));
-                out[i * width + k + l] += gain * (1.0 - old);
-                if order == 2 {
-                    out[i * width + k + m + l] += gain * old;
-                }
-            }
-            Ok(())
-        };
-        dormand_prince_within(&mut f, &mut y, (t, s), TOLERANCE, most)?;
-        let euler = 1.0 + lambda * diffusion.schedule().integral(s, t)?;
+        let mut f = |r: f64, y: &[f64], out: &mut [f64]| self.slope((t, before), r, y, out);
+        dormand_prince_within(&mut f, &mut y, (t, s), TOLERANCE, self.most)?;
+        let euler = 1.0 + self.lambda * diffusion.schedule().integral(s, t)?;
         let state = Square::build(k, |i, j| euler * y[i * width + j]);
         let inputs = (0..k)
             .flat_map(|i| y[i * width + k..(i + 1) * width].to_vec())
             .collect();
-        let (p, d) = parts(diffusion, linear, t)?;
+        let (p, d) = parts(diffusion, self.linear, t)?;
         let rows = diffusion
             .noised()
             .iter()
             .zip(&d)
             .flat_map(|(i, d)| p.row(*i).iter().map(move |p| -p / d))
             .collect();
-        steps.push(Step {
+        Ok(Step {
             t,
             rows,
             scale: d.iter().map(|d| -1.0 / d).collect(),
             state,
             inputs,
-        });
-        before = Some(t);
+        })
     }
-    Ok(Box::new(Conjugate {
-        order,
-        noised: m,
-        steps,
-    }))
 }
 
 pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Stepper>> {

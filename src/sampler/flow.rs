@@ -355,6 +355,13 @@ impl Watch {
 /// `f(t, y, out)` writes the slope `dy/dt` at t.
 pub type RightHandSide<'a> = dyn FnMut(f64, &[f64], &mut [f64]) -> Result<()> + 'a;
 
+/// # Errors
+/// Unless `1e-14 <= tolerance <= 1`.
+pub(crate) fn check_tolerance(tolerance: f64) -> Result<f64> {
+    let fits = (1e-14..=1.0).contains(&tolerance);
+    check("tolerance", tolerance, fits, "1e-14 to 1")
+}
+
 /// Integrates `dy/dt = f(t, y)` from `from` to `to`, either way, by the pair of order 5(4) of
 /// Dormand and Prince with local extrapolation.
 ///
@@ -424,6 +431,27 @@ fn stiffness(k: &[Vec<f64>; 7]) -> f64 {
     }
 }
 
+/// The slopes of a step of length h after the first, at the times of their nodes; `stage` ends as
+/// the state of the last.
+fn stages(
+    f: &mut RightHandSide,
+    y: &[f64],
+    at: &dyn Fn(f64) -> f64,
+    h: f64,
+    k: &mut [Vec<f64>; 7],
+    stage: &mut [f64],
+) -> Result<()> {
+    for s in 1..7 {
+        let (done, new) = k.split_at_mut(s);
+        stage.copy_from_slice(y);
+        for (a, k) in ROWS[s].iter().zip(done) {
+            add_to(stage, h * a, k);
+        }
+        f(at(NODES[s]), stage, &mut new[0])?;
+    }
+    Ok(())
+}
+
 /// The same within a number of steps. An integration that will not end is given up as soon as that
 /// shows: where the way of 50 steps no longer grows, and what is left would take too many of them.
 ///
@@ -436,12 +464,7 @@ pub fn dormand_prince_within(
     tolerance: f64,
     most: Most,
 ) -> Result<Counts> {
-    check(
-        "tolerance",
-        tolerance,
-        (1e-14..=1.0).contains(&tolerance),
-        "1e-14 to 1",
-    )?;
+    check_tolerance(tolerance)?;
     check("from", from, true, "a finite number")?;
     check("to", to, true, "a finite number")?;
     let (n, span) = (y.len(), to - from);
@@ -467,22 +490,14 @@ pub fn dormand_prince_within(
         if last {
             h = to - t;
         }
-        for s in 1..7 {
-            let (done, new) = k.split_at_mut(s);
-            stage.copy_from_slice(y);
-            for (a, k) in ROWS[s].iter().zip(done) {
-                add_to(&mut stage, h * a, k);
+        let at = |node: f64| {
+            if last && node == 1.0 {
+                to
+            } else {
+                t + node * h
             }
-            f(
-                if last && NODES[s] == 1.0 {
-                    to
-                } else {
-                    t + NODES[s] * h
-                },
-                &stage,
-                &mut new[0],
-            )?;
-        }
+        };
+        stages(f, y, &at, h, &mut k, &mut stage)?;
         counts.evaluations += 6;
         // the last stage's state is the step of order 5
         let error = error_of(&k, y, &stage, h, tolerance);
@@ -533,12 +548,7 @@ struct Dp5 {
 /// # Errors
 /// Unless `1e-14 <= tolerance <= 1`.
 pub fn dp5(diffusion: &Diffusion, grid: &Grid, tolerance: f64) -> Result<Box<dyn Stepper>> {
-    check(
-        "tolerance",
-        tolerance,
-        (1e-14..=1.0).contains(&tolerance),
-        "1e-14 to 1",
-    )?;
+    check_tolerance(tolerance)?;
     Ok(Box::new(Dp5 {
         diffusion: diffusion.clone(),
         tolerance,

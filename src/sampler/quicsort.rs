@@ -80,10 +80,42 @@ pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Steppe
             "with noise and friction in its velocity alone",
         ));
     }
-    let (g, sigma) = (-f[(1, 1)], noise[(1, 1)].sqrt());
-    let (early, late) = ((3.0 - 3f64.sqrt()) / 6.0, (3.0 + 3f64.sqrt()) / 6.0);
-    let mut steps = vec![];
-    for (t, s) in grid.intervals() {
+    let plan = Plan {
+        diffusion,
+        coupling: f[(0, 1)],
+        g: -f[(1, 1)],
+        sigma: noise[(1, 1)].sqrt(),
+    };
+    let steps = grid.intervals().map(|(t, s)| plan.step(t, s));
+    Ok(Box::new(Quicsort {
+        force: [
+            f[(1, 0)],
+            noise[(1, 1)],
+            precision[(1, 0)],
+            precision[(1, 1)],
+        ],
+        steps: steps.collect::<Result<_>>()?,
+    }))
+}
+
+/// What steps are planned from.
+struct Plan<'a> {
+    diffusion: &'a Diffusion,
+    /// `F'_xv`.
+    coupling: f64,
+    g: f64,
+    sigma: f64,
+}
+
+impl Plan<'_> {
+    fn step(&self, t: f64, s: f64) -> Result<Step> {
+        let Plan {
+            diffusion,
+            coupling,
+            g,
+            sigma,
+        } = *self;
+        let (early, late) = ((3.0 - 3f64.sqrt()) / 6.0, (3.0 + 3f64.sqrt()) / 6.0);
         let tau = diffusion.schedule().integral(s, t)?;
         let [w, h, k] = areas(tau);
         // velocity after the first jump, and the slope of the path in the clock, by draws
@@ -91,20 +123,10 @@ pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Steppe
         let slope = [sigma * w / tau, 0.0, -12.0 * sigma * k / tau];
         let free = |r: f64| {
             let ((one, two), decay) = (integrals(g, r * tau), (-g * r * tau).exp());
-            let mut c = [
-                1.0,
-                f[(0, 1)] * one,
-                0.0,
-                0.0,
-                0.0,
-                0.0,
-                decay,
-                0.0,
-                0.0,
-                0.0,
-            ];
+            let mut c = [0.0; 10];
+            (c[0], c[1], c[6]) = (1.0, coupling * one, decay);
             for n in 0..3 {
-                c[2 + n] = f[(0, 1)] * (one * jump[n] + two * slope[n]);
+                c[2 + n] = coupling * (one * jump[n] + two * slope[n]);
                 c[7 + n] = decay * jump[n] + one * slope[n];
             }
             c
@@ -115,29 +137,20 @@ pub(super) fn build(diffusion: &Diffusion, grid: &Grid) -> Result<Box<dyn Steppe
         let one = |r: f64| integrals(g, r * tau).0;
         let push = |r: f64| {
             [
-                0.5 * tau * f[(0, 1)] * one(r),
+                0.5 * tau * coupling * one(r),
                 0.5 * tau * (-g * r * tau).exp(),
             ]
         };
-        steps.push(Step {
+        Ok(Step {
             t: [
                 time_at(diffusion, t, s, early)?,
                 time_at(diffusion, t, s, late)?,
             ],
             free: [free(early), free(late), last],
-            second: [tau * f[(0, 1)] * one(1.0 / 3.0), one(late)],
+            second: [tau * coupling * one(1.0 / 3.0), one(late)],
             end: [push(late), push(early)],
-        });
+        })
     }
-    Ok(Box::new(Quicsort {
-        force: [
-            f[(1, 0)],
-            noise[(1, 1)],
-            precision[(1, 0)],
-            precision[(1, 1)],
-        ],
-        steps,
-    }))
 }
 
 impl Stepper for Quicsort {

@@ -73,6 +73,25 @@ fn weighted_part(name: &str, diffusion: &Diffusion, weight: f64) -> Result<(Squa
     Ok((f, precision))
 }
 
+/// Each channel's own linear part, with its noise, over a length of the clock.
+fn damping(f: &Square, g: &Square, noised: &[usize], tau: f64) -> Damp {
+    let (mut decay, mut noise) = (Square::zero(2), vec![0.0; 2 * noised.len()]);
+    for i in 0..2 {
+        decay[(i, i)] = (f[(i, i)] * tau).exp();
+    }
+    for (l, &i) in noised.iter().enumerate() {
+        let r = 2.0 * f[(i, i)];
+        let variance = g[(i, i)]
+            * if r == 0.0 {
+                tau
+            } else {
+                (r * tau).exp_m1() / r
+            };
+        noise[i * noised.len() + l] = variance.sqrt();
+    }
+    Damp { decay, noise }
+}
+
 fn plan(
     name: &str,
     pattern: Pattern,
@@ -110,23 +129,7 @@ fn plan(
         precision,
         None,
     );
-    let damp = |tau: f64| {
-        let (mut decay, mut noise) = (Square::zero(2), vec![0.0; 2 * kicks.noised.len()]);
-        for i in 0..2 {
-            decay[(i, i)] = (f[(i, i)] * tau).exp();
-        }
-        for (l, &i) in kicks.noised.iter().enumerate() {
-            let r = 2.0 * f[(i, i)];
-            let variance = g[(i, i)]
-                * if r == 0.0 {
-                    tau
-                } else {
-                    (r * tau).exp_m1() / r
-                };
-            noise[i * kicks.noised.len() + l] = variance.sqrt();
-        }
-        Damp { decay, noise }
-    };
+    let damp = |tau: f64| damping(&f, &g, &kicks.noised, tau);
     let mut steps = vec![];
     for (t, s) in grid.intervals() {
         let middle = 0.5 * (t + s);

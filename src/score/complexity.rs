@@ -122,29 +122,11 @@ impl MixtureScore {
                 "at least 2, for the standard error",
             ));
         }
-        let diffusion = self.diffusion();
-        let (kernel, k, d) = (diffusion.kernel(t)?, diffusion.channels(), self.dim());
-        let (x, n) = (self.mixture().sample(seed, samples)?, samples * d);
-        let mut rng = StdRng::seed_from_u64(!seed); // another stream than the data's
-        let noise: Vec<Vec<f64>> = (0..k)
-            .map(|_| (0..n).map(|_| rng.sample(StandardNormal)).collect())
-            .collect();
-        let state = |i: usize, r: usize| {
-            kernel.mean[(i, 0)] * x[r]
-                + (0..=i)
-                    .map(|j| kernel.chol_lower[(i, j)] * noise[j][r])
-                    .sum::<f64>()
-        };
-        let u: Vec<Vec<f64>> = (0..k)
-            .map(|i| (0..n).map(|r| state(i, r)).collect())
-            .collect();
+        let (diffusion, d) = (self.diffusion(), self.dim());
+        let u = self.drawn(t, seed, samples)?;
         let u: Vec<&[f64]> = u.iter().map(Vec::as_slice).collect();
-        let (mut score, mut row) = (vec![vec![0.0; n]; k], vec![vec![0.0; n]; k]);
-        self.joint_score(
-            t,
-            &u,
-            &mut score.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(),
-        )?;
+        let mut score: Vec<Vec<f64>> = u.iter().map(|c| vec![0.0; c.len()]).collect();
+        self.joint_score(t, &u, &mut views_mut(&mut score))?;
         let (mut difference, mut square) = (vec![0.0; samples], vec![0.0; samples]);
         for (&c, variance) in diffusion
             .noised()
@@ -155,26 +137,7 @@ impl MixtureScore {
                 difference[r / d] += (s + u[c][r] / variance).powi(2);
             }
             for i in 0..d {
-                // the Hessian is symmetric: its product with a unit vector is the score's row
-                let mut unit = vec![vec![0.0; n]; k];
-                unit[c].iter_mut().skip(i).step_by(d).for_each(|e| *e = 1.0);
-                let unit: Vec<&[f64]> = unit.iter().map(Vec::as_slice).collect();
-                self.hessian_vector(
-                    t,
-                    &u,
-                    &unit,
-                    &mut row.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(),
-                )?;
-                for (a, row) in row.iter().enumerate() {
-                    for (r, h) in row.iter().enumerate() {
-                        let normal = if a == c && r % d == i {
-                            1.0 / variance
-                        } else {
-                            0.0
-                        };
-                        square[r / d] += (h + normal).powi(2);
-                    }
-                }
+                self.add_row_of_jacobian((c, i), t, &u, variance, &mut square)?;
             }
         }
         let estimate = |values: &[f64]| {
@@ -193,6 +156,60 @@ impl MixtureScore {
             jacobian_error,
         })
     }
+
+    /// Samples of `u_t`, one vector per channel.
+    fn drawn(&self, t: f64, seed: u64, samples: usize) -> Result<Vec<Vec<f64>>> {
+        let (kernel, k) = (self.diffusion().kernel(t)?, self.diffusion().channels());
+        let x = self.mixture().sample(seed, samples)?;
+        let n = x.len();
+        let mut rng = StdRng::seed_from_u64(!seed); // another stream than the data's
+        let noise: Vec<Vec<f64>> = (0..k)
+            .map(|_| (0..n).map(|_| rng.sample(StandardNormal)).collect())
+            .collect();
+        let state = |i: usize, r: usize| {
+            kernel.mean[(i, 0)] * x[r]
+                + (0..=i)
+                    .map(|j| kernel.chol_lower[(i, j)] * noise[j][r])
+                    .sum::<f64>()
+        };
+        Ok((0..k)
+            .map(|i| (0..n).map(|r| state(i, r)).collect())
+            .collect())
+    }
+
+    /// Adds the squares of one row of the residual's Jacobian, that of coordinate `i` of channel
+    /// `c`, to each sample's sum.
+    fn add_row_of_jacobian(
+        &self,
+        (c, i): (usize, usize),
+        t: f64,
+        u: &[&[f64]],
+        variance: f64,
+        square: &mut [f64],
+    ) -> Result<()> {
+        let d = self.dim();
+        // the Hessian is symmetric: its product with a unit vector is the score's row
+        let mut row: Vec<Vec<f64>> = u.iter().map(|c| vec![0.0; c.len()]).collect();
+        let mut unit = row.clone();
+        unit[c].iter_mut().skip(i).step_by(d).for_each(|e| *e = 1.0);
+        let unit: Vec<&[f64]> = unit.iter().map(Vec::as_slice).collect();
+        self.hessian_vector(t, u, &unit, &mut views_mut(&mut row))?;
+        for (a, row) in row.iter().enumerate() {
+            for (r, h) in row.iter().enumerate() {
+                let normal = if a == c && r % d == i {
+                    1.0 / variance
+                } else {
+                    0.0
+                };
+                square[r / d] += (h + normal).powi(2);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn views_mut(channels: &mut [Vec<f64>]) -> Vec<&mut [f64]> {
+    channels.iter_mut().map(Vec::as_mut_slice).collect()
 }
 
 /// Both measures of a mixture over some times, as a table in Markdown: VP beside the paper's CLD

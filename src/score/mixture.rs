@@ -351,22 +351,129 @@ struct Second<'a, 'b> {
     out: &'a mut [&'b mut [f64]],
 }
 
+/// What is known of a register's worth of rows.
+struct Rows<L> {
+    /// K and dim.
+    size: (usize, usize),
+    u: Vec<L>,
+    /// The direction, for a product.
+    along: Vec<L>,
+    w: Vec<L>,
+    g: Vec<L>,
+    score: Vec<L>,
+    /// `g_c - g`.
+    turned: Vec<L>,
+    out: Vec<L>,
+}
+
+impl<L: Lane<Item = f64>> Rows<L> {
+    #[inline(always)]
+    fn new(k: usize, d: usize) -> Self {
+        let zeros = vec![L::splat(0.0); k * d];
+        Self {
+            size: (k, d),
+            u: zeros.clone(),
+            along: zeros.clone(),
+            w: zeros.clone(),
+            g: zeros.clone(),
+            score: zeros.clone(),
+            turned: zeros.clone(),
+            out: zeros,
+        }
+    }
+
+    /// Rows from `at` on of a block's columns.
+    #[inline(always)]
+    fn load(&mut self, columns_u: &[f64], columns_x: &[f64], at: usize) {
+        for i in 0..self.u.len() {
+            self.u[i] = L::load(&columns_u[i * BLOCK + at..]);
+            self.along[i] = L::load(&columns_x[i * BLOCK + at..]);
+            self.out[i] = L::splat(0.0);
+        }
+    }
+
+    /// Component `c`, which `w` is for: its share of the Hessian times the direction.
+    #[inline(always)]
+    fn add_product(&mut self, c: &[f64], share: L) {
+        let (k, d) = self.size;
+        let mut dot = L::splat(0.0);
+        // (g_c - g) . x first, then -P x, which is the gradient at w = L^-1 x in the axes
+        for a in 0..k {
+            gradient(c, (k, d), &self.w, a, &mut self.g);
+            for i in 0..d {
+                self.turned[a * d + i] = self.g[i] - self.score[a * d + i];
+                dot = self.turned[a * d + i].mul_add(self.along[a * d + i], dot);
+            }
+        }
+        whiten_direction(c, (k, d), &self.along, &mut self.w);
+        for a in 0..k {
+            gradient(c, (k, d), &self.w, a, &mut self.g);
+            for i in 0..d {
+                let term = self.turned[a * d + i].mul_add(dot, self.g[i]);
+                self.out[a * d + i] = share.mul_add(term, self.out[a * d + i]);
+            }
+        }
+    }
+
+    /// The same of the traces of these channels' blocks.
+    #[inline(always)]
+    fn add_traces(&mut self, c: &[f64], share: L, channels: &[usize]) {
+        let (k, d) = self.size;
+        for (n, &a) in channels.iter().enumerate() {
+            gradient(c, (k, d), &self.w, a, &mut self.g);
+            let mut trace = L::splat(-precision_trace(c, (k, d), a));
+            for i in 0..d {
+                let x = self.g[i] - self.score[a * d + i];
+                trace = x.mul_add(x, trace);
+            }
+            self.out[n] = share.mul_add(trace, self.out[n]);
+        }
+    }
+}
+
+impl Second<'_, '_> {
+    /// All components' shares, for the rows that are loaded.
+    #[inline(always)]
+    fn over_components<L: Lane<Item = f64>>(&self, rows: &mut Rows<L>) {
+        let (k, d) = rows.size;
+        let (u, w, g) = (&rows.u, &mut rows.w, &mut rows.g);
+        let [most, total] = sum(self.frame, (k, d, 0), u, w, g, &mut rows.score);
+        let inverse = L::splat(1.0) / total;
+        rows.score.iter_mut().for_each(|s| *s = *s * inverse);
+        for c in self.frame.data.chunks_exact(Frame::stride(k, d)) {
+            let square = whiten(c, (k, d), &rows.u, &mut rows.w);
+            let q = L::splat(-0.5).mul_add(square, L::splat(c[0]));
+            let share = exp_neg_single(most - q) * inverse;
+            match &self.ask {
+                Ask::Product(_) => rows.add_product(c, share),
+                Ask::Traces(channels) => rows.add_traces(c, share, channels),
+            }
+        }
+    }
+
+    /// `n` rows from `first` on, from a block's columns.
+    fn write(&mut self, first: usize, n: usize, columns: &[f64]) {
+        let d = self.frame.d;
+        for (c, out) in self.out.iter_mut().enumerate() {
+            match &self.ask {
+                Ask::Product(_) => {
+                    for (i, o) in out[first * d..(first + n) * d].iter_mut().enumerate() {
+                        *o = columns[(c * d + i % d) * BLOCK + i / d];
+                    }
+                }
+                Ask::Traces(_) => out[first..first + n].copy_from_slice(&columns[c * BLOCK..][..n]),
+            }
+        }
+    }
+}
+
 impl Task for Second<'_, '_> {
     type Out = ();
     #[inline(always)]
-    fn run<L: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
+    fn run<L: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(mut self) {
         let (k, d) = (self.frame.k, self.frame.d);
         let (rows, kd) = (self.u[0].len() / d, k * d);
-        let zeros = vec![L::splat(0.0); kd];
-        let [
-            mut u,
-            mut w,
-            mut g,
-            mut score,
-            mut turned,
-            mut along,
-            mut out,
-        ] = std::array::from_fn(|_| zeros.clone());
+        let mut own = Rows::<L>::new(k, d);
         let [mut columns_u, mut columns_x, mut columns_out] =
             std::array::from_fn(|_| vec![0.0; kd * BLOCK]);
         for first in (0..rows).step_by(BLOCK) {
@@ -376,69 +483,13 @@ impl Task for Second<'_, '_> {
                 columns(x, first, n, d, &mut columns_x);
             }
             for at in (0..n).step_by(L::WIDTH) {
+                own.load(&columns_u, &columns_x, at);
+                self.over_components(&mut own);
                 for i in 0..kd {
-                    u[i] = L::load(&columns_u[i * BLOCK + at..]);
-                    along[i] = L::load(&columns_x[i * BLOCK + at..]);
-                    out[i] = L::splat(0.0);
-                }
-                let [most, total] = sum(self.frame, (k, d, 0), &u, &mut w, &mut g, &mut score);
-                let inverse = L::splat(1.0) / total;
-                score.iter_mut().for_each(|s| *s = *s * inverse);
-                for c in self.frame.data.chunks_exact(Frame::stride(k, d)) {
-                    let q = L::splat(-0.5).mul_add(whiten(c, (k, d), &u, &mut w), L::splat(c[0]));
-                    let share = exp_neg_single(most - q) * inverse;
-                    match &self.ask {
-                        Ask::Product(_) => {
-                            let mut dot = L::splat(0.0);
-                            // (g_c - g) . x first, then -P x, which is the gradient at w = L^-1 x
-                            // in the axes
-                            for a in 0..k {
-                                gradient(c, (k, d), &w, a, &mut g);
-                                for i in 0..d {
-                                    turned[a * d + i] = g[i] - score[a * d + i];
-                                    dot = turned[a * d + i].mul_add(along[a * d + i], dot);
-                                }
-                            }
-                            whiten_direction(c, (k, d), &along, &mut w);
-                            for a in 0..k {
-                                gradient(c, (k, d), &w, a, &mut g);
-                                for i in 0..d {
-                                    out[a * d + i] = share.mul_add(
-                                        turned[a * d + i].mul_add(dot, g[i]),
-                                        out[a * d + i],
-                                    );
-                                }
-                            }
-                        }
-                        Ask::Traces(channels) => {
-                            for (o, &a) in out.iter_mut().zip(channels.iter()) {
-                                gradient(c, (k, d), &w, a, &mut g);
-                                let mut trace = L::splat(-precision_trace(c, (k, d), a));
-                                for i in 0..d {
-                                    let x = g[i] - score[a * d + i];
-                                    trace = x.mul_add(x, trace);
-                                }
-                                *o = share.mul_add(trace, *o);
-                            }
-                        }
-                    }
-                }
-                for i in 0..kd {
-                    out[i].store(&mut columns_out[i * BLOCK + at..]);
+                    own.out[i].store(&mut columns_out[i * BLOCK + at..]);
                 }
             }
-            for (c, out) in self.out.iter_mut().enumerate() {
-                match &self.ask {
-                    Ask::Product(_) => {
-                        for (i, o) in out[first * d..(first + n) * d].iter_mut().enumerate() {
-                            *o = columns_out[(c * d + i % d) * BLOCK + i / d];
-                        }
-                    }
-                    Ask::Traces(_) => {
-                        out[first..first + n].copy_from_slice(&columns_out[c * BLOCK..][..n])
-                    }
-                }
-            }
+            self.write(first, n, &columns_out);
         }
     }
 }

@@ -69,19 +69,8 @@ fn merge(a: Sums, b: Sums) -> Sums {
     (n, a.1 + w * d, a.2 + b.2 + a.0 as f64 * w * d * d)
 }
 
-/// The estimate for `f`, by `scheme`. The same seed gives the same bits for any number of threads.
-///
-/// # Errors
-/// A scheme that is not defined for the SDE, or does not couple exactly (splitting and exact: their
-/// Gaussians are not increments of the Brownian path); times, steps, levels or a standard error out
-/// of range.
-pub fn multilevel<const K: usize>(
-    scheme: Scheme,
-    sde: &impl Sde<K>,
-    task: &Task<K>,
-    seed: u64,
-    f: impl Fn([f64; K]) -> f64 + Sync,
-) -> Result<Estimate> {
+/// Refuses what cannot be estimated, or not within bounds.
+fn check<const K: usize>(scheme: Scheme, sde: &impl Sde<K>, task: &Task<K>) -> Result<()> {
     scheme.check(sde)?;
     if !matches!(scheme, Scheme::EulerMaruyama | Scheme::Sra1) {
         return Err(Error::parameter(
@@ -111,6 +100,23 @@ pub fn multilevel<const K: usize>(
             "more than 0, with most_paths at least 1000",
         ));
     }
+    Ok(())
+}
+
+/// The estimate for `f`, by `scheme`. The same seed gives the same bits for any number of threads.
+///
+/// # Errors
+/// A scheme that is not defined for the SDE, or does not couple exactly (splitting and exact: their
+/// Gaussians are not increments of the Brownian path); times, steps, levels or a standard error out
+/// of range.
+pub fn multilevel<const K: usize>(
+    scheme: Scheme,
+    sde: &impl Sde<K>,
+    task: &Task<K>,
+    seed: u64,
+    f: impl Fn([f64; K]) -> f64 + Sync,
+) -> Result<Estimate> {
+    check(scheme, sde, task)?;
     let run = |level: usize, from: u64, to: u64| -> Sums {
         const BLOCK: u64 = 1000;
         let blocks: Vec<Sums> = (from / BLOCK..to.div_ceil(BLOCK))
@@ -146,23 +152,17 @@ pub fn multilevel<const K: usize>(
         let paths = (best.ceil() as u64).clamp(1000, task.most_paths);
         *s = merge(*s, run(l, 1000, paths));
     }
-    let levels: Vec<Level> = sums
-        .iter()
-        .enumerate()
-        .map(|(l, s)| Level {
-            steps: task.steps << l,
-            paths: s.0,
-            mean: s.1,
-            variance: variance(s),
-        })
-        .collect();
+    let level = |(l, s): (usize, &Sums)| Level {
+        steps: task.steps << l,
+        paths: s.0,
+        mean: s.1,
+        variance: variance(s),
+    };
+    let levels: Vec<Level> = sums.iter().enumerate().map(level).collect();
+    let error = levels.iter().map(|l| l.variance / l.paths as f64);
     Ok(Estimate {
         value: levels.iter().map(|l| l.mean).sum(),
-        standard_error: levels
-            .iter()
-            .map(|l| l.variance / l.paths as f64)
-            .sum::<f64>()
-            .sqrt(),
+        standard_error: error.sum::<f64>().sqrt(),
         levels,
     })
 }

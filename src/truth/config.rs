@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Objective;
 use crate::process::{AnyProcess, Chain, Example, Given, Params, ProcessEntry, Value, entry};
 use crate::schedule::Schedule;
+use crate::small::places;
 use serde_json::Value as Json;
 
 /// A process with parameters, schedule and objective, as files describe them.
@@ -370,6 +371,20 @@ fn layout(object: &serde_json::Map<String, Json>, channels: usize) -> Result<Lay
     Ok(layout)
 }
 
+/// A matrix with one entry changed by a factor, for each that is not 0; a symmetric one stays so.
+fn entries_changed(m: &[Vec<f64>], factor: f64, symmetric: bool) -> Vec<Value> {
+    let entries = places(m.len()).filter(|(i, j)| m[*i][*j] != 0.0);
+    let changed = entries.map(|(i, j)| {
+        let mut m = m.to_vec();
+        m[i][j] *= factor;
+        if symmetric && i != j {
+            m[j][i] *= factor;
+        }
+        Value::Matrix(m)
+    });
+    changed.collect()
+}
+
 impl Config {
     /// From its parts: name, parameters (an object of numbers and words), schedule, objective.
     ///
@@ -500,6 +515,27 @@ impl Config {
         Ok(config)
     }
 
+    /// The schedule of an answers file.
+    fn schedule_to_answers(&self) -> Json {
+        let mut s = serde_json::Map::new();
+        if let Some(points) = self.schedule.points() {
+            let (t, b): (Vec<f64>, Vec<f64>) = points.into_iter().unzip();
+            s.extend([
+                ("t".to_string(), Json::from(t)),
+                ("integral".to_string(), Json::from(b)),
+            ]);
+        }
+        let kind = match self.schedule.name() {
+            "constant" => "linear",
+            other => other,
+        };
+        s.insert("kind".into(), kind.into());
+        for (k, v) in self.schedule.params() {
+            s.insert(k.into(), v.into());
+        }
+        Json::Object(s)
+    }
+
     /// As an answers file has it: the inverse of [`Config::from_answers`].
     pub fn to_answers(&self) -> Json {
         let mut o = serde_json::Map::new();
@@ -517,26 +553,7 @@ impl Config {
         if let (Some(name), Some(g)) = (self.entry.gamma, self.gamma) {
             o.insert(name.into(), g.into());
         }
-        let mut s = serde_json::Map::new();
-        if let Some(points) = self.schedule.points() {
-            let (t, b): (Vec<f64>, Vec<f64>) = points.into_iter().unzip();
-            s.extend([
-                ("t".to_string(), Json::from(t)),
-                ("integral".to_string(), Json::from(b)),
-            ]);
-        }
-        s.insert(
-            "kind".into(),
-            if self.schedule.name() == "constant" {
-                "linear".into()
-            } else {
-                self.schedule.name().into()
-            },
-        );
-        for (k, v) in self.schedule.params() {
-            s.insert(k.into(), v.into());
-        }
-        o.insert("schedule".into(), Json::Object(s));
+        o.insert("schedule".into(), self.schedule_to_answers());
         if self.schedule.horizon() != 1.0 && self.schedule.points().is_none() {
             o.insert("horizon".into(), self.schedule.horizon().into());
         }
@@ -612,32 +629,17 @@ impl Config {
     pub fn perturbed(&self, factor: f64) -> Vec<Config> {
         let mut list = Vec::new();
         for (name, value) in &self.params.0 {
-            match value {
+            let changed = match value {
                 Value::Number(x) if *x != 0.0 && name != "order" => {
-                    list.push(Config {
-                        params: self.params.clone().with(name, x * factor),
-                        ..self.clone()
-                    });
+                    vec![Value::Number(x * factor)]
                 }
-                Value::Matrix(m) => {
-                    for (i, j) in (0..m.len())
-                        .flat_map(|i| (0..m.len()).map(move |j| (i, j)))
-                        .filter(|(i, j)| m[*i][*j] != 0.0)
-                    {
-                        let mut m = m.clone();
-                        m[i][j] *= factor;
-                        // a noise matrix stays symmetric
-                        if name == "GGt" && i != j {
-                            m[j][i] *= factor;
-                        }
-                        list.push(Config {
-                            params: self.params.clone().with_value(name, Value::Matrix(m)),
-                            ..self.clone()
-                        });
-                    }
-                }
-                _ => {}
-            }
+                Value::Matrix(m) => entries_changed(m, factor, name == "GGt"),
+                _ => vec![],
+            };
+            list.extend(changed.into_iter().map(|value| Config {
+                params: self.params.clone().with_value(name, value),
+                ..self.clone()
+            }));
         }
         if let Some(g) = self.gamma.filter(|g| *g != 0.0) {
             let objective = if self.objective == Objective::DSM {

@@ -167,6 +167,28 @@ fn sum(a: &[Cell], b: &[Cell]) -> Vec<Cell> {
     a.iter().zip(b).map(|(a, b)| plus(*a, *b)).collect()
 }
 
+/// The variance of one channel as a term of a step at t.
+fn variance(row: &Row, t: f64) -> Cell {
+    let truth = row.law.cov[(0, 0)];
+    Cell {
+        truth,
+        scale: row.cov_scale[(0, 0)].max(truth.hi.abs()),
+        cancellation: row.rounding[(0, 0)],
+        t,
+    }
+}
+
+/// The same of its mean.
+fn mean_of(row: &Row, t: f64) -> Cell {
+    let truth = row.law.mean[(0, 0)];
+    Cell {
+        truth,
+        scale: row.mean_scale[(0, 0)].max(truth.hi.abs()),
+        cancellation: 0.0,
+        t,
+    }
+}
+
 /// Every row of a step: `each` gives the mean and the deviation of the noise.
 fn rows(
     model: &Model,
@@ -192,19 +214,7 @@ fn rows(
             model.row(0.0, s)?,
             model.transition(s, t)?,
         );
-        let cell = |truth: Dd, scale: f64, cancellation: f64| Cell {
-            truth,
-            scale: scale.max(truth.hi.abs()),
-            cancellation,
-            t,
-        };
-        let of_mean = |row: &Row| cell(row.law.mean[(0, 0)], row.mean_scale[(0, 0)], 0.0);
-        let v_t = cell(
-            at_t.law.cov[(0, 0)],
-            at_t.cov_scale[(0, 0)],
-            at_t.rounding[(0, 0)],
-        );
-        let x = row_of(u, r, d, t);
+        let (x, v_t) = (row_of(u, r, d, t), variance(&at_t, t));
         let score = match (&sampler, eps) {
             (Some(sampler), _) => sampler.score(r, t, &x)?,
             (None, eps) => by(
@@ -218,19 +228,11 @@ fn rows(
             s,
             h,
             v_t,
-            v_s: cell(
-                at_s.law.cov[(0, 0)],
-                at_s.cov_scale[(0, 0)],
-                at_s.rounding[(0, 0)],
-            ),
-            q: cell(
-                over_step.law.cov[(0, 0)],
-                over_step.cov_scale[(0, 0)],
-                over_step.rounding[(0, 0)],
-            ),
-            a: of_mean(&over_step),
-            m_t: of_mean(&at_t),
-            m_s: of_mean(&at_s),
+            v_s: variance(&at_s, t),
+            q: variance(&over_step, t),
+            a: mean_of(&over_step, t),
+            m_t: mean_of(&at_t, t),
+            m_s: mean_of(&at_s, t),
             x,
             score,
             noise: row_of(noise, r, d, t),

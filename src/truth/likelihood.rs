@@ -299,6 +299,24 @@ fn mixture(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     Ok(Some((cells.collect::<Result<_>>()?, 1)))
 }
 
+/// `F - G G^T A / 2` for the score's slopes A, and the sizes of its terms: near the stationary law
+/// drift and score take each other away, and what an entry is made of counts, not what is left of
+/// it.
+fn flow_jacobian(model: &Model, t: f64, a: &Square<Dd>) -> Result<(Square<Dd>, Square)> {
+    let span = model.span(0.0, t)?;
+    let g = model.process().noise_at((span.start + span.tau).to_f64());
+    let f = model.process().drift();
+    let (mut jacobian, mut size) = (f.map(Dd::from), f.map(f64::abs));
+    for i in model.noised() {
+        for j in 0..model.channels() {
+            let part = Dd::from(0.5 * g[(i, i)]) * a[(i, j)];
+            jacobian[(i, j)] = jacobian[(i, j)] - part;
+            size[(i, j)] += part.hi.abs();
+        }
+    }
+    Ok((jacobian, size))
+}
+
 /// The Jacobian's part of one coordinate: `b e^T (F - G G^T A / 2) e`, A that of the score.
 fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     if output != "divergence" {
@@ -306,10 +324,8 @@ fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     }
     let k = model.channels();
     let (e, d) = read.block("probe", k)?;
-    let noised = model.noised();
-    let f = model.process().drift();
     let matrix = read.inputs.get("score_v_matrix");
-    if let Some(a) = matrix.filter(|a| a.data.len() != k || noised.len() != 1) {
+    if let Some(a) = matrix.filter(|a| a.data.len() != k || model.noised().len() != 1) {
         return Err(Error::shape(
             "score_v_matrix",
             &a.shape,
@@ -329,25 +345,11 @@ fn hutchinson(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     };
     let cells = read.times("t")?.into_iter().enumerate().map(|(r, t)| {
         model.check_time(t)?;
-        let span = model.span(0.0, t)?;
-        let g = model.process().noise_at((span.start + span.tau).to_f64());
-        let mut jacobian = f.map(Dd::from);
-        // near the stationary law drift and score take each other away: what an entry is made of,
-        // not what is left of it
-        let mut size = f.map(f64::abs);
-        let inv = if matrix.is_none() {
-            model.row(0.0, t)?.marginal(std)?.1
-        } else {
-            Square::zero(k)
+        let slopes = match matrix {
+            Some(a) => Square::build(k, |_, j| Dd::from(a.data[j])),
+            None => model.row(0.0, t)?.marginal(std)?.1.map(|x| -x),
         };
-        for &i in &noised {
-            for j in 0..k {
-                let slope = matrix.map_or_else(|| -inv[(i, j)], |a| Dd::from(a.data[j]));
-                let part = Dd::from(0.5 * g[(i, i)]) * slope;
-                jacobian[(i, j)] = jacobian[(i, j)] - part;
-                size[(i, j)] += part.hi.abs();
-            }
-        }
+        let (jacobian, size) = flow_jacobian(model, t, &slopes)?;
         let (mut sum, mut scale) = (Dd::ZERO, 0.0);
         for (a, b) in places(k) {
             for c in 0..d {

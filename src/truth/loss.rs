@@ -7,7 +7,6 @@ use super::reader::{Reader, plain, row_of, setting};
 use super::score::{ell, gaussian_part};
 use crate::dd::Dd;
 use crate::error::{Error, Result};
-use crate::files::Array;
 
 /// The rows of this family.
 pub(super) const ROWS: &[Quantity] = &[
@@ -98,29 +97,7 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
         return Ok(None);
     }
     let k = model.channels();
-    let x0 = read.get("x0")?;
-    let d = if x0.shape.len() == 2 { x0.shape[1] } else { 0 };
-    let x0 = plain(read, "x0", d.max(1))?;
-    let noise = plain(read, "noise", k * d)?;
-    let hsm = model.hsm;
-    let v_noise = if hsm {
-        &[][..]
-    } else {
-        plain(read, "v_noise", d)?
-    };
-    let net_output = if read.inputs.contains_key("net_output") {
-        Some(plain(read, "net_output", d)?)
-    } else {
-        None
-    };
-    let weights: Option<&Array> = if net_output.is_none() {
-        Some(read.get("net_W")?)
-    } else {
-        None
-    };
-    if let Some(w) = weights.filter(|w| w.shape != [k * d, d]) {
-        return Err(Error::shape("net_W", &w.shape, format!("({}, {d})", k * d)));
-    }
+    let given = Sample::new(model, read)?;
     let t = if read.inputs.contains_key("uniform") {
         read.times("uniform")?
             .iter()
@@ -136,16 +113,6 @@ fn per_sample(model: &Model, read: &Reader<'_>, output: &str) -> Found {
             "likelihood, reweightedv1, reweightedv2",
         )
     })?;
-    let given = Sample {
-        x0,
-        noise,
-        v_noise,
-        net: match (net_output, weights) {
-            (Some(net), _) => Net::Output(net),
-            (None, w) => Net::Weights(w.map_or(&[][..], |w| &w.data)),
-        },
-        d,
-    };
     let mut cells = Vec::new();
     for (r, &t) in t.iter().enumerate() {
         model.check_time(t)?;
@@ -182,7 +149,36 @@ struct Sample<'a> {
     d: usize,
 }
 
-impl Sample<'_> {
+impl<'a> Sample<'a> {
+    fn new(model: &Model, read: &'a Reader<'_>) -> Result<Self> {
+        let k = model.channels();
+        let x0 = read.get("x0")?;
+        let d = if x0.shape.len() == 2 { x0.shape[1] } else { 0 };
+        let x0 = plain(read, "x0", d.max(1))?;
+        let noise = plain(read, "noise", k * d)?;
+        let v_noise = if model.hsm {
+            &[][..]
+        } else {
+            plain(read, "v_noise", d)?
+        };
+        let net = if read.inputs.contains_key("net_output") {
+            Net::Output(plain(read, "net_output", d)?)
+        } else {
+            let w = read.get("net_W")?;
+            if w.shape != [k * d, d] {
+                return Err(Error::shape("net_W", &w.shape, format!("({}, {d})", k * d)));
+            }
+            Net::Weights(&w.data)
+        };
+        Ok(Sample {
+            x0,
+            noise,
+            v_noise,
+            net,
+            d,
+        })
+    }
+
     /// The state `Phi u_0 + L z` of row `r` at time t, and z.
     fn state(
         &self,

@@ -653,6 +653,16 @@ impl Model {
         Ok(())
     }
 
+    /// The drift matrix, as the mean's signs are read.
+    pub(super) fn drift(&self) -> Square {
+        let f = self.process.drift();
+        if self.reading.flip_mean {
+            f.with_odd_signs_flipped()
+        } else {
+            f
+        }
+    }
+
     pub(super) fn row(&self, s: f64, t: f64) -> Result<Arc<Row>> {
         self.row_of(s, t, self.gamma)
     }
@@ -736,41 +746,9 @@ impl Model {
                 **f = f.map(Square::with_odd_signs_flipped);
             }
         }
-        // Largest term of an entry: its size and its change under a relative change of tau, |tau
-        // d/dtau|, by the moment equations. Where an entry crosses zero, the second is the size of
-        // the terms that cancel.
-        let (f, g) = (
-            self.process.drift(),
-            self.process.noise_at((on.start + on.tau).to_f64()),
-        );
-        let tau = on.tau.hi;
-        let at = |v: &Square<Dd>, i: usize, j: usize| v[(i, j)].hi;
-        let product = |v: &Square<Dd>, i: usize, j: usize| {
-            (0..k).map(|l| f[(i, l)] * at(v, l, j)).sum::<f64>()
-        };
-        let mean_scale = Square::build(k, |i, j| {
-            at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs()
-        });
-        // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0
-        // Phi^T.
         let mut start = self.process.initial(gamma);
         start[0] += std * std;
-        let initial = Square::build(k, |i, j| {
-            (0..k).fold(Dd::ZERO, |s, l| {
-                s + law.mean[(i, l)] * law.mean[(j, l)] * Dd::from(start[l])
-            })
-        });
-        let cov_scale = Square::build(k, |i, j| {
-            let noise: f64 = places(k)
-                .map(|(a, b)| at(&law.mean, i, a) * g[(a, b)] * at(&law.mean, j, b))
-                .sum();
-            let change = if k == 1 {
-                2.0 * product(&law.cov, i, j) + g[(0, 0)] // holds also where G depends on the clock (sub-VP)
-            } else {
-                noise + product(&initial, i, j) + product(&initial, j, i)
-            };
-            at(&law.cov, i, j).abs() + (tau * change).abs()
-        });
+        let (mean_scale, cov_scale) = self.scales(on, &law, &start);
         let size = self.process.stationary();
         let sd: Vec<f64> = (0..k)
             .map(|i| {
@@ -794,6 +772,44 @@ impl Model {
         rows.insert(key, row.clone());
         drop(rows);
         Ok(row)
+    }
+
+    /// Largest term of each entry of mean and covariance: its size and its change under a relative
+    /// change of tau, `|tau d/dtau|`, by the moment equations. Where an entry crosses zero, the
+    /// second is the size of the terms that cancel.
+    fn scales(&self, on: Span, law: &AnyLaw, start: &[f64]) -> (Square, Square) {
+        let k = self.channels();
+        let (f, g) = (
+            self.process.drift(),
+            self.process.noise_at((on.start + on.tau).to_f64()),
+        );
+        let tau = on.tau.hi;
+        let at = |v: &Square<Dd>, i: usize, j: usize| v[(i, j)].hi;
+        let product = |v: &Square<Dd>, i: usize, j: usize| {
+            (0..k).map(|l| f[(i, l)] * at(v, l, j)).sum::<f64>()
+        };
+        let mean_scale = Square::build(k, |i, j| {
+            at(&law.mean, i, j).abs() + (tau * product(&law.mean, i, j)).abs()
+        });
+        // dQ/dtau = Phi G G^T Phi^T has no cancellation, nor has F C + C F^T for C = Phi Sigma0
+        // Phi^T.
+        let initial = Square::build(k, |i, j| {
+            (0..k).fold(Dd::ZERO, |s, l| {
+                s + law.mean[(i, l)] * law.mean[(j, l)] * Dd::from(start[l])
+            })
+        });
+        let cov_scale = Square::build(k, |i, j| {
+            let noise: f64 = places(k)
+                .map(|(a, b)| at(&law.mean, i, a) * g[(a, b)] * at(&law.mean, j, b))
+                .sum();
+            let change = if k == 1 {
+                2.0 * product(&law.cov, i, j) + g[(0, 0)] // holds also where G depends on the clock (sub-VP)
+            } else {
+                noise + product(&initial, i, j) + product(&initial, j, i)
+            };
+            at(&law.cov, i, j).abs() + (tau * change).abs()
+        });
+        (mean_scale, cov_scale)
     }
 }
 

@@ -33,12 +33,7 @@ fn drift_diffusion(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let k = model.channels();
     let (t, _) = read.interval(model)?;
     let (u, d) = read.block("u", k)?;
-    let f = model.process().drift();
-    let f = if model.reading.flip_mean {
-        f.with_odd_signs_flipped()
-    } else {
-        f
-    };
+    let f = model.drift();
     let mut cells = Vec::with_capacity(u.len());
     for (r, &t) in t.iter().enumerate() {
         let b = model.rate(t).to_f64();

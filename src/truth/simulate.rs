@@ -76,12 +76,7 @@ fn euler(model: &Model, read: &Reader<'_>, output: &str) -> Found {
     let k = model.channels();
     let (u, d) = read.block("u", k)?;
     let noise = plain(read, "noise", k * d)?;
-    let f = model.process().drift();
-    let f = if model.reading.flip_mean {
-        f.with_odd_signs_flipped()
-    } else {
-        f
-    };
+    let f = model.drift();
     let mut cells = Vec::with_capacity(u.len());
     for (r, (s, t)) in intervals(model, read)?.into_iter().enumerate() {
         let u = row_of(u, r, k * d, t);

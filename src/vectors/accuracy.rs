@@ -210,6 +210,36 @@ fn ulp(x: f64) -> f64 {
     (x.next_up() - x).max(f64::MIN_POSITIVE * f64::EPSILON)
 }
 
+/// The largest terms of the mean of two channels, N the drift without its mean rate:
+/// `N^2 = delta`, so that `e^(N tau) = cosh(d tau) + N sinh(d tau) / d`, d = sqrt(delta).
+fn largest_of_two<const K: usize>(drift: &Mat<K, Dd>, n: &Mat<K, Dd>, rate: Dd, tau: Dd) -> Mat<K> {
+    let t = tau.hi;
+    let delta = n[(0, 0)] * n[(0, 0)] + n[(0, 1)] * n[(1, 0)];
+    let d = delta.abs().sqrt();
+    let x = (d * tau).hi;
+    let over = delta.hi > 0.0;
+    let slow = if over {
+        ((drift[(0, 0)] * drift[(1, 1)] - drift[(0, 1)] * drift[(1, 0)]) / (rate + d)).hi
+    } else {
+        rate.hi
+    };
+    let (cosh, sinh) = if over {
+        (0.5 + 0.5 * (-2.0 * x).exp(), -0.5 * (-2.0 * x).exp_m1())
+    } else {
+        (x.cos(), x.sin())
+    };
+    let (e, sinh) = ((-slow * t).exp(), if x < 1e-8 { t } else { sinh / d.hi });
+    Mat::<K>::build(|i, j| {
+        let unit = if i == j { Dd::ONE } else { Dd::ZERO };
+        let parts = e * (cosh * unit.hi).abs().max((sinh * n[(i, j)].hi).abs());
+        if !over {
+            return parts;
+        }
+        let mode = |sign: f64| ((d * unit + n[(i, j)].scale(sign)) / d.scale(2.0)).hi.abs();
+        parts.min(e * mode(1.0).max(mode(-1.0) * (-2.0 * x).exp()))
+    })
+}
+
 /// The sizes of the largest terms of mean and covariance: see the module's table. `drift`, `g` and
 /// `initial` are F, G G^T and the initial covariance, `stationary` S; G G^T and the initial
 /// covariance must be diagonal.
@@ -227,33 +257,8 @@ pub fn largest_terms<const K: usize>(
             drift[(i, j)]
         }
     });
-    let t = tau.hi;
     let mean = if K == 2 {
-        // N^2 = delta: e^(N tau) = cosh(d tau) + N sinh(d tau) / d, d = sqrt(delta)
-        let delta = n[(0, 0)] * n[(0, 0)] + n[(0, 1)] * n[(1, 0)];
-        let d = delta.abs().sqrt();
-        let x = (d * tau).hi;
-        let over = delta.hi > 0.0;
-        let slow = if over {
-            ((drift[(0, 0)] * drift[(1, 1)] - drift[(0, 1)] * drift[(1, 0)]) / (rate + d)).hi
-        } else {
-            rate.hi
-        };
-        let (cosh, sinh) = if over {
-            (0.5 + 0.5 * (-2.0 * x).exp(), -0.5 * (-2.0 * x).exp_m1())
-        } else {
-            (x.cos(), x.sin())
-        };
-        let (e, sinh) = ((-slow * t).exp(), if x < 1e-8 { t } else { sinh / d.hi });
-        Mat::<K>::build(|i, j| {
-            let unit = if i == j { Dd::ONE } else { Dd::ZERO };
-            let parts = e * (cosh * unit.hi).abs().max((sinh * n[(i, j)].hi).abs());
-            if !over {
-                return parts;
-            }
-            let mode = |sign: f64| ((d * unit + n[(i, j)].scale(sign)) / d.scale(2.0)).hi.abs();
-            parts.min(e * mode(1.0).max(mode(-1.0) * (-2.0 * x).exp()))
-        })
+        largest_of_two(drift, &n, rate, tau)
     } else {
         let mut power = Mat::<K>::identity().to_dd();
         let mut most = Mat::<K>::identity();
@@ -261,7 +266,7 @@ pub fn largest_terms<const K: usize>(
             power = power.matmul(&n).times(tau / Dd::from(k as f64));
             most = Mat::build(|i, j| worse(most[(i, j)], power[(i, j)].hi.abs()));
         }
-        most.times((-rate.hi * t).exp())
+        most.times((-rate.hi * tau.hi).exp())
     };
     let start = Mat::<K>::build(|i, j| {
         (0..K)
@@ -285,6 +290,16 @@ pub fn largest_terms<const K: usize>(
         }),
     };
     (mean, cov)
+}
+
+/// A kernel, or `None` where its determinant or inverse is no normal f64; anything else is a row
+/// that cannot be one, and this is what is allowed.
+fn defined(values: &Result<KernelValues>) -> std::result::Result<Option<&KernelValues>, String> {
+    match values {
+        Ok(v) => Ok(Some(v)),
+        Err(Error::Degenerate { .. }) => Ok(None),
+        Err(e) => Err(format!("a time of the process ({e})")),
+    }
 }
 
 /// The kernels of one case of a table.
@@ -501,21 +516,8 @@ impl Table {
         let (config, k) = (&of.config, of.process.channels());
         let values = kernel_values(&*of.process, &config.schedule, config.objective, s, t);
         let integral = config.schedule.integral(s, t)?;
-        let kernel = match &values {
-            Ok(v) => Some(v),
-            // its determinant or inverse is no normal f64; anything else is a row that cannot be one
-            Err(Error::Degenerate { .. }) => {
-                self.refused += 1;
-                None
-            }
-            Err(e) => {
-                return Err(Error::parameter(
-                    format!("{place}: t"),
-                    t,
-                    format!("a time of the process ({e})"),
-                ));
-            }
-        };
+        let kernel = defined(&values).map_err(|e| Error::parameter(format!("{place}: t"), t, e))?;
+        self.refused += usize::from(kernel.is_none());
         let sizes = of.sizes(read(word(row, "B", place)?, place)?);
         let from = if s > 0.0 {
             format!("s={s:.3e} ")
@@ -551,17 +553,17 @@ impl Table {
                 ));
             }
             for (i, (&got, &text)) in got.iter().zip(&stated).enumerate() {
-                let truth = read(text, place)?;
+                let (truth, at) = (read(text, place)?, (i / k, i % k));
                 let found = Found {
                     family: of.family,
                     quantity,
                     got,
                     text,
                     truth,
-                    term: term(quantity, (i / k, i % k), &sizes, truth, kernel),
+                    term: term(quantity, at, &sizes, truth, kernel),
                 };
                 let entry = if stated.len() > 1 {
-                    format!("[{}][{}] ", i / k, i % k)
+                    format!("[{}][{}] ", at.0, at.1)
                 } else {
                     String::new()
                 };

@@ -30,6 +30,15 @@ pub fn reply_row(v: &KernelValues) -> Map<String, Json> {
     o
 }
 
+/// A place in a request that cannot be answered.
+fn bad(file: &str, place: String, problem: impl Into<String>) -> Error {
+    Error::Format {
+        file: file.to_string(),
+        place,
+        problem: problem.into(),
+    }
+}
+
 /// Answers a request: `cases[]` with `process`, `params`, `schedule`, `objective` and `rows[]` with
 /// `t` (and `s`, for the transition over `[s, t]`). Other fields are ignored. The reply has the
 /// same cases and rows, with the values of [`reply_row`] as JSON numbers that read back to the same
@@ -38,83 +47,87 @@ pub fn reply_row(v: &KernelValues) -> Map<String, Json> {
 /// # Errors
 /// Anything missing, unknown or out of range; the message names case, row and field.
 pub fn evaluate(request: &Json, file: &str) -> Result<Json> {
-    let bad = |place: String, problem: String| Error::Format {
-        file: file.to_string(),
-        place,
-        problem,
-    };
     let Some(cases) = request.get("cases").and_then(Json::as_array) else {
         return Err(bad(
+            file,
             "cases".into(),
-            "missing; allowed: a list of cases".into(),
+            "missing; allowed: a list of cases",
         ));
     };
-    let mut done = Vec::with_capacity(cases.len());
-    for (c, case) in cases.iter().enumerate() {
-        let here = |what: &str| format!("cases[{c}]{what}");
-        let text = |key: &str| {
-            case.get(key).and_then(Json::as_str).ok_or_else(|| {
-                bad(
-                    here(&format!(".{key}")),
-                    "missing; allowed: a string".into(),
-                )
-            })
-        };
-        let empty = Map::new();
-        let params = match case.get("params") {
-            None => &empty,
-            Some(Json::Object(o)) => o,
-            Some(other) => {
-                return Err(bad(
-                    here(".params"),
-                    format!("is {other}; allowed: an object"),
-                ));
-            }
-        };
-        let schedule = case.get("schedule").ok_or_else(|| {
-            bad(
-                here(".schedule"),
-                "missing; allowed: an object with `kind`".into(),
-            )
-        })?;
-        let config = Config::new(text("process")?, params, schedule, text("objective")?)
-            .map_err(|e| bad(here(""), e.to_string()))?;
-        let process = config.process()?;
-        let Some(rows) = case.get("rows").and_then(Json::as_array) else {
-            return Err(bad(
-                here(".rows"),
-                "missing; allowed: a list of rows with `t`".into(),
-            ));
-        };
-        let mut out = Vec::with_capacity(rows.len());
-        for (r, row) in rows.iter().enumerate() {
-            let here = || format!("cases[{c}].rows[{r}]");
-            let time = |key: &str| match row.get(key) {
-                Some(Json::Number(n)) => Ok(n.as_f64().unwrap_or(f64::NAN)),
-                Some(other) => Err(bad(
-                    format!("{}.{key}", here()),
-                    format!("is {other}; allowed: a number"),
-                )),
-                None if key == "s" => Ok(0.0),
-                None => Err(bad(
-                    format!("{}.{key}", here()),
-                    "missing; allowed: a number in (0, 1]".into(),
-                )),
-            };
-            let (s, t) = (time("s")?, time("t")?);
-            let values = kernel_values(&*process, &config.schedule, config.objective, s, t)
-                .map_err(|e| bad(here(), e.to_string()))?;
-            let mut o = Map::new();
-            if row.get("s").is_some() {
-                o.insert("s".into(), s.into());
-            }
-            o.insert("t".into(), t.into());
-            o.append(&mut reply_row(&values));
-            out.push(Json::Object(o));
-        }
-        done.push(json!({
-            "process": case["process"], "params": params, "schedule": schedule, "objective": case["objective"], "rows": out,
-        }));
-    }
+    let one = |(c, case): (usize, &Json)| reply_case(case, &format!("cases[{c}]"), file);
+    let done: Vec<Json> = cases.iter().enumerate().map(one).collect::<Result<_>>()?;
     Ok(json!({"schema": "cld-values/1", "cases": done}))
+}
+
+/// The reply to the case at `place`.
+fn reply_case(case: &Json, place: &str, file: &str) -> Result<Json> {
+    let here = |what: &str| format!("{place}{what}");
+    let text = |key: &str| {
+        let word = case.get(key).and_then(Json::as_str);
+        word.ok_or_else(|| bad(file, here(&format!(".{key}")), "missing; allowed: a string"))
+    };
+    let empty = Map::new();
+    let params = match case.get("params") {
+        None => &empty,
+        Some(Json::Object(o)) => o,
+        Some(other) => {
+            return Err(bad(
+                file,
+                here(".params"),
+                format!("is {other}; allowed: an object"),
+            ));
+        }
+    };
+    let schedule = case.get("schedule").ok_or_else(|| {
+        bad(
+            file,
+            here(".schedule"),
+            "missing; allowed: an object with `kind`",
+        )
+    })?;
+    let config = Config::new(text("process")?, params, schedule, text("objective")?)
+        .map_err(|e| bad(file, here(""), e.to_string()))?;
+    let process = config.process()?;
+    let Some(rows) = case.get("rows").and_then(Json::as_array) else {
+        return Err(bad(
+            file,
+            here(".rows"),
+            "missing; allowed: a list of rows with `t`",
+        ));
+    };
+    let mut out = Vec::with_capacity(rows.len());
+    for (r, row) in rows.iter().enumerate() {
+        let here = here(&format!(".rows[{r}]"));
+        let (s, t) = (time(row, "s", &here, file)?, time(row, "t", &here, file)?);
+        let values = kernel_values(&*process, &config.schedule, config.objective, s, t)
+            .map_err(|e| bad(file, here, e.to_string()))?;
+        let mut o = Map::new();
+        if row.get("s").is_some() {
+            o.insert("s".into(), s.into());
+        }
+        o.insert("t".into(), t.into());
+        o.append(&mut reply_row(&values));
+        out.push(Json::Object(o));
+    }
+    Ok(json!({
+        "process": case["process"], "params": params, "schedule": schedule, "objective": case["objective"], "rows": out,
+    }))
+}
+
+/// A time of the row at `place`; `s` is 0 where it is not given.
+fn time(row: &Json, key: &str, place: &str, file: &str) -> Result<f64> {
+    match row.get(key) {
+        Some(Json::Number(n)) => Ok(n.as_f64().unwrap_or(f64::NAN)),
+        Some(other) => Err(bad(
+            file,
+            format!("{place}.{key}"),
+            format!("is {other}; allowed: a number"),
+        )),
+        None if key == "s" => Ok(0.0),
+        None => Err(bad(
+            file,
+            format!("{place}.{key}"),
+            "missing; allowed: a number in (0, 1]",
+        )),
+    }
 }

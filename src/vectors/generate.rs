@@ -303,6 +303,29 @@ const SHORT_STEPS: &[(f64, f64)] = &[
     (1e-5, 0.0),
 ];
 
+/// Times and ends of the steps that a quantity is asked at.
+fn steps_of(q: &Quantity, model: &Model) -> Result<(Vec<f64>, Vec<f64>)> {
+    let of = |steps: &[(f64, f64)]| -> (Vec<f64>, Vec<f64>) {
+        steps.iter().map(|(t, s)| (single(*t), single(*s))).unzip()
+    };
+    let (t, s) = match q.draws.times {
+        Times::ShortSteps => of(SHORT_STEPS),
+        Times::LaterSteps => {
+            let (t, s) = of(STEPS);
+            t.into_iter().zip(s).filter(|(_, s)| *s > 0.0).unzip()
+        }
+        Times::ToZero => of(&[1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0].map(|t| (t, 0.0))),
+        _ => of(STEPS),
+    };
+    if q.draws.mean_above > 0.0 {
+        // a step goes with its start
+        let kept = with_mean(t.clone(), model, q.draws.mean_above)?;
+        let steps = t.into_iter().zip(s);
+        return Ok(steps.filter(|(t, _)| kept.contains(t)).unzip());
+    }
+    Ok((t, s))
+}
+
 /// The inputs of steps, scores, losses and likelihoods. Settings are among them, under
 /// [`setting_key`]; those with a few words go through them from one configuration (the `i`th) to
 /// the next.
@@ -320,32 +343,7 @@ fn drawn(
         Array::new(shape, data).map(|a| map.insert(name.to_string(), a))
     };
     let mut normals = |n: usize| (0..n).map(|_| draw(&mut rng)).collect::<Vec<f64>>();
-    let (mut t, mut s): (Vec<f64>, Vec<f64>) =
-        STEPS.iter().map(|(t, s)| (single(*t), single(*s))).unzip();
-    if q.draws.times == Times::ShortSteps {
-        (t, s) = SHORT_STEPS
-            .iter()
-            .map(|(t, s)| (single(*t), single(*s)))
-            .unzip();
-    }
-    if q.draws.times == Times::LaterSteps {
-        (t, s) = t.into_iter().zip(s).filter(|(_, s)| *s > 0.0).unzip();
-    }
-    if q.draws.times == Times::ToZero {
-        t = [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 0.6, 1.0]
-            .map(single)
-            .to_vec();
-        s = vec![0.0; t.len()];
-    }
-    if q.draws.mean_above > 0.0 {
-        // a step goes with its start
-        let kept = with_mean(t.clone(), model, q.draws.mean_above)?;
-        (t, s) = t
-            .into_iter()
-            .zip(s)
-            .filter(|(t, _)| kept.contains(t))
-            .unzip();
-    }
+    let (t, s) = steps_of(q, model)?;
     let n = t.len();
     if matches!(
         q.draws.times,
@@ -438,19 +436,17 @@ fn inputs_of(
         )
     };
     let mut u0 = normals();
+    let mut set_to_0 = |which: &dyn Fn(usize) -> bool| {
+        let all = u0.iter_mut().enumerate();
+        all.filter(|(i, _)| which(*i)).for_each(|(_, x)| *x = 0.0);
+    };
     if config.objective.name() == "hsm" {
         // HSM conditions on x_0 alone: the kernel's mean is that of v_0 = 0
-        u0.iter_mut()
-            .enumerate()
-            .filter(|(i, _)| i % (k * DIM) >= DIM)
-            .for_each(|(_, x)| *x = 0.0);
+        set_to_0(&|i| i % (k * DIM) >= DIM);
     }
     if needs.contains(&"u") && needs.contains(&"u0") {
         // every other row starts at 0: there u keeps its digits in f32, however small the noise
-        u0.iter_mut()
-            .enumerate()
-            .filter(|(i, _)| i / (k * DIM) % 2 == 1)
-            .for_each(|(_, x)| *x = 0.0);
+        set_to_0(&|i| i / (k * DIM) % 2 == 1);
     }
     let noise = normals();
     for name in needs {
@@ -705,6 +701,22 @@ fn vectors(request: &Request, progress: &mut dyn FnMut(usize, usize)) -> Result<
     Ok(all)
 }
 
+fn manifest_of(request: &Request, entries: Vec<Json>) -> Json {
+    let notes: serde_json::Map<String, Json> = NOTES
+        .iter()
+        .map(|(f, bug, effect)| ((*f).to_string(), json!({"bug": bug, "effect": effect})))
+        .collect();
+    json!({
+        "schema": "cld-vectors/1",
+        "version": env!("CARGO_PKG_VERSION"),
+        "seed": request.seed,
+        "about": "Write answers.npz with the arrays that `outputs` names, then: cld check FOLDER. Arrays (n, K d) hold the d coordinates of x first, then those of v, and so on; (n, K, K) are matrices. expected.npz has the right values.",
+        "arrays": {"inputs": "inputs.npz", "expected": "expected.npz", "answers": "answers.npz"},
+        "notes": notes,
+        "entries": entries,
+    })
+}
+
 /// Writes `manifest.json`, `inputs.npz` and `expected.npz` into `folder`, which is made if it is
 /// not there.
 ///
@@ -738,20 +750,7 @@ pub fn generate(
         entries,
         values,
     } = vectors(request, progress)?;
-    let notes: serde_json::Map<String, Json> = NOTES
-        .iter()
-        .map(|(f, bug, effect)| ((*f).to_string(), json!({"bug": bug, "effect": effect})))
-        .collect();
-    let manifest = json!({
-        "schema": "cld-vectors/1",
-        "version": env!("CARGO_PKG_VERSION"),
-        "seed": request.seed,
-        "about": "Write answers.npz with the arrays that `outputs` names, then: cld check FOLDER. Arrays (n, K d) hold the d coordinates of x first, then those of v, and so on; (n, K, K) are matrices. expected.npz has the right values.",
-        "arrays": {"inputs": "inputs.npz", "expected": "expected.npz", "answers": "answers.npz"},
-        "notes": notes,
-        "entries": entries,
-    });
-    let count = manifest["entries"].as_array().map_or(0, Vec::len);
+    let count = entries.len();
     if count == 0 {
         return Err(Error::parameter(
             "process and suite",
@@ -759,6 +758,7 @@ pub fn generate(
             "a combination that exists",
         ));
     }
+    let manifest = manifest_of(request, entries);
     let mut text = serde_json::to_string_pretty(&manifest).map_err(|e| io(e.to_string()))?;
     text.push('\n');
     std::fs::create_dir_all(folder).map_err(|e| io(format!("cannot be made: {e}")))?;

@@ -12,10 +12,10 @@ use crate::files::write::stage;
 use crate::files::{Array, Lock, Precision};
 use crate::truth::config::Config;
 use crate::truth::predict::{Model, quantity};
-use crate::truth::quantity as quantities;
+use crate::truth::quantity::LawOf;
 use crate::truth::reader::{SETTINGS, setting_key};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -59,73 +59,9 @@ pub fn write(
             "0 <= t-min < 1",
         ));
     }
-    let process = request
-        .process
-        .as_deref()
-        .unwrap_or(crate::process::default_entry().name);
     request.check()?;
-    let suites: Vec<String> = match (request.suites.is_empty(), request.only.is_empty()) {
-        (false, _) => request.suites.clone(),
-        (_, true) => SUITES.iter().map(|s| s.to_string()).collect(),
-        _ => vec![],
-    };
-    let taken = || Error::Io {
-        path: file.display().to_string(),
-        problem: "is there already, and its adapter may have been edited; allowed: a new file"
-            .into(),
-    };
-    if file.exists() {
-        return Err(taken());
-    }
-    let list: Vec<Json> = configurations()
-        .into_iter()
-        .map(|(object, _)| object)
-        .collect();
-    let (mut text, mut written) = (
-        String::new(),
-        Written {
-            entries: 0,
-            values: 0,
-            bytes: 0,
-        },
-    );
-    let mut said = std::collections::BTreeSet::new();
-    for (i, object) in list.iter().enumerate() {
-        progress(i, list.len());
-        let config = Config::from_answers(object)?;
-        if config.entry.name != process {
-            continue;
-        }
-        for question in questions(&config, &suites, request.seed, i)?
-            .into_iter()
-            .filter(|q| request.selects(q.quantity))
-        {
-            // what does not depend on objective or gamma comes once
-            let law = quantity(question.quantity).map(|q| q.law);
-            if matches!(
-                law,
-                Some(quantities::LawOf::None | quantities::LawOf::Nothing)
-            ) && !said.insert(format!(
-                "{} {:?} {:?}",
-                question.quantity, config.params, config.schedule
-            )) {
-                continue;
-            }
-            let inputs = some(question.quantity, question.inputs, t_min);
-            let entry = Entry {
-                id: question.id,
-                quantity: question.quantity.into(),
-                config: config.clone(),
-                inputs,
-                answer: Answer::Missing,
-            };
-            if let Some(values) = vector(&entry, object, &mut text)? {
-                written.entries += 1;
-                written.values += values;
-            }
-        }
-    }
-    progress(list.len(), list.len());
+    free(file)?;
+    let (text, mut written) = vectors(request, t_min, progress)?;
     if written.entries == 0 {
         return Err(Error::parameter(
             "process, suite, only and t-min",
@@ -144,11 +80,91 @@ pub fn write(
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let _lock = Lock::new(folder)?;
-    if file.exists() {
-        return Err(taken());
-    }
+    free(file)?;
     staged.commit()?;
     Ok(written)
+}
+
+/// Refuses a file that is there already.
+fn free(file: &Path) -> Result<()> {
+    if file.exists() {
+        return Err(Error::Io {
+            path: file.display().to_string(),
+            problem: "is there already, and its adapter may have been edited; allowed: a new file"
+                .into(),
+        });
+    }
+    Ok(())
+}
+
+/// The vectors as Python's source, and how many they are.
+fn vectors(
+    request: &Request,
+    t_min: f64,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(String, Written)> {
+    let process = request
+        .process
+        .as_deref()
+        .unwrap_or(crate::process::default_entry().name);
+    let suites: Vec<String> = match (request.suites.is_empty(), request.only.is_empty()) {
+        (false, _) => request.suites.clone(),
+        (_, true) => SUITES.iter().map(|s| s.to_string()).collect(),
+        _ => vec![],
+    };
+    let list: Vec<Json> = configurations()
+        .into_iter()
+        .map(|(object, _)| object)
+        .collect();
+    let (mut text, mut written) = (
+        String::new(),
+        Written {
+            entries: 0,
+            values: 0,
+            bytes: 0,
+        },
+    );
+    let mut said = BTreeSet::new();
+    for (i, object) in list.iter().enumerate() {
+        progress(i, list.len());
+        let config = Config::from_answers(object)?;
+        if config.entry.name != process {
+            continue;
+        }
+        for question in questions(&config, &suites, request.seed, i)?
+            .into_iter()
+            .filter(|q| request.selects(q.quantity))
+        {
+            if !depends(question.quantity) && !said.insert(law(question.quantity, &config)) {
+                continue;
+            }
+            let inputs = some(question.quantity, question.inputs, t_min);
+            let entry = Entry {
+                id: question.id,
+                quantity: question.quantity.into(),
+                config: config.clone(),
+                inputs,
+                answer: Answer::Missing,
+            };
+            if let Some(values) = vector(&entry, object, &mut text)? {
+                written.entries += 1;
+                written.values += values;
+            }
+        }
+    }
+    progress(list.len(), list.len());
+    Ok((text, written))
+}
+
+/// Whether a quantity depends on objective or gamma; one that does not comes once.
+fn depends(name: &str) -> bool {
+    let law = quantity(name).map(|q| q.law);
+    !matches!(law, Some(LawOf::None | LawOf::Nothing))
+}
+
+/// A quantity of a process under a schedule, whatever the objective.
+fn law(quantity: &str, config: &Config) -> String {
+    format!("{quantity} {:?} {:?}", config.params, config.schedule)
 }
 
 /// Rows at `t_min` or later, [`ROWS`] of them at most, from end to end.
@@ -202,40 +218,7 @@ fn vector(entry: &Entry, object: &Json, out: &mut String) -> Result<Option<usize
     if entry.inputs.get(lead).is_some_and(|a| a.data.is_empty()) {
         return Ok(None);
     }
-    let channels = Model::new(&entry.config)?.channels();
-    let Some(q) = quantity(&entry.quantity) else {
-        return Ok(None);
-    };
-    let mut outputs = String::new();
-    let mut values = 0;
-    for name in q.outputs.names(channels) {
-        // one table of tolerances for both types: the wider condition
-        let found = right(entry, &name, Precision::F32)?;
-        if found.rows.is_empty() {
-            continue;
-        }
-        values += found.values.len();
-        let _ = writeln!(outputs, "            {}: {{", quoted(&name));
-        if found.rows.len() != found.rows.last().map_or(0, |r| r + 1)
-            || found.rows.first() != Some(&0)
-        {
-            let _ = writeln!(outputs, "                \"rows\": {:?},", found.rows);
-        }
-        let _ = writeln!(
-            outputs,
-            "                \"values\": {},",
-            nested(&found.values, &[found.rows.len(), found.columns])
-        );
-        // a few digits will do for what is multiplied by units of roundoff: rounded up, as it
-        // allows
-        let short: Vec<String> = found.condition.iter().map(|c| number(*c, true)).collect();
-        let _ = writeln!(
-            outputs,
-            "                \"condition\": [{}],",
-            short.join(", ")
-        );
-        outputs.push_str("            },\n");
-    }
+    let (outputs, values) = outputs_of(entry)?;
     if values == 0 {
         return Ok(None);
     }
@@ -272,6 +255,43 @@ fn vector(entry: &Entry, object: &Json, out: &mut String) -> Result<Option<usize
         python(&settings.into())
     );
     Ok(Some(values))
+}
+
+/// The expected outputs as Python's source, and the number of their values.
+fn outputs_of(entry: &Entry) -> Result<(String, usize)> {
+    let channels = Model::new(&entry.config)?.channels();
+    let (mut out, mut values) = (String::new(), 0);
+    let Some(q) = quantity(&entry.quantity) else {
+        return Ok((out, 0));
+    };
+    for name in q.outputs.names(channels) {
+        // one table of tolerances for both types: the wider condition
+        let found = right(entry, &name, Precision::F32)?;
+        let Some(last) = found.rows.last() else {
+            continue;
+        };
+        values += found.values.len();
+        let _ = writeln!(out, "            {}: {{", quoted(&name));
+        if found.rows.len() != last + 1 || found.rows.first() != Some(&0) {
+            let _ = writeln!(out, "                \"rows\": {:?},", found.rows);
+        }
+        let shape = [found.rows.len(), found.columns];
+        let _ = writeln!(
+            out,
+            "                \"values\": {},",
+            nested(&found.values, &shape)
+        );
+        // a few digits will do for what is multiplied by units of roundoff: rounded up, as it
+        // allows
+        let short: Vec<String> = found.condition.iter().map(|c| number(*c, true)).collect();
+        let _ = writeln!(
+            out,
+            "                \"condition\": [{}],",
+            short.join(", ")
+        );
+        out.push_str("            },\n");
+    }
+    Ok((out, values))
 }
 
 fn quoted(text: &str) -> String {

@@ -1,6 +1,7 @@
 //! The thread from paper to test, and the floors: what the documents say is what the sources hold.
 
 mod floors;
+mod lengths;
 mod names;
 mod sources;
 

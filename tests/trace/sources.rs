@@ -18,7 +18,7 @@ struct Said {
     depth: usize,
 }
 
-fn only_tests(attributes: &[syn::Attribute]) -> bool {
+pub(super) fn only_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|a| {
         a.path().is_ident("cfg")
             && a.parse_args::<syn::Ident>()

@@ -11,7 +11,7 @@ use crate::kernel::{Kernel, Objective};
 use crate::loss::{Form, Loss, Weighting};
 use crate::process::AnyLaw;
 use crate::schedule::{Schedule, Span};
-use crate::small::{Mat, Square, by_channels};
+use crate::small::{Mat, Square, by_channels, places};
 use crate::worst::{largest, worse};
 
 /// Times of the claims.
@@ -103,6 +103,15 @@ impl<const K: usize> Truth<K> {
     fn score(&self, w: &[Dd; K]) -> [Dd; K] {
         Self::times(&self.inverse.transpose(), w).map(|s| -s)
     }
+
+    /// `log N(u; mean, cov)` for `w = L^-1 (u - mean)`.
+    fn log_density(&self, w: &[Dd; K]) -> f64 {
+        let log_det = 2.0
+            * (0..K)
+                .map(|c| self.lower[(c, c)].ln().to_f64())
+                .sum::<f64>();
+        -0.5 * (K as f64 * std::f64::consts::TAU.ln() + log_det + squares(w).to_f64())
+    }
 }
 
 fn words<const K: usize>(v: &[f64; K]) -> [Dd; K] {
@@ -113,85 +122,73 @@ fn rounded<const K: usize>(v: &[Dd; K]) -> [f64; K] {
     v.map(Dd::to_f64)
 }
 
+fn squares(w: &[Dd]) -> Dd {
+    w.iter().fold(Dd::ZERO, |s, x| s + *x * *x)
+}
+
 /// Numbers of no order and no sign.
 fn wave(seed: usize, i: usize) -> f64 {
     1.7 * ((i as f64 + 1.3) * (0.9 + 0.7 * seed as f64)).sin()
 }
 
-fn kernel<const K: usize>(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
-    let gamma = if K == 1 { 0.0 } else { d.gamma() };
-    for t in TIMES {
-        let on = d.schedule().span(0.0, t)?;
-        let k = Kernel::<K>::from_moments(d.process().moments(on, gamma).fixed())?;
-        let truth = Truth::<K>::new(&d.process().law(on, gamma, 0.0), t)?;
-        let (n, mut x0, mut noise) = (5, vec![], vec![vec![]; K]);
-        for r in 0..n {
-            let mut u0 = [0.0; K];
-            u0[0] = wave(0, r);
-            let eps: [f64; K] = std::array::from_fn(|c| wave(1 + c, r));
-            x0.push(u0[0]);
-            (0..K).for_each(|c| noise[c].push(eps[c]));
-            let exact = Truth::<K>::times(&truth.mean, &words(&u0));
-            let spread = Truth::<K>::times(&truth.lower, &words(&eps));
-            let state: [f64; K] = std::array::from_fn(|c| (exact[c] + spread[c]).to_f64());
-            let missed: [Dd; K] = std::array::from_fn(|c| Dd::from(state[c]) - exact[c]);
-            let w = Truth::<K>::times(&truth.inverse, &missed);
-            let log_det = 2.0
-                * (0..K)
-                    .map(|c| truth.lower[(c, c)].ln().to_f64())
-                    .sum::<f64>();
-            let square = w.iter().fold(Dd::ZERO, |s, x| s + *x * *x).to_f64();
-            let log = -0.5 * (K as f64 * std::f64::consts::TAU.ln() + log_det + square);
-            tally.near(
-                "log_density",
-                t,
-                k.log_density(state, u0),
-                log,
-                worse(log.abs(), 1.0),
-            )?;
-            tally.all("score", t, &k.score(state, u0), &rounded(&truth.score(&w)))?;
-            let score = rounded(&truth.score(&words(&eps)));
-            tally.all("score_from_eps", t, &k.score_from_eps(eps), &score)?;
-            target(d, t, &eps, &score, tally)?;
-            tally.all("eps_from_score", t, &k.eps_from_score(score), &eps)?;
-            tally.all("eps_from_x0", t, &k.eps_from_x0(state, u0), &rounded(&w))?;
-            let data =
-                (Dd::from(state[0]) - truth.lower[(0, 0)] * Dd::from(eps[0])) / truth.mean[(0, 0)];
-            // the difference's terms, in units of x0
-            let unit = worse(
-                state[0].abs(),
-                (truth.lower[(0, 0)].to_f64() * eps[0]).abs(),
-            ) / truth.mean[(0, 0)].to_f64().abs();
-            tally.near(
-                "x0_from_eps",
-                t,
-                k.x0_from_eps(state, eps),
-                data.to_f64(),
-                unit,
-            )?;
+/// The kernel that runs and what it is held against, at one time.
+struct AtTime<'a, const K: usize> {
+    diffusion: &'a Diffusion,
+    t: f64,
+    kernel: Kernel<K>,
+    truth: Truth<K>,
+}
+
+impl<const K: usize> AtTime<'_, K> {
+    /// All that is said of one row: data `u0` and the noise that moves them.
+    fn row(&self, u0: [f64; K], eps: [f64; K], tally: &mut Tally<'_>) -> Result<()> {
+        let (t, k, truth) = (self.t, &self.kernel, &self.truth);
+        let exact = Truth::<K>::times(&truth.mean, &words(&u0));
+        let spread = Truth::<K>::times(&truth.lower, &words(&eps));
+        let state: [f64; K] = std::array::from_fn(|c| (exact[c] + spread[c]).to_f64());
+        let missed: [Dd; K] = std::array::from_fn(|c| Dd::from(state[c]) - exact[c]);
+        let w = Truth::<K>::times(&truth.inverse, &missed);
+        let log = truth.log_density(&w);
+        let found = k.log_density(state, u0);
+        tally.near("log_density", t, found, log, worse(log.abs(), 1.0))?;
+        tally.all("score", t, &k.score(state, u0), &rounded(&truth.score(&w)))?;
+        let score = rounded(&truth.score(&words(&eps)));
+        tally.all("score_from_eps", t, &k.score_from_eps(eps), &score)?;
+        target(self.diffusion, t, &eps, &score, tally)?;
+        tally.all("eps_from_score", t, &k.eps_from_score(score), &eps)?;
+        tally.all("eps_from_x0", t, &k.eps_from_x0(state, u0), &rounded(&w))?;
+        let moved = truth.lower[(0, 0)] * Dd::from(eps[0]);
+        let data = ((Dd::from(state[0]) - moved) / truth.mean[(0, 0)]).to_f64();
+        // the difference's terms, in units of x0
+        let terms = worse(
+            state[0].abs(),
+            (truth.lower[(0, 0)].to_f64() * eps[0]).abs(),
+        );
+        let unit = terms / truth.mean[(0, 0)].to_f64().abs();
+        tally.near("x0_from_eps", t, k.x0_from_eps(state, eps), data, unit)
+    }
+
+    /// Many rows at once.
+    fn perturbed(&self, x0: &[f64], noise: &[Vec<f64>], tally: &mut Tally<'_>) -> Result<()> {
+        let truth = &self.truth;
+        let exact = |c: usize, r: usize| {
+            let eps: [f64; K] = std::array::from_fn(|j| noise[j][r]);
+            let spread = Truth::<K>::times(&truth.lower, &words(&eps))[c];
+            (truth.mean[(c, 0)] * Dd::from(x0[r]) + spread).to_f64()
+        };
+        let mut out = vec![vec![0.0; x0.len()]; K];
+        let noise = std::array::from_fn(|c| noise[c].as_slice());
+        self.kernel.perturb(x0, noise, channels(&mut out))?;
+        for (c, found) in out.iter().enumerate() {
+            let expected: Vec<f64> = (0..x0.len()).map(|r| exact(c, r)).collect();
+            tally.all("perturb", self.t, found, &expected)?;
         }
-        let exact: [Vec<f64>; K] = std::array::from_fn(|c| {
-            let one = |r: usize| {
-                let eps: [f64; K] = std::array::from_fn(|j| noise[j][r]);
-                (truth.mean[(c, 0)] * Dd::from(x0[r])
-                    + Truth::<K>::times(&truth.lower, &words(&eps))[c])
-                    .to_f64()
-            };
-            (0..n).map(one).collect()
-        });
-        let mut out = vec![vec![0.0; n]; K];
-        let mut slices = out.iter_mut();
-        let empty: &mut [f64] = &mut [];
-        let mut empty = Some(empty);
-        let views: [&mut [f64]; K] = std::array::from_fn(|_| match slices.next() {
-            Some(v) => v.as_mut_slice(),
-            None => empty.take().unwrap_or_default(),
-        });
-        k.perturb(&x0, std::array::from_fn(|c| noise[c].as_slice()), views)?;
-        for c in 0..K {
-            tally.all("perturb", t, &out[c], &exact[c])?;
-        }
-        single(&k, t, &x0, &noise, &truth, tally)?;
+        Ok(())
+    }
+
+    /// What belongs to no row: the factor's inverse, deviations, ratios of signal to noise.
+    fn figures(&self, tally: &mut Tally<'_>) -> Result<()> {
+        let (t, k, truth) = (self.t, &self.kernel, &self.truth);
         let (inverse, found) = (truth.inverse.transpose(), k.inverse_transpose_lower());
         for i in 0..K {
             let expected: [f64; K] = std::array::from_fn(|j| inverse[(i, j)].to_f64());
@@ -203,7 +200,7 @@ fn kernel<const K: usize>(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
         tally.near("snr", t, k.snr(), snr, snr)?;
         let column: [Dd; K] = std::array::from_fn(|i| truth.mean[(i, 0)]);
         let w = Truth::<K>::times(&truth.inverse, &column);
-        let joint = w.iter().fold(Dd::ZERO, |s, x| s + *x * *x).to_f64();
+        let joint = squares(&w).to_f64();
         tally.near("snr_joint", t, k.snr_joint(), joint, joint)?;
         for i in 0..K {
             let std = truth.cov[(i, i)].sqrt().to_f64();
@@ -211,14 +208,39 @@ fn kernel<const K: usize>(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
         }
         let sigma = (xx.sqrt() / phi).to_f64();
         tally.near("sigma", t, k.sigma(), sigma, sigma.abs())?;
-        let log = (phi * phi).ln() - xx.ln();
-        tally.near(
-            "log_snr",
+        let log = ((phi * phi).ln() - xx.ln()).to_f64();
+        tally.near("log_snr", t, k.log_snr(), log, worse(log.abs(), 1.0))
+    }
+}
+
+/// As many channels as there are vectors.
+fn channels<T, const K: usize>(out: &mut [Vec<T>]) -> [&mut [T]; K] {
+    let mut out = out.iter_mut();
+    std::array::from_fn(|_| out.next().map(Vec::as_mut_slice).unwrap_or_default())
+}
+
+fn kernel<const K: usize>(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
+    let gamma = if K == 1 { 0.0 } else { d.gamma() };
+    for t in TIMES {
+        let on = d.schedule().span(0.0, t)?;
+        let at = AtTime {
+            diffusion: d,
             t,
-            k.log_snr(),
-            log.to_f64(),
-            worse(log.to_f64().abs(), 1.0),
-        )?;
+            kernel: Kernel::<K>::from_moments(d.process().moments(on, gamma).fixed())?,
+            truth: Truth::<K>::new(&d.process().law(on, gamma, 0.0), t)?,
+        };
+        let rows = 0..5;
+        let x0: Vec<f64> = rows.clone().map(|r| wave(0, r)).collect();
+        let noise: Vec<Vec<f64>> = (0..K)
+            .map(|c| rows.clone().map(|r| wave(1 + c, r)).collect())
+            .collect();
+        for r in rows {
+            let u0 = std::array::from_fn(|c| if c == 0 { x0[r] } else { 0.0 });
+            at.row(u0, std::array::from_fn(|c| noise[c][r]), tally)?;
+        }
+        at.perturbed(&x0, &noise, tally)?;
+        single(&at.kernel, t, &x0, &noise, &at.truth, tally)?;
+        at.figures(tally)?;
     }
     Ok(())
 }
@@ -259,14 +281,11 @@ fn single<const K: usize>(
     let (x0, noise): (Vec<f32>, Vec<Vec<f32>>) =
         (narrow(x0), noise.iter().map(|v| narrow(v)).collect());
     let mut out = vec![vec![0f32; x0.len()]; K];
-    let mut slices = out.iter_mut();
-    let empty: &mut [f32] = &mut [];
-    let mut empty = Some(empty);
-    let views: [&mut [f32]; K] = std::array::from_fn(|_| match slices.next() {
-        Some(v) => v.as_mut_slice(),
-        None => empty.take().unwrap_or_default(),
-    });
-    k.perturb(&x0, std::array::from_fn(|c| noise[c].as_slice()), views)?;
+    k.perturb(
+        &x0,
+        std::array::from_fn(|c| noise[c].as_slice()),
+        channels(&mut out),
+    )?;
     for (c, out) in out.iter().enumerate() {
         for (r, found) in out.iter().enumerate() {
             let eps: [f64; K] = std::array::from_fn(|j| f64::from(noise[j][r]));
@@ -312,25 +331,29 @@ fn entries(a: &Square<Dd>) -> Vec<f64> {
     a.map(Dd::to_f64).to_vec()
 }
 
-fn process(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
-    let (p, k) = (d.process(), d.channels());
-    let (clock, start) = (Schedule::constant(1.0)?, 0.5);
-    let (f, g) = (d.drift(), p.noise_at(start));
+/// Slopes of a transition's mean and covariance at its start, at a place of the process's clock, by
+/// one-sided differences in the limit.
+fn slopes(d: &Diffusion, start: f64) -> Result<Vec<f64>> {
+    let (k, clock) = (d.channels(), Schedule::constant(1.0)?);
     // powers of two, so that start and end are exact
-    let h = 2f64.powi(-(largest(f.as_slice()).max(1.0).log2().ceil() as i32) - 3);
+    let h = 2f64.powi(-(largest(d.drift().as_slice()).max(1.0).log2().ceil() as i32) - 3);
     let mut slopes = vec![vec![]; 2 * k * k];
     for level in 0..6 {
         let h = h / f64::from(1 << level);
-        let m = p.moments(clock.span(start, start + h)?, 0.0);
-        for i in 0..k {
-            for j in 0..k {
-                let moved = m.mean[(i, j)] - f64::from(i == j);
-                slopes[i * k + j].push(moved / h);
-                slopes[k * k + i * k + j].push(m.cov[(i, j)] / h);
-            }
+        let m = d.process().moments(clock.span(start, start + h)?, 0.0);
+        for (i, j) in places(k) {
+            let moved = m.mean[(i, j)] - f64::from(i == j);
+            slopes[i * k + j].push(moved / h);
+            slopes[k * k + i * k + j].push(m.cov[(i, j)] / h);
         }
     }
-    let slopes: Vec<f64> = slopes.iter().map(|v| limit(v)).collect();
+    Ok(slopes.iter().map(|v| limit(v)).collect())
+}
+
+fn process(d: &Diffusion, tally: &mut Tally<'_>) -> Result<()> {
+    let (p, k, start) = (d.process(), d.channels(), 0.5);
+    let (f, g) = (d.drift(), p.noise_at(start));
+    let slopes = slopes(d, start)?;
     let unit = worse(largest(f.as_slice()), largest(g.as_slice()));
     for (name, found, expected) in [
         ("drift", f, &slopes[..k * k]),

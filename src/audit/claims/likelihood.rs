@@ -138,8 +138,8 @@ impl Divergence for Signs<'_> {
             .enumerate()
             .for_each(|(e, w)| *w = probe(e));
         let mut product = w.clone();
-        let mut slices: Vec<&mut [f64]> = product.iter_mut().map(Vec::as_mut_slice).collect();
-        self.0.hessian_vector(t, u, &views(&w), &mut slices)?;
+        self.0
+            .hessian_vector(t, u, &views(&w), &mut views_mut(&mut product))?;
         let rows = product[channel].chunks(dim);
         out[0]
             .iter_mut()
@@ -151,6 +151,10 @@ impl Divergence for Signs<'_> {
 
 pub(super) fn views(channels: &[Vec<f64>]) -> Vec<&[f64]> {
     channels.iter().map(Vec::as_slice).collect()
+}
+
+pub(super) fn views_mut(channels: &mut [Vec<f64>]) -> Vec<&mut [f64]> {
+    channels.iter_mut().map(Vec::as_mut_slice).collect()
 }
 
 /// Rows near the data: x, and velocities of the size they start with.
@@ -284,18 +288,8 @@ fn flows(case: &Rated) -> Result<Vec<Check>> {
     let (back, _) = l.flow(&score, &views(&end), 1.0, EPS)?;
     for (b, u) in back.iter().zip(&u) {
         let unit = largest(u);
-        all.push(
-            b.iter()
-                .zip(u)
-                .map(|(b, u)| Near {
-                    at: EPS,
-                    found: *b,
-                    expected: *u,
-                    tolerance: 1e-7 * unit,
-                    unit,
-                })
-                .collect(),
-        );
+        let near = |(b, u): (&f64, &f64)| Near::relative(EPS, *b, *u, 1e-7, unit);
+        all.push(b.iter().zip(u).map(near).collect());
     }
     Check::all(
         flow_claims(case),
@@ -430,10 +424,8 @@ fn velocity_claims(case: &Rated) -> Vec<Claim> {
     all
 }
 
-/// Velocities: entropy by quadrature; bounds that are equalities where velocities have the law they
-/// start with; the plain bound for a Gaussian at 0, where it is a constant less a chi-square.
-fn velocities(case: &Rated, seed: u64) -> Result<Vec<Check>> {
-    let d = &case.diffusion;
+/// Entropy of the velocities of a row of 1, 2 and 5 coordinates by quadrature.
+fn entropies(d: &Diffusion) -> Result<Vec<Near>> {
     let (k, variance) = (d.channels(), d.gamma() * d.process().mass());
     let mut points = vec![];
     for dim in [1, 2, 5] {
@@ -446,16 +438,14 @@ fn velocities(case: &Rated, seed: u64) -> Result<Vec<Check>> {
         };
         let expected = (dim * (k - 1)) as f64 * (0..=n as usize).map(one).sum::<f64>();
         let found = Likelihood::new(d, dim, EPS, 1e-6, Terminal::Prior)?.velocity_entropy()?;
-        points.push(Near {
-            at: dim as f64,
-            found,
-            expected,
-            tolerance: 1e-12 * dim as f64,
-            unit: dim as f64,
-        });
+        let unit = dim as f64;
+        points.push(Near::relative(unit, found, expected, 1e-12, unit));
     }
-    let mut all = vec![Points::Near(points)];
+    Ok(points)
+}
 
+/// Plain and weighted bounds where velocities have the law they start with: equalities.
+fn bounds(d: &Diffusion, seed: u64) -> Result<[Vec<Near>; 2]> {
     let (data, x) = (mixture(2)?, start(d, 2).swap_remove(0));
     let (dense, score) = (
         Dense {
@@ -477,41 +467,48 @@ fn velocities(case: &Rated, seed: u64) -> Result<Vec<Check>> {
     let exact = dense.log_density(NEAR, &[&x])?;
     let plain: Vec<f64> = bounds.iter().map(|b| b.plain.value).collect();
     let weighted: Vec<f64> = bounds.iter().map(|b| b.weighted.value).collect();
-    all.extend([plain, weighted].map(|values| Points::Near(nats(&values, &exact, 1e-6))));
+    Ok([plain, weighted].map(|values| nats(&values, &exact, 1e-6)))
+}
 
-    if k == 2 {
-        let (t, dim) = (0.05, 2);
-        let gaussian = Gaussian::new(d.clone(), 0.0, DEVIATION)?;
-        let single = Mixture::new(vec![Component::round(1.0, vec![0.0; dim], DEVIATION)])?;
-        let dense = Dense {
-            diffusion: d,
-            mixture: &single,
-        };
-        let law = |u: &[&[f64]], out: &mut [f64]| {
-            out.copy_from_slice(&dense.log_density(1.0, u)?);
-            Ok(())
-        };
-        let l = Likelihood::new(d, dim, t, 1e-9, Terminal::Law(&law))?;
-        let bound =
-            l.velocity_bound(&Trace::Exact(&gaussian), &vec![0.0; dim], VELOCITIES, seed)?;
-        let (_, c) = gaussian.law(t)?;
-        let det = c[(0, 0)] * c[(1, 1)] - c[(0, 1)] * c[(1, 0)];
-        // log p(0, v) - log q(v) for each coordinate: constant + slope v^2
-        let (constant, slope) = (
-            0.5 * (std::f64::consts::TAU * variance).ln()
-                - (std::f64::consts::TAU * det.sqrt()).ln(),
-            0.5 / variance - 0.5 * c[(0, 0)] / det,
-        );
-        let n = (VELOCITIES * dim) as f64;
-        let found = (bound[0].plain.value / dim as f64 - constant) / slope;
-        let p = Sampled {
-            at: t,
-            found,
-            expected: variance,
-            law: Law::ChiSquared(n),
-            unit: variance,
-        };
-        all.push(Points::Sampled(vec![p]));
+/// The variance of the velocities that are drawn, from the plain bound for a Gaussian at 0: there it
+/// is a constant less a chi-square.
+fn drawn_variance(d: &Diffusion, seed: u64) -> Result<Sampled> {
+    let (t, dim, variance) = (0.05, 2, d.gamma() * d.process().mass());
+    let gaussian = Gaussian::new(d.clone(), 0.0, DEVIATION)?;
+    let single = Mixture::new(vec![Component::round(1.0, vec![0.0; dim], DEVIATION)])?;
+    let dense = Dense {
+        diffusion: d,
+        mixture: &single,
+    };
+    let law = |u: &[&[f64]], out: &mut [f64]| {
+        out.copy_from_slice(&dense.log_density(1.0, u)?);
+        Ok(())
+    };
+    let l = Likelihood::new(d, dim, t, 1e-9, Terminal::Law(&law))?;
+    let bound = l.velocity_bound(&Trace::Exact(&gaussian), &vec![0.0; dim], VELOCITIES, seed)?;
+    let (_, c) = gaussian.law(t)?;
+    let det = c[(0, 0)] * c[(1, 1)] - c[(0, 1)] * c[(1, 0)];
+    // log p(0, v) - log q(v) for each coordinate: constant + slope v^2
+    let (constant, slope) = (
+        0.5 * (std::f64::consts::TAU * variance).ln() - (std::f64::consts::TAU * det.sqrt()).ln(),
+        0.5 / variance - 0.5 * c[(0, 0)] / det,
+    );
+    Ok(Sampled {
+        at: t,
+        found: (bound[0].plain.value / dim as f64 - constant) / slope,
+        expected: variance,
+        law: Law::ChiSquared((VELOCITIES * dim) as f64),
+        unit: variance,
+    })
+}
+
+/// Velocities: their entropy, bounds on log p(x), and their variance.
+fn velocities(case: &Rated, seed: u64) -> Result<Vec<Check>> {
+    let d = &case.diffusion;
+    let mut all = vec![Points::Near(entropies(d)?)];
+    all.extend(bounds(d, seed)?.map(Points::Near));
+    if d.channels() == 2 {
+        all.push(Points::Sampled(vec![drawn_variance(d, seed)?]));
     }
     Check::all(velocity_claims(case), all)
 }
@@ -541,13 +538,13 @@ fn bits(seed: u64) -> Result<Vec<Check>> {
             .sum::<f64>();
         let found = bits_per_dimension(log, values.len(), levels)?;
         let expected = values.iter().map(|i| -share(*i).log2()).sum::<f64>() / values.len() as f64;
-        points.push(Near {
-            at: f64::from(levels),
+        points.push(Near::relative(
+            f64::from(levels),
             found,
             expected,
-            tolerance: 1e-12,
-            unit: 1.0,
-        });
+            1e-12,
+            1.0,
+        ));
     }
     Check::all(bits_claims(), vec![Points::Near(points)])
 }

@@ -5,6 +5,7 @@
 //! most, which three nodes for each normal give exactly. So the loss that runs is held against
 //! closed forms without noise.
 
+use super::likelihood::{views, views_mut};
 use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Bound, Check, Near, Part, Points};
 use crate::audit::claim::{Claim, Method};
@@ -73,14 +74,6 @@ fn nodes(d: &Diffusion, objective: Objective) -> Nodes {
             .for_each(|(c, n)| n.push(at[1 + velocities + c].0));
     }
     out
-}
-
-fn views(channels: &[Vec<f64>]) -> Vec<&[f64]> {
-    channels.iter().map(Vec::as_slice).collect()
-}
-
-fn views_mut(channels: &mut [Vec<f64>]) -> Vec<&mut [f64]> {
-    channels.iter_mut().map(Vec::as_mut_slice).collect()
 }
 
 /// The noised batch.
@@ -219,12 +212,8 @@ fn one_gradient(case: &Rated) -> Result<Vec<Check>> {
         };
         table.push((t, dsm, hsm, by_stein(&of(Objective::DSM)?, t)?));
     }
-    let near = |t: f64, found: f64, expected: f64, unit: f64| Near {
-        at: t,
-        found,
-        expected,
-        tolerance: 1e-10 * unit,
-        unit,
+    let near = |t: f64, found: f64, expected: f64, unit: f64| {
+        Near::relative(t, found, expected, 1e-10, unit)
     };
     let mut all = vec![];
     for e in 0..d.noised().len() * (k + 1) {
@@ -352,42 +341,21 @@ fn value_claims(case: &Rated, loss: &Loss) -> Vec<Claim> {
     all
 }
 
-/// Means and variances of the loss that runs, and its gradient against differences of its value.
-fn values(case: &Rated, loss: &Loss) -> Result<Vec<Check>> {
-    let mut all = vec![];
-    for (_, _, deviation) in ANSWERS {
-        let mut points = [vec![], vec![]];
-        for t in TIMES {
-            let (f, e) = (
-                found(loss, t, deviation.is_some())?,
-                moments(loss, deviation, t)?,
-            );
-            for (p, (found, expected)) in points.iter_mut().zip([(f.0, e.0), (f.1, e.1)]) {
-                p.push(Near {
-                    at: t,
-                    found,
-                    expected,
-                    tolerance: 1e-9 * expected,
-                    unit: expected,
-                });
-            }
-        }
-        all.extend(points);
-    }
-    // differences of a quadratic: no truncation
+/// Gradient of a batch with a time for each row against differences of its value.
+fn batch_gradient(loss: &Loss) -> Result<Vec<Near>> {
     let (k, m, dim) = (
         loss.diffusion().channels(),
         loss.diffusion().noised().len(),
         2,
     );
-    let wave = |n: usize, seed: f64| {
-        (0..n * TIMES.len() * dim)
+    let wave = |seed: f64| -> Vec<f64> {
+        (0..TIMES.len() * dim)
             .map(|i| ((i as f64 + 1.0) * seed).sin() * 1.7)
-            .collect::<Vec<_>>()
+            .collect()
     };
     let of = |slices: usize, seed: f64| {
         (0..slices)
-            .map(|c| wave(1, seed + c as f64))
+            .map(|c| wave(seed + c as f64))
             .collect::<Vec<_>>()
     };
     let (plan, noise, mut output) = (loss.plan(&TIMES)?, of(k, 1.3), of(m, 2.1));
@@ -410,18 +378,37 @@ fn values(case: &Rated, loss: &Loss) -> Result<Vec<Check>> {
                 output[i][r * dim + 1] = keep;
                 Ok(each[r] / TIMES.len() as f64)
             };
+            // differences of a quadratic: no truncation
             let (above, below) = (shifted(0.5)?, shifted(-0.5)?);
-            let unit = above + below;
-            points.push(Near {
-                at: *at,
-                found: g[i][r * dim + 1],
-                expected: above - below,
-                tolerance: 1e-12 * unit,
-                unit,
-            });
+            points.push(Near::relative(
+                *at,
+                g[i][r * dim + 1],
+                above - below,
+                1e-12,
+                above + below,
+            ));
         }
     }
-    all.push(points);
+    Ok(points)
+}
+
+/// Means and variances of the loss that runs, and its gradient against differences of its value.
+fn values(case: &Rated, loss: &Loss) -> Result<Vec<Check>> {
+    let mut all = vec![];
+    for (_, _, deviation) in ANSWERS {
+        let mut points = [vec![], vec![]];
+        for t in TIMES {
+            let (f, e) = (
+                found(loss, t, deviation.is_some())?,
+                moments(loss, deviation, t)?,
+            );
+            for (p, (found, expected)) in points.iter_mut().zip([(f.0, e.0), (f.1, e.1)]) {
+                p.push(Near::relative(t, found, expected, 1e-9, expected));
+            }
+        }
+        all.extend(points);
+    }
+    all.push(batch_gradient(loss)?);
     Check::all(
         value_claims(case, loss),
         all.into_iter().map(Points::Near).collect(),
@@ -454,13 +441,7 @@ fn gaps(case: &Rated) -> Result<Vec<Check>> {
     for t in TIMES {
         let (a, b, g) = (found(&dsm, t, true)?, found(&hsm, t, true)?, gap(&hsm, t)?);
         let expected = d.noised().iter().map(|i| g[(*i, *i)]).sum();
-        gaps.push(Near {
-            at: t,
-            found: a.0 - b.0,
-            expected,
-            tolerance: 1e-9 * a.0,
-            unit: a.0,
-        });
+        gaps.push(Near::relative(t, a.0 - b.0, expected, 1e-9, a.0));
         ratios.push(Bound {
             at: t,
             found: b.1 / a.1,
@@ -519,34 +500,27 @@ fn time_claims(case: &Rated, objective: Objective) -> Vec<Claim> {
     all
 }
 
-/// Times by importance: their density is the weight's, they have the density that is returned, and
-/// with it the estimator varies by the noise alone.
-fn times(case: &Rated, objective: Objective) -> Result<Vec<Check>> {
-    const CELLS: usize = 1024;
+/// Knots of the density of times by importance, in ln t.
+fn knot(part: f64) -> f64 {
+    if part == 1.0 {
+        1.0
+    } else {
+        EPS.powf(1.0 - part)
+    }
+}
+
+/// What times by importance are to have as density, but for its integral.
+fn weight(d: &Diffusion, objective: Objective, t: f64) -> Result<f64> {
+    let inverse = kernel_values(d.process(), d.schedule(), objective, 0.0, t)?.inv;
+    let noise = d.noise(t);
+    let terms = d.noised().iter();
+    let terms = terms.map(|i| noise[(*i, *i)] * inverse[(*i, *i)]);
+    Ok(0.5 * d.rate(t) * terms.sum::<f64>())
+}
+
+/// Its integral by Simpson's rule in ln t.
+fn whole_weight(d: &Diffusion, objective: Objective) -> Result<f64> {
     const PANELS: usize = 512;
-    let d = &case.diffusion;
-    let loss = Loss::new(d, objective, Form::Score, Weighting::Likelihood)?;
-    let times = Times::importance(&loss, EPS)?;
-    let weight = |t: f64| -> Result<f64> {
-        let (inverse, noise) = (
-            kernel_values(d.process(), d.schedule(), objective, 0.0, t)?.inv,
-            d.noise(t),
-        );
-        Ok(0.5
-            * d.rate(t)
-            * d.noised()
-                .iter()
-                .map(|i| noise[(*i, *i)] * inverse[(*i, *i)])
-                .sum::<f64>())
-    };
-    let time = |part: f64| {
-        if part == 1.0 {
-            1.0
-        } else {
-            EPS.powf(1.0 - part)
-        }
-    };
-    // Simpson's rule in ln t
     let h = -EPS.ln() / (2 * PANELS) as f64;
     let mut total = 0.0;
     for i in 0..=2 * PANELS {
@@ -555,63 +529,60 @@ fn times(case: &Rated, objective: Objective) -> Result<Vec<Check>> {
         } else {
             2.0 + 2.0 * (i % 2) as f64
         };
-        let t = time(i as f64 / (2 * PANELS) as f64);
-        total += share * h / 3.0 * t * weight(t)?;
+        let t = knot(i as f64 / (2 * PANELS) as f64);
+        total += share * h / 3.0 * t * weight(d, objective, t)?;
     }
+    Ok(total)
+}
+
+/// Integral of the density of times up to `t`: it is made of straight lines in ln t, so that
+/// trapezoids between its knots are exact.
+fn share_below(times: &Times, t: f64) -> f64 {
+    const CELLS: usize = 1024;
+    let mut sum = 0.0;
+    let mut last = (EPS, EPS * times.density(EPS));
+    for i in 1..=CELLS {
+        let next = knot(i as f64 / CELLS as f64).min(t);
+        let value = next * times.density(next);
+        sum += 0.5 * (last.1 + value) * (next / last.0).ln();
+        last = (next, value);
+        if next >= t {
+            break;
+        }
+    }
+    sum
+}
+
+/// Times by importance: their density is the weight's, they have the density that is returned, and
+/// with it the estimator varies by the noise alone.
+fn times(case: &Rated, objective: Objective) -> Result<Vec<Check>> {
+    let d = &case.diffusion;
+    let loss = Loss::new(d, objective, Form::Score, Weighting::Likelihood)?;
+    let times = Times::importance(&loss, EPS)?;
+    let total = whole_weight(d, objective)?;
     let mut density = vec![];
     for t in [EPS, 7e-4, 5e-3, 0.03, 0.2, 0.65, 1.0] {
-        let expected = weight(t)? / total;
-        density.push(Near {
-            at: t,
-            found: times.density(t),
+        let expected = weight(d, objective, t)? / total;
+        density.push(Near::relative(
+            t,
+            times.density(t),
             expected,
-            tolerance: 1e-4 * expected,
-            unit: expected,
-        });
+            1e-4,
+            expected,
+        ));
     }
-    // the density is made of straight lines in ln t, so that trapezoids between its knots are exact
     let mut below = vec![];
     for u in [0.013, 0.21, 0.5, 0.77, 0.994] {
         let (t, at) = times.draw(u);
-        let (mut sum, mut i) = (0.0, 0);
-        let mut last = (EPS, EPS * times.density(EPS));
-        loop {
-            i += 1;
-            let next = time(i as f64 / CELLS as f64).min(t);
-            let value = next * times.density(next);
-            sum += 0.5 * (last.1 + value) * (next / last.0).ln();
-            last = (next, value);
-            if next >= t || i == CELLS {
-                break;
-            }
-        }
-        below.push(Near {
-            at: t,
-            found: sum,
-            expected: u,
-            tolerance: 1e-10,
-            unit: 1.0,
-        });
-        below.push(Near {
-            at: t,
-            found: at / times.density(t),
-            expected: 1.0,
-            tolerance: 1e-10,
-            unit: 1.0,
-        });
+        below.push(Near::relative(t, share_below(&times, t), u, 1e-10, 1.0));
+        below.push(Near::relative(t, at / times.density(t), 1.0, 1e-10, 1.0));
     }
     let mut all = vec![density, below];
     if d.noised().len() == 1 {
         // a chi-square of one degree times the integral
         let (mean, variance) = estimator(&loss, None, &times, 1)?;
         all.push(vec![
-            Near {
-                at: 0.0,
-                found: mean,
-                expected: total,
-                tolerance: 1e-7 * total,
-                unit: total,
-            },
+            Near::relative(0.0, mean, total, 1e-7, total),
             Near {
                 at: 1.0,
                 found: variance,

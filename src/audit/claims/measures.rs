@@ -256,7 +256,8 @@ fn wave(seed: f64, n: usize) -> Vec<f64> {
         .collect()
 }
 
-fn metrics(_: u64, tally: &mut Tally<'_>) -> Result<()> {
+/// Distances on the line: of samples of 12 and of 18 numbers, by the quantiles of 36.
+fn on_the_line(tally: &mut Tally<'_>) -> Result<()> {
     let (a, b) = (wave(1.7, 12), wave(2.9, 18));
     let many = |x: &[f64], times: usize| {
         let mut all: Vec<f64> = x.iter().flat_map(|x| vec![*x; times]).collect();
@@ -272,21 +273,15 @@ fn metrics(_: u64, tally: &mut Tally<'_>) -> Result<()> {
     let second = (pairs.iter().map(|d| d * d).sum::<f64>() / 36.0).sqrt();
     tally.near("w1", 1.0, w1(&a, &b)?, first, first)?;
     tally.near("w2", 2.0, w2(&a, &b)?, second, second)?;
-    tally.near(
-        "sliced",
-        1.0,
-        sliced(&a, &b, 1, 1, 8, 3)?.value,
-        first,
-        first,
-    )?;
-    tally.near(
-        "sliced",
-        2.0,
-        sliced(&a, &b, 1, 2, 8, 3)?.value,
-        second,
-        second,
-    )?;
+    for (order, expected) in [(1, first), (2, second)] {
+        let found = sliced(&a, &b, 1, order, 8, 3)?.value;
+        tally.near("sliced", f64::from(order), found, expected, expected)?;
+    }
+    Ok(())
+}
 
+/// Distances of Gaussians in the plane, by traces and determinants.
+fn of_gaussians(tally: &mut Tally<'_>) -> Result<()> {
     for (m, n) in [([0.0, 0.0], [0.0, 0.0]), ([0.3, -1.0], [1.2, 0.4])] {
         let (p, q) = ([1.3, 0.4, 0.4, 0.7], [0.5, -0.2, -0.2, 0.9]);
         let det = |c: &[f64; 4]| c[0] * c[3] - c[1] * c[2];
@@ -300,8 +295,30 @@ fn metrics(_: u64, tally: &mut Tally<'_>) -> Result<()> {
         let expected = (moved + p[0] + p[3] + q[0] + q[3] - 2.0 * root).sqrt();
         tally.near("bures", moved, bures(&m, &p, &n, &q)?, expected, expected)?;
     }
+    Ok(())
+}
 
+/// Energy distance or MMD^2 of points in the plane by the definition, `k` of every pair.
+fn pair_by_pair(a: &[f64], b: &[f64], k: impl Fn(&[f64], &[f64]) -> f64) -> f64 {
+    let mean = |a: &[f64], b: &[f64], own: bool| {
+        let (mut sum, mut n) = (0.0, 0.0);
+        for (i, x) in a.chunks_exact(2).enumerate() {
+            for (j, y) in b.chunks_exact(2).enumerate() {
+                if !own || i != j {
+                    sum += k(x, y);
+                    n += 1.0;
+                }
+            }
+        }
+        sum / n
+    };
+    mean(a, a, true) + mean(b, b, true) - 2.0 * mean(a, b, false)
+}
+
+/// Energy distance and MMD, of all pairs and in blocks.
+fn of_pairs(tally: &mut Tally<'_>) -> Result<()> {
     let (a, b) = (wave(1.1, 18), wave(2.3, 14));
+    let (c, d) = (wave(3.1, 24), wave(0.9, 24));
     let mmd = Pairwise::Mmd { bandwidth: 0.8 };
     for (name, pairwise) in [("energy", Pairwise::Energy), ("mmd", mmd)] {
         let k = |x: &[f64], y: &[f64]| {
@@ -312,38 +329,37 @@ fn metrics(_: u64, tally: &mut Tally<'_>) -> Result<()> {
                 (-square / (2.0 * 0.64)).exp()
             }
         };
-        let mean = |a: &[f64], b: &[f64], own: bool| {
-            let (mut sum, mut n) = (0.0, 0.0);
-            for (i, x) in a.chunks_exact(2).enumerate() {
-                for (j, y) in b.chunks_exact(2).enumerate() {
-                    if !own || i != j {
-                        sum += k(x, y);
-                        n += 1.0;
-                    }
-                }
-            }
-            sum / n
-        };
-        let whole =
-            |a: &[f64], b: &[f64]| mean(a, a, true) + mean(b, b, true) - 2.0 * mean(a, b, false);
-        tally.near(
-            name,
-            0.0,
-            pairwise.all_pairs(&a, &b, 2)?.value,
-            whole(&a, &b),
-            1.0,
-        )?;
-        let (c, d) = (wave(3.1, 24), wave(0.9, 24));
+        let found = pairwise.all_pairs(&a, &b, 2)?.value;
+        tally.near(name, 0.0, found, pair_by_pair(&a, &b, k), 1.0)?;
         let blocks = c.chunks_exact(8).zip(d.chunks_exact(8));
-        let expected = blocks.map(|(c, d)| whole(c, d)).sum::<f64>() / 3.0;
-        tally.near(
-            "blocks",
-            0.0,
-            pairwise.blocks(&c, &d, 2, 4)?.value,
-            expected,
-            1.0,
-        )?;
+        let expected = blocks.map(|(c, d)| pair_by_pair(c, d, k)).sum::<f64>() / 3.0;
+        let found = pairwise.blocks(&c, &d, 2, 4)?.value;
+        tally.near("blocks", 0.0, found, expected, 1.0)?;
     }
+    Ok(())
+}
+
+/// Mean and covariance of the features of twenty images.
+fn law_of_features(x: &[f64], shape: [usize; 3]) -> Result<(Vec<f64>, Vec<f64>)> {
+    let f = features(x, shape)?;
+    let n = 20.0;
+    let mean: Vec<f64> = (0..FEATURES)
+        .map(|i| f.chunks_exact(FEATURES).map(|r| r[i]).sum::<f64>() / n)
+        .collect();
+    let cov = (0..FEATURES * FEATURES)
+        .map(|e| {
+            let (i, j) = (e / FEATURES, e % FEATURES);
+            let part = |r: &[f64]| (r[i] - mean[i]) * (r[j] - mean[j]);
+            f.chunks_exact(FEATURES).map(part).sum::<f64>() / (n - 1.0)
+        })
+        .collect();
+    Ok((mean, cov))
+}
+
+fn metrics(_: u64, tally: &mut Tally<'_>) -> Result<()> {
+    on_the_line(tally)?;
+    of_gaussians(tally)?;
+    of_pairs(tally)?;
 
     let centres = [0.0, 10.0, 20.0];
     let samples: Vec<f64> = [vec![0.0; 5], vec![10.1; 3], vec![19.9; 4]].concat();
@@ -354,22 +370,7 @@ fn metrics(_: u64, tally: &mut Tally<'_>) -> Result<()> {
 
     let shape = [1, 8, 8];
     let (a, b) = (wave(0.31, 20 * 64), wave(0.47, 20 * 64));
-    let law = |x: &[f64]| -> Result<(Vec<f64>, Vec<f64>)> {
-        let f = features(x, shape)?;
-        let n = 20.0;
-        let mean: Vec<f64> = (0..FEATURES)
-            .map(|i| f.chunks_exact(FEATURES).map(|r| r[i]).sum::<f64>() / n)
-            .collect();
-        let cov = (0..FEATURES * FEATURES)
-            .map(|e| {
-                let (i, j) = (e / FEATURES, e % FEATURES);
-                let part = |r: &[f64]| (r[i] - mean[i]) * (r[j] - mean[j]);
-                f.chunks_exact(FEATURES).map(part).sum::<f64>() / (n - 1.0)
-            })
-            .collect();
-        Ok((mean, cov))
-    };
-    let ((m, p), (n, q)) = (law(&a)?, law(&b)?);
+    let ((m, p), (n, q)) = (law_of_features(&a, shape)?, law_of_features(&b, shape)?);
     let expected = bures(&m, &p, &n, &q)?;
     let found = image_frechet(&a, &b, shape)?;
     tally.near("image_frechet", 0.0, found, expected, worse(expected, 1e-3))
@@ -389,7 +390,11 @@ fn training(_: u64, tally: &mut Tally<'_>) -> Result<()> {
     }
     stratify(&mut uniforms);
     tally.all("times.stratified", n as f64, &uniforms, &expected)?;
+    adam_by_definition(tally)
+}
 
+/// Forty steps of Adam beside its definition.
+fn adam_by_definition(tally: &mut Tally<'_>) -> Result<()> {
     let adam = Adam {
         rate: 0.02,
         warm_up: 10,

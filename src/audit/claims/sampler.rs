@@ -250,12 +250,9 @@ impl Agreement {
         };
         let near = |(_, place): (String, Place)| {
             let unit = scale(place.is_cov());
-            let point = |(at, found, expected): &(f64, Moments, Moments)| Near {
-                at: *at,
-                found: place.of(found),
-                expected: place.of(expected),
-                tolerance: self.tolerance * unit,
-                unit,
+            let point = |(at, found, expected): &(f64, Moments, Moments)| {
+                let (found, expected) = (place.of(found), place.of(expected));
+                Near::relative(*at, found, expected, self.tolerance, unit)
             };
             Points::Near(points.iter().map(point).collect())
         };
@@ -293,6 +290,47 @@ fn order_claims(a: &About, order: Order, strong: bool) -> Vec<Claim> {
     all
 }
 
+/// The errors of mean or covariance (`cov`) whose finest is largest among all entries and both
+/// marks, down to the finest steps that are above rounding: a single entry's may cross zero, and
+/// then shows the order of the next term; NaN is the largest.
+fn weak_errors(s: &Subject<'_>, cov: bool, runs: &[[Moments; 2]], truths: &[Moments]) -> Measured {
+    let mut best = (f64::NEG_INFINITY, vec![], 0.0, String::new());
+    for (m, truth) in truths.iter().enumerate() {
+        let size = if cov {
+            largest(truth.1.as_slice())
+        } else {
+            largest(&truth.0)
+        };
+        let unit = worse(size, 1e-300);
+        for (entry, place) in entries(s.diffusion.channels())
+            .into_iter()
+            .filter(|e| e.1.is_cov() == cov)
+        {
+            let errors: Vec<f64> = runs
+                .iter()
+                .map(|r| place.of(&r[m]) - place.of(truth))
+                .collect();
+            let large = errors[2].abs() / unit;
+            if best.0 < large || large.is_nan() {
+                best = (large, errors, unit, entry);
+            }
+        }
+    }
+    let (_, mut errors, size, entry) = best;
+    while errors.len() > 2 && errors[errors.len() - 1].abs() <= ROUNDING * size {
+        errors.pop();
+    }
+    Measured {
+        name: format!("{}/{}", s.case, if cov { "cov" } else { "mean" }),
+        steps: STEPS[..errors.len()].to_vec(),
+        errors,
+        size,
+        rounding: ROUNDING,
+        theory: s.order.weak,
+        entry,
+    }
+}
+
 /// Weak order, and the strong one where the draws are the increments of a Brownian path: with the
 /// exact law at the start and the exact law at the end, what is left is the error of the sampler.
 ///
@@ -307,52 +345,8 @@ pub fn orders(s: &Subject<'_>) -> Result<Vec<Check>> {
         let laws = laws(&*(s.build)(s.diffusion, &equal(n)?)?, n, s.score, &start)?;
         runs.push([laws[n / 2].clone(), laws[n].clone()]);
     }
-    let mut all = vec![];
-    for (part, cov) in [("mean", false), ("cov", true)] {
-        // the largest error: a single entry's may cross zero, and then shows the order of the next
-        // term; NaN is the largest
-        let mut best = (f64::NEG_INFINITY, vec![], 0.0, String::new());
-        for (m, truth) in truths.iter().enumerate() {
-            let size = if cov {
-                largest(truth.1.as_slice())
-            } else {
-                largest(&truth.0)
-            };
-            let unit = worse(size, 1e-300);
-            for (entry, place) in entries(s.diffusion.channels())
-                .into_iter()
-                .filter(|e| e.1.is_cov() == cov)
-            {
-                let errors: Vec<f64> = runs
-                    .iter()
-                    .map(|r| place.of(&r[m]) - place.of(truth))
-                    .collect();
-                let large = errors[2].abs() / unit;
-                if best.0 < large || large.is_nan() {
-                    best = (large, errors, unit, entry);
-                }
-            }
-        }
-        let (_, mut errors, size, entry) = best;
-        // the finest steps whose errors are above rounding
-        while errors.len() > 2 && errors[errors.len() - 1].abs() <= ROUNDING * size {
-            errors.pop();
-        }
-        let (name, steps, theory) = (
-            format!("{}/{part}", s.case),
-            STEPS[..errors.len()].to_vec(),
-            s.order.weak,
-        );
-        all.push(Points::Order(Measured {
-            name,
-            steps,
-            errors,
-            size,
-            rounding: ROUNDING,
-            theory,
-            entry,
-        }));
-    }
+    let weak = |cov| Points::Order(weak_errors(s, cov, &runs, &truths));
+    let mut all = vec![weak(false), weak(true)];
     let strong = strong_is_measured(s.diffusion, s.build, s.order)?;
     if let (true, Some(theory)) = (strong, s.order.strong) {
         let steps = STEPS[..4].to_vec();
@@ -360,15 +354,11 @@ pub fn orders(s: &Subject<'_>) -> Result<Vec<Check>> {
             .iter()
             .map(|n| distance(s, *n, &start))
             .collect::<Result<Vec<_>>>()?;
-        let (name, size) = (
-            format!("{}/strong", s.case),
-            largest(start.1.as_slice()).sqrt(),
-        );
         all.push(Points::Order(Measured {
-            name,
+            name: format!("{}/strong", s.case),
             steps,
             errors,
-            size,
+            size: largest(start.1.as_slice()).sqrt(),
             rounding: ROUNDING,
             theory,
             entry: String::new(),

@@ -1,12 +1,14 @@
 //! Claims about scores of mixtures and about parametrisations, for every kind of process.
 
-use super::likelihood::{Dense, mixture, start, views};
+use super::likelihood::{Dense, mixture, start, views, views_mut};
 use crate::audit::cases::{Rated, rated};
 use crate::audit::check::{Check, Near, Part, Points};
 use crate::audit::claim::{Claim, Method};
 use crate::diffusion::Diffusion;
 use crate::error::Result;
+use crate::kernel::KernelValues;
 use crate::score::{Conversion, MixtureScore, Parametrisation};
+use crate::small::Square;
 use crate::truth::predict::CHANNELS;
 use crate::worst::{largest, worse};
 
@@ -74,133 +76,155 @@ fn density_claims(case: &Rated) -> Vec<Claim> {
     all
 }
 
-/// Density, score and divergence of the mixture that runs against a dense law.
-fn densities(case: &Rated) -> Result<Vec<Check>> {
-    let d = &case.diffusion;
-    let (data, dim, k) = (mixture(2)?, 2, case.diffusion.channels());
-    let (dense, score) = (
-        Dense {
-            diffusion: d,
-            mixture: &data,
-        },
-        MixtureScore::new(d.clone(), data.clone()),
-    );
-    let (mut logs, mut slopes, mut traces) =
-        (vec![], vec![vec![]; k], vec![vec![]; d.noised().len()]);
-    let mut hessian = vec![];
-    for t in TIMES {
-        let u = start(d, dim);
-        let (rows, inverse) = (u[0].len() / dim, d.kernel(t)?.inv);
-        let (mut log, mut found, mut trace) = (
-            vec![0.0; rows],
-            u.clone(),
-            vec![vec![0.0; rows]; d.noised().len()],
-        );
-        score.log_density(t, &views(&u), &mut log)?;
-        score.joint_score(
-            t,
-            &views(&u),
-            &mut found.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(),
-        )?;
-        score.divergence(
-            t,
-            &views(&u),
-            &mut trace.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(),
-        )?;
-        for (found, expected) in log.iter().zip(dense.log_density(t, &views(&u))?) {
+/// The score that runs beside a dense law, at one time and at states that all claims share.
+struct AtTime<'a> {
+    diffusion: &'a Diffusion,
+    dense: &'a Dense<'a>,
+    score: &'a MixtureScore,
+    t: f64,
+    /// The states, channel by channel.
+    u: Vec<Vec<f64>>,
+    /// The kernel's precision.
+    inverse: Square<f64>,
+}
+
+/// Coordinates of a row.
+const DIM: usize = 2;
+
+impl AtTime<'_> {
+    /// Below the deviation of a channel given the others and the data no score of a mixture varies.
+    fn step(&self, c: usize) -> f64 {
+        0.05 / self.inverse[(c, c)].sqrt()
+    }
+
+    /// The states with one number moved.
+    fn moved(&self, c: usize, e: usize, by: f64) -> Vec<Vec<f64>> {
+        let mut u = self.u.clone();
+        u[c][e] += by;
+        u
+    }
+
+    fn score_at(&self, u: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        let mut out = self.u.clone();
+        self.score
+            .joint_score(self.t, &views(u), &mut views_mut(&mut out))?;
+        Ok(out)
+    }
+
+    fn log_densities(&self) -> Result<Vec<Near>> {
+        let u = views(&self.u);
+        let mut log = vec![0.0; self.u[0].len() / DIM];
+        self.score.log_density(self.t, &u, &mut log)?;
+        let near = |(found, expected): (&f64, f64)| {
             let unit = worse(expected.abs(), 1.0);
-            logs.push(Near {
-                at: t,
-                found: *found,
-                expected,
-                tolerance: 1e-11 * unit,
-                unit,
-            });
-        }
-        // below the deviation of a channel given the others and the data no score of a mixture
-        // varies
-        let step = |c: usize| 0.05 / inverse[(c, c)].sqrt();
-        let moved = |c: usize, e: usize, by: f64| {
-            let mut u = u.clone();
-            u[c][e] += by;
-            u
+            Near::relative(self.t, *found, expected, 1e-11, unit)
         };
-        for c in 0..k {
-            for (e, found) in found[c].iter().enumerate() {
-                let expected = derivative(step(c), &|by| {
-                    Ok(dense.log_density(t, &views(&moved(c, e, by)))?[e / dim])
-                })?;
-                let unit = worse(expected.abs(), inverse[(c, c)].sqrt());
-                slopes[c].push(Near {
-                    at: t,
-                    found: *found,
-                    expected,
-                    tolerance: 1e-8 * unit,
-                    unit,
-                });
-            }
+        let expected = self.dense.log_density(self.t, &u)?;
+        Ok(log.iter().zip(expected).map(near).collect())
+    }
+
+    /// A channel of the score as the derivative of the dense law's log-density.
+    fn slopes(&self, c: usize) -> Result<Vec<Near>> {
+        let found = self.score_at(&self.u)?;
+        let mut all = vec![];
+        for (e, found) in found[c].iter().enumerate() {
+            let log = |by: f64| {
+                let u = self.moved(c, e, by);
+                Ok(self.dense.log_density(self.t, &views(&u))?[e / DIM])
+            };
+            let expected = derivative(self.step(c), &log)?;
+            let unit = worse(expected.abs(), self.inverse[(c, c)].sqrt());
+            all.push(Near::relative(self.t, *found, expected, 1e-8, unit));
         }
-        // a field of a twentieth of a deviation in every channel
-        let field: Vec<Vec<f64>> = (0..k)
+        Ok(all)
+    }
+
+    /// The Hessian times a field of a twentieth of a deviation in every channel, as the score's
+    /// derivative along it.
+    fn hessian(&self) -> Result<Vec<Near>> {
+        let u = &self.u;
+        let field: Vec<Vec<f64>> = (0..u.len())
             .map(|c| {
-                let wave = |i: usize| step(c) * ((i as f64 + 0.4) * (1.9 + c as f64)).cos();
+                let wave = |i: usize| self.step(c) * ((i as f64 + 0.4) * (1.9 + c as f64)).cos();
                 (0..u[0].len()).map(wave).collect()
             })
             .collect();
         let mut product = u.clone();
-        score.hessian_vector(
-            t,
-            &views(&u),
+        self.score.hessian_vector(
+            self.t,
+            &views(u),
             &views(&field),
-            &mut product
-                .iter_mut()
-                .map(Vec::as_mut_slice)
-                .collect::<Vec<_>>(),
+            &mut views_mut(&mut product),
         )?;
-        for c in 0..k {
+        let mut all = vec![];
+        for c in 0..u.len() {
             for (e, found) in product[c].iter().enumerate() {
-                let expected = derivative(1.0, &|by| {
-                    let along = |(u, w): (&Vec<f64>, &Vec<f64>)| -> Vec<f64> {
+                let along = |by: f64| {
+                    let sum = |(u, w): (&Vec<f64>, &Vec<f64>)| -> Vec<f64> {
                         u.iter().zip(w).map(|(u, w)| u + by * w).collect()
                     };
-                    let moved: Vec<Vec<f64>> = u.iter().zip(&field).map(along).collect();
-                    let mut out = u.clone();
-                    let mut slices: Vec<&mut [f64]> =
-                        out.iter_mut().map(Vec::as_mut_slice).collect();
-                    score.joint_score(t, &views(&moved), &mut slices)?;
-                    Ok(out[c][e])
-                })?;
-                let unit = worse(expected.abs(), 0.05 * inverse[(c, c)].sqrt());
-                hessian.push(Near {
-                    at: t,
-                    found: *found,
-                    expected,
-                    tolerance: 1e-8 * unit,
-                    unit,
-                });
+                    let moved: Vec<Vec<f64>> = u.iter().zip(&field).map(sum).collect();
+                    Ok(self.score_at(&moved)?[c][e])
+                };
+                let expected = derivative(1.0, &along)?;
+                let unit = worse(expected.abs(), 0.05 * self.inverse[(c, c)].sqrt());
+                all.push(Near::relative(self.t, *found, expected, 1e-8, unit));
             }
         }
-        for (l, &c) in d.noised().iter().enumerate() {
-            for (row, found) in trace[l].iter().enumerate() {
+        Ok(all)
+    }
+
+    /// The divergence over each noised channel as the sum of the score's derivatives.
+    fn divergences(&self) -> Result<Vec<Vec<Near>>> {
+        let noised = self.diffusion.noised();
+        let mut trace = vec![vec![0.0; self.u[0].len() / DIM]; noised.len()];
+        self.score
+            .divergence(self.t, &views(&self.u), &mut views_mut(&mut trace))?;
+        let mut all = vec![];
+        for (trace, &c) in trace.iter().zip(noised) {
+            let mut points = vec![];
+            for (row, found) in trace.iter().enumerate() {
                 let mut expected = 0.0;
-                for e in row * dim..(row + 1) * dim {
-                    expected += derivative(step(c), &|by| {
-                        let mut out = u.clone();
-                        let mut slices: Vec<&mut [f64]> =
-                            out.iter_mut().map(Vec::as_mut_slice).collect();
-                        score.joint_score(t, &views(&moved(c, e, by)), &mut slices)?;
-                        Ok(out[c][e])
-                    })?;
+                for e in row * DIM..(row + 1) * DIM {
+                    let own = |by: f64| Ok(self.score_at(&self.moved(c, e, by))?[c][e]);
+                    expected += derivative(self.step(c), &own)?;
                 }
-                let unit = worse(expected.abs(), inverse[(c, c)]);
-                traces[l].push(Near {
-                    at: t,
-                    found: *found,
-                    expected,
-                    tolerance: 1e-8 * unit,
-                    unit,
-                });
+                let unit = worse(expected.abs(), self.inverse[(c, c)]);
+                points.push(Near::relative(self.t, *found, expected, 1e-8, unit));
             }
+            all.push(points);
+        }
+        Ok(all)
+    }
+}
+
+/// Density, score and divergence of the mixture that runs against a dense law.
+fn densities(case: &Rated) -> Result<Vec<Check>> {
+    let (d, data) = (&case.diffusion, mixture(DIM)?);
+    let dense = Dense {
+        diffusion: d,
+        mixture: &data,
+    };
+    let score = MixtureScore::new(d.clone(), data.clone());
+    let (mut logs, mut hessian) = (vec![], vec![]);
+    let mut slopes = vec![vec![]; d.channels()];
+    let mut traces = vec![vec![]; d.noised().len()];
+    for t in TIMES {
+        let at = AtTime {
+            diffusion: d,
+            dense: &dense,
+            score: &score,
+            t,
+            u: start(d, DIM),
+            inverse: d.kernel(t)?.inv,
+        };
+        logs.extend(at.log_densities()?);
+        for (c, points) in slopes.iter_mut().enumerate() {
+            points.extend(at.slopes(c)?);
+        }
+        hessian.extend(at.hessian()?);
+        for (points, found) in traces.iter_mut().zip(at.divergences()?) {
+            points.extend(found);
         }
     }
     let points = std::iter::once(logs)
@@ -226,9 +250,8 @@ fn fits(d: &Diffusion, p: Parametrisation) -> Result<bool> {
         ],
     );
     let mut out = vec![vec![0.0]; d.noised().len()];
-    let mut slices: Vec<&mut [f64]> = out.iter_mut().map(Vec::as_mut_slice).collect();
     Ok(Conversion::new(d, TIMES[0])?
-        .to_score(p, &views(&u), &views(&output), &mut slices)
+        .to_score(p, &views(&u), &views(&output), &mut views_mut(&mut out))
         .is_ok())
 }
 
@@ -286,79 +309,93 @@ fn output_claims(case: &Rated) -> Result<Vec<Claim>> {
     Ok(all)
 }
 
+/// Numbers of no order.
+fn wave(seed: f64) -> Vec<f64> {
+    let one = |i: usize| ((i as f64 + 1.0) * seed).sin() * 1.7;
+    (0..5).map(one).collect()
+}
+
+/// Room for as many numbers, so that what is not written is seen.
+fn zeros(like: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    like.iter().map(|c| vec![0.0; c.len()]).collect()
+}
+
+/// Data and noise, the state that a kernel makes of them, and its score.
+struct Known {
+    x: Vec<f64>,
+    noise: Vec<Vec<f64>>,
+    u: Vec<Vec<f64>>,
+    score: Vec<Vec<f64>>,
+}
+
+impl Known {
+    fn new(d: &Diffusion, kernel: &KernelValues) -> Known {
+        let k = d.channels();
+        let (x, noise) = (
+            wave(1.3),
+            (0..k).map(|c| wave(2.1 + c as f64)).collect::<Vec<_>>(),
+        );
+        let rows = 0..x.len();
+        let lower = |i: usize, r: usize| {
+            (0..=i)
+                .map(|j| kernel.chol_lower[(i, j)] * noise[j][r])
+                .sum::<f64>()
+        };
+        let state = |i: usize, r: usize| kernel.mean[(i, 0)] * x[r] + lower(i, r);
+        let u = (0..k).map(|i| rows.clone().map(|r| state(i, r)).collect());
+        let u = u.collect();
+        // the kernel's score from its precision
+        let pull = |i: usize, r: usize| {
+            -(0..k)
+                .map(|j| kernel.inv[(i, j)] * lower(j, r))
+                .sum::<f64>()
+        };
+        let score = d.noised().iter();
+        let score = score.map(|&i| rows.clone().map(|r| pull(i, r)).collect());
+        let score = score.collect();
+        Known { x, noise, u, score }
+    }
+
+    /// The output of a network that knows all of it.
+    fn output(&self, d: &Diffusion, kernel: &KernelValues, p: Parametrisation) -> Vec<Vec<f64>> {
+        let last = d.channels() - 1;
+        match p {
+            Parametrisation::Score => self.score.clone(),
+            Parametrisation::Eps => d.noised().iter().map(|&i| self.noise[i].clone()).collect(),
+            Parametrisation::X0 => vec![self.x.clone()],
+            // -ell net = score + v/S_vv, 1/ell the last entry of the factor
+            Parametrisation::Mixed => {
+                let rest = |r: usize| {
+                    -(self.score[0][r] + self.u[last][r] / kernel.cov[(last, last)])
+                        * kernel.chol_lower[(last, last)]
+                };
+                vec![(0..self.x.len()).map(rest).collect()]
+            }
+        }
+    }
+}
+
 /// Every output of a known noise stands for one score, that of the kernel; and comes back from it.
 fn outputs(case: &Rated) -> Result<Vec<Check>> {
-    let (d, k) = (&case.diffusion, case.diffusion.channels());
-    let (m, n, mut all) = (d.noised().len(), 5, vec![]);
-    let wave = |seed: f64| {
-        (0..n)
-            .map(|i| ((i as f64 + 1.0) * seed).sin() * 1.7)
-            .collect::<Vec<f64>>()
+    let d = &case.diffusion;
+    let near = |all: &mut Vec<Near>, t: f64, a: &[Vec<f64>], b: &[Vec<f64>]| {
+        let unit = largest(b.iter().flatten());
+        let point = |(f, e): (&f64, &f64)| Near::relative(t, *f, *e, 1e-10, unit);
+        all.extend(a.iter().flatten().zip(b.iter().flatten()).map(point));
     };
+    let mut all = vec![];
     for p in parametrisations(d)? {
         let (mut to, mut back) = (vec![], vec![]);
         for t in TIMES {
             let (kernel, c) = (d.kernel(t)?, Conversion::new(d, t)?);
-            let (x, noise) = (
-                wave(1.3),
-                (0..k).map(|c| wave(2.1 + c as f64)).collect::<Vec<_>>(),
-            );
-            let lower = |i: usize, r: usize| {
-                (0..=i)
-                    .map(|j| kernel.chol_lower[(i, j)] * noise[j][r])
-                    .sum::<f64>()
-            };
-            let u: Vec<Vec<f64>> = (0..k)
-                .map(|i| {
-                    (0..n)
-                        .map(|r| kernel.mean[(i, 0)] * x[r] + lower(i, r))
-                        .collect()
-                })
-                .collect();
-            // the kernel's score from its precision
-            let pull = |i: usize, r: usize| {
-                -(0..k)
-                    .map(|j| kernel.inv[(i, j)] * lower(j, r))
-                    .sum::<f64>()
-            };
-            let score: Vec<Vec<f64>> = d
-                .noised()
-                .iter()
-                .map(|&i| (0..n).map(|r| pull(i, r)).collect())
-                .collect();
-            let last = k - 1;
-            let output: Vec<Vec<f64>> = match p {
-                Parametrisation::Score => score.clone(),
-                Parametrisation::Eps => d.noised().iter().map(|&i| noise[i].clone()).collect(),
-                Parametrisation::X0 => vec![x.clone()],
-                // -ell net = score + v/S_vv, 1/ell the last entry of the factor
-                Parametrisation::Mixed => {
-                    let rest = |r: usize| {
-                        -(score[0][r] + u[last][r] / kernel.cov[(last, last)])
-                            * kernel.chol_lower[(k - 1, k - 1)]
-                    };
-                    vec![(0..n).map(rest).collect()]
-                }
-            };
-            let mut found = vec![vec![0.0; n]; m];
-            let mut slices: Vec<&mut [f64]> = found.iter_mut().map(Vec::as_mut_slice).collect();
-            c.to_score(p, &views(&u), &views(&output), &mut slices)?;
-            let near = |all: &mut Vec<Near>, a: &[Vec<f64>], b: &[Vec<f64>]| {
-                let unit = largest(b.iter().flatten());
-                let point = |(f, e): (&f64, &f64)| Near {
-                    at: t,
-                    found: *f,
-                    expected: *e,
-                    tolerance: 1e-10 * unit,
-                    unit,
-                };
-                all.extend(a.iter().flatten().zip(b.iter().flatten()).map(point));
-            };
-            near(&mut to, &found, &score);
-            let mut again = output.clone();
-            let mut slices: Vec<&mut [f64]> = again.iter_mut().map(Vec::as_mut_slice).collect();
-            c.from_score(p, &views(&u), &views(&score), &mut slices)?;
-            near(&mut back, &again, &output);
+            let known = Known::new(d, &kernel);
+            let (u, output) = (views(&known.u), known.output(d, &kernel, p));
+            let mut found = zeros(&known.score);
+            c.to_score(p, &u, &views(&output), &mut views_mut(&mut found))?;
+            near(&mut to, t, &found, &known.score);
+            let mut again = zeros(&output);
+            c.from_score(p, &u, &views(&known.score), &mut views_mut(&mut again))?;
+            near(&mut back, t, &again, &output);
         }
         all.extend([to, back].map(Points::Near));
     }

@@ -5,7 +5,7 @@ use super::{Outcome, Result};
 use clap::{Parser, Subcommand};
 use cld_sgm::Error;
 use cld_sgm::internal::audit::Options;
-use cld_sgm::internal::audit::plants::{Planted, Plants};
+use cld_sgm::internal::audit::plants::{Cell, Planted, Plants};
 use cld_sgm::internal::audit::run::{Audit, audit, audit_and_plant, list, merge, shard};
 use cld_sgm::internal::audit::{Made, Plant, Shard, report};
 use cld_sgm::internal::files::{Limits, Paths, read_text, write_whole};
@@ -143,25 +143,45 @@ fn to_json(value: &impl serde::Serialize) -> Result<String> {
         })
 }
 
+/// One audit of the shards in these files.
+fn merge_files(files: &[PathBuf], output: &Output, limits: &Limits) -> Result<Outcome> {
+    let (date, clock) = (SystemTime::now(), Instant::now());
+    output.paths().inputs("FILES", files).check()?;
+    let shards = files
+        .iter()
+        .map(|f| read_shard(f, limits))
+        .collect::<Result<Vec<_>>>()?;
+    let bar = Mutex::new(Bar::at_once("auditing"));
+    let mut found = merge(&shards, &|done, total| advance(&bar, done, total))?;
+    drop(bar);
+    let (version, took) = (super::version(), clock.elapsed());
+    found.made = Some(Made::new(&found.options, "", &version, date, took));
+    show(&found, output)
+}
+
+/// A shard of an audit, as `text` numbers it, into a file.
+fn one_shard(args: &Args, o: &Options, text: &str) -> Result<Outcome> {
+    let bar = Mutex::new(Bar::at_once("auditing"));
+    let (i, n) = show::shard(text)?;
+    let file = args
+        .output
+        .json
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("cld-audit-shard-{i}-of-{n}.json")));
+    Paths::default().outputs("json", [&file]).check()?;
+    let part = shard(o, i, n, &|done, total| advance(&bar, done, total))?;
+    write_whole(&file, to_json(&part)?.as_bytes())?;
+    print(&format!(
+        "{}: shard {i} of {n}. With all of them: cld audit merge FILES...\n",
+        file.display()
+    ))?;
+    Ok(Outcome::Fine)
+}
+
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     let (date, clock) = (SystemTime::now(), Instant::now());
     if let Some(Command::Merge { files, output }) = &args.command {
-        output.paths().inputs("FILES", files).check()?;
-        let shards = files
-            .iter()
-            .map(|f| read_shard(f, limits))
-            .collect::<Result<Vec<_>>>()?;
-        let bar = Mutex::new(Bar::at_once("auditing"));
-        let mut found = merge(&shards, &|done, total| advance(&bar, done, total))?;
-        drop(bar);
-        found.made = Some(Made::new(
-            &found.options,
-            "",
-            &super::version(),
-            date,
-            clock.elapsed(),
-        ));
-        return show(&found, output);
+        return merge_files(files, output, limits);
     }
     threads(args.threads)?;
     let o = options(args)?;
@@ -174,24 +194,11 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         )?;
         return Ok(Outcome::Fine);
     }
+    if let Some(text) = &args.shard {
+        return one_shard(args, &o, text);
+    }
     let bar = Mutex::new(Bar::at_once("auditing"));
     let progress = |done: u64, total: u64| advance(&bar, done, total);
-    if let Some(text) = &args.shard {
-        let (i, n) = show::shard(text)?;
-        let file = args
-            .output
-            .json
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(format!("cld-audit-shard-{i}-of-{n}.json")));
-        Paths::default().outputs("json", [&file]).check()?;
-        let part = shard(&o, i, n, &progress)?;
-        write_whole(&file, to_json(&part)?.as_bytes())?;
-        print(&format!(
-            "{}: shard {i} of {n}. With all of them: cld audit merge FILES...\n",
-            file.display()
-        ))?;
-        return Ok(Outcome::Fine);
-    }
     args.output.paths().check()?;
     let mut found = if args.plant_all {
         audit_and_plant(&o, args.size, &progress)?
@@ -294,50 +301,38 @@ fn families(a: &Audit, full: bool) -> String {
 /// Names of misses that are printed; all are on the page and in the JSON.
 const NAMED: usize = 100;
 
-/// The errors that were planted in every claim: what is missed, by name.
-fn planted(p: &Plants) -> String {
-    let at = p
-        .size
-        .map_or("at the size that each claim says it catches".into(), |s| {
-            format!("of relative size {}", short(s))
-        });
-    let mut text = format!(
-        "\n{}\n",
-        styled(BOLD, &format!("An error {at}, planted in every claim"))
-    );
+/// Errors that were caught, by formula and method, and by method alone.
+fn caught(p: &Plants) -> String {
     let (by_method, all) = p.by_method();
     let columns: Vec<&str> = by_method.keys().copied().collect();
-    let rows: Vec<Vec<String>> = p
-        .matrix
-        .iter()
-        .flat_map(|(formula, cells)| {
-            cells.iter().map(move |(method, c)| {
-                let count = format!("{}/{}", c.caught, c.planted);
-                vec![
-                    formula.clone(),
-                    method.clone(),
-                    if c.caught == c.planted {
-                        count
-                    } else {
-                        styled(BAD, &count)
-                    },
-                ]
-            })
-        })
-        .collect();
-    text += &table(&["formula", "method", "caught"], &rows);
+    let cells = |formula: &String, method: &String, c: &Cell| {
+        let count = format!("{}/{}", c.caught, c.planted);
+        let count = if c.caught == c.planted {
+            count
+        } else {
+            styled(BAD, &count)
+        };
+        vec![formula.clone(), method.clone(), count]
+    };
+    let mut rows: Vec<Vec<String>> = vec![];
+    for (formula, found) in &p.matrix {
+        rows.extend(found.iter().map(|(method, c)| cells(formula, method, c)));
+    }
     let of = |c: &str| format!("{c} {}/{}", by_method[c].caught, by_method[c].planted);
-    text += &wrapped(
-        &format!(
-            "By method: {}; all {}/{}.",
-            columns.into_iter().map(of).collect::<Vec<_>>().join(", "),
-            all.caught,
-            all.planted
-        ),
-        2,
+    let sentence = format!(
+        "By method: {}; all {}/{}.",
+        columns.into_iter().map(of).collect::<Vec<_>>().join(", "),
+        all.caught,
+        all.planted
     );
+    table(&["formula", "method", "caught"], &rows) + &wrapped(&sentence, 2)
+}
+
+/// Errors that no one saw: first those that their claims must see.
+fn missed(p: &Plants) -> String {
     let mut missed: Vec<&Planted> = p.missed().collect();
     missed.sort_by_key(|m| !m.is_defect());
+    let mut text = String::new();
     for m in missed.iter().take(NAMED) {
         let power = m.power.map_or("none".into(), short);
         let style = if m.is_defect() {
@@ -357,6 +352,22 @@ fn planted(p: &Plants) -> String {
             missed.len() - NAMED
         );
     }
+    text
+}
+
+/// The errors that were planted in every claim: what is missed, by name.
+fn planted(p: &Plants) -> String {
+    let at = p
+        .size
+        .map_or("at the size that each claim says it catches".into(), |s| {
+            format!("of relative size {}", short(s))
+        });
+    let mut text = format!(
+        "\n{}\n",
+        styled(BOLD, &format!("An error {at}, planted in every claim"))
+    );
+    text += &caught(p);
+    text += &missed(p);
     if !p.off.is_empty() {
         let why = format!(
             "{} claims are off with nothing planted: nothing was planted in them.",
@@ -374,7 +385,8 @@ fn planted(p: &Plants) -> String {
     text
 }
 
-fn show(a: &Audit, output: &Output) -> Result<Outcome> {
+/// The claims that do not hold, each with its statement and tolerance.
+fn claims_off(a: &Audit) -> String {
     let mut text = String::new();
     for e in a.evidence.iter().filter(|e| !e.holds()) {
         let how = if e.is_blind() {
@@ -390,6 +402,11 @@ fn show(a: &Audit, output: &Output) -> Result<Outcome> {
         text += &wrapped(&format!("    {}", e.claim.statement), 4);
         text += &(wrapped(&format!("tolerance {}", e.claim.tolerance), 4) + "\n");
     }
+    text
+}
+
+fn show(a: &Audit, output: &Output) -> Result<Outcome> {
+    let mut text = claims_off(a);
     text += &families(a, output.full_table);
     text += "\nworst: the largest deviation in units of its tolerance. power: the relative\nerror that is caught (by sampling with probability 0.999; means apart).\n";
     if !output.full_table {

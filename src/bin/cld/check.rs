@@ -132,26 +132,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     )?;
     drop(bar);
     if report.judged == 0 && report.raised.is_empty() {
-        if let Some(t) = report.t_min {
-            return Err(Error::parameter(
-                "t-min",
-                t,
-                "a time that some row has or comes before: no row is left to judge",
-            ));
-        }
-        let found = if report.unanswered.is_empty() && report.not_begun.is_empty() {
-            match list(&report).as_str() {
-                "" => "the list is empty".into(),
-                some => format!("quantities not yet covered: {some}"),
-            }
-        } else {
-            "no answers".into()
-        };
-        return Err(Error::Format {
-            file: report.file,
-            place: "entries".into(),
-            problem: format!("nothing to judge ({found})"),
-        });
+        return Err(nothing_judged(report));
     }
     if args.json {
         let text = serde_json::to_string_pretty(&report).map_err(|e| Error::Io {
@@ -179,6 +160,30 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     } else {
         Outcome::Off
     })
+}
+
+/// Why a report is about nothing.
+fn nothing_judged(report: Report) -> Error {
+    if let Some(t) = report.t_min {
+        return Error::parameter(
+            "t-min",
+            t,
+            "a time that some row has or comes before: no row is left to judge",
+        );
+    }
+    let found = if report.unanswered.is_empty() && report.not_begun.is_empty() {
+        match list(&report).as_str() {
+            "" => "the list is empty".into(),
+            some => format!("quantities not yet covered: {some}"),
+        }
+    } else {
+        "no answers".into()
+    };
+    Error::Format {
+        file: report.file,
+        place: "entries".into(),
+        problem: format!("nothing to judge ({found})"),
+    }
 }
 
 fn list(report: &Report) -> String {

@@ -8,7 +8,7 @@ use cld_sgm::internal::files::{Paths, write_whole};
 use cld_sgm::internal::plot::pictures::{Curve, Floor, Format, Panel, curves};
 use cld_sgm::sampler::compare::{Comparison, ComparisonRow, Found};
 use cld_sgm::sampler::grid::Spacing;
-use cld_sgm::sampler::{REGISTRY, entry};
+use cld_sgm::sampler::{REGISTRY, SamplerEntry, entry};
 use cld_sgm::{Error, data};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -63,6 +63,26 @@ pub struct Args {
 /// Deviation of the data `gaussian`.
 const DEVIATION: f64 = 0.7;
 
+/// What the flags ask for: every sampler on every grid at every budget.
+fn comparison(args: &Args, samplers: Vec<&'static SamplerEntry>, n: usize) -> Result<Comparison> {
+    let mut budgets = args.nfe.clone();
+    budgets.sort_unstable();
+    budgets.dedup();
+    Ok(Comparison {
+        samplers,
+        grids: args
+            .spacings
+            .iter()
+            .map(|g| Ok((g.clone(), Spacing::parse(g)?)))
+            .collect::<Result<Vec<_>>>()?,
+        budgets,
+        n,
+        eps: args.eps,
+        denoise: args.denoise,
+        seed: args.seed,
+    })
+}
+
 pub fn run(args: &Args) -> Result<Outcome> {
     let toy = match data::REGISTRY.iter().find(|e| e.name == args.data) {
         Some(toy) => Some((toy.build)()?),
@@ -84,27 +104,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
             .collect::<Result<Vec<_>>>()?
     };
     let (diffusion, about) = args.setting.diffusion()?;
-    let mut budgets = args.nfe.clone();
-    budgets.sort_unstable();
-    budgets.dedup();
     let n = args.n.unwrap_or_else(|| {
         toy.as_ref().map_or(1, |m| {
             1 << (160_000 / m.components().len()).clamp(2048, 16384).ilog2()
         })
     });
-    let comparison = Comparison {
-        samplers,
-        grids: args
-            .spacings
-            .iter()
-            .map(|g| Ok((g.clone(), Spacing::parse(g)?)))
-            .collect::<Result<Vec<_>>>()?,
-        budgets,
-        n,
-        eps: args.eps,
-        denoise: args.denoise,
-        seed: args.seed,
-    };
+    let comparison = comparison(args, samplers, n)?;
     let formats = args
         .plot
         .iter()

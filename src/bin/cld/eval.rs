@@ -13,9 +13,9 @@ use cld_sgm::internal::files::json::parse_json_within;
 use cld_sgm::internal::files::limits::{Limits, read_text, text_of};
 use cld_sgm::internal::truth::predict::CHANNELS;
 use cld_sgm::internal::vectors::eval::{evaluate, reply_row};
-use cld_sgm::kernel::kernel_values;
+use cld_sgm::kernel::{KernelValues, kernel_values};
 use serde_json::{Map, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The kernel of a process at given times: for a request file, or for one point by flags. Of a
 /// checkpoint or samples: how far they are from the data.
@@ -58,7 +58,7 @@ pub struct Args {
 }
 
 /// One row of an answer file, with what is right there.
-fn one_row(path: &std::path::Path, id: &str, number: usize, limits: &Limits) -> Result<Outcome> {
+fn one_row(path: &Path, id: &str, number: usize, limits: &Limits) -> Result<Outcome> {
     let answers = read_answers(path, None, limits)?;
     let e = row::entry(&answers, id)?;
     let row = row::row(e, number)?;
@@ -72,14 +72,7 @@ fn one_row(path: &std::path::Path, id: &str, number: usize, limits: &Limits) -> 
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (name, a) in &row.inputs {
         for (i, x) in list(&a.data).into_iter().enumerate() {
-            rows.push(vec![
-                if i == 0 {
-                    shown(name).to_string()
-                } else {
-                    String::new()
-                },
-                x,
-            ]);
+            rows.push(vec![once(name, i), x]);
         }
     }
     text += &table(&["input", "value"], &rows);
@@ -98,20 +91,21 @@ fn one_row(path: &std::path::Path, id: &str, number: usize, limits: &Limits) -> 
         let got = answered.as_deref().map(list).unwrap_or_default();
         for i in 0..right.len().max(got.len()) {
             let cell = |x: &[String]| x.get(i).cloned().unwrap_or_default();
-            rows.push(vec![
-                if i == 0 {
-                    shown(name).to_string()
-                } else {
-                    String::new()
-                },
-                cell(&right),
-                cell(&got),
-            ]);
+            rows.push(vec![once(name, i), cell(&right), cell(&got)]);
         }
     }
     text += &table(&["output", "right", "answered"], &rows);
     print(&text)?;
     Ok(Outcome::Fine)
+}
+
+/// The name in the first of its rows.
+fn once(name: &str, row: usize) -> String {
+    if row == 0 {
+        shown(name).to_string()
+    } else {
+        String::new()
+    }
 }
 
 fn pretty(v: &Value) -> Result<String> {
@@ -123,65 +117,26 @@ fn pretty(v: &Value) -> Result<String> {
         })
 }
 
-pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
-    if let (Some(file), Some(id), Some(row)) = (&args.request, &args.entry, args.row) {
-        args.setting.refused("absent for a row of answers")?;
-        return one_row(file, id, row, limits);
-    }
-    if let Some(file) = &args.request {
-        let kind = Kind::of(file);
-        if kind != Kind::Request {
-            args.setting.refused("absent for a checkpoint or samples")?;
-            return args.judge.run(file, kind, limits);
+/// Answers the request in a file or on standard input.
+fn answer(request: Option<&Path>, limits: &Limits) -> Result<Outcome> {
+    let (text, file) = match request.filter(|p| p.as_os_str() != "-") {
+        Some(path) => (read_text(path, limits)?, path.display().to_string()),
+        None => {
+            let name = "standard input";
+            (text_of(std::io::stdin(), name, limits)?, name.to_string())
         }
-    }
-    args.judge.refused()?;
-    let Some(name) = &args.setting.process else {
-        let path = args
-            .request
-            .as_deref()
-            .unwrap_or_else(|| std::path::Path::new("-"));
-        let (text, file) = if path.as_os_str() == "-" {
-            (
-                text_of(std::io::stdin(), "standard input", limits)?,
-                "standard input".to_string(),
-            )
-        } else {
-            (read_text(path, limits)?, path.display().to_string())
-        };
-        print(&pretty(&evaluate(
-            &parse_json_within(&text, &file, limits)?,
-            &file,
-        )?)?)?;
-        return Ok(Outcome::Fine);
     };
-    let config = args.setting.config(name, args.objective.as_deref())?;
-    let (s, t) = (args.s.unwrap_or(0.0), args.t.unwrap_or(1.0));
-    let v = kernel_values(
-        &*config.process()?,
-        &config.schedule,
-        config.objective,
-        s,
-        t,
-    )?;
-    if args.json {
-        let mut o = Map::new();
-        o.insert("t".into(), t.into());
-        o.append(&mut reply_row(&v));
-        print(&pretty(&Value::Object(o))?)?;
-        return Ok(Outcome::Fine);
-    }
-    let interval = if args.s.is_some() {
-        format!("over [{s:e}, {t:e}]")
-    } else {
-        format!("at t = {t:e}")
-    };
-    let tau = config.schedule.integral(s, t)?;
-    let mut text = format!("{} {interval}, B = {tau:e}\n\n", config.describe());
-    let head: Vec<String> = std::iter::once(String::new())
-        .chain(CHANNELS[..v.k].iter().map(|c| (*c).to_string()))
+    let request = parse_json_within(&text, &file, limits)?;
+    print(&pretty(&evaluate(&request, &file)?)?)?;
+    Ok(Outcome::Fine)
+}
+
+/// A kernel's matrices with the channels named, then its numbers.
+fn tables(v: &KernelValues) -> String {
+    let head: Vec<&str> = std::iter::once("")
+        .chain(CHANNELS[..v.k].iter().copied())
         .collect();
-    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    let mut text = String::new();
     for (what, m) in [
         ("mean", &v.mean),
         ("cov", &v.cov),
@@ -208,7 +163,51 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     .iter()
     .map(|(n, x)| vec![(*n).to_string(), format!("{x:?}")])
     .collect();
-    text += &facts(&rows);
-    print(&text)?;
+    text + &facts(&rows)
+}
+
+pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    if let (Some(file), Some(id), Some(row)) = (&args.request, &args.entry, args.row) {
+        args.setting.refused("absent for a row of answers")?;
+        return one_row(file, id, row, limits);
+    }
+    if let Some(file) = &args.request {
+        let kind = Kind::of(file);
+        if kind != Kind::Request {
+            args.setting.refused("absent for a checkpoint or samples")?;
+            return args.judge.run(file, kind, limits);
+        }
+    }
+    args.judge.refused()?;
+    let Some(name) = &args.setting.process else {
+        return answer(args.request.as_deref(), limits);
+    };
+    let config = args.setting.config(name, args.objective.as_deref())?;
+    let (s, t) = (args.s.unwrap_or(0.0), args.t.unwrap_or(1.0));
+    let v = kernel_values(
+        &*config.process()?,
+        &config.schedule,
+        config.objective,
+        s,
+        t,
+    )?;
+    if args.json {
+        let mut o = Map::new();
+        o.insert("t".into(), t.into());
+        o.append(&mut reply_row(&v));
+        print(&pretty(&Value::Object(o))?)?;
+        return Ok(Outcome::Fine);
+    }
+    let interval = if args.s.is_some() {
+        format!("over [{s:e}, {t:e}]")
+    } else {
+        format!("at t = {t:e}")
+    };
+    let tau = config.schedule.integral(s, t)?;
+    let about = config.describe();
+    print(&format!(
+        "{about} {interval}, B = {tau:e}\n\n{}",
+        tables(&v)
+    ))?;
     Ok(Outcome::Fine)
 }

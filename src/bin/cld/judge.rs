@@ -129,37 +129,8 @@ impl Judge {
             last.distance.floor,
             last.distance.rows,
         );
-        let mut head = vec![
-            "sampler",
-            "steps",
-            "nfe",
-            "seconds",
-            if images {
-                "Frechet distance"
-            } else {
-                "sliced W2"
-            },
-        ];
-        if !images {
-            head.push("energy distance");
-        }
-        let cells = |r: &Row| {
-            let mut cells = vec![
-                r.sampler.clone(),
-                r.steps.map_or_else(|| "-".into(), |s| s.to_string()),
-            ];
-            cells.extend([r.nfe, r.seconds].map(|x| x.map_or_else(|| "-".into(), short)));
-            cells.push(short(r.distance.value));
-            if !images {
-                cells.push(r.distance.energy.map_or_else(
-                    || "-".into(),
-                    |(e, error)| format!("{} +- {}", short(e), short(error)),
-                ));
-            }
-            cells
-        };
         let mut said = about.iter().map(|l| sentence(l)).collect::<String>() + "\n";
-        said += &table(&head, &rows.iter().map(cells).collect::<Vec<_>>());
+        said += &distances(&rows, images);
         said += &format!("data to data, {count} rows each: {}\n", short(floor));
         if let Some(out) = &self.out {
             let rows: Vec<Value> = rows.iter().map(to_json).collect();
@@ -219,19 +190,8 @@ impl Judge {
         note_prior(trained.diffusion());
         let bar = Mutex::new((Stage::Planning, Bar::new("planning")));
         let rows = judge::checkpoint(task, &data, &samplers, &steps, &|stage| {
-            let Ok(mut bar) = bar.lock() else { return };
-            if std::mem::discriminant(&bar.0) != std::mem::discriminant(&stage) {
-                *bar = (
-                    stage,
-                    Bar::new(if stage == Stage::Comparing {
-                        "comparing"
-                    } else {
-                        "sampling"
-                    }),
-                );
-            }
-            if let Stage::Sampling(done, total) = stage {
-                bar.1.set(done, total);
+            if let Ok(mut bar) = bar.lock() {
+                advance(&mut bar, stage);
             }
         })?;
         drop(bar);
@@ -273,6 +233,55 @@ impl Judge {
         let (about, row) = judge::samples(file, spec, self.n, range, seed, limits)?;
         Ok((about, vec![row]))
     }
+}
+
+/// Moves the bar of a stage on, or begins that of the next.
+fn advance(bar: &mut (Stage, Bar), stage: Stage) {
+    if std::mem::discriminant(&bar.0) != std::mem::discriminant(&stage) {
+        let name = if stage == Stage::Comparing {
+            "comparing"
+        } else {
+            "sampling"
+        };
+        *bar = (stage, Bar::new(name));
+    }
+    if let Stage::Sampling(done, total) = stage {
+        bar.1.set(done, total);
+    }
+}
+
+/// A line for each run: what it took, and its distance to the data.
+fn distances(rows: &[Row], images: bool) -> String {
+    let mut head = vec![
+        "sampler",
+        "steps",
+        "nfe",
+        "seconds",
+        if images {
+            "Frechet distance"
+        } else {
+            "sliced W2"
+        },
+    ];
+    if !images {
+        head.push("energy distance");
+    }
+    let cells = |r: &Row| {
+        let mut cells = vec![
+            r.sampler.clone(),
+            r.steps.map_or_else(|| "-".into(), |s| s.to_string()),
+        ];
+        cells.extend([r.nfe, r.seconds].map(|x| x.map_or_else(|| "-".into(), short)));
+        cells.push(short(r.distance.value));
+        if !images {
+            cells.push(r.distance.energy.map_or_else(
+                || "-".into(),
+                |(e, error)| format!("{} +- {}", short(e), short(error)),
+            ));
+        }
+        cells
+    };
+    table(&head, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
 /// A row of the file that `--out` names.

@@ -74,35 +74,20 @@ fn row(a: String, b: String) -> Vec<String> {
     vec![a, b]
 }
 
-/// What was computed of what, and the figures in this unit.
-fn figures(
+/// The figures in this unit: of the bound, plain and weighted, or of the flow; and of the data's own
+/// law.
+fn estimates(
     args: &Args,
     trained: &Trained,
     (bits, unit): (&Bits, &str),
     probes: Probes,
-) -> Result<Vec<Vec<String>>> {
+) -> Vec<Vec<String>> {
     let figure = |e: &Estimate| format!("{:.4} +- {:.4}", e.value, e.error);
-    let dim = trained.model.dim();
-    let mut rows = vec![
-        row("process".into(), trained.process()?),
-        row("checkpoint".into(), trained.about.clone()),
-        row(
-            "data".into(),
-            format!(
-                "{} of {}, {} samples of {dim} dimensions",
-                args.data, trained.config.data.name, bits.n
-            ),
-        ),
-    ];
+    let plain = figure(&bits.plain);
+    let mut rows = vec![];
     if let Some(weighted) = &bits.weighted {
-        rows.push(row(
-            unit.into(),
-            format!(
-                "{} (upper bound: Jensen over {} velocities each)",
-                figure(&bits.plain),
-                args.draws
-            ),
-        ));
+        let how = format!("upper bound: Jensen over {} velocities each", args.draws);
+        rows.push(row(unit.into(), format!("{plain} ({how})")));
         let what = match probes {
             Probes::Exact => "upper bound in expectation",
             Probes::Signs(_) => "estimate: probes make it too low by half their variance",
@@ -117,14 +102,34 @@ fn figures(
         } else {
             "the flow's"
         };
-        rows.push(row(
-            unit.into(),
-            format!("{} ({what})", figure(&bits.plain)),
-        ));
+        rows.push(row(unit.into(), format!("{plain} ({what})")));
     }
     if let Some(own) = &bits.own {
         rows.push(row(format!("{unit}, of the data's own law"), figure(own)));
     }
+    rows
+}
+
+/// What was computed of what, and the figures in this unit.
+fn figures(
+    args: &Args,
+    trained: &Trained,
+    (bits, unit): (&Bits, &str),
+    probes: Probes,
+) -> Result<Vec<Vec<String>>> {
+    let dim = trained.model.dim();
+    let mut rows = vec![
+        row("process".into(), trained.process()?),
+        row("checkpoint".into(), trained.about.clone()),
+        row(
+            "data".into(),
+            format!(
+                "{} of {}, {} samples of {dim} dimensions",
+                args.data, trained.config.data.name, bits.n
+            ),
+        ),
+    ];
+    rows.extend(estimates(args, trained, (bits, unit), probes));
     let probing = match probes {
         Probes::Exact => "exact divergence".to_string(),
         Probes::Signs(p) => format!("{p} probe(s)"),
@@ -141,6 +146,18 @@ fn figures(
         short(bits.nfe),
     ));
     Ok(rows)
+}
+
+/// Refuses a record in the place of what is read.
+fn check_paths(args: &Args, trained: &Trained) -> Result<()> {
+    let data = [&trained.config.data.name, &args.data]
+        .into_iter()
+        .flat_map(|d| sources(d));
+    Paths::default()
+        .inputs("checkpoint", [file_of(&args.checkpoint)])
+        .inputs("data", data)
+        .outputs("json", &args.json)
+        .check()
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
@@ -172,14 +189,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             seed,
         },
     )?;
-    let data = [&trained.config.data.name, &args.data]
-        .into_iter()
-        .flat_map(|d| sources(d));
-    Paths::default()
-        .inputs("checkpoint", [file_of(&args.checkpoint)])
-        .inputs("data", data)
-        .outputs("json", &args.json)
-        .check()?;
+    check_paths(args, &trained)?;
     threads(args.threads)?;
     note_prior(trained.diffusion());
     let mut bar = Bar::new("likelihoods");

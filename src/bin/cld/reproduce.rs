@@ -198,6 +198,28 @@ fn merged(stores: &[Store], limits: &Limits) -> Result<Plan> {
     Plan::new(&options, limits)
 }
 
+/// A bar for so many minutes.
+fn bar_of(minutes: f64) -> ProgressBar {
+    let bar = ProgressBar::new((1000.0 * minutes) as u64);
+    let style = ProgressStyle::with_template("{bar:20} {percent} % {elapsed}, {eta} left  {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// Moves the bar to where a job is, which began after so many minutes.
+fn advance(bar: &ProgressBar, before: f64, job: &Job, doing: Doing<'_>) {
+    let (done, what) = match doing {
+        Doing::Training(step, steps) => {
+            let share = step as f64 / steps.max(1) as f64;
+            (job.training * share, format!("step {step} of {steps}"))
+        }
+        Doing::Measuring(name, share) => (job.training + job.measuring * share, name.to_string()),
+    };
+    bar.set_position((1000.0 * (before + done)) as u64);
+    bar.set_message(format!("{}: {what}", job.about()));
+}
+
 /// All jobs; whether it was asked to stop.
 fn work(plan: &Plan, shop: &Shop<'_>, budget: Option<f64>) -> Result<bool> {
     // asked to, or the budget is used up
@@ -213,15 +235,8 @@ fn work(plan: &Plan, shop: &Shop<'_>, budget: Option<f64>) -> Result<bool> {
         }
     }
     left.retain(|j| j.needs.is_none());
-    let bar = progress().then(|| {
-        let all: f64 = left.iter().map(|j| j.minutes()).sum();
-        let bar = ProgressBar::new((1000.0 * all) as u64);
-        let style =
-            ProgressStyle::with_template("{bar:20} {percent} % {elapsed}, {eta} left  {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.enable_steady_tick(Duration::from_millis(500));
-        bar
-    });
+    let all: f64 = left.iter().map(|j| j.minutes()).sum();
+    let bar = progress().then(|| bar_of(all));
     let mut before = 0.0;
     for (i, job) in left.iter().enumerate() {
         if over() {
@@ -239,18 +254,9 @@ fn work(plan: &Plan, shop: &Shop<'_>, budget: Option<f64>) -> Result<bool> {
             if over() || asked.load(Ordering::Relaxed) {
                 stop.store(true, Ordering::Relaxed);
             }
-            let Some(bar) = &bar else { return };
-            let (done, what) = match doing {
-                Doing::Training(step, steps) => {
-                    let share = step as f64 / steps.max(1) as f64;
-                    (job.training * share, format!("step {step} of {steps}"))
-                }
-                Doing::Measuring(name, share) => {
-                    (job.training + job.measuring * share, name.to_string())
-                }
-            };
-            bar.set_position((1000.0 * (before + done)) as u64);
-            bar.set_message(format!("{}: {what}", job.about()));
+            if let Some(bar) = &bar {
+                advance(bar, before, job, doing);
+            }
         };
         let whole = shop.work(job, &stop, &tell)?;
         before += job.minutes();

@@ -17,7 +17,7 @@ use cld_sgm::score::{MixtureScore, Score};
 use cld_sgm::{Diffusion, Error};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// Draw samples, from a trained network or with the exact score of data of known law, and compare
@@ -388,12 +388,131 @@ fn jobs<'a>(
 }
 
 /// Points under their titles, panel by panel.
-fn panels(format: Format, title: &str, panels: &[(String, &[f64])], dim: usize) -> Result<Vec<u8>> {
+fn panels(
+    format: Format,
+    title: &str,
+    panels: &[(String, Vec<f64>)],
+    dim: usize,
+) -> Result<Vec<u8>> {
     let clouds: Vec<Cloud<'_>> = panels
         .iter()
         .map(|(title, points)| Cloud { title, points })
         .collect();
     pictures::clouds(format, title, &clouds, dim)
+}
+
+/// What pictures are drawn of.
+struct Scene<'a> {
+    args: &'a Args,
+    data: &'a Result<Data>,
+    /// The first run's job at earlier ends, for a strip.
+    before: &'a [Job<'a>],
+    jobs: &'a [(String, Job<'a>)],
+    all: &'a [Ran],
+    shape: [usize; 3],
+    levels: u32,
+    /// Samples of each run.
+    n: usize,
+    title: String,
+}
+
+impl Scene<'_> {
+    fn dim(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Numbers of a panel's points.
+    fn shown(&self) -> usize {
+        self.n.min(COMPARED) * self.dim()
+    }
+
+    /// Data and runs side by side.
+    fn plot(&self, file: &Path) -> Result<Vec<u8>> {
+        let data = self.data.as_ref().map_err(Clone::clone)?;
+        let fresh = data.fresh(self.n.min(COMPARED), self.args.seed)?;
+        let points = |r: &'_ Ran| (r.title(), r.drawn.samples[0][..self.shown()].to_vec());
+        let data = ("data".to_string(), fresh);
+        let all: Vec<_> = std::iter::once(data)
+            .chain(self.all.iter().map(points))
+            .collect();
+        panels(Format::of("plot", file)?, &self.title, &all, self.dim())
+    }
+
+    /// The first run at six times.
+    fn strip(&self, file: &Path) -> Result<Vec<u8>> {
+        let at = |job: &Job<'_>| format!("t = {}", short(job.end()));
+        let part = |x: &[f64]| x[..self.shown()].to_vec();
+        let mut all = vec![];
+        for job in self.before {
+            all.push((at(job), part(&with_bar(job)?.samples[0])));
+        }
+        all.push((at(&self.jobs[0].1), part(&self.all[0].drawn.samples[0])));
+        let title = format!("{}, {}", self.args.samplers[0], self.title);
+        panels(Format::of("strip", file)?, &title, &all, self.dim())
+    }
+
+    /// Images of the first run in rows.
+    fn grid(&self) -> Result<Vec<u8>> {
+        let shown = self.n.min(COLUMNS * COLUMNS) * self.dim();
+        let x = &self.all[0].drawn.samples[0][..shown];
+        picture::grid_of_values(x, self.shape, self.levels, COLUMNS, scale(self.shape))
+    }
+
+    /// The pictures that are asked for: flag, file, bytes.
+    fn pictures(&self) -> Result<Vec<(&'static str, &PathBuf, Vec<u8>)>> {
+        let mut all = vec![];
+        if let Some(file) = &self.args.plot {
+            all.push(("plot", file, self.plot(file)?));
+        }
+        if let Some(file) = &self.args.strip {
+            all.push(("strip", file, self.strip(file)?));
+        }
+        if let Some(file) = &self.args.grid {
+            all.push(("grid", file, self.grid()?));
+        }
+        Ok(all)
+    }
+}
+
+/// Runs all jobs, and compares what each drew with the data.
+fn draw(jobs: &[(String, Job<'_>)], data: &Result<Data>, seed: u64) -> Result<Vec<Ran>> {
+    let one = |(spacing, job): &(String, Job<'_>)| {
+        let drawn = with_bar(job)?;
+        let _comparing = Bar::new("comparing");
+        let distance = data
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|d| d.distance(&drawn.samples[0], seed));
+        Ok(Ran {
+            spacing: spacing.clone(),
+            drawn,
+            distance,
+        })
+    };
+    jobs.iter().map(one).collect()
+}
+
+/// Refuses files that are each other, or cannot be written.
+fn check_paths(args: &Args, sources: Vec<PathBuf>) -> Result<()> {
+    Paths::default()
+        .inputs("checkpoint", args.checkpoint.as_deref().map(file_of))
+        .inputs("data", sources)
+        .outputs("out", &args.out)
+        .outputs("plot", &args.plot)
+        .outputs("strip", &args.strip)
+        .outputs("grid", &args.grid)
+        .outputs("json", &args.json)
+        .check()
+}
+
+/// The file that `--out` names: an array for each channel.
+fn write_samples(file: &Path, drawn: Drawn, shape: [usize; 2]) -> Result<()> {
+    let arrays = CHANNELS
+        .iter()
+        .zip(drawn.samples)
+        .map(|(name, data)| Ok(((*name).to_string(), Array::new(shape.to_vec(), data)?)))
+        .collect::<Result<BTreeMap<_, _>>>()?;
+    write_npz(file, &arrays)
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
@@ -434,65 +553,23 @@ pub fn run(args: &Args) -> Result<Outcome> {
         vec![]
     };
     drop(planning);
-    let paths = Paths::default()
-        .inputs("checkpoint", args.checkpoint.as_deref().map(file_of))
-        .inputs("data", sources);
-    let paths = paths
-        .outputs("out", &args.out)
-        .outputs("plot", &args.plot)
-        .outputs("strip", &args.strip)
-        .outputs("grid", &args.grid);
-    paths.outputs("json", &args.json).check()?;
+    check_paths(args, sources)?;
     threads(args.threads)?;
     note_prior(&diffusion);
-    let mut all = vec![];
-    for (spacing, job) in &jobs {
-        let drawn = with_bar(job)?;
-        let _comparing = Bar::new("comparing");
-        let distance = data
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|d| d.distance(&drawn.samples[0], seed));
-        all.push(Ran {
-            spacing: spacing.clone(),
-            drawn,
-            distance,
-        });
-    }
-    let shown = n.min(COMPARED) * dim;
-    let title = format!("{process}, N = {n}");
-    let mut pictures: Vec<(&str, &PathBuf, Vec<u8>)> = vec![];
-    if let Some(file) = &args.plot {
-        let data = data.as_ref().map_err(Clone::clone)?;
-        let fresh = data.fresh(n.min(COMPARED), seed)?;
-        let drawn = all
-            .iter()
-            .map(|r| (r.title(), &r.drawn.samples[0][..shown]));
-        let data = ("data".to_string(), &fresh[..]);
-        let all: Vec<_> = std::iter::once(data).chain(drawn).collect();
-        let format = Format::of("plot", file)?;
-        pictures.push(("plot", file, panels(format, &title, &all, dim)?));
-    }
-    if let Some(file) = &args.strip {
-        let at = |job: &Job<'_>| format!("t = {}", short(job.end()));
-        let mut states = vec![];
-        for job in &before {
-            states.push((at(job), with_bar(job)?.samples.swap_remove(0)));
-        }
-        let states = states.iter().map(|(title, x)| (title.clone(), &x[..shown]));
-        let last = (at(&jobs[0].1), &all[0].drawn.samples[0][..shown]);
-        let all: Vec<_> = states.chain([last]).collect();
-        let title = format!("{}, {title}", args.samplers[0]);
-        let format = Format::of("strip", file)?;
-        pictures.push(("strip", file, panels(format, &title, &all, dim)?));
-    }
-    if let Some(file) = &args.grid {
-        let shown = n.min(COLUMNS * COLUMNS) * dim;
-        let x = &all[0].drawn.samples[0];
-        let picture = picture::grid_of_values(&x[..shown], shape, levels, COLUMNS, scale(shape))?;
-        pictures.push(("grid", file, picture));
-    }
-    let mut text = match &all[..] {
+    let mut all = draw(&jobs, &data, seed)?;
+    let scene = Scene {
+        args,
+        data: &data,
+        before: &before,
+        jobs: &jobs,
+        all: &all,
+        shape,
+        levels,
+        n,
+        title: format!("{process}, N = {n}"),
+    };
+    let pictures = scene.pictures()?;
+    let runs = match &all[..] {
         [ran] => {
             rows.extend(one(ran, n));
             String::new()
@@ -515,15 +592,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
         rows.push(vec!["record".into(), file.display().to_string()]);
     }
     if let (Some(file), Some(ran)) = (&args.out, all.pop()) {
-        let arrays = CHANNELS
-            .iter()
-            .zip(ran.drawn.samples)
-            .map(|(name, data)| Ok(((*name).to_string(), Array::new(vec![n, dim], data)?)))
-            .collect::<Result<BTreeMap<_, _>>>()?;
-        write_npz(file, &arrays)?;
+        write_samples(file, ran.drawn, [n, dim])?;
         rows.push(vec!["samples".into(), file.display().to_string()]);
     }
-    text = facts(&rows) + &text;
-    print(&text)?;
+    print(&(facts(&rows) + &runs))?;
     Ok(Outcome::Fine)
 }
