@@ -61,6 +61,15 @@ impl Team for World {
         Ok(all.chunks(own.len().max(1)).map(<[f64]>::to_vec).collect())
     }
 
+    fn collect(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        if self.rank() > 0 {
+            self.0.process_at_rank(0).send(own);
+            return Ok(vec![]);
+        }
+        let others = (1..self.size()).map(|r| self.0.process_at_rank(rank(r)).receive_vec().0);
+        Ok(std::iter::once(own.to_vec()).chain(others).collect())
+    }
+
     fn exchange(
         &self,
         send: &[(usize, &[f32])],

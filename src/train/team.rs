@@ -1,4 +1,4 @@
-//! Training by several processes at once, bit for bit as by one.
+//! Several processes that work together; training by them, bit for bit as by one.
 //!
 //! The parts of a batch are dealt out in turn: rank `r` of `n` has parts
 //! `r, r + n, ...`. Then every rank owns a stretch of the parameters: it is sent that stretch of every
@@ -35,6 +35,12 @@ pub trait Team {
     /// # Errors
     /// A rank that is gone.
     fn gather(&self, own: &[f64]) -> Result<Vec<Vec<f64>>>;
+
+    /// Gives rank 0 what every rank has, in order of ranks; the others get nothing.
+    ///
+    /// # Errors
+    /// A rank that is gone.
+    fn collect(&self, own: &[u8]) -> Result<Vec<Vec<u8>>>;
 
     /// Sends to ranks and receives from ranks, all at once. What one rank sends another comes in
     /// the order in which it was sent, and must be as long as it is thought.

@@ -68,6 +68,18 @@ impl Team for Mate {
         Ok(all)
     }
 
+    /// By the numbers of the bytes.
+    fn collect(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let numbers: Vec<f64> = own.iter().map(|b| f64::from(*b)).collect();
+        let all = self.gather(&numbers)?;
+        let bytes = |n: &Vec<f64>| n.iter().map(|x| *x as u8).collect();
+        Ok(if self.rank == 0 {
+            all.iter().map(bytes).collect()
+        } else {
+            vec![]
+        })
+    }
+
     fn exchange(
         &self,
         send: &[(usize, &[f32])],

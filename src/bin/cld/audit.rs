@@ -1,5 +1,6 @@
 //! `cld audit`: independent evidence for every formula.
 
+use super::several::{first, refuse, together};
 use super::show::{self, BAD, BOLD, Bar, GOOD, print, short, styled, table, threads};
 use super::{Outcome, Result};
 use clap::{Parser, Subcommand};
@@ -9,6 +10,7 @@ use cld_sgm::internal::audit::plants::{Cell, Planted, Plants};
 use cld_sgm::internal::audit::run::{Audit, audit, audit_and_plant, list, merge, shard};
 use cld_sgm::internal::audit::{Made, Plant, Shard, report};
 use cld_sgm::internal::files::{Limits, Paths, read_text, write_whole};
+use cld_sgm::train::team::Team;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
@@ -183,8 +185,29 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if let Some(Command::Merge { files, output }) = &args.command {
         return merge_files(files, output, limits);
     }
-    threads(args.threads)?;
-    let o = options(args)?;
+    together(|team| work(args, team, limits, date, clock))
+}
+
+/// The audit of this machine, or this process's share of it.
+fn work(
+    args: &Args,
+    team: Option<&dyn Team>,
+    limits: &Limits,
+    date: SystemTime,
+    clock: Instant,
+) -> Result<Outcome> {
+    let o = first(team, || {
+        refuse(
+            team,
+            &[
+                ("list", args.list),
+                ("shard", args.shard.is_some()),
+                ("plant-all", args.plant_all),
+            ],
+        )?;
+        threads(args.threads)?;
+        options(args)
+    })?;
     if args.list {
         print(
             &list(&o)?
@@ -197,13 +220,16 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
     if let Some(text) = &args.shard {
         return one_shard(args, &o, text);
     }
+    first(team, || args.output.paths().check())?;
     let bar = Mutex::new(Bar::at_once("auditing"));
     let progress = |done: u64, total: u64| advance(&bar, done, total);
-    args.output.paths().check()?;
-    let mut found = if args.plant_all {
-        audit_and_plant(&o, args.size, &progress)?
-    } else {
-        audit(&o, &progress)?
+    let mut found = match team {
+        Some(team) => match shares(&o, team, limits, &progress)? {
+            Some(shards) => merge(&shards, &progress)?,
+            None => return Ok(Outcome::Fine),
+        },
+        None if args.plant_all => audit_and_plant(&o, args.size, &progress)?,
+        None => audit(&o, &progress)?,
     };
     drop(bar);
     let size = args
@@ -222,6 +248,25 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         clock.elapsed(),
     ));
     show(&found, &args.output)
+}
+
+/// This process's share of the simulation; all of them, for rank 0.
+fn shares(
+    o: &Options,
+    team: &dyn Team,
+    limits: &Limits,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Option<Vec<Shard>>> {
+    let own = shard(o, team.rank() as u64 + 1, team.size() as u64, progress)?;
+    let all = team.collect(to_json(&own)?.as_bytes())?;
+    if team.rank() > 0 {
+        return Ok(None);
+    }
+    let shards = all.iter().enumerate().map(|(rank, bytes)| {
+        let name = format!("what rank {rank} sent");
+        Shard::parse_within(&String::from_utf8_lossy(bytes), &name, limits)
+    });
+    shards.collect::<Result<_>>().map(Some)
 }
 
 /// Moves the bar, whose unit is a million steps of paths.

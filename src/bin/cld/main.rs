@@ -13,6 +13,7 @@ mod nll;
 mod reproduce;
 mod sample;
 mod setting;
+mod several;
 mod show;
 mod train;
 mod vectors;
@@ -165,13 +166,15 @@ fn team() -> Option<(usize, usize)> {
 fn alone(command: &Command) -> Option<&'static str> {
     match command {
         Command::Completions(_) | Command::Man(_) => None,
-        Command::Train(_) if cfg!(feature = "mpi") => None,
+        Command::Train(_) | Command::Audit(_) | Command::Reproduce(_) if cfg!(feature = "mpi") => {
+            None
+        }
         Command::Train(_) => Some(
             "1: this build has no MPI (cargo build --release --features mpi), and each would train the whole, over the others' files",
         ),
-        Command::Audit(_) | Command::Reproduce(_) => {
-            Some("1: each would do the whole; --shard I/N shares it out")
-        }
+        Command::Audit(_) | Command::Reproduce(_) => Some(
+            "1: this build has no MPI (cargo build --release --features mpi), and each would do the whole; --shard I/N shares it out",
+        ),
         _ => Some("1: each would do the whole, over the others' files"),
     }
 }

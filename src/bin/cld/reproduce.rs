@@ -1,5 +1,6 @@
 //! `cld reproduce`: the paper's experiments, with seeds, error bars and a verdict each.
 
+use super::several::{first, refuse, together};
 use super::show::{
     duration, facts, note, print, progress, sentence, shard, short, stopped_by_ctrl_c, table,
     threads, threads_of,
@@ -115,20 +116,13 @@ fn list(plan: &Plan) -> Result<Outcome> {
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
-    let machine = Machine::here();
-    let version = super::version();
-    let shop = |store| Shop {
-        store,
-        threads: threads_of(args.threads),
-        limits,
-        version: &version,
-        cpu: &machine.cpu,
-    };
+    let (machine, version) = (Machine::here(), super::version());
+    let here = (limits, &version[..], &machine.cpu[..]);
     if let Some(Command::Merge { folders, pages }) = &args.command {
         let stores: Vec<Store> = folders.iter().map(|f| Store::new(f)).collect();
         pages.check(&[], &stores.iter().collect::<Vec<_>>())?;
         let plan = merged(&stores, limits)?;
-        let shops: Vec<Shop<'_>> = stores.iter().map(shop).collect();
+        let shops: Vec<Shop<'_>> = stores.iter().map(|s| shop(args, s, here)).collect();
         let found = Findings::of(plan, &shops)?;
         pages.write(&found, None)?;
         return show(&found, false);
@@ -138,17 +132,70 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         seeds: args.seeds,
         budget: args.budget,
     };
-    let whole = Plan::new(&options, limits)?;
-    let mut plan = whole.clone();
-    if let Some(text) = &args.shard {
-        let (i, n) = shard(text)?;
-        plan.shard(i, n)?;
-    }
+    let plans = || -> Result<(Plan, Plan)> {
+        let whole = Plan::new(&options, limits)?;
+        let mut plan = whole.clone();
+        if let Some(text) = &args.shard {
+            let (i, n) = shard(text)?;
+            plan.shard(i, n)?;
+        }
+        Ok((whole, plan))
+    };
     if args.list {
-        return list(&plan);
+        return together(|team| {
+            first(team, || refuse(team, &[("list", true)]))?;
+            list(&plans()?.1)
+        });
     }
-    threads(args.threads)?;
-    let store = Store::new(&args.out);
+    together(|team| {
+        let store = Store::new(&args.out);
+        let (whole, mut plan) = first(team, || {
+            refuse(team, &[("shard", args.shard.is_some())])?;
+            threads(args.threads)?;
+            let plans = plans()?;
+            if team.is_none_or(|t| t.rank() == 0) {
+                begin(args, &store, limits)?;
+            }
+            Ok(plans)
+        })?;
+        if let Some(team) = team {
+            plan.shard(team.rank() + 1, team.size())?;
+        }
+        let mut stopped = work(&plan, &shop(args, &store, here), args.budget)?;
+        if let Some(team) = team {
+            let all = team.collect(&[u8::from(stopped)])?;
+            if team.rank() > 0 {
+                return Ok(Outcome::Fine);
+            }
+            stopped = all.concat().contains(&1);
+        }
+        let found = Findings::of(
+            if args.shard.is_some() { plan } else { whole },
+            &[shop(args, &store, here)],
+        )?;
+        args.pages.write(&found, Some(&args.out))?;
+        let outcome = show(&found, args.shard.is_some())?;
+        Ok(if stopped { Outcome::Stopped } else { outcome })
+    })
+}
+
+/// Where jobs are done: limits, version and processor are of this program and machine.
+fn shop<'a>(
+    args: &Args,
+    store: &'a Store,
+    (limits, version, cpu): (&'a Limits, &'a str, &'a str),
+) -> Shop<'a> {
+    Shop {
+        store,
+        threads: threads_of(args.threads),
+        limits,
+        version,
+        cpu,
+    }
+}
+
+/// Refuses a folder that has a run, unless that is taken up; says in it what was asked for.
+fn begin(args: &Args, store: &Store, limits: &Limits) -> Result<()> {
     if store.plan(limits)?.is_some() && !args.resume {
         return Err(Error::Io {
             path: args.out.display().to_string(),
@@ -156,21 +203,13 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
                 .into(),
         });
     }
-    args.pages.check(&args.experiments, &[&store])?;
+    args.pages.check(&args.experiments, &[store])?;
     store.begin(&PlanRecord {
         schema: PLAN.into(),
         experiments: args.experiments.clone(),
         seeds: args.seeds,
         budget: args.budget,
-    })?;
-    let stopped = work(&plan, &shop(&store), args.budget)?;
-    let found = Findings::of(
-        if args.shard.is_some() { plan } else { whole },
-        &[shop(&store)],
-    )?;
-    args.pages.write(&found, Some(&args.out))?;
-    let outcome = show(&found, args.shard.is_some())?;
-    Ok(if stopped { Outcome::Stopped } else { outcome })
+    })
 }
 
 /// The plan that all folders have.
