@@ -131,22 +131,45 @@ impl Cld {
     #[inline(never)]
     fn far(&self, tau: Dd, z: (f64, f64), gamma: f64) -> [f64; 8] {
         let z = Dd::new(z.0, z.1);
-        let e = |c: f64| scaled_exp_neg(c, z);
-        let xv = scaled_exp_neg(
-            z.hi * (gamma + (2.0 - gamma) * z.hi) * self.sqrt_mass.hi,
-            z.scale(2.0),
+        let [xx, xv, vx, vv, cov_xv] = far_factors(
+            z.hi,
+            tau.to_f64(),
+            gamma,
+            self.sqrt_mass.hi,
+            self.inv_sqrt_mass.hi,
         );
+        let e = |c: f64| scaled_exp_neg(c, z);
+        let xv_fading = scaled_exp_neg(cov_xv, z.scale(2.0));
         [
-            e(1.0 + z.hi),
-            e(z.hi * self.inv_sqrt_mass.hi),
-            -e(tau.to_f64()),
-            e(1.0 - z.hi),
+            e(xx),
+            e(xv),
+            -e(vx),
+            e(vv),
             1.0,
-            xv,
+            xv_fading,
             self.mass,
             self.mass,
         ]
     }
+}
+
+/// What multiplies `e^-z` in the mean (in `mean vx` with the other sign) and `e^-2z` in S_xv.
+/// Generic for the certificate.
+#[inline(always)]
+pub(super) fn far_factors<T: Scalar + Copy>(
+    z: T,
+    tau: T,
+    gamma: T,
+    sqrt_mass: T,
+    inv_sqrt_mass: T,
+) -> [T; 5] {
+    [
+        T::of(1.0) + z,
+        z * inv_sqrt_mass,
+        tau,
+        T::of(1.0) - z,
+        z * (gamma + (T::of(2.0) - gamma) * z) * sqrt_mass,
+    ]
 }
 
 /// `p + q` as a rounded sum and what is left over, and one minus it.

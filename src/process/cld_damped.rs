@@ -8,7 +8,7 @@ use super::linear::{Fast, LinearSde};
 use super::moments::Moments;
 use crate::dd::Dd;
 use crate::error::{Error, Result, check};
-use crate::small::Mat;
+use crate::small::{Mat, Scalar};
 use crate::special::{exp_neg, one_minus_exp_neg, scaled_exp_neg};
 
 /// Langevin diffusion with any friction `Gamma > 0`:
@@ -130,26 +130,8 @@ impl CldDamped {
     fn variance_x(&self, tau: Dd, c: f64, s: f64) -> f64 {
         let (a, d, t) = (self.a.hi, self.d.hi, tau.hi);
         if 2.0 * (a + d) * t < 2.0 {
-            // e^(2 a tau) X = (4a/M) sum over n >= 3 of c_n tau^n / n!,  c_3 = 2,
-            // c_(n+1) = 2 a c_n + [n even] (4 delta)^(n/2) / (2 delta)
-            let d4 = 4.0 * self.delta.hi * t * t; // |d4| < 4
-            let a2 = 2.0 * a * t;
-            let mut coefficient = 2.0;
-            let mut power = 2.0; // (4 delta tau^2)^(k-1) * 2 at k = 1
-            let mut factorial = 6.0;
-            let mut sum = coefficient / factorial;
-            for n in 3..32 {
-                coefficient *= a2;
-                if n % 2 == 0 {
-                    power *= d4;
-                    coefficient += power;
-                }
-                factorial *= (n + 1) as f64;
-                sum += coefficient / factorial;
-            }
             let y = (self.a * tau).scale(2.0);
-            let e2 = exp_neg(y.hi, y.lo).0;
-            return e2 * sum * (4.0 * a * t) * (t * t / self.mass);
+            return early(a, t, self.delta.hi, exp_neg(y.hi, y.lo).0, self.mass);
         }
         // not d t >= 1/2: (a + d) t >= 1 holds a little below that, and the last form loses 1/(M
         // a^2) there
@@ -166,6 +148,59 @@ impl CldDamped {
         }
         one_minus_exp_neg((self.a * tau).scale(2.0)) - 2.0 * a * s * (c + a * s)
     }
+}
+
+/// `sum over n >= 3 of c_n tau^(n-3) / n!`, `c_3 = 2`, `c_(n+1) = 2 a c_n + [n even] (4
+/// delta)^(n/2) / (2 delta)`, from `a2 = 2 a tau` and `d4 = 4 delta tau^2`, |d4| < 4: what is left of
+/// `e^(2 a tau) X` without `4 a tau^3 / M`. Generic for the certificate.
+#[inline(always)]
+fn series<T: Scalar + Copy>(a2: T, d4: T) -> T {
+    let mut coefficient = T::of(2.0);
+    let mut power = T::of(2.0); // (4 delta tau^2)^(k-1) * 2 at k = 1
+    let mut factorial = 6.0;
+    let mut sum = coefficient / T::of(factorial);
+    for n in 3..32 {
+        coefficient = coefficient * a2;
+        if n % 2 == 0 {
+            power = power * d4;
+            coefficient = coefficient + power;
+        }
+        factorial *= f64::from(n + 1);
+        sum = sum + coefficient / T::of(factorial);
+    }
+    sum
+}
+
+/// X by its series, with `e2 = e^(-2 a tau)`. Generic for the certificate.
+#[inline(always)]
+pub(super) fn early<T: Scalar + Copy>(a: T, t: T, delta: T, e2: T, m: T) -> T {
+    let (two, four) = (T::of(2.0), T::of(4.0));
+    let sum = series(two * a * t, four * delta * t * t);
+    e2 * sum * (four * a * t) * (t * t / m)
+}
+
+/// The mean row by row, S_xx, S_xv, S_vv and the determinant, from C, S and `w = C - a S`, each times
+/// `e^(-a tau)`, and X. Generic for the certificate and for `process::proof`.
+#[inline(always)]
+pub(super) fn entries<T: Scalar + Copy>(a: T, [c, s, w]: [T; 3], x: T, m: T, gamma: T) -> [T; 8] {
+    let (two, four) = (T::of(2.0), T::of(4.0));
+    // second column of Phi over sqrt(M): f = S/sqrt(M) (first entry times sqrt M), w = C - a S
+    let f2 = s * s / m;
+    let vv = x + four * a * c * s;
+    let cov_vv = vv + gamma * (w * w);
+    // det / M of the transition, then what the initial velocity adds: gamma phi^T adj(Q) phi
+    let base = x * vv - four * a * a * s * s * f2;
+    let det = base + gamma * (vv * f2 - four * a * s * f2 * w + x * (w * w));
+    [
+        c + a * s,
+        s / m,
+        -s,
+        w,
+        x + gamma * f2,
+        s * (two * a * s + gamma * w),
+        cov_vv * m,
+        det * m,
+    ]
 }
 
 impl LinearSde<2> for CldDamped {
@@ -226,19 +261,11 @@ impl CldDamped {
         let e = exp_neg(decay.hi, decay.lo).0;
         let (c, s, w) = (e * c, e * s, e * w);
         let x = self.variance_x(tau, c, s);
-        // second column of Phi over sqrt(M): f = S/sqrt(M) (first entry times sqrt M), w = C - a S
-        let f2 = s * s / m;
-        let vv = x + 4.0 * a * c * s;
-        let cov_xx = x + gamma * f2;
-        let cov_xv = s * (2.0 * a * s + gamma * w);
-        let cov_vv = vv + gamma * (w * w);
-        // det / M of the transition, then what the initial velocity adds: gamma phi^T adj(Q) phi
-        let base = x * vv - 4.0 * a * a * s * s * f2;
-        let det = base + gamma * (vv * f2 - 4.0 * a * s * f2 * w + x * (w * w));
+        let [mxx, mxv, mvx, mvv, xx, xv, vv, det] = entries(a, [c, s, w], x, m, gamma);
         Moments {
-            mean: Mat([[c + a * s, s / m], [-s, w]]),
-            cov: Mat([[cov_xx, cov_xv], [cov_xv, cov_vv * m]]),
-            det: det * m,
+            mean: Mat([[mxx, mxv], [mvx, mvv]]),
+            cov: Mat([[xx, xv], [xv, vv]]),
+            det,
             factors: None,
         }
     }

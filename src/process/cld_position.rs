@@ -85,6 +85,44 @@ pub(super) fn covariance<T: Scalar + Copy>(z: T, x2: T, s2: T, e2: T, p3: T) -> 
     ]
 }
 
+/// `[Q_xx, Q_xv, Q_vv]` from [`covariance`].
+#[inline(always)]
+pub(super) fn unscaled<T: Scalar + Copy>([xx, xv, vv]: [T; 3], a: T) -> [T; 3] {
+    let four_a = T::of(4.0) * a;
+    [xx / four_a, xv / (four_a * a), vv / (four_a * a * a)]
+}
+
+/// The mean matrix, row by row, given `e = e^-z`.
+#[inline(always)]
+pub(super) fn mean<T: Scalar + Copy>(z: T, one_minus_z: T, a: T, tau: T, e: T) -> [T; 4] {
+    [e * (T::of(1.0) + z), e * (a * z), -e * tau, e * one_minus_z]
+}
+
+/// What an initial velocity of variance 1 adds to the determinant: `phi^T adj(Q) phi`, a positive
+/// quadratic form of Phi's second column `(f, g)`.
+#[inline(always)]
+pub(super) fn added<T: Scalar + Copy>([xx, xv, vv]: [T; 3], f: T, g: T) -> T {
+    (vv * f * f - T::of(2.0) * (xv * f * g)) + xx * g * g
+}
+
+/// `[S_xx, S_xv, S_vv, det]` from Q, its determinant and what [`added`] gives.
+#[inline(always)]
+pub(super) fn started<T: Scalar + Copy>(
+    [xx, xv, vv]: [T; 3],
+    base: T,
+    added: T,
+    f: T,
+    g: T,
+    gamma: T,
+) -> [T; 4] {
+    [
+        xx + gamma * (f * f),
+        xv + gamma * (f * g),
+        vv + gamma * (g * g),
+        base + gamma * added,
+    ]
+}
+
 impl LinearSde<2> for CldPosition {
     fn name(&self) -> &'static str {
         ENTRY.name
@@ -158,25 +196,11 @@ impl CldPosition {
         let (e, e2) = exp_neg(z.hi, z.lo);
         let p3 = p3_g([z.hi, z.lo], e2).0;
         let e2 = e2[0] + e2[1];
-        let [qxx, qxv, qvv] = covariance(z.hi, x2, s2, e2, p3);
-        let mean = [
-            e * (1.0 + z.hi),
-            e * (a * z.hi),
-            -e * tau.hi,
-            e * ((1.0 - z.hi) - z.lo),
-        ];
-        let four_a = 4.0 * a;
-        // det Q, then what the initial velocity adds: gamma phi^T adj(Q) phi, a positive quadratic
-        // form
-        let (pxx, pxv, pvv) = (qxx / four_a, qxv / (four_a * a), qvv / (four_a * a * a));
-        let base = (Dd::prod(pxx, pvv) - Dd::prod(pxv, pxv)).to_f64();
+        let q = unscaled(covariance(z.hi, x2, s2, e2, p3), a);
+        let mean = mean(z.hi, (1.0 - z.hi) - z.lo, a, tau.hi, e);
         let (f, g) = (mean[1], mean[3]);
-        let (xx, xv, vv) = (
-            pxx + gamma * (f * f),
-            pxv + gamma * (f * g),
-            pvv + gamma * (g * g),
-        );
-        let det = base + gamma * ((pvv * f * f - 2.0 * (pxv * f * g)) + pxx * g * g);
+        let base = (Dd::prod(q[0], q[2]) - Dd::prod(q[1], q[1])).to_f64();
+        let [xx, xv, vv, det] = started(q, base, added(q, f, g), f, g, gamma);
         Moments {
             mean: Mat([[mean[0], mean[1]], [mean[2], mean[3]]]),
             cov: Mat([[xx, xv], [xv, vv]]),

@@ -23,7 +23,8 @@
 //! Each proof was seen to fail; what was planted is said at each.
 
 use super::{
-    Cld, CldDamped, CldPosition, LinearSde, Psld, Reversed, SubVp, Vp, cld, cld_position, psld,
+    Cld, CldDamped, CldPosition, LinearSde, Psld, Reversed, SubVp, Vp, cld, cld_damped,
+    cld_position, psld,
 };
 use crate::dd::Dd;
 use crate::schedule::Span;
@@ -444,14 +445,14 @@ fn position_noise() -> Closed {
     let (one, two, four) = (Poly::of(1.0), Poly::of(2.0), Poly::of(4.0));
     let z = a * tau;
     let (p3, _) = p3_and_g(two * z, e * e);
-    let [qxx, qxv, qvv] = cld_position::covariance(z, eps2, a * a * sig2, e * e, p3);
-    let (qxx, qxv, qvv) = (
-        qxx / (four * a),
-        qxv / (four * a * a),
-        qvv / (four * a * a * a),
+    let [qxx, qxv, qvv] = cld_position::unscaled(
+        cld_position::covariance(z, eps2, a * a * sig2, e * e, p3),
+        a,
     );
-    let (f, g) = (e * a * z, e * (one - z));
+    let [mxx, f, mvx, g] = cld_position::mean(z, one - z, a, tau, e);
     let q = mat([[qxx, qxv], [qxv, qvv]]);
+    let added = cld_position::added([qxx, qxv, qvv], f, g);
+    let [xx, xv, vv, whole] = cld_position::started([qxx, qxv, qvv], det(&q), added, f, g, gamma);
     let total = eps2 + a * a * sig2;
     Closed {
         drift: mat([[Poly::zero(), a * a], [-one, -two * a]]),
@@ -461,12 +462,9 @@ fn position_noise() -> Closed {
             [-eps2 / (two * a * a), total / (four * a * a * a)],
         ]),
         initial: diagonal([Poly::zero(), gamma]),
-        mean: mat([[e * (one + z), f], [-e * tau, g]]),
-        cov: q.plus(&mat([
-            [gamma * f * f, gamma * f * g],
-            [gamma * f * g, gamma * g * g],
-        ])),
-        det: det(&q) + gamma * ((qvv * f * f - two * (qxv * f * g)) + qxx * g * g),
+        mean: mat([[mxx, f], [mvx, g]]),
+        cov: mat([[xx, xv], [xv, vv]]),
+        det: whole,
         rates: vec![(TAU, one), (E, -a * e)],
     }
 }
@@ -478,20 +476,17 @@ fn damped() -> Closed {
     let (one, two, four) = (Poly::of(1.0), Poly::of(2.0), Poly::of(4.0));
     let mass = r * r;
     let (c, s) = (e * cosh, e * sinh);
-    let (w, f2) = (c - a * s, s * s / mass);
     let x = one - e * e - two * a * s * (c + a * s);
-    let vv = x + four * a * c * s;
-    let xv = s * (two * a * s + gamma * w);
-    let base = x * vv - four * a * a * s * s * f2;
-    let det = base + gamma * (vv * f2 - four * a * s * f2 * w + x * (w * w));
+    let [mxx, mxv, mvx, mvv, xx, xv, vv, det] =
+        cld_damped::entries(a, [c, s, c - a * s], x, mass, gamma);
     Closed {
         drift: mat([[Poly::zero(), one / mass], [-one, -two * a]]),
         noise: diagonal([Poly::zero(), four * a * mass]),
         stationary: diagonal([one, mass]),
         initial: diagonal([Poly::zero(), gamma * mass]),
-        mean: mat([[c + a * s, s / mass], [-s, w]]),
-        cov: mat([[x + gamma * f2, xv], [xv, mass * (vv + gamma * w * w)]]),
-        det: mass * det,
+        mean: mat([[mxx, mxv], [mvx, mvv]]),
+        cov: mat([[xx, xv], [xv, vv]]),
+        det,
         rates: vec![
             (E, -a * e),
             (COSH, (a * a - one / mass) * sinh),

@@ -5,6 +5,7 @@ use super::doubling::Law;
 use super::entry::{Accuracy, Audited, Bound, ProcessEntry, Rate, Under, Vectors};
 use super::linear::LinearSde;
 use super::moments::Moments;
+use super::vp::decayed;
 use crate::dd::Dd;
 use crate::schedule::Span;
 use crate::small::Mat;
@@ -55,9 +56,8 @@ impl LinearSde<1> for SubVp {
     fn moments(&self, on: Span, _gamma: f64) -> Moments<1> {
         let q = one_minus_exp_neg(on.tau) * one_minus_exp_neg(on.start + on.start + on.tau);
         let half = on.tau.scale(0.5);
-        let m = (-half.hi).exp();
         Moments {
-            mean: Mat([[m - m * half.lo]]),
+            mean: Mat([[decayed((-half.hi).exp(), half.lo)]]),
             cov: Mat([[q]]),
             det: q,
             factors: None,

@@ -5,7 +5,7 @@ use super::entry::{Accuracy, Audited, Bound, Chain, ProcessEntry, Rate, Under, V
 use super::linear::{Fast, LinearSde};
 use super::moments::Moments;
 use crate::dd::Dd;
-use crate::small::Mat;
+use crate::small::{Mat, Scalar};
 use crate::special::one_minus_exp_neg;
 
 /// VP: `dx = -x/2 b dt + sqrt(b) dW`.
@@ -40,15 +40,19 @@ impl LinearSde<1> for Vp {
     fn closed(&self, tau: Dd, _gamma: f64, _: Fast) -> Option<Moments<1>> {
         let q = one_minus_exp_neg(tau);
         let half = tau.scale(0.5);
-        let m = (-half.hi).exp();
-        let mean = m - m * half.lo;
         Some(Moments {
-            mean: Mat([[mean]]),
+            mean: Mat([[decayed((-half.hi).exp(), half.lo)]]),
             cov: Mat([[q]]),
             det: q,
             factors: None,
         })
     }
+}
+
+/// `e^-x` from `e^-hi` and the low word of x. Generic for the certificate.
+#[inline(always)]
+pub(super) fn decayed<T: Scalar + Copy>(e: T, low: T) -> T {
+    e - e * low
 }
 
 /// VP in the registry.

@@ -140,10 +140,16 @@ pub fn scaled_exp_neg(c: f64, x: Dd) -> f64 {
     if x.hi >= 1400.0 {
         return 0.0;
     }
-    let [a, b] = exp_neg(0.25 * x.hi, 0.25 * x.lo).1; // e^(-x/2), the square of which is wanted
+    // e^(-x/2), the square of which is wanted
+    scaled_exp_neg_pieces(c, exp_neg(0.25 * x.hi, 0.25 * x.lo).1)
+}
+
+/// `c (a + b)^2`. Generic for the certificate.
+#[inline(always)]
+pub(crate) fn scaled_exp_neg_pieces<T: Scalar + Copy>(c: T, [a, b]: [T; 2]) -> T {
     let h = a + b;
     let l = b - (h - a);
-    (c * h) * (h + 2.0 * l) // h (h + 2 l) = e^-x to first order
+    (c * h) * (h + T::of(2.0) * l) // h (h + 2 l) = (h + l)^2 to first order
 }
 
 /// `1 - e^-x` for a double-word `x >= 0`, without cancellation; error below 1.5 ulp.
@@ -151,7 +157,14 @@ pub fn scaled_exp_neg(c: f64, x: Dd) -> f64 {
 /// The variance of the variance-preserving process.
 #[inline]
 pub fn one_minus_exp_neg(x: Dd) -> f64 {
-    -(-x.hi).exp_m1() + x.lo * (-x.hi).exp()
+    one_minus_exp_neg_pieces((-x.hi).exp_m1(), x.lo, (-x.hi).exp())
+}
+
+/// [`one_minus_exp_neg`] from the system's `expm1` and `exp` at the high word. Generic for the
+/// certificate.
+#[inline(always)]
+pub(crate) fn one_minus_exp_neg_pieces<T: Scalar>(m1: T, low: T, e: T) -> T {
+    -m1 + low * e
 }
 
 /// `S4(y) = sum over j of 24 y^j / (j+4)!` for y in [0, 3], relative error below 1 ulp (all terms

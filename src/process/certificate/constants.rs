@@ -97,15 +97,19 @@ pub(super) struct Exponential {
 /// A polynomial in r, the lowest power first; leaked, because [`Scalar`]s of closed forms are
 /// `Copy`.
 #[derive(Clone, Copy, Debug)]
-struct Poly(&'static [BigRational]);
+pub(super) struct Poly(&'static [BigRational]);
 
 impl Poly {
     fn new(v: Vec<BigRational>) -> Poly {
         Poly(v.leak())
     }
 
-    fn variable() -> Poly {
+    pub fn variable() -> Poly {
         Poly::new(vec![rational(0.0), rational(1.0)])
+    }
+
+    pub fn is_zero(self) -> bool {
+        self.0.iter().all(|c| *c == rational(0.0))
     }
 
     fn at(self, i: usize) -> BigRational {

@@ -26,24 +26,33 @@
 //! | `interval` | intervals with outward rounding; `e^x` and P(n, y) in them |
 //! | `number` | [`Cert`] |
 //! | `constants` | tables and polynomials of `special`, in rational arithmetic |
-//! | `tests` | the proof, the page, the enclosures and bounds against double words and tables, plants |
+//! | `cover`, `page` | boxes of two more parameters; random points, and the page that proofs are written to |
+//! | `far`, `psld`, `position`, `damped`, `vp` | z > 350, and the other processes, each with its tests |
+//! | `tests` | the proof for critical CLD, its enclosures and bounds against double words and tables, plants |
 //!
 //! Assumed are IEEE 754 arithmetic in round-to-nearest with a correctly rounded fused multiply-add
 //! and root, and what `docs/reference/certificate.md` names.
 
 mod constants;
+mod cover;
+mod damped;
+mod far;
 mod interval;
 mod number;
+mod page;
+mod position;
 mod psld;
 mod tests;
+mod vp;
 
 use super::cld::{covariance, mean, reduce};
 use super::moments::factors;
 use crate::small::Scalar;
 use crate::special::{NEAR, REDUCTION, TABLE, p3_g_pieces, p3_g_sums};
 use constants::{Exponential, exponential, pieces, reduction, s4_coefficients, series};
-use interval::{Iv, ONE, gamma_p, growing, up};
+use interval::{Iv, ONE, exp, gamma_p, growing, up};
 use number::{Cert, Mark, Mono, State, U, UNIT, with};
+use std::sync::OnceLock;
 
 const ENTRIES: [&str; 19] = [
     "mean xx",
@@ -111,13 +120,21 @@ fn parts() -> Parts {
     }
 }
 
+fn the_parts() -> &'static Parts {
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(parts)
+}
+
 /// What of a computation depends on z alone.
 struct AtZ {
     z: Cert,
     one_minus_z: Cert,
+    e: Cert,
     e2: Cert,
     p3: Cert,
     g: Cert,
+    /// The least of `max(1, z)`.
+    largest_z: f64,
     mark: Mark,
     means: [[Cert; MEANS]; 2],
     /// The mean's bounds, by mass.
@@ -137,30 +154,11 @@ fn at_scale<T>(mass: Mass, f: impl FnOnce() -> T) -> T {
     all
 }
 
-/// z in a box on one side of [`NEAR`]; none where the box is too wide to say anything.
-fn at_z(z: Iv, parts: &Parts, plant: Plant) -> Option<AtZ> {
-    let near = z.1 <= NEAR;
-    assert!(
-        z.0 > 0.0 && z.1 <= 350.0 && (near || z.0 >= NEAR - MARGIN),
-        "outside the domain, or not a number: {z:?}"
-    );
-    with(|s| *s = State::new(z));
-    // z as a sum of two doubles: 2 ulp for the low word of tau, one for that of 1/sqrt(M), one
-    // rounding
-    let exact = Cert::input(0, Z, ONE);
-    let (p, symbol) = exact.noisy(None, 7.0 * U);
-    let off = 64.0 * U * U;
-    let q = Cert::nothing(Z)
-        .noisy(Some(symbol), -7.0 * U)
-        .0
-        .noisy(None, off)
-        .0;
-    let [zh, zl, one_minus_z] = reduce(p, q);
-    let zl = if plant == Plant::LowWord {
-        Cert::of(0.0)
-    } else {
-        zl
-    };
+/// How far an argument's sum of two doubles may be from it, in proportion.
+const OFF: f64 = 64.0 * U * U;
+
+/// `e^-z`, `e^-2z` as a sum of two numbers, and that sum rounded.
+fn exponentials(z: Iv, parts: &Parts, off: f64) -> (Cert, [Cert; 2], Cert) {
     let x = &parts.exponential;
     let moved = up(1.01 * z.1 * off);
     let e = Cert::input(1, E1, ONE)
@@ -177,12 +175,40 @@ fn at_z(z: Iv, parts: &Parts, plant: Plant) -> Option<AtZ> {
         .noisy(None, pair)
         .0;
     let e2 = Cert::input(4, E2, ONE).noisy(None, pair).0.round();
+    (e, [high, rest], e2)
+}
+
+/// z in a box on one side of [`NEAR`]; none where the box is too wide to say anything.
+fn at_z(z: Iv, parts: &Parts, plant: Plant) -> Option<AtZ> {
+    let near = z.1 <= NEAR;
+    assert!(
+        z.0 > 0.0 && z.1 <= 350.0 && (near || z.0 >= NEAR - MARGIN),
+        "outside the domain, or not a number: {z:?}"
+    );
+    with(|s| *s = State::new(z));
+    // z as a sum of two doubles: 2 ulp for the low word of tau, one for that of 1/sqrt(M), one
+    // rounding
+    let exact = Cert::input(0, Z, ONE);
+    let (p, symbol) = exact.noisy(None, 7.0 * U);
+    let off = OFF;
+    let q = Cert::nothing(Z)
+        .noisy(Some(symbol), -7.0 * U)
+        .0
+        .noisy(None, off)
+        .0;
+    let [zh, zl, one_minus_z] = reduce(p, q);
+    let zl = if plant == Plant::LowWord {
+        Cert::of(0.0)
+    } else {
+        zl
+    };
+    let (e, [high, rest], e2) = exponentials(z, parts, off);
     let (t, p4_near, p3_far) = p3_g_pieces([zh, zl], [high, rest]);
     if !t.get().rel || !near && !p3_far.get().rel || near && !p4_near.get().rel {
         return None;
     }
     // the code leaves out the rest times the low word of 4/3 (`pieces`), also in P4's series
-    let left_out = up(low * 7.6e-17);
+    let left_out = up(1.01 * parts.exponential.low * 7.6e-17);
     let t = t
         .known(T, Iv::out(4.0 / 3.0, 4.0 / 3.0))
         .noisy(None, left_out)
@@ -226,9 +252,11 @@ fn at_z(z: Iv, parts: &Parts, plant: Plant) -> Option<AtZ> {
     Some(AtZ {
         z: zh,
         one_minus_z,
+        e,
         e2,
         p3,
         g,
+        largest_z: z.0.max(1.0),
         mark: with(|s| s.mark()),
         means,
         mean_bounds,

@@ -31,7 +31,7 @@ pub(super) const UNIT: Mono = Mono {
 };
 
 impl Mono {
-    fn times(self, o: Mono, sign: i16) -> Mono {
+    pub fn times(self, o: Mono, sign: i16) -> Mono {
         Mono {
             z: self.z + sign * o.z,
             e: self.e + sign * o.e,
@@ -329,6 +329,11 @@ impl State {
         }
         let s = 2f64.powi(k);
         Iv::checked(iv.0 * s, iv.1 * s)
+    }
+
+    /// The monomial as an interval, where that holds it.
+    pub fn interval_of(&self, m: Mono) -> Option<Iv> {
+        (self.size_of(m).1 < 800).then(|| self.ratio(m))
     }
 
     /// An upper bound of monomial `m` over `at` times `n`.
@@ -738,6 +743,77 @@ impl Cert {
         })
     }
 
+    /// The same computed number, whose value in real arithmetic, zero perhaps or not, is known to be
+    /// `m` times a number in `truth`.
+    pub fn enclosed(self, m: Mono, truth: Iv) -> Cert {
+        with(|s| {
+            let mut v = s.values[self.0].clone();
+            let unit = s.ratio(v.m.times(m, -1));
+            if !v.rel {
+                for t in &mut v.noise {
+                    t.1 = t.1.mul(unit);
+                }
+                v.rest = up(v.rest * unit.mag());
+            }
+            v.iv = v.iv.mul(unit).meet(truth);
+            v.m = m;
+            s.known[v.id as usize] = (m, v.iv);
+            let v = v.relative(s.plain);
+            s.push(v)
+        })
+    }
+
+    /// `a b - c d` as double words give it, rounded once; its value is known to be `m` times a number
+    /// in `truth`. Products of doubles are exact there, and a difference is within 3 u^2.
+    pub fn cross([a, b]: [Cert; 2], [c, d]: [Cert; 2], m: Mono, truth: Iv) -> Cert {
+        with(|s| {
+            let (p, q) = (s.product(a.0, b.0), s.product(c.0, d.0));
+            let id = s.sub(p.id, q.id);
+            if id as usize == s.known.len() {
+                s.known.push((m, truth));
+            }
+            s.known[id as usize] = (m, truth);
+            let mut v = s.sum(&p, &q, true);
+            let off = 4.0 * U * U;
+            v.rest = up(v.rest
+                + if v.rel {
+                    off
+                } else {
+                    up(off * up(v.iv.mag() + v.size()))
+                });
+            s.rounded(v, f64::INFINITY)
+        })
+    }
+
+    /// The product with a computed 1, of which nothing is taken but its error.
+    pub fn times_known(self, one: Cert) -> Cert {
+        with(|s| {
+            let (mut v, o) = (s.values[self.0].clone(), s.values[one.0].clone());
+            assert!(v.rel && o.rel && o.iv == ONE && v.noise.is_empty());
+            v.noise = o.noise;
+            v.rest = o.rest;
+            s.push(v)
+        })
+    }
+
+    /// The most that the value can be in units of `m`; infinite where these are far off.
+    pub fn most_in(self, m: Mono) -> f64 {
+        with(|s| {
+            let v = &s.values[self.0];
+            let unit = s.interval_of(v.m.times(m, -1));
+            unit.map_or(f64::INFINITY, |unit| up(v.iv.mag() * unit.1))
+        })
+    }
+
+    /// The same of the error.
+    pub fn error_in(self, m: Mono) -> f64 {
+        with(|s| {
+            let v = &s.values[self.0];
+            let unit = s.interval_of(v.m.times(m, -1));
+            unit.map_or(f64::INFINITY, |unit| up(v.error() * unit.1))
+        })
+    }
+
     /// With one more noise, of its own or shared with another number, in the form the number is in;
     /// relative is what is not zero.
     pub fn noisy(self, symbol: Option<u32>, c: f64) -> (Cert, u32) {
@@ -759,6 +835,18 @@ impl Cert {
             let v = s.values[self.0].clone();
             s.rounded(v, f64::INFINITY)
         })
+    }
+
+    /// As a function of the system's gives it, within `n` ulp of the value, which is exact here.
+    pub fn within_ulp(self, n: f64) -> Cert {
+        let r = self.round();
+        with(|s| {
+            // a rounding's noise is half an ulp
+            if let Some(t) = s.values[r.0].noise.last_mut() {
+                t.1 = t.1.mul(Iv::point(2.0 * n));
+            }
+        });
+        r
     }
 
     pub fn sqrt(self) -> Cert {
@@ -868,9 +956,26 @@ impl Div for Cert {
         with(|s| {
             let values = std::mem::take(&mut s.values);
             let (a, b) = (&values[self.0], &values[o.0]);
-            assert!(a.rel && b.rel, "division by or of what may be zero");
+            assert!(b.rel, "division by what may be zero");
             let (x, y) = (a.size(), b.size());
             assert!(y <= SMALL);
+            if !a.rel {
+                // (A + a)/(B (1 + b)) = A/B + a/B - b A/B + ...
+                let id = s.node(Node::Div(a.id, b.id));
+                let back = b.iv.recip();
+                let iv = a.iv.mul(back);
+                let second = up(up(up(iv.mag() * y) + up(x * back.mag())) * up(1.01 * y));
+                let v = Value {
+                    id,
+                    m: a.m.times(b.m, -1),
+                    iv,
+                    rel: false,
+                    noise: combine(&a.noise, back, &b.noise, iv.neg()),
+                    rest: up(up(up(a.rest * back.mag()) + up(b.rest * iv.mag())) + second),
+                };
+                s.values = values;
+                return s.rounded(v, f64::INFINITY);
+            }
             // (1 + a)/(1 + b) = 1 + a - b + b (b - a)/(1 + b)
             let second = up(up(up(y * up(x + y)) * 1.01));
             let id = s.node(Node::Div(a.id, b.id));

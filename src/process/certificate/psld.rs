@@ -8,6 +8,7 @@
 
 use super::super::moments::factors;
 use super::super::psld::covariance;
+use super::cover::{self, Search};
 use super::*;
 
 pub(super) const NAMES: [&str; 8] = ["S_xx", "S_xv", "S_vv", "det", "L_xx", "L_vx", "L_vv", "ell"];
@@ -42,104 +43,17 @@ pub(super) fn entries(at: &AtZ, a: Iv, gamma: Iv) -> Option<[Cert; NAMES.len()]>
     })
 }
 
-/// The search over boxes of (a, gamma), as [`Search`](super::Search).
-pub(super) struct Search<'a> {
-    pub parts: &'a Parts,
-    pub targets: [f64; NAMES.len()],
-    pub worst: [f64; NAMES.len()],
-    pub boxes: usize,
-    pub missed: usize,
-}
-
-/// `x` in two, where it is wider than `width` in proportion or goes down to zero from above `floor`.
-fn split(x: Iv, width: f64, floor: f64) -> Option<[Iv; 2]> {
-    let middle = if x.0 > 0.0 {
-        if x.1 / x.0 - 1.0 <= width {
-            return None;
-        }
-        (x.0 * x.1).sqrt().clamp(x.0, x.1)
-    } else {
-        if x.1 <= floor {
-            return None;
-        }
-        x.1 / 16.0
-    };
-    Some([Iv(x.0, middle), Iv(middle, x.1)])
-}
-
-impl Search<'_> {
-    pub fn run(&mut self, z: Iv, boxes: Vec<(Iv, Iv)>, depth: u32) {
-        let at = at_z(z, self.parts, Plant::None);
-        let width = 2.0 * (z.1 / z.0 - 1.0).max(2.0 * (z.1 - z.0)).max(0.01);
-        let small = z.0.min(1.0);
-        let mut open = boxes;
-        let mut failed = vec![];
-        while let Some((a, g)) = open.pop() {
-            self.boxes += 1;
-            let b = at
-                .as_ref()
-                .and_then(|at| entries(at, a, g))
-                .map_or([f64::INFINITY; NAMES.len()], |e| e.map(|x| x.ulp(true)));
-            if b.iter().zip(&self.targets).all(|(b, t)| b <= t) {
-                self.keep(&b);
-                continue;
-            }
-            let ratio = |x: Iv| if x.0 > 0.0 { x.1 / x.0 } else { f64::INFINITY };
-            let halves = [
-                split(a, width, 1e-6 * small * small),
-                split(g, width, 1e-6 * small),
-            ];
-            match halves {
-                [Some(h), None] => open.extend(h.map(|a| (a, g))),
-                [Some(h), Some(_)] if ratio(a) >= ratio(g) => open.extend(h.map(|a| (a, g))),
-                [_, Some(h)] => open.extend(h.map(|g| (a, g))),
-                [None, None] if depth == 0 => {
-                    self.missed += 1;
-                    self.keep(&b);
-                }
-                [None, None] => failed.push((a, g)),
-            }
-        }
-        if !failed.is_empty() {
-            let middle = (z.0 * z.1).sqrt().clamp(z.0, z.1);
-            self.run(Iv(z.0, middle), failed.clone(), depth - 1);
-            self.run(Iv(middle, z.1), failed, depth - 1);
-        }
-    }
-
-    fn keep(&mut self, b: &[f64; NAMES.len()]) {
-        for (w, b) in self.worst.iter_mut().zip(b) {
-            assert!(!b.is_nan());
-            *w = w.max(*b);
-        }
-    }
-}
-
-/// The whole domain of z, gamma and a, on two threads.
-pub(super) fn prove(parts: &Parts, targets: [f64; NAMES.len()], depth: u32) -> Search<'_> {
+/// The whole domain of z, gamma and a.
+pub(super) fn prove(
+    parts: &Parts,
+    targets: [f64; NAMES.len()],
+    depth: u32,
+) -> Search<'_, { NAMES.len() }> {
     let boxes = zs();
     check_cover(&boxes, DOMAIN);
-    let half = |half: usize| {
-        let mut search = Search {
-            parts,
-            targets,
-            worst: [0.0; NAMES.len()],
-            boxes: 0,
-            missed: 0,
-        };
-        for z in boxes.iter().skip(half).step_by(2) {
-            search.run(*z, vec![(Iv(0.0, MOST), Iv(0.0, 2.0))], depth);
-        }
-        search
+    let of = |at: &AtZ, a: Iv, gamma: Iv| {
+        entries(at, a, gamma).map_or([f64::INFINITY; NAMES.len()], |e| e.map(|x| x.ulp(true)))
     };
-    std::thread::scope(|s| {
-        let other = s.spawn(|| half(1));
-        let mut all = half(0);
-        let other = other.join().expect("a proof fails by an assertion");
-        assert!(all.boxes > 0 && other.boxes > 0, "no boxes");
-        all.keep(&other.worst);
-        all.boxes += other.boxes;
-        all.missed += other.missed;
-        all
-    })
+    let domain = (Iv(0.0, MOST), Iv(0.0, 2.0));
+    cover::prove(parts, of, &boxes, domain, 0.02, targets, depth)
 }

@@ -2,6 +2,7 @@
 //! arithmetic, and planted faults.
 
 use super::constants::{above, rational};
+use super::page::{Compared, Draws, block, digits, pinned};
 use super::*;
 use crate::dd::Dd;
 use crate::process::{Cld, LinearSde, Moments, Psld};
@@ -10,7 +11,6 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock};
 
 /// What the short proof is to reach, with masses that are powers of 4 and with any.
 const SHORT: [Bounds; 2] = [
@@ -36,32 +36,9 @@ const LONG: [Bounds; 2] = [
     ],
 ];
 
-fn the_parts() -> &'static Parts {
-    static PARTS: OnceLock<Parts> = OnceLock::new();
-    PARTS.get_or_init(parts)
-}
-
-/// Numbers in [0, 1) that are the same everywhere.
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// With a uniform logarithm.
-    fn between(&mut self, lo: f64, hi: f64) -> f64 {
-        (lo * (hi / lo).powf(self.next())).clamp(lo, hi)
-    }
-}
-
 /// All entries in double words, from the definitions: P3 by its series where it cancels, the
 /// determinant by subtraction where that leaves 18 digits and by its positive form elsewhere.
-fn truth(z: Dd, gamma: f64, root_mass: Dd) -> [Dd; ENTRIES.len()] {
+pub(super) fn truth(z: Dd, gamma: f64, root_mass: Dd) -> [Dd; ENTRIES.len()] {
     let c = |x: f64| Dd::from(x);
     let g = c(gamma);
     let (e, e2) = ((-z).exp(), (-z.scale(2.0)).exp());
@@ -118,12 +95,16 @@ fn truth(z: Dd, gamma: f64, root_mass: Dd) -> [Dd; ENTRIES.len()] {
 }
 
 /// The same as the crate computes it: moments, factors, and what `Kernel` makes of them.
-fn computed(process: &Cld, tau: Dd, gamma: f64) -> [f64; ENTRIES.len()] {
+pub(super) fn computed(process: &Cld, tau: Dd, gamma: f64) -> [f64; ENTRIES.len()] {
     let on = Span {
         start: Dd::ZERO,
         tau,
     };
-    let m: Moments<2> = process.moments(on, gamma);
+    made(&process.moments(on, gamma))
+}
+
+/// All entries from the moments.
+pub(super) fn made(m: &Moments<2>) -> [f64; ENTRIES.len()] {
     let (l, ell) = m.lower();
     let (f, c, det) = (&m.mean.0, &m.cov.0, m.det);
     let last = c[1][1].sqrt();
@@ -442,47 +423,11 @@ fn tables_lie_in_the_enclosures_and_errors_below_the_bounds() {
 }
 
 /// The points at which errors are measured for the page.
-const POINTS: usize = 100_000;
+pub(super) const POINTS: usize = 100_000;
 
 fn the_measured() -> &'static [Bounds; 2] {
     static MEASURED: OnceLock<[Bounds; 2]> = OnceLock::new();
     MEASURED.get_or_init(|| measured(POINTS))
-}
-
-/// A block of the page, between its two marks; seconds are not compared.
-fn pinned(name: &str, block: &str, seconds: f64) {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _lock = ONE_AT_A_TIME.lock();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/certificate.md");
-    let page = std::fs::read_to_string(&file).expect("the page");
-    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- end {name} -->"));
-    let (head, rest) = page.split_once(&open).expect("the block's mark");
-    let (kept, tail) = rest.split_once(&close).expect("the block's end");
-    if std::env::var_os("CLD_CERTIFICATE").is_some_and(|v| v == "write") {
-        let block = block.replace("SECONDS", &format!("{seconds:.0}"));
-        std::fs::write(&file, format!("{head}{open}{block}{close}{tail}")).expect("written");
-        return;
-    }
-    let plain = |text: &str| -> Vec<String> {
-        text.lines()
-            .map(|l| match l.split_once(" boxes, ") {
-                Some((boxes, _)) => boxes.to_string(),
-                None => l.to_string(),
-            })
-            .collect()
-    };
-    for (a, b) in plain(block).iter().zip(plain(kept)) {
-        assert_eq!(
-            *a, b,
-            "proved (left), docs/reference/certificate.md (right); CLD_CERTIFICATE=write makes it anew"
-        );
-    }
-    assert_eq!(block.lines().count(), kept.lines().count());
-}
-
-/// Upwards, to two digits.
-fn digits(x: f64) -> String {
-    format!("{:.2}", (x * 100.0).ceil() / 100.0)
 }
 
 fn table(proof: &Proof) -> String {
@@ -515,7 +460,7 @@ fn proof_on_the_page(name: &str, targets: [Bounds; 2], depth: u32) {
         // NaN is none of these; and what was seen is below what was proved
         assert!(*w > 0.0 && w <= t && *m <= *w, "{w} {t} {m}");
     }
-    pinned(name, &table(&proof), seconds);
+    pinned(name, &table(&proof), seconds, Compared::All);
 }
 
 /// Catches an error of the code that no point of a table meets: a bound for every z in [1e-12, 350]
@@ -719,12 +664,9 @@ fn every_entry_of_psld_is_bounded() {
     let proof = psld::prove(the_parts(), PSLD, 9);
     let seconds = start.elapsed().as_secs_f64();
     assert_eq!(proof.missed, 0, "{:.2?}", proof.worst);
-    let mut out = String::from("| entry of PSLD | N proved | measured |\n|---|---:|---:|\n");
-    for (i, name) in psld::NAMES.iter().enumerate() {
-        let (n, m) = (proof.worst[i], measured[i]);
-        assert!(n > 0.0 && n <= PSLD[i] && m <= n, "{name}: {n} {m}");
-        writeln!(out, "| {name} | {} | {} |", digits(n), digits(m)).expect("to a string");
-    }
-    writeln!(out, "\n{} boxes, SECONDS s on two cores.", proof.boxes).expect("to a string");
-    pinned("psld", &out, seconds);
+    let rows: Vec<_> = (0..psld::NAMES.len())
+        .map(|i| (psld::NAMES[i], proof.worst[i], measured[i]))
+        .collect();
+    let page = block("entry of PSLD", &rows, proof.boxes);
+    pinned("psld", &page, seconds, Compared::All);
 }
