@@ -24,7 +24,12 @@ pub use float::Float;
 
 /// f32 or f64, with all loops of a network.
 pub trait Real:
-    conv::Convolutions + winograd::Winograds + norm::Norms + matrix::Products + pointwise::Pointwise
+    conv::Convolutions
+    + strip::Strips
+    + winograd::Winograds
+    + norm::Norms
+    + matrix::Products
+    + pointwise::Pointwise
 {
 }
 

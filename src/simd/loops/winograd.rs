@@ -15,16 +15,17 @@
 //! times as large, in the gradient of the weights 1.4 times. Formula: nn.winograd. Source: Winograd
 //! 1980; Lavin and Gray 2016.
 
-use super::conv::{BLOCK, Conv, Convolutions, Finish, Images, PerImage};
+use super::conv::{BLOCK, Conv, Finish, Images, PerImage};
 use super::float::{Float, blocks, compiled, each, load};
-use super::strip::{APART, Correlations, ELEMENTS, GROUP, Products, SQUARE, Strip, weights};
+use super::strip::{
+    APART, Correlations, ELEMENTS, GROUP, Products, SQUARE, Strip, Strips, correlations, products,
+    weights,
+};
 use crate::simd::{Lane, Set, Task};
 
-compiled!(Winograds, winograd, Convolutions, {
+compiled!(Winograds, winograd, Strips, {
     weights: Weights<'a, T>,
     inward: Inward<'a, T>,
-    products: Products<'a, T>,
-    correlations: Correlations<'a, T>,
     outward: Outward<'a, T>,
     backward: Backward<'a, T>,
     sums: Sums<'a, T>,
@@ -188,7 +189,7 @@ impl Winograd {
                     v: ins,
                 },
             );
-            (T::winograd().products)(
+            products(
                 set,
                 Products {
                     from,
@@ -254,7 +255,7 @@ impl Winograd {
                     v: outs,
                 },
             );
-            (T::winograd().correlations)(
+            correlations(
                 set,
                 Correlations {
                     from,
