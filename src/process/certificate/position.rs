@@ -128,7 +128,46 @@ fn bounds_here(at: &AtZ, small: Small, share: Iv, gamma: Iv) -> Option<Bounds> {
     let (l, root, last) = (xx.sqrt(), det.sqrt(), vv.sqrt());
     let one = Cert::of(1.0);
     let [_, _, l_vv, ell] = factors(one, l, root);
-    // S_xv against each of its terms; the largest of them is at least this one
+    let [off, most] = against_terms(at, xv, [x2, s2], gamma, [f, g]);
+    let over = |x: Cert| {
+        let more = up(x.get().size() + U) * 1.0001;
+        up(up(off * 1.0001) + up(most * more)) / U
+    };
+    let mut all = [0.0; ENTRIES.len()];
+    // (two of the mean's entries are critical CLD's own)
+    all[..MEANS].copy_from_slice(&at.mean_bounds[Mass::Any as usize]);
+    all[1] = means[1].ulp(true);
+    all[2] = means[2].ulp(true);
+    let rest = [
+        xx.ulp(true),
+        off / U,
+        vv.ulp(true),
+        det.ulp(true),
+        l.ulp(true),
+        over(l),
+        l_vv.ulp(true),
+        ell.ulp(true),
+        (root / last).ulp(true),
+        over(last),
+        last.ulp(true),
+        (vv / det).ulp(true),
+        over(det),
+        (xx / det).ulp(true),
+        up(det.get().size() / (2.0 * U) * 1.0002) + 1.0,
+    ];
+    all[MEANS..].copy_from_slice(&rest);
+    Some(all)
+}
+
+/// The error of S_xv against the largest of its terms, and how large it is beside that.
+fn against_terms(
+    at: &AtZ,
+    xv: Cert,
+    [x2, s2]: [Cert; 2],
+    gamma: Cert,
+    [f, g]: [Cert; 2],
+) -> [f64; 2] {
+    // the largest of them is at least this one
     let y = Cert::of(2.0) * at.z;
     let ey2 = Cert::of(0.5) * (at.e2 * (y * y));
     let quarter = Cert::of(0.25);
@@ -162,35 +201,7 @@ fn bounds_here(at: &AtZ, small: Small, share: Iv, gamma: Iv) -> Option<Bounds> {
     let apart = up(up(up(each[0] + each[1]) + velocity) + 5.0 * U) * 1.0001;
     let off = against(&|m| xv.error_in(m)).min(apart);
     // the terms in Q have opposite signs: |S_xv| is at most two of the largest
-    let most = against(&|m| xv.most_in(m)).min(2.0);
-    let over = |x: Cert| {
-        let more = up(x.get().size() + U) * 1.0001;
-        up(up(off * 1.0001) + up(most * more)) / U
-    };
-    let mut all = [0.0; ENTRIES.len()];
-    // (two of the mean's entries are critical CLD's own)
-    all[..MEANS].copy_from_slice(&at.mean_bounds[Mass::Any as usize]);
-    all[1] = means[1].ulp(true);
-    all[2] = means[2].ulp(true);
-    let rest = [
-        xx.ulp(true),
-        off / U,
-        vv.ulp(true),
-        det.ulp(true),
-        l.ulp(true),
-        over(l),
-        l_vv.ulp(true),
-        ell.ulp(true),
-        (root / last).ulp(true),
-        over(last),
-        last.ulp(true),
-        (vv / det).ulp(true),
-        over(det),
-        (xx / det).ulp(true),
-        up(det.get().size() / (2.0 * U) * 1.0002) + 1.0,
-    ];
-    all[MEANS..].copy_from_slice(&rest);
-    Some(all)
+    [off, against(&|m| xv.most_in(m)).min(2.0)]
 }
 
 /// What is to be reached: the mean, variances and S_xv, their roots, and what rests on the

@@ -9,7 +9,7 @@
 //! these lose least: the usual 0, ±1, ±2 more than twice as much. a^2, b^2, their sum and product
 //! are exact in f32.
 //!
-//! Each of the 36 elements is a matrix product over channels ([`strip`](super::strip)). A strip of
+//! Each of the 36 elements is a matrix product over channels (`strip`). A strip of
 //! tiles goes through all three parts while it is in the cache. All instruction sets give the same bits. Against the
 //! direct loop's, over the shapes of the tests, the root of the mean square of the error is 1.7
 //! times as large, in the gradient of the weights 1.4 times. Formula: nn.winograd. Source: Winograd
