@@ -626,7 +626,7 @@ mod tests {
     use crate::dd::Dd;
     use crate::files::{Array, Precision};
     use crate::truth::config::Config;
-    use crate::truth::predict::Cell;
+    use crate::truth::predict::{Cell, QUANTITIES};
     use std::borrow::Cow;
 
     /// Answers at times t with errors, relative and in units.
@@ -643,8 +643,8 @@ mod tests {
         };
         Unit {
             entry: Cow::Owned(Entry {
-                id: "kernel.cov/0".into(),
-                quantity: "kernel.cov".into(),
+                id: "0".into(),
+                quantity: QUANTITIES[0].name.into(),
                 config,
                 inputs: BTreeMap::new(),
                 answer: Answer::Missing,
