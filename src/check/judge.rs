@@ -703,6 +703,18 @@ mod tests {
         }
     }
 
+    /// Catches a row that is off because another is, or is right though one of its columns is not:
+    /// two columns, 16 units.
+    #[test]
+    fn a_row_is_off_by_any_of_its_columns() {
+        let all = [0.0, 16.0, 17.0, 0.0, 0.0, f64::NAN, 1.0, 2.0];
+        let rows: Vec<_> = all.iter().map(|u| (0.1, 0.0, *u)).collect();
+        let mut two = unit(Class::Off, &rows);
+        two.columns = 2;
+        let found: Vec<bool> = (0..4).map(|row| two.is_off(row)).collect();
+        assert_eq!(found, [false, true, true, false]);
+    }
+
     /// Catches a growth of errors that is not there or of the wrong power: what is fitted are the
     /// times up to 1e-3 whose errors are above 16 units, four at least, and a power law.
     #[test]
