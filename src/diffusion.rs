@@ -246,3 +246,36 @@ impl Diffusion {
         self.process.reversed_moments(self.schedule.span(s, t)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a gap that is met although one of its two parts is not, an edge on the wrong side,
+    /// and a NaN that is met.
+    #[test]
+    fn a_gap_is_met_by_both_parts() {
+        let gap = |mean: f64, variance: f64| PriorGap {
+            mean,
+            channel: 0,
+            deviation: 2.0,
+            variance,
+            variance_channel: 0,
+            clock: 1.0,
+        };
+        for (mean, variance, unmet) in [
+            (0.0, 1.0, false),
+            (0.1, 1.009, false),
+            (-0.1, 0.991, false),
+            (0.11, 1.0, true),
+            (-0.11, 1.0, true),
+            (0.0, 1.011, true),
+            (0.0, 0.989, true),
+            (0.2, 2.0, true),
+            (f64::NAN, 1.0, true),
+            (0.0, f64::NAN, true),
+        ] {
+            assert_eq!(gap(mean, variance).unmet(), unmet, "{mean} {variance}");
+        }
+    }
+}

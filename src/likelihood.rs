@@ -796,3 +796,37 @@ pub fn dequantise(values: &[u32], levels: u32, seed: u64) -> Result<Vec<f64>> {
     };
     Ok(values.iter().enumerate().map(one).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a wrong sign or place in the factor of a prior whose channels go together, which no
+    /// process of the registry has: three channels, the factor and what it whitens chosen, in round
+    /// numbers, so that the density is known.
+    #[test]
+    fn density_of_a_full_covariance() {
+        let l = [[2.0, 0.0, 0.0], [1.0, 3.0, 0.0], [-1.0, 2.0, 4.0]];
+        let sum = |i: usize, f: &dyn Fn(usize) -> f64| (0..=i).map(f).sum::<f64>();
+        let cov = Square::build(3, |i, j| sum(i.min(j), &|m| l[i][m] * l[j][m]));
+        // two rows of two values
+        let w = [
+            [1.0, -2.0, 0.5, 0.0],
+            [3.0, 1.0, -1.0, 0.0],
+            [-1.0, 2.0, 2.0, 0.0],
+        ];
+        let u: Vec<Vec<f64>> = (0..3)
+            .map(|i| (0..4).map(|e| sum(i, &|m| l[i][m] * w[m][e])).collect())
+            .collect();
+        let slices: Vec<&[f64]> = u.iter().map(Vec::as_slice).collect();
+        let mut out = [0.0; 2];
+        normal_log_density(&cov, 2, &slices, &mut out).unwrap();
+        // |w|^2 of the rows: 11 + 9 and 5.25; of each value log det L = ln 24
+        let norm = 2.0 * (24f64.ln() + 1.5 * std::f64::consts::TAU.ln());
+        for (found, squares) in out.iter().zip([20.0, 5.25]) {
+            assert!((found + norm + 0.5 * squares).abs() < 1e-13, "{out:?}");
+        }
+        let singular = Square::build(2, |_, _| 1.0);
+        assert!(normal_log_density(&singular, 2, &slices[..2], &mut out).is_err());
+    }
+}

@@ -485,6 +485,111 @@ mod tests {
         assert!((e.p()[0] - 0.0455).abs() < 1e-4); // two-sided, two standard errors: any table
     }
 
+    /// Catches a tolerance that is not the stated one, to the last bit: an error of exactly its
+    /// size holds, the next number does not, on either side.
+    #[test]
+    fn tolerances_are_met_to_the_bit() {
+        let near_holds = |found: f64| {
+            let e = near(vec![Near { found, ..NEAR }]).evidence(1, None);
+            e.unwrap().holds()
+        };
+        let pair_holds = |found: f64| {
+            let pair = Pair {
+                at: 0.5,
+                found,
+                truth: Dd::from(2.0),
+                scale: 4.0,
+            };
+            let points = Points::Pairs(vec![pair], 2f64.powi(-40));
+            let e = check(Method::Doubling, points).evidence(1, None);
+            e.unwrap().holds()
+        };
+        assert!(near_holds(2.5) && near_holds(1.5));
+        assert!(!near_holds(2.5f64.next_up()) && !near_holds(1.5f64.next_down()));
+        let allowed = 2f64.powi(-38);
+        let (low, high) = (2.0 - allowed, 2.0 + allowed);
+        assert!(pair_holds(high) && pair_holds(low));
+        assert!(!pair_holds(high.next_up()) && !pair_holds(low.next_down()));
+    }
+
+    /// Catches a level that does not depend on the number of tests, or on a root of it, where the
+    /// verdict is made; one side alone; a statistic, degrees of freedom or a power other than said.
+    /// Two-sided deviates of 1e-6 and 1e-9: 4.8916 and 6.1094 (any table).
+    #[test]
+    fn tests_by_sampling_share_the_level() {
+        let judged = |found: f64, expected: f64, law: Law, tests: usize| {
+            let p = Sampled {
+                at: 0.5,
+                found,
+                expected,
+                law,
+                unit: 4.0,
+            };
+            check(Method::Sampled, Points::Sampled(vec![p]))
+                .evidence(tests, None)
+                .unwrap()
+        };
+        let n = 50.0;
+        // Wilson and Hilferty: the cube root is normal with variance 2/(9 n)
+        let spread = 2.0 / (9.0 * n);
+        let chi = |z: f64| 2.0 * (1.0 - spread + z * f64::sqrt(spread)).powi(3);
+        for (tests, critical) in [(1, 4.8916), (1000, 6.1094)] {
+            for sign in [1.0, -1.0] {
+                for (z, holds) in [(critical - 2e-4, true), (critical + 2e-4, false)] {
+                    let z = sign * z;
+                    let e = judged(0.5 + 0.25 * z, 0.5, Law::Normal(0.25), tests);
+                    assert_eq!(e.holds(), holds, "{tests} {z}");
+                    assert!((e.figures()[0].deviation - z).abs() < 1e-9);
+                    let e = judged(chi(z), 2.0, Law::ChiSquared(n), tests);
+                    assert_eq!(e.holds(), holds, "chi-squared {tests} {z}");
+                    assert!((e.figures()[0].deviation - z).abs() < 1e-9);
+                }
+            }
+            // power: caught with probability 0.999, 3.0902 beyond the edge
+            let normal = judged(0.5, 0.5, Law::Normal(0.25), tests).power();
+            assert!((normal - (critical + 3.0902) * 0.25 / 4.0).abs() < 1e-4);
+            let squared = judged(2.0, 2.0, Law::ChiSquared(n), tests).power();
+            assert!((squared - (critical + 3.0902) / (5.0 * 2.0)).abs() < 1e-4);
+        }
+    }
+
+    /// Catches moments over another number or about another centre, a covariance that is not given
+    /// the first channel, a wrong standard error or unit: four values of two channels by hand.
+    #[test]
+    fn moments_by_hand() {
+        let samples = [vec![1.0, -1.0, 3.0, 1.0], vec![2.0, 0.0, 4.0, -2.0]];
+        let all = moments(
+            0.5,
+            &samples,
+            &[0.5, 1.0],
+            &[4.0, 2.0, 2.0, 9.0],
+            &["x", "v"],
+        );
+        let names: Vec<&str> = all.iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!(names, ["mean.x", "mean.v", "cov.xx", "cov.xv", "cov.vv"]);
+        // deviations: x 0.5, -1.5, 2.5, 0.5; v 1, -1, 3, -3; squares 9 and 20, product 8 of four
+        let rest = 9.0 - 1.0; // of v given x
+        let error = |n: f64| match all[n as usize].1.law {
+            Law::Normal(se) => se,
+            Law::ChiSquared(n) => n,
+        };
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-14, "{a} {b}");
+        for (i, found, expected, law, unit) in [
+            (0, 1.0, 0.5, 1.0, 2.0),
+            (1, 1.0, 1.0, 1.5, 3.0),
+            (2, 2.25, 4.0, 4.0, 4.0),
+            (3, 2.0 / 2.25 * 4.0, 2.0, f64::sqrt(rest / 9.0) * 4.0, 6.0),
+            (4, 5.0, 9.0, 4.0, 9.0),
+        ] {
+            let p = all[i].1;
+            near(p.found, found);
+            near(p.expected, expected);
+            near(error(i as f64), law);
+            near(p.unit, unit);
+            assert_eq!(p.at, 0.5);
+        }
+    }
+
     /// Catches NaN, infinities, an absurd tolerance or a claim without points that hold: each
     /// alone, beside points that are right, in either place. "A judge is code, too."
     #[test]
@@ -717,6 +822,55 @@ mod tests {
             })
             .is_err()
         );
+    }
+
+    /// Catches a tolerance of orders on one side only or of another size, and a power that is not
+    /// the smallest error of the limit that breaks the claim: 1 % more than it breaks it, on one
+    /// side at least, 1 % less does not; where there is no error, rounding is the tolerance.
+    #[test]
+    fn orders_are_judged_as_said() {
+        let judged = |last: f64, plant: Option<f64>| {
+            let m = Measured {
+                name: "case/entry".into(),
+                steps: vec![32, 64, 128],
+                errors: vec![4.0 * last, 1e-3, last],
+                size: 2.0,
+                rounding: 1e-10,
+                theory: 1.0,
+                entry: "xx".into(),
+            };
+            let plant = plant.map(|size| Plant {
+                id: "case/entry/order".into(),
+                size,
+            });
+            check(Method::Order, Points::Order(m))
+                .evidence(1, plant.as_ref())
+                .unwrap()
+        };
+        // the order is log2(1e-3/last)
+        for (order, holds) in [
+            (1.0, true),
+            (1.0999, true),
+            (0.9001, true),
+            (1.1001, false),
+            (0.8999, false),
+        ] {
+            let e = judged(1e-3 * f64::exp2(-order), None);
+            assert_eq!(e.holds(), holds, "{order}");
+            assert_eq!(e.figures().len(), 3);
+        }
+        let power = judged(0.5e-3, None).power();
+        // (1e-3 + s)/(0.5e-3 + s) = 2^0.9, s of size 2: the side on which more is needed
+        let s = (1e-3 - 0.5e-3 * f64::exp2(0.9)) / (f64::exp2(0.9) - 1.0);
+        assert!((power / (s / 2.0) - 1.0).abs() < 1e-9, "{power} {s}");
+        assert!(!judged(0.5e-3, Some(1.01 * power)).holds());
+        assert!(judged(0.5e-3, Some(0.99 * power)).holds());
+        assert!(!judged(0.5e-3, Some(-1.01 * power)).holds());
+        // exact: 1e-10 of 2, of which half is used
+        let exact = judged(1e-10, None);
+        assert!(exact.holds() && (exact.power() / 1.5e-10 - 1.0).abs() < 1e-12);
+        assert!(!judged(1e-10, Some(0.51e-10)).holds());
+        assert!(judged(1e-10, Some(0.49e-10)).holds());
     }
 
     /// Catches a claim that goes without evidence, and evidence that is not announced.

@@ -600,3 +600,115 @@ fn residual(about: &[f64], k: usize) -> f64 {
     }
     a[k * k - 1]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a statistic of another law: a centre, a regression, degrees of freedom or a shift
+    /// other than the table of `stats` has, from the paths themselves, where the code has their sums
+    /// alone: six paths of three channels, the residuals by projections.
+    #[test]
+    fn statistics_are_those_of_the_paths() {
+        let paths = [
+            [1.0, 0.5, 2.0, -1.0, 0.0, 3.0],
+            [0.2, -1.0, 0.7, 1.5, -0.4, 0.1],
+            [2.0, 1.0, -1.0, 0.3, 0.6, 1.9],
+        ];
+        let n = 6.0;
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let less = |a: &[f64], c: f64| a.iter().map(|x| x - c).collect::<Vec<f64>>();
+        let means: Vec<f64> = paths.iter().map(|p| p.iter().sum::<f64>() / n).collect();
+        let own: Vec<Vec<f64>> = (0..3).map(|i| less(&paths[i], means[i])).collect();
+        let sums = Sums {
+            n: 6,
+            mean: means.clone(),
+            sum: (0..9).map(|e| dot(&own[e / 3], &own[e % 3])).collect(),
+        };
+        assert_eq!(sums.amiss(6, 3), None);
+        let law = Expected {
+            t: 0.5,
+            mean: vec![0.5, 0.25, 1.0],
+            cov: vec![2.0, 0.5, 0.3, 0.5, 1.0, -0.2, 0.3, -0.2, 1.5],
+            ell: Some(0.9),
+        };
+        let d: Vec<Vec<f64>> = (0..3).map(|i| less(&paths[i], law.mean[i])).collect();
+        let cov = |i: usize, j: usize| law.cov[i * 3 + j];
+        let near = |what: &str, got: f64, want: f64| {
+            assert!(
+                (got - want).abs() < 1e-12 * (1.0 + want.abs()),
+                "{what}: {got} {want}"
+            );
+        };
+        for size in [0.0, 0.125] {
+            let plant = |value: f64, unit: f64| value + size * unit;
+            let all = |q: Quantity| law.compare(q, &sums, 3, &plant);
+            for i in 0..3 {
+                let (found, sd) = (all(Quantity::Mean(i)), cov(i, i).sqrt());
+                let m = law.mean[i] * (1.0 + size);
+                near("mean", found.found, means[i]);
+                near("mean's z", found.z, n.sqrt() * (means[i] - m) / sd);
+                near("mean's shift", found.shift, n.sqrt() * law.mean[i] / sd);
+                let (found, squares) = (all(Quantity::Cov(i, i)), dot(&d[i], &d[i]));
+                let s = cov(i, i) * (1.0 + size);
+                near("variance", found.found, squares / n);
+                near("variance's z", found.z, z_chi_squared(squares / s, n));
+                near("variance's shift", found.shift, 3f64.sqrt());
+                for j in i + 1..3 {
+                    let found = all(Quantity::Cov(i, j));
+                    let planted = cov(i, j) + size * (cov(i, i) * cov(j, j)).sqrt();
+                    let slope = planted / cov(i, i);
+                    let left: Vec<f64> =
+                        d[j].iter().zip(&d[i]).map(|(j, i)| j - slope * i).collect();
+                    let rest = cov(j, j) - cov(i, j) * cov(i, j) / cov(i, i);
+                    near("covariance", found.found, dot(&d[i], &d[j]) / n);
+                    near(
+                        "covariance's z",
+                        found.z,
+                        dot(&d[i], &left) / (squares * rest).sqrt(),
+                    );
+                    near(
+                        "covariance's shift",
+                        found.shift,
+                        (n * cov(j, j) / rest).sqrt(),
+                    );
+                }
+            }
+            // what is left of the last channel when the others are taken off it
+            let off = |a: &[f64], b: &[f64]| -> Vec<f64> {
+                let share = dot(a, b) / dot(b, b);
+                a.iter().zip(b).map(|(a, b)| a - share * b).collect()
+            };
+            let second = off(&d[1], &d[0]);
+            let left = off(&off(&d[2], &d[0]), &second);
+            let (found, squares) = (all(Quantity::Ell), dot(&left, &left));
+            let ell = 0.9 * (1.0 + size);
+            near("ell", found.found, (4.0 / squares).sqrt());
+            near("ell's z", found.z, z_chi_squared(squares * ell * ell, 4.0));
+            near("ell's shift", found.shift, 2.0 * 2f64.sqrt());
+        }
+    }
+
+    /// Catches sums that cannot be those of paths and pass, and one that can be and is refused: a
+    /// channel that does not move has a sum of squares of 0.
+    #[test]
+    fn sums_of_a_still_channel_are_sums() {
+        let sums = |sum: [f64; 4]| Sums {
+            n: 3,
+            mean: vec![0.5, -1.0],
+            sum: sum.to_vec(),
+        };
+        for (sum, right) in [
+            ([0.0, 0.0, 0.0, 2.0], true),
+            ([1.0, 1.0, 1.0, 1.0], true),
+            ([-1e-300, 0.0, 0.0, 2.0], false),
+            ([1.0, 0.0, 0.0, -1.0], false),
+            ([1.0, 1.1, 1.1, 1.0], false),
+            ([1.0, 0.5, 0.6, 1.0], false),
+            ([f64::NAN, 0.0, 0.0, 1.0], false),
+        ] {
+            assert_eq!(sums(sum).amiss(3, 2).is_none(), right, "{sum:?}");
+        }
+        assert!(sums([1.0; 4]).amiss(4, 2).is_some() && sums([1.0; 4]).amiss(3, 3).is_some());
+    }
+}

@@ -1072,3 +1072,137 @@ pub(super) fn names<'a>(
     }
     (outputs, entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Precision; 4] = [
+        Precision::F64,
+        Precision::F32,
+        Precision::F16,
+        Precision::BF16,
+    ];
+
+    fn cell(truth: f64) -> Cell {
+        Cell {
+            truth: Dd::from(truth),
+            scale: truth.abs(),
+            cancellation: 0.0,
+            t: 0.5,
+        }
+    }
+
+    /// Catches an infinity or a NaN that is near to a number, a difference that is lost in a type's
+    /// subnormal numbers or beyond its largest one, and one that is not there: by hand.
+    #[test]
+    fn distances_by_hand() {
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        for p in ALL {
+            let d = |got: f64, truth: f64| distance(got, Dd::from(truth), p);
+            assert_eq!(d(3.5, 2.0), 1.5);
+            assert_eq!(d(-3.5, 2.0), 5.5);
+            for (got, truth) in [
+                (nan, 1.0),
+                (1.0, nan),
+                (nan, nan),
+                (inf, 1.0),
+                (-inf, 1.0),
+                (1.0, inf),
+                (-inf, inf),
+                (nan, inf),
+            ] {
+                assert_eq!(d(got, truth), inf, "{got} {truth}");
+            }
+            assert_eq!((d(inf, inf), d(-inf, -inf)), (0.0, 0.0));
+            // a truth beyond the type's numbers is infinite there, of its own sign
+            if p != Precision::F64 {
+                let (most, truth) = (p.largest(), 2.0 * p.largest());
+                assert_eq!((d(inf, truth), d(most, truth)), (0.0, 0.0));
+                assert_eq!((d(-inf, -truth), d(-most, -truth)), (0.0, 0.0));
+                assert_eq!((d(-inf, truth), d(-most, truth)), (inf, 3.0 * most));
+                assert_eq!(d(0.5 * most, truth), 1.5 * most);
+                assert_eq!(d(inf, most), inf);
+            }
+            let floor = match p {
+                Precision::F64 | Precision::F32 => p.smallest(),
+                _ => 16.0 * p.unit() * p.smallest(),
+            };
+            assert_eq!((d(0.0, floor), d(-floor, 0.0)), (0.0, 0.0));
+            let more = 1.5 * floor;
+            assert_eq!((d(0.0, more), d(more, 0.0)), (more, more));
+        }
+        // in double words: half an ulp of the truth is seen
+        let truth = Dd::new(1.0, 2f64.powi(-54));
+        assert_eq!(distance(1.0, truth, Precision::F64), 2f64.powi(-54));
+    }
+
+    /// Catches a unit that is not the type's, a condition that is not added, and 16 units that are
+    /// not the last that are right: `|y - y*| <= 16 u (|y*| + condition)`, to the bit.
+    #[test]
+    fn sixteen_units_are_the_last_that_are_right() {
+        for p in ALL {
+            for (truth, condition) in [(1.0, 0.0), (-2.0, 0.0), (1.0, 3.0), (0.5, 0.5), (0.0, 1.0)]
+            {
+                let c = cell(truth);
+                let unit = p.unit() * (truth.abs() + condition);
+                // of one unit f64 may have no number
+                for units in [0.0, 2.0, 8.0, 16.0, 18.0] {
+                    for sign in [1.0, -1.0] {
+                        let got = truth + sign * units * unit;
+                        assert_eq!(in_unit(&c, got, p, condition), units, "{truth} {p:?}");
+                    }
+                }
+            }
+        }
+        let found = in_units(
+            &[cell(1.0), cell(1.0)],
+            &[1.0, 1.5],
+            Precision::F32,
+            &[0.0, 1.0],
+        );
+        assert_eq!(found, [0.0, 2f64.powi(22)]);
+        assert!(all_within(&[0.0, 16.0], UNITS));
+        assert!(!all_within(&[0.0, 16f64.next_up()], UNITS));
+        assert!(!all_within(&[f64::NAN, 0.0], UNITS) && !all_within(&[0.0, f64::NAN], UNITS));
+        assert!(!all_within(&[], UNITS) && !all_within(&[f64::INFINITY], UNITS));
+    }
+
+    /// Catches an infinity that passes for a number within the type's range, and one that is
+    /// refused where 16 units reach beyond it.
+    #[test]
+    fn infinities_are_right_at_the_end_of_the_range() {
+        for p in [Precision::F32, Precision::F16, Precision::BF16] {
+            let most = p.largest();
+            let near = cell(most * (1.0 - 8.0 * p.unit()));
+            assert_eq!(in_unit(&near, f64::INFINITY, p, 0.0), 0.0);
+            for far in [most * (1.0 - 20.0 * p.unit()), 1.0] {
+                assert_eq!(in_unit(&cell(far), f64::INFINITY, p, 0.0), f64::INFINITY);
+            }
+            assert_eq!(in_unit(&near, f64::NAN, p, 0.0), f64::INFINITY);
+        }
+    }
+
+    /// Catches an error that is nothing because its size is: nothing is off by nothing, anything
+    /// else by infinitely much of 0, of NaN and of an infinite size.
+    #[test]
+    fn relative_to_nothing_is_infinite() {
+        assert_eq!((relative(3.0, 2.0), relative(0.0, 2.0)), (1.5, 0.0));
+        for size in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(
+                (relative(0.0, size), relative(1e-300, size)),
+                (0.0, f64::INFINITY)
+            );
+        }
+        let mut c = cell(1.0);
+        assert_eq!(size(&c), 1.0);
+        c.scale = 16.0;
+        assert_eq!(size(&c), 2.0);
+        for (p, want) in ALL
+            .into_iter()
+            .zip([1e-12, 1e-5, 2f64.powi(-7), 2f64.powi(-4)])
+        {
+            assert_eq!(tolerance(p), want);
+        }
+    }
+}

@@ -619,3 +619,173 @@ fn off_at(units: &[&Unit<'_>]) -> String {
     }
     format!("{count} of {} times, t <= {}", list.len(), time(last))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dd::Dd;
+    use crate::files::{Array, Precision};
+    use crate::truth::config::Config;
+    use crate::truth::predict::{Cell, QUANTITIES};
+    use std::borrow::Cow;
+
+    /// Answers at times t with errors, relative and in units.
+    fn unit(class: Class, rows: &[(f64, f64, f64)]) -> Unit<'static> {
+        let config = Config::from_answers(&serde_json::json!({
+            "kind": "vp", "schedule": {"kind": "linear", "b0": 4.0, "b1": 0.0}
+        }))
+        .unwrap();
+        let n = rows.len();
+        let got = Array {
+            shape: vec![n],
+            data: vec![1.0; n],
+            precision: Precision::F64,
+        };
+        Unit {
+            entry: Cow::Owned(Entry {
+                id: "0".into(),
+                quantity: QUANTITIES[0].name.into(),
+                config,
+                inputs: BTreeMap::new(),
+                answer: Answer::Missing,
+            }),
+            output: "xx",
+            got: Cow::Owned(got),
+            rows: (0..n).collect(),
+            cells: rows
+                .iter()
+                .map(|(t, _, _)| Cell {
+                    truth: Dd::from(1.0),
+                    scale: 1.0,
+                    cancellation: 0.0,
+                    t: *t,
+                })
+                .collect(),
+            columns: 1,
+            class,
+            errors: rows.iter().map(|r| r.1).collect(),
+            units: rows.iter().map(|r| r.2).collect(),
+            condition: vec![0.0; n],
+        }
+    }
+
+    /// Catches a verdict that is accepted though nobody accepts it: an output in another precision
+    /// than its own array's is accepted by name alone, and one that is off never.
+    #[test]
+    fn what_is_off_is_never_accepted() {
+        let rows = [(0.1, 0.0, 0.0)];
+        let classes = [
+            Class::F64,
+            Class::Eps,
+            Class::F32,
+            Class::F16,
+            Class::BF16,
+            Class::Off,
+        ];
+        for accept in [
+            vec![],
+            vec![Class::Eps],
+            vec![Class::F32, Class::Off],
+            classes.to_vec(),
+        ] {
+            let units: Vec<Unit<'_>> = classes.iter().map(|c| unit(*c, &rows)).collect();
+            let lines = lines_of(&units, &accept);
+            assert_eq!(lines.len(), classes.len());
+            for line in lines {
+                let wanted = match line.class {
+                    Class::F64 => true,
+                    Class::Off => false,
+                    other => accept.contains(&other),
+                };
+                assert_eq!(line.accepted, wanted, "{:?} {accept:?}", line.class);
+                assert_eq!((line.entries, line.values), (1, 1));
+            }
+        }
+    }
+
+    /// Catches a row that is off because another is, or is right though one of its columns is not:
+    /// two columns, 16 units.
+    #[test]
+    fn a_row_is_off_by_any_of_its_columns() {
+        let all = [0.0, 16.0, 17.0, 0.0, 0.0, f64::NAN, 1.0, 2.0];
+        let rows: Vec<_> = all.iter().map(|u| (0.1, 0.0, *u)).collect();
+        let mut two = unit(Class::Off, &rows);
+        two.columns = 2;
+        let found: Vec<bool> = (0..4).map(|row| two.is_off(row)).collect();
+        assert_eq!(found, [false, true, true, false]);
+    }
+
+    /// Catches a growth of errors that is not there or of the wrong power: what is fitted are the
+    /// times up to 1e-3 whose errors are above 16 units, four at least, and a power law.
+    #[test]
+    fn trends_are_powers_of_time() {
+        let of = |f: &dyn Fn(f64) -> f64, from: i32, to: i32| {
+            let rows: Vec<_> = (from..=to)
+                .map(|k| 10f64.powf(f64::from(k) / 2.0))
+                .map(|t| (t, f(t), f(t) / 2f64.powi(-53)))
+                .collect();
+            trend(&unit(Class::Off, &rows))
+        };
+        let near = |found: Option<f64>, want: f64| {
+            assert!((found.unwrap() - want).abs() < 1e-9, "{found:?} {want}");
+        };
+        near(of(&|t| 1e-13 / t, -12, -6), -1.0);
+        near(of(&|t| 1e-13 * t.powf(-2.5), -12, 0), -2.5); // later times play no part
+        near(of(&|_| 1e-3, -12, -6), 0.0);
+        near(
+            of(&|t| if t > 2e-3 { 1.0 } else { 1e-13 / t }, -12, 0),
+            -1.0,
+        );
+        assert_eq!(of(&|t| 1e-13 / t, -8, -6), None); // three times
+        near(of(&|t| 1e-13 / t, -9, -6), -1.0); // four
+        assert_eq!(of(&|_| 1e-15, -12, -6), None); // below 16 units
+        let wild = |t: f64| {
+            if (2.0 * t.log10()).round() as i32 % 2 == 0 {
+                1e-2
+            } else {
+                1e-6 * t
+            }
+        };
+        assert_eq!(of(&wild, -12, -6), None);
+    }
+
+    /// Catches the worst of a decade that is another's, a time from which on all is right that is
+    /// not, and times that are said to be off and are not: 16 units are right.
+    #[test]
+    fn times_and_decades_of_errors() {
+        let off = |rows: &[(f64, f64)]| {
+            let rows: Vec<_> = rows.iter().map(|(t, u)| (*t, 0.0, *u)).collect();
+            unit(Class::Off, &rows)
+        };
+        let early = off(&[(0.002, 400.0), (0.003, 17.0), (0.05, 16.0), (0.2, 1.0)]);
+        assert_eq!(
+            decades(&[&early]),
+            BTreeMap::from([(-3, 400.0), (-2, 16.0), (-1, 1.0)])
+        );
+        assert_eq!(
+            (right_from(&[&early]), off_at(&[&early])),
+            (Some(0.05), "t <= 3e-3".into())
+        );
+        let late = off(&[(0.002, 16.0), (0.05, 3.0), (0.2, f64::NAN)]);
+        assert_eq!(decades(&[&late])[&-1], f64::INFINITY);
+        assert_eq!(
+            (right_from(&[&late]), off_at(&[&late])),
+            (None, "t >= 0.2".into())
+        );
+        let both = off_at(&[&off(&[(0.1, 17.0), (0.2, 0.0), (0.3, 17.0), (0.4, 0.0)])]);
+        assert_eq!(both, "2 of 4 times, t <= 0.3");
+        assert_eq!(off_at(&[&off(&[(0.1, 17.0), (0.2, 17.0)])]), "all t");
+        assert_eq!(off_at(&[&off(&[(0.1, 16.0), (0.2, 0.0)])]), "");
+        assert_eq!(right_from(&[&off(&[(0.1, 16.0), (0.2, 0.0)])]), None);
+        // what is right in its own type is off nowhere
+        let right = unit(Class::F64, &[(0.1, 0.0, 17.0)]);
+        assert_eq!(off_at(&[&right]), "");
+        // the largest error of a time counts
+        let twice = unit(
+            Class::Off,
+            &[(0.1, 2.0, 0.0), (0.1, 3.0, 0.0), (0.2, 1.0, 0.0)],
+        );
+        let found: Vec<f64> = by_time(&twice).into_values().collect();
+        assert_eq!(found, [3.0, 1.0]);
+    }
+}

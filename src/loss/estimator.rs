@@ -63,3 +63,26 @@ pub fn estimator(
     }
     Ok((mean, variance))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches nodes found twice or a wrong weight: n nodes are exact for powers below 2 n.
+    #[test]
+    fn gauss_legendre_is_exact_for_polynomials() {
+        for n in [1, 2, 5, 8, 20] {
+            let nodes = gauss_legendre(n);
+            assert!(nodes.windows(2).all(|w| w[1].0 < w[0].0), "{nodes:?}");
+            for power in 0..2 * n as i32 {
+                let exact = if power % 2 == 0 {
+                    2.0 / f64::from(power + 1)
+                } else {
+                    0.0
+                };
+                let sum: f64 = nodes.iter().map(|(x, w)| w * x.powi(power)).sum();
+                assert!((sum - exact).abs() < 1e-13, "{n} {power}: {sum}");
+            }
+        }
+    }
+}

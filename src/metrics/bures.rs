@@ -288,6 +288,44 @@ mod tests {
         assert!((near - 1e-9).abs() < 4e-15, "{near:e}"); // deviations near 2 are rounded to 4e-16
     }
 
+    /// Catches rotations that stop after one sweep, which is enough for two channels and for no
+    /// more: four, two covariances of common eigenvectors (a reflection's), whose distance is that
+    /// of their deviations. At all sizes, for a distance of lengths has no size of its own:
+    /// covariances from 1e-60 to 1e60. 1e-13: some ten rotations of numbers below 5.
+    #[test]
+    fn more_channels_at_any_size() {
+        // 1 - 2 n n^T, n = (1, 2, 3, 4)/sqrt 30
+        let n = [1.0, 2.0, 3.0, 4.0];
+        let q = |i: usize, k: usize| f64::from(i == k) - n[i] * n[k] / 15.0;
+        let of = |deviations: [f64; 4], size: f64| -> Vec<f64> {
+            (0..16)
+                .map(|e| {
+                    let part = |k: usize| q(e / 4, k) * q(e % 4, k) * deviations[k].powi(2);
+                    // symmetric to the bit
+                    size * (0..4).map(part).sum::<f64>()
+                })
+                .collect()
+        };
+        for power in [0, -200, -140, -60, 60, 200] {
+            let size = 2f64.powi(power);
+            let (a, b) = (
+                of([1.0, 2.0, 0.5, 3.0], size),
+                of([2.0, 1.5, 0.5, 5.0], size),
+            );
+            let got = bures(&[0.0; 4], &a, &[0.0; 4], &b).unwrap();
+            let want = 5.25f64.sqrt() * size.sqrt();
+            assert!(
+                (got / want - 1.0).abs() < 1e-13,
+                "{power}: {got:e} {want:e}"
+            );
+            // an eigenvalue of -1e-6 of the size is refused, one of a rounding is not
+            let flat = |low: f64| [size, 0.0, 0.0, low * size];
+            let to_zero = |low: f64| bures(&[0.0; 2], &flat(low), &[0.0; 2], &[0.0; 4]);
+            assert!(to_zero(-1e-6).is_err(), "{power}");
+            assert!((to_zero(-1e-15).unwrap() / size.sqrt() - 1.0).abs() < 1e-14);
+        }
+    }
+
     /// Catches moments with the wrong divisor or order, and a distance of a sample to itself that
     /// is not 0.
     #[test]

@@ -245,6 +245,95 @@ mod tests {
         assert_eq!(median_distance(&a, 1).unwrap(), 2.0);
     }
 
+    /// Catches a bandwidth that is not squared: h = 3, a quarter of the pairs at each distance.
+    #[test]
+    fn bandwidths_are_squared() {
+        let gaussian = Pairwise::Mmd { bandwidth: 3.0 };
+        for d in [0.0f64, 1.0, 3.0, 10.0] {
+            let want = (-d * d / 18.0).exp();
+            let got = gaussian.at(&[0.5, 1.0], &[0.5 + 0.6 * d, 1.0 - 0.8 * d]);
+            assert!((got - want).abs() < 1e-15, "{d}: {got} {want}");
+        }
+    }
+
+    /// Catches a wrong factor, divisor or sign in any part of the standard error: the decomposition
+    /// written out as matrices, the row and column means taken off entry by entry where the code
+    /// goes by sums of squares. Samples of 5 and 7, in two dimensions.
+    #[test]
+    fn standard_errors_are_those_of_the_decomposition() {
+        let wave = |n: usize, scale: f64, shift: f64, pace: f64| -> Vec<f64> {
+            (0..2 * n)
+                .map(|i| {
+                    let j = (i % 2) as f64;
+                    scale * (pace * i as f64 + j).sin() + shift * (1.0 - j)
+                })
+                .collect()
+        };
+        let (a, b) = (wave(5, 2.0, 0.0, 2.3), wave(7, 2.6, 1.5, 1.3));
+        let matrix = |s: Pairwise, a: &[f64], b: &[f64]| -> Vec<Vec<f64>> {
+            a.chunks(2)
+                .map(|x| b.chunks(2).map(|y| s.at(x, y)).collect())
+                .collect()
+        };
+        let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+        // unbiased, of all pairs
+        let spread = |x: &[f64]| {
+            let all = x
+                .iter()
+                .flat_map(|p| x.iter().map(move |q| (p - q) * (p - q)));
+            all.sum::<f64>() / (2 * x.len() * (x.len() - 1)) as f64
+        };
+        for s in [Pairwise::Energy, Pairwise::Mmd { bandwidth: 2.0 }] {
+            // row means without the diagonal, and what is left of the variance of k
+            let own = |a: &[f64]| {
+                let k = matrix(s, a, a);
+                let n = k.len();
+                let off: Vec<f64> = (0..n * n)
+                    .filter(|e| e / n != e % n)
+                    .map(|e| k[e / n][e % n])
+                    .collect();
+                let rows: Vec<f64> = off.chunks(n - 1).map(mean).collect();
+                let middle = mean(&off);
+                let squares: Vec<f64> = off.iter().map(|x| (x - middle) * (x - middle)).collect();
+                let rest = (mean(&squares) - 2.0 * spread(&rows)) / (1.0 - 2.0 / (n as f64 - 1.0));
+                (middle, rows, rest.max(0.0))
+            };
+            let ((ma, ra, rest_a), (mb, rb, rest_b)) = (own(&a), own(&b));
+            let k = matrix(s, &a, &b);
+            let (n, m) = (5.0, 7.0);
+            let by_row: Vec<f64> = k.iter().map(|row| mean(row)).collect();
+            let by_column: Vec<f64> = (0..7)
+                .map(|j| mean(&k.iter().map(|row| row[j]).collect::<Vec<_>>()))
+                .collect();
+            let middle = mean(&by_row);
+            let all: Vec<f64> = k.iter().flatten().map(|x| (x - middle).powi(2)).collect();
+            let rest =
+                (mean(&all) - spread(&by_row) - spread(&by_column)) / (1.0 - 1.0 / n - 1.0 / m);
+            let rest = rest.max(0.0);
+            let first = |own: &[f64], cross: &[f64], own_rest: f64, n: f64, m: f64| {
+                let g: Vec<f64> = own.iter().zip(cross).map(|(k, c)| k - c).collect();
+                (spread(&g) - own_rest / (n - 1.0) - rest / m).max(0.0)
+            };
+            let parts = [
+                4.0 * first(&ra, &by_row, rest_a, n, m) / n,
+                4.0 * first(&rb, &by_column, rest_b, m, n) / m,
+                2.0 * rest_a / (n * (n - 1.0)),
+                2.0 * rest_b / (m * (m - 1.0)),
+                4.0 * rest / (n * m),
+            ];
+            // none is cut, none is so small that a mistake in it would be lost
+            let total: f64 = parts.iter().sum();
+            assert!(parts.iter().all(|p| *p > 0.05 * total), "{s:?} {parts:?}");
+            let got = s.all_pairs(&a, &b, 2).unwrap();
+            let value = ma + mb - 2.0 * middle;
+            assert!((got.value - value).abs() < 1e-14, "{got:?} {value}");
+            assert!(
+                (got.error / total.sqrt() - 1.0).abs() < 1e-12,
+                "{got:?} {total}"
+            );
+        }
+    }
+
     /// Catches a wrong constant in either statistic: N(0, 1) against N(1, 1), two dimensions of
     /// which one differs (MMD), closed forms, within 4 standard errors of all pairs and of blocks
     /// (four checks: one seed in 4000), errors small enough to tell.

@@ -192,9 +192,12 @@ mod tests {
         assert!(Modes::new(&[0.0, 1.0], 2, &[1.0, 1.0], 1.0).is_err());
         assert!(Modes::new(&[0.0, 1.0], 2, &[0.0], 1.0).is_err());
         assert!(Modes::new(&[0.0, 1.0], 2, &[1.0], 0.0).is_err());
+        assert!(Modes::new(&[0.0, 1.0], 2, &[1.0], -1.0).is_err());
         let modes = Modes::new(&[0.0, 1.0], 2, &[1.0], 1.0).unwrap();
         assert!(modes.cover(&[0.0], 1.0).is_err());
         assert!(modes.cover(&[0.0, f64::NAN], 1.0).is_err());
         assert!(modes.cover(&[0.0, 0.0], f64::NAN).is_err());
+        assert!(modes.cover(&[0.0, 0.0], 0.0).is_err());
+        assert!(modes.cover(&[0.0, 0.0], -1.0).is_err());
     }
 }

@@ -404,6 +404,29 @@ mod tests {
         ]
     }
 
+    /// Catches a bridge of another law: over a quarter of the way a known increment gives a
+    /// quarter of itself, with the variance 3/4 of a quarter, and keeps the rest.
+    #[test]
+    fn a_bridge_has_the_share_and_the_variance() {
+        struct Ones;
+        impl Noise for Ones {
+            fn fill(&mut self, out: &mut [f64]) {
+                out.fill(1.0);
+            }
+        }
+        let mut known = vec![vec![0.0, 4.0], vec![-8.0, 1.0]];
+        let first = bridge(&mut known, 0.5, 2.0, &mut Ones);
+        let root = 0.375f64.sqrt();
+        let want = [[root, 1.0 + root], [-2.0 + root, 0.25 + root]];
+        let whole = [[0.0, 4.0], [-8.0, 1.0]];
+        for (c, want) in want.iter().enumerate() {
+            for (i, w) in want.iter().enumerate() {
+                assert!((first[c][i] - w).abs() < 1e-15, "{first:?}");
+                assert!((known[c][i] + w - whole[c][i]).abs() < 1e-15);
+            }
+        }
+    }
+
     /// Largest z-score of means and covariances of the rows against a Gaussian law.
     fn worst(u: &[Vec<f64>], mean: &[f64], cov: &[f64]) -> f64 {
         let (k, n) = (u.len(), ROWS as f64);

@@ -328,6 +328,68 @@ mod tests {
         }
     }
 
+    /// Catches steps that are not told or told twice, a trajectory that is not the run's own or
+    /// lacks its start or its end, and a run of nothing that is made: two blocks of three steps.
+    #[test]
+    fn runs_tell_their_steps_and_keep_their_way() {
+        let d = Diffusion::paper().unwrap();
+        let score = Gaussian::new(d.clone(), 0.7, 0.5).unwrap();
+        let grid = Grid::new(vec![1.0, 0.6, 0.3, 0.1]).unwrap();
+        let stepper = entry("em").unwrap().build(&d, &grid).unwrap();
+        let run = |n: usize, dim: usize, denoise: bool| Run {
+            diffusion: &d,
+            stepper: &*stepper,
+            grid: &grid,
+            denoise,
+            score: &score,
+            n,
+            dim,
+            seed: 3,
+        };
+        let adaptive = |n: usize, dim: usize| AdaptiveRun {
+            diffusion: &d,
+            sampler: &ADAPTIVE[0],
+            tolerance: Tolerance::new(0.1, 0.1).unwrap(),
+            eps: 0.1,
+            denoise: false,
+            score: &score,
+            n,
+            dim,
+            seed: 3,
+        };
+        let told = std::sync::Mutex::new(vec![]);
+        let tell = |done: usize, of: usize| told.lock().unwrap().push((done, of));
+        let heard = || {
+            let mut all = std::mem::take(&mut *told.lock().unwrap());
+            all.sort_unstable();
+            all
+        };
+        for denoise in [false, true] {
+            let all = run(BLOCK + 5, 1, denoise).sample(&tell).unwrap();
+            assert_eq!(heard(), (1..=6).map(|i| (i, 6)).collect::<Vec<_>>());
+            assert_eq!((all.len(), all[0].len()), (2, BLOCK + 5));
+            let way = run(4, 2, denoise).trajectories().unwrap();
+            assert_eq!(way.len(), if denoise { 5 } else { 4 });
+            let four = run(4, 2, denoise).sample(&|_, _| ()).unwrap();
+            assert_eq!(way.last(), Some(&four));
+            assert_eq!(way[0], prior(&d, 3, 2, 0, 4));
+            // rows are the same in any company
+            assert_eq!(four[0][..], all[0][..8]);
+            assert_ne!(way[0], way[1]);
+        }
+        adaptive(BLOCK + 5, 1).sample(&tell).unwrap();
+        assert_eq!(heard(), [(1, 2), (2, 2)]);
+        for (n, dim) in [(0, 1), (1, 0)] {
+            let e = run(n, dim, false).sample(&|_, _| ()).unwrap_err();
+            assert!(e.to_string().contains("at least 1 each"), "{e}");
+            assert!(adaptive(n, dim).sample(&|_, _| ()).is_err());
+        }
+        for n in [0, BLOCK + 1] {
+            assert!(run(n, 1, false).trajectories().is_err());
+        }
+        assert!(run(BLOCK, 1, false).trajectories().is_ok());
+    }
+
     /// Catches noise that a block shares with another or takes from its thread, and a denoising
     /// step with the wrong time: the same bits on one thread and three, blocks that differ, and the
     /// variance of the data (z-scores at 4.5, false alarm 7e-6; fixed seed).

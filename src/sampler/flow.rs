@@ -651,6 +651,31 @@ mod tests {
         assert!((8.0..14.0).contains(&(steps[1] / steps[0])), "{steps:?}");
     }
 
+    /// Catches a first step that is not what its line says, which costs steps and no digits: a
+    /// state of 1 with slope 4 changes by a twentieth in 1/80, in units of `tolerance (1 + |y|)`;
+    /// a state of 0 is taken for one whose size is 1/100; never beyond the end.
+    #[test]
+    fn first_steps_change_the_state_by_a_twentieth() {
+        let near = |got: f64, want: f64| assert!((got / want - 1.0).abs() < 1e-14, "{got} {want}");
+        for tolerance in [1e-3, 1e-9] {
+            near(
+                first_step(&[1.0, 1.0], &[4.0, -4.0], 1.0, tolerance),
+                1.0 / 80.0,
+            );
+            near(first_step(&[1.0], &[4.0], -1.0, tolerance), -1.0 / 80.0);
+            near(first_step(&[1.0], &[4.0], 0.01, tolerance), 0.01);
+            near(
+                first_step(&[0.0], &[4.0], 1.0, tolerance),
+                0.05 * 0.01 / 4.0,
+            );
+            // units: 3/4 and 4/5 of them against slopes of 2/4 and 10/5
+            let size = (0.75f64.powi(2) + 0.8f64.powi(2)).sqrt();
+            let speed = (0.5f64.powi(2) + 2.0f64.powi(2)).sqrt();
+            let step = first_step(&[3.0, 4.0], &[2.0, 10.0], 1.0, tolerance);
+            near(step, 0.05 * size / speed);
+        }
+    }
+
     /// Catches minutes of silence: a stiff equation, an oscillation, and a singularity within, each
     /// given up after few evaluations, with the time and the reason; and a stiffness that is none:
     /// a decay whose rate falls as 1/t, over nine decades either way, and a fast transient before a

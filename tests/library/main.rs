@@ -21,6 +21,7 @@ mod sampler_errors;
 mod score;
 mod simd;
 mod survivors;
+mod survivors_samplers;
 
 #[cfg(feature = "nn")]
 mod nn;
