@@ -510,6 +510,47 @@ mod tests {
         let (low, high) = (2.0 - allowed, 2.0 + allowed);
         assert!(pair_holds(high) && pair_holds(low));
         assert!(!pair_holds(high.next_up()) && !pair_holds(low.next_down()));
+        let half = Near::relative(0.5, 2.25, 1.0, 0.25, 6.0);
+        assert_eq!((half.tolerance, half.unit), (1.5, 6.0));
+        let bound_holds = |found: f64| {
+            let bound = Bound {
+                at: 0.5,
+                found,
+                low: -1.0,
+                high: 3.0,
+                unit: 2.0,
+            };
+            let e = check(Method::Identity, Points::Bounds(vec![bound]));
+            e.evidence(1, None).unwrap().holds()
+        };
+        assert!(bound_holds(-1.0) && bound_holds(3.0) && bound_holds(2.9));
+        // the middle rounds
+        assert!(!bound_holds(3.0 + 1e-15 * 4.0) && !bound_holds(-1.0 - 1e-15 * 4.0));
+    }
+
+    /// Catches a power of pairs that forgets the error there is, or that counts an entry that is
+    /// about to cross zero; a plant that is planted in every claim; tests that are not counted.
+    #[test]
+    fn powers_plants_and_tests_are_the_claims_own() {
+        let pair = |found: f64, scale: f64| Pair {
+            at: 0.5,
+            found,
+            truth: Dd::from(found) - Dd::from(0.25),
+            scale,
+        };
+        let pairs = vec![pair(2.0, 4.0), pair(1.0, 1000.0)];
+        let c = check(Method::Doubling, Points::Pairs(pairs, 0.125));
+        assert_eq!(c.evidence(1, None).unwrap().power(), 0.375);
+        let other = Plant {
+            id: "case/another/doubling".into(),
+            size: 1e6,
+        };
+        assert_eq!(c.evidence(1, Some(&other)), c.evidence(1, None));
+        assert_eq!(c.tests(), 0);
+        assert_eq!(
+            check(Method::Sampled, Points::Sampled(vec![SAMPLED; 3])).tests(),
+            3
+        );
     }
 
     /// Catches a level that does not depend on the number of tests, or on a root of it, where the
@@ -588,6 +629,15 @@ mod tests {
             near(p.unit, unit);
             assert_eq!(p.at, 0.5);
         }
+        // v is 3/2 of x: rounding is left
+        let all = moments(
+            0.5,
+            &samples,
+            &[0.5, 1.0],
+            &[4.0, 6.0, 6.0, 9.0],
+            &["x", "v"],
+        );
+        assert_eq!(all[3].1.law, Law::Normal((9e-12 / 9.0f64).sqrt() * 4.0));
     }
 
     /// Catches NaN, infinities, an absurd tolerance or a claim without points that hold: each
@@ -797,6 +847,9 @@ mod tests {
                 .map(|e| e.holds())
         };
         assert_eq!(holds(measured(&[4e-3, 2e-3, 1e-3])), Ok(true));
+        assert_eq!(holds(measured(&[2e-3, 1e-3])), Ok(true));
+        // the finest two tell
+        assert_eq!(holds(measured(&[1.0, 0.9, 0.5, 2e-3, 1e-3])), Ok(true));
         assert_eq!(holds(measured(&[4e-3, 2e-3, 0.5e-3])), Ok(false));
         // no error to measure: exact, and said so
         assert_eq!(holds(measured(&[1e-14, 0.0, 1e-15])), Ok(true));
@@ -866,6 +919,12 @@ mod tests {
         assert!(!judged(0.5e-3, Some(1.01 * power)).holds());
         assert!(judged(0.5e-3, Some(0.99 * power)).holds());
         assert!(!judged(0.5e-3, Some(-1.01 * power)).holds());
+        assert_eq!(judged(0.5e-3, None).figures()[1].found, 0.5e-3);
+        // an order below the theory's has more room above: the other side is needed more
+        let last = 1e-3 * f64::exp2(-0.95);
+        let s = (1e-3 - last * f64::exp2(1.1)) / (f64::exp2(1.1) - 1.0);
+        let power = judged(last, None).power();
+        assert!((power / (-s / 2.0) - 1.0).abs() < 1e-9, "{power} {s}");
         // exact: 1e-10 of 2, of which half is used
         let exact = judged(1e-10, None);
         assert!(exact.holds() && (exact.power() / 1.5e-10 - 1.0).abs() < 1e-12);

@@ -156,7 +156,18 @@ mod tests {
     fn kolmogorov_quantile() {
         let n = 10_000;
         assert!((p_kolmogorov(1.358 / (n as f64).sqrt(), n) - 0.05).abs() < 1e-3);
+        // Stephens's correction, and further terms of the series: by his formula, worked out
+        // elsewhere
+        for (d, n, p) in [
+            (0.1, 100, 0.256_221_185_070),
+            (0.05, 100, 0.959_600_445_863),
+            (0.25, 16, 0.232_549_296_822),
+        ] {
+            assert!((p_kolmogorov(d, n) - p).abs() < 1e-9, "{d} {n}");
+        }
         assert!((uniform_distance(&[0.5, 0.1, 0.9]) - 0.233_333_333).abs() < 1e-8);
+        assert!((uniform_distance(&[0.1, 0.3, 0.2]) - 0.7).abs() < 1e-15);
+        assert!((uniform_distance(&[0.9, 0.7, 0.8]) - 0.7).abs() < 1e-15);
         assert!(uniform_distance(&[0.5, f64::NAN, 0.9]).is_nan() && uniform_distance(&[]).is_nan());
     }
 }
