@@ -629,6 +629,12 @@ mod tests {
             near(p.unit, unit);
             assert_eq!(p.at, 0.5);
         }
+        // the last two of three are a pair like any other
+        let three = [samples[0].clone(), samples[0].clone(), samples[1].clone()];
+        let cov = [4.0, 0.5, 0.1, 0.5, 4.0, 2.0, 0.1, 2.0, 9.0];
+        let last = moments(0.5, &three, &[0.5, 0.5, 1.0], &cov, &["a", "x", "v"]);
+        let of_three = last.iter().find(|(name, _)| name == "cov.xv").unwrap();
+        assert_eq!(of_three, &all[3]);
         // v is 3/2 of x: rounding is left
         let all = moments(
             0.5,
