@@ -112,30 +112,27 @@ pub(super) struct Products<'a, T> {
     pub y: &'a mut [T],
 }
 
-impl<T: Float> Products<'_, T> {
-    /// Panics unless the slices have the strips' lengths: the loops leave out the checks.
-    fn check(&self) {
-        let (from, to) = (self.from, self.to);
-        assert!(
-            from.tiles == to.tiles
-                && from.channels.is_multiple_of(BLOCK)
-                && to.channels.is_multiple_of(BLOCK),
-            "shapes of strips"
-        );
-        assert!(
-            self.x.len() >= from.len()
-                && self.y.len() >= to.len()
-                && self.u.len() == weights(from.channels, to.channels),
-            "shapes of strips"
-        );
-    }
+/// Panics unless slices of these lengths hold the strips and the weights between them: the loops
+/// leave out the checks.
+fn check([from, to]: [Strip; 2], [x, y, u]: [usize; 3]) {
+    assert!(
+        from.tiles == to.tiles
+            && from.channels.is_multiple_of(BLOCK)
+            && to.channels.is_multiple_of(BLOCK),
+        "shapes of strips"
+    );
+    assert!(
+        x >= from.len() && y >= to.len() && u == weights(from.channels, to.channels),
+        "shapes of strips"
+    );
 }
 
 impl<T: Float> Task for Products<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(mut self) {
-        self.check();
+        let lens = [self.x.len(), self.y.len(), self.u.len()];
+        check([self.from, self.to], lens);
         match (
             <T::Of<D, S> as Lane>::WIDTH,
             (self.to.channels / BLOCK).is_multiple_of(2),
@@ -246,19 +243,8 @@ impl<T: Float> Task for Correlations<'_, T> {
     type Out = ();
     #[inline(always)]
     fn run<D: Lane<Item = f64, Word = u64>, S: Lane<Item = f32, Word = u32>>(self) {
-        let (from, to) = (self.from, self.to);
-        assert!(
-            from.tiles == to.tiles
-                && from.channels.is_multiple_of(BLOCK)
-                && to.channels.is_multiple_of(BLOCK),
-            "shapes of strips"
-        );
-        assert!(
-            self.x.len() >= from.len()
-                && self.y.len() >= to.len()
-                && self.sums.len() == weights(from.channels, to.channels),
-            "shapes of strips"
-        );
+        let lens = [self.x.len(), self.y.len(), self.sums.len()];
+        check([self.from, self.to], lens);
         blocks!(T::Of<D, S>, correlate(self));
     }
 }
