@@ -119,12 +119,11 @@ impl<const K: usize> Kernel<K> {
         &self,
         x0: &[T],
         rng: &mut impl Rng,
-        noise: [&mut [T]; K],
+        mut noise: [&mut [T]; K],
         out: [&mut [T]; K],
     ) -> Result<()> {
         let key = [rng.random(), rng.random()];
         let (mut a, mut b) = ([0.0; AT_ONCE], [0.0; AT_ONCE]);
-        let mut noise = noise;
         for (pair, channels) in noise.chunks_mut(2).enumerate() {
             let most = channels.iter().map(|c| c.len()).max().unwrap_or(0);
             for first in (0..most).step_by(AT_ONCE) {

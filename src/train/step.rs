@@ -1,9 +1,9 @@
 //! One step of training: `(1 / (batch dim)) sum of the losses`, its gradient, clipping, Adam, and
 //! the average of weights. Formula: train.batch.
 //!
-//! A batch is cut into parts ([`PARTS`] if nothing else is said), each with a gradient of its own, summed in order: the
-//! threads take parts as they come, and the bits are the same for any number of them. Noise, times
-//! and data of sample number n are functions of the seed and n.
+//! A batch is cut into parts ([`PARTS`] if nothing else is said), each with a gradient of its own,
+//! summed in order: the threads take parts as they come, and the bits are the same for any number
+//! of them. Noise, times and data of sample number n are functions of the seed and n.
 
 use super::source::{Source, bits};
 use super::team::{Team, owner, stretches};

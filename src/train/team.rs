@@ -1,8 +1,7 @@
 //! Several processes that work together; training by them, bit for bit as by one.
 //!
-//! The parts of a batch are dealt out in turn: rank `r` of `n` has parts
-//! `r, r + n, ...`. Then every rank owns a stretch of the parameters: it is sent that stretch of every
-//! part's gradient, sums them *in the order of the parts* (as one process does; the order of an
+//! The parts of a batch are dealt out in turn: rank `r` of `n` has parts `r, r + n, ...`. Then every
+//! rank owns a stretch of the parameters: it is sent that stretch of every part's gradient, sums them *in the order of the parts* (as one process does; the order of an
 //! all-reduce is open), and sends the sum to all. The weights are everywhere; every rank moves all
 //! of them by the same numbers. So the bits do not depend on the number of ranks, nor on how many
 //! threads each has.

@@ -276,6 +276,30 @@ fn directional_derivatives_of_whole_networks() {
     }
 }
 
+/// Catches memory that is given away while it is still needed, and numbers that stay in it: a
+/// session for forward passes alone gives the bits of one that keeps all values, also after a pass
+/// that left NaN everywhere; and it takes less memory. So do gradients after a pass of NaN.
+#[test]
+fn shared_memory_keeps_nothing() {
+    for (name, graph) in models::<f32>() {
+        let p = parameters::<f32>(graph.layout(), 5);
+        let mut whole = Run::new(&graph);
+        let (y, g) = (whole.output(&p), whole.gradients(&p));
+        let mut forward = Run::new(&graph);
+        forward.session = Session::forward_only(graph.clone(), ROWS).unwrap();
+        forward.session.dropout(Some(([1, 2], 3)));
+        assert!(!forward.session.has_backward() && whole.session.has_backward());
+        if name.contains("unet") {
+            assert!(forward.session.bytes() < whole.session.bytes(), "{name}");
+        }
+        let nan = vec![f32::NAN; p.len()];
+        assert!(forward.output(&nan).iter().all(|y| y.is_nan()), "{name}");
+        whole.gradients(&nan);
+        assert!(forward.output(&p) == y && whole.output(&p) == y, "{name}");
+        assert!(whole.gradients(&p) == g, "{name}");
+    }
+}
+
 /// Catches rows that see each other, buffers that keep something of the rows before, and an output
 /// that depends on how many rows a session has: the bits of a row's output are the same alone,
 /// among others, and in a session that did something else before.
@@ -403,6 +427,7 @@ fn shapes_are_refused_when_a_network_is_built() {
     .to_string();
     assert!(text.contains("`width` is 20"), "{text}");
     assert!(Session::new(Arc::new(good.build::<f32>().unwrap()), 0).is_err());
+    assert!(Session::forward_only(Arc::new(good.build::<f32>().unwrap()), 0).is_err());
 }
 
 /// Catches weights transformed for the wrong pass, memory of one pass that another relies on, and a

@@ -181,30 +181,23 @@ fn one_shard(args: &Args, o: &Options, text: &str) -> Result<Outcome> {
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
-    let (date, clock) = (SystemTime::now(), Instant::now());
-    if let Some(Command::Merge { files, output }) = &args.command {
-        return merge_files(files, output, limits);
-    }
-    together(|team| work(args, team, limits, date, clock))
+    together(|team| work(args, team.as_deref(), limits))
 }
 
 /// The audit of this machine, or this process's share of it.
-fn work(
-    args: &Args,
-    team: Option<&dyn Team>,
-    limits: &Limits,
-    date: SystemTime,
-    clock: Instant,
-) -> Result<Outcome> {
+fn work(args: &Args, team: Option<&dyn Team>, limits: &Limits) -> Result<Outcome> {
+    let (date, clock) = (SystemTime::now(), Instant::now());
+    let alone = [
+        ("merge", args.command.is_some()),
+        ("list", args.list),
+        ("shard", args.shard.is_some()),
+        ("plant-all", args.plant_all),
+    ];
+    first(team, || refuse(team, &alone))?;
+    if let Some(Command::Merge { files, output }) = &args.command {
+        return merge_files(files, output, limits);
+    }
     let o = first(team, || {
-        refuse(
-            team,
-            &[
-                ("list", args.list),
-                ("shard", args.shard.is_some()),
-                ("plant-all", args.plant_all),
-            ],
-        )?;
         threads(args.threads)?;
         options(args)
     })?;

@@ -16,6 +16,7 @@ use cld_sgm::internal::reproduce::plan::{Job, Options, Plan};
 use cld_sgm::internal::reproduce::record::{PLAN, PlanRecord, Store};
 use cld_sgm::internal::reproduce::verdict::Verdict;
 use cld_sgm::internal::reproduce::work::{Doing, Shop};
+use cld_sgm::train::team::Team;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,6 +117,17 @@ fn list(plan: &Plan) -> Result<Outcome> {
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    together(|team| alone_or_dealt(args, team.as_deref(), limits))
+}
+
+/// All jobs, or those that are dealt to this process.
+fn alone_or_dealt(args: &Args, team: Option<&dyn Team>, limits: &Limits) -> Result<Outcome> {
+    let alone = [
+        ("merge", args.command.is_some()),
+        ("list", args.list),
+        ("shard", args.shard.is_some()),
+    ];
+    first(team, || refuse(team, &alone))?;
     let (machine, version) = (Machine::here(), super::version());
     let here = (limits, &version[..], &machine.cpu[..]);
     if let Some(Command::Merge { folders, pages }) = &args.command {
@@ -132,51 +144,41 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         seeds: args.seeds,
         budget: args.budget,
     };
-    let plans = || -> Result<(Plan, Plan)> {
-        let whole = Plan::new(&options, limits)?;
-        let mut plan = whole.clone();
-        if let Some(text) = &args.shard {
-            let (i, n) = shard(text)?;
-            plan.shard(i, n)?;
-        }
-        Ok((whole, plan))
-    };
-    if args.list {
-        return together(|team| {
-            first(team, || refuse(team, &[("list", true)]))?;
-            list(&plans()?.1)
-        });
+    let whole = first(team, || Plan::new(&options, limits))?;
+    let mut plan = whole.clone();
+    if let Some(text) = &args.shard {
+        let (i, n) = shard(text)?;
+        plan.shard(i, n)?;
     }
-    together(|team| {
-        let store = Store::new(&args.out);
-        let (whole, mut plan) = first(team, || {
-            refuse(team, &[("shard", args.shard.is_some())])?;
-            threads(args.threads)?;
-            let plans = plans()?;
-            if team.is_none_or(|t| t.rank() == 0) {
-                begin(args, &store, limits)?;
-            }
-            Ok(plans)
-        })?;
-        if let Some(team) = team {
-            plan.shard(team.rank() + 1, team.size())?;
+    if args.list {
+        return list(&plan);
+    }
+    let store = Store::new(&args.out);
+    first(team, || {
+        threads(args.threads)?;
+        match team {
+            Some(team) if team.rank() > 0 => Ok(()),
+            _ => begin(args, &store, limits),
         }
-        let mut stopped = work(&plan, &shop(args, &store, here), args.budget)?;
-        if let Some(team) = team {
-            let all = team.collect(&[u8::from(stopped)])?;
-            if team.rank() > 0 {
-                return Ok(Outcome::Fine);
-            }
-            stopped = all.concat().contains(&1);
+    })?;
+    if let Some(team) = team {
+        plan.shard(team.rank() + 1, team.size())?;
+    }
+    let mut stopped = work(&plan, &shop(args, &store, here), args.budget)?;
+    if let Some(team) = team {
+        let all = team.collect(&[u8::from(stopped)])?;
+        if team.rank() > 0 {
+            return Ok(Outcome::Fine);
         }
-        let found = Findings::of(
-            if args.shard.is_some() { plan } else { whole },
-            &[shop(args, &store, here)],
-        )?;
-        args.pages.write(&found, Some(&args.out))?;
-        let outcome = show(&found, args.shard.is_some())?;
-        Ok(if stopped { Outcome::Stopped } else { outcome })
-    })
+        stopped = all.concat().contains(&1);
+    }
+    let found = Findings::of(
+        if args.shard.is_some() { plan } else { whole },
+        &[shop(args, &store, here)],
+    )?;
+    args.pages.write(&found, Some(&args.out))?;
+    let outcome = show(&found, args.shard.is_some())?;
+    Ok(if stopped { Outcome::Stopped } else { outcome })
 }
 
 /// Where jobs are done: limits, version and processor are of this program and machine.

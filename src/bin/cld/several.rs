@@ -7,13 +7,13 @@ use cld_sgm::train::team::Team;
 /// Does the work alone, or as one of several processes: then all of them get here. What fails in one
 /// of them ends all, with its sentence.
 #[cfg(feature = "mpi")]
-pub fn together(work: impl FnOnce(Option<&dyn Team>) -> Result<Outcome>) -> Result<Outcome> {
+pub fn together(work: impl FnOnce(Option<Box<dyn Team>>) -> Result<Outcome>) -> Result<Outcome> {
     use cld_sgm::train::mpi::{World, start};
     if super::team().is_none() {
         return work(None);
     }
     let (_universe, world) = start()?;
-    let done = work(Some(&world));
+    let done = work(Some(Box::new(world)));
     if let Err(e) = done {
         // the others may be waiting: they are ended with this one
         super::end(Err(e));
@@ -23,7 +23,7 @@ pub fn together(work: impl FnOnce(Option<&dyn Team>) -> Result<Outcome>) -> Resu
 }
 
 #[cfg(not(feature = "mpi"))]
-pub fn together(work: impl FnOnce(Option<&dyn Team>) -> Result<Outcome>) -> Result<Outcome> {
+pub fn together(work: impl FnOnce(Option<Box<dyn Team>>) -> Result<Outcome>) -> Result<Outcome> {
     work(None)
 }
 

@@ -2,6 +2,7 @@
 //! time.
 
 use super::setting::Setting;
+use super::several::together;
 use super::show::{
     duration, facts, note_prior, print, progress, quiet, short, stopped_by_ctrl_c, threads_of,
 };
@@ -11,7 +12,7 @@ use cld_sgm::internal::files::{Limits, Paths, read_text};
 use cld_sgm::train::config::ModelSpec;
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
 use cld_sgm::train::team::Team;
-use cld_sgm::train::{Config, TrainingRun};
+use cld_sgm::train::{Config, TrainingRun, follow};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
 use std::path::PathBuf;
@@ -257,32 +258,14 @@ fn next(folder: &str, images: bool) -> String {
     )
 }
 
-/// Alone, or as one of the processes that `mpirun` started.
-#[cfg(feature = "mpi")]
+/// Alone, or as one of the processes that `mpirun` started: rank 0 leads.
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
-    use cld_sgm::train::follow;
-    use cld_sgm::train::mpi::{World, start};
-    if super::team().is_none() {
-        return lead(args, limits, None);
-    }
-    let (_universe, world) = start()?;
-    let rank = world.rank();
-    let done = if rank == 0 {
-        lead(args, limits, Some(Box::new(world)))
-    } else {
-        follow(Box::new(world), threads_of(args.threads)).map(|()| Outcome::Fine)
-    };
-    if let Err(e) = done {
-        // the others may be waiting: they are ended with this one
-        super::end(Err(e));
-        World::abort();
-    }
-    done
-}
-
-#[cfg(not(feature = "mpi"))]
-pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
-    lead(args, limits, None)
+    together(|team| match team {
+        Some(team) if team.rank() > 0 => {
+            follow(team, threads_of(args.threads)).map(|()| Outcome::Fine)
+        }
+        team => lead(args, limits, team),
+    })
 }
 
 /// The run that the flags begin, or take up.

@@ -9,7 +9,7 @@
 
 use super::super::cld_damped::{early, entries};
 use super::page::{Compared, Draws, block, pinned};
-use super::tests::{POINTS, made as made_of};
+use super::tests::{POINTS, all_entries, made as made_of};
 use super::vp::largest;
 use super::*;
 use crate::dd::Dd;
@@ -264,28 +264,7 @@ fn truth(mass: f64, friction: f64, tau: Dd, gamma: f64) -> ([Dd; ENTRIES.len()],
     };
     let [mxx, mxv, mvx, mvv, xx, xv, vv, det] =
         entries(a, [c, s, c - a * s], x, m, Dd::from(gamma));
-    let (l, root, last) = (xx.sqrt(), det.sqrt(), vv.sqrt());
-    let all = [
-        mxx,
-        mxv,
-        mvx,
-        mvv,
-        xx,
-        xv,
-        vv,
-        det,
-        l,
-        xv / l,
-        root / l,
-        l / root,
-        root / last,
-        xv / last,
-        last,
-        vv / det,
-        xv / det,
-        xx / det,
-        det.ln(),
-    ];
+    let all = all_entries([mxx, mxv, mvx, mvv], [xx, xv, vv, det]);
     (all, c)
 }
 

@@ -294,29 +294,7 @@ fn truth(p: &Point) -> ([Dd; ENTRIES.len()], Dd) {
     let largest = terms
         .into_iter()
         .fold(Dd::ZERO, |m, t| if t.hi > m.hi { t } else { m });
-    let (l, root, last) = (xx.sqrt(), det.sqrt(), vv.sqrt());
-    let [mxx, mxv, mvx, mvv] = means;
-    let all = [
-        mxx,
-        mxv,
-        mvx,
-        mvv,
-        xx,
-        xv,
-        vv,
-        det,
-        l,
-        xv / l,
-        root / l,
-        l / root,
-        root / last,
-        xv / last,
-        last,
-        vv / det,
-        xv / det,
-        xx / det,
-        det.ln(),
-    ];
+    let all = super::tests::all_entries(means, [xx, xv, vv, det]);
     (all, largest)
 }
 

@@ -69,13 +69,26 @@ pub(super) fn truth(z: Dd, gamma: f64, root_mass: Dd) -> [Dd; ENTRIES.len()] {
             + g * e2 * (p3 * (z * z + less * less) + (e2 * z * z * z * z).scale(4.0))
     };
     let mass = root_mass * root_mass;
-    let (xv, vv, det) = (xv * root_mass, vv * mass, det * mass);
-    let (l, root, last) = (xx.sqrt(), det.sqrt(), vv.sqrt());
-    [
+    let mean = [
         e * (Dd::ONE + z),
         e * z / root_mass,
         -(e * z * root_mass),
         e * less,
+    ];
+    all_entries(mean, [xx, xv * root_mass, vv * mass, det * mass])
+}
+
+/// All entries in double words, from the mean, the covariance and the determinant.
+pub(super) fn all_entries(
+    [mxx, mxv, mvx, mvv]: [Dd; MEANS],
+    [xx, xv, vv, det]: [Dd; 4],
+) -> [Dd; ENTRIES.len()] {
+    let (l, root, last) = (xx.sqrt(), det.sqrt(), vv.sqrt());
+    [
+        mxx,
+        mxv,
+        mvx,
+        mvv,
         xx,
         xv,
         vv,

@@ -216,7 +216,7 @@ impl Winograd {
     }
 
     /// As [`Conv::weight_gradient`]: `dg = G^T [sum over tiles of (B^T d B) . (A dy A^T)] G`, the
-    /// sums again 1x1 convolutions' own. Panics on slices that the shapes do not fit.
+    /// sums by `strip`'s own loop. Panics on slices that the shapes do not fit.
     pub fn weight_gradient_on<T: Winograds>(
         &self,
         set: Set,
