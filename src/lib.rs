@@ -43,6 +43,7 @@
 //! |---|---|
 //! | [`error`] | the one error type: field, value, what is allowed |
 //! | `worst` | the worst of errors: NaN is worse than any number, nothing is no pass |
+//! | [`team`] | several processes that work together (feature `cli`) |
 //! | `simd` | vectors of floats, instruction sets, normals and paths many at a time |
 //! | `nn` | networks: layers, U-Net, perceptrons, Adam (feature `nn`) |
 //! | `dd` | double-word arithmetic, 106 bits |
@@ -92,6 +93,8 @@ pub mod process;
 pub mod sampler;
 pub mod schedule;
 pub mod score;
+#[cfg(feature = "cli")]
+pub mod team;
 #[cfg(feature = "cli")]
 pub mod train;
 

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::likelihood::{Divergence, Likelihood, Terminal, Trace, bits_per_dimension};
 use crate::metrics::Estimate;
 use crate::score::Score;
+use crate::team::{Team, agreed, place};
 use crate::train::model::{Probed, Probes};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -84,6 +85,14 @@ pub struct Bits {
     pub own: Option<Estimate>,
     /// Evaluations of the network for each row and draw.
     pub nfe: f64,
+}
+
+/// Log-densities of rows, and evaluations of numbers that they took.
+#[derive(Default)]
+struct Logs {
+    plain: Vec<f64>,
+    weighted: Vec<f64>,
+    calls: usize,
 }
 
 /// The rows of a task, and their log-densities where the data's law is known.
@@ -191,48 +200,121 @@ impl<'a> Job<'a> {
         &self,
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Option<Bits>> {
+        let blocks = self.blocks();
+        let mut all = Logs::default();
+        for (i, block) in blocks.iter().enumerate() {
+            let logs = self.block(i, block)?;
+            all.plain.extend(logs.plain);
+            all.weighted.extend(logs.weighted);
+            all.calls += logs.calls;
+            if !progress(i + 1, blocks.len()) {
+                return Ok(None);
+            }
+        }
+        self.bits(&all).map(Some)
+    }
+
+    /// The same as [`run`](Self::run) by several processes, each of which has every n-th block: the
+    /// same bits, to all.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), of any of them.
+    pub fn run_by(
+        &self,
+        team: Option<&dyn Team>,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Bits> {
+        let Some(team) = team else {
+            return self.run(progress);
+        };
+        let ((rank, size), blocks) = (place(Some(team)), self.blocks());
+        let (n, rows) = (
+            self.rows.len() / self.trained.model.dim(),
+            self.rows_of_a_block(),
+        );
+        // of all rows; those of others stay 0
+        let mut own = vec![0.0; 2 * n + 1];
+        let mut work = || {
+            let total = blocks.len().saturating_sub(rank).div_ceil(size);
+            for (done, (i, block)) in blocks
+                .iter()
+                .enumerate()
+                .skip(rank)
+                .step_by(size)
+                .enumerate()
+            {
+                let logs = self.block(i, block)?;
+                own[i * rows..][..logs.plain.len()].copy_from_slice(&logs.plain);
+                own[n + i * rows..][..logs.weighted.len()].copy_from_slice(&logs.weighted);
+                own[2 * n] += logs.calls as f64;
+                progress(done + 1, total);
+            }
+            Ok(())
+        };
+        let worked = work();
+        agreed(team, worked)?;
+        let each = team.gather(&own)?;
+        let of = |from: usize| (0..n).map(|r| each[r / rows % size][from + r]).collect();
+        self.bits(&Logs {
+            plain: of(0),
+            weighted: if self.velocity { of(n) } else { vec![] },
+            calls: each.iter().map(|e| e[2 * n] as usize).sum(),
+        })
+    }
+
+    /// Rows that share the flow's steps.
+    fn rows_of_a_block(&self) -> usize {
+        if self.velocity {
+            (ROWS / self.task.draws).max(1)
+        } else {
+            ROWS
+        }
+    }
+
+    fn blocks(&self) -> Vec<&[f64]> {
+        let numbers = self.rows_of_a_block() * self.trained.model.dim();
+        self.rows.chunks(numbers).collect()
+    }
+
+    /// The log-densities of block number `i`.
+    fn block(&self, i: usize, block: &[f64]) -> Result<Logs> {
         let Task {
             draws,
             seed,
             probes,
             ..
         } = self.task;
-        let dim = self.trained.model.dim();
-        let per = if self.velocity {
-            (ROWS / draws).max(1)
-        } else {
-            ROWS
+        // each block of rows has probes of its own
+        let seed = seed.wrapping_add((i as u64) << 32);
+        let probed = Probed::new(&self.trained.model, seed, probes)?;
+        let tally = Tally {
+            inner: &probed,
+            calls: AtomicU64::new(0),
         };
-        let (mut plain, mut weighted, mut calls) = (vec![], vec![], 0);
-        let blocks: Vec<&[f64]> = self.rows.chunks(per * dim).collect();
-        for (i, block) in blocks.iter().enumerate() {
-            // each block of rows has probes of its own
-            let seed = seed.wrapping_add((i as u64) << 32);
-            let probed = Probed::new(&self.trained.model, seed, probes)?;
-            let tally = Tally {
-                inner: &probed,
-                calls: AtomicU64::new(0),
-            };
-            if self.velocity {
-                let bounds =
-                    self.likelihood
-                        .velocity_bound(&Trace::Exact(&tally), block, draws, seed)?;
-                plain.extend(bounds.iter().map(|b| b.plain.value));
-                weighted.extend(bounds.iter().map(|b| b.weighted.value));
-            } else {
-                let joint = self.likelihood.log_joint(&Trace::Exact(&tally), &[block])?;
-                plain.extend(joint.values.iter().map(|e| e.value));
-            }
-            calls += tally.calls.into_inner() as usize * block.len();
-            if !progress(i + 1, blocks.len()) {
-                return Ok(None);
-            }
+        let trace = Trace::Exact(&tally);
+        let (mut plain, mut weighted) = (vec![], vec![]);
+        if self.velocity {
+            let bounds = self.likelihood.velocity_bound(&trace, block, draws, seed)?;
+            plain.extend(bounds.iter().map(|b| b.plain.value));
+            weighted.extend(bounds.iter().map(|b| b.weighted.value));
+        } else {
+            let joint = self.likelihood.log_joint(&trace, &[block])?;
+            plain.extend(joint.values.iter().map(|e| e.value));
         }
-        Ok(Some(Bits {
-            n: plain.len(),
-            plain: self.figure(&plain)?,
+        Ok(Logs {
+            plain,
+            weighted,
+            calls: tally.calls.into_inner() as usize * block.len(),
+        })
+    }
+
+    /// The figures.
+    fn bits(&self, all: &Logs) -> Result<Bits> {
+        Ok(Bits {
+            n: all.plain.len(),
+            plain: self.figure(&all.plain)?,
             weighted: if self.velocity {
-                Some(self.figure(&weighted)?)
+                Some(self.figure(&all.weighted)?)
             } else {
                 None
             },
@@ -241,8 +323,8 @@ impl<'a> Job<'a> {
                 .as_deref()
                 .map(|own| self.figure(own))
                 .transpose()?,
-            nfe: calls as f64 / self.rows.len() as f64,
-        }))
+            nfe: all.calls as f64 / self.rows.len() as f64,
+        })
     }
 
     /// Of log-densities, in the unit.

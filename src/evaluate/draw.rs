@@ -4,10 +4,12 @@ use crate::check::words::short;
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::sampler::adaptive::{Counts, Tolerance};
-use crate::sampler::driver::{AdaptiveRun, Run};
+use crate::sampler::driver::{AdaptiveRun, BLOCK, Run};
 use crate::sampler::grid::Spacing;
 use crate::sampler::{ADAPTIVE, AdaptiveEntry, Grid, REGISTRY, SamplerEntry, Stepper, entry};
 use crate::score::{Counted, Score};
+use crate::team::{Team, agreed, place, share};
+use std::ops::Range;
 use std::time::Instant;
 
 /// The names of all samplers, those that choose their own steps last.
@@ -206,20 +208,62 @@ impl<'a> Job<'a> {
     /// # Errors
     /// A score that fails, or samples that are not finite.
     pub fn run(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Drawn> {
+        let start = Instant::now();
+        let own = self.rows(0..self.task.n, progress)?;
+        Ok(self.drawn(own, start))
+    }
+
+    /// The same by several processes, each of which draws a stretch of the rows: the same bits, to
+    /// rank 0; nothing to the others.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), of any of them.
+    pub fn run_by(
+        &self,
+        team: Option<&dyn Team>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Option<Drawn>> {
+        let Some(team) = team else {
+            return self.run(progress).map(Some);
+        };
+        let start = Instant::now();
+        // an adaptive sampler's steps are its block's
+        let block = match &self.how {
+            How::OnGrid(..) => 1,
+            How::Adaptive(..) => BLOCK,
+        };
+        let rows = share(place(Some(team)), self.task.n, block);
+        let own = match rows.is_empty() {
+            true => Ok(Rows::none(self.task.diffusion.channels())),
+            false => self.rows(rows, progress),
+        };
+        let own = agreed(team, own)?;
+        let all = team.collect(&own.bytes())?;
+        if team.rank() > 0 {
+            return Ok(None);
+        }
+        let mut whole = Rows::none(self.task.diffusion.channels());
+        for bytes in all {
+            whole.append(&bytes);
+        }
+        Ok(Some(self.drawn(whole, start)))
+    }
+
+    /// These rows of it.
+    fn rows(&self, rows: Range<usize>, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Rows> {
         let Task {
             diffusion,
             score,
-            spacing,
             eps,
             denoise,
             n,
             dim,
             seed,
+            ..
         } = self.task;
         let score = Counted::new(score);
-        let start = Instant::now();
-        let (samples, sampler, about, times) = match &self.how {
-            How::OnGrid(sampler, stepper, grid) => {
+        let (samples, counts) = match &self.how {
+            How::OnGrid(_, stepper, grid) => {
                 let run = Run {
                     diffusion,
                     stepper: &**stepper,
@@ -230,8 +274,7 @@ impl<'a> Job<'a> {
                     dim,
                     seed,
                 };
-                let times = format!("{spacing}, {} steps from 1 to {eps:e}", grid.steps());
-                (run.sample(progress)?, sampler.name, sampler.about, times)
+                (run.rows(rows, progress)?, vec![])
             }
             How::Adaptive(sampler, tolerance) => {
                 let run = AdaptiveRun {
@@ -245,20 +288,92 @@ impl<'a> Job<'a> {
                     dim,
                     seed,
                 };
-                let (samples, counts) = run.sample(progress)?;
-                let times = format!("{}, from 1 to {eps:e}", per_block(&counts));
-                (samples, sampler.name, sampler.about, times)
+                run.rows(rows, progress)?
             }
         };
-        let nfe = score.values() as f64 / (n * dim) as f64;
-        Ok(Drawn {
+        Ok(Rows {
             samples,
+            evaluated: score.values(),
+            counts,
+        })
+    }
+
+    /// What came of all rows.
+    fn drawn(&self, all: Rows, start: Instant) -> Drawn {
+        let Task {
+            spacing,
+            eps,
+            n,
+            dim,
+            ..
+        } = self.task;
+        let (sampler, about, times) = match &self.how {
+            How::OnGrid(sampler, _, grid) => {
+                let times = format!("{spacing}, {} steps from 1 to {eps:e}", grid.steps());
+                (sampler.name, sampler.about, times)
+            }
+            How::Adaptive(sampler, _) => {
+                let times = format!("{}, from 1 to {eps:e}", per_block(&all.counts));
+                (sampler.name, sampler.about, times)
+            }
+        };
+        Drawn {
+            samples: all.samples,
             sampler,
             about,
             times,
-            nfe,
+            nfe: all.evaluated as f64 / (n * dim) as f64,
             seconds: start.elapsed().as_secs_f64(),
-        })
+        }
+    }
+}
+
+/// Some rows: an array for each channel, values of the score that they took, and what each block of
+/// an adaptive sampler took.
+struct Rows {
+    samples: Vec<Vec<f64>>,
+    evaluated: u64,
+    counts: Vec<Counts>,
+}
+
+impl Rows {
+    fn none(channels: usize) -> Rows {
+        Rows {
+            samples: vec![vec![]; channels],
+            evaluated: 0,
+            counts: vec![],
+        }
+    }
+
+    /// As words of eight bytes: values, blocks, the blocks' counts, the channels.
+    fn bytes(&self) -> Vec<u8> {
+        let head = [self.evaluated, self.counts.len() as u64];
+        let counts = self.counts.iter();
+        let counts = counts.flat_map(|c| [c.accepted, c.rejected, c.evaluations].map(|n| n as u64));
+        let values = self.samples.iter().flatten().map(|x| x.to_bits());
+        let words = head.into_iter().chain(counts).chain(values);
+        words.flat_map(u64::to_le_bytes).collect()
+    }
+
+    /// Appends what another process has.
+    fn append(&mut self, bytes: &[u8]) {
+        let (words, _) = bytes.as_chunks::<8>();
+        let words: Vec<u64> = words.iter().map(|w| u64::from_le_bytes(*w)).collect();
+        let [evaluated, blocks, rest @ ..] = &words[..] else {
+            return;
+        };
+        self.evaluated += evaluated;
+        let (counts, values) = rest.split_at(3 * *blocks as usize);
+        let counts = counts.chunks_exact(3).map(|c| Counts {
+            accepted: c[0] as usize,
+            rejected: c[1] as usize,
+            evaluations: c[2] as usize,
+        });
+        self.counts.extend(counts);
+        let each = values.len() / self.samples.len();
+        for (to, from) in self.samples.iter_mut().zip(values.chunks(each.max(1))) {
+            to.extend(from.iter().map(|x| f64::from_bits(*x)));
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! How far samples are from the data: of a checkpoint, by samplers and steps; of a file of samples.
 
 use super::data::{Data, Distance};
-use super::draw::{Budget, Task};
+use super::draw::{Budget, Job, Task};
 use crate::check::words::short;
 use crate::data::samples;
 use crate::error::{Error, Result};
 use crate::files::{Archive, Array, Limits};
 use crate::sampler;
+use crate::team::Team;
 use std::path::Path;
 
 /// A distance, and how its samples came about.
@@ -33,38 +34,52 @@ pub fn default_samplers(task: Task<'_>) -> Vec<String> {
     fitting.into_iter().map(ToString::to_string).collect()
 }
 
-/// Every sampler with every number of steps. All that can be refused is refused before the first
-/// run; `tell` is told what is being done, from any thread.
+/// A run: sampler, steps, and the job.
+pub type Planned<'a> = (String, usize, Job<'a>);
+
+/// The runs of every sampler with every number of steps. All that can be refused is refused here.
 ///
 /// # Errors
 /// Those of [`Task::by`] and [`Data::distance`].
-pub fn checkpoint(
-    task: Task<'_>,
+pub fn plan<'a>(
+    task: Task<'a>,
     data: &Data,
-    samplers: &[String],
-    steps: &[usize],
-    tell: &(dyn Fn(Stage) + Sync),
-) -> Result<Vec<Row>> {
+    (samplers, steps): (&[String], &[usize]),
+) -> Result<Vec<Planned<'a>>> {
     let mut jobs = vec![];
-    tell(Stage::Planning);
     for sampler in samplers {
         for steps in steps {
-            jobs.push((
-                sampler,
-                *steps,
-                task.by(sampler, Some(Budget::Steps(*steps)), None)?,
-            ));
+            let job = task.by(sampler, Some(Budget::Steps(*steps)), None)?;
+            jobs.push((sampler.clone(), *steps, job));
         }
     }
     data.distance(&data.fresh(task.n, task.seed)?, task.seed)?;
+    Ok(jobs)
+}
+
+/// Those runs; `tell` is told what is being done, from any thread. Several processes share out the
+/// samples, and rank 0 has the rows.
+///
+/// # Errors
+/// Those of [`Job::run`] and [`Data::distance`].
+pub fn checkpoint(
+    task: Task<'_>,
+    data: &Data,
+    planned: Vec<Planned<'_>>,
+    team: Option<&dyn Team>,
+    tell: &(dyn Fn(Stage) + Sync),
+) -> Result<Vec<Row>> {
     let mut rows = vec![];
-    for (sampler, steps, job) in jobs {
-        let drawn = job.run(&|done, total| tell(Stage::Sampling(done, total)))?;
+    for (sampler, steps, job) in planned {
+        let drawn = job.run_by(team, &|done, total| tell(Stage::Sampling(done, total)))?;
+        let Some(drawn) = drawn else {
+            continue; // rank 0 has them all
+        };
         tell(Stage::Comparing);
         let distance = data.distance(&drawn.samples[0], task.seed)?;
         let (nfe, seconds) = (Some(drawn.nfe), Some(drawn.seconds));
         rows.push(Row {
-            sampler: sampler.clone(),
+            sampler,
             steps: Some(steps),
             nfe,
             seconds,

@@ -9,6 +9,7 @@ use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::metrics::{Estimate, Pairwise, bures, sliced};
 use crate::score::{Counted, Gaussian, MixtureScore, Score};
+use crate::team::{Team, agreed, place};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -108,6 +109,35 @@ struct Job {
     steps: usize,
 }
 
+/// The figures of a run.
+#[derive(Clone, Copy)]
+struct Figures {
+    w2: f64,
+    energy: Option<Estimate>,
+    nfe: f64,
+}
+
+impl Figures {
+    /// As so many numbers they go from process to process.
+    const NUMBERS: usize = 5;
+
+    fn numbers(&self) -> [f64; Self::NUMBERS] {
+        let energy = self.energy.map_or([0.0; 3], |e| [1.0, e.value, e.error]);
+        [self.w2, self.nfe, energy[0], energy[1], energy[2]]
+    }
+
+    fn of(numbers: &[f64]) -> Figures {
+        Figures {
+            w2: numbers[0],
+            nfe: numbers[1],
+            energy: (numbers[2] != 0.0).then_some(Estimate {
+                value: numbers[3],
+                error: numbers[4],
+            }),
+        }
+    }
+}
+
 /// Samplers that are not defined for a diffusion, with the reason.
 type LeftOut = Vec<(&'static str, String)>;
 
@@ -173,44 +203,81 @@ impl Comparison {
         Ok((jobs, left_out))
     }
 
-    /// Works off the jobs on all threads; `one` gives W2 and energy of a run, and its evaluations.
+    /// Works off the jobs on all threads, and where there are several processes each its own;
+    /// `one` gives the figures of a run.
     fn work(
         &self,
         diffusion: &Diffusion,
         (floor, ceiling): (f64, f64),
-        progress: &(dyn Fn(usize, usize) + Sync),
-        one: impl Fn(&Job, &Grid) -> Result<(f64, Option<Estimate>, f64)> + Sync,
+        (team, progress): (Option<&dyn Team>, &(dyn Fn(usize, usize) + Sync)),
+        one: impl Fn(&Job, &Grid) -> Result<Figures> + Sync,
     ) -> Result<Found> {
         let (jobs, left_out) = self.jobs(diffusion)?;
-        let (total, done) = (jobs.iter().map(|j| j.steps).sum(), AtomicUsize::new(0));
-        let mut rows = jobs
+        // dealt out by length, so that all processes have about as much
+        let mut order: Vec<usize> = (0..jobs.len()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(jobs[*i].steps));
+        let ((rank, size), mut owner) = (place(team), vec![0; jobs.len()]);
+        order
+            .iter()
+            .enumerate()
+            .for_each(|(n, i)| owner[*i] = n % size);
+        let own: Vec<usize> = (0..jobs.len()).filter(|i| owner[*i] == rank).collect();
+        let (total, done) = (
+            own.iter().map(|i| jobs[*i].steps).sum(),
+            AtomicUsize::new(0),
+        );
+        let figures = own
             .par_iter()
-            .map(|j| {
-                let (name, spacing) = &self.grids[j.grid];
-                let grid = Grid::spaced(*spacing, diffusion, j.steps, self.eps)?;
-                let (w2, energy, nfe) = match one(j, &grid) {
+            .map(|i| {
+                let j = &jobs[*i];
+                let grid = Grid::spaced(self.grids[j.grid].1, diffusion, j.steps, self.eps)?;
+                let figures = match one(j, &grid) {
                     // a run that blows up, or would take too long, is a finding, not an error of
                     // the comparison
-                    Err(Error::NonFinite { .. } | Error::Unfinished { .. }) => {
-                        (f64::NAN, None, j.budget.map_or(f64::NAN, |b| b as f64))
-                    }
+                    Err(Error::NonFinite { .. } | Error::Unfinished { .. }) => Figures {
+                        w2: f64::NAN,
+                        energy: None,
+                        nfe: j.budget.map_or(f64::NAN, |b| b as f64),
+                    },
                     other => other?,
                 };
                 progress(done.fetch_add(j.steps, Ordering::Relaxed) + j.steps, total);
-                Ok(ComparisonRow {
+                Ok(figures)
+            })
+            .collect::<Result<Vec<_>>>();
+        let all = match team {
+            None => figures?,
+            Some(team) => {
+                let mut numbers = vec![0.0; jobs.len() * Figures::NUMBERS];
+                for (i, f) in own.iter().zip(agreed(team, figures)?) {
+                    numbers[i * Figures::NUMBERS..][..Figures::NUMBERS]
+                        .copy_from_slice(&f.numbers());
+                }
+                let of_each = team.gather(&numbers)?;
+                let of =
+                    |(i, r): (usize, &usize)| Figures::of(&of_each[*r][i * Figures::NUMBERS..]);
+                owner.iter().enumerate().map(of).collect()
+            }
+        };
+        let rows = jobs
+            .iter()
+            .zip(all)
+            .map(|(j, f)| {
+                let grid = match j.budget {
+                    Some(_) => self.grids[j.grid].0.clone(),
+                    None => "adaptive".into(),
+                };
+                ComparisonRow {
                     sampler: j.entry.name,
-                    grid: name.clone(),
+                    grid,
                     budget: j.budget,
                     steps: j.steps,
-                    nfe,
-                    w2,
-                    energy,
-                })
+                    nfe: f.nfe,
+                    w2: f.w2,
+                    energy: f.energy,
+                }
             })
-            .collect::<Result<Vec<_>>>()?;
-        rows.iter_mut()
-            .filter(|r| r.budget.is_none())
-            .for_each(|r| r.grid = "adaptive".into());
+            .collect();
         Ok(Found {
             rows,
             floor,
@@ -220,7 +287,7 @@ impl Comparison {
     }
 
     /// On a mixture, by sampling: W2 is sliced over 24 directions, the energy distance is taken
-    /// over 40 blocks.
+    /// over 40 blocks. Several processes share out the runs, and all get all.
     ///
     /// # Errors
     /// Bad options; no sampler that fits; the score's own.
@@ -228,6 +295,7 @@ impl Comparison {
         &self,
         diffusion: &Diffusion,
         mixture: &Mixture,
+        team: Option<&dyn Team>,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Found> {
         if !(FEWEST..=10_000_000).contains(&self.n) {
@@ -251,7 +319,7 @@ impl Comparison {
         floors.sort_by(f64::total_cmp);
         let score = MixtureScore::new(diffusion.clone(), mixture.clone());
         let levels = (floors[floors.len() / 2], floors[floors.len() - 1]);
-        self.work(diffusion, levels, progress, |job, grid| {
+        self.work(diffusion, levels, (team, progress), |job, grid| {
             let stepper = job.entry.build(diffusion, grid)?;
             let counted = Counted::new(&score);
             let run = Run {
@@ -268,16 +336,16 @@ impl Comparison {
             let samples = run.sample(&|_, _| ())?;
             let energy =
                 Pairwise::Energy.blocks(&samples[0], &data, dim, self.n / ENERGY_BLOCKS)?;
-            Ok((
-                w2(&samples[0], &data)?,
-                Some(energy),
-                counted.values() as f64 / (self.n * dim) as f64,
-            ))
+            Ok(Figures {
+                w2: w2(&samples[0], &data)?,
+                energy: Some(energy),
+                nfe: counted.values() as f64 / (self.n * dim) as f64,
+            })
         })
     }
 
     /// On Gaussian data, without sampling: the law of each run is read off its own steps, W2 of x
-    /// to the data is exact.
+    /// to the data is exact. Several processes share out the runs, and all get all.
     ///
     /// # Errors
     /// Bad options; no sampler that fits; mean or deviation out of range.
@@ -286,11 +354,12 @@ impl Comparison {
         diffusion: &Diffusion,
         mean: f64,
         deviation: f64,
+        team: Option<&dyn Team>,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Found> {
         let score = Gaussian::new(diffusion.clone(), mean, deviation)?;
         let k = diffusion.channels();
-        self.work(diffusion, (0.0, 0.0), progress, |job, grid| {
+        self.work(diffusion, (0.0, 0.0), (team, progress), |job, grid| {
             let stepper = job.entry.build(diffusion, grid)?;
             let counted = Counted::new(&score as &dyn Score);
             let last = if self.denoise {
@@ -317,7 +386,11 @@ impl Comparison {
                 &[mean],
                 &[deviation * deviation],
             )?;
-            Ok((w2, None, counted.values() as f64 / rows as f64))
+            Ok(Figures {
+                w2,
+                energy: None,
+                nfe: counted.values() as f64 / rows as f64,
+            })
         })
     }
 }
@@ -352,7 +425,7 @@ mod tests {
         let mut c = small(&["em", "flow-heun"]);
         c.budgets = vec![100, 1600];
         c.grids.truncate(1);
-        let found = c.on_gaussian(&d, 0.0, 0.7, &|_, _| ()).unwrap();
+        let found = c.on_gaussian(&d, 0.0, 0.7, None, &|_, _| ()).unwrap();
         assert_eq!(
             found
                 .rows
@@ -383,7 +456,7 @@ mod tests {
         let d = Diffusion::paper().unwrap();
         let m = (data::entry("mixture").unwrap().build)().unwrap();
         let found = small(&["em", "sscs"])
-            .on_mixture(&d, &m, &|_, _| ())
+            .on_mixture(&d, &m, None, &|_, _| ())
             .unwrap();
         assert_eq!(found.rows.len(), 8);
         assert!(0.0 < found.floor && found.floor < found.ceiling);
@@ -423,7 +496,10 @@ mod tests {
         let refused = |f: &dyn Fn(&mut Comparison), word: &str| {
             let mut c = small(&["em"]);
             f(&mut c);
-            let e = c.on_mixture(&d, &m, &|_, _| ()).unwrap_err().to_string();
+            let e = c
+                .on_mixture(&d, &m, None, &|_, _| ())
+                .unwrap_err()
+                .to_string();
             assert!(e.contains(word), "{e}");
         };
         refused(&|c| c.budgets = vec![0], "`nfe` is 0");
@@ -437,7 +513,7 @@ mod tests {
         )
         .unwrap();
         let found = small(&["em", "sscs"])
-            .on_gaussian(&ve, 0.0, 0.7, &|_, _| ())
+            .on_gaussian(&ve, 0.0, 0.7, None, &|_, _| ())
             .unwrap();
         assert_eq!(
             found.left_out.iter().map(|l| l.0).collect::<Vec<_>>(),

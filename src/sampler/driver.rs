@@ -11,6 +11,7 @@ use crate::simulate::schemes::root;
 use crate::simulate::streams::Stream;
 use crate::small::{Square, by_channels};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows of a block: its state and scratch stay in the second-level cache.
@@ -71,13 +72,14 @@ fn prior(diffusion: &Diffusion, seed: u64, dim: usize, from: usize, to: usize) -
 /// The state of every channel, row-major (n, dim).
 type Channels = Vec<Vec<f64>>;
 
-/// Runs `block` for rows `from .. to` of each block of `n` rows, on all threads, and puts the
-/// blocks' channels one after the other, with what else each block gives.
+/// Runs `block` for rows `from .. to` of each block of these of `n` rows, on all threads, and puts
+/// the blocks' channels one after the other, with what else each block gives.
 ///
 /// # Errors
 /// No samples or coordinates; those of a block.
 fn by_blocks<T: Send>(
     (n, dim): (usize, usize),
+    rows: Range<usize>,
     channels: usize,
     block: impl Fn(usize, usize) -> Result<(Channels, T)> + Sync,
 ) -> Result<(Channels, Vec<T>)> {
@@ -88,11 +90,19 @@ fn by_blocks<T: Send>(
             "at least 1 each",
         ));
     }
-    let parts = (0..n.div_ceil(BLOCK))
+    if rows.start > rows.end || rows.end > n {
+        return Err(Error::parameter(
+            "rows",
+            format!("{rows:?}"),
+            format!("within 0..{n}"),
+        ));
+    }
+    let parts = (0..rows.len().div_ceil(BLOCK))
         .into_par_iter()
-        .map(|b| block(b * BLOCK, n.min((b + 1) * BLOCK)))
+        .map(|b| rows.start + b * BLOCK)
+        .map(|from| block(from, rows.end.min(from + BLOCK)))
         .collect::<Result<Vec<_>>>()?;
-    let mut all = vec![Vec::with_capacity(n * dim); channels];
+    let mut all = vec![Vec::with_capacity(rows.len() * dim); channels];
     let mut others = vec![];
     for (part, other) in parts {
         all.iter_mut().zip(part).for_each(|(a, p)| a.extend(p));
@@ -155,10 +165,26 @@ impl AdaptiveRun<'_> {
         &self,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<(Vec<Vec<f64>>, Vec<Counts>)> {
-        let (blocks, done) = (self.n.div_ceil(BLOCK), AtomicUsize::new(0));
+        self.rows(0..self.n, progress)
+    }
+
+    /// These rows of it, which begin with a block.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample); rows that there are not, or that begin within a block.
+    pub fn rows(
+        &self,
+        rows: Range<usize>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<(Vec<Vec<f64>>, Vec<Counts>)> {
+        if !rows.is_empty() && !rows.start.is_multiple_of(BLOCK) {
+            let allowed = format!("from a multiple of {BLOCK} on");
+            return Err(Error::parameter("rows", format!("{rows:?}"), allowed));
+        }
+        let (blocks, done) = (rows.len().div_ceil(BLOCK), AtomicUsize::new(0));
         let key = Stream::named(self.seed, "adaptive").key();
         let channels = self.diffusion.channels();
-        by_blocks((self.n, self.dim), channels, |from, to| {
+        by_blocks((self.n, self.dim), rows, channels, |from, to| {
             let mut u = prior(self.diffusion, self.seed, self.dim, from, to);
             let mut channels: Vec<&mut [f64]> = u.iter_mut().map(Vec::as_mut_slice).collect();
             let mut noise = Counter::new(key, (from * self.dim) as u64);
@@ -241,9 +267,22 @@ impl Run<'_> {
     /// # Errors
     /// The score's own; a value that is not finite, with step and time.
     pub fn sample(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Vec<Vec<f64>>> {
+        self.rows(0..self.n, progress)
+    }
+
+    /// These rows of it, the same bits as among all.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample); rows that there are not.
+    pub fn rows(
+        &self,
+        rows: Range<usize>,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Vec<Vec<f64>>> {
         let steps = self.grid.steps();
-        let (total, done) = (self.n.div_ceil(BLOCK) * steps, AtomicUsize::new(0));
-        let (all, _) = by_blocks((self.n, self.dim), self.diffusion.channels(), |from, to| {
+        let (total, done) = (rows.len().div_ceil(BLOCK) * steps, AtomicUsize::new(0));
+        let channels = self.diffusion.channels();
+        let (all, _) = by_blocks((self.n, self.dim), rows, channels, |from, to| {
             let mut tell = |i: usize, _: &[Vec<f64>]| {
                 if i > 0 && i <= steps {
                     progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
@@ -375,6 +414,11 @@ mod tests {
             assert_eq!(way[0], prior(&d, 3, 2, 0, 4));
             // rows are the same in any company
             assert_eq!(four[0][..], all[0][..8]);
+            let some = run(BLOCK + 5, 1, denoise)
+                .rows(7..BLOCK + 2, &tell)
+                .unwrap();
+            assert_eq!(heard().len(), 3);
+            assert_eq!(some[1][..], all[1][7..BLOCK + 2]);
             assert_ne!(way[0], way[1]);
         }
         adaptive(BLOCK + 5, 1).sample(&tell).unwrap();
@@ -384,6 +428,19 @@ mod tests {
             assert!(e.to_string().contains("at least 1 each"), "{e}");
             assert!(adaptive(n, dim).sample(&|_, _| ()).is_err());
         }
+        for rows in [3..BLOCK + 6, Range { start: 2, end: 1 }] {
+            let e = run(BLOCK + 5, 1, false).rows(rows, &|_, _| ()).unwrap_err();
+            assert!(e.to_string().contains("within 0..2053"), "{e}");
+        }
+        let whole = adaptive(BLOCK + 5, 1).sample(&|_, _| ()).unwrap();
+        let part = adaptive(BLOCK + 5, 1)
+            .rows(BLOCK..BLOCK + 5, &|_, _| ())
+            .unwrap();
+        assert_eq!(
+            (&part.0[0][..], &part.1[..]),
+            (&whole.0[0][BLOCK..], &whole.1[1..])
+        );
+        assert!(adaptive(BLOCK + 5, 1).rows(1..5, &|_, _| ()).is_err());
         for n in [0, BLOCK + 1] {
             assert!(run(n, 1, false).trajectories().is_err());
         }

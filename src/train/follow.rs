@@ -3,8 +3,8 @@
 
 use super::config::Config;
 use super::step::{State, Trainer};
-use super::team::Team;
 use crate::error::{Error, Result};
+use crate::team::Team;
 
 /// What rank 0 says before each step.
 const STEP: u8 = 1;

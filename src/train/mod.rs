@@ -9,9 +9,8 @@
 //! | [`model`] | a trained network as a score with a divergence |
 //! | [`config`] | all that a run is made of, as a TOML file |
 //! | [`checkpoint`] | a run in a file |
-//! | [`team`] | several processes as one, bit for bit |
+//! | `parts` | the parts of a batch, by threads and by processes |
 //! | [`follow`](mod@follow) | those that work for the first |
-//! | `mpi` | these by MPI (feature `mpi`) |
 //! | [`run`](mod@run) | a run in a folder: begun, stopped, taken up |
 //!
 //! # Example
@@ -33,8 +32,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod follow;
 pub mod model;
-#[cfg(feature = "mpi")]
-pub mod mpi;
+mod parts;
 #[doc(hidden)]
 pub mod profile;
 #[doc(hidden)]
@@ -42,7 +40,6 @@ pub mod record;
 pub mod run;
 pub mod source;
 pub mod step;
-pub mod team;
 
 pub use checkpoint::Checkpoint;
 pub use config::Config;

@@ -292,7 +292,7 @@ pub fn steps(
             .chunks(rows * from)
             .zip(times.chunks(rows))
             .zip(y.chunks_mut(rows * to));
-        super::step::share(&mut sessions, jobs, |s, ((x, t), y)| s.forward(&p, x, t, y));
+        super::parts::share(&mut sessions, jobs, |s, ((x, t), y)| s.forward(&p, x, t, y));
         Ok(())
     })?;
     Ok((train, evaluate))

@@ -15,11 +15,11 @@ use super::checkpoint::{self, SoFar};
 use super::config::Config;
 use super::follow;
 use super::step::{GradientNoise, State, StepReport, Trainer};
-use super::team::Team;
 use crate::error::{Error, Result};
 use crate::files::write::{Staged, stage, sweep, writable, write_whole};
 use crate::files::{Limits, Lock, read_text};
 use crate::plot::pictures::{Curve, Format, Panel, curves};
+use crate::team::Team;
 use serde_json::{Value as Json, json};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -399,6 +399,11 @@ impl TrainingRun {
         }
         self.say(false)?;
         Ok(End::Done)
+    }
+
+    /// The processes that work for it, if it leads any.
+    pub fn team(&self) -> Option<&dyn Team> {
+        self.trainer.team()
     }
 
     /// Trains as rank 0 of several processes, the others of which [`follow`](fn@follow::follow).

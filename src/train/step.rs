@@ -5,8 +5,8 @@
 //! summed in order: the threads take parts as they come, and the bits are the same for any number
 //! of them. Noise, times and data of sample number n are functions of the seed and n.
 
+use super::parts::{Part, STRETCH, cut, gradients, share, sums};
 use super::source::{Source, bits};
-use super::team::{Team, owner, stretches};
 use crate::error::{Error, Result};
 use crate::kernel::kernel_values;
 use crate::loss::{Form, Loss, Times};
@@ -18,14 +18,12 @@ use crate::simd::Set;
 use crate::simd::loops::conv::turned;
 use crate::simd::loops::pointwise::{adam, add_scaled, sum_of_squares};
 use crate::simd::normal::normals;
+use crate::team::Team;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Parts of a batch where the configuration does not say: at most as many threads have work.
 pub const PARTS: usize = 8;
-
-/// Numbers of a stretch of parameters that one thread sums and moves at a time.
-const STRETCH: usize = 1 << 14;
 
 /// Samples from this number on are never trained on: the gradient's noise is measured with them.
 const APART: u64 = 1 << 40;
@@ -195,13 +193,6 @@ struct Pass<'a> {
     first: u64,
 }
 
-/// A part of a batch: its gradient and the sum of its losses.
-struct Part {
-    rows: Range<usize>,
-    gradient: Vec<f32>,
-    loss: Result<f64>,
-}
-
 /// Trains a network.
 pub struct Trainer {
     plan: StepPlan,
@@ -210,116 +201,6 @@ pub struct Trainer {
     workers: Vec<Worker>,
     parts: Vec<Part>,
     team: Option<Box<dyn Team>>,
-}
-
-/// Gives every process the losses of all parts. If one has none, none goes on: each says its own
-/// reason, or that there is one elsewhere.
-fn losses(team: &dyn Team, parts: &mut [Part], step: u64) -> Result<()> {
-    let own: Vec<f64> = parts
-        .iter()
-        .enumerate()
-        .map(|(i, p)| match &p.loss {
-            Ok(loss) if owner(i, team.size()) == team.rank() => *loss,
-            _ => f64::NAN,
-        })
-        .collect();
-    let all = team.gather(&own)?;
-    for (i, part) in parts.iter_mut().enumerate() {
-        let rank = owner(i, team.size());
-        if rank != team.rank() {
-            part.loss = Ok(all[rank][i]);
-        }
-    }
-    let failed = parts.iter().find_map(|p| p.loss.as_ref().err().cloned());
-    match failed {
-        Some(e) => Err(e),
-        None if (0..parts.len()).all(|i| all[owner(i, team.size())][i].is_finite()) => Ok(()),
-        None => Err(Error::NonFinite {
-            step: step as usize + 1,
-            t: f64::NAN,
-        }),
-    }
-}
-
-/// Gives every process its stretch of all parts' gradients; which stretch that is.
-fn gradients(team: &dyn Team, parts: &mut [Part]) -> Result<Range<usize>> {
-    let len = parts.first().map_or(0, |p| p.gradient.len());
-    let all = stretches(len, STRETCH, team.size());
-    let (me, mine) = (team.rank(), all[team.rank()].clone());
-    let (own, others): (Vec<_>, Vec<_>) = parts
-        .iter_mut()
-        .enumerate()
-        .partition(|(i, _)| owner(*i, team.size()) == me);
-    let send: Vec<(usize, &[f32])> = own
-        .iter()
-        .flat_map(|(_, p)| {
-            all.iter()
-                .enumerate()
-                .map(|(r, s)| (r, &p.gradient[s.clone()]))
-        })
-        .filter(|(r, s)| *r != me && !s.is_empty())
-        .collect();
-    let mut receive: Vec<(usize, &mut [f32])> = others
-        .into_iter()
-        .map(|(i, p)| (owner(i, team.size()), &mut p.gradient[mine.clone()]))
-        .filter(|(_, s)| !s.is_empty())
-        .collect();
-    team.exchange(&send, &mut receive)?;
-    Ok(mine)
-}
-
-/// Gives every process the sums of the others' stretches.
-fn sums(team: &dyn Team, sum: &mut [f32]) -> Result<()> {
-    let all = stretches(sum.len(), STRETCH, team.size());
-    let me = team.rank();
-    let own = sum[all[me].clone()].to_vec();
-    let mut receive: Vec<(usize, &mut [f32])> = cut(sum, all.into_iter())
-        .into_iter()
-        .enumerate()
-        .filter(|(r, s)| *r != me && !s.is_empty())
-        .collect();
-    let send: Vec<(usize, &[f32])> = (0..team.size())
-        .filter(|r| *r != me && !own.is_empty())
-        .map(|r| (r, &own[..]))
-        .collect();
-    team.exchange(&send, &mut receive)
-}
-
-/// Runs `work` on every job: each thread takes the next one when it is free. The order of the jobs
-/// must not matter.
-pub(super) fn share<J: Send, W: Send>(
-    workers: &mut [W],
-    jobs: impl Iterator<Item = J> + Send,
-    work: impl Fn(&mut W, J) + Sync,
-) {
-    let jobs = Mutex::new(jobs);
-    let next = || jobs.lock().ok().and_then(|mut j| j.next());
-    let run = |w: &mut W| {
-        while let Some(job) = next() {
-            work(w, job);
-        }
-    };
-    // this thread works too: it begins when the others have been sent off
-    let Some((here, others)) = workers.split_first_mut() else {
-        return;
-    };
-    std::thread::scope(|s| {
-        others.iter_mut().for_each(|w| drop(s.spawn(|| run(w))));
-        run(here);
-    });
-}
-
-/// A slice cut at ends of ranges that are in order: the ranges' parts.
-fn cut<T>(mut all: &mut [T], ranges: impl Iterator<Item = Range<usize>>) -> Vec<&mut [T]> {
-    let mut before = 0;
-    ranges
-        .map(|r| {
-            let (_, rest) = std::mem::take(&mut all).split_at_mut(r.start - before);
-            let (part, rest) = rest.split_at_mut(r.len());
-            (all, before) = (rest, r.end);
-            part
-        })
-        .collect()
 }
 
 impl Trainer {
@@ -499,24 +380,15 @@ impl Trainer {
             first,
         };
         let team = self.team.as_deref();
-        let (rank, ranks) = team.map_or((0, 1), |t| (t.rank(), t.size()));
-        let own = |i: usize| owner(i, ranks) == rank;
-        let work = parts.iter_mut().enumerate().filter(|(i, _)| own(*i));
-        share(&mut self.workers, work, |w, (_, part)| {
-            part.loss = w.part(pass, part.rows.clone(), &mut part.gradient)
-        });
-        if let Some(team) = team {
-            losses(team, parts, self.state.step)?;
-        }
+        // of all parameters, or of those that this process sums
+        let step = self.state.step;
+        let mine = gradients(team, &mut self.workers, parts, step, |w, part, poll| {
+            part.loss = w.part(pass, part.rows.clone(), &mut part.gradient, poll)
+        })?;
         let mut loss = 0.0;
         for part in &*parts {
             loss += part.loss.clone()?;
         }
-        // of all parameters, or of those that this process sums
-        let mine = match team {
-            Some(team) => gradients(team, parts)?,
-            None => 0..self.state.p.len(),
-        };
         // the gradients' sum, in the first part's place, and its norm, stretch by stretch
         let Some((sum, rest)) = parts.split_first_mut() else {
             unreachable!("a batch has at least one part")
@@ -599,11 +471,19 @@ impl Trainer {
 
 impl Worker {
     /// These rows of the batch: their gradient, written to `g`, and their share of the mean loss.
-    fn part(&mut self, pass: Pass, rows: Range<usize>, g: &mut [f32]) -> Result<f64> {
+    /// `between` is called after each layer of the way back.
+    fn part(
+        &mut self,
+        pass: Pass,
+        rows: Range<usize>,
+        g: &mut [f32],
+        between: &mut dyn FnMut(),
+    ) -> Result<f64> {
         let mut loss = 0.0;
         let most = self.session.rows();
         for from in rows.clone().step_by(most) {
-            loss += self.rows(pass, from..rows.end.min(from + most), g, from > rows.start)?;
+            let g = (&mut *g, from > rows.start);
+            loss += self.rows(pass, from..rows.end.min(from + most), g, between)?;
         }
         Ok(loss)
     }
@@ -617,8 +497,8 @@ impl Worker {
             first,
         }: Pass,
         rows: Range<usize>,
-        g: &mut [f32],
-        add: bool,
+        g: (&mut [f32], bool),
+        between: &mut dyn FnMut(),
     ) -> Result<f64> {
         let d = plan.loss.diffusion();
         let (k, m, n, dim) = (
@@ -717,14 +597,10 @@ impl Worker {
             .for_each(|g| g[..length].iter_mut().for_each(|g| *g *= part));
         pack(&self.gradient, dim, &mut self.dy[..n * m * dim]);
         // the first rows of a part write what the next ones add to
-        self.session.backward_with(
-            p,
-            turned,
-            &self.dy[..n * m * dim],
-            (g, add),
-            None,
-            &mut |_| (),
-        );
+        self.session
+            .backward_with(p, turned, &self.dy[..n * m * dim], g, None, &mut |_| {
+                between()
+            });
         Ok(mean * part)
     }
 }

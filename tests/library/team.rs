@@ -1,12 +1,17 @@
 //! Several processes as one: here threads, each with a trainer of its own, and mail between them.
 //! (With MPI: `.ci/mpi`.)
 
+use cld_sgm::internal::evaluate::{Trained, bits, draw};
+use cld_sgm::sampler::compare::Comparison;
+use cld_sgm::sampler::entry;
+use cld_sgm::sampler::grid::Spacing;
+use cld_sgm::team::{Post, Team, Traffic};
 use cld_sgm::train::follow;
-use cld_sgm::train::team::Team;
 use cld_sgm::train::{Config, State, Trainer, TrainingRun};
 use cld_sgm::{Error, Result};
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
 type Mail = BTreeMap<(usize, usize), VecDeque<Vec<f32>>>;
@@ -22,6 +27,8 @@ struct Mate {
     rank: usize,
     size: usize,
     hub: Arc<Hub>,
+    traffic: Cell<Traffic>,
+    polls: Arc<AtomicU64>,
 }
 
 impl Mate {
@@ -36,6 +43,8 @@ impl Mate {
             rank,
             size,
             hub: hub.clone(),
+            traffic: Cell::default(),
+            polls: Arc::default(),
         };
         (0..size).map(mate).collect()
     }
@@ -80,20 +89,16 @@ impl Team for Mate {
         })
     }
 
-    fn exchange(
+    fn exchange<'a>(
         &self,
-        send: &[(usize, &[f32])],
-        receive: &mut [(usize, &mut [f32])],
+        receive: Vec<(usize, &'a mut [f32])>,
+        work: &mut dyn FnMut(&mut dyn Post<'a>),
     ) -> Result<()> {
-        for (to, what) in send {
-            let mut mail = self.hub.mail.lock().unwrap();
-            let letters = mail.entry((self.rank, *to)).or_default();
-            letters.push_back(what.to_vec());
-        }
+        work(&mut Mailbox(self));
         self.hub.barrier.wait();
         for (from, to) in receive {
             let mut mail = self.hub.mail.lock().unwrap();
-            let letter = mail.get_mut(&(*from, self.rank)).unwrap().pop_front();
+            let letter = mail.get_mut(&(from, self.rank)).unwrap().pop_front();
             to.copy_from_slice(&letter.unwrap());
         }
         self.hub.barrier.wait();
@@ -107,6 +112,28 @@ impl Team for Mate {
         );
         self.hub.barrier.wait();
         Ok(())
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic.get()
+    }
+}
+
+/// What a mate posts.
+struct Mailbox<'m>(&'m Mate);
+
+impl<'a> Post<'a> for Mailbox<'_> {
+    fn send(&mut self, to: usize, what: &'a [f32]) {
+        let mut mail = self.0.hub.mail.lock().unwrap();
+        let letters = mail.entry((self.0.rank, to)).or_default();
+        letters.push_back(what.to_vec());
+        let mut traffic = self.0.traffic.get();
+        traffic.sent += 4 * what.len() as u64;
+        self.0.traffic.set(traffic);
+    }
+
+    fn poll(&mut self) {
+        self.0.polls.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -172,7 +199,7 @@ fn a_run_is_led_and_followed() {
             let stop = AtomicBool::new(false);
             run.go(&stop, &mut |report, _| {
                 let at = report.step >= last;
-                stop.store(at, std::sync::atomic::Ordering::Relaxed);
+                stop.store(at, Ordering::Relaxed);
             })
             .unwrap();
         });
@@ -208,4 +235,138 @@ fn what_is_wrong_is_wrong_for_all() {
     let mate = Mate::all(9).pop().unwrap();
     let e = trainer(c, None, 1).with(Box::new(mate)).err().unwrap();
     assert!(e.to_string().contains("at most 8"), "{e}");
+}
+
+/// Catches gradients that wait until all parts are computed, parts that are sent twice or to
+/// oneself, and a formula of the docs that is not what goes over the cable: after the first of four
+/// parts something is on its way while the next ones are computed, and a step of `n` processes
+/// sends `4 P (B (n - 1)/n^2 + (n - 1)/n)` bytes, but for stretches of whole blocks.
+#[test]
+fn what_is_finished_is_on_its_way() {
+    let c = &config(32);
+    std::thread::scope(|s| {
+        for mate in Mate::all(2) {
+            s.spawn(move || {
+                let polls = mate.polls.clone();
+                let mut t = trainer(c, None, 1).with(Box::new(mate)).unwrap();
+                t.step().unwrap();
+                let layers = polls.load(Ordering::Relaxed);
+                assert!(
+                    layers >= 4 * 5,
+                    "four parts of several layers: {layers} calls"
+                );
+                let p = t.state().p.len() as f64;
+                let sent = t.team().unwrap().traffic().sent as f64;
+                let formula = 4.0 * p * (8.0 / 4.0 + 1.0 / 2.0);
+                // half a block of 2^14 numbers, of at most three
+                let slack = 4.0 * 16384.0 * 3.0;
+                assert!((sent - formula).abs() < slack, "{sent} for {formula}");
+            });
+        }
+    });
+}
+
+/// Catches samples, likelihoods and comparisons that depend on the number of processes: rows that
+/// are drawn twice or by nobody, a block's own steps or probes lost, figures in another order. Of a
+/// sampler on a grid and of one with its own steps; bit for bit.
+#[test]
+fn what_is_shared_out_is_what_one_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut trained = TrainingRun::start(config(32), &run, 1, false).unwrap();
+    trained.go(&AtomicBool::new(false), &mut |_, _| ()).unwrap();
+    let trained = Trained::read(&run, false).unwrap();
+    let d = cld_sgm::Diffusion::paper().unwrap();
+    let mixture = (cld_sgm::data::entry("diamond").unwrap().build)().unwrap();
+    let exact = cld_sgm::score::MixtureScore::new(d.clone(), mixture.clone());
+    let task = |score, n| draw::Task {
+        diffusion: &d,
+        score,
+        spacing: "quadratic",
+        eps: 1e-3,
+        denoise: true,
+        n,
+        dim: 2,
+        seed: 5,
+    };
+    let budget = Some(draw::Budget::Steps(4));
+    let jobs = [
+        task(&exact, 101).by("sscs", budget, None).unwrap(),
+        task(&exact, 1).by("em", budget, None).unwrap(),
+        task(&trained.model, 37).by("em", budget, None).unwrap(),
+        task(&exact, 2051)
+            .by("gotta-go-fast", None, Some(0.3))
+            .unwrap(),
+    ];
+    let bits = bits::Job::new(
+        &trained,
+        bits::Task {
+            part: bits::Part::HeldOut,
+            n: Some(150),
+            tolerance: 1.0,
+            eps: 1e-2,
+            draws: 2,
+            probes: cld_sgm::train::model::Probes::Exact,
+            seed: 3,
+        },
+    )
+    .unwrap();
+    let comparison = Comparison {
+        samplers: ["em", "sscs", "flow-dp5"]
+            .map(|s| entry(s).unwrap())
+            .to_vec(),
+        grids: vec![
+            ("linear".into(), Spacing::Linear),
+            ("quadratic".into(), Spacing::Quadratic),
+        ],
+        budgets: vec![2],
+        n: 1024,
+        eps: 1e-3,
+        denoise: false,
+        seed: 1,
+    };
+    let alone: Vec<_> = jobs.iter().map(|j| j.run(&|_, _| ()).unwrap()).collect();
+    let alone_bits = bits.run(&mut |_, _| ()).unwrap();
+    let found = comparison
+        .on_mixture(&d, &mixture, None, &|_, _| ())
+        .unwrap();
+    let exact_law = comparison
+        .on_gaussian(&d, 0.0, 0.7, None, &|_, _| ())
+        .unwrap();
+    assert!(found.rows.len() == 5 && alone[3].times.contains("rejected"));
+    for size in 2..=3 {
+        std::thread::scope(|s| {
+            for mate in Mate::all(size) {
+                let (jobs, alone, bits, alone_bits) = (&jobs, &alone, &bits, &alone_bits);
+                let (comparison, found, exact_law) = (&comparison, &found, &exact_law);
+                let (d, mixture) = (&d, &mixture);
+                s.spawn(move || {
+                    let team = Some(&mate as &dyn Team);
+                    for (job, one) in jobs.iter().zip(alone) {
+                        let all = job.run_by(team, &|_, _| ()).unwrap();
+                        assert_eq!(all.is_some(), mate.rank == 0);
+                        if let Some(all) = all {
+                            assert!(all.samples == one.samples, "{size}: {}", one.sampler);
+                            assert_eq!((all.nfe, &all.times), (one.nfe, &one.times));
+                        }
+                    }
+                    let b = bits.run_by(team, &mut |_, _| ()).unwrap();
+                    assert_eq!(
+                        (b.n, b.plain, b.weighted, b.own, b.nfe),
+                        (
+                            alone_bits.n,
+                            alone_bits.plain,
+                            alone_bits.weighted,
+                            alone_bits.own,
+                            alone_bits.nfe
+                        )
+                    );
+                    assert!(b.plain.value.is_finite() && b.plain.error > 0.0);
+                    let tell = &|_: usize, _: usize| ();
+                    assert!(comparison.on_mixture(d, mixture, team, tell).unwrap() == *found);
+                    assert!(comparison.on_gaussian(d, 0.0, 0.7, team, tell).unwrap() == *exact_law);
+                });
+            }
+        });
+    }
 }

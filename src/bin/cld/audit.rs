@@ -10,7 +10,7 @@ use cld_sgm::internal::audit::plants::{Cell, Planted, Plants};
 use cld_sgm::internal::audit::run::{Audit, audit, audit_and_plant, list, merge, shard};
 use cld_sgm::internal::audit::{Made, Plant, Shard, report};
 use cld_sgm::internal::files::{Limits, Paths, read_text, write_whole};
-use cld_sgm::train::team::Team;
+use cld_sgm::team::Team;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Instant, SystemTime};

@@ -2,6 +2,7 @@
 
 use super::names::GAUSSIAN;
 use super::setting::Setting;
+use super::several::{first, together};
 use super::show::{BOLD, Bar, note_prior, print, short, styled, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::internal::files::{Paths, write_whole};
@@ -9,7 +10,8 @@ use cld_sgm::internal::plot::pictures::{Curve, Floor, Format, Panel, curves};
 use cld_sgm::sampler::compare::{Comparison, ComparisonRow, Found};
 use cld_sgm::sampler::grid::Spacing;
 use cld_sgm::sampler::{REGISTRY, SamplerEntry, entry};
-use cld_sgm::{Error, data};
+use cld_sgm::team::Team;
+use cld_sgm::{Diffusion, Error, data, data::Mixture};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -84,6 +86,19 @@ fn comparison(args: &Args, samplers: Vec<&'static SamplerEntry>, n: usize) -> Re
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
+    together(|team| work(args, team.as_deref()))
+}
+
+/// What is asked for, checked.
+struct Asked {
+    toy: Option<Mixture>,
+    comparison: Comparison,
+    diffusion: Diffusion,
+    about: String,
+    formats: Vec<Format>,
+}
+
+fn asked(args: &Args) -> Result<Asked> {
     let toy = match data::REGISTRY.iter().find(|e| e.name == args.data) {
         Some(toy) => Some((toy.build)()?),
         None if args.data == GAUSSIAN => None,
@@ -121,6 +136,23 @@ pub fn run(args: &Args) -> Result<Outcome> {
         .outputs("plot", &args.plot)
         .check()?;
     threads(args.threads)?;
+    Ok(Asked {
+        toy,
+        comparison,
+        diffusion,
+        about,
+        formats,
+    })
+}
+
+fn work(args: &Args, team: Option<&dyn Team>) -> Result<Outcome> {
+    let Asked {
+        toy,
+        comparison,
+        diffusion,
+        about,
+        formats,
+    } = first(team, || asked(args))?;
     note_prior(&diffusion);
     let bar = Mutex::new(Bar::new("sampling"));
     let progress = |done: usize, total: usize| {
@@ -129,10 +161,13 @@ pub fn run(args: &Args) -> Result<Outcome> {
         }
     };
     let found = match &toy {
-        Some(mixture) => comparison.on_mixture(&diffusion, mixture, &progress)?,
-        None => comparison.on_gaussian(&diffusion, 0.0, DEVIATION, &progress)?,
+        Some(mixture) => comparison.on_mixture(&diffusion, mixture, team, &progress)?,
+        None => comparison.on_gaussian(&diffusion, 0.0, DEVIATION, team, &progress)?,
     };
     drop(bar);
+    if team.is_some_and(|t| t.rank() > 0) {
+        return Ok(Outcome::Fine);
+    }
     let pictures = formats
         .iter()
         .map(|f| curves(*f, &panels(&found, args, &about)))
@@ -141,7 +176,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         write_whole(file, csv(&found).as_bytes())?;
     }
     if let Some(file) = &args.json {
-        write_json(file, &report(&found, n, args, &about))?;
+        write_json(file, &report(&found, comparison.n, args, &about))?;
     }
     for (file, bytes) in args.plot.iter().zip(pictures) {
         write_whole(file, &bytes)?;

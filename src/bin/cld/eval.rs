@@ -3,6 +3,7 @@
 
 use super::judge::{Judge, Kind};
 use super::setting::Setting;
+use super::several::{first, together};
 use super::show::{facts, print, table};
 use super::{Outcome, Result};
 use cld_sgm::Error;
@@ -14,6 +15,7 @@ use cld_sgm::internal::files::limits::{Limits, read_text, text_of};
 use cld_sgm::internal::truth::predict::CHANNELS;
 use cld_sgm::internal::vectors::eval::{evaluate, reply_row};
 use cld_sgm::kernel::{KernelValues, kernel_values};
+use cld_sgm::team::Team;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -167,6 +169,24 @@ fn tables(v: &KernelValues) -> String {
 }
 
 pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
+    together(|team| work(args, team.as_deref(), limits))
+}
+
+/// Several processes share out the samples of a checkpoint, and nothing else.
+fn alone(args: &Args, team: Option<&dyn Team>) -> Result<()> {
+    let sampled = args.request.as_deref().map(Kind::of) == Some(Kind::Checkpoint);
+    match team {
+        Some(team) if !sampled => Err(Error::parameter(
+            "processes",
+            team.size(),
+            "1, but for a checkpoint: there is nothing to share out",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn work(args: &Args, team: Option<&dyn Team>, limits: &Limits) -> Result<Outcome> {
+    first(team, || alone(args, team))?;
     if let (Some(file), Some(id), Some(row)) = (&args.request, &args.entry, args.row) {
         args.setting.refused("absent for a row of answers")?;
         return one_row(file, id, row, limits);
@@ -175,7 +195,7 @@ pub fn run(args: &Args, limits: &Limits) -> Result<Outcome> {
         let kind = Kind::of(file);
         if kind != Kind::Request {
             args.setting.refused("absent for a checkpoint or samples")?;
-            return args.judge.run(file, kind, limits);
+            return args.judge.run(file, kind, team, limits);
         }
     }
     args.judge.refused()?;

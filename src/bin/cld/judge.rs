@@ -1,14 +1,17 @@
 //! `cld eval` of a trained network or of samples: how far they are from the data.
 
+use super::several::first;
 use super::show::{Bar, note_prior, print, sentence, short, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::data::files::sources;
 use cld_sgm::data::samples;
+use cld_sgm::internal::evaluate::Data;
 use cld_sgm::internal::evaluate::draw::Task;
 use cld_sgm::internal::evaluate::judge::{self, Row, Stage};
 use cld_sgm::internal::evaluate::trained::{Trained, file_of};
 use cld_sgm::internal::files::{Limits, Paths};
+use cld_sgm::team::Team;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -107,20 +110,31 @@ impl Judge {
         }
     }
 
-    pub fn run(&self, file: &Path, kind: Kind, limits: &Limits) -> Result<Outcome> {
-        let data = self.data.as_deref().map(sources).unwrap_or_default();
-        Paths::default()
-            .inputs("FILE", [file_of(file)])
-            .inputs("data", data)
-            .outputs("out", &self.out)
-            .check()?;
-        threads(self.threads)?;
+    pub fn run(
+        &self,
+        file: &Path,
+        kind: Kind,
+        team: Option<&dyn Team>,
+        limits: &Limits,
+    ) -> Result<Outcome> {
+        first(team, || {
+            let data = self.data.as_deref().map(sources).unwrap_or_default();
+            Paths::default()
+                .inputs("FILE", [file_of(file)])
+                .inputs("data", data)
+                .outputs("out", &self.out)
+                .check()?;
+            threads(self.threads)
+        })?;
         let seed = self.seed.unwrap_or(0);
         let (about, rows) = if kind == Kind::Checkpoint {
-            self.checkpoint(file, seed)?
+            self.checkpoint(file, seed, team)?
         } else {
             self.samples(file, seed, limits)?
         };
+        if team.is_some_and(|t| t.rank() > 0) {
+            return Ok(Outcome::Fine);
+        }
         let last = rows
             .last()
             .ok_or_else(|| Error::parameter("steps", "none", "at least one"))?;
@@ -145,7 +159,8 @@ impl Judge {
         Ok(Outcome::Fine)
     }
 
-    fn checkpoint(&self, file: &Path, seed: u64) -> Result<(Vec<String>, Vec<Row>)> {
+    /// The checkpoint and its data, everything checked.
+    fn trained(&self, file: &Path) -> Result<(Trained, Data)> {
         if self.range.is_some() {
             return Err(Error::parameter(
                 "range",
@@ -159,6 +174,16 @@ impl Judge {
             .outputs("out", &self.out)
             .apart()?;
         let data = trained.data(self.data.as_deref())?;
+        Ok((trained, data))
+    }
+
+    fn checkpoint(
+        &self,
+        file: &Path,
+        seed: u64,
+        team: Option<&dyn Team>,
+    ) -> Result<(Vec<String>, Vec<Row>)> {
+        let (trained, data) = first(team, || self.trained(file))?;
         let n = self
             .n
             .unwrap_or(if trained.levels > 0 { 1000 } else { 10_000 });
@@ -188,8 +213,10 @@ impl Judge {
             self.steps.clone()
         };
         note_prior(trained.diffusion());
+        let what = (&samplers[..], &steps[..]);
         let bar = Mutex::new((Stage::Planning, Bar::new("planning")));
-        let rows = judge::checkpoint(task, &data, &samplers, &steps, &|stage| {
+        let planned = first(team, || judge::plan(task, &data, what))?;
+        let rows = judge::checkpoint(task, &data, planned, team, &|stage| {
             if let Ok(mut bar) = bar.lock() {
                 advance(&mut bar, stage);
             }

@@ -164,19 +164,21 @@ fn team() -> Option<(usize, usize)> {
 /// What a command is that cannot be run by several processes at once: each would do the whole, over
 /// the others' files.
 fn alone(command: &Command) -> Option<&'static str> {
-    match command {
-        Command::Completions(_) | Command::Man(_) => None,
-        Command::Train(_) | Command::Audit(_) | Command::Reproduce(_) if cfg!(feature = "mpi") => {
-            None
+    let shared = match command {
+        Command::Completions(_) | Command::Man(_) => return None,
+        Command::Audit(_) | Command::Reproduce(_) => {
+            "1: this build has no MPI (cargo build --release --features mpi), and each would do the whole; --shard I/N shares it out"
         }
-        Command::Train(_) => Some(
-            "1: this build has no MPI (cargo build --release --features mpi), and each would train the whole, over the others' files",
-        ),
-        Command::Audit(_) | Command::Reproduce(_) => Some(
-            "1: this build has no MPI (cargo build --release --features mpi), and each would do the whole; --shard I/N shares it out",
-        ),
-        _ => Some("1: each would do the whole, over the others' files"),
-    }
+        Command::Train(_)
+        | Command::Sample(_)
+        | Command::Nll(_)
+        | Command::Eval(_)
+        | Command::Compare(_) => {
+            "1: this build has no MPI (cargo build --release --features mpi), and each would do the whole, over the others' files"
+        }
+        _ => return Some("1: each would do the whole, over the others' files"),
+    };
+    (!cfg!(feature = "mpi")).then_some(shared)
 }
 
 /// Version, commit and compiler, as far as they are known.

@@ -1,5 +1,6 @@
 //! `cld nll`: likelihoods of a trained network.
 
+use super::several::{first, together};
 use super::show::{Bar, facts, note_prior, print, short, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
@@ -8,6 +9,7 @@ use cld_sgm::internal::evaluate::bits::{Bits, Job, Part, Task};
 use cld_sgm::internal::evaluate::trained::{Trained, file_of};
 use cld_sgm::internal::files::Paths;
 use cld_sgm::metrics::Estimate;
+use cld_sgm::team::Team;
 use cld_sgm::train::model::Probes;
 use serde_json::json;
 use std::path::PathBuf;
@@ -161,42 +163,44 @@ fn check_paths(args: &Args, trained: &Trained) -> Result<()> {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let trained = Trained::read(&args.checkpoint, args.raw)?;
-    let dim = trained.model.dim();
-    let probes = probes(args.probes.as_deref(), dim)?;
+    together(|team| work(args, team.as_deref()))
+}
+
+/// What to compute, everything checked.
+fn job<'a>(args: &'a Args, trained: &'a Trained, probes: Probes) -> Result<Job<'a>> {
     let part = match args.data.as_str() {
         "held-out" => Part::HeldOut,
         "train" => Part::Train,
         other => Part::Other(other),
     };
-    let Args {
-        n,
-        tolerance,
-        eps,
-        draws,
-        seed,
-        ..
-    } = *args;
-    let job = Job::new(
-        &trained,
-        Task {
-            part,
-            n,
-            tolerance,
-            eps,
-            draws,
-            probes,
-            seed,
-        },
-    )?;
-    check_paths(args, &trained)?;
+    let task = Task {
+        part,
+        n: args.n,
+        tolerance: args.tolerance,
+        eps: args.eps,
+        draws: args.draws,
+        probes,
+        seed: args.seed,
+    };
+    let job = Job::new(trained, task)?;
+    check_paths(args, trained)?;
     threads(args.threads)?;
+    Ok(job)
+}
+
+fn work(args: &Args, team: Option<&dyn Team>) -> Result<Outcome> {
+    let trained = first(team, || Trained::read(&args.checkpoint, args.raw))?;
+    let probes = first(team, || probes(args.probes.as_deref(), trained.model.dim()))?;
+    let job = first(team, || job(args, &trained, probes))?;
     note_prior(trained.diffusion());
     let mut bar = Bar::new("likelihoods");
     let start = Instant::now();
-    let bits = job.run(&mut |done, total| bar.set(done, total))?;
+    let bits = job.run_by(team, &mut |done, total| bar.set(done, total))?;
     drop(bar);
     let seconds = start.elapsed().as_secs_f64();
+    if team.is_some_and(|t| t.rank() > 0) {
+        return Ok(Outcome::Fine);
+    }
 
     let unit = if trained.levels > 0 {
         "bits per dimension"
@@ -210,7 +214,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         let all = json!({
             "schema": "cld-nll/1", "process": trained.process()?, "checkpoint": trained.about, "data": args.data, "unit": unit, "n": bits.n,
             "flow": value(&bits.plain), "weighted": bits.weighted.as_ref().map(value), "own": bits.own.as_ref().map(value),
-            "draws": if job.velocity() { Some(draws) } else { None }, "eps": eps, "tolerance": tolerance, "seed": seed,
+            "draws": if job.velocity() { Some(args.draws) } else { None }, "eps": args.eps, "tolerance": args.tolerance, "seed": args.seed,
             "nfe": bits.nfe, "seconds": seconds,
         });
         write_json(file, &all)?;

@@ -16,7 +16,7 @@ use cld_sgm::internal::reproduce::plan::{Job, Options, Plan};
 use cld_sgm::internal::reproduce::record::{PLAN, PlanRecord, Store};
 use cld_sgm::internal::reproduce::verdict::Verdict;
 use cld_sgm::internal::reproduce::work::{Doing, Shop};
-use cld_sgm::train::team::Team;
+use cld_sgm::team::Team;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,6 +2,7 @@
 //! exact score.
 
 use super::setting::Setting;
+use super::several::{first, together};
 use super::show::{Bar, facts, note_prior, print, short, table, threads, write_json};
 use super::{Outcome, Result, names};
 use cld_sgm::data::files::sources;
@@ -14,6 +15,7 @@ use cld_sgm::internal::files::{Array, Paths, write_npz, write_whole};
 use cld_sgm::internal::plot::pictures::{self, Cloud, Format};
 use cld_sgm::internal::truth::predict::CHANNELS;
 use cld_sgm::score::{MixtureScore, Score};
+use cld_sgm::team::Team;
 use cld_sgm::{Diffusion, Error};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -356,23 +358,25 @@ fn check(args: &Args, levels: u32, runs: usize) -> Result<()> {
     Ok(())
 }
 
-/// Runs a job with a bar.
-fn with_bar(job: &Job<'_>) -> Result<Drawn> {
+/// Runs a job with a bar; rank 0 of several processes has what is drawn.
+fn with_bar(job: &Job<'_>, team: Option<&dyn Team>) -> Result<Option<Drawn>> {
     let bar = Mutex::new(Bar::new("sampling"));
-    job.run(&|done, total| {
+    job.run_by(team, &|done, total| {
         if let Ok(mut bar) = bar.lock() {
             bar.set(done, total);
         }
     })
 }
 
-/// The runs that the flags ask for, each with its spacing: one of a sampler that chooses its steps,
-/// whatever the spacings.
+/// Runs, each with its spacing.
+type Runs<'a> = Vec<(String, Job<'a>)>;
+
+/// The runs that the flags ask for: one of a sampler that chooses its steps, whatever the spacings.
 fn jobs<'a>(
     args: &'a Args,
     budget: Option<Budget>,
     task: impl Fn(&'a str) -> Task<'a>,
-) -> Result<Vec<(String, Job<'a>)>> {
+) -> Result<Runs<'a>> {
     let mut jobs = vec![];
     for sampler in &args.samplers {
         for spacing in &args.spacings {
@@ -405,8 +409,8 @@ fn panels(
 struct Scene<'a> {
     args: &'a Args,
     data: &'a Result<Data>,
-    /// The first run's job at earlier ends, for a strip.
-    before: &'a [Job<'a>],
+    /// The first run at earlier ends, for a strip: the times, and the samples.
+    before: &'a [(f64, Vec<f64>)],
     jobs: &'a [(String, Job<'a>)],
     all: &'a [Ran],
     shape: [usize; 3],
@@ -440,13 +444,12 @@ impl Scene<'_> {
 
     /// The first run at six times.
     fn strip(&self, file: &Path) -> Result<Vec<u8>> {
-        let at = |job: &Job<'_>| format!("t = {}", short(job.end()));
+        let at = |t: f64| format!("t = {}", short(t));
         let part = |x: &[f64]| x[..self.shown()].to_vec();
-        let mut all = vec![];
-        for job in self.before {
-            all.push((at(job), part(&with_bar(job)?.samples[0])));
-        }
-        all.push((at(&self.jobs[0].1), part(&self.all[0].drawn.samples[0])));
+        let before = self.before.iter().map(|(t, x)| (at(*t), part(x)));
+        let last = &self.all[0].drawn.samples[0];
+        let last = (at(self.jobs[0].1.end()), part(last));
+        let all: Vec<_> = before.chain([last]).collect();
         let title = format!("{}, {}", self.args.samplers[0], self.title);
         panels(Format::of("strip", file)?, &title, &all, self.dim())
     }
@@ -474,26 +477,34 @@ impl Scene<'_> {
     }
 }
 
-/// Runs all jobs, and compares what each drew with the data.
-fn draw(jobs: &[(String, Job<'_>)], data: &Result<Data>, seed: u64) -> Result<Vec<Ran>> {
-    let one = |(spacing, job): &(String, Job<'_>)| {
-        let drawn = with_bar(job)?;
+/// Runs all jobs, and compares what each drew with the data; rank 0 of several processes has all.
+fn draw(
+    jobs: &[(String, Job<'_>)],
+    data: &Result<Data>,
+    seed: u64,
+    team: Option<&dyn Team>,
+) -> Result<Vec<Ran>> {
+    let mut all = vec![];
+    for (spacing, job) in jobs {
+        let Some(drawn) = with_bar(job, team)? else {
+            continue;
+        };
         let _comparing = Bar::new("comparing");
         let distance = data
             .as_ref()
             .map_err(Clone::clone)
             .and_then(|d| d.distance(&drawn.samples[0], seed));
-        Ok(Ran {
+        all.push(Ran {
             spacing: spacing.clone(),
             drawn,
             distance,
-        })
-    };
-    jobs.iter().map(one).collect()
+        });
+    }
+    Ok(all)
 }
 
 /// Refuses files that are each other, or cannot be written.
-fn check_paths(args: &Args, sources: Vec<PathBuf>) -> Result<()> {
+fn check_paths(args: &Args, sources: &[PathBuf]) -> Result<()> {
     Paths::default()
         .inputs("checkpoint", args.checkpoint.as_deref().map(file_of))
         .inputs("data", sources)
@@ -516,50 +527,63 @@ fn write_samples(file: &Path, drawn: Drawn, shape: [usize; 2]) -> Result<()> {
 }
 
 pub fn run(args: &Args) -> Result<Outcome> {
-    let Origin {
-        score,
-        diffusion,
-        shape,
-        levels,
-        data,
-        sources,
-        mut rows,
-    } = Origin::new(args)?;
-    let dim = shape.iter().product();
-    let process = rows[0][1].clone();
-    let n = args.n.unwrap_or(if levels > 0 { 100 } else { 10_000 });
+    together(|team| work(args, team.as_deref()))
+}
+
+/// The runs that the flags ask for, and the first one's earlier ends for a strip, everything
+/// checked.
+fn plan<'a>(args: &'a Args, origin: &'a Origin, n: usize) -> Result<(Runs<'a>, Vec<Job<'a>>)> {
     let budget = args
         .nfe
         .map(Budget::Evaluations)
         .or(args.steps.map(Budget::Steps));
-    let Args {
-        eps, denoise, seed, ..
-    } = *args;
-    let planning = Bar::new("planning");
+    let _planning = Bar::new("planning");
     let jobs = jobs(args, budget, |spacing| Task {
-        diffusion: &diffusion,
-        score: &*score,
+        diffusion: &origin.diffusion,
+        score: &*origin.score,
         spacing,
-        eps,
-        denoise,
+        eps: args.eps,
+        denoise: args.denoise,
         n,
-        dim,
-        seed,
+        dim: origin.shape.iter().product(),
+        seed: args.seed,
     })?;
-    check(args, levels, jobs.len())?;
+    check(args, origin.levels, jobs.len())?;
     let before = if args.strip.is_some() {
         strip(&jobs[0].1)?
     } else {
         vec![]
     };
-    drop(planning);
-    check_paths(args, sources)?;
+    check_paths(args, &origin.sources)?;
     threads(args.threads)?;
-    note_prior(&diffusion);
-    let mut all = draw(&jobs, &data, seed)?;
+    Ok((jobs, before))
+}
+
+fn work(args: &Args, team: Option<&dyn Team>) -> Result<Outcome> {
+    let origin = first(team, || Origin::new(args))?;
+    let (levels, shape, data) = (origin.levels, origin.shape, &origin.data);
+    let dim = shape.iter().product();
+    let mut rows = origin.rows.clone();
+    let process = rows[0][1].clone();
+    let n = args.n.unwrap_or(if levels > 0 { 100 } else { 10_000 });
+    let Args {
+        eps, denoise, seed, ..
+    } = *args;
+    let (jobs, earlier) = first(team, || plan(args, &origin, n))?;
+    note_prior(&origin.diffusion);
+    let mut all = draw(&jobs, data, seed, team)?;
+    let mut before = vec![];
+    for job in &earlier {
+        if let Some(mut drawn) = with_bar(job, team)? {
+            before.push((job.end(), drawn.samples.swap_remove(0)));
+        }
+    }
+    if team.is_some_and(|t| t.rank() > 0) {
+        return Ok(Outcome::Fine);
+    }
     let scene = Scene {
         args,
-        data: &data,
+        data,
         before: &before,
         jobs: &jobs,
         all: &all,

@@ -2,17 +2,21 @@
 
 use super::{Outcome, Result};
 use cld_sgm::Error;
-use cld_sgm::train::team::Team;
+use cld_sgm::team::Team;
 
 /// Does the work alone, or as one of several processes: then all of them get here. What fails in one
 /// of them ends all, with its sentence.
 #[cfg(feature = "mpi")]
 pub fn together(work: impl FnOnce(Option<Box<dyn Team>>) -> Result<Outcome>) -> Result<Outcome> {
-    use cld_sgm::train::mpi::{World, start};
+    use cld_sgm::team::mpi::{World, start};
     if super::team().is_none() {
         return work(None);
     }
     let (_universe, world) = start()?;
+    // rank 0 has the terminal
+    if world.rank() > 0 {
+        super::show::set_quiet(true);
+    }
     let done = work(Some(Box::new(world)));
     if let Err(e) = done {
         // the others may be waiting: they are ended with this one

@@ -9,9 +9,9 @@ use super::show::{
 use super::{Outcome, Result, names};
 use cld_sgm::Error;
 use cld_sgm::internal::files::{Limits, Paths, read_text};
+use cld_sgm::team::Team;
 use cld_sgm::train::config::ModelSpec;
 use cld_sgm::train::run::{CHECKPOINT, CONFIG, CURVE, End, METRICS};
-use cld_sgm::train::team::Team;
 use cld_sgm::train::{Config, TrainingRun, follow};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
@@ -347,6 +347,17 @@ fn go(run: &mut TrainingRun, stop: &AtomicBool) -> Result<End> {
     end
 }
 
+/// What it cost this process that it is one of several.
+fn shared(team: &dyn Team, steps: u64, seconds: f64) -> String {
+    let traffic = team.traffic();
+    format!(
+        "{}; the first one sent {} MB a step and waited for the others {} % of the time",
+        team.size(),
+        short(traffic.sent as f64 / 1e6 / steps.max(1) as f64),
+        short(100.0 * traffic.waiting / seconds.max(1e-9))
+    )
+}
+
 /// What was trained, for how many `steps` in `seconds`.
 fn summary(run: &TrainingRun, steps: u64, seconds: f64) -> Vec<Vec<String>> {
     let c = run.config();
@@ -381,6 +392,9 @@ fn summary(run: &TrainingRun, steps: u64, seconds: f64) -> Vec<Vec<String>> {
         let (loss, steps) = (short(l.loss), c.log_every);
         let loss = format!("{loss} per coordinate, mean of the last {steps} steps");
         rows.push(row("loss", loss));
+    }
+    if let Some(team) = run.team() {
+        rows.push(row("processes", shared(team, steps, seconds)));
     }
     let checkpoint = run.folder().join(CHECKPOINT);
     rows.push(row("checkpoint", checkpoint.display().to_string()));
