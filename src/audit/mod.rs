@@ -32,6 +32,8 @@ pub mod noise_free;
 pub mod options;
 pub mod orders;
 pub mod plants;
+#[cfg(test)]
+mod quick;
 pub mod report;
 pub mod run;
 pub mod shards;
