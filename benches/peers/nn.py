@@ -24,6 +24,7 @@ NETS = HERE / "nets"
 OURS = "this crate"
 PEERS = {
     OURS: ["ours"],
+    "this crate, parts = 2": ["ours", "2"],
     "PyTorch eager": ["torch"],
     "PyTorch channels-last": ["torch", "--channels-last"],
     "PyTorch compiled": ["torch", "--compile"],
@@ -159,7 +160,7 @@ def main():
             for name, (kind, *flags) in chosen.items():
                 common = {"--size": size, "--threads": threads, "--batch": a.batch, "--steps": a.steps}
                 if kind == "ours":
-                    text, why = run(where[kind] + [str(n) for n in (size, a.batch, threads)], a.limit)
+                    text, why = run(where[kind] + [str(n) for n in (size, a.batch, threads)] + flags, a.limit)
                     got = parse_ours(text or "", size, a.batch, threads)
                 else:
                     text, why = run(where[kind] + flags + [str(w) for pair in common.items() for w in pair], a.limit)

@@ -1,7 +1,7 @@
 //! Where a network's time goes, beside the machine's limits, both measured in one run.
 
 use super::source::Source;
-use super::step::{PARTS, State, StepPlan, Trainer, rows_at_once, rows_of_a_pass};
+use super::step::{State, StepPlan, Trainer, rows_at_once, rows_of_a_pass};
 use crate::diffusion::Diffusion;
 use crate::error::{Error, Result};
 use crate::kernel::Objective;
@@ -229,14 +229,14 @@ impl Source for Ramp {
 }
 
 /// A whole step of training by HSM under the paper's diffusion (noise, times, forward, backward,
-/// clipping, Adam, average), and an evaluation of the batch: of `steps` each, after two that do not
+/// clipping, Adam, average) in so many parts, and an evaluation of the batch: of `steps` each, after two that do not
 /// count.
 ///
 /// # Errors
 /// A batch that is too small for the threads, or a network that does not fit.
 pub fn steps(
     graph: &Arc<Graph<f32>>,
-    batch: usize,
+    (batch, parts): (usize, usize),
     threads: usize,
     steps: usize,
 ) -> Result<(Timing, Timing)> {
@@ -250,7 +250,7 @@ pub fn steps(
         stratified: true,
         adam: Adam::default(),
         batch,
-        parts: PARTS,
+        parts,
         seed: 1,
         source: Arc::new(Ramp([c, h, w])),
     };

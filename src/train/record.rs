@@ -2,6 +2,7 @@
 //! them side by side.
 
 use super::profile::{LayerTime, MachineLimits, Timing, convolution, layers, peak_memory, steps};
+use super::step::PARTS;
 use crate::error::{Error, Result};
 use crate::files::machine::Machine;
 use crate::nn::UNet;
@@ -120,7 +121,7 @@ impl Record {
         let flop = graph.layers().iter().map(|l| l.1).sum::<f64>() * o.batch as f64;
         let mut found = vec![];
         for &threads in &threads {
-            let (train, evaluate) = steps(&graph, o.batch, threads, o.rounds)?;
+            let (train, evaluate) = steps(&graph, (o.batch, PARTS), threads, o.rounds)?;
             let limit = limits.of(threads);
             found.push(StepTimes {
                 threads,
