@@ -11,7 +11,8 @@ use super::check::Part;
 use super::claims::{
     adaptive, evidence, kernel, likelihood, limits, loss, measures, nn, recorded, sampler, score,
 };
-use super::run::audit;
+use super::report::html;
+use super::run::{audit, audit_and_plant};
 use super::{Method, Options, noise_free, orders};
 use crate::error::Result;
 
@@ -146,6 +147,70 @@ fn data_and_metrics() {
 #[test]
 fn recorded_runs() {
     hold(recorded::parts(), 2);
+}
+
+/// Catches claims that compare one number with itself: what the samplers' laws are held against
+/// differs from entry to entry and from sampler to sampler, all but zeros.
+#[test]
+fn laws_of_samplers_are_many_numbers() {
+    let mut expected = vec![];
+    for part in quarter(0).unwrap() {
+        for check in part.checks(0).unwrap() {
+            let e = check.evidence(1, None).unwrap();
+            let entry = e.claim.id.split('/').nth(1).unwrap_or_default();
+            if entry.starts_with("mean.") || entry.starts_with("cov.") {
+                expected.extend(e.figures().iter().map(|f| f.expected));
+            }
+        }
+    }
+    expected.retain(|x| *x != 0.0);
+    let all = expected.len();
+    expected.sort_by(f64::total_cmp);
+    expected.dedup();
+    // symmetric processes and equal steps share some
+    assert!(
+        all > 50 && 4 * expected.len() > all,
+        "{} of {all}",
+        expected.len()
+    );
+}
+
+/// Catches a page without a plot, a verdict or what was missed, and a formula of one process that
+/// shows another's evidence: one process, with errors planted that are too small to be seen.
+#[test]
+fn pages_show_what_was_found() {
+    let o = Options {
+        paths: 16_000,
+        only: Some("vp.linear".into()),
+        ..Options::quick()
+    };
+    let a = audit_and_plant(&o, Some(1e-14), &|_, _| ()).unwrap();
+    let page = html(&a);
+    // errors over time, moments, p-values; the others are of several schemes and cases
+    assert_eq!(page.matches("<figure><svg").count(), 3, "plots");
+    assert!(!page.contains("xyzzy") && page.contains("uniform law"));
+    let planted = a.planted.as_ref().unwrap();
+    let missed: Vec<_> = planted.missed().collect();
+    assert!(missed.len() > 20, "{}", missed.len());
+    let (_, last) = page.split_once("What was missed").unwrap();
+    for m in missed {
+        assert!(last.contains(&format!("<code>{}</code>", m.id)), "{}", m.id);
+    }
+    // a card is about the formula's own process: VP's evidence is VP's
+    for (id, there) in [
+        ("vp.mean", true),
+        ("vp.cov", true),
+        ("ve.cov", false),
+        ("psld.kernel", false),
+    ] {
+        assert_eq!(
+            page.contains(&format!("<article id=\"{id}\"")),
+            there,
+            "{id}"
+        );
+    }
+    let cards = page.matches("<article id=").count();
+    assert!(cards > 5 && page.matches("<span class=good>holds</span>").count() >= cards);
 }
 
 /// Catches a scheme, a sum over paths or a law of a statistic that is off, and a planted error that

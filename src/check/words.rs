@@ -771,4 +771,72 @@ mod tests {
             20
         );
     }
+
+    fn line(output: &str, process: &str, accepted: bool, units: f64) -> Line {
+        Line {
+            quantity: "kernel.cov".into(),
+            output: output.into(),
+            process: process.into(),
+            class: if accepted { Class::F64 } else { Class::Off },
+            accepted,
+            entries: 1,
+            values: 10,
+            worst: super::super::compare::Worst {
+                relative: units * 1e-16,
+                units,
+                precision: "float64",
+                entry: process.into(),
+                row: 0,
+                column: 0,
+                t: None,
+                truth: 1.0,
+                got: 1.0,
+                config: process.into(),
+            },
+            not_finite: 0,
+            not_finite_at: None,
+            trend: Some(units),
+            off_at: String::new(),
+            right_from: None,
+            decades: BTreeMap::from([(-1, units)]),
+        }
+    }
+
+    /// Catches a line that is off and goes under in one that is right, names that come twice or are
+    /// lost, and a worst that is not the worst of what is folded.
+    #[test]
+    fn what_is_right_is_folded_and_what_is_off_is_not() {
+        let all = [
+            line("xx", "cld", true, 1.0),
+            line("xv", "cld", true, 3.0),
+            line("xx", "vp", true, 2.0),
+            line("xx", "ve", false, 1e9),
+            line("vv", "ve", false, 1e8),
+        ];
+        assert_eq!(fold(&all, true).len(), 5);
+        let folded = fold(&all, false);
+        // what is off comes first
+        let [a, b, right] = &folded[..] else {
+            panic!("{} lines", folded.len())
+        };
+        assert_eq!(
+            (&right.output[..], &right.process[..]),
+            ("xx,xv", "cld, vp")
+        );
+        assert_eq!((right.entries, right.values, right.accepted), (3, 30, true));
+        assert_eq!((right.worst.units, right.trend), (3.0, Some(3.0)));
+        assert_eq!(right.decades[&-1], 3.0);
+        assert_eq!((a.worst.units, b.worst.units), (1e9, 1e8));
+        assert!(!a.accepted && !b.accepted);
+    }
+
+    /// Catches digits that are lost, and the longer of two notations.
+    #[test]
+    fn all_digits_in_the_shorter_notation() {
+        assert_eq!(digits(0.1 + 0.2), "0.30000000000000004");
+        assert_eq!(digits(1e-300), "1e-300");
+        assert_eq!(digits(1.5e-7), "1.5e-7");
+        // as long as the other and two more is still plain
+        assert_eq!((digits(100.0), digits(1e3)), ("100.0".into(), "1e3".into()));
+    }
 }
