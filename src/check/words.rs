@@ -774,7 +774,7 @@ mod tests {
 
     fn line(output: &str, process: &str, accepted: bool, units: f64) -> Line {
         Line {
-            quantity: "kernel.cov".into(),
+            quantity: "a.quantity".into(),
             output: output.into(),
             process: process.into(),
             class: if accepted { Class::F64 } else { Class::Off },
