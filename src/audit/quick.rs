@@ -11,7 +11,8 @@ use super::check::Part;
 use super::claims::{
     adaptive, evidence, kernel, likelihood, limits, loss, measures, nn, recorded, sampler, score,
 };
-use super::run::audit;
+use super::run::{audit, merge, shard};
+use super::shards::Shard;
 use super::{Method, Options, noise_free, orders};
 use crate::error::Result;
 
@@ -179,5 +180,46 @@ fn simulated_paths() {
             off.len()
         );
         assert_eq!(off[0].claim.id, planted.claim.id);
+    }
+}
+
+/// Catches shards that take portions of others', or are read as others', and a whole that is not
+/// theirs: one group, the fewest paths, three shards through their file format.
+#[test]
+fn shards_make_the_whole() {
+    let o = Options {
+        paths: 16_000,
+        only: Some("cld-heavy.dsm.constant/cov.vv/simulation.exact".into()),
+        ..Options::quick()
+    };
+    let texts = [1, 2, 3].map(|i| {
+        let made = shard(&o, i, 3, &|_, _| ()).unwrap();
+        serde_json::to_string(&made).unwrap()
+    });
+    let read = |text: &str| Shard::parse(text, "file").map_err(|e| e.to_string());
+    let merged = |all: &[&str]| -> std::result::Result<String, String> {
+        let shards: std::result::Result<Vec<Shard>, String> = all.iter().map(|t| read(t)).collect();
+        let whole = merge(&shards?, &|_, _| ()).map_err(|e| e.to_string())?;
+        Ok(serde_json::to_string(&whole).unwrap())
+    };
+    let [a, b, c] = [&texts[0][..], &texts[1][..], &texts[2][..]];
+    let whole = serde_json::to_string(&audit(&o, &|_, _| ()).unwrap()).unwrap();
+    assert_eq!(merged(&[c, a, b]).unwrap(), whole);
+    assert!(merged(&[a, b]).unwrap_err().contains("missing"));
+    assert!(merged(&[a, a, c]).unwrap_err().contains("twice"));
+    // the first shard's sums under another's number
+    let number = "\"shard\":1";
+    assert_eq!(a.matches(number).count(), 1);
+    let other = read(&a.replace(number, "\"shard\":2")).unwrap_err();
+    assert!(
+        other.contains("portion") && other.contains("allowed: 1, 4, 7"),
+        "{other}"
+    );
+    // a sum that was changed by hand, a portion that is no portion
+    let portion = "\"0\":[";
+    assert!(a.contains(portion));
+    for bad in ["\"00\":[", "\"x\":[", "\"3000000\":["] {
+        let found = read(&a.replacen(portion, bad, 1)).unwrap_err();
+        assert!(found.contains("portion"), "{found}");
     }
 }
