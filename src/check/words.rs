@@ -771,4 +771,113 @@ mod tests {
             20
         );
     }
+
+    fn line(output: &str, process: &str, class: Class, units: f64) -> Line {
+        Line {
+            quantity: "kernel.cov".into(),
+            output: output.into(),
+            process: process.into(),
+            class,
+            accepted: class == Class::F64,
+            entries: 2,
+            values: 10,
+            worst: super::super::compare::Worst {
+                relative: units * 1e-16,
+                units,
+                precision: "f64",
+                entry: "e".into(),
+                row: 3,
+                column: 0,
+                t: Some(0.25),
+                got: 1.0,
+                truth: 1.0,
+                config: String::new(),
+            },
+            not_finite: 0,
+            not_finite_at: None,
+            trend: Some(units),
+            off_at: String::new(),
+            right_from: None,
+            decades: BTreeMap::from([(-2, units), (-1, 1.0)]),
+        }
+    }
+
+    /// Catches lines that are folded though they are off, or of another quantity or class; numbers
+    /// that are not added up, and a worst that is another line's.
+    #[test]
+    fn what_is_accepted_is_folded() {
+        let (f64, off) = (Class::F64, Class::Off);
+        let lines = [
+            line("xx", "cld", f64, 3.0),
+            line("xv", "cld", f64, 5.0),
+            line("xx", "vp", f64, 4.0),
+            line("vv", "cld", off, 99.0),
+            line("vv", "vp", off, 98.0),
+        ];
+        let folded = fold(&lines, false);
+        let seen: Vec<(&str, &str, usize, usize, f64)> = folded
+            .iter()
+            .map(|l| (&*l.output, &*l.process, l.entries, l.values, l.worst.units))
+            .collect();
+        let wanted = [
+            ("vv", "cld", 2, 10, 99.0),
+            ("vv", "vp", 2, 10, 98.0),
+            ("xx,xv", "cld, vp", 6, 30, 5.0),
+        ];
+        let mut sorted = seen.clone();
+        sorted.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(b.1)));
+        assert_eq!(sorted, wanted);
+        assert!(
+            seen[0].0 == "vv" && seen[1].0 == "vv",
+            "what is off is first: {seen:?}"
+        );
+        let good = folded.iter().find(|l| l.accepted).unwrap();
+        assert_eq!(
+            (good.decades[&-2], good.decades[&-1], good.trend),
+            (5.0, 1.0, Some(5.0))
+        );
+        assert_eq!(fold(&lines, true).len(), 5);
+        let mut other = line("xx", "cld", f64, 1.0);
+        other.quantity = "kernel.mean".into();
+        assert_eq!(fold(&[lines[0].clone(), other], false).len(), 2);
+    }
+
+    /// Catches a duration in another unit, and one that is rounded to nothing.
+    #[test]
+    fn durations_in_words() {
+        for (seconds, words) in [
+            (0.4, "0 s"),
+            (89.4, "89 s"),
+            (90.0, "2 min"),
+            (150.0, "2 min"),
+            (5399.0, "90 min"),
+            (5400.0, "1.5 h"),
+            (36_000.0, "10.0 h"),
+        ] {
+            assert_eq!(duration(seconds), words, "{seconds}");
+        }
+    }
+
+    /// Catches a word without its colour, or one that colours what comes after.
+    #[test]
+    fn styles_end_where_the_word_ends() {
+        assert_eq!(styled(GOOD, "ok"), format!("{GOOD}ok{GOOD:#}"));
+        assert!(styled(BAD, "OFF").len() > "OFF".len());
+        assert_eq!(
+            anstream::adapter::strip_str(&styled(BAD, "OFF")).to_string(),
+            "OFF"
+        );
+        let of = |class, accepted| {
+            let mut l = line("xx", "cld", class, 1.0);
+            l.accepted = accepted;
+            anstream::adapter::strip_str(&verdict(&l)).to_string()
+        };
+        assert_eq!(of(Class::F64, true), "ok f64");
+        assert_eq!(
+            [of(Class::Off, true), of(Class::Off, false)],
+            ["OFF", "OFF"]
+        );
+        assert_eq!(of(Class::Eps, false), "OFF (eps)");
+        assert_eq!(of(Class::F32, false), "OFF (f32)");
+    }
 }
