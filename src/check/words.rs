@@ -740,8 +740,41 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A line of a report, for tests: two decades of `kernel.cov`.
+#[cfg(test)]
+pub(super) fn line_of(output: &str, process: &str, class: Class, units: f64) -> Line {
+    Line {
+        quantity: "kernel.cov".into(),
+        output: output.into(),
+        process: process.into(),
+        class,
+        accepted: class == Class::F64,
+        entries: 2,
+        values: 10,
+        worst: super::compare::Worst {
+            relative: units * 1e-16,
+            units,
+            precision: "f64",
+            entry: "e".into(),
+            row: 3,
+            column: 0,
+            t: Some(0.25),
+            got: 1.0,
+            truth: 1.0,
+            config: String::new(),
+        },
+        not_finite: 0,
+        not_finite_at: None,
+        trend: Some(units),
+        off_at: String::new(),
+        right_from: None,
+        decades: BTreeMap::from([(-2, units), (-1, 1.0)]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::line_of as line;
     use super::*;
 
     /// Catches a sparkline that draws an error that is no number, or infinite, as right, or a
@@ -770,36 +803,6 @@ mod tests {
                 .count(),
             20
         );
-    }
-
-    fn line(output: &str, process: &str, class: Class, units: f64) -> Line {
-        Line {
-            quantity: "kernel.cov".into(),
-            output: output.into(),
-            process: process.into(),
-            class,
-            accepted: class == Class::F64,
-            entries: 2,
-            values: 10,
-            worst: super::super::compare::Worst {
-                relative: units * 1e-16,
-                units,
-                precision: "f64",
-                entry: "e".into(),
-                row: 3,
-                column: 0,
-                t: Some(0.25),
-                got: 1.0,
-                truth: 1.0,
-                config: String::new(),
-            },
-            not_finite: 0,
-            not_finite_at: None,
-            trend: Some(units),
-            off_at: String::new(),
-            right_from: None,
-            decades: BTreeMap::from([(-2, units), (-1, 1.0)]),
-        }
     }
 
     /// Catches lines that are folded though they are off, or of another quantity or class; numbers
@@ -879,5 +882,76 @@ mod tests {
         );
         assert_eq!(of(Class::Eps, false), "OFF (eps)");
         assert_eq!(of(Class::F32, false), "OFF (f32)");
+    }
+
+    /// Catches a report that is silent about numbers that are none, or speaks of them where there
+    /// are none.
+    #[test]
+    fn what_is_no_number_is_told() {
+        use super::super::answers::{Answer, Answers, Entry};
+        use super::super::{Array, Config, Precision, judge};
+        let config = Config::from_answers(&serde_json::json!({
+            "kind": "vp", "schedule": {"kind": "linear", "b0": 4.0, "b1": 0.0}
+        }))
+        .unwrap();
+        let array = |data: &[f64]| Array {
+            shape: vec![data.len()],
+            data: data.to_vec(),
+            precision: Precision::F64,
+        };
+        let times = [0.25, 0.5, 0.75, 1.0];
+        let report = |wrong: Option<f64>| {
+            let mut xx: Vec<f64> = times.iter().map(|t: &f64| -(-4.0 * t).exp_m1()).collect();
+            if let Some(x) = wrong {
+                xx[1] = x;
+            }
+            let answers = Answers {
+                file: "file".into(),
+                implementation: String::new(),
+                entries: vec![Entry {
+                    id: "e".into(),
+                    quantity: "kernel.cov".into(),
+                    config: config.clone(),
+                    inputs: BTreeMap::from([("t".to_string(), array(&times))]),
+                    answer: Answer::Given(BTreeMap::from([("xx".to_string(), array(&xx))])),
+                }],
+                unusable: vec![],
+                ignored: vec![],
+                not_yet: BTreeMap::new(),
+            };
+            let r = judge(&answers, &[], &mut |_, _| ()).unwrap();
+            let look = Look {
+                width: 100,
+                plain: true,
+                full: false,
+            };
+            (r.ok, text(&r, look))
+        };
+        let (ok, words) = report(None);
+        assert!(
+            ok && words.contains("all within tolerance: 1 entry, 1 output"),
+            "{words}"
+        );
+        assert!(
+            !words.contains("Not finite") && !words.contains("Causes"),
+            "{words}"
+        );
+        for x in [f64::NAN, f64::INFINITY] {
+            let (ok, words) = report(Some(x));
+            assert!(!ok && words.contains("Not finite"), "{words}");
+            assert!(
+                words.contains("1 of 4 values of kernel.cov.xx (vp), first in e row 1, t = 0.5"),
+                "{words}"
+            );
+            assert!(
+                words.contains("[damaged-rows]") && words.contains("1 of 1 outputs off"),
+                "{words}"
+            );
+        }
+        let (ok, words) = report(Some(0.5));
+        assert!(
+            !ok && !words.contains("Not finite") && words.contains("OFF"),
+            "{words}"
+        );
     }
 }
