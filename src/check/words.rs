@@ -899,7 +899,7 @@ mod tests {
             data: data.to_vec(),
             precision: Precision::F64,
         };
-        let times = [0.25, 0.5, 0.75, 1.0];
+        let times = [0.125, 0.25, 0.5, 0.75, 1.0];
         let report = |wrong: Option<f64>| {
             let mut xx: Vec<f64> = times.iter().map(|t: &f64| -(-4.0 * t).exp_m1()).collect();
             if let Some(x) = wrong {
@@ -940,7 +940,7 @@ mod tests {
             let (ok, words) = report(Some(x));
             assert!(!ok && words.contains("Not finite"), "{words}");
             assert!(
-                words.contains("1 of 4 values of kernel.cov.xx (vp), first in e row 1, t = 0.5"),
+                words.contains("1 of 5 values of kernel.cov.xx (vp), first in e row 1, t = 0.25"),
                 "{words}"
             );
             assert!(
