@@ -729,3 +729,57 @@ fn fits_need_three_numbers_of_two_rows() {
     assert_eq!(fitted(cld(), matrix, &[0.1, 0.2], false), [0.73]);
     assert!(fitted(cld(), matrix, &[0.1], false).is_empty());
 }
+
+/// Catches a Cholesky factor that is called another one, a rotated one that is not, and what is no
+/// factor at all: three times of CLD, by hand.
+#[test]
+fn rotated_factors_are_factors() {
+    let turned = |angle: f64, scale: f64| {
+        let times = [0.1, 0.4, 0.9];
+        let right = unit_of(cld(), ("kernel.factor", "factor"), &times, |_, _, y| y);
+        let l = right.got.data.clone();
+        let (s, c) = angle.sin_cos();
+        let value = |i: usize| match i % 2 {
+            0 => c * l[i] + s * l[i + 1],
+            _ => c * l[i] - s * l[i - 1],
+        };
+        let u = unit_of(cld(), ("kernel.factor", "factor"), &times, |i, _, _| {
+            scale * value(i)
+        });
+        another_factor(&u, &mut Models::default()).is_some()
+    };
+    assert!(!turned(0.0, 1.0));
+    assert!(turned(0.3, 1.0) && turned(-1.2, 1.0));
+    assert!(!turned(0.3, 1.001) && !turned(0.3, 0.999));
+}
+
+/// Catches a worst row that is right, where what is off is no number, or one that is no number where
+/// a number is off; and a count of consequences that are not each counted.
+#[test]
+fn the_worst_row_is_off() {
+    use super::super::consequence::{Link, follows, worst};
+    let row = |errors: &[f64]| worst(&[variance(errors)], &[0], "file").unwrap().row;
+    assert_eq!(row(&[1e-16, f64::NAN, 3e-16, 0.0]), 1);
+    assert_eq!(row(&[f64::INFINITY, 3e-16, 0.0]), 0);
+    assert_eq!(row(&[0.0, f64::NAN, 1e-3, 2e-3, 1e-4]), 3);
+    assert!(worst(&[variance(&[1e-3])], &[], "file").is_none());
+    let units = [
+        variance(&[1e-3; 2]),
+        variance(&[1e-3; 2]),
+        variance(&[1e-3; 2]),
+    ];
+    let link = |of, tested| Link { of, tested };
+    let list = [(1, link(0, true)), (2, link(0, true)), (2, link(0, false))];
+    let found: Vec<_> = follows(&units, &list)
+        .into_iter()
+        .map(|f| (f.output, f.count, f.from, f.tested))
+        .collect();
+    let name = || "kernel.cov.xx".to_string();
+    assert_eq!(
+        found,
+        [
+            (name(), 2, "kernel.cov", true),
+            (name(), 1, "kernel.cov", false)
+        ]
+    );
+}
