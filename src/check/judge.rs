@@ -788,4 +788,45 @@ mod tests {
         let found: Vec<f64> = by_time(&twice).into_values().collect();
         assert_eq!(found, [3.0, 1.0]);
     }
+
+    /// Catches an array of another shape that is judged: too short, too long, or transposed.
+    #[test]
+    fn arrays_of_another_shape_are_refused() {
+        let times = [0.25, 0.5, 0.75];
+        let array = |shape: &[usize]| Array {
+            shape: shape.to_vec(),
+            data: vec![0.5; shape.iter().product()],
+            precision: Precision::F64,
+        };
+        let refused = |shape: &[usize]| {
+            let mut entry = unit(Class::Off, &[]).entry.into_owned();
+            entry.quantity = "kernel.cov".into();
+            let t = Array {
+                shape: vec![3],
+                data: times.to_vec(),
+                precision: Precision::F64,
+            };
+            entry.inputs = BTreeMap::from([("t".to_string(), t)]);
+            entry.answer = Answer::Given(BTreeMap::from([("xx".to_string(), array(shape))]));
+            let answers = Answers {
+                file: "file".into(),
+                implementation: String::new(),
+                entries: vec![entry],
+                unusable: vec![],
+                ignored: vec![],
+                not_yet: BTreeMap::new(),
+            };
+            let r = judge(&answers, &[], &mut |_, _| ()).unwrap();
+            assert!(!r.ok, "{shape:?}");
+            format!("{:?}", r.unjudged)
+        };
+        for shape in [&[2][..], &[4], &[3, 2], &[1, 3]] {
+            let why = refused(shape);
+            assert!(
+                why.contains("outputs.xx") && why.contains("(3,)"),
+                "{shape:?}: {why}"
+            );
+        }
+        assert_eq!(refused(&[3]), "[]");
+    }
 }
