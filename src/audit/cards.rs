@@ -87,12 +87,13 @@ fn shares(e: &Evidence) -> impl Iterator<Item = (f64, f64)> {
         .collect::<Worst>()
         .value();
     // by sampling they are in standard errors
-    let unit = if e.claim.method.is_sampled() && most > 0.0 {
-        e.worst() / most
-    } else {
-        1.0
+    let unit = match e.worst() / most {
+        unit if e.claim.method.is_sampled() && unit.is_finite() => unit,
+        _ => 1.0,
     };
-    all.iter().map(move |f| (f.at, f.deviation.abs() * unit))
+    // what is no number is infinitely far, and not at the bottom of the plot
+    let size = |d: f64| if d.is_nan() { f64::INFINITY } else { d.abs() };
+    all.iter().map(move |f| (f.at, size(f.deviation) * unit))
 }
 
 /// The worst case in words, with all digits.
@@ -582,6 +583,7 @@ pub(super) fn cards(a: &Audit) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::claim::{Claim, Compared};
     use super::*;
 
     /// Catches entries whose words are another's, which is how a reader finds them.
@@ -597,5 +599,198 @@ mod tests {
         ] {
             assert_eq!(in_words(entry), words);
         }
+    }
+
+    /// Evidence of figures `(at, found, expected, deviation)`; off where a deviation is above 1.
+    fn evidence(id: &str, method: Method, figures: &[(f64, f64, f64, f64)]) -> Evidence {
+        let compared = figures
+            .iter()
+            .map(|&(at, found, expected, deviation)| Compared {
+                figure: Figure {
+                    at,
+                    found,
+                    expected,
+                    deviation,
+                    bounds: None,
+                },
+                share: deviation.abs() / if method.is_sampled() { 5.0 } else { 1.0 },
+                power: Some(0.25),
+                p: method.is_sampled().then_some(0.5),
+            });
+        let claim = Claim::new(id, "kernel.cov", method, "of it: order 2.0".into(), "1e-13");
+        Evidence::new(claim, compared.collect()).unwrap()
+    }
+
+    /// Catches a worst case that is another one, or told as another: side, bounds, steps for times,
+    /// and what is the same to the last bit.
+    #[test]
+    fn worst_cases_in_words() {
+        let of = |m: Method, figures: &[(f64, f64, f64, f64)]| {
+            let text = worst_case(&evidence("cld.x/cov.vv", m, figures));
+            let (id, rest) = text.split_once(" at ").unwrap();
+            assert!(id.starts_with("<code>cld.x/cov.vv/"), "{id}");
+            rest.to_string()
+        };
+        let two = [(0.5, 2.5, 3.0, -0.75), (0.25, 1.0, 1.5, 0.5)];
+        assert_eq!(
+            of(Method::Doubling, &two),
+            "t = 0.5: found 2.5, expected 3.0"
+        );
+        let sampled = [(0.5, 2.5, 3.0, -1.25), (0.25, 1.0, 1.5, 1.0)];
+        let below = "t = 0.5: found 2.5, expected 3.0: 1.250 standard errors below";
+        assert_eq!(of(Method::Simulation, &sampled), below);
+        let above = "t = 0.25: found 1.0, expected 1.5: 1.000 standard errors above";
+        assert_eq!(of(Method::Simulation, &sampled[1..]), above);
+        let still = "t = 1.0: found 1.0, expected 1.0: 0.000 standard errors above";
+        assert_eq!(of(Method::Sampled, &[(1.0, 1.0, 1.0, 0.0)]), still);
+        let order = "64 steps: error 0.125 of the size; order 2.0";
+        assert_eq!(of(Method::Order, &[(64.0, 0.125, 0.0, 0.5)]), order);
+        let same = "t = 1.0: found 1.0, expected the same to the last bit";
+        assert_eq!(of(Method::Doubling, &[(1.0, 1.0, 1.0, 0.0)]), same);
+        let word = format!("{same}; the truth has a second word");
+        assert_eq!(of(Method::Doubling, &[(1.0, 1.0, 1.0, 0.125)]), word);
+        // no number is the worst
+        let none = of(
+            Method::Doubling,
+            &[two[0], (0.75, f64::NAN, 1.0, f64::NAN), two[1]],
+        );
+        assert!(none.starts_with("t = 0.75: found NaN"), "{none}");
+    }
+
+    /// Catches a time's worst that is another time's or method's, and times that have no place in
+    /// the plot; deviations of samples are told in tolerances.
+    #[test]
+    fn the_worst_of_each_quarter_of_a_decade() {
+        let noise_free = [
+            (0.1, 1.0, 1.0, -0.5),
+            (0.11, 1.0, 1.0, 0.25),
+            (1.0, 1.0, 1.0, 0.125),
+        ];
+        let a = evidence("cld.x/a", Method::Doubling, &noise_free);
+        let b = evidence(
+            "cld.x/b",
+            Method::Simulation,
+            &[(0.1, 1.0, 1.0, 4.0), (0.02, 1.0, 1.0, -2.5)],
+        );
+        let steps = evidence("cld.x/c", Method::Order, &[(0.1, 1.0, 0.0, 0.875)]);
+        let outside = [(0.0, 1.0, 1.0, 1.0), (2.0, 1.0, 1.0, 1.0)];
+        let outside = evidence("cld.x/d", Method::Doubling, &outside);
+        let worst = worst_by_time(&[&a, &b, &steps, &outside]);
+        let found: Vec<(f64, f64)> = worst
+            .iter()
+            .map(|(t, s)| (f64::from_bits(*t), *s))
+            .collect();
+        // 0.02 is nearest to 10^-1.75; 4 of 5 standard errors
+        assert_eq!(found, [(10f64.powf(-1.75), 0.5), (0.1, 0.8), (1.0, 0.125)]);
+        // what is no number, or infinite, is no small error
+        for method in [Method::Doubling, Method::Simulation] {
+            for d in [f64::NAN, f64::INFINITY] {
+                let e = evidence("cld.x/a", method, &[(0.1, d, 1.0, d), (1.0, 1.0, 1.0, 0.5)]);
+                let worst: Vec<f64> = worst_by_time(&[&e]).into_values().collect();
+                assert_eq!(worst, [f64::INFINITY, 0.5], "{method:?} {d}");
+            }
+        }
+    }
+
+    /// Catches a plot whose points are elsewhere: its corners by hand, three times at least.
+    #[test]
+    fn plots_have_their_points_in_place() {
+        let frame = Frame { from: -4.0 };
+        assert_eq!(
+            (frame.x(1e-4), frame.x(1.0), frame.x(1e-2)),
+            (38.0, 332.0, 185.0)
+        );
+        // five decades over 136 units, the largest error on top
+        let y = |s: f64| (frame.y(s) * 10.0).round() / 10.0;
+        assert_eq!([10.0, 1.0, 1e-4].map(y), [8.0, 35.2, 144.0]);
+        assert_eq!([1e3, f64::INFINITY, 0.0].map(y), [8.0, 8.0, 144.0]);
+        let figures = [
+            (1e-4, 1.0, 1.0, 1.0),
+            (1e-2, 1.0, 1.0, 0.1),
+            (1.0, 1.0, 1.0, 0.01),
+        ];
+        let all = evidence("cld.x/a", Method::Doubling, &figures);
+        let few = evidence("cld.x/a", Method::Doubling, &figures[1..]);
+        let one = plot(&BTreeMap::from([
+            ("doubling", vec![&all]),
+            ("few", vec![&few]),
+        ]))
+        .unwrap();
+        assert!(
+            one.contains("d=\"M38.0 35.2L185.0 62.4L332.0 89.6\""),
+            "{one}"
+        );
+        assert!(one.contains(" doubling</b>") && !one.contains(" few</b>"));
+        assert!(
+            one.contains(">1e-4</text>")
+                && one.contains(">1e-2</text>")
+                && one.contains(">t = 1</text>")
+        );
+        assert_eq!(plot(&BTreeMap::from([("few", vec![&few])])), None);
+    }
+
+    /// Catches a claim that is off and shown as held, in the card's head, its method's, its entry's
+    /// or its own row; and counts of another list.
+    #[test]
+    fn what_is_off_is_shown_off() {
+        let good = evidence("cld.x/cov.xx", Method::Doubling, &[(0.5, 1.0, 1.0, 0.5)]);
+        let bad = evidence("vp.x/cov.vv", Method::Doubling, &[(0.5, 2.0, 1.0, 3.0)]);
+        let worse = evidence("cld.x/cov.xv", Method::Moments, &[(0.5, 2.0, 1.0, 0.75)]);
+        assert!(good.holds() && !bad.holds());
+        assert_eq!(verdict(0), "<span class=good>holds</span>");
+        assert_eq!(verdict(2), "<span class=bad>2 off</span>");
+        let all = method("doubling", &[&good, &bad]);
+        assert!(
+            all.contains("2 claims, <span class=bad>1 off</span>"),
+            "{all}"
+        );
+        assert!(all.contains("worst case<dd><code>vp.x/cov.vv/doubling</code>"));
+        assert!(
+            all.contains("deviation<dd>3.000 of the tolerance")
+                && all.contains("an error of 0.250 is caught for sure")
+        );
+        let one = method("doubling", &[&good]);
+        assert!(one.contains("1 claim, <span class=good>holds</span>"));
+        let sampled = evidence("cld.x/cov.xx", Method::Simulation, &[(0.5, 1.0, 1.0, 0.5)]);
+        assert!(method("em", &[&sampled]).contains("caught with probability 0.999"));
+        assert_eq!(method("none", &[]), "");
+        let table = entries(&[&good, &bad, &worse]);
+        assert_eq!(table.matches("<tr><td>").count(), 3);
+        assert!(table.contains("<code>cov.vv</code> variance of the velocity v<td class=n>1<td class=n>3.000<td class=n>0.250<td><span class=bad>1 off"), "{table}");
+        assert_eq!(entries(&[&good, &good]), "");
+        let rows = claims(&[&good, &bad]);
+        assert!(rows.starts_with("<details class=claims open><summary>2 claims"));
+        assert!(rows.contains("<code>vp.x/cov.vv/doubling</code><td class=n>2.000 for 1.000 at 0.500<td class=n>3.000<td class=n>0.250<td class=bad>off"), "{rows}");
+        assert!(claims(&[&good]).starts_with("<details class=claims><summary>1 claims"));
+        assert!(claims(&[&good]).contains("<td class=good>holds"));
+        // off first, then the paper's own process, then by name
+        let other = evidence("ve.x/cov.xx", Method::Doubling, &[(0.5, 1.0, 1.0, 0.5)]);
+        let mut list = [&other, &worse, &good, &bad];
+        list.sort_by(|a, b| rank(a).cmp(&rank(b)));
+        let ids: Vec<&str> = list.iter().map(|e| e.claim.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                "vp.x/cov.vv/doubling",
+                "cld.x/cov.xv/moments",
+                "cld.x/cov.xx/doubling",
+                "ve.x/cov.xx/doubling"
+            ]
+        );
+    }
+
+    /// Catches evidence that is told of another process's formula.
+    #[test]
+    fn evidence_is_about_its_process() {
+        let e = evidence("cld.x/cov.xx", Method::Doubling, &[(0.5, 1.0, 1.0, 0.5)]);
+        assert!(is_about(&e, ("cld", "")) && is_about(&e, ("cld", "kernel.cov")));
+        assert!(!is_about(&e, ("vp", "")) && !is_about(&e, ("cld", "kernel.mean")));
+        let mut other = e.clone();
+        other.claim.formula = "score.mixed".into();
+        assert!(!is_about(&other, ("cld", "")) && !is_about(&other, ("cld", "score.mixed")));
+        assert_eq!(
+            listed(&[&e, &other, &e]),
+            "<a href=\"#kernel.cov\"><code>kernel.cov</code></a>, <a href=\"#score.mixed\"><code>score.mixed</code></a>"
+        );
     }
 }

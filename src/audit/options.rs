@@ -55,3 +55,25 @@ pub(super) fn portion(paths: u64, p: u64) -> (u64, u64) {
 
 /// Sums by group and portion.
 pub(super) type Portions = BTreeMap<String, BTreeMap<u64, Vec<Sums>>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a full audit that is none, and portions that leave a path out or take one twice.
+    #[test]
+    fn full_is_every_scheme_and_portions_are_all_paths() {
+        let (quick, full) = (Options::quick(), Options::full());
+        assert!(full.full && !quick.full && full.paths == 4 * quick.paths);
+        assert_eq!((full.only, full.plant, full.seed), (None, None, quick.seed));
+        for paths in [16_000, 50_001, 1 << 40] {
+            let all: Vec<(u64, u64)> = (0..PORTIONS).map(|p| portion(paths, p)).collect();
+            assert_eq!((all[0].0, all[PORTIONS as usize - 1].1), (0, paths));
+            assert!(all.windows(2).all(|w| w[0].1 == w[1].0));
+            assert!(
+                all.iter()
+                    .all(|p| (p.1 - p.0).abs_diff(paths / PORTIONS) <= 1)
+            );
+        }
+    }
+}

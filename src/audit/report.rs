@@ -622,6 +622,8 @@ pub fn html(a: &Audit) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::Options;
+    use super::super::run::Simulated;
     use super::*;
 
     /// Catches a plot that loses a point by being made light, or keeps one twice.
@@ -643,5 +645,51 @@ mod tests {
             |x: u32, c: &str| format!("<circle cx=\"{x}\" cy=\"2\" r=\"3\" fill=\"{c}\"/>\n");
         let points = [bare(1, "#000"), bare(2, "#000"), bare(1, "#111")].concat();
         assert_eq!(made, format!("<svg>\n{points}</svg>\n"));
+    }
+
+    /// Catches a page that is silent about planted errors which nobody saw, names another claim or
+    /// reason, or counts other p-values than the claims': one group, the fewest paths.
+    #[test]
+    fn what_was_missed_is_on_the_page() {
+        let o = Options {
+            paths: 16_000,
+            only: Some("cld-heavy.dsm.constant/cov.vv/simulation.exact".into()),
+            ..Options::quick()
+        };
+        let simulated = Simulated::new(&o, &|_, _| ()).unwrap();
+        let mut a = simulated.judge(&o).unwrap();
+        let id = a.evidence[0].claim.id.clone();
+        let p = a.evidence[0].p().len();
+        assert!(p > 4 && html(&a).contains(&format!("{p} p-values")));
+        assert!(quantiles(&a).unwrap().contains("<svg"));
+        assert!(!html(&a).contains("What was missed"));
+        // far below its power; then as large as it says, which is caught
+        for (size, seen) in [(Some(1e-9), false), (None, true)] {
+            let plants = simulated.plant_all(&o, size, &|_, _| ()).unwrap();
+            let rows = missed(&plants);
+            assert_eq!(rows.is_empty(), seen, "{rows}");
+            let (by, all) = plants.by_method();
+            assert_eq!((all.planted, all.caught), (1, usize::from(seen)));
+            assert_eq!(
+                by.into_iter().collect::<Vec<_>>(),
+                [("simulation.exact", all)]
+            );
+            a.planted = Some(plants);
+            let page = html(&a);
+            assert_eq!(page.contains("What was missed"), !seen);
+            assert!(page.contains(&format!(
+                "{} of 1 caught; 0 claims that cannot fail.",
+                all.caught
+            )));
+            if !seen {
+                let row = format!("<tr><td><code>{id}</code><td class=n>1.0e-9<td");
+                assert!(
+                    rows.contains(&row) && rows.contains("smaller than its power"),
+                    "{rows}"
+                );
+            }
+        }
+        a.evidence.retain(|e| !e.claim.method.is_sampled());
+        assert_eq!(quantiles(&a), None);
     }
 }

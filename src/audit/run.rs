@@ -589,4 +589,35 @@ mod tests {
         assert!(!takes("case=vp", "limits.vp/mean.x") && !takes("case=vp", "sub-vp.linear/mean.x"));
         assert!(!takes("formula=mean", "x/mean") && takes("kernel.mean", "x/y"));
     }
+
+    /// Catches work that nobody asked for, a pattern of nothing that is run, and progress that is
+    /// not of the work: every path's steps count.
+    #[test]
+    fn work_is_what_is_asked_for() {
+        let mut o = Options {
+            paths: 16_000,
+            only: Some("cld-heavy.dsm.constant/cov.vv/simulation.exact".into()),
+            ..Options::quick()
+        };
+        let work = Work::new(&o).unwrap();
+        assert_eq!((work.planned.len(), work.parts.len()), (1, 0));
+        let steps = work.groups(0).unwrap()[0].steps as u64;
+        let seen = std::sync::Mutex::new(vec![]);
+        audit(&o, &|done, total| seen.lock().unwrap().push((done, total))).unwrap();
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort_unstable();
+        let total = steps * 16_000;
+        assert_eq!(seen.last(), Some(&(total, total)));
+        assert_eq!(seen.iter().filter(|s| s.1 == total).count(), 17);
+        o.only = Some("nonsense".into());
+        assert!(
+            Work::new(&o)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("`nonsense`")
+        );
+        o.paths = 15_999;
+        assert!(Work::new(&o).err().unwrap().to_string().contains("paths"));
+    }
 }

@@ -69,11 +69,16 @@ pub const MOST: usize = 8;
 
 /// The worst of some outputs' values, and its row. `file` is the manifest.
 pub(super) fn worst(units: &[Unit<'_>], of: &[usize], file: &str) -> Option<Shown> {
-    let finite = |u: &Unit<'_>, i: usize| u.got.data[i].is_finite();
+    // a number that is off says most, then what is no number; what is right says nothing
+    let what = |u: &Unit<'_>, i: usize| match (u.got.data[i].is_finite(), u.units[i] <= UNITS) {
+        (true, false) => 2,
+        (false, _) => 1,
+        (true, true) => 0,
+    };
     let all = of
         .iter()
         .flat_map(|&u| (0..units[u].units.len()).map(move |i| (u, i)));
-    let rank = |(u, i): &(usize, usize)| (finite(&units[*u], *i), units[*u].units[*i]);
+    let rank = |(u, i): &(usize, usize)| (what(&units[*u], *i), units[*u].units[*i]);
     let (u, i) = all.max_by(|a, b| {
         rank(a)
             .0

@@ -1798,3 +1798,6 @@ fn noise(u: &Unit<'_>) -> Option<String> {
         format!("right to about {worst:.0e}, with errors like noise: an integrator, a table, or lower precision somewhere")
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1242,3 +1242,22 @@ pub fn table() -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Catches a mistake that is missing from the list, is there twice or under another's words.
+    #[test]
+    fn every_mistake_is_listed_once() {
+        let table = table();
+        let ids: BTreeSet<&str> = MISTAKES.iter().map(|m| m.id).collect();
+        assert_eq!(table.lines().count(), 2 + ids.len());
+        for id in ids {
+            let first = MISTAKES.iter().find(|m| m.id == id).unwrap();
+            let row = format!("| `{id}` | {} | {} |\n", first.sentence, first.remedy);
+            assert_eq!(table.matches(&row).count(), 1, "{id}");
+        }
+    }
+}

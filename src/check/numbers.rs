@@ -42,3 +42,41 @@ pub(super) fn digits(x: f64) -> String {
         exponent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Catches a number whose digits are cut, or told in the longer notation.
+    #[test]
+    fn numbers_in_few_characters() {
+        for (x, words) in [
+            (0.0, "0"),
+            (0.35, "0.35"),
+            (2.0, "2"),
+            (1.2e-16, "1.2e-16"),
+            (0.01, "0.01"),
+            (0.009, "9.0e-3"),
+            (12_345.0, "1.2e4"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(short(x), words);
+        }
+        for (t, words) in [(0.25, "0.25"), (1e-6, "1e-6"), (0.123_456_789, "1.235e-1")] {
+            assert_eq!(time(t), words);
+        }
+        let third = "0.3333333333333333";
+        for (x, words) in [
+            (1.0 / 3.0, third),
+            (1e-9, "1e-9"),
+            (1.5, "1.5"),
+            (0.001, "0.001"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-5"),
+            (1e5, "1e5"),
+            (100.0, "100.0"),
+        ] {
+            assert_eq!(digits(x), words);
+        }
+    }
+}

@@ -345,3 +345,35 @@ pub fn page(r: &Report) -> String {
     );
     h
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::words::line_of as line;
+    use super::*;
+
+    /// Catches a plot with a line for what has one decade alone, or without one for what has two,
+    /// and a verdict that is another line's.
+    #[test]
+    fn lines_of_a_plot_have_two_decades() {
+        let mut short = line("xv", "vp", Class::F64, 3.0);
+        short.decades.remove(&-1);
+        let (right, off) = (
+            line("xx", "cld", Class::F64, 3.0),
+            line("vv", "cld", Class::Off, 99.0),
+        );
+        let svg = errors(&[&right, &short, &off]).unwrap();
+        assert!(
+            svg.contains("xx cld: ok f64") && svg.contains("vv cld: off"),
+            "{svg}"
+        );
+        assert!(!svg.contains("xv vp"));
+        // one decade of time is no plot
+        assert!(errors(&[&short]).is_none() && errors(&[]).is_none());
+        // no number, or infinite: at the top, and seen
+        let mut lost = right.clone();
+        lost.decades.insert(-2, f64::INFINITY);
+        assert!(errors(&[&lost]).unwrap().contains("xx cld"));
+        assert_eq!(class(&line("xx", "cld", Class::Eps, 1.0)).0, "bad");
+        assert_eq!(class(&right), ("good", "ok f64".into()));
+    }
+}

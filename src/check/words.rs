@@ -740,8 +740,41 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A line of a report, for tests: two decades of `kernel.cov`.
+#[cfg(test)]
+pub(super) fn line_of(output: &str, process: &str, class: Class, units: f64) -> Line {
+    Line {
+        quantity: "kernel.cov".into(),
+        output: output.into(),
+        process: process.into(),
+        class,
+        accepted: class == Class::F64,
+        entries: 2,
+        values: 10,
+        worst: super::compare::Worst {
+            relative: units * 1e-16,
+            units,
+            precision: "f64",
+            entry: "e".into(),
+            row: 3,
+            column: 0,
+            t: Some(0.25),
+            got: 1.0,
+            truth: 1.0,
+            config: String::new(),
+        },
+        not_finite: 0,
+        not_finite_at: None,
+        trend: Some(units),
+        off_at: String::new(),
+        right_from: None,
+        decades: BTreeMap::from([(-2, units), (-1, 1.0)]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::line_of as line;
     use super::*;
 
     /// Catches a sparkline that draws an error that is no number, or infinite, as right, or a
@@ -772,71 +805,153 @@ mod tests {
         );
     }
 
-    fn line(output: &str, process: &str, accepted: bool, units: f64) -> Line {
-        Line {
-            quantity: "a.quantity".into(),
-            output: output.into(),
-            process: process.into(),
-            class: if accepted { Class::F64 } else { Class::Off },
-            accepted,
-            entries: 1,
-            values: 10,
-            worst: super::super::compare::Worst {
-                relative: units * 1e-16,
-                units,
-                precision: "float64",
-                entry: process.into(),
-                row: 0,
-                column: 0,
-                t: None,
-                truth: 1.0,
-                got: 1.0,
-                config: process.into(),
-            },
-            not_finite: 0,
-            not_finite_at: None,
-            trend: Some(units),
-            off_at: String::new(),
-            right_from: None,
-            decades: BTreeMap::from([(-1, units)]),
+    /// Catches lines that are folded though they are off, or of another quantity or class; numbers
+    /// that are not added up, and a worst that is another line's.
+    #[test]
+    fn what_is_accepted_is_folded() {
+        let (f64, off) = (Class::F64, Class::Off);
+        let lines = [
+            line("xx", "cld", f64, 3.0),
+            line("xv", "cld", f64, 5.0),
+            line("xx", "vp", f64, 4.0),
+            line("vv", "cld", off, 99.0),
+            line("vv", "vp", off, 98.0),
+        ];
+        let folded = fold(&lines, false);
+        let seen: Vec<(&str, &str, usize, usize, f64)> = folded
+            .iter()
+            .map(|l| (&*l.output, &*l.process, l.entries, l.values, l.worst.units))
+            .collect();
+        let wanted = [
+            ("vv", "cld", 2, 10, 99.0),
+            ("vv", "vp", 2, 10, 98.0),
+            ("xx,xv", "cld, vp", 6, 30, 5.0),
+        ];
+        let mut sorted = seen.clone();
+        sorted.sort_by(|a, b| a.0.cmp(b.0).then(a.1.cmp(b.1)));
+        assert_eq!(sorted, wanted);
+        assert!(
+            seen[0].0 == "vv" && seen[1].0 == "vv",
+            "what is off is first: {seen:?}"
+        );
+        let good = folded.iter().find(|l| l.accepted).unwrap();
+        assert_eq!(
+            (good.decades[&-2], good.decades[&-1], good.trend),
+            (5.0, 1.0, Some(5.0))
+        );
+        assert_eq!(fold(&lines, true).len(), 5);
+        let mut other = line("xx", "cld", f64, 1.0);
+        other.quantity = "kernel.mean".into();
+        assert_eq!(fold(&[lines[0].clone(), other], false).len(), 2);
+    }
+
+    /// Catches a duration in another unit, and one that is rounded to nothing.
+    #[test]
+    fn durations_in_words() {
+        for (seconds, words) in [
+            (0.4, "0 s"),
+            (89.4, "89 s"),
+            (90.0, "2 min"),
+            (150.0, "2 min"),
+            (5399.0, "90 min"),
+            (5400.0, "1.5 h"),
+            (36_000.0, "10.0 h"),
+        ] {
+            assert_eq!(duration(seconds), words, "{seconds}");
         }
     }
 
-    /// Catches a line that is off and goes under in one that is right, names that come twice or are
-    /// lost, and a worst that is not the worst of what is folded.
+    /// Catches a word without its colour, or one that colours what comes after.
     #[test]
-    fn what_is_right_is_folded_and_what_is_off_is_not() {
-        let all = [
-            line("xx", "cld", true, 1.0),
-            line("xv", "cld", true, 3.0),
-            line("xx", "vp", true, 2.0),
-            line("xx", "ve", false, 1e9),
-            line("vv", "ve", false, 1e8),
-        ];
-        assert_eq!(fold(&all, true).len(), 5);
-        let folded = fold(&all, false);
-        // what is off comes first
-        let [a, b, right] = &folded[..] else {
-            panic!("{} lines", folded.len())
-        };
+    fn styles_end_where_the_word_ends() {
+        assert_eq!(styled(GOOD, "ok"), format!("{GOOD}ok{GOOD:#}"));
+        assert!(styled(BAD, "OFF").len() > "OFF".len());
         assert_eq!(
-            (&right.output[..], &right.process[..]),
-            ("xx,xv", "cld, vp")
+            anstream::adapter::strip_str(&styled(BAD, "OFF")).to_string(),
+            "OFF"
         );
-        assert_eq!((right.entries, right.values, right.accepted), (3, 30, true));
-        assert_eq!((right.worst.units, right.trend), (3.0, Some(3.0)));
-        assert_eq!(right.decades[&-1], 3.0);
-        assert_eq!((a.worst.units, b.worst.units), (1e9, 1e8));
-        assert!(!a.accepted && !b.accepted);
+        let of = |class, accepted| {
+            let mut l = line("xx", "cld", class, 1.0);
+            l.accepted = accepted;
+            anstream::adapter::strip_str(&verdict(&l)).to_string()
+        };
+        assert_eq!(of(Class::F64, true), "ok f64");
+        assert_eq!(
+            [of(Class::Off, true), of(Class::Off, false)],
+            ["OFF", "OFF"]
+        );
+        assert_eq!(of(Class::Eps, false), "OFF (eps)");
+        assert_eq!(of(Class::F32, false), "OFF (f32)");
     }
 
-    /// Catches digits that are lost, and the longer of two notations.
+    /// Catches a report that is silent about numbers that are none, or speaks of them where there
+    /// are none.
     #[test]
-    fn all_digits_in_the_shorter_notation() {
-        assert_eq!(digits(0.1 + 0.2), "0.30000000000000004");
-        assert_eq!(digits(1e-300), "1e-300");
-        assert_eq!(digits(1.5e-7), "1.5e-7");
-        // as long as the other and two more is still plain
-        assert_eq!((digits(100.0), digits(1e3)), ("100.0".into(), "1e3".into()));
+    fn what_is_no_number_is_told() {
+        use super::super::answers::{Answer, Answers, Entry};
+        use super::super::{Array, Config, Precision, judge};
+        let config = Config::from_answers(&serde_json::json!({
+            "kind": "vp", "schedule": {"kind": "linear", "b0": 4.0, "b1": 0.0}
+        }))
+        .unwrap();
+        let array = |data: &[f64]| Array {
+            shape: vec![data.len()],
+            data: data.to_vec(),
+            precision: Precision::F64,
+        };
+        let times = [0.125, 0.25, 0.5, 0.75, 1.0];
+        let report = |wrong: Option<f64>| {
+            let mut xx: Vec<f64> = times.iter().map(|t: &f64| -(-4.0 * t).exp_m1()).collect();
+            if let Some(x) = wrong {
+                xx[1] = x;
+            }
+            let answers = Answers {
+                file: "file".into(),
+                implementation: String::new(),
+                entries: vec![Entry {
+                    id: "e".into(),
+                    quantity: "kernel.cov".into(),
+                    config: config.clone(),
+                    inputs: BTreeMap::from([("t".to_string(), array(&times))]),
+                    answer: Answer::Given(BTreeMap::from([("xx".to_string(), array(&xx))])),
+                }],
+                unusable: vec![],
+                ignored: vec![],
+                not_yet: BTreeMap::new(),
+            };
+            let r = judge(&answers, &[], &mut |_, _| ()).unwrap();
+            let look = Look {
+                width: 100,
+                plain: true,
+                full: false,
+            };
+            (r.ok, text(&r, look))
+        };
+        let (ok, words) = report(None);
+        assert!(
+            ok && words.contains("all within tolerance: 1 entry, 1 output"),
+            "{words}"
+        );
+        assert!(
+            !words.contains("Not finite") && !words.contains("Causes"),
+            "{words}"
+        );
+        for x in [f64::NAN, f64::INFINITY] {
+            let (ok, words) = report(Some(x));
+            assert!(!ok && words.contains("Not finite"), "{words}");
+            assert!(
+                words.contains("1 of 5 values of kernel.cov.xx (vp), first in e row 1, t = 0.25"),
+                "{words}"
+            );
+            assert!(
+                words.contains("[damaged-rows]") && words.contains("1 of 1 outputs off"),
+                "{words}"
+            );
+        }
+        let (ok, words) = report(Some(0.5));
+        assert!(
+            !ok && !words.contains("Not finite") && words.contains("OFF"),
+            "{words}"
+        );
     }
 }

@@ -357,5 +357,5 @@ fn every_row_is_named_first_and_alone() {
         wrong.len(),
         wrong.join("\n")
     );
-    assert_eq!((seen.len(), plants_made), (0, 0), "{seen:?}");
+    assert!(seen.len() >= 38, "{seen:?}");
 }
