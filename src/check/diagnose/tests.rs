@@ -362,7 +362,7 @@ fn rounding_is_said_upward() {
 #[test]
 fn noise_is_of_both_signs_and_flat() {
     let with = |f: &dyn Fn(usize) -> f64| noise(&variance(&(0..20).map(f).collect::<Vec<_>>()));
-    let sign = |i: usize, every: usize| if i % every == 0 { -1.0 } else { 1.0 };
+    let sign = |i: usize, every: usize| if i.is_multiple_of(every) { -1.0 } else { 1.0 };
     let said = with(&|i| 2e-7 * sign(i, 2)).unwrap();
     assert!(
         said.starts_with("right to about 1e-6, with errors like noise"),
